@@ -1,0 +1,74 @@
+"""Makes of one sample of reals what a particular model takes: its input names, its integers.
+
+A float model and its quantized twin are fed from the same sample, so that their outputs can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tightfit.data.samples import Array, InputSpec, Sample, TensorLike, fit_shape, shape_text
+from tightfit.errors import DataError
+
+
+def adapt_inputs(sample: Sample, specs: Sequence[TensorLike]) -> dict[str, Array]:
+    """The sample's arrays under the model's input names, quantized where the model takes integers.
+
+    Args:
+        sample: reals, as ``Dataset.samples`` gives them.
+        specs: the model's inputs. Names must agree, except between models of one input.
+
+    Raises:
+        DataError: when the model's inputs differ from the sample's in number, names or shape.
+    """
+    named = _by_name(sample.inputs, [spec.name for spec in specs])
+    return {spec.name: _adapt(named[spec.name], InputSpec.of(spec)) for spec in specs}
+
+
+def _by_name(inputs: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:
+    if len(names) == len(inputs) == 1:
+        return {names[0]: next(iter(inputs.values()))}
+    if set(names) != set(inputs):
+        raise DataError(
+            f"A model takes the inputs {', '.join(sorted(names))}, but the samples were made for "
+            f"{', '.join(sorted(inputs))}. Compare models with the same inputs."
+        )
+    return inputs
+
+
+def _adapt(array: Array, spec: InputSpec) -> Array:
+    fitted = fit_shape(array, spec)
+    if fitted is None:
+        raise DataError(
+            f"Input '{spec.name}' of a model takes {shape_text(spec.shape)}, but the samples have "
+            f"{shape_text(array.shape)}. Compare models with the same input shapes."
+        )
+    target = np.dtype(spec.dtype)
+    if spec.is_quantized and fitted.dtype.kind == "f" and target.kind in "iu":
+        return quantize(fitted, spec.scale or 1.0, spec.zero_point or 0, target)
+    return fitted.astype(target, copy=False)
+
+
+def quantize(array: Array, scale: float, zero_point: int, dtype: np.dtype[np.generic]) -> Array:
+    """The integers that LiteRT's QUANTIZE makes: ``clamp(round(x / scale) + zero_point)``.
+
+    Halves are rounded away from zero in float32, as in ``reference/quantize.h``.
+
+    Example:
+        >>> quantize(np.float32([0.25, -0.25, 99.0]), 0.5, 3, np.dtype(np.int8)).tolist()
+        [4, 2, 127]
+    """
+    steps = array.astype(np.float32) / np.float32(scale)
+    whole = np.trunc(steps)
+    whole += np.sign(steps) * (np.abs(steps - whole) >= 0.5)
+    limits = np.iinfo(dtype)  # type: ignore[type-var]
+    return np.clip(whole.astype(np.float64) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(array: Array, scale: float, zero_point: int) -> Array:
+    """The reals that integers stand for: ``scale * (q - zero_point)``, float32."""
+    steps: Array = array.astype(np.float32) - np.float32(zero_point)
+    steps *= np.float32(scale)
+    return steps

@@ -1,0 +1,209 @@
+"""Arrays in an ``.npz`` file, read a row at a time.
+
+Members that were stored uncompressed (``numpy.savez``) are mapped into memory; compressed ones are read as
+a stream, so selecting late rows costs the time, not the memory, of the earlier ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from tightfit.data.dataset import scalar_labels
+from tightfit.data.samples import Array, Record
+from tightfit.errors import DataError
+
+_LOCAL_HEADER_BYTES = 30
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Member:
+    """One array of the file: rows of equal shape along its first dimension.
+
+    Args:
+        shape: with the rows first. data_offset: bytes from the member's start to its first value.
+    """
+
+    info: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    data_offset: int
+
+
+class NpzArrays:
+    """The chosen arrays of an ``.npz`` file as a source of records.
+
+    Args:
+        path: the file.
+        inputs: input name → array name. label: the labels' array name, or None.
+    """
+
+    kind = "arrays"
+
+    def __init__(self, path: Path, inputs: Mapping[str, str], label: str | None) -> None:
+        self.name = path.name
+        self._path = path
+        self._inputs = dict(inputs)
+        self._label = label
+        with _open(path) as archive:
+            chosen = [*self._inputs.values(), *([label] if label else [])]
+            self._members = {name: _member(archive, name, path.name) for name in chosen}
+        self._count = _common_count(self._members, path.name)
+
+    @property
+    def has_labels(self) -> bool:
+        """True when an array of labels was chosen."""
+        return self._label is not None
+
+    def count(self) -> int:
+        """The number of rows."""
+        return self._count
+
+    def labels(self) -> Array | None:
+        """The labels, when there is one number a row."""
+        if self._label is None or np.prod(self._members[self._label].shape[1:], dtype=int) != 1:
+            return None
+        return scalar_labels([np.asarray(row).reshape(()) for row in self._rows(self._label, None)])
+
+    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+        """Reads the rows in step from all arrays."""
+        columns = {name: self._rows(array, indices) for name, array in self._inputs.items()}
+        label = self._rows(self._label, indices) if self._label else None
+        for i in range(self._count) if indices is None else indices:
+            inputs = {name: next(rows) for name, rows in columns.items()}
+            yield Record(i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over name, role, shape, dtype and CRC-32 (from the zip directory) of each array."""
+        digest = hashlib.sha256()
+        for name, m in sorted(self._members.items()):
+            digest.update(f"{name}\0{m.shape}\0{m.dtype.str}\0{m.info.CRC}\0{name == self._label}\0".encode())
+        return digest.hexdigest()
+
+    def _rows(self, name: str, indices: Sequence[int] | None) -> Iterator[Array]:
+        member = self._members[name]
+        if member.info.compress_type == zipfile.ZIP_STORED:
+            mapped = _map(self._path, member)
+            yield from (np.array(mapped[i]) for i in (range(self._count) if indices is None else indices))
+        elif member.fortran_order:  # its rows are not contiguous, so there is nothing to stream
+            with np.load(self._path, allow_pickle=False) as archive:
+                whole = archive[name]
+            yield from (whole[i] for i in (range(self._count) if indices is None else indices))
+        else:
+            yield from self._stream(member, range(self._count) if indices is None else indices)
+
+    def _stream(self, member: Member, indices: Sequence[int]) -> Iterator[Array]:
+        row_bytes = int(np.prod(member.shape[1:], dtype=int)) * member.dtype.itemsize
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(member.info) as stream:
+                _skip(stream, member.data_offset)
+                position = 0
+                for i in indices:
+                    _skip(stream, (i - position) * row_bytes)
+                    row = np.frombuffer(_exactly(stream, row_bytes), member.dtype)
+                    position = i + 1
+                    yield row.reshape(member.shape[1:])
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise DataError(f"'{self.name}' is damaged: {error}. Write it again with numpy.savez.") from error
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in an ``.npz`` file.
+
+    Raises:
+        DataError: when it is not a zip file of arrays.
+    """
+    with _open(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"'{path.name}' is not an .npz file ({error}). Write one with numpy.savez(path, x=…, y=…)."
+        ) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str, file: str) -> Member:
+    info = archive.getinfo(name + ".npy")
+    try:
+        with archive.open(info) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, fortran_order, dtype = read(stream)
+            offset = stream.tell()
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"Array '{name}' of '{file}' cannot be read: {error}.") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"Array '{name}' of '{file}' holds pickled Python objects, which could run code. "
+            "Save plain numeric arrays of one shape."
+        )
+    if not shape:
+        raise DataError(f"Array '{name}' of '{file}' is a single value. Expected one row for each sample.")
+    return Member(info, tuple(shape), dtype, fortran_order, offset)
+
+
+def _common_count(members: Mapping[str, Member], file: str) -> int:
+    counts = {name: member.shape[0] for name, member in members.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"'{name}' {count}" for name, count in counts.items())
+        raise DataError(
+            f"The arrays of '{file}' have different numbers of rows: {listed}. Save one row for each sample."
+        )
+    count = next(iter(counts.values()))
+    if count == 0:
+        raise DataError(f"The arrays of '{file}' have no rows. Pass at least one sample.")
+    return count
+
+
+def _map(path: Path, member: Member) -> Array:
+    """The member's values as a read-only memory map: a stored member lies in the zip file byte by byte."""
+    with path.open("rb") as stream:
+        stream.seek(member.info.header_offset)
+        name_bytes, extra_bytes = struct.unpack("<26xHH", stream.read(_LOCAL_HEADER_BYTES))
+    start = member.info.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes + member.data_offset
+    try:
+        return _memmap(path, member, start)
+    except ValueError as error:
+        raise DataError(f"'{path.name}' is cut off: {error}. Write it again.") from error
+
+
+def _memmap(path: Path, member: Member, start: int) -> Array:
+    order: Literal["F", "C"] = "F" if member.fortran_order else "C"
+    return np.memmap(path, dtype=member.dtype, mode="r", offset=start, shape=member.shape, order=order)
+
+
+def _skip(stream: IO[bytes], count: int) -> None:
+    while count > 0:
+        got = len(stream.read(min(count, _CHUNK_BYTES)))
+        if got == 0:
+            raise EOFError("it ends too early")
+        count -= got
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    parts: list[bytes] = []
+    while count > 0:
+        part = stream.read(count)
+        if not part:
+            raise EOFError("it ends too early")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,124 @@
+"""Images on disk, with labels from class folders or from a manifest.
+
+Decoding is ``images``; the manifest's own format is ``manifest``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tightfit.data.dataset import scalar_labels
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.images import SUFFIXES, load_image
+from tightfit.data.samples import Array, Record
+from tightfit.errors import DataError
+
+_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image: where it lies, what to call it, its label or None."""
+
+    path: Path
+    name: str
+    label: int | float | None = None
+
+
+class ImageFiles:
+    """A list of image files as a source of records with the one array ``x``."""
+
+    kind = "images"
+
+    def __init__(self, name: str, files: Sequence[ImageFile], options: ImageOptions) -> None:
+        self.name = name
+        self._files = files
+        self._options = options
+
+    @property
+    def has_labels(self) -> bool:
+        """True when the files lie in class folders or the manifest labels them."""
+        return self._files[0].label is not None
+
+    def count(self) -> int:
+        """The number of files."""
+        return len(self._files)
+
+    def labels(self) -> Array | None:
+        """The labels, without opening a file."""
+        return scalar_labels([f.label for f in self._files]) if self.has_labels else None
+
+    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+        """Decodes the images one at a time."""
+        for i in range(len(self._files)) if indices is None else indices:
+            file = self._files[i]
+            yield Record(i, f"Image '{file.name}'", {"x": load_image(file.path, self._options)}, file.label)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over name, label, size and first 4096 bytes of each file."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            digest.update(f"{file.name}\0{file.label}\0{file.path.stat().st_size}\0".encode())
+            with file.path.open("rb") as stream:
+                digest.update(stream.read(_HEAD_BYTES))
+        return digest.hexdigest()
+
+
+def folder_images(root: Path) -> list[ImageFile]:
+    """The images below a folder, in the order of their names; class folders give the labels.
+
+    A class is the folder's position among its sorted siblings, or the number that its name starts with.
+    Images that lie flat in ``root``, or in one folder without a number, have no labels.
+
+    Raises:
+        DataError: when there are no images, or their classes are not clear.
+    """
+    flat = _images_in(root)
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    nested = [(folder, sorted(_images_below(folder))) for folder in folders]
+    if not any(files for _, files in nested):
+        if not flat:
+            raise DataError(
+                f"The folder '{root.name}' holds no images ({', '.join(sorted(SUFFIXES))}). Pass another."
+            )
+        return [ImageFile(path, path.name) for path in flat]
+    if flat:
+        raise DataError(
+            f"The folder '{root.name}' holds {len(flat)} images ('{flat[0].name}' …) beside {len(folders)} "
+            "class folders. Move them into class folders, or pass a .csv manifest with columns path,label."
+        )
+    classes = _classes([folder.name for folder in folders], root.name)
+    return [
+        ImageFile(path, path.relative_to(root).as_posix(), label)
+        for (_, files), label in zip(nested, classes, strict=True)
+        for path in files
+    ]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if _is_image(p))
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    return (p for p in folder.rglob("*") if _is_image(p))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _classes(names: Sequence[str], root: str) -> Sequence[int | None]:
+    numbers = [re.match(r"\d+", name) for name in names]
+    if all(numbers):
+        return [int(n.group()) for n in numbers if n]
+    if any(numbers):
+        numbered = [name for name, n in zip(names, numbers, strict=True) if n]
+        raise DataError(
+            f"{len(numbered)} of the {len(names)} class folders in '{root}' start with a number "
+            f"('{numbered[0]}'), so the classes are not clear. Number all or none, or pass a manifest."
+        )
+    return [None] if len(names) == 1 else list(range(len(names)))

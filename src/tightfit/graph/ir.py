@@ -1,0 +1,395 @@
+"""The one representation: a model as four classes linked by references.
+
+``Model`` holds graphs, signatures and metadata; ``Graph`` an ordered list of ``Op``; an ``Op`` reads
+and writes ``Tensor``; a ``Tensor`` knows its producer and its consumers. Edits go through the verbs of
+``Graph`` (``insert``, ``remove``, ``replace_uses``, ``set_input`` …), which keep both directions right.
+Nothing here knows the file format (see ``reader`` and ``writer``) or the runtime.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.errors import ModelError
+
+Array = npt.NDArray[Any]
+
+_serial = itertools.count()
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """How integers stand for reals: ``real = scale * (q - zero_point)``.
+
+    Args:
+        scale: float32, shape (1,) per tensor or (channels,) per channel.
+        zero_point: int64, the same shape.
+        axis: the channel axis when ``scale`` has more than one entry, else 0.
+        range_min: the ``min`` that a converter noted (informative), or None.
+        range_max: the ``max`` that a converter noted (informative), or None.
+        details: ``(type name, fields)`` of non-affine details such as BlockwiseQuantization, or None.
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero_point: npt.NDArray[np.int64]
+    axis: int = 0
+    range_min: npt.NDArray[np.float32] | None = None
+    range_max: npt.NDArray[np.float32] | None = None
+    details: tuple[str, dict[str, Any]] | None = None
+
+    @property
+    def is_affine(self) -> bool:
+        """True when the scales are used: a file may carry only an informative min and max."""
+        return self.scale.size > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Sparsity:
+    """How a sparse constant is stored; the tensor's ``data`` are the stored values, one-dimensional.
+
+    Args:
+        traversal_order: the order of the dimensions (blocks last).
+        block_map: which dimension each block dimension belongs to.
+        dimensions: for each traversed dimension ``("dense", size)`` or ``("csr", segments, indices)``.
+    """
+
+    traversal_order: tuple[int, ...]
+    block_map: tuple[int, ...]
+    dimensions: tuple[tuple[Any, ...], ...]
+
+
+class Tensor:
+    """A value in a graph: an activation, an input, a variable or a constant.
+
+    Attributes:
+        name: as in the file; not necessarily unique (``Graph.key`` is).
+        shape: int dimensions; ``shape_signature`` has −1 where a dimension is dynamic, or is None.
+        dtype: the file's word in lower case: ``float32``, ``int8``, ``int4``, ``string`` …
+        data: the constant as a NumPy array (int4/int2 unpacked to int8, bfloat16 as uint16, strings and
+            resources as bytes), a view into the file until changed, or None. Constants that share memory
+            share a buffer in the file.
+        quantization: ``Quantization`` or None.
+        sparsity: ``Sparsity`` or None; when set, ``data`` holds only the stored values.
+        producer: the op that writes it, or None. consumers: (op, input position) pairs, in edit order.
+    """
+
+    __slots__ = (
+        "consumers", "data", "dtype", "extra", "has_rank", "is_variable", "name", "producer",
+        "quantization", "serial", "shape", "shape_signature", "sparsity",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - the fields of the file's tensor table
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str = "float32",
+        data: Array | None = None,
+        quantization: Quantization | None = None,
+        *,
+        sparsity: Sparsity | None = None,
+        shape_signature: Sequence[int] | None = None,
+        is_variable: bool = False,
+        has_rank: bool = True,
+    ) -> None:
+        self.name = name
+        self.shape = tuple(int(d) for d in shape)
+        self.dtype = dtype
+        self.data = data
+        self.quantization = quantization
+        self.sparsity = sparsity
+        self.shape_signature = None if shape_signature is None else tuple(int(d) for d in shape_signature)
+        self.is_variable = is_variable
+        self.has_rank = has_rank
+        self.extra: dict[str, Any] = {}
+        self.producer: Op | None = None
+        self.consumers: list[tuple[Op, int]] = []
+        self.serial = next(_serial)
+
+    @property
+    def is_constant(self) -> bool:
+        """True when the value is stored in the file."""
+        return self.data is not None
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the (dense) tensor."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_quantized(self) -> bool:
+        """True when integers stand for reals here."""
+        return self.quantization is not None and self.quantization.is_affine
+
+    def parts(self) -> list[Tensor]:
+        """The tensors that this one's quantization is stored in (blockwise scales)."""
+        if self.quantization is None or self.quantization.details is None:
+            return []
+        return [v for v in self.quantization.details[1].values() if isinstance(v, Tensor)]
+
+    def __repr__(self) -> str:
+        kind = "const " if self.is_constant else ""
+        return f"<{kind}{self.dtype}{list(self.shape)} '{self.name}'>"
+
+
+class Op:
+    """One operation: its kind, its options, what it reads and writes.
+
+    Attributes:
+        kind: the builtin operator's name (``CONV_2D``), or ``CUSTOM`` with ``custom_code``.
+        options: the fields of its options table as plain values; ``options_type`` names the table.
+        inputs: tensors, None where an optional input is absent. outputs: tensors.
+        version: the op's version in the file (the writer takes the least that its use needs when 0).
+    """
+
+    __slots__ = (
+        "custom_code", "custom_options", "extra", "graph", "inputs", "intermediates", "kind", "options",
+        "options_type", "outputs", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kind: str,
+        inputs: Sequence[Tensor | None],
+        outputs: Sequence[Tensor],
+        options: dict[str, Any] | None = None,
+        options_type: str | None = None,
+        version: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.inputs: list[Tensor | None] = list(inputs)
+        self.outputs: list[Tensor] = list(outputs)
+        self.options: dict[str, Any] = options if options is not None else {}
+        self.options_type = options_type
+        self.version = version
+        self.custom_code: str | None = None
+        self.custom_options: bytes | None = None
+        self.intermediates: list[Tensor] = []
+        self.extra: dict[str, Any] = {}
+        self.graph: Graph | None = None
+
+    @property
+    def name(self) -> str:
+        """What reports call the op: the name of its first output."""
+        return self.outputs[0].name if self.outputs else self.kind
+
+    def input(self, position: int) -> Tensor | None:
+        """The tensor at an input position, None when absent (optional inputs may be cut off at the end)."""
+        return self.inputs[position] if position < len(self.inputs) else None
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} '{self.name}'>"
+
+
+class Graph:
+    """An ordered list of ops with inputs and outputs; ops stand in execution order.
+
+    Attributes:
+        name: as in the file. inputs, outputs: tensors. ops: in execution order.
+        loose: tensors of the file that no op, input or output refers to (kept for a faithful copy).
+    """
+
+    def __init__(self, name: str = "main") -> None:
+        self.name = name
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.ops: list[Op] = []
+        self.loose: list[Tensor] = []
+        self.extra: dict[str, Any] = {}
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor once, in the order they were made (the file's order after reading)."""
+        seen: dict[int, Tensor] = {}
+        for tensor in self._references():
+            seen[tensor.serial] = tensor
+            for part in tensor.parts():
+                seen[part.serial] = part
+        return [seen[k] for k in sorted(seen)]
+
+    def _references(self) -> Iterator[Tensor]:
+        yield from self.inputs
+        yield from self.outputs
+        yield from self.loose
+        for op in self.ops:
+            yield from (t for t in op.inputs if t is not None)
+            yield from op.outputs
+            yield from op.intermediates
+
+    def keys(self) -> dict[Tensor, str]:
+        """A unique, stable text key for each tensor: its name, or ``name#2`` for the second of that name."""
+        counts: dict[str, int] = {}
+        keys: dict[Tensor, str] = {}
+        for tensor in self.tensors():
+            n = counts[tensor.name] = counts.get(tensor.name, 0) + 1
+            keys[tensor] = tensor.name if n == 1 else f"{tensor.name}#{n}"
+        return keys
+
+    def find(self, name: str) -> Tensor:
+        """The first tensor of that name.
+
+        Raises:
+            ModelError: when there is none.
+        """
+        for tensor in self.tensors():
+            if tensor.name == name:
+                return tensor
+        raise ModelError(f"The graph '{self.name}' has no tensor named '{name}'.")
+
+    # -- editing -------------------------------------------------------------------------------
+
+    def append(self, op: Op) -> Op:
+        """Adds an op at the end and links its tensors."""
+        return self.insert(len(self.ops), op)
+
+    def insert(self, position: int, op: Op) -> Op:
+        """Adds an op before ``ops[position]`` and links its tensors."""
+        for tensor in op.outputs:
+            if tensor.producer is not None:
+                raise ModelError(f"Tensor '{tensor.name}' already has a producer {tensor.producer!r}.")
+        self.ops.insert(position, op)
+        op.graph = self
+        for tensor in op.outputs:
+            tensor.producer = op
+        for i, source in enumerate(op.inputs):
+            if source is not None:
+                source.consumers.append((op, i))
+        return op
+
+    def insert_before(self, anchor: Op, op: Op) -> Op:
+        """Adds an op just before ``anchor``."""
+        return self.insert(self.ops.index(anchor), op)
+
+    def insert_after(self, anchor: Op, op: Op) -> Op:
+        """Adds an op just after ``anchor``."""
+        return self.insert(self.ops.index(anchor) + 1, op)
+
+    def remove(self, op: Op) -> None:
+        """Takes an op out and unlinks its tensors; the tensors stay usable."""
+        self.ops.remove(op)
+        op.graph = None
+        for tensor in op.outputs:
+            tensor.producer = None
+        for i, source in enumerate(op.inputs):
+            if source is not None:
+                source.consumers.remove((op, i))
+
+    def set_input(self, op: Op, position: int, tensor: Tensor | None) -> None:
+        """Makes ``op`` read ``tensor`` at ``position`` (None: an absent optional input)."""
+        while len(op.inputs) <= position:
+            op.inputs.append(None)
+        old = op.inputs[position]
+        if old is not None:
+            old.consumers.remove((op, position))
+        op.inputs[position] = tensor
+        if tensor is not None:
+            tensor.consumers.append((op, position))
+
+    def set_output(self, op: Op, position: int, tensor: Tensor) -> None:
+        """Makes ``op`` write ``tensor`` at ``position``; the old tensor is left without a producer."""
+        if tensor.producer is not None:
+            raise ModelError(f"Tensor '{tensor.name}' already has a producer {tensor.producer!r}.")
+        op.outputs[position].producer = None
+        op.outputs[position] = tensor
+        tensor.producer = op
+
+    def replace_uses(self, old: Tensor, new: Tensor, *, outputs: bool = True) -> None:
+        """Makes every reader of ``old`` read ``new``, the graph's outputs included unless told otherwise."""
+        for op, position in list(old.consumers):
+            self.set_input(op, position, new)
+        if outputs:
+            self.outputs = [new if t is old else t for t in self.outputs]
+
+    def drop_loose(self) -> None:
+        """Forgets tensors that nothing refers to."""
+        self.loose = []
+
+    # -- checking ------------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Checks that links agree in both directions and ops stand in execution order.
+
+        Raises:
+            ModelError: names the op or tensor that breaks a rule.
+        """
+        known = {t.serial for t in self.inputs}
+        members = {id(op) for op in self.ops}
+        for op in self.ops:
+            _check_reads(op, known, members)
+            for tensor in op.outputs:
+                if tensor.producer is not op:
+                    raise ModelError(f"{op!r} writes '{tensor.name}', whose producer is {tensor.producer!r}.")
+                known.add(tensor.serial)
+        for tensor in self.outputs:
+            if tensor.serial not in known and not tensor.is_constant and not tensor.is_variable:
+                raise ModelError(f"Output '{tensor.name}' of graph '{self.name}' is never written.")
+
+
+def _check_reads(op: Op, known: set[int], members: set[int]) -> None:
+    """Every input is a constant, a variable, or written by an earlier op, and knows this reader."""
+    for i, tensor in enumerate(op.inputs):
+        if tensor is None:
+            continue
+        if not any(reader is op and position == i for reader, position in tensor.consumers):
+            raise ModelError(f"{op!r} reads '{tensor.name}', which does not list it as a consumer.")
+        if tensor.producer is not None and id(tensor.producer) not in members:
+            raise ModelError(f"{op!r} reads '{tensor.name}' of an op that is not in the graph.")
+        if tensor.producer is not None and tensor.serial not in known:
+            raise ModelError(f"{op!r} reads '{tensor.name}' before it is written.")
+
+
+@dataclass
+class Signature:
+    """A named entry point: names of inputs and outputs mapped to a graph's tensors."""
+
+    key: str
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    graph_index: int = 0
+
+
+@dataclass
+class Model:
+    """A whole file: graphs (the first is the main one), signatures, metadata.
+
+    Attributes:
+        metadata: name → bytes, in the file's order.
+    """
+
+    graphs: list[Graph]
+    signatures: list[Signature] = field(default_factory=list)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    description: str | None = None
+    version: int = 3
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Graph:
+        """The graph that a plain call runs."""
+        return self.graphs[0]
+
+    def validate(self) -> None:
+        """Checks every graph and that signatures name tensors of their graph.
+
+        Raises:
+            ModelError: names what breaks a rule.
+        """
+        for graph in self.graphs:
+            graph.validate()
+        for signature in self.signatures:
+            graph = self.graphs[signature.graph_index]
+            members = set(graph.tensors())
+            for name, tensor in itertools.chain(signature.inputs.items(), signature.outputs.items()):
+                if tensor not in members:
+                    raise ModelError(f"Signature '{signature.key}' maps '{name}' to a foreign tensor.")
+
+
+def constants(graph: Graph) -> Iterable[Tensor]:
+    """Gives the constant tensors of a graph."""
+    return (t for t in graph.tensors() if t.is_constant)

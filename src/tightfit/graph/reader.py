@@ -1,0 +1,307 @@
+"""Reads a ``.tflite`` file into the graph classes: constants stay views into the (mapped) file.
+
+With ``writer`` the only place that knows the flatbuffer schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the reader of the format
+
+from tightfit.errors import ModelError
+from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, unpack
+from tightfit.graph.verify import FlatbufferError, verify
+
+_MALFORMED = (struct.error, ValueError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError)
+
+
+@functools.cache
+def enum_names(enum: str) -> dict[int, str]:
+    """Value → name for an enum of the schema (``BuiltinOperator``, ``TensorType`` …)."""
+    return {v: k for k, v in vars(getattr(schema, enum)).items() if isinstance(v, int)}
+
+
+def read_model(source: str | Path | bytes) -> Model:
+    """Gives the model of a ``.tflite`` file, or of its bytes.
+
+    Constants are read-only views into the file, so a model near 2 GB costs no memory until changed.
+
+    Raises:
+        ModelError: the file is missing, is not a ``.tflite``, is truncated or inconsistent.
+    """
+    if isinstance(source, bytes):
+        return _parse(source, "the given bytes")
+    path = Path(source)
+    return _parse(_map(path), f"'{path}'")
+
+
+def _map(path: Path) -> bytes | mmap.mmap:
+    if path.is_dir():
+        raise ModelError(f"'{path}' is a folder; expected a .tflite file.")
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise ModelError(f"'{path}' is empty; expected a .tflite model.")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise ModelError(f"Cannot read the model '{path}': {error.strerror}. Check the path.") from error
+
+
+def _parse(data: bytes | mmap.mmap, label: str) -> Model:
+    hint = "Expected a .tflite model (schema version 3); convert or download it again."
+    try:
+        verify(memoryview(data))
+        packed = schema.ModelT.InitFromPackedBuf(data, 0)
+        model = _Reader(packed, data).model()
+        model.validate()
+    except FlatbufferError as error:
+        raise ModelError(f"Cannot read {label}: {error}. {hint}") from error
+    except ModelError as error:
+        raise ModelError(f"Cannot read {label}: {error}") from error
+    except _MALFORMED as error:
+        raise ModelError(f"Cannot read {label}: its tables are damaged ({error}). {hint}") from error
+    return model
+
+
+class _Reader:
+    """Turns the unpacked tables of one file into linked graphs."""
+
+    def __init__(self, packed: Any, data: bytes | mmap.mmap) -> None:
+        self.packed = packed
+        self.data = data
+        self.arrays: dict[tuple[int, str], Array] = {}
+
+    def model(self) -> Model:
+        packed = self.packed
+        if packed.version != 3:
+            raise ModelError(f"the schema version is {packed.version}, expected 3.")
+        if not packed.subgraphs:
+            raise ModelError("it has no subgraph; expected at least one.")
+        tables = [self.tensors(g) for g in packed.subgraphs]
+        graphs = [self.graph(g, t) for g, t in zip(packed.subgraphs, tables, strict=True)]
+        signatures = [self.signature(s, tables) for s in packed.signatureDefs or []]
+        metadata = {_text(m.name): self.bytes(m.buffer) for m in packed.metadata or []}
+        extra = {"metadataBuffer": packed.metadataBuffer} if packed.metadataBuffer is not None else {}
+        description = None if packed.description is None else _text(packed.description)
+        return Model(graphs, signatures, metadata, description, packed.version, extra)
+
+    # -- constants -----------------------------------------------------------------------------
+
+    def raw(self, index: int) -> Array | None:
+        """The bytes of a buffer as a view, None when it is empty."""
+        buffers = self.packed.buffers or []
+        if not 0 <= index < len(buffers):
+            raise ModelError(f"a tensor uses buffer {index}, but the file has {len(buffers)} buffers.")
+        buffer = buffers[index]
+        if buffer.offset > 1:
+            end = buffer.offset + buffer.size
+            if end > len(self.data):
+                raise ModelError(f"buffer {index} ends at byte {end}, but the file has {len(self.data)}.")
+            return np.frombuffer(self.data, np.uint8, buffer.size, buffer.offset)
+        data = buffer.data
+        return None if data is None or len(data) == 0 else np.asarray(data, np.uint8)
+
+    def bytes(self, index: int) -> bytes:
+        raw = self.raw(index)
+        return b"" if raw is None else raw.tobytes()
+
+    def constant(self, tensor: Tensor, index: int) -> Array | None:
+        """The array of a constant tensor; tensors of one buffer get views of the same memory."""
+        raw = self.raw(index)
+        if raw is None:
+            return None
+        if tensor.dtype not in ITEM_TYPES:
+            return raw
+        key = (index, tensor.dtype)
+        if key not in self.arrays:
+            self.arrays[key] = self.flat(tensor, raw)
+        flat = self.arrays[key]
+        if tensor.sparsity is not None:
+            return flat
+        if flat.size < tensor.size or (tensor.dtype not in PACKED_BITS and flat.size != tensor.size):
+            raise ModelError(
+                f"constant '{tensor.name}' holds {flat.size} values, but its shape {list(tensor.shape)} "
+                f"has {tensor.size}."
+            )
+        return flat[: tensor.size].reshape(tensor.shape)
+
+    @staticmethod
+    def flat(tensor: Tensor, raw: Array) -> Array:
+        if tensor.dtype in PACKED_BITS:
+            return unpack(raw, tensor.dtype)
+        return raw.view(ITEM_TYPES[tensor.dtype])
+
+    # -- tables --------------------------------------------------------------------------------
+
+    def tensors(self, packed: Any) -> list[Tensor]:
+        tensors = [self.tensor(t) for t in packed.tensors or []]
+        for tensor in tensors:
+            _link_details(tensor, tensors)
+        return tensors
+
+    def tensor(self, packed: Any) -> Tensor:
+        name = _text(packed.name)
+        shape = [int(d) for d in _list(packed.shape)]
+        if any(d < 0 for d in shape):
+            raise ModelError(f"tensor '{name}' has the shape {shape}; dimensions must be ≥ 0.")
+        tensor = Tensor(
+            name,
+            shape,
+            _enum("TensorType", packed.type, f"tensor '{name}'").lower(),
+            quantization=_quantization(packed.quantization),
+            sparsity=_sparsity(packed.sparsity),
+            shape_signature=None if packed.shapeSignature is None else _list(packed.shapeSignature),
+            is_variable=bool(packed.isVariable),
+            has_rank=bool(packed.hasRank),
+        )
+        if packed.variantTensors:
+            tensor.extra["variantTensors"] = [to_fields(v) for v in packed.variantTensors]
+        tensor.data = self.constant(tensor, packed.buffer)
+        return tensor
+
+    def graph(self, packed: Any, tensors: list[Tensor]) -> Graph:
+        graph = Graph(_text(packed.name))
+        graph.inputs = [_pick(tensors, i, "an input") for i in _list(packed.inputs)]
+        graph.outputs = [_pick(tensors, i, "an output") for i in _list(packed.outputs)]
+        for operator in packed.operators or []:
+            graph.append(self.op(operator, tensors))
+        used = {t.serial for t in graph.tensors()}
+        graph.loose = [t for t in tensors if t.serial not in used]
+        if packed.debugMetadataIndex not in (-1, None):
+            graph.extra["debugMetadataIndex"] = packed.debugMetadataIndex
+        return graph
+
+    def op(self, packed: Any, tensors: list[Tensor]) -> Op:
+        codes = self.packed.operatorCodes or []
+        if not 0 <= packed.opcodeIndex < len(codes):
+            raise ModelError(f"an op uses operator code {packed.opcodeIndex} of {len(codes)}.")
+        code = codes[packed.opcodeIndex]
+        kind = _enum("BuiltinOperator", max(code.builtinCode, code.deprecatedBuiltinCode), "an op")
+        inputs = [None if i == -1 else _pick(tensors, i, f"{kind} input") for i in _list(packed.inputs)]
+        outputs = [_pick(tensors, i, f"{kind} output") for i in _list(packed.outputs)]
+        op = Op(kind, inputs, outputs, version=code.version)
+        self.fill_options(op, packed)
+        op.custom_code = None if code.customCode is None else _text(code.customCode)
+        op.intermediates = [_pick(tensors, i, f"{kind} intermediate") for i in _list(packed.intermediates)]
+        if packed.mutatingVariableInputs is not None:
+            op.extra["mutatingVariableInputs"] = [bool(v) for v in packed.mutatingVariableInputs]
+        if packed.debugMetadataIndex not in (-1, None):
+            op.extra["debugMetadataIndex"] = packed.debugMetadataIndex
+        return op
+
+    def fill_options(self, op: Op, packed: Any) -> None:
+        for value, slot in ((packed.builtinOptions, None), (packed.builtinOptions2, "second")):
+            if value is not None:
+                op.options_type = type(value).__name__.removesuffix("T")
+                op.options = to_fields(value)
+                if slot:
+                    op.extra["second_options"] = True
+        if packed.largeCustomOptionsOffset > 1:
+            start, size = packed.largeCustomOptionsOffset, packed.largeCustomOptionsSize
+            op.custom_options = np.frombuffer(self.data, np.uint8, size, start).tobytes()
+        elif packed.customOptions is not None:
+            op.custom_options = np.asarray(packed.customOptions, np.uint8).tobytes()
+
+    def signature(self, packed: Any, tables: list[list[Tensor]]) -> Signature:
+        index = packed.subgraphIndex
+        if not 0 <= index < len(tables):
+            raise ModelError(f"a signature names subgraph {index} of {len(tables)}.")
+        inputs, outputs = (
+            {_text(m.name): _pick(tables[index], m.tensorIndex, "a signature") for m in maps or []}
+            for maps in (packed.inputs, packed.outputs)
+        )
+        return Signature(_text(packed.signatureKey), inputs, outputs, index)
+
+
+def to_fields(value: Any) -> Any:
+    """Turns an unpacked table into plain values; nested tables carry their type under ``@type``."""
+    if type(value).__module__ != schema.__name__:
+        return [to_fields(v) for v in value] if isinstance(value, list) else value
+    return {
+        k: {"@type": type(v).__name__, **to_fields(v)} if _is_table(v) else _nested(v)
+        for k, v in vars(value).items()
+    }
+
+
+def _nested(value: Any) -> Any:
+    if isinstance(value, list) and value and _is_table(value[0]):
+        return [{"@type": type(v).__name__, **to_fields(v)} for v in value]
+    return value
+
+
+def _is_table(value: Any) -> bool:
+    return type(value).__module__ == schema.__name__
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    # A name may hold any bytes: surrogates keep them, so that the writer gives the same bytes back.
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _list(value: Any) -> list[int]:
+    return [] if value is None else [int(v) for v in value]
+
+
+def _enum(enum: str, value: int, what: str) -> str:
+    names = enum_names(enum)
+    if value not in names:
+        raise ModelError(f"{what} has the {enum} {value}, which this version does not know; update tightfit.")
+    return names[value]
+
+
+def _pick(tensors: list[Tensor], index: int, what: str) -> Tensor:
+    if not 0 <= index < len(tensors):
+        raise ModelError(f"{what} names tensor {index}, but the subgraph has {len(tensors)}.")
+    return tensors[index]
+
+
+def _quantization(packed: Any) -> Quantization | None:
+    if packed is None:
+        return None
+    scale = np.asarray([] if packed.scale is None else packed.scale, np.float32)
+    zero_point = np.asarray([] if packed.zeroPoint is None else packed.zeroPoint, np.int64)
+    if zero_point.size == 1 < scale.size:
+        zero_point = np.broadcast_to(zero_point, scale.shape)
+    if zero_point.size != scale.size:
+        zero_point = np.zeros(scale.shape, np.int64)
+    details = None
+    if packed.details is not None:
+        details = (type(packed.details).__name__.removesuffix("T"), to_fields(packed.details))
+    low, high = (None if v is None else np.asarray(v, np.float32) for v in (packed.min, packed.max))
+    if not scale.size and low is None and high is None and details is None:
+        return None
+    return Quantization(scale, zero_point, int(packed.quantizedDimension), low, high, details)
+
+
+def _link_details(tensor: Tensor, tensors: list[Tensor]) -> None:
+    """Blockwise scales live in other tensors: turn their indices into references."""
+    quantization = tensor.quantization
+    if quantization is None or quantization.details is None:
+        return
+    kind, fields = quantization.details
+    if kind == "BlockwiseQuantization":
+        for name in ("scales", "zeroPoints"):
+            index = fields.get(name, -1)
+            fields[name] = None if index < 0 else _pick(tensors, index, "a blockwise scale")
+
+
+def _sparsity(packed: Any) -> Sparsity | None:
+    if packed is None:
+        return None
+    dimensions: list[tuple[Any, ...]] = []
+    for d in packed.dimMetadata or []:
+        if d.format == schema.DimensionType.DENSE:
+            dimensions.append(("dense", int(d.denseSize)))
+        else:
+            segments, indices = (np.asarray(v.values) for v in (d.arraySegments, d.arrayIndices))
+            dimensions.append(("csr", segments, indices))
+    return Sparsity(tuple(_list(packed.traversalOrder)), tuple(_list(packed.blockMap)), tuple(dimensions))

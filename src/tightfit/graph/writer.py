@@ -1,0 +1,346 @@
+"""Writes the graph classes as a ``.tflite`` file: whole or not at all, constants aligned to 16 bytes.
+
+With ``reader`` the only place that knows the flatbuffer schema. Constants that share memory share a
+buffer. Up to about 1.9 GB everything stands inside the flatbuffer, as every runtime expects; larger
+models keep their constants behind it (``Buffer.offset`` and ``size``), which needs a runtime ≥ 2.15.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import flatbuffers  # noqa: TID251 - the writer of the format
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the writer of the format
+
+from tightfit.errors import ModelError
+from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.graph.storage import PACKED_BITS, pack
+from tightfit.graph.versions import op_version
+
+_ALIGNMENT: Final = 16
+_INLINE_LIMIT: Final = 1_900_000_000
+
+
+def serialize(model: Model, *, external: bool | None = None) -> bytes:
+    """Gives the bytes of the ``.tflite`` file of a model.
+
+    Args:
+        external: True puts constants behind the flatbuffer, False inside, None decides by size.
+    """
+    return b"".join(bytes(chunk) for chunk in _chunks(model, external))
+
+
+def write_model(model: Model, path: str | Path, *, external: bool | None = None) -> None:
+    """Writes the ``.tflite`` file: into a temporary file beside it, then renamed.
+
+    Raises:
+        ModelError: the folder is missing or read-only, or the disk is full; nothing is left behind.
+    """
+    with atomic_file(Path(path)) as file:
+        for chunk in _chunks(model, external):
+            file.write(chunk)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Any]:
+    """Gives a binary file that becomes ``path`` when the block ends well, and vanishes otherwise.
+
+    Raises:
+        ModelError: the folder is missing or read-only, or the disk is full.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        # mkstemp makes the file private; the result gets what open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise ModelError(f"Cannot write '{path}': {error.strerror}. Choose a writable place.") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+
+
+def _chunks(model: Model, external: bool | None) -> Iterator[bytes | memoryview]:
+    model.validate()
+    writer = _Writer(model)
+    total = sum(len(b) for b in writer.buffers)
+    if external is None:
+        external = total > _INLINE_LIMIT
+    if not external:
+        yield writer.flatbuffer(None, total)
+        return
+    # The scalars have a fixed width, so a first pass with placeholders gives the flatbuffer's length.
+    length = len(writer.flatbuffer([1] * len(writer.buffers), 0))
+    places, at = [], length
+    for buffer in writer.buffers:
+        at += -at % _ALIGNMENT
+        places.append(at)
+        at += len(buffer)
+    yield writer.flatbuffer(places, 0)
+    at = length
+    for place, buffer in zip(places, writer.buffers, strict=True):
+        yield bytes(place - at)
+        yield buffer
+        at = place + len(buffer)
+
+
+class _PackedBuffer:
+    """Stands for ``BufferT`` in the schema's object API: packs bytes aligned, or names their place."""
+
+    def __init__(self, data: memoryview, place: int | None) -> None:
+        self.data = data
+        self.place = place
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802 - the object API's name
+        vector = None
+        if self.place is None and len(self.data):
+            builder.StartVector(1, len(self.data), _ALIGNMENT)
+            builder.head -= len(self.data)
+            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        elif self.place is not None and len(self.data):
+            schema.BufferAddOffset(builder, self.place)
+            schema.BufferAddSize(builder, len(self.data))
+        return int(schema.BufferEnd(builder))
+
+
+class _Writer:
+    """Collects the tables of one model; ``flatbuffer`` packs them."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.buffers: list[memoryview] = [memoryview(b"")]
+        self.places: dict[tuple[int, int, str], int] = {}
+        self.kept: list[Array] = []
+        self.codes: dict[tuple[str, int, str | None], int] = {}
+        self.root = self.tables()
+
+    def flatbuffer(self, places: list[int] | None, reserve: int) -> bytes | memoryview:
+        """The packed file; ``places`` are the offsets of constants that stand behind it."""
+        at = places or [None] * len(self.buffers)
+        self.root.buffers = [_PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
+        # Growing the builder copies everything again, so it starts with room for the constants.
+        builder = flatbuffers.Builder(reserve + 64 * len(self.buffers) + 65536)
+        builder.Finish(self.root.Pack(builder), file_identifier=b"TFL3")
+        return memoryview(builder.Bytes)[builder.head :]
+
+    def tables(self) -> Any:
+        model = self.model
+        root = schema.ModelT()
+        root.version = model.version
+        root.description = None if model.description is None else _bytes(model.description)
+        indices = [{t: i for i, t in enumerate(g.tensors())} for g in model.graphs]
+        root.subgraphs = [self.graph(g, i) for g, i in zip(model.graphs, indices, strict=True)]
+        root.operatorCodes = [self.code(*key) for key in self.codes]
+        if model.signatures:
+            root.signatureDefs = [_signature(s, indices[s.graph_index]) for s in model.signatures]
+        if model.metadata:
+            root.metadata = [self.metadata(name, data) for name, data in model.metadata.items()]
+        if "metadataBuffer" in model.extra:
+            # Buffers are numbered anew, and nothing reads this legacy list of indices.
+            root.metadataBuffer = None
+        return root
+
+    # -- buffers -------------------------------------------------------------------------------
+
+    def add_bytes(self, data: memoryview) -> int:
+        self.buffers.append(data)
+        return len(self.buffers) - 1
+
+    def buffer_of(self, tensor: Tensor) -> int:
+        """The index of a tensor's buffer: one for each piece of memory, 0 for none."""
+        data = tensor.data
+        if data is None:
+            return 0
+        contiguous = np.ascontiguousarray(data)
+        kind = tensor.dtype if tensor.dtype in PACKED_BITS else ""
+        key = (contiguous.__array_interface__["data"][0], contiguous.nbytes, kind)
+        if key not in self.places:
+            stored = pack(contiguous, tensor.dtype) if kind else contiguous
+            self.kept.append(contiguous)  # keeps the address taken, so that it stays a valid key
+            self.places[key] = self.add_bytes(memoryview(stored.reshape(-1).view(np.uint8)))
+        return self.places[key]
+
+    def metadata(self, name: str, data: bytes) -> Any:
+        entry = schema.MetadataT()
+        entry.name = _bytes(name)
+        entry.buffer = self.add_bytes(memoryview(data))
+        return entry
+
+    # -- tables --------------------------------------------------------------------------------
+
+    def code(self, kind: str, version: int, custom: str | None) -> Any:
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+        code.version = version
+        code.customCode = None if custom is None else _bytes(custom)
+        return code
+
+    def graph(self, graph: Graph, index: dict[Tensor, int]) -> Any:
+        packed = schema.SubGraphT()
+        packed.name = _bytes(graph.name) if graph.name else None
+        packed.tensors = [self.tensor(t, index) for t in index]
+        packed.inputs = [index[t] for t in graph.inputs]
+        packed.outputs = [index[t] for t in graph.outputs]
+        packed.operators = [self.op(op, index) for op in graph.ops]
+        packed.debugMetadataIndex = graph.extra.get("debugMetadataIndex", -1)
+        return packed
+
+    def tensor(self, tensor: Tensor, index: dict[Tensor, int]) -> Any:
+        packed = schema.TensorT()
+        packed.name = _bytes(tensor.name)
+        packed.shape = np.asarray(tensor.shape, np.int32)
+        packed.type = getattr(schema.TensorType, tensor.dtype.upper())
+        packed.buffer = self.buffer_of(tensor)
+        packed.quantization = _quantization(tensor.quantization, index)
+        packed.sparsity = _sparsity(tensor.sparsity)
+        packed.isVariable = tensor.is_variable
+        packed.hasRank = tensor.has_rank
+        if tensor.shape_signature is not None:
+            packed.shapeSignature = np.asarray(tensor.shape_signature, np.int32)
+        if "variantTensors" in tensor.extra:
+            packed.variantTensors = [_fill(schema.VariantSubTypeT(), v) for v in tensor.extra["variantTensors"]]
+        return packed
+
+    def op(self, op: Op, index: dict[Tensor, int]) -> Any:
+        packed = schema.OperatorT()
+        version = op.version or op_version(op)
+        packed.opcodeIndex = self.codes.setdefault((op.kind, version, op.custom_code), len(self.codes))
+        packed.inputs = [-1 if t is None else index[t] for t in op.inputs]
+        packed.outputs = [index[t] for t in op.outputs]
+        _set_options(packed, op)
+        if op.custom_options is not None:
+            packed.customOptions = np.frombuffer(op.custom_options, np.uint8)
+        if op.intermediates:
+            packed.intermediates = [index[t] for t in op.intermediates]
+        packed.mutatingVariableInputs = op.extra.get("mutatingVariableInputs")
+        packed.debugMetadataIndex = op.extra.get("debugMetadataIndex", -1)
+        return packed
+
+
+def _set_options(packed: Any, op: Op) -> None:
+    if op.options_type is None:
+        return
+    cls = getattr(schema, op.options_type + "T", None)
+    if cls is None:
+        raise ModelError(f"{op!r} has options of the type '{op.options_type}', which the schema lacks.")
+    options = _fill(cls(), op.options)
+    if op.extra.get("second_options"):
+        packed.builtinOptions2Type = getattr(schema.BuiltinOptions2, op.options_type)
+        packed.builtinOptions2 = options
+    else:
+        packed.builtinOptionsType = getattr(schema.BuiltinOptions, op.options_type)
+        packed.builtinOptions = options
+
+
+def _fill(table: Any, fields: dict[str, Any]) -> Any:
+    """Sets the fields of an object-API table; nested tables carry their type under ``@type``."""
+    for name, value in fields.items():
+        if name == "@type":
+            continue
+        if not hasattr(table, name):
+            raise ModelError(f"{type(table).__name__.removesuffix('T')} has no option '{name}'.")
+        setattr(table, name, _unplain(value))
+    return table
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _fill(getattr(schema, value["@type"])(), value)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_unplain(v) for v in value]
+    return value
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _signature(signature: Signature, index: dict[Tensor, int]) -> Any:
+    packed = schema.SignatureDefT()
+    packed.signatureKey = _bytes(signature.key)
+    packed.subgraphIndex = signature.graph_index
+    packed.inputs = [_tensor_map(n, index[t]) for n, t in signature.inputs.items()]
+    packed.outputs = [_tensor_map(n, index[t]) for n, t in signature.outputs.items()]
+    return packed
+
+
+def _tensor_map(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name = _bytes(name)
+    entry.tensorIndex = index
+    return entry
+
+
+def _quantization(quantization: Quantization | None, index: dict[Tensor, int]) -> Any:
+    if quantization is None:
+        return None
+    packed = schema.QuantizationParametersT()
+    if quantization.scale.size:
+        packed.scale = np.ascontiguousarray(quantization.scale, np.float32)
+        packed.zeroPoint = np.ascontiguousarray(quantization.zero_point, np.int64)
+    packed.quantizedDimension = quantization.axis
+    packed.min, packed.max = quantization.range_min, quantization.range_max
+    if quantization.details is not None:
+        kind, fields = quantization.details
+        plain = {k: index[v] if isinstance(v, Tensor) else v for k, v in fields.items() if v is not None}
+        packed.details = _fill(getattr(schema, kind + "T")(), plain)
+        packed.detailsType = getattr(schema.QuantizationDetails, kind)
+    return packed
+
+
+def _sparsity(sparsity: Sparsity | None) -> Any:
+    if sparsity is None:
+        return None
+    packed = schema.SparsityParametersT()
+    packed.traversalOrder = np.asarray(sparsity.traversal_order, np.int32)
+    packed.blockMap = np.asarray(sparsity.block_map, np.int32) if sparsity.block_map else None
+    packed.dimMetadata = [_dimension(d) for d in sparsity.dimensions]
+    return packed
+
+
+def _dimension(dimension: tuple[Any, ...]) -> Any:
+    packed = schema.DimensionMetadataT()
+    if dimension[0] == "dense":
+        packed.format = schema.DimensionType.DENSE
+        packed.denseSize = dimension[1]
+        return packed
+    packed.format = schema.DimensionType.SPARSE_CSR
+    packed.arraySegmentsType, packed.arraySegments = _index_vector(dimension[1])
+    packed.arrayIndicesType, packed.arrayIndices = _index_vector(dimension[2])
+    return packed
+
+
+def _index_vector(values: Array) -> tuple[int, Any]:
+    """The narrowest vector type that holds the indices, as every reader accepts all three."""
+    largest = int(values.max(initial=0))
+    name, dtype = next(
+        (n, d)
+        for n, d, limit in (
+            ("Uint8Vector", np.uint8, 2**8),
+            ("Uint16Vector", np.uint16, 2**16),
+            ("Int32Vector", np.int32, 2**31),
+        )
+        if largest < limit
+    )
+    vector = getattr(schema, name + "T")()
+    vector.values = np.asarray(values, dtype)
+    return getattr(schema.SparseIndexVector, name), vector

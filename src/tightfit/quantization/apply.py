@@ -1,0 +1,259 @@
+"""Carries a ``Plan`` out: a new model with integer tensors, stored constants and the conversions between.
+
+Decides nothing: every storage comes from the plan. How the result is arranged for a device is the
+business of ``layouts``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tightfit.errors import QuantizationError
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Tensor
+from tightfit.quantization.arithmetic import bias_integers, quantize
+from tightfit.quantization.modes import READS_ANY_TYPE, real_outputs
+from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, GraphPlan, OpPlan, Plan, Storage
+from tightfit.quantization.rules import find_rule, weight_of
+
+_FLOAT16_MAX: Final = float(np.finfo(np.float16).max)
+
+
+def apply_plan(model: Model, plan: Plan) -> Model:
+    """Gives a quantized copy of a model; names and order of inputs, outputs and signatures stay.
+
+    Raises:
+        QuantizationError: the plan was made for another model.
+    """
+    if len(plan.graphs) != len(model.graphs):
+        raise QuantizationError(
+            f"The plan has {len(plan.graphs)} graphs, the model {len(model.graphs)}; make a plan for this model."
+        )
+    twin = copy_model(model)
+    for graph, decisions in zip(twin.graphs, plan.graphs, strict=True):
+        _Application(graph, decisions).run()
+    return twin
+
+
+class _Application:
+    """One graph and its decisions, with the constants and conversions made so far."""
+
+    def __init__(self, graph: Graph, plan: GraphPlan) -> None:
+        if len(plan.ops) != len(graph.ops):
+            raise QuantizationError(
+                f"The plan has {len(plan.ops)} ops, the graph '{graph.name}' {len(graph.ops)}; "
+                "make a plan for this model."
+            )
+        self.graph = graph
+        self.plan = plan
+        self.keys = graph.keys()
+        self.order = list(zip(list(graph.ops), plan.ops, strict=True))
+        self.constants: dict[tuple[int, Storage, tuple[int, ...]], Tensor] = {}
+        self.forms: dict[tuple[Tensor, Storage | None], Tensor] = {}
+        self.held: dict[Tensor, Storage | None] = {}
+
+    def run(self) -> None:
+        originals = list(self.graph.outputs)
+        readers = {op: [(i, t) for i, t in enumerate(op.inputs) if t is not None] for op, _ in self.order}
+        for tensor in list(self.graph.inputs):
+            self.take_input(tensor)
+        for op, decision in self.order:
+            self.store_constants(op, decision)
+            self.convert_inputs(op, decision, readers[op])
+            self.convert_outputs(op, decision)
+            op.version = 0
+        for position, tensor in enumerate(originals):
+            self.give_output(position, tensor)
+
+    # -- ends of the graph ---------------------------------------------------------------------
+
+    def take_input(self, tensor: Tensor) -> None:
+        """A float input keeps its name; in an integer file it is read as integers."""
+        dtype = self.plan.interface.get(self.keys[tensor], "float32")
+        forms = self.plan.tensors.get(self.keys[tensor], {})
+        if dtype == "float32" or not forms:
+            return
+        storage = next(iter(forms.values()))
+        if dtype == storage.dtype:
+            _hold(tensor, storage)
+            self.held[tensor] = storage
+            return
+        # uint8 is int8 shifted by 128: same scale, so the conversion is exact.
+        shifted = _shifted(storage)
+        _hold(tensor, shifted)
+        self.held[tensor] = shifted
+
+    def give_output(self, position: int, tensor: Tensor) -> None:
+        """A float output keeps its name and signature whatever the op before it writes."""
+        held = self.held.get(tensor)
+        if held is None:
+            return
+        dtype = self.plan.interface.get(self.keys[tensor], "float32")
+        if dtype == held.dtype:
+            return
+        inner = self.split(tensor, held)
+        if dtype == "float32":
+            _release(tensor)
+        else:
+            _hold(tensor, _shifted(held))
+        self.graph.append(_conversion(inner, tensor))
+        self.held[tensor] = None if dtype == "float32" else _shifted(held)
+
+    def split(self, tensor: Tensor, storage: Storage) -> Tensor:
+        """Gives the integer tensor that takes the place of an output inside of the graph."""
+        inner = Tensor(f"{tensor.name}_{storage.dtype}", tensor.shape, shape_signature=tensor.shape_signature)
+        _hold(inner, storage)
+        producer = tensor.producer
+        if producer is not None:
+            self.graph.set_output(producer, producer.outputs.index(tensor), inner)
+        self.graph.replace_uses(tensor, inner, outputs=False)
+        return inner
+
+    # -- ops -----------------------------------------------------------------------------------
+
+    def convert_inputs(self, op: Op, decision: OpPlan, inputs: list[tuple[int, Tensor]]) -> None:
+        wanting = _real_positions(op, inputs) if decision.mode == INTEGER else set()
+        for position, tensor in inputs:
+            if tensor.is_constant or position in decision.constants:
+                continue
+            held = self.held.get(tensor)
+            if position in wanting:
+                storage = decision.inputs.get(position) or self.storage(tensor, decision.dtype)
+                self.graph.set_input(op, position, self.form(tensor, storage, op))
+            elif held is not None and op.kind not in READS_ANY_TYPE:
+                self.graph.set_input(op, position, self.form(tensor, None, op))
+
+    def convert_outputs(self, op: Op, decision: OpPlan) -> None:
+        if decision.mode != INTEGER:
+            return
+        for _, tensor in real_outputs(op, find_rule(op.kind)):
+            storage = self.storage(tensor, decision.dtype)
+            self.held[tensor] = storage
+            _hold(tensor, storage)
+
+    def storage(self, tensor: Tensor, dtype: str | None) -> Storage:
+        try:
+            return self.plan.tensors[self.keys[tensor]][dtype or "int8"]
+        except KeyError as error:
+            raise QuantizationError(
+                f"The plan has no {dtype} storage for '{tensor.name}'; make a plan for this model."
+            ) from error
+
+    def form(self, tensor: Tensor, storage: Storage | None, reader: Op) -> Tensor:
+        """Gives the tensor as an op wants it: itself, or a converted copy (one for all readers)."""
+        held = self.held.get(tensor)
+        if storage == held:
+            return tensor
+        key = (tensor, storage)
+        if key not in self.forms:
+            suffix = storage.dtype if storage else "float32"
+            name = f"{tensor.name}_{suffix}{'_rescaled' if storage and held else ''}"
+            made = Tensor(name, tensor.shape, shape_signature=tensor.shape_signature)
+            if storage is not None:
+                _hold(made, storage)
+            self.graph.insert_before(reader, _conversion(tensor, made))
+            self.forms[key] = made
+        return self.forms[key]
+
+    # -- constants -----------------------------------------------------------------------------
+
+    def store_constants(self, op: Op, decision: OpPlan) -> None:
+        for position, storage in decision.constants.items():
+            source = op.input(position) or _missing_bias(op, storage)
+            if source.data is None:
+                raise QuantizationError(f"The plan stores input {position} of {op!r}, which is not a constant.")
+            stored = self.constant(source, storage, op)
+            if decision.mode == UNPACKED:
+                stored = self.unpacked(stored, source, op)
+            self.graph.set_input(op, position, stored)
+        if decision.mode == HYBRID:
+            _mark_hybrid(op)
+
+    def constant(self, source: Tensor, storage: Storage, op: Op) -> Tensor:
+        """Gives the stored twin of a constant; equal requests share it."""
+        assert source.data is not None  # noqa: S101 - checked by the caller
+        key = (source.data.__array_interface__["data"][0], storage, source.shape)
+        if key not in self.constants:
+            made = Tensor(source.name, source.shape, storage.dtype)
+            made.data = store(source.data, storage, f"{op.kind} '{op.name}'")
+            made.quantization = quantization_of(storage)
+            self.constants[key] = made
+        return self.constants[key]
+
+    def unpacked(self, stored: Tensor, source: Tensor, op: Op) -> Tensor:
+        """Gives the float tensor behind a DEQUANTIZE of a stored constant."""
+        key = (stored, None)
+        if key not in self.forms:
+            made = Tensor(f"{source.name}_float32", source.shape)
+            self.graph.insert_before(op, _conversion(stored, made))
+            self.forms[key] = made
+        return self.forms[key]
+
+
+def _real_positions(op: Op, inputs: list[tuple[int, Tensor]]) -> set[int]:
+    """The positions that carried reals before the op's tensors were converted."""
+    rule = find_rule(op.kind)
+    skipped = {weight_of(op, rule), rule.bias, *rule.keep_inputs} if rule else set()
+    return {i for i, t in inputs if i not in skipped and (t.dtype == "float32" or t.is_quantized)}
+
+
+def _missing_bias(op: Op, storage: Storage) -> Tensor:
+    """Zeros for the kernels that refuse an op without a bias."""
+    channels = max(len(storage.scale), op.outputs[0].shape[-1])
+    zeros = np.zeros(channels, np.float32)
+    return Tensor(f"{op.name}/bias", zeros.shape, data=zeros)
+
+
+def store(values: Array, storage: Storage, where: str) -> Array:
+    """Gives the integers (or halves) of a constant under a storage.
+
+    Raises:
+        QuantizationError: the constant holds NaN or infinity.
+    """
+    if not np.isfinite(values).all():
+        raise QuantizationError(
+            f"A constant of {where} holds NaN or infinity, which no integer stands for. Train or export again."
+        )
+    if storage.dtype == "float16":
+        return np.clip(values, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
+    if storage.dtype in ("int32", "int64"):
+        return bias_integers(values, np.asarray(storage.scale, np.float64), storage.dtype)[0]
+    narrow = all(z == 0 for z in storage.zero_point) and storage.reason == "largest weight"
+    return quantize(values, storage.scale, storage.zero_point, storage.dtype, storage.axis, narrow=narrow)
+
+
+def quantization_of(storage: Storage) -> Quantization | None:
+    """Gives the graph's quantization for a storage, None for float types."""
+    if not storage.scale:
+        return None
+    scale = np.asarray(storage.scale, np.float32)
+    return Quantization(scale, np.asarray(storage.zero_point, np.int64), storage.axis or 0)
+
+
+def _hold(tensor: Tensor, storage: Storage) -> None:
+    tensor.dtype = storage.dtype
+    tensor.quantization = quantization_of(storage)
+
+
+def _release(tensor: Tensor) -> None:
+    tensor.dtype, tensor.quantization = "float32", None
+
+
+def _shifted(storage: Storage) -> Storage:
+    """The uint8 twin of an int8 storage."""
+    return Storage("uint8", storage.scale, tuple(z + 128 for z in storage.zero_point), storage.axis)
+
+
+def _conversion(source: Tensor, target: Tensor) -> Op:
+    """QUANTIZE towards integers (also between integer types), DEQUANTIZE towards float."""
+    if target.dtype == "float32":
+        return Op("DEQUANTIZE", [source], [target], {}, "DequantizeOptions")
+    return Op("QUANTIZE", [source], [target], {}, "QuantizeOptions")
+
+
+def _mark_hybrid(op: Op) -> None:
+    if op.kind in ("FULLY_CONNECTED", "BATCH_MATMUL"):
+        # The kernels are exact for either; asymmetric inputs use all 256 steps of a one-sided range.
+        op.options["asymmetricQuantizeInputs"] = True

@@ -1,0 +1,145 @@
+"""The affine map between reals and integers: ``real = scale · (q − zero_point)``.
+
+Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-
+Only Inference"; the TFLite 8-bit quantization specification (int8 weights symmetric in [−127, 127], int16
+activations symmetric, int32 biases with scale input × weight).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.errors import QuantizationError
+from tightfit.graph.ir import Array
+
+LIMITS: Final[dict[str, tuple[int, int]]] = {
+    "int2": (-2, 1),
+    "int4": (-8, 7),
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+
+# A range of zero width (a dead channel) still needs a scale; the value is exact whatever it is.
+_SMALLEST_SCALE: Final = 1e-9
+
+
+def activation_parameters(low: float, high: float, dtype: str) -> tuple[float, int]:
+    """Gives scale and zero point of an activation that takes values in [low, high].
+
+    int8: ``scale = (high − low) / 255`` with zero inside and exact; int16: symmetric,
+    ``scale = max(|low|, |high|) / 32767``, zero point 0, as the int16 kernels demand.
+
+    Raises:
+        QuantizationError: the range is not finite.
+
+    Example:
+        >>> activation_parameters(0.0, 6.0, "int8")
+        (0.023529411764705882, -128)
+        >>> activation_parameters(-1.0, 0.5, "int16")[1]
+        0
+    """
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise QuantizationError(f"A range must be finite; received [{low}, {high}]. Calibrate with clean data.")
+    low, high = min(0.0, float(low)), max(0.0, float(high))
+    bottom, top = LIMITS[dtype]
+    if dtype == "int16":
+        return max(max(-low, high) / top, _SMALLEST_SCALE), 0
+    scale = max((high - low) / (top - bottom), _SMALLEST_SCALE)
+    return scale, int(np.clip(round(bottom - low / scale), bottom, top))
+
+
+def weight_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.NDArray[np.float32]:
+    """Gives the symmetric scales of weights: ``max |w| / 127`` per channel of ``axis``, or one for all.
+
+    Returns:
+        float32 of shape (channels,) or (1,).
+
+    Example:
+        >>> weight_scales(np.array([[1.0, -2.0], [0.5, 0.25]], np.float32), 0).round(4).tolist()
+        [0.015699999406933784, 0.003899999894201756]
+    """
+    top = LIMITS[dtype][1]
+    if weights.size == 0:
+        return np.full(1 if axis is None else weights.shape[axis], _SMALLEST_SCALE, np.float32)
+    reduced = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
+    # max(|min|, |max|) needs no |w| array as large as the weights.
+    largest = np.maximum(weights.max(axis=reduced), -weights.min(axis=reduced))
+    scales = np.atleast_1d(np.asarray(largest, np.float32)) / np.float32(top)
+    return np.maximum(scales, np.float32(_SMALLEST_SCALE)).astype(np.float32)
+
+
+def quantize(
+    values: Array,
+    scale: npt.ArrayLike,
+    zero_point: npt.ArrayLike,
+    dtype: str,
+    axis: int | None = None,
+    *,
+    narrow: bool = False,
+) -> Array:
+    """Gives ``clip(round(values / scale) + zero_point)``, ties away from zero as LiteRT's QUANTIZE.
+
+    Args:
+        axis: channel axis of per-channel scales.
+        narrow: leave out the lowest integer, so that the range is symmetric (weights).
+
+    Example:
+        >>> quantize(np.array([-0.25, 0.25, 9.0]), 0.5, 0, "int8").tolist()
+        [-1, 1, 18]
+    """
+    bottom, top = LIMITS[dtype]
+    ratio = values / spread(scale, values.ndim, axis)
+    # trunc(x + copysign(½, x)) would round 0.49999997 up in float32; the floor of |x| + ½ has the
+    # same flaw, so the half is compared exactly.
+    whole = np.trunc(ratio)
+    whole += np.copysign(np.abs(ratio - whole) >= 0.5, ratio)
+    whole += spread(zero_point, values.ndim, axis)
+    bound = bottom + 1 if narrow else bottom
+    return np.clip(whole, bound, top).astype(numpy_type(dtype))
+
+
+def dequantize(
+    integers: Array, scale: npt.ArrayLike, zero_point: npt.ArrayLike, axis: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Gives the float32 values that integers stand for.
+
+    Example:
+        >>> dequantize(np.array([-1, 3], np.int8), 0.5, 1).tolist()
+        [-1.0, 1.0]
+    """
+    shifted = integers.astype(np.float32) - spread(zero_point, integers.ndim, axis)
+    return np.asarray(shifted * spread(scale, integers.ndim, axis), np.float32)
+
+
+def spread(value: npt.ArrayLike, rank: int, axis: int | None) -> npt.NDArray[np.float32]:
+    """Shapes per-channel values so that they broadcast along ``axis``; scalars and single values stay."""
+    flat = np.asarray(value, np.float32).reshape(-1)
+    if axis is None or flat.size == 1:
+        return flat.reshape(()) if flat.size == 1 else flat
+    return flat.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def numpy_type(dtype: str) -> type[np.generic]:
+    """The NumPy type that holds integers of a stored type (int4 and int2 unpacked)."""
+    names = {"int2": np.int8, "int4": np.int8, "int8": np.int8, "uint8": np.uint8}
+    return names.get(dtype) or {"int16": np.int16, "int32": np.int32, "int64": np.int64}[dtype]
+
+
+def bias_integers(bias: Array, scales: npt.NDArray[np.float64], dtype: str) -> tuple[Array, bool]:
+    """Gives a bias on its grid ``scale = input scale × weight scale`` and whether it had to be cut off.
+
+    Returns:
+        integers of ``dtype`` (int32 or int64), and True when a value did not fit.
+    """
+    bottom, top = LIMITS[dtype]
+    whole = np.round(bias.astype(np.float64).reshape(-1) / scales)
+    cut = bool((whole < bottom).any() or (whole > top).any())
+    # float64 cannot hold 2⁶³ − 1; an int64 bias is never near it, so ±2⁶² bounds it safely.
+    limit = min(float(top), 2.0**62)
+    return np.clip(whole, -limit, limit).astype(numpy_type(dtype)).reshape(bias.shape), cut

@@ -1,0 +1,131 @@
+"""Runs samples through the float model on LiteRT and collects the statistics of its activations.
+
+The tensors to watch become outputs of a copy of the model, which keeps XNNPACK's speed; the statistics are
+taken in the runtime's child process on views of LiteRT's own memory, so nothing is copied or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.errors import DataError
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Graph, Model, Signature, Tensor
+from tightfit.graph.writer import serialize
+from tightfit.quantization.modes import real_inputs, real_outputs
+from tightfit.quantization.rules import find_rule
+from tightfit.quantization.statistics import Statistics, Watch
+from tightfit.runtime.session import Session
+
+Samples = Iterable[Mapping[str, Array]]
+Probe = tuple[Mapping[str, Array], dict[str, Array]]
+
+PROBES: Final = 2
+"""How many samples are kept with their float outputs, to check written files with."""
+
+
+def watched_tensors(graph: Graph) -> list[Tensor]:
+    """The activations of a graph whose ranges an integer plan may need."""
+    wanted: dict[Tensor, None] = {}
+    for op in graph.ops:
+        rule = find_rule(op.kind)
+        if rule is None or (rule.int8 is None and rule.int16 is None):
+            continue
+        for _, tensor in (*real_inputs(op, rule), *real_outputs(op, rule)):
+            if not tensor.is_constant and not tensor.is_variable:
+                wanted[tensor] = None
+    return list(wanted)
+
+
+def watching_model(model: Model) -> tuple[Model, dict[str, Watch]]:
+    """Gives a copy whose outputs are the watched tensors and the original outputs, and a watch for each."""
+    twin = copy_model(model)
+    graph = twin.main
+    keys = graph.keys()
+    inputs = input_names(twin)
+    ends = [t for t in graph.outputs if t.producer is not None]
+    measured = {t for t in watched_tensors(graph) if t.producer is not None}
+    graph.outputs = list(dict.fromkeys([*measured, *ends]))
+    twin.signatures = [Signature("watch", inputs, {keys[t]: t for t in graph.outputs})]
+    watches = {
+        keys[t]: Watch(statistics=t in measured, keep=PROBES if t in ends else 0) for t in graph.outputs
+    }
+    return twin, watches
+
+
+def input_names(model: Model) -> dict[str, Tensor]:
+    """Gives the names by which the main graph's inputs are called: the signature's, else the tensors'."""
+    for signature in model.signatures:
+        if signature.graph_index == 0 and signature.inputs:
+            return dict(signature.inputs)
+    keys = model.main.keys()
+    return {keys[t]: t for t in model.main.inputs}
+
+
+@dataclass
+class Calibration:
+    """What one pass over the samples gave.
+
+    Args:
+        statistics: tensor key → what was seen, for the main graph.
+        samples: how many samples ran.
+        probes: the first few (inputs by name, float outputs by tensor key), to check written files with.
+    """
+
+    statistics: dict[str, Statistics]
+    samples: int
+    probes: list[Probe]
+
+
+def calibrate(
+    model: Model,
+    samples: Samples,
+    *,
+    threads: int = 2,
+    progress: Callable[[], None] | None = None,
+) -> Calibration:
+    """Runs every sample once through the float model; memory does not grow with their number.
+
+    Raises:
+        DataError: there is not one sample, or one does not fit the model's inputs.
+        RuntimeFailureError: LiteRT cannot run the model.
+    """
+    twin, watches = watching_model(model)
+    counter = _Counter(samples, model, progress)
+    with Session(serialize(twin), threads=threads) as session:
+        seen: dict[str, Watch] = session.observe(counter, watches)
+    if not counter.count:
+        raise DataError("There is no calibration sample; give at least one, better 100.")
+    statistics = {k: w.statistics for k, w in seen.items() if w.statistics is not None}
+    statistics.update(counter.inputs)
+    ends = {k: w.kept for k, w in seen.items() if w.kept}
+    probes = [(x, {k: kept[i] for k, kept in ends.items()}) for i, x in enumerate(counter.first)]
+    return Calibration(statistics, counter.count, probes)
+
+
+class _Counter:
+    """Passes samples on, counts them and takes the statistics of the inputs."""
+
+    def __init__(self, samples: Samples, model: Model, progress: Callable[[], None] | None) -> None:
+        self.samples = samples
+        self.progress = progress
+        self.count = 0
+        self.first: list[Mapping[str, Array]] = []
+        keys = model.main.keys()
+        watched = set(watched_tensors(model.main))
+        self.places = {n: keys[t] for n, t in input_names(model).items() if t in watched}
+        self.inputs = {key: Statistics() for key in self.places.values()}
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        for sample in self.samples:
+            for name, key in self.places.items():
+                if name in sample:
+                    self.inputs[key].update(sample[name])
+            if len(self.first) < PROBES:
+                self.first.append(dict(sample))
+            yield sample
+            self.count += 1
+            if self.progress:
+                self.progress()

@@ -1,0 +1,1 @@
+FLOAT_ONLY: dict[str, str] = {}

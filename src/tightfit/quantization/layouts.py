@@ -1,0 +1,171 @@
+"""The same plan written for different devices: small named rewrites of a quantized graph.
+
+Each row of ``REWRITES`` has its condition (in the function), its measured effect and its targets. A target
+lists alternatives in order of preference; ``pipeline`` takes the first that LiteRT runs correctly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.quantization.arithmetic import dequantize
+
+_INT32_TYPE: Final = 2  # TensorType.INT32 in schema.fbs
+_BIAS_LIMIT: Final = 2**30
+_ISLANDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
+_NOT_DELEGATED_HYBRID: Final = frozenset({"DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One rewrite: what it does to a graph, what it was measured to bring, and the facts behind it.
+
+    Args:
+        apply: changes the graph in place and gives how many ops it changed.
+        effect: measured effect, for people.
+    """
+
+    name: str
+    apply: Callable[[Graph], int]
+    effect: str
+
+
+def unpack_hybrid(graph: Graph) -> int:
+    """Gives depthwise and transposed convolutions with float activations their weights unpacked.
+
+    XNNPACK takes no dynamic-range kernel for them, so LiteRT's own slow one would run; behind a DEQUANTIZE
+    the weights are unpacked once at load and the float kernel runs.
+    """
+    changed = 0
+    for op in list(graph.ops):
+        weight = op.input(1)
+        hybrid = op.kind in _NOT_DELEGATED_HYBRID and weight is not None and weight.dtype == "int8"
+        if hybrid and weight is not None and op.outputs[0].dtype == "float32":
+            graph.set_input(op, 1, _dequantized(graph, op, weight))
+            changed += 1
+    return changed
+
+
+def short_biases(graph: Graph) -> int:
+    """Stores biases of int16 convolutions and dense layers as int32, which unlocks LiteRT's fast kernels.
+
+    Condition: every bias value and every user of the bias allow it. Depthwise keeps int64: its kernel
+    refuses int32 (``depthwise_conv.cc``).
+    """
+    changed = 0
+    for op in graph.ops:
+        bias = op.input(2)
+        if op.kind not in ("CONV_2D", "FULLY_CONNECTED") or bias is None or bias.dtype != "int64":
+            continue
+        users = {reader.kind for reader, _ in bias.consumers}
+        if bias.data is None or not users <= {"CONV_2D", "FULLY_CONNECTED"}:
+            continue
+        if np.abs(bias.data).max(initial=0) > _BIAS_LIMIT:
+            continue
+        bias.data, bias.dtype = bias.data.astype(np.int32), "int32"
+        for reader, _ in bias.consumers:
+            reader.options["quantizedBiasType"] = _INT32_TYPE
+            reader.version = 0
+            changed += 1
+    return changed
+
+
+def float_islands(graph: Graph) -> int:
+    """Computes int16 convolutions and dense layers in float between int16 tensors.
+
+    Tensors between ops stay int16, weights int8 in the file; each op becomes DEQUANTIZE → float op →
+    QUANTIZE, which agrees with the reference kernels within one step.
+    """
+    floats: dict[Tensor, Tensor] = {}
+    islands = [op for op in graph.ops if op.kind in _ISLANDS and op.outputs[0].dtype == "int16"]
+    for op in islands:
+        for position, tensor in enumerate(list(op.inputs)):
+            if tensor is None or not tensor.is_quantized:
+                continue
+            if tensor.dtype == "int64":
+                graph.set_input(op, position, _float_constant(tensor))
+            else:
+                if tensor not in floats:
+                    floats[tensor] = _dequantized(graph, op, tensor)
+                graph.set_input(op, position, floats[tensor])
+        _quantized_after(graph, op)
+        op.version = 0
+    return len(islands)
+
+
+def bridge_through_float(graph: Graph) -> int:
+    """Converts between int8 and int16 by way of float, as LiteRT's direct QUANTIZE is slow reference code."""
+    changed = 0
+    for op in list(graph.ops):
+        types = {t.dtype for t in (*op.inputs, *op.outputs) if t is not None}
+        if op.kind == "QUANTIZE" and types == {"int8", "int16"} and op.inputs[0] is not None:
+            graph.set_input(op, 0, _dequantized(graph, op, op.inputs[0]))
+            op.version = 0
+            changed += 1
+    return changed
+
+
+def _dequantized(graph: Graph, reader: Op, tensor: Tensor) -> Tensor:
+    """Gives the float twin of a tensor behind a DEQUANTIZE; an existing one is used again."""
+    for other, _ in tensor.consumers:
+        if other.kind == "DEQUANTIZE" and graph.ops.index(other) < graph.ops.index(reader):
+            return other.outputs[0]
+    made = Tensor(f"{tensor.name}_float32", tensor.shape, shape_signature=tensor.shape_signature)
+    graph.insert_before(reader, Op("DEQUANTIZE", [tensor], [made], {}, "DequantizeOptions"))
+    return made
+
+
+def _float_constant(tensor: Tensor) -> Tensor:
+    assert tensor.data is not None  # noqa: S101 - biases of integer kernels are constants
+    assert tensor.quantization is not None  # noqa: S101 - the caller asked for quantized tensors
+    q = tensor.quantization
+    axis = q.axis if q.scale.size > 1 else None
+    # int64 does not fit into float32 exactly, but the float op adds it in float32 anyway.
+    values = dequantize(tensor.data, q.scale, q.zero_point, axis)
+    return Tensor(tensor.name, tensor.shape, data=values)
+
+
+def _quantized_after(graph: Graph, op: Op) -> None:
+    target = op.outputs[0]
+    raw = Tensor(f"{target.name}_float32", target.shape, shape_signature=target.shape_signature)
+    graph.set_output(op, 0, raw)
+    graph.insert_after(op, Op("QUANTIZE", [raw], [target], {}, "QuantizeOptions"))
+
+
+REWRITES: Final[dict[str, Rewrite]] = {
+    r.name: r
+    for r in (
+        Rewrite("unpack_hybrid", unpack_hybrid, "dynamic range MobileNetV2: 1.7× → about 1.0× float latency"),
+        Rewrite("short_biases", short_biases, "int16x8 MobileNetV2: 31× → 9.2× float latency"),
+        Rewrite("float_islands", float_islands, "int16x8 MobileNetV2: 31× → 1.5× float latency"),
+        Rewrite("bridge_through_float", bridge_through_float, "mixed int8/int16: about half the time"),
+    )
+}
+
+LAYOUTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "cpu": (
+        ("unpack_hybrid", "float_islands", "bridge_through_float"),
+        ("unpack_hybrid", "short_biases", "bridge_through_float"),
+        (),
+    ),
+    "npu": ((),),
+    "micro": ((),),
+}
+"""Target → alternatives in order of preference, each a list of rewrites; the last changes nothing."""
+
+
+def lay_out(model: Model, rewrites: tuple[str, ...]) -> dict[str, int]:
+    """Applies rewrites to a quantized model in place; gives name → number of ops changed, where any was.
+
+    Example:
+        >>> from tightfit.graph.ir import Graph, Model
+        >>> lay_out(Model([Graph()]), ("float_islands",))
+        {}
+    """
+    changed = {name: sum(REWRITES[name].apply(g) for g in model.graphs) for name in rewrites}
+    return {name: count for name, count in changed.items() if count}

@@ -1,0 +1,185 @@
+"""From a float file to the quantized file: read, clean, calibrate, plan, apply, lay out, write, check."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model
+from tightfit.graph.passes import clean
+from tightfit.graph.reader import read_model
+from tightfit.graph.versions import min_runtime_version
+from tightfit.graph.writer import write_model
+from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.calibration import Calibration, Probe, calibrate, input_names
+from tightfit.quantization.checking import Check, check_file, snr_db
+from tightfit.quantization.layouts import LAYOUTS, lay_out
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import Overrides, make_plan, refuse_quantized
+from tightfit.quantization.ranges import Ranges
+from tightfit.quantization.scheme import Scheme, find_scheme
+
+# A layout computes the same integers on another path: rounding may differ by a step here and there, which
+# costs a few dB against the float model; garbage costs tens.
+_LAYOUT_LOSS_DB: Final = 6.0
+_CLEARLY_RIGHT_DB: Final = 45.0
+
+
+@dataclass
+class Source:
+    """A float model ready to be quantized.
+
+    Args:
+        model: cleaned. notes: what the clean-up did.
+    """
+
+    path: Path
+    model: Model
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Written:
+    """A quantized file that LiteRT ran.
+
+    Args:
+        layout: the rewrites that changed something. snr_db: against the float model on the probes.
+        notes: fallbacks and other things to know.
+    """
+
+    path: Path
+    plan: Plan
+    layout: dict[str, int]
+    snr_db: float
+    notes: list[str]
+
+
+def open_source(path: str | Path) -> Source:
+    """Reads and cleans a float ``.tflite``.
+
+    Raises:
+        ModelError: it cannot be read, or is already quantized.
+    """
+    model = read_model(path)
+    notes = clean(model)
+    refuse_quantized(model)
+    return Source(Path(path), model, notes)
+
+
+def random_probes(source: Source, *, threads: int = 2) -> list[Probe]:
+    """Gives one probe with seeded random inputs, for schemes that need no data."""
+    from tightfit.runtime.samples import random_sample  # noqa: PLC0415 - only without data
+    from tightfit.runtime.session import Session  # noqa: PLC0415 - only without data
+
+    keys = source.model.main.keys()
+    from tightfit.quantization.checking import output_names  # noqa: PLC0415
+
+    names = {n: keys[t] for n, t in output_names(source.model).items()}
+    with Session(source.path, threads=threads) as session:
+        sample = random_sample(session.inputs)
+        outputs = session.run(sample)
+    return [(sample, {names[n]: v for n, v in outputs.items() if n in names})]
+
+
+def write_plan(
+    source: Source, plan: Plan, output: Path, *, target: str = "cpu", probes: Sequence[Probe] = ()
+) -> Written:
+    """Applies a plan and writes the first layout of the target that LiteRT runs correctly.
+
+    Raises:
+        OptionError: unknown target. RuntimeFailureError: LiteRT runs none of the layouts.
+    """
+    if target not in LAYOUTS:
+        raise OptionError(unknown_name("layout", target, LAYOUTS))
+    base = apply_plan(source.model, plan)
+    notes = list(plan.notes)
+    for rewrites in LAYOUTS[target]:
+        model = copy_model(base)
+        changed = lay_out(model, rewrites)
+        if rewrites and not changed:
+            continue
+        try:
+            check = _write_checked(model, base if changed else None, source, output, probes)
+        except RuntimeFailureError as error:
+            if not changed:
+                raise
+            notes.append(f"layout {' + '.join(changed)} was given up: {error}")
+            continue
+        return Written(output, plan, changed, check.snr_db, notes)
+    raise RuntimeFailureError(f"LiteRT ran no layout of '{output.name}'.")
+
+
+def _write_checked(
+    model: Model, base: Model | None, source: Source, output: Path, probes: Sequence[Probe]
+) -> Check:
+    """Writes beside the output, checks, then renames: a file that fails its check never stands there."""
+    finish(model)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
+        trial = Path(folder) / output.name
+        write_model(model, trial)
+        check = check_file(trial, source.model, probes)
+        if base is not None and check.snr_db < _CLEARLY_RIGHT_DB:
+            _compare_with_base(check, base, source, Path(folder) / "base.tflite", probes)
+        trial.replace(output)
+    return check
+
+
+def _compare_with_base(
+    check: Check, base: Model, source: Source, path: Path, probes: Sequence[Probe]
+) -> None:
+    finish(base)
+    write_model(base, path)
+    plain = check_file(path, source.model, probes[:1])
+    loss = plain.snr_db - snr_db(check.outputs[0], probes[0][1])
+    if loss > _LAYOUT_LOSS_DB:
+        raise RuntimeFailureError(f"its signal-to-noise is {loss:.1f} dB below that of the plain layout")
+
+
+def finish(model: Model) -> None:
+    """Stamps the least runtime version that the file needs into its metadata."""
+    model.validate()
+    version = min_runtime_version(model)
+    if version:
+        model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
+
+
+def quantize_file(
+    path: str | Path,
+    scheme: Scheme | str,
+    output: str | Path,
+    samples: Iterable[Mapping[str, Array]] | None = None,
+    *,
+    overrides: Overrides = (),
+    observers: Mapping[str, str] | None = None,
+    target: str = "cpu",
+) -> Written:
+    """Quantizes one file by one scheme.
+
+    Args:
+        samples: calibration inputs by name, read once; needed by int8 and int16x8.
+        observers: integer type → observer name.
+
+    Raises:
+        OptionError: samples are missing for a scheme that needs them.
+        ModelError, DataError, QuantizationError, RuntimeFailureError: see the steps.
+    """
+    wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
+    if wanted.needs_data and samples is None:
+        raise OptionError(
+            f"The scheme '{wanted.name}' needs sample inputs to calibrate with; pass data (about 100 samples)."
+        )
+    source = open_source(path)
+    seen = calibrate(source.model, samples) if samples is not None else None
+    probes = seen.probes if seen else random_probes(source)
+    ranges = Ranges([seen.statistics], observers) if seen else Ranges([])
+    plan = make_plan(source.model, wanted, ranges, overrides=overrides)
+    return write_plan(source, plan, Path(output), target=target, probes=probes)
+
+
+__all__ = ["Calibration", "Source", "Written", "input_names", "open_source", "quantize_file", "write_plan"]

@@ -1,0 +1,60 @@
+"""The ranges that calibration gives: what a tensor's values were, for the type they shall be held in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tightfit.quantization.observers import Range, find_observer, observe_range
+from tightfit.quantization.statistics import Statistics
+
+DEFAULT_OBSERVERS: Final[dict[str, str]] = {"int8": "mse", "int16": "minmax"}
+"""int8 gains from clipping rare values, int16 has steps enough to hold them all."""
+
+
+class Ranges:
+    """The range of each calibrated tensor, by key.
+
+    Args:
+        statistics: tensor key → what calibration saw, for each graph.
+        observers: integer type → observer name; others have their default.
+
+    Example:
+        >>> Ranges.given({"x": (0.0, 6.0)}).find(0, "x", "int8")
+        (0.0, 6.0)
+    """
+
+    def __init__(
+        self, statistics: list[Mapping[str, Statistics]], observers: Mapping[str, str] | None = None
+    ) -> None:
+        self.statistics = statistics
+        self.observers = {**DEFAULT_OBSERVERS, **(observers or {})}
+        self._found: dict[tuple[int, str, str], Range] = {}
+
+    @classmethod
+    def given(cls, ranges: Mapping[str, Range], graph_index: int = 0) -> Ranges:
+        """Gives ranges that are known without calibration, the same for every type."""
+        made = cls([])
+        for key, limits in ranges.items():
+            for dtype in DEFAULT_OBSERVERS:
+                made._found[graph_index, key, dtype] = (float(limits[0]), float(limits[1]))
+        return made
+
+    def set(self, graph_index: int, key: str, dtype: str, limits: Range) -> None:
+        """Fixes the range of one tensor for one type (a recovery that knows better)."""
+        self._found[graph_index, key, dtype] = limits
+
+    def find(self, graph_index: int, key: str, dtype: str) -> Range | None:
+        """Gives (low, high), or None when the tensor was not calibrated.
+
+        Raises:
+            QuantizationError: it was seen, but never with a finite value.
+        """
+        place = (graph_index, key, dtype)
+        if place not in self._found:
+            if graph_index >= len(self.statistics) or key not in self.statistics[graph_index]:
+                return None
+            statistics = self.statistics[graph_index][key]
+            observer = find_observer(self.observers[dtype])
+            self._found[place] = observe_range(statistics, observer, dtype, key)
+        return self._found[place]

@@ -1,0 +1,80 @@
+"""What is wanted: the schemes, one constant each. What comes of it for a model is a ``Plan``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tightfit.errors import OptionError, unknown_name
+
+INTERFACES: Final = ("float32", "int8", "uint8", "int16")
+OBSERVER_DEFAULT: Final = {"int8": "mse", "int16": "minmax"}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a model is to be stored and computed.
+
+    Args:
+        name: what users call it.
+        compute: ``integer`` (integer kernels), ``hybrid`` (float activations quantized on the fly against
+            integer weights) or ``float`` (constants unpacked to float before use).
+        weights: type of the stored weights.
+        activations: type of the activations in integer kernels, None when they stay float.
+        interface: type of the model's float inputs and outputs in the file.
+        needs_data: True when activation ranges must be calibrated.
+        summary: one line for ``--help`` and the report.
+    """
+
+    name: str
+    compute: str
+    weights: str
+    activations: str | None = None
+    interface: str = "float32"
+    summary: str = ""
+
+    @property
+    def needs_data(self) -> bool:
+        """True when activation ranges must be calibrated with samples."""
+        return self.activations is not None
+
+    def with_interface(self, interface: str) -> Scheme:
+        """Gives the scheme with other types of the model's inputs and outputs.
+
+        Raises:
+            OptionError: the scheme cannot have them.
+        """
+        if interface not in INTERFACES:
+            raise OptionError(unknown_name("input/output type", interface, INTERFACES))
+        allowed = {"int8": ("float32", "int8", "uint8"), "int16": ("float32", "int16")}
+        known = allowed.get(self.activations or "", ("float32",))
+        if interface not in known:
+            raise OptionError(
+                f"The scheme '{self.name}' has float32 inputs and outputs or {', '.join(known)}; "
+                f"received '{interface}'."
+            )
+        return replace(self, interface=interface)
+
+
+FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
+WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")
+DYNAMIC = Scheme("dynamic", "hybrid", "int8", summary="int8 weights, activations quantized at each call")
+INT8 = Scheme("int8", "integer", "int8", "int8", summary="int8 weights and activations; integer accelerators")
+INT16X8 = Scheme("int16x8", "integer", "int8", "int16", summary="int16 activations, int8 weights")
+
+SCHEMES: Final[dict[str, Scheme]] = {s.name: s for s in (FLOAT16, WEIGHT8, DYNAMIC, INT8, INT16X8)}
+
+
+def find_scheme(name: str, interface: str = "float32") -> Scheme:
+    """Gives the scheme of a name.
+
+    Raises:
+        OptionError: there is none; the closest match is named.
+
+    Example:
+        >>> find_scheme("int8", "uint8").interface
+        'uint8'
+    """
+    if name not in SCHEMES:
+        raise OptionError(unknown_name("scheme", name, SCHEMES))
+    return SCHEMES[name].with_interface(interface)

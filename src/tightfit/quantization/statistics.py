@@ -1,0 +1,116 @@
+"""What calibration saw of one tensor, in constant memory: extremes, their average, a histogram.
+
+One pass over the samples serves every observer and every number of bits, so ranges can be chosen
+afterwards without running the model again. Imported by the runtime's child process: NumPy only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+BINS: Final = 8192
+SUBSAMPLE: Final = 4096
+_MOMENTUM: Final = 0.1
+
+
+class Statistics:
+    """The running statistics of a tensor over samples.
+
+    Attributes:
+        low, high: the extremes, exact over every value seen.
+        average_low, average_high: exponential moving averages of each sample's extremes (momentum 0.1).
+        counts: histogram of a strided subsample of each sample, over [−reach, reach] in 8,192 bins;
+            ``reach`` is a power of two that grows by merging bins, which is exact.
+        samples: number of updates. bad: number of samples with NaN or infinity (left out).
+    """
+
+    __slots__ = (
+        "average_high", "average_low", "bad", "counts", "high", "low", "reach", "samples",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.low = math.inf
+        self.high = -math.inf
+        self.average_low = 0.0
+        self.average_high = 0.0
+        self.reach = 0.0
+        self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self.samples = 0
+        self.bad = 0
+
+    def update(self, values: npt.NDArray[np.float32]) -> None:
+        """Adds one sample's tensor."""
+        if values.size == 0:
+            return
+        flat = values.reshape(-1)
+        low, high = float(flat.min()), float(flat.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            self.bad += 1
+            return
+        self._average(low, high)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.samples += 1
+        self._grow(max(-low, high))
+        self._count(flat)
+
+    def _average(self, low: float, high: float) -> None:
+        if self.samples == 0:
+            self.average_low, self.average_high = low, high
+            return
+        self.average_low += _MOMENTUM * (low - self.average_low)
+        self.average_high += _MOMENTUM * (high - self.average_high)
+
+    def _grow(self, magnitude: float) -> None:
+        """Doubles the reach until it holds ``magnitude``; each doubling merges neighbouring bins."""
+        if magnitude <= self.reach or magnitude == 0.0:
+            return
+        reach = 2.0 ** math.ceil(math.log2(magnitude))
+        if self.reach:
+            factor = min(round(reach / self.reach), BINS // 2)
+            merged = self.counts.reshape(-1, factor).sum(axis=1) if factor > 1 else self.counts
+            self.counts = np.zeros(BINS, np.int64)
+            start = (BINS - merged.size) // 2
+            self.counts[start : start + merged.size] = merged
+        self.reach = reach
+
+    def _count(self, flat: npt.NDArray[np.float32]) -> None:
+        if not self.reach:
+            self.counts[BINS // 2] += min(flat.size, SUBSAMPLE)
+            return
+        step = max(1, flat.size // SUBSAMPLE)
+        # An odd step walks through all channels of a channel-last tensor instead of always the same.
+        chosen = flat[:: step | 1]
+        places = (chosen * np.float32(BINS / 2 / self.reach) + np.float32(BINS // 2)).astype(np.int32)
+        np.clip(places, 0, BINS - 1, out=places)
+        self.counts += np.bincount(places, minlength=BINS)
+
+    def histogram(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Gives (counts, centres) of the bins between the extremes."""
+        width = 2 * (self.reach or 1.0) / BINS
+        centres = (np.arange(BINS) + 0.5) * width - (self.reach or 1.0)
+        inside = (centres > self.low - width) & (centres < self.high + width)
+        return self.counts[inside], np.clip(centres[inside], self.low, self.high)
+
+
+class Watch:
+    """Watches one output in the runtime's child: its statistics, and copies of its first arrays.
+
+    Args:
+        statistics: whether ranges are wanted. keep: how many of the first arrays to keep.
+    """
+
+    def __init__(self, *, statistics: bool = True, keep: int = 0) -> None:
+        self.statistics = Statistics() if statistics else None
+        self.keep = keep
+        self.kept: list[npt.NDArray[np.float32]] = []
+
+    def update(self, values: npt.NDArray[np.float32]) -> None:
+        """Takes in one sample's tensor."""
+        if self.statistics is not None:
+            self.statistics.update(values)
+        if len(self.kept) < self.keep:
+            self.kept.append(values.copy())

@@ -1,0 +1,129 @@
+"""Starts, watches and ends the worker process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import weakref
+from typing import IO, Any
+
+from tightfit.runtime.channel import Channel, ChannelClosedError, ChannelTimeoutError
+
+_TAIL_BYTES = 2000
+_CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
+_NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a delegate")
+
+
+_spare: list[Child] = []
+
+
+def prepare() -> None:
+    """Starts a worker ahead for the next session: reading a model meanwhile hides its start-up time."""
+    if not _spare:
+        _spare.append(Child())
+
+
+def take() -> Child:
+    """Gives the prepared worker if there is one, else a new one."""
+    return _spare.pop() if _spare else Child()
+
+
+class Child:
+    """A running worker process with a channel to it; it dies with this object at the latest."""
+
+    faults = (ChannelClosedError, ChannelTimeoutError)
+
+    def __init__(self) -> None:
+        self._channel = Channel()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from tightfit.runtime.worker import main; main()"]
+            + [str(fd) for fd in self._channel.child_fds],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=self._channel.child_fds,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        self._channel.release_child_fds()
+        self._finalizer = weakref.finalize(self, _end, self._process, self._channel, self._log)
+
+    def send(self, message: Any, timeout_s: float | None) -> None:
+        """Sends one message; see ``Channel.send``."""
+        self._channel.send(message, timeout_s)
+
+    def receive(self, timeout_s: float | None) -> Any:
+        """Gives the next message; see ``Channel.receive``."""
+        return self._channel.receive(timeout_s)
+
+    def epitaph(self, fault: Exception, doing: str) -> str:
+        """Says how the child ended, and its own last words."""
+        if isinstance(fault, ChannelTimeoutError):
+            return f"LiteRT did not answer in time while {doing}; its process was ended."
+        self._wait()
+        words = self.last_words()
+        said = f" Its last words: {words}" if words else ""
+        return f"LiteRT {_manner(self._process.returncode)} while {doing}.{said}"
+
+    def crashed(self, fault: Exception) -> bool:
+        """True when a fault of the code that ran ended the child, not a lack of memory or of time."""
+        if isinstance(fault, ChannelTimeoutError):
+            return False
+        self._wait()
+        return _signal_name(self._process.returncode) in _CRASHES
+
+    def _wait(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+
+    def last_words(self) -> str:
+        """The last line of what the child printed, without LiteRT's greetings."""
+        size = os.fstat(self._log.fileno()).st_size
+        tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+        lines = [line.strip() for line in tail.decode("utf-8", "replace").splitlines()]
+        told = [line for line in lines if line and not line.startswith(_NOISE)]
+        return told[-1] if told else ""
+
+    def close(self) -> None:
+        """Ends the process and frees what belongs to it; may be called twice."""
+        self._finalizer()
+
+
+def _manner(code: int | None) -> str:
+    """How a process with this return code ended, in words.
+
+    Example:
+        >>> _manner(-6)
+        'died with SIGABRT'
+    """
+    if code is None:
+        return "closed its pipe but did not end"
+    if code >= 0:
+        return f"ended with code {code}"
+    name = _signal_name(code)
+    return f"died with {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
+
+
+def _signal_name(code: int | None) -> str:
+    return "" if code is None or code >= 0 else signal.Signals(-code).name
+
+
+def _environment() -> dict[str, str]:
+    """The parent's, with its module search path; NumPy starts no threads that would disturb timings."""
+    places = [os.path.abspath(place) for place in sys.path]  # noqa: PTH100 - '' means the current folder
+    return os.environ | {"PYTHONPATH": os.pathsep.join(places), "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _end(process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:
+    """Kills and reaps: the worker holds nothing worth an orderly end."""
+    process.kill()
+    process.wait()
+    channel.close()
+    log.close()

@@ -1,0 +1,225 @@
+"""The child process: loads one model in LiteRT and obeys the session that started it.
+
+The only module that imports LiteRT's interpreter. It talks over two pipes in frames (see ``channel``): a
+request is ``(verb, arguments)``, a reply is ``(status, value)`` with status ``done``, ``refused`` (LiteRT's
+own sentence), ``data`` (the sample does not fit) or ``failed`` (an observer's fault). It imports little,
+because the time to its first reply is paid for each model that is tried.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import (  # noqa: TID251 - this is the one module that may
+    Interpreter,
+    OpResolverType,
+    SignatureRunner,
+)
+
+from tightfit.runtime.loaded import (
+    DataMismatchError,
+    MainGraph,
+    ObserverError,
+    SignatureGraph,
+    sentence,
+    unique_names,
+)
+
+Array = npt.NDArray[Any]
+_LOG_LIMIT_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20
+
+
+class Worker:
+    """The state between requests: the loaded graph and the observers that look at it."""
+
+    def __init__(self) -> None:
+        self._graph: MainGraph | SignatureGraph | None = None
+        self._observers: dict[str, Any] = {}
+        self._readers: list[tuple[str, Any, Callable[[], Array]]] = []
+
+    def load(self, path: str, threads: int, delegate: bool, signature: str | None) -> dict[str, Any]:
+        """Loads and allocates a model; gives what its inputs and outputs are called and look like."""
+        before = peak_memory_bytes()
+        resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = Interpreter(
+            model_path=path, num_threads=threads, experimental_op_resolver_type=resolver
+        )
+        signatures = list(interpreter.get_signature_list())
+        runner = _runner(interpreter, signatures, signature)
+        if runner is None:
+            inputs = _by_name(interpreter.get_input_details())
+            outputs = _by_name(interpreter.get_output_details())
+        else:
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        if runner is not None and runner._subgraph_index != 0:  # noqa: SLF001 - nothing public tells the graph
+            self._graph = SignatureGraph(runner)
+        else:
+            del runner  # it refers to the interpreter's memory, which then refuses to run
+            self._graph = MainGraph(interpreter, inputs, outputs)
+        return {
+            "inputs": [_spec(name, d) for name, d in inputs.items()],
+            "outputs": [_spec(name, d) for name, d in outputs.items()],
+            "signatures": signatures,
+            "memory_before_bytes": before,
+        }
+
+    @property
+    def graph(self) -> MainGraph | SignatureGraph:
+        """The loaded graph."""
+        if self._graph is None:
+            raise ValueError("no model is loaded")
+        return self._graph
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Runs one sample; gives copies of the outputs by name."""
+        self.graph.fill(inputs)
+        self.graph.invoke()
+        return self.graph.results()
+
+    def time(self, inputs: dict[str, Array], runs: int, warmup: int) -> list[float]:
+        """Milliseconds of each of ``runs`` invocations, the copies of inputs and outputs left out."""
+        self.graph.fill(inputs)
+        for _ in range(warmup):
+            self.graph.invoke()
+        milliseconds = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            self.graph.invoke()
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+        return milliseconds
+
+    def watch(self, observers: dict[str, Any]) -> None:
+        """Sets the observers, by output, that each later ``see`` updates."""
+        self._observers = observers
+        self._readers = [(key, o, self.graph.reader(key)) for key, o in observers.items()]
+
+    def see(self, inputs: dict[str, Array]) -> None:
+        """Runs one sample and shows each observer its output, without a copy."""
+        self.graph.fill(inputs)
+        try:
+            self.graph.invoke()
+        except RuntimeError as error:
+            if "reference to internal data" in str(error):
+                raise ObserverError(
+                    "An observer kept a view of its array; it must copy what it keeps."
+                ) from error
+            raise
+        for key, observer, read in self._readers:
+            try:
+                observer.update(read())
+            except Exception as error:
+                raise ObserverError(
+                    f"The observer of '{key}' failed: {type(error).__name__}: {error}"
+                ) from error
+
+    def observed(self) -> dict[str, Any]:
+        """The observers with what they saw."""
+        seen, self._observers, self._readers = self._observers, {}, []
+        return seen
+
+    def memory(self) -> int:
+        """The most memory this process ever held, bytes."""
+        return peak_memory_bytes()
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process ever held, bytes.
+
+    Linux: ``VmHWM``, because ``ru_maxrss`` of a child made by ``vfork`` starts with the parent's size.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - pathlib costs start-up time
+            line = next(text for text in status if text.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _runner(interpreter: Interpreter, signatures: list[str], wanted: str | None) -> SignatureRunner | None:
+    """The runner of the wanted signature, of ``serving_default``, else of the first; None without any."""
+    if wanted is not None and wanted not in signatures:
+        known = ", ".join(f"'{s}'" for s in signatures) or "none"
+        raise ValueError(f"the model has no signature '{wanted}' (it has: {known})")
+    if not signatures:
+        return None
+    default = "serving_default" if "serving_default" in signatures else signatures[0]
+    return interpreter.get_signature_runner(wanted or default)
+
+
+def _by_name(details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return dict(zip(unique_names([str(d["name"]) for d in details]), details, strict=True))
+
+
+def _spec(name: str, details: dict[str, Any]) -> dict[str, Any]:
+    """What a session tells of an input or output, as plain values."""
+    parameters = details["quantization_parameters"]
+    single = len(parameters["scales"]) == 1
+    dtype = np.dtype(details["dtype"])
+    return {
+        "name": name,
+        "shape": tuple(int(n) for n in details["shape"]),
+        "dtype": "string" if dtype.kind in "SO" else dtype.name,
+        "scale": float(parameters["scales"][0]) if single else None,
+        "zero_point": int(parameters["zero_points"][0]) if single else None,
+        "shape_signature": tuple(int(n) for n in details["shape_signature"]),
+    }
+
+
+def _obey(worker: Worker, verb: str, arguments: dict[str, Any]) -> tuple[str, Any]:
+    try:
+        return "done", getattr(worker, verb)(**arguments)
+    except DataMismatchError as error:
+        return "data", str(error)
+    except ObserverError as error:
+        return "failed", str(error)
+    except Exception as error:  # noqa: BLE001 - whatever LiteRT raises goes to the session as its sentence
+        return "refused", sentence(error)
+
+
+def _requests(stream: BinaryIO) -> Iterator[bytes]:
+    """Frames until the session closes its end."""
+    while len(head := stream.read(8)) == 8:
+        yield stream.read(struct.unpack("<Q", head)[0])
+
+
+def _bound_log() -> None:
+    """Empties the file behind stderr when it has grown large, so that a chatty kernel cannot fill a disk."""
+    if os.fstat(2).st_size > _LOG_LIMIT_BYTES:
+        os.ftruncate(2, 0)
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answers requests until the other end closes."""
+    worker = Worker()
+    for frame in _requests(requests):
+        try:
+            answer = _obey(worker, *pickle.loads(frame))  # noqa: S301 - from our own parent, over a private pipe
+        except Exception as error:  # noqa: BLE001 - an observer's class may not be importable here
+            answer = ("failed", f"The request cannot be read in the child process: {sentence(error)}")
+        body = pickle.dumps(answer, protocol=5)
+        replies.write(struct.pack("<Q", len(body)) + body)
+        replies.flush()
+        _bound_log()
+
+
+def main() -> None:
+    """Serves on the two file descriptors named on the command line; a crash leaves no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    reads, writes = int(sys.argv[1]), int(sys.argv[2])
+    with os.fdopen(reads, "rb", _BUFFER_BYTES) as requests, os.fdopen(writes, "wb", _BUFFER_BYTES) as replies:
+        serve(requests, replies)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The budget: what a candidate must keep to, and in which words and by how much it does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tightfit.errors import OptionError
+from tightfit.quantities import (
+    format_bytes,
+    format_milliseconds,
+    format_percent,
+    format_points,
+    format_ratio,
+)
+from tightfit.search.candidates import Candidate
+
+ONE_POINT = 0.01
+_RELATIVE = ("latency", "Its latency relative to the original is")
+
+
+class Shortfall(NamedTuple):
+    """One limit that a candidate misses: the sentence, and by how much relative to the limit (> 0)."""
+
+    reason: str
+    excess: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the device allows; None is no limit.
+
+    Args:
+        max_drop: accuracy that may be lost, a fraction (0.01 is one point).
+        max_size: file size in bytes.
+        max_latency: milliseconds a call on this machine.
+        max_latency_ratio: latency relative to the original on this machine.
+        target: name of the target that must take the file.
+        minutes: time that the search may take; it judges no candidate.
+        confident: judge the drop by the upper end of its 95 % interval, not by its estimate.
+
+    Raises:
+        OptionError: when a limit is not one that a file could meet.
+    """
+
+    max_drop: float | None = None
+    max_size: int | None = None
+    max_latency: float | None = None
+    max_latency_ratio: float | None = None
+    target: str | None = None
+    minutes: float | None = None
+    confident: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses limits that no file could meet."""
+        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
+            raise OptionError(
+                f"max_drop is {self.max_drop}; expected a fraction from 0 to 1 (0.01 is a point)."
+            )
+        for name in ("max_size", "max_latency", "max_latency_ratio", "minutes"):
+            limit = getattr(self, name)
+            if limit is not None and not (math.isfinite(limit) and limit > 0):
+                raise OptionError(f"{name} is {limit}; expected a number above 0, or nothing for no limit.")
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing limits the candidates."""
+        limits = (self.max_drop, self.max_size, self.max_latency, self.max_latency_ratio, self.target)
+        return all(limit is None for limit in limits)
+
+    def meets(self, candidate: Candidate) -> bool:
+        """True when the candidate was made and keeps to every limit.
+
+        Example:
+            >>> Budget(max_size=6_000_000).meets(Candidate("int8", "int8", ["int8"], size_bytes=5_300_000))
+            True
+        """
+        return candidate.failure is None and not self.shortfalls(candidate)
+
+    def shortfalls(self, candidate: Candidate) -> list[Shortfall]:
+        """Gives each limit that the candidate misses; a limit on what was not measured is missed.
+
+        Without labels there is no drop: the share of changed decisions, which bounds it, takes its place.
+
+        Example:
+            >>> Budget(max_size=4_000_000).shortfalls(Candidate("a", "int8", size_bytes=5_000_000))[0].reason
+            'The file is 5.0 MB; at most 4.0 MB is allowed.'
+        """
+        found = [
+            _drop_shortfall(self, candidate),
+            _over(("size", "The file is"), candidate.size_bytes, self.max_size, format_bytes),
+            _over(("latency", "A call takes"), candidate.latency_ms, self.max_latency, format_milliseconds),
+            _over(_RELATIVE, candidate.latency_ratio, self.max_latency_ratio, format_ratio),
+            _target_shortfall(self.target, candidate),
+        ]
+        return [shortfall for shortfall in found if shortfall is not None]
+
+
+def _over(
+    what: tuple[str, str],
+    value: float | None,
+    limit: float | None,
+    words: Callable[[float | None], str],
+) -> Shortfall | None:
+    """The shortfall of a number, named by its noun and its sentence; ``excess = value / limit − 1``."""
+    if limit is None:
+        return None
+    if value is None or not math.isfinite(value):
+        return Shortfall(f"Its {what[0]} was not measured; at most {words(limit)} is allowed.", 1.0)
+    if value <= limit:
+        return None
+    received, allowed = _told_apart(value, limit, words)
+    return Shortfall(f"{what[1]} {received}; at most {allowed} is allowed.", value / limit - 1)
+
+
+def _told_apart(value: float, limit: float, words: Callable[[float | None], str]) -> tuple[str, str]:
+    """Both numbers in words, the received one marked where rounding would make them read the same."""
+    received, allowed = words(value), words(limit)
+    return (f"a little over {allowed}" if received == allowed else received), allowed
+
+
+def _drop_shortfall(budget: Budget, candidate: Candidate) -> Shortfall | None:
+    """The shortfall in accuracy; ``excess`` counts in limits of at least one point."""
+    if budget.max_drop is None or candidate.is_original:
+        return None
+    lost = _judged_drop(budget, candidate)
+    if lost is None:
+        allowed = f"at most {_points(budget.max_drop)} points may be lost"
+        return Shortfall(f"Its accuracy was not measured; {allowed}.", 1.0)
+    if lost <= budget.max_drop:
+        return None
+    received, allowed = _told_apart(lost, budget.max_drop, _points)
+    if candidate.drop is None:
+        share = format_percent(candidate.agreement)
+        start = (
+            f"It decides like the original on {share} of the samples, so it may lose up to {received} points"
+        )
+    elif lost > candidate.drop:
+        start = f"It may lose up to {received} points of accuracy"
+    else:
+        start = f"It loses {received} points of accuracy"
+    excess = (lost - budget.max_drop) / max(budget.max_drop, ONE_POINT)
+    return Shortfall(f"{start}; at most {allowed} points may be lost.", excess)
+
+
+def _judged_drop(budget: Budget, candidate: Candidate) -> float | None:
+    """The drop that counts: the estimate, its interval's upper end, or the share of changed decisions."""
+    if candidate.drop is not None and math.isfinite(candidate.drop):
+        sure = budget.confident and candidate.drop_interval is not None
+        return max(candidate.drop, candidate.drop_interval[1]) if sure else candidate.drop
+    return None if candidate.agreement is None else 1 - candidate.agreement
+
+
+def _points(fraction: float | None) -> str:
+    """Percentage points without a plus sign: the sentence already says that they are lost."""
+    return format_points(fraction).removeprefix("+")
+
+
+def _target_shortfall(target: str | None, candidate: Candidate) -> Shortfall | None:
+    """The shortfall against the target; ``excess`` is the share of the MACs that it does not accelerate."""
+    if target is None:
+        return None
+    verdict = candidate.targets.get(target)
+    if verdict is None:
+        return Shortfall(f"It was not checked for the target {target}.", 1.0)
+    if verdict.fits:
+        return None
+    why = f": {verdict.reasons[0]}" if verdict.reasons else ""
+    return Shortfall(
+        f"It does not fit the target {target}{why.rstrip('.')}.", 1.0 - (verdict.accelerated or 0.0) or 1.0
+    )

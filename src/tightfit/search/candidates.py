@@ -1,0 +1,191 @@
+"""A candidate: one model file with everything that was measured about it.
+
+Plain data that goes to JSON and back. A measurement that was not made is None, never zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tightfit.errors import DataError
+
+ORIGINAL_SCHEME = "float32"
+
+Interval = tuple[float, float]
+
+
+@dataclass
+class FloatOp:
+    """An op that stayed in float: its name, its kind (``SOFTMAX``) and why, in plain words."""
+
+    op: str
+    kind: str
+    reason: str
+
+
+@dataclass
+class PlanSummary:
+    """How the ops of a candidate run: how many on integers, how many in float, and why those.
+
+    Args:
+        integer_ops: ops that compute on integers.
+        float_ops: ops that compute in float.
+        left_in_float: the float ops that the scheme wanted on integers, in graph order.
+    """
+
+    integer_ops: int = 0
+    float_ops: int = 0
+    left_in_float: list[FloatOp] = field(default_factory=list)
+
+
+@dataclass
+class LayerError:
+    """What one op's output differs from the float model's: ``10·log10(signal power / error power)`` in dB.
+
+    ``snr_db`` is None where the output is exact or was not measured. Listed in graph order.
+    """
+
+    name: str
+    kind: str
+    snr_db: float | None
+
+
+@dataclass
+class TargetVerdict:
+    """What a target makes of a candidate.
+
+    Args:
+        fits: True when the target takes the file as it is asked to.
+        accelerated: share of the MACs that the accelerator runs, 0–1, or None.
+        latency_ms: the target's own estimate, or None.
+        reasons: what falls back or is refused, and why.
+    """
+
+    fits: bool
+    accelerated: float | None = None
+    latency_ms: float | None = None
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Candidate:
+    """A model file with its measurements; ratios and differences are to the original float model.
+
+    Args:
+        name: unique in a report, a word for tables (``int8+bias``).
+        scheme: ``float32``, ``float16``, ``weight8``, ``dynamic``, ``int8``, ``int16x8``, ``weight4`` …
+        steps: what was done to the original, in order, in plain words; empty for the original only.
+        path: the file, relative to the report where possible; None when none was written.
+        size_bytes: of the file. compressed_bytes: of the file packed, by packer (``zip``, ``zstd``).
+        peak_memory_bytes: of the process that ran it.
+        latency_ms: median of a call. latency_ratio: to the original, interleaved with it in the same run;
+            latency_interval is the 95 % interval of that ratio.
+        accuracy: 0–1 (or another metric where higher is better), None without labels.
+        drop: the original's accuracy less this one's: positive is a loss; drop_interval is its 95 %
+            interval, paired by sample.
+        agreement: share of samples with the same decision as the original, 0–1.
+        snr_db: of the outputs against the original's.
+        targets: verdict by target name.
+        meets_budget: set by ``budget.judge``, as is ``reasons`` (why it does not meet it).
+        interface: dtype of the model's inputs and outputs, the narrowest where they differ.
+        layout: for which kind of machine the file is written (``cpu``, ``npu``, ``micro``), or None.
+        failure: why it could not be made or measured, or None. A failed candidate is never chosen.
+        plan_summary, layer_error: how its ops run, and the error of each.
+        sha256: of the file, as hexadecimal digits.
+    """
+
+    name: str
+    scheme: str
+    steps: list[str] = field(default_factory=list)
+    path: str | None = None
+    size_bytes: int | None = None
+    compressed_bytes: dict[str, int] = field(default_factory=dict)
+    peak_memory_bytes: int | None = None
+    latency_ms: float | None = None
+    latency_ratio: float | None = None
+    accuracy: float | None = None
+    drop: float | None = None
+    drop_interval: Interval | None = None
+    agreement: float | None = None
+    targets: dict[str, TargetVerdict] = field(default_factory=dict)
+    meets_budget: bool | None = None
+    reasons: list[str] = field(default_factory=list)
+    snr_db: float | None = None
+    latency_interval: Interval | None = None
+    interface: str = ORIGINAL_SCHEME
+    layout: str | None = None
+    failure: str | None = None
+    plan_summary: PlanSummary | None = None
+    layer_error: list[LayerError] = field(default_factory=list)
+    sha256: str | None = None
+
+    @property
+    def is_original(self) -> bool:
+        """True for the float model that everything is compared with.
+
+        Example:
+            >>> Candidate("float", "float32").is_original, Candidate("int8", "int8", ["int8"]).is_original
+            (True, False)
+        """
+        return self.scheme == ORIGINAL_SCHEME and not self.steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives plain data for strict JSON: fields in order, None where a number is not finite.
+
+        Example:
+            >>> Candidate("a", "int8", snr_db=float("inf")).to_dict()["snr_db"] is None
+            True
+        """
+        plain: dict[str, Any] = strict(asdict(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Candidate:
+        """Gives the candidate back from ``to_dict``; keys of a newer version are passed over.
+
+        Raises:
+            DataError: when ``plain`` is no candidate.
+        """
+        try:
+            known = {k: v for k, v in plain.items() if k in cls.__dataclass_fields__}
+            for key in ("drop_interval", "latency_interval"):
+                low_high = known.get(key)
+                known[key] = None if low_high is None else (float(low_high[0]), float(low_high[1]))
+            known["targets"] = {k: TargetVerdict(**v) for k, v in known.get("targets", {}).items()}
+            known["plan_summary"] = _plan_summary(known.get("plan_summary"))
+            known["layer_error"] = [LayerError(**e) for e in known.get("layer_error", [])]
+            return cls(**known)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"A candidate of the report cannot be read ({error}); expected an object with the keys that "
+                "`tightfit optimize` writes. Run it again to make a new report.",
+            ) from error
+
+
+def _plan_summary(plain: Mapping[str, Any] | None) -> PlanSummary | None:
+    """The summary back from plain data."""
+    if plain is None:
+        return None
+    left = [FloatOp(**op) for op in plain["left_in_float"]]
+    return PlanSummary(plain["integer_ops"], plain["float_ops"], left)
+
+
+def strict(value: Any) -> Any:
+    """Gives plain data that strict JSON can hold: no NaN or infinity, lists for tuples, plain numbers.
+
+    Example:
+        >>> strict({"a": (1.0, float("nan"))})
+        {'a': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(v) for v in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

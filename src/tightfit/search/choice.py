@@ -1,0 +1,137 @@
+"""The choice: which candidate is best under a budget, and which ones trade size, accuracy and latency off.
+
+The rule in plain words is ``CHOICE_RULE``, which the report prints; ``choose`` does what it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tightfit.search.budget import Budget
+from tightfit.search.candidates import Candidate
+
+NEAR_TIE = 1.02
+
+CHOICE_RULE = (
+    "Of the candidates that meet the budget, the one with the smallest product of file size and latency "
+    "ratio is chosen. Products within 2 % of the smallest count as equal, because latency is not measured "
+    "better than that; among those the most accurate is chosen, then the one with the wider inputs and "
+    "outputs, then the smaller file. The original is chosen only when nothing that meets the budget costs "
+    "less. When nothing meets the budget, the candidate that exceeds it by least is chosen: the least sum, "
+    "over all limits, of the excess relative to the limit."
+)
+
+_IO_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int16": 16, "int8": 8, "uint8": 8}
+_NOTHING = (math.inf, math.inf, math.inf)
+
+
+def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
+    """Writes ``meets_budget`` and ``reasons`` into every candidate.
+
+    Example:
+        >>> heavy = Candidate("float", "float32", size_bytes=18_600_000)
+        >>> judge([heavy], Budget(max_size=6_000_000))
+        >>> heavy.meets_budget, heavy.reasons
+        (False, ['The file is 18.6 MB; at most 6.0 MB is allowed.'])
+    """
+    for candidate in candidates:
+        candidate.meets_budget = budget.meets(candidate)
+        if candidate.failure is not None:
+            candidate.reasons = [candidate.failure]
+        else:
+            candidate.reasons = [shortfall.reason for shortfall in budget.shortfalls(candidate)]
+
+
+def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
+    """Gives the best candidate by ``CHOICE_RULE``, or None when every one failed.
+
+    An unmeasured latency counts as the slowest measured one. The order of ``candidates`` does not matter.
+
+    Example:
+        >>> small = Candidate("int8", "int8", ["int8"], size_bytes=5, latency_ratio=0.95, drop=0.007)
+        >>> exact = Candidate("int16x8", "int16x8", ["int16x8"], size_bytes=6, latency_ratio=1.5, drop=0.001)
+        >>> choose([small, exact], Budget(max_drop=0.01)).name
+        'int8'
+        >>> choose([small, exact], Budget(max_drop=0.005)).name
+        'int16x8'
+    """
+    made = [c for c in candidates if c.failure is None]
+    if not made:
+        return None
+    cost = _costs(made)
+    fitting = [c for c in made if budget.meets(c)]
+    if not fitting:
+        return min(made, key=lambda c: (_violation(c, budget), cost[id(c)], *_preference(c)))
+    changed = [c for c in fitting if not c.is_original]
+    originals = [c for c in fitting if c.is_original]
+    if originals:
+        bar = min(cost[id(c)] for c in originals)
+        changed = [c for c in changed if cost[id(c)] < bar]
+    pool = changed or originals
+    least = min(cost[id(c)] for c in pool)
+    return min((c for c in pool if cost[id(c)] <= NEAR_TIE * least), key=_preference)
+
+
+def pareto(candidates: Sequence[Candidate]) -> list[str]:
+    """Gives the names that no other candidate beats, the smallest file first.
+
+    One beats another when it is no worse in size, drop and latency ratio and better in one. Latency ratios
+    that fall in the same 2 % step (1.00× is the middle of one) count as equal: less is noise. Without labels
+    the share of changed decisions stands for the drop. What was not measured counts as worst.
+
+    Example:
+        >>> a = Candidate("a", "int8", ["int8"], size_bytes=5, drop=0.01, latency_ratio=0.9)
+        >>> b = Candidate("b", "float16", ["float16"], size_bytes=9, drop=0.0, latency_ratio=1.0)
+        >>> c = Candidate("c", "dynamic", ["dynamic"], size_bytes=9, drop=0.01, latency_ratio=1.3)
+        >>> pareto([c, b, a])
+        ['a', 'b']
+    """
+    points = {id(c): objectives(c) for c in candidates if c.failure is None}
+    made = [c for c in candidates if id(c) in points and points[id(c)] != _NOTHING]
+    front = [c for c in made if not any(_beats(points[id(o)], points[id(c)]) for o in made)]
+    return [c.name for c in sorted(front, key=lambda c: (points[id(c)], c.name))]
+
+
+def objectives(candidate: Candidate) -> tuple[float, float, float]:
+    """Gives what ``pareto`` compares, each to be minimized: bytes, drop, step of the latency ratio."""
+    drop = 0.0 if candidate.is_original else candidate.drop
+    if drop is None and candidate.agreement is not None:
+        drop = 1 - candidate.agreement
+    ratio = _known(candidate.latency_ratio)
+    step = round(math.log(ratio) / math.log(NEAR_TIE)) if 0 < ratio < math.inf else math.inf
+    return _known(candidate.size_bytes), _known(drop), step
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """True when ``one`` is nowhere worse and somewhere better."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def _costs(candidates: Sequence[Candidate]) -> dict[int, float]:
+    """``size_bytes · latency_ratio`` of each candidate, by identity."""
+    ratios = [r for c in candidates if (r := _known(c.latency_ratio)) < math.inf]
+    slowest = max(ratios, default=1.0)
+    return {id(c): _known(c.size_bytes) * min(_known(c.latency_ratio), slowest) for c in candidates}
+
+
+def _violation(candidate: Candidate, budget: Budget) -> float:
+    """How far over the budget a candidate is: the sum of the relative excesses."""
+    return sum(shortfall.excess for shortfall in budget.shortfalls(candidate))
+
+
+def _preference(candidate: Candidate) -> tuple[float, float, float, int, float, str]:
+    """Sorts near-ties: accuracy, agreement, output SNR, wider inputs and outputs, size, name."""
+    return (
+        -_known(candidate.accuracy, -math.inf),
+        -_known(candidate.agreement, -math.inf),
+        -_known(candidate.snr_db, -math.inf),
+        -_IO_BITS.get(candidate.interface, 0),
+        _known(candidate.size_bytes),
+        candidate.name,
+    )
+
+
+def _known(value: float | None, otherwise: float = math.inf) -> float:
+    """The number, or what stands for one that was not measured."""
+    return otherwise if value is None or not math.isfinite(value) else value

@@ -8,7 +8,7 @@ import peers
 
 
 def network_file(network: str = "MobileNetV2", size: int = 224, seed: int = 0) -> Path:
-    """Gives a float ``.tflite`` of a keras.applications network with random weights and settled batch norms."""
+    """Gives a float ``.tflite`` of a keras.applications network, random weights, settled batch norms."""
     path = peers.RESULTS / f"{network.lower()}_{size}_{seed}.tflite"
     if not path.exists():
         peers.RESULTS.mkdir(exist_ok=True)

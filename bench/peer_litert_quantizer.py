@@ -1,7 +1,8 @@
 """Runs in the ``litert-quantizer`` environment: quantizes one model and tells what each phase took.
 
-The request is ``{"model", "samples", "scheme", "out", "mode", "threads", "limit"}``: ``samples`` an uncompressed
-``.npz``, ``mode`` ``profiler`` (its fastest) or ``tensors`` (its default), ``threads`` null for its default.
+The request is ``{"model", "samples", "scheme", "out", "mode", "threads", "limit"}``: ``samples`` an
+uncompressed ``.npz``, ``mode`` ``profiler`` (its fastest) or ``tensors`` (its default), ``threads`` null for
+its default.
 """
 
 # ruff: noqa: SLF001 -- the calibration mode is reached through a private name in this version of the peer
@@ -21,6 +22,7 @@ from typing import Any  # noqa: E402
 
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402, TID251 -- not part of the package
 from litert_quantizer import quantizer, recipe, recipe_manager  # noqa: E402
+
 from sample_file import Rows, map_samples  # noqa: E402
 
 
@@ -53,7 +55,7 @@ MODES = {
 def calibration_data(model: str, samples: str, limit: int | None) -> dict[str, Any]:
     """Gives the samples under the model's first signature, as views of the mapped file.
 
-    They must be iterable twice: ``calibrate`` first lists them to count them, so a plain generator would be empty
+    They must be iterable twice: ``calibrate`` first lists them to count them, so a generator would be empty
     by the time it runs, without an error.
     """
     key, names = next(iter(Interpreter(model).get_signature_list().items()))
@@ -86,7 +88,11 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         seconds = {"import": imported - started, **quantize(request)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak_memory_bytes": peak, "size_bytes": Path(request["out"]).stat().st_size}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "peak_memory_bytes": peak, "size_bytes": Path(request["out"]).stat().st_size}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Runs in the ``tensorflow`` environment: writes a float ``.tflite`` of a keras.applications network.
 
-The weights are random (the trained ones need a network), but the batch norms are not left at their initial 0 and 1:
-each gets a random gamma and beta and takes its mean and variance from a pass over smooth random images, so that
-activations have the spread, and the channels the inequality, of a trained network.
+The weights are random (the trained ones need a network), but the batch norms are not left at their initial
+0 and 1: each gets a random gamma and beta and takes its mean and variance from a pass over smooth random
+images, so that activations have the spread, and the channels the inequality, of a trained network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tensorflow as tf
 
 
 def smooth_images(count: int, size: int, seed: int) -> np.ndarray[Any, Any]:
-    """Gives float32 images (count, size, size, 3) in −1…1 whose power falls with the frequency, as in photos."""
+    """Gives float32 images (count, size, size, 3) from -1 to 1; power falls with frequency as in photos."""
     rng = np.random.default_rng(seed)
     total = np.zeros((count, size, size, 3), np.float32)
     for cells in (4, 8, 16, 32, 64):

@@ -1,8 +1,8 @@
 """The other tools' environments, built when first asked for, and the call into them.
 
 A peer never shares our environment: its pins (runtime, NumPy) may differ from ours. Each lives in
-``bench/.venv-<name>``; ``TIGHTFIT_PEER_<NAME>`` may name the Python of an existing one instead. A peer's script
-reads one JSON object from stdin and writes one JSON object as its last line on stdout.
+``bench/.venv-<name>``; ``TIGHTFIT_PEER_<NAME>`` may name the Python of an existing one instead. A peer's
+script reads one JSON object from stdin and writes one JSON object as its last line on stdout.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def _build(folder: Path, executable: Path, requirements: tuple[str, ...]) -> Non
     venv.create(folder, with_pip=True, clear=True)
     command = [str(executable), "-m", "pip", "install", "--quiet", *requirements]
     if subprocess.run(command, check=False).returncode:
-        raise PeerError(f"Installing {', '.join(requirements)} into '{folder}' failed: see pip's message above.")
+        raise PeerError(
+            f"Installing {', '.join(requirements)} into '{folder}' failed: see pip's message above."
+        )
     # Written last, so that an interrupted installation is started again.
     (folder / "complete").write_text("\n".join(requirements) + "\n")
 

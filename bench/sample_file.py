@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +18,44 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def write_samples(path: Path, name: str, rows: Iterable[Array], shape: tuple[int, ...]) -> None:
-    """Writes float32 ``rows`` as array ``name`` of the given shape, holding one row at a time."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+@dataclass(frozen=True)
+class Column:
+    """One array to write: its rows are taken one at a time.
+
+    Args:
+        rows: each of ``shape[1:]``, with or without a batch dimension of 1.
+        shape: with the number of rows first.
+    """
+
+    rows: Iterable[Array]
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+def write_samples(path: Path, columns: Mapping[str, Column]) -> None:
+    """Writes the arrays whole or not at all, holding one row at a time.
+
+    Raises:
+        ValueError: an array has another number of rows than its shape says.
+    """
     part = path.with_suffix(".part")
-    written = 0
-    with (
-        zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive,
-        archive.open(f"{name}.npy", "w", force_zip64=True) as stream,
-    ):
-        np.lib.format.write_array_header_2_0(stream, header)
-        for row in rows:
-            stream.write(np.ascontiguousarray(row, dtype="<f4").tobytes())
-            written += 1
-    if written != shape[0]:
-        part.unlink()
-        raise ValueError(f"Received {written} rows for an array of shape {shape}; expected {shape[0]}.")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for name, column in columns.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                _write_column(stream, column)
     part.replace(path)
+
+
+def _write_column(stream: IO[bytes], column: Column) -> None:
+    descr = np.lib.format.dtype_to_descr(np.dtype(column.dtype))
+    header = {"descr": descr, "fortran_order": False, "shape": column.shape}
+    np.lib.format.write_array_header_2_0(stream, header)
+    written = 0
+    for row in column.rows:
+        stream.write(np.ascontiguousarray(row, dtype=column.dtype).reshape(column.shape[1:]).tobytes())
+        written += 1
+    if written != column.shape[0]:
+        raise ValueError(f"Received {written} rows for an array of shape {column.shape}.")
 
 
 def map_samples(path: Path) -> dict[str, Array]:
@@ -51,7 +73,7 @@ def map_samples(path: Path) -> dict[str, Array]:
     return arrays
 
 
-def _map_array(path: Path, stream: Any) -> Array:
+def _map_array(path: Path, stream: IO[bytes]) -> Array:
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran_order, dtype = read(stream)
@@ -68,8 +90,8 @@ class Rows:
         limit: how many rows, or None for all.
     """
 
-    def __init__(self, arrays: dict[str, Array], names: list[str], limit: int | None = None) -> None:
-        self._arrays = {names[0]: arrays["x"]} if len(names) == 1 and "x" in arrays else arrays
+    def __init__(self, arrays: Mapping[str, Array], names: list[str], limit: int | None = None) -> None:
+        self._arrays = {names[0]: arrays["x"]} if len(names) == 1 and "x" in arrays else dict(arrays)
         available = len(next(iter(self._arrays.values())))
         self._length = available if limit is None else min(limit, available)
 

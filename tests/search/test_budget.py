@@ -47,25 +47,30 @@ def test_reasons_say_what_was_measured_and_what_is_allowed():
     refused = TargetVerdict(fits=False, reasons=["TOPK_V2 falls back to the CPU."])
     candidate = int8(drop=0.0072, size_bytes=5_312_000, latency_ms=12.5, targets={"ethos-u55-128": refused})
     assert [s.reason for s in budget.shortfalls(candidate)] == [
-        "It loses 0.7 points of accuracy; at most 0.5 points may be lost.",
-        "The file is 5.3 MB; at most 4.0 MB is allowed.",
-        "A call takes 12.5 ms; at most 9.00 ms is allowed.",
+        "Its accuracy falls by 0.7 points; the budget allows 0.5 points.",
+        "The file is 5.3 MB; the budget allows 4.0 MB.",
+        "A call takes 12.5 ms; the budget allows 9.00 ms.",
         "It does not fit the target ethos-u55-128: TOPK_V2 falls back to the CPU.",
     ]
 
 
 def test_a_reason_never_reads_as_if_the_limit_were_met():
     size = Budget(max_size=5_300_000).shortfalls(int8(size_bytes=5_312_000))[0].reason
-    assert size == "The file is a little over 5.3 MB; at most 5.3 MB is allowed."
+    assert size == "The file is a little over 5.3 MB; the budget allows 5.3 MB."
     drop = Budget(max_drop=0.005).shortfalls(int8(drop=0.0052))[0].reason
-    assert drop == "It loses a little over 0.5 points of accuracy; at most 0.5 points may be lost."
+    assert drop == "Its accuracy falls by a little over 0.5 points; the budget allows 0.5 points."
 
 
 def test_a_confident_budget_judges_by_the_upper_end_of_the_interval():
     candidate = int8(drop=0.007, drop_interval=(-0.002, 0.016))
     assert Budget(max_drop=0.01).meets(candidate)
     (shortfall,) = Budget(max_drop=0.01, confident=True).shortfalls(candidate)
-    assert shortfall.reason == "It may lose up to 1.6 points of accuracy; at most 1.0 points may be lost."
+    assert shortfall.reason == "Its accuracy may fall by up to 1.6 points; the budget allows 1.0 points."
+
+
+def test_an_error_rises_in_plain_numbers():
+    (shortfall,) = Budget(max_drop=0.01).shortfalls(int8(drop=0.0123, metric="mae"))
+    assert shortfall.reason == "Its mean absolute error rises by 0.0123; the budget allows 0.0100."
 
 
 def test_without_labels_changed_decisions_bound_the_drop():

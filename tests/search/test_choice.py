@@ -116,7 +116,7 @@ def test_judging_writes_the_verdict_and_the_reasons():
     judge([fits, heavy, dead], Budget(max_size=20))
     assert [c.meets_budget for c in (fits, heavy, dead)] == [True, False, False]
     assert fits.reasons == []
-    assert heavy.reasons == ["The file is 30 B; at most 20 B is allowed."]
+    assert heavy.reasons == ["The file is 30 B; the budget allows 20 B."]
     assert dead.reasons == ["LiteRT refused it."]
 
 

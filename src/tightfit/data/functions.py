@@ -174,4 +174,4 @@ def _is_inputs(value: Any) -> bool:
 
 def _update(digest: Any, name: str, array: Array) -> None:
     digest.update(f"{name}\0{array.shape}\0{array.dtype.str}\0".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(array.tobytes())

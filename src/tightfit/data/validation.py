@@ -78,7 +78,7 @@ def _cast(array: Array, spec: InputSpec, where: str) -> Array:
             return real.astype(np.float32)
         target = np.dtype(np.float32)
     if array.dtype == target:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     if array.dtype.kind not in "fiubc":
         raise DataError(f"{where} has dtype {array.dtype} for input '{spec.name}', which takes {spec.dtype}.")
     if target.kind in "fc":

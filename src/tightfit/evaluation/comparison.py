@@ -1,26 +1,19 @@
 """How sure a difference is: paired intervals for scores of two models on the same samples.
 
-Everything works on per-sample scores; running models is ``accuracy``. Only NumPy and the standard library.
+Everything works on per-sample scores; the formulas are ``intervals``, running models is ``accuracy``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import DataError
-
-Scores = npt.NDArray[np.float64]
-
-RESAMPLES = 2000
-_CHUNK = 1 << 20  # draws held at a time, so that memory does not grow with the samples
-_BISECTIONS = 60  # halves an interval of length 2 below the resolution of a double
+from tightfit.evaluation.intervals import Scores, bootstrap_interval, tango_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -58,20 +51,16 @@ def paired_drop(
         >>> round(d.drop, 4), round(d.low, 4), round(d.high, 4), d.method
         (-0.0621, -0.124, -0.0054, 'tango')
 
-    Source: Tango 1998, Statistics in Medicine 17:891-908; DiCiccio and Efron 1996, Statistical Science 11:189-228.
-    The example's counts are those of Cavo et al. 2012.
+    The example's counts are those of Cavo et al. 2012, with the interval as published for Tango's method.
     """
     before, after = _scores(reference_scores), _scores(scores)
     if len(before) != len(after):
-        raise DataError(
-            f"{len(before)} and {len(after)} scores cannot be paired. Score both on the same samples."
-        )
+        raise DataError(f"{len(before)} and {len(after)} scores cannot be paired. Score the same samples.")
     n, drops = len(before), before - after
     if _is_binary(before) and _is_binary(after):
         low, high = tango_interval(int((drops > 0).sum()), int((drops < 0).sum()), n, confidence)
         return Difference(float(drops.mean()), low, high, "tango", n)
-    interval = bootstrap_interval(drops, confidence, seed) if n > 1 else (None, None)
-    return Difference(float(drops.mean()), *interval, "bootstrap", n)
+    return Difference(*_mean_interval(drops, confidence, seed), "bootstrap", n)
 
 
 def mean_score(
@@ -86,112 +75,27 @@ def mean_score(
     values = _scores(scores)
     if _is_binary(values):
         return proportion(values, confidence)
-    interval = bootstrap_interval(values, confidence, seed) if len(values) > 1 else (None, None)
-    return float(values.mean()), *interval
+    return _mean_interval(values, confidence, seed)
 
 
 def proportion(
     scores: Sequence[float] | npt.NDArray[Any], confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """The share of ones with Wilson's score interval, clipped to 0 and 1 by its own formula.
+    """The share of ones with Wilson's interval.
 
     Example:
         >>> tuple(round(v, 4) for v in proportion([1] * 15 + [0] * 133))
         (0.1014, 0.0624, 0.1605)
-
-    Source: Wilson 1927, JASA 22:209-212; the example is Newcombe's 1998, Statistics in Medicine 17:857-872.
     """
     values = _scores(scores)
-    n, share, z = len(values), float(values.mean()), _quantile(confidence)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return share, max(0.0, centre - half), min(1.0, centre + half)
+    ones = int(values.sum())
+    return ones / len(values), *wilson_interval(ones, len(values), confidence)
 
 
-def tango_interval(lost: int, gained: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Tango's asymptotic score interval for ``(lost - gained) / n`` of n pairs.
-
-    It holds the differences d that a score test does not reject: |lost - gained - n d| at most z times
-    sqrt(n (2 q + d (1 - d))), with q the most likely share of ``gained`` when the difference is d. Zero
-    lies in it exactly when McNemar's test does not reject.
-
-    Args:
-        lost: pairs where only the reference scores.
-        gained: pairs where only the other scores.
-        n: all pairs.
-        confidence: the share of such intervals that hold the truth.
-
-    Example:
-        >>> tuple(round(v, 3) for v in tango_interval(1, 7, 21))
-        (-0.517, -0.026)
-    """
-    z, estimate = _quantile(confidence), (lost - gained) / n
-
-    def statistic(d: float) -> float:
-        distance = lost - gained - n * d
-        b = (2 * n - lost + gained) * d - lost - gained
-        q = (math.sqrt(max(0.0, b * b + 8 * n * gained * d * (1 - d))) - b) / (4 * n)
-        variance = n * (2 * q + d * (1 - d))
-        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
-
-    low = _root(lambda d: statistic(d) - z, -1.0, estimate)
-    high = _root(lambda d: statistic(d) + z, estimate, 1.0)
-    return low, high
-
-
-def bootstrap_interval(
-    values: npt.NDArray[Any], confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """The mean's bias-corrected and accelerated (BCa) bootstrap interval; equal values give a point.
-
-    Args:
-        values: at least two.
-        confidence: the share of such intervals that hold the truth.
-        seed: of the resampling.
-    """
-    mean, centred = float(values.mean()), values - values.mean()
-    squares = float((centred**2).sum())
-    if squares == 0:
-        return mean, mean
-    means = _resampled_means(values, np.random.default_rng(seed))
-    normal = NormalDist()
-    below = float((means < mean).mean() + (means == mean).mean() / 2)
-    bias = normal.inv_cdf(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES))
-    acceleration = float((centred**3).sum()) / (6 * squares**1.5)
-    levels = []
-    for z in (-_quantile(confidence), _quantile(confidence)):
-        shifted = bias + z
-        levels.append(normal.cdf(bias + shifted / (1 - acceleration * shifted)))
-    low, high = np.quantile(means, levels)
-    return float(low), float(high)
-
-
-def student_quantile(confidence: float, freedom: int) -> float:
-    """The two-sided quantile of Student's t, right to 0.5 % from 5 degrees of freedom.
-
-    Example:
-        >>> round(student_quantile(0.95, 19), 3)
-        2.093
-
-    Source: Abramowitz and Stegun 26.7.5.
-    """
-    x, v = _quantile(confidence), freedom
-    terms = (
-        (x**3 + x) / 4,
-        (5 * x**5 + 16 * x**3 + 3 * x) / 96,
-        (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
-    )
-    return x + sum(term / v ** (i + 1) for i, term in enumerate(terms))
-
-
-def _resampled_means(values: npt.NDArray[Any], random: np.random.Generator) -> Scores:
-    n = len(values)
-    rows = max(1, _CHUNK // n)
-    parts = [
-        values[random.integers(0, n, (min(rows, RESAMPLES - start), n))].mean(axis=1)
-        for start in range(0, RESAMPLES, rows)
-    ]
-    return np.concatenate(parts)
+def _mean_interval(values: Scores, confidence: float, seed: int) -> tuple[float, float | None, float | None]:
+    if len(values) < 2:
+        return float(values.mean()), None, None
+    return float(values.mean()), *bootstrap_interval(values, confidence, seed)
 
 
 def _scores(scores: Sequence[float] | npt.NDArray[Any]) -> Scores:
@@ -205,14 +109,3 @@ def _scores(scores: Sequence[float] | npt.NDArray[Any]) -> Scores:
 
 def _is_binary(values: Scores) -> bool:
     return bool(((values == 0) | (values == 1)).all())
-
-
-def _quantile(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
-
-
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-    return (low + high) / 2

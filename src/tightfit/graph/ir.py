@@ -9,6 +9,7 @@ Nothing here knows the file format (see ``reader`` and ``writer``) or the runtim
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,7 +120,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements of the (dense) tensor."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def is_quantized(self) -> bool:
@@ -318,10 +319,18 @@ class Graph:
         Raises:
             ModelError: names the op or tensor that breaks a rule.
         """
-        known = {t.serial for t in self.inputs}
         members = {id(op) for op in self.ops}
+        links = set()
+        for tensor in self.tensors():
+            for reader, position in tensor.consumers:
+                if id(reader) not in members or reader.input(position) is not tensor:
+                    raise ModelError(
+                        f"'{tensor.name}' lists {reader!r} as a consumer, which does not read it."
+                    )
+                links.add((id(reader), position, tensor.serial))
+        known = {t.serial for t in self.inputs}
         for op in self.ops:
-            _check_reads(op, known, members)
+            _check_reads(op, known, members, links)
             for tensor in op.outputs:
                 if tensor.producer is not op:
                     raise ModelError(f"{op!r} writes '{tensor.name}', whose producer is {tensor.producer!r}.")
@@ -331,12 +340,12 @@ class Graph:
                 raise ModelError(f"Output '{tensor.name}' of graph '{self.name}' is never written.")
 
 
-def _check_reads(op: Op, known: set[int], members: set[int]) -> None:
+def _check_reads(op: Op, known: set[int], members: set[int], links: set[tuple[int, int, int]]) -> None:
     """Every input is a constant, a variable, or written by an earlier op, and knows this reader."""
     for i, tensor in enumerate(op.inputs):
         if tensor is None:
             continue
-        if not any(reader is op and position == i for reader, position in tensor.consumers):
+        if (id(op), i, tensor.serial) not in links:
             raise ModelError(f"{op!r} reads '{tensor.name}', which does not list it as a consumer.")
         if tensor.producer is not None and id(tensor.producer) not in members:
             raise ModelError(f"{op!r} reads '{tensor.name}' of an op that is not in the graph.")
@@ -382,11 +391,10 @@ class Model:
         """
         for graph in self.graphs:
             graph.validate()
+        members = [set(graph.tensors()) for graph in self.graphs] if self.signatures else []
         for signature in self.signatures:
-            graph = self.graphs[signature.graph_index]
-            members = set(graph.tensors())
             for name, tensor in itertools.chain(signature.inputs.items(), signature.outputs.items()):
-                if tensor not in members:
+                if tensor not in members[signature.graph_index]:
                     raise ModelError(f"Signature '{signature.key}' maps '{name}' to a foreign tensor.")
 
 

@@ -77,6 +77,12 @@ class _Reader:
         self.packed = packed
         self.data = data
         self.arrays: dict[tuple[int, str], Array] = {}
+        self.behind: dict[tuple[int, int], Array] = {}
+        self.room = 2 * len(data)
+        # Decoded once: many ops may share one long name.
+        self.custom_codes = [
+            None if c.customCode is None else _text(c.customCode) for c in packed.operatorCodes or []
+        ]
 
     def model(self) -> Model:
         packed = self.packed
@@ -98,15 +104,23 @@ class _Reader:
         """The bytes of a buffer as a view, None when it is empty."""
         buffers = self.packed.buffers or []
         if not 0 <= index < len(buffers):
-            raise ModelError(f"a tensor uses buffer {index}, but the file has {len(buffers)} buffers.")
+            raise ModelError(f"it uses buffer {index}, but the file has {len(buffers)} buffers.")
         buffer = buffers[index]
         if buffer.offset > 1:
-            end = buffer.offset + buffer.size
-            if end > len(self.data):
-                raise ModelError(f"buffer {index} ends at byte {end}, but the file has {len(self.data)}.")
-            return np.frombuffer(self.data, np.uint8, buffer.size, buffer.offset)
+            return self.outside(buffer.offset, buffer.size, f"buffer {index}")
         data = buffer.data
         return None if data is None or len(data) == 0 else np.asarray(data, np.uint8)
+
+    def outside(self, start: int, size: int, what: str) -> Array | None:
+        """Bytes that stand behind the flatbuffer as a view, None for none."""
+        if start + size > len(self.data):
+            raise ModelError(f"{what} ends at byte {start + size}, but the file has {len(self.data)}.")
+        if (start, size) not in self.behind:
+            self.room -= size
+            if self.room < 0:
+                raise ModelError("its buffers overlap so often that they would expand without bound.")
+            self.behind[start, size] = np.frombuffer(self.data, np.uint8, size, start)
+        return self.behind[start, size] if size else None
 
     def bytes(self, index: int) -> bytes:
         raw = self.raw(index)
@@ -161,6 +175,8 @@ class _Reader:
             is_variable=bool(packed.isVariable),
             has_rank=bool(packed.hasRank),
         )
+        if packed.externalBuffer:
+            raise ModelError(f"the constant '{name}' stands in another file; merge it into the model first.")
         if packed.variantTensors:
             tensor.extra["variantTensors"] = [to_fields(v) for v in packed.variantTensors]
         tensor.data = self.constant(tensor, packed.buffer)
@@ -188,7 +204,7 @@ class _Reader:
         outputs = [_pick(tensors, i, f"{kind} output") for i in _list(packed.outputs)]
         op = Op(kind, inputs, outputs, version=code.version)
         self.fill_options(op, packed)
-        op.custom_code = None if code.customCode is None else _text(code.customCode)
+        op.custom_code = self.custom_codes[packed.opcodeIndex]
         op.intermediates = [_pick(tensors, i, f"{kind} intermediate") for i in _list(packed.intermediates)]
         if packed.mutatingVariableInputs is not None:
             op.extra["mutatingVariableInputs"] = [bool(v) for v in packed.mutatingVariableInputs]
@@ -197,15 +213,14 @@ class _Reader:
         return op
 
     def fill_options(self, op: Op, packed: Any) -> None:
-        for value, slot in ((packed.builtinOptions, None), (packed.builtinOptions2, "second")):
-            if value is not None:
-                op.options_type = type(value).__name__.removesuffix("T")
-                op.options = to_fields(value)
-                if slot:
-                    op.extra["second_options"] = True
+        value = packed.builtinOptions if packed.builtinOptions is not None else packed.builtinOptions2
+        if value is not None:
+            op.options_type = type(value).__name__.removesuffix("T")
+            op.options = to_fields(value)
         if packed.largeCustomOptionsOffset > 1:
             start, size = packed.largeCustomOptionsOffset, packed.largeCustomOptionsSize
-            op.custom_options = np.frombuffer(self.data, np.uint8, size, start).tobytes()
+            raw = self.outside(start, size, f"the custom options of {op!r}")
+            op.custom_options = b"" if raw is None else raw.tobytes()
         elif packed.customOptions is not None:
             op.custom_options = np.asarray(packed.customOptions, np.uint8).tobytes()
 
@@ -237,7 +252,7 @@ def _nested(value: Any) -> Any:
 
 
 def _is_table(value: Any) -> bool:
-    return type(value).__module__ == schema.__name__
+    return bool(type(value).__module__ == schema.__name__)
 
 
 def _text(value: Any) -> str:
@@ -283,12 +298,12 @@ def _quantization(packed: Any) -> Quantization | None:
 
 
 def _link_details(tensor: Tensor, tensors: list[Tensor]) -> None:
-    """Blockwise scales live in other tensors: turn their indices into references."""
+    """Scales of blocks live in other tensors: turn their indices into references."""
     quantization = tensor.quantization
     if quantization is None or quantization.details is None:
         return
     kind, fields = quantization.details
-    if kind == "BlockwiseQuantization":
+    if kind in ("BlockwiseQuantization", "MultiAxisQuantization"):
         for name in ("scales", "zeroPoints"):
             index = fields.get(name, -1)
             fields[name] = None if index < 0 else _pick(tensors, index, "a blockwise scale")

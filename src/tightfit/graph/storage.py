@@ -1,6 +1,7 @@
 """How element types are stored: NumPy types and the packing of 4- and 2-bit integers.
 
-Source: ``TensorType`` in ``schema.fbs``; packing low bits first, ``tflite/kernels/internal/portable_tensor_utils``.
+Source: ``TensorType`` in ``schema.fbs``; packing low bits first: ``portable_tensor_utils`` in
+``tflite/kernels/internal``.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ def unpack(raw: Array, dtype: str) -> Array:
     bits = PACKED_BITS[dtype]
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     values = (raw.reshape(-1, 1) >> shifts) & np.uint8(2**bits - 1)
-    flat = values.reshape(-1)
+    flat: Array = values.reshape(-1)
     if dtype.startswith("u"):
         return flat
     half = 2 ** (bits - 1)
-    return ((flat.astype(np.int8) ^ half) - half).astype(np.int8)
+    signed: Array = ((flat.astype(np.int8) ^ half) - half).astype(np.int8)
+    return signed
 
 
 def pack(values: Array, dtype: str) -> Array:
@@ -68,4 +70,5 @@ def pack(values: Array, dtype: str) -> Array:
     flat = values.reshape(-1).astype(np.uint8) & np.uint8(2**bits - 1)
     flat = np.concatenate([flat, np.zeros(-flat.size % per_byte, np.uint8)]).reshape(-1, per_byte)
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(flat << shifts, axis=1).astype(np.uint8)
+    packed: Array = np.bitwise_or.reduce(flat << shifts, axis=1).astype(np.uint8)
+    return packed

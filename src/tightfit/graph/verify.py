@@ -1,8 +1,9 @@
 """Checks the structure of a hostile flatbuffer before anything is built from it.
 
 Every vector, string and table that the reader will walk must lie inside the file, and the walk as a
-whole may not visit more elements than the file has bytes: a file of a few bytes can then neither read
-out of range nor expand without bound. Options tables are opaque here; the reader catches their errors.
+whole may not visit more than a writer can have put there: a file of a few bytes can then neither read
+out of range nor expand without bound when its tables overlap. The vectors of options tables are opaque
+here: the reader takes them as views and catches their errors. Their strings are copied, so they count.
 
 Source: the flatbuffers "Internals" document (tables, vtables, offsets) and ``schema.fbs`` (field numbers).
 """
@@ -33,7 +34,18 @@ _FIELDS: Final[dict[str, dict[int, int | str]]] = {
     "TensorMap": {0: "s"},
     "Named": {0: "s"},
     "Opaque": {},
+    "VarHandle": {0: "s", 1: "s"},
+    "CustomCall": {0: "s", 2: "s"},
+    "Composite": {0: "s"},
 }  # fmt: skip
+
+# (field of the union's type, its value) → the options table with strings that stands in the next field.
+_UNIONS: Final[dict[str, dict[tuple[int, int], str]]] = {
+    "Operator": {(3, 111): "VarHandle", (11, 5): "CustomCall", (11, 21): "Composite"},
+}
+
+_TABLE_BYTES: Final = 8  # the least that a table takes: its place in a vector or field, and its vtable's
+_SLACK: Final = 4096  # for strings and vectors that a writer shares
 
 
 class FlatbufferError(ValueError):
@@ -46,12 +58,19 @@ class _Walker:
     def __init__(self, data: memoryview) -> None:
         self.data = data
         self.size = len(data)
-        self.budget = self.size + 64
+        self.tables = self.size // _TABLE_BYTES + 64
+        self.bytes = 2 * self.size + _SLACK
 
-    def spend(self, count: int) -> None:
-        self.budget -= count
-        if self.budget < 0:
+    def spend(self, tables: int, size: int = 0) -> None:
+        self.tables -= tables
+        self.bytes -= size
+        if self.tables < 0 or self.bytes < 0:
             raise FlatbufferError("its tables overlap so often that it would expand without bound")
+
+    def span(self, at: int, size: int) -> None:
+        """Takes a vector's or a string's content into account."""
+        self.inside(at, size)
+        self.spend(0, size)
 
     def u32(self, at: int) -> int:
         self.inside(at, 4)
@@ -69,20 +88,28 @@ class _Walker:
         self.inside(vtable, length)
         self.inside(at, table_length)
         self.spend(1)
+        entries = struct.unpack_from(f"<{max(0, length - 4) // 2}H", self.data, vtable + 4)
+        special = self.union(at, entries, kind) if kind in _UNIONS else {}
         for number, field in _FIELDS[kind].items():
-            entry = 4 + 2 * number
-            if entry + 2 > length:
-                continue
-            offset = struct.unpack_from("<H", self.data, vtable + entry)[0]
-            if offset:
-                self.field(at + offset, field)
+            if number < len(entries) and entries[number]:
+                self.field(at + entries[number], special.get(number, field))
+
+    def union(self, at: int, entries: tuple[int, ...], kind: str) -> dict[int, int | str]:
+        """The fields of this table whose options have strings."""
+        found: dict[int, int | str] = {}
+        for (number, value), table in _UNIONS[kind].items():
+            if number < len(entries) and entries[number]:
+                self.inside(at + entries[number], 1)
+                if self.data[at + entries[number]] == value:
+                    found[number + 1] = f"t:{table}"
+        return found
 
     def field(self, at: int, kind: int | str) -> None:
         target = at + self.u32(at)
         if isinstance(kind, int):
-            self.inside(target + 4, kind * self.u32(target))
+            self.span(target + 4, kind * self.u32(target))
         elif kind == "s":
-            self.inside(target + 4, self.u32(target))
+            self.span(target + 4, self.u32(target))
         elif kind.startswith("t:"):
             self.table(target, kind[2:])
         else:
@@ -90,8 +117,7 @@ class _Walker:
 
     def vector(self, at: int, kind: str) -> None:
         count = self.u32(at)
-        self.inside(at + 4, 4 * count)
-        self.spend(count)
+        self.span(at + 4, 4 * count)
         for position in range(at + 4, at + 4 + 4 * count, 4):
             self.table(position + self.u32(position), kind)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from tightfit.graph.storage import PACKED_BITS, pack
 from tightfit.graph.versions import op_version
 
 _ALIGNMENT: Final = 16
+_REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
 _INLINE_LIMIT: Final = 1_900_000_000
 
 
@@ -31,6 +32,7 @@ def serialize(model: Model, *, external: bool | None = None) -> bytes:
     """Gives the bytes of the ``.tflite`` file of a model.
 
     Args:
+        model: any valid model.
         external: True puts constants behind the flatbuffer, False inside, None decides by size.
     """
     return b"".join(bytes(chunk) for chunk in _chunks(model, external))
@@ -67,7 +69,8 @@ def atomic_file(path: Path) -> Iterator[Any]:
         Path(temporary).replace(path)
         temporary = None
     except OSError as error:
-        raise ModelError(f"Cannot write '{path}': {error.strerror}. Choose a writable place.") from error
+        reason = f"Not a folder: '{error.filename}'" if isinstance(error, FileExistsError) else error.strerror
+        raise ModelError(f"Cannot write '{path}': {reason}. Choose a writable place.") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -128,13 +131,13 @@ class _Writer:
         self.model = model
         self.buffers: list[memoryview] = [memoryview(b"")]
         self.places: dict[tuple[int, int, str], int] = {}
-        self.kept: list[Array] = []
+        self.contiguous: dict[int, tuple[Array, Array]] = {}
         self.codes: dict[tuple[str, int, str | None], int] = {}
         self.root = self.tables()
 
     def flatbuffer(self, places: list[int] | None, reserve: int) -> bytes | memoryview:
         """The packed file; ``places`` are the offsets of constants that stand behind it."""
-        at = places or [None] * len(self.buffers)
+        at: Sequence[int | None] = places or [None] * len(self.buffers)
         self.root.buffers = [_PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
         # Growing the builder copies everything again, so it starts with room for the constants.
         builder = flatbuffers.Builder(reserve + 64 * len(self.buffers) + 65536)
@@ -169,13 +172,15 @@ class _Writer:
         data = tensor.data
         if data is None:
             return 0
-        contiguous = np.ascontiguousarray(data)
+        if id(data) not in self.contiguous:
+            # The array is kept too: its identity and its address must stay taken to be valid keys.
+            self.contiguous[id(data)] = data, np.ascontiguousarray(data)
+        contiguous = self.contiguous[id(data)][1]
         kind = tensor.dtype if tensor.dtype in PACKED_BITS else ""
         key = (contiguous.__array_interface__["data"][0], contiguous.nbytes, kind)
         if key not in self.places:
             stored = pack(contiguous, tensor.dtype) if kind else contiguous
-            self.kept.append(contiguous)  # keeps the address taken, so that it stays a valid key
-            self.places[key] = self.add_bytes(memoryview(stored.reshape(-1).view(np.uint8)))
+            self.places[key] = self.add_bytes(stored.reshape(-1).view(np.uint8).data)
         return self.places[key]
 
     def metadata(self, name: str, data: bytes) -> Any:
@@ -217,7 +222,9 @@ class _Writer:
         if tensor.shape_signature is not None:
             packed.shapeSignature = np.asarray(tensor.shape_signature, np.int32)
         if "variantTensors" in tensor.extra:
-            packed.variantTensors = [_fill(schema.VariantSubTypeT(), v) for v in tensor.extra["variantTensors"]]
+            packed.variantTensors = [
+                _fill(schema.VariantSubTypeT(), v) for v in tensor.extra["variantTensors"]
+            ]
         return packed
 
     def op(self, op: Op, index: dict[Tensor, int]) -> Any:
@@ -237,18 +244,22 @@ class _Writer:
 
 
 def _set_options(packed: Any, op: Op) -> None:
-    if op.options_type is None:
+    name = op.options_type
+    if name is None:
+        if op.options:
+            raise ModelError(
+                f"{op!r} has the options {sorted(op.options)}, but no options type to store them in."
+            )
         return
-    cls = getattr(schema, op.options_type + "T", None)
-    if cls is None:
-        raise ModelError(f"{op!r} has options of the type '{op.options_type}', which the schema lacks.")
-    options = _fill(cls(), op.options)
-    if op.extra.get("second_options"):
-        packed.builtinOptions2Type = getattr(schema.BuiltinOptions2, op.options_type)
-        packed.builtinOptions2 = options
-    else:
-        packed.builtinOptionsType = getattr(schema.BuiltinOptions, op.options_type)
-        packed.builtinOptions = options
+    for union, slot in (
+        (schema.BuiltinOptions, "builtinOptions"),
+        (schema.BuiltinOptions2, "builtinOptions2"),
+    ):
+        if hasattr(union, name):
+            setattr(packed, slot + "Type", getattr(union, name))
+            setattr(packed, slot, _fill(getattr(schema, name + "T")(), op.options))
+            return
+    raise ModelError(f"{op!r} has options of the type '{name}', which the schema lacks.")
 
 
 def _fill(table: Any, fields: dict[str, Any]) -> Any:
@@ -263,6 +274,9 @@ def _fill(table: Any, fields: dict[str, Any]) -> Any:
 
 
 def _unplain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        # Packing copies an array's bytes as they are, whatever width the field has; numbers it converts.
+        return value.tolist()
     if isinstance(value, dict):
         return _fill(getattr(schema, value["@type"])(), value)
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -301,7 +315,9 @@ def _quantization(quantization: Quantization | None, index: dict[Tensor, int]) -
     packed.min, packed.max = quantization.range_min, quantization.range_max
     if quantization.details is not None:
         kind, fields = quantization.details
-        plain = {k: index[v] if isinstance(v, Tensor) else v for k, v in fields.items() if v is not None}
+        plain = {k: index[v] if isinstance(v, Tensor) else v for k, v in fields.items()}
+        for name in _REFERENCES & plain.keys():
+            plain[name] = -1 if plain[name] is None else plain[name]
         packed.details = _fill(getattr(schema, kind + "T")(), plain)
         packed.detailsType = getattr(schema.QuantizationDetails, kind)
     return packed

@@ -1,4 +1,4 @@
-"""What each builtin op asks for when it is quantized: the row type and the look-ups.
+"""What each builtin op asks for when it is quantized: the row type and the questions a plan asks of it.
 
 The rows stand in ``op_table``, the reasons of ops without a row in ``float_only``. Plans, the training
 simulation, target checks and the documentation read the same rows; nothing here decides anything.
@@ -6,54 +6,65 @@ simulation, target checks and the documentation read the same rows; nothing here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from tightfit.graph.ir import Op
 
 ALL: Final[tuple[int, ...]] = (-1,)
-"""For ``OpRule.same_scale``: every input that is not kept."""
+"""For ``OpRule.same_scale``: every activation among the inputs."""
 
 RUNTIME: Final = "LiteRT 2.3"
 """The runtime that the rows were checked on."""
+
+GAIN: Final[Mapping[str, float]] = {"int8": 64.0, "int16": 64.0}
+"""For ``OpRule.gain``: safe for every kernel; XNNPACK refuses 256, ADD wraps at 150."""
 
 
 @dataclass(frozen=True)
 class OpRule:
     """The facts about one builtin op.
 
-    Activations are the inputs and outputs that are neither weights, biases nor kept. They are int8 with any
-    zero point, or int16 with zero point 0. Weights are int8 (or int4) with zero point 0. A constant operand
-    that is no weight is stored like an activation, per tensor, with the dtype of the activations.
+    Activations are the float inputs and outputs that are neither weights, bias nor kept. Quantized, they are
+    int8 with any zero point or int16 with zero point 0, per tensor. Weights are int8 (or int4) with zero
+    point 0. A constant operand that is no weight is stored like an activation; so is a weight that is
+    computed at run time.
 
     Attributes:
         kind: the builtin operator's name.
-        source: the kernel file below ``tflite/kernels``.
-        int8: the op version that first takes int8 activations, None where no kernel computes with them.
-        int16: the same for int16 activations; weights stay int8.
-        int4: the op version that first takes int4 weights under int8 activations.
-        int16_int4: the same under int16 activations.
-        weight: the input position of the weights; where that input is not constant it is an activation.
-        weight_axis: the axis of their channels; None where scales can only be per tensor.
-        bias: the input position of the bias: int32 under int8, int64 (or int32 where ``short_bias``) under
-            int16; its scale is that of input ``activation`` times that of the weights, its zero point 0.
+        source: the kernel's file below ``tflite/kernels``.
+        int8: the op version for int8 activations and weights, None where no kernel does it right.
+        int16: the op version for int16 activations and int8 weights, or None.
+        int4: the op version for int8 activations and int4 weights, or None.
+        int16_int4: the op version for int16 activations and int4 weights, or None.
+        weight: the input position of the weights, None where the op has none.
+        weight_axis: the axis of their channels; None where one scale must do for the whole tensor.
+        bias: the input position of the bias: zero point 0, scale = input scale * weight scale (one a
+            channel), int32 under int8 and int64 under int16.
         activation: the input position whose scale multiplies the weights' for the bias.
         needs_bias: the kernel refuses a missing bias; zeros do.
-        short_bias: int16 takes an int32 bias when ``quantizedBiasType`` says so.
+        short_bias: under int16 the bias may be int32, when ``quantizedBiasType`` says so.
         keep_inputs: positions of inputs that stay as they are: shapes, axes, indices, conditions.
         keep_outputs: positions of outputs that stay as they are: indices, booleans.
-        same_scale: input positions that share scale and zero point with every output that is not kept,
-            because the kernel copies or compares integers; ``ALL`` for every activation.
-        same_inputs: input positions that share scale and zero point among themselves only.
+        same_scale: positions of inputs that share scale and zero point with every output that is not kept,
+            since the kernel copies or compares stored integers; ``ALL`` for every activation.
+        same_inputs: positions of inputs that share scale and zero point among themselves.
+        nonzero: the position of an input that must not hold the stored zero, or None: the kernel fails.
         fixed_output: dtype → (scale, zero point) of the outputs, where the kernel sets them.
-        hybrid: the op version of the dynamic-range kernel (float activations, int8 weights per tensor).
-        hybrid_per_channel: the same for weights with a scale per channel.
-        hybrid_int4: the same for int4 weights.
-        hybrid_weights: the input positions of the weights of that kernel, where not just ``weight``.
-        limits: names in ``op_limits.LIMITS`` of conditions on scales and shapes that the plan must check.
-        unless: what else makes the kernel refuse or lose accuracy, for people.
-        why_not: dtype → the reason of a None above, where it is not simply that there is no kernel.
+        least_input_scale: below it the int8 kernel cannot tell neighbouring values apart.
+        accumulator: what one step of the kernel's arithmetic is worth: the scale of the ``input``, the
+            ``largest`` of the inputs' scales, the ``product`` of two, the ``square`` of the largest; "" where
+            the scale of the output is free. See ``least_output_scale``.
+        gain: dtype → the greatest ratio of that worth to the output's scale.
+        int16_options: options that int16 needs set.
+        hybrid: the op version for float activations and int8 weights, one scale, quantized on the fly.
+        hybrid_per_channel: the op version for the same with a scale for each channel, or None.
+        hybrid_int4: the op version for the same with int4 weights, or None.
+        hybrid_weights: positions of the weights in that mode, where not just ``weight``.
+        hybrid_axis: their channel axis, where not ``weight_axis``.
+        unless: what else makes a kernel refuse or lose accuracy, for people.
+        why_not: dtype → why there is a None above, where a kernel exists but does not do it right.
     """
 
     kind: str
@@ -72,11 +83,101 @@ class OpRule:
     keep_outputs: tuple[int, ...] = ()
     same_scale: tuple[int, ...] = ()
     same_inputs: tuple[int, ...] = ()
+    nonzero: int | None = None
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    least_input_scale: float = 0.0
+    accumulator: str = ""
+    gain: Mapping[str, float] = field(default_factory=lambda: GAIN)
+    int16_options: Mapping[str, Any] = field(default_factory=dict)
     hybrid: int | None = None
     hybrid_per_channel: int | None = None
     hybrid_int4: int | None = None
     hybrid_weights: tuple[int, ...] = ()
-    limits: tuple[str, ...] = ()
+    hybrid_axis: int | None = None
     unless: str = ""
     why_not: Mapping[str, str] = field(default_factory=dict)
+
+    def version(self, dtype: str, weight_dtype: str = "int8") -> int | None:
+        """Gives the op version for activations of ``dtype`` (``float32``: hybrid), None when there is none.
+
+        ``weight_dtype`` matters only where the op has weights.
+        """
+        int4 = weight_dtype == "int4" and bool(self.dynamic_weights())
+        if dtype == "float32":
+            return self.hybrid_int4 if int4 else (self.hybrid or self.hybrid_per_channel)
+        if dtype == "int16":
+            return self.int16_int4 if int4 else self.int16
+        return self.int4 if int4 else self.int8
+
+    def dynamic_weights(self) -> tuple[int, ...]:
+        """Gives the positions of the weights under float activations."""
+        return self.hybrid_weights or (() if self.weight is None else (self.weight,))
+
+    def dynamic_axis(self) -> int | None:
+        """Gives the channel axis of the weights under float activations, None for one scale only."""
+        if self.hybrid_per_channel is None:
+            return None
+        return self.weight_axis if self.hybrid_axis is None else self.hybrid_axis
+
+    def refusal(self, dtype: str, weight_dtype: str = "int8") -> str | None:
+        """Gives the sentence why the op stays float for these dtypes, None when it need not."""
+        if self.version(dtype, weight_dtype) is not None:
+            return None
+        with_weights = f" with {weight_dtype} weights" if self.weight is not None else ""
+        return self.why_not.get(dtype, f"no {dtype} kernel{with_weights} in {RUNTIME}")
+
+
+def is_weight(rule: OpRule, op: Op, position: int) -> bool:
+    """True when the input is the op's weights: at their position and constant."""
+    tensor = op.input(position)
+    return position == rule.weight and tensor is not None and tensor.is_constant
+
+
+def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
+    """Gives the positions of the inputs that are quantized as activations, constants among them."""
+    return tuple(
+        i
+        for i, tensor in enumerate(op.inputs)
+        if tensor is not None
+        and i != rule.bias
+        and i not in rule.keep_inputs
+        and not is_weight(rule, op, i)
+        and tensor.dtype == "float32"
+    )
+
+
+def activation_outputs(rule: OpRule, op: Op) -> tuple[int, ...]:
+    """Gives the positions of the outputs that are quantized."""
+    return tuple(i for i, t in enumerate(op.outputs) if i not in rule.keep_outputs and t.dtype == "float32")
+
+
+def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
+    """Gives the positions of the inputs that share scale and zero point with the outputs."""
+    inputs = activation_inputs(rule, op)
+    return inputs if rule.same_scale == ALL else tuple(i for i in rule.same_scale if i in inputs)
+
+
+def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
+    """Gives the least output scale for which every kernel is right: worth of a step / gain, or 0.0.
+
+    With a finer one ADD aborts the process, XNNPACK refuses convolutions and MUL wraps around. It binds
+    only where an output's range is tiny beside its inputs', as with a dead layer; so nothing is lost.
+
+    Args:
+        rule: the op's row.
+        dtype: of the activations.
+        scales: of the activation inputs in order, then the largest of the weights' scales if the op has any.
+
+    Example:
+        >>> least_output_scale(OpRule("ADD", "add.cc", accumulator="largest"), "int8", [0.5, 0.25])
+        0.0078125
+    """
+    if not rule.accumulator:
+        return 0.0
+    worth = {
+        "input": scales[0],
+        "largest": max(scales),
+        "product": scales[0] * scales[min(1, len(scales) - 1)],
+        "square": max(scales) ** 2,
+    }[rule.accumulator]
+    return worth / rule.gain[dtype]

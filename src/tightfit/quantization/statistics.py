@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 BINS: Final = 8192
-SUBSAMPLE: Final = 4096
+SUBSAMPLE: Final = 2048
+_FLUSH: Final = 16384
 _MOMENTUM: Final = 0.1
 
 
@@ -24,12 +25,13 @@ class Statistics:
         low, high: the extremes, exact over every value seen.
         average_low, average_high: exponential moving averages of each sample's extremes (momentum 0.1).
         counts: histogram of a strided subsample of each sample, over [−reach, reach] in 8,192 bins;
-            ``reach`` is a power of two that grows by merging bins, which is exact.
+            ``reach`` is a power of two that grows by merging bins, which is exact. Read it by
+            ``histogram``: values wait in ``pending`` until there are enough to count them at once.
         samples: number of updates. bad: number of samples with NaN or infinity (left out).
     """
 
     __slots__ = (
-        "average_high", "average_low", "bad", "counts", "high", "low", "reach", "samples",
+        "average_high", "average_low", "bad", "counts", "high", "low", "pending", "reach", "samples",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +41,7 @@ class Statistics:
         self.average_high = 0.0
         self.reach = 0.0
         self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self.pending: list[npt.NDArray[np.float32]] = []
         self.samples = 0
         self.bad = 0
 
@@ -54,8 +57,17 @@ class Statistics:
         self._average(low, high)
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.samples += 1
-        self._grow(max(-low, high))
-        self._count(flat)
+        # An odd step walks through all channels of a channel-last tensor instead of always the same.
+        self.pending.append(flat[:: max(1, flat.size // SUBSAMPLE) | 1].copy())
+        if sum(p.size for p in self.pending) >= _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Counts the pending values."""
+        if self.pending:
+            self._grow(max(-self.low, self.high))
+            self._count(np.concatenate(self.pending))
+            self.pending = []
 
     def _average(self, low: float, high: float) -> None:
         if self.samples == 0:
@@ -77,19 +89,17 @@ class Statistics:
             self.counts[start : start + merged.size] = merged
         self.reach = reach
 
-    def _count(self, flat: npt.NDArray[np.float32]) -> None:
+    def _count(self, values: npt.NDArray[np.float32]) -> None:
         if not self.reach:
-            self.counts[BINS // 2] += min(flat.size, SUBSAMPLE)
+            self.counts[BINS // 2] += values.size
             return
-        step = max(1, flat.size // SUBSAMPLE)
-        # An odd step walks through all channels of a channel-last tensor instead of always the same.
-        chosen = flat[:: step | 1]
-        places = (chosen * np.float32(BINS / 2 / self.reach) + np.float32(BINS // 2)).astype(np.int32)
+        places = (values * np.float32(BINS / 2 / self.reach) + np.float32(BINS // 2)).astype(np.int32)
         np.clip(places, 0, BINS - 1, out=places)
         self.counts += np.bincount(places, minlength=BINS)
 
     def histogram(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Gives (counts, centres) of the bins between the extremes."""
+        self._flush()
         width = 2 * (self.reach or 1.0) / BINS
         centres = (np.arange(BINS) + 0.5) * width - (self.reach or 1.0)
         inside = (centres > self.low - width) & (centres < self.high + width)

@@ -1,0 +1,1 @@
+"""LiteRT, the one runtime, always in a child process."""

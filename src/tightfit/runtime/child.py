@@ -10,10 +10,18 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from pathlib import Path
 from typing import IO, Any
 
 from tightfit.runtime.channel import Channel, ChannelClosedError, ChannelTimeoutError
 
+# The parent's places come last: a struct.py beside a user's script must not stand in for the library's.
+_START = (
+    "import sys; places = sys.argv[3:]; "
+    "sys.path[:0] = [p for p in places[:1] if p not in sys.path]; "
+    "sys.path += [p for p in places if p not in sys.path]; "
+    "from tightfit.runtime.{} import main; main()"
+)
 _TAIL_BYTES = 2000
 _CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
 _NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a delegate")
@@ -34,22 +42,32 @@ def take() -> Child:
 
 
 class Child:
-    """A running worker process with a channel to it; it dies with this object at the latest."""
+    """A running child process with a channel to it; it dies with this object at the latest.
+
+    Args:
+        program: the module of this package that the child runs.
+    """
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "worker") -> None:
         self._channel = Channel()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from tightfit.runtime.worker import main; main()"]
-            + [str(fd) for fd in self._channel.child_fds],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _START.format(program),
+                *map(str, self._channel.child_fds),
+                *_places(),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             pass_fds=self._channel.child_fds,
-            env=_environment(),
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's idle threads disturb timings
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         self._channel.release_child_fds()
@@ -115,10 +133,10 @@ def _signal_name(code: int | None) -> str:
     return "" if code is None or code >= 0 else signal.Signals(-code).name
 
 
-def _environment() -> dict[str, str]:
-    """The parent's, with its module search path; NumPy starts no threads that would disturb timings."""
-    places = [os.path.abspath(place) for place in sys.path]  # noqa: PTH100 - '' means the current folder
-    return os.environ | {"PYTHONPATH": os.pathsep.join(places), "OPENBLAS_NUM_THREADS": "1"}
+def _places() -> list[str]:
+    """Where the child looks for modules: this package's root, then where the parent looks."""
+    root = str(Path(__file__).resolve().parents[2])
+    return [root, *(str(Path(place).resolve()) for place in sys.path)]
 
 
 def _end(process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy.typing as npt
 
 from tightfit.errors import ModelError, TightfitError
-from tightfit.graph.ir import Graph, Model, Op, Signature
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Model, Op, Signature
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.child import Child, take
@@ -96,12 +97,15 @@ def _ask(child: Child, verb: str, **arguments: Any) -> tuple[str, Any]:
 
 
 def _beginning(model: Model, count: int) -> Model:
-    """The model cut after ``count`` ops, the last one's outputs as its outputs; shares every tensor."""
-    graph = Graph(model.main.name)
-    graph.inputs = model.main.inputs
-    graph.ops = model.main.ops[:count]
+    """A copy of the model cut after ``count`` ops, with the last one's outputs as its outputs."""
+    twin = copy_model(model)
+    graph = twin.main
+    for op in reversed(graph.ops[count:]):
+        graph.remove(op)
     graph.outputs = list(graph.ops[-1].outputs)
-    return Model([graph, *model.graphs[1:]], version=model.version)
+    graph.drop_loose()
+    twin.signatures = []
+    return twin
 
 
 def _ordered(model: Model, sample: Mapping[str, Array], signature: str | None) -> list[Array]:

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.runtime.serving import DataMismatchError, sentence
+
 Array = npt.NDArray[Any]
-
-
-class DataMismatchError(Exception):
-    """A sample has a shape that the model cannot take."""
-
-
-class ObserverError(Exception):
-    """An observer raised, or kept the runtime's memory."""
+Value = TypeVar("Value")
 
 
 class MainGraph:
@@ -75,15 +70,17 @@ class MainGraph:
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
     def reader(self, key: str) -> Callable[[], Array]:
-        """A function that gives a view of the output ``key`` (a name, or ``#position``) after a run."""
+        """A function that gives a view of the output ``key`` (a name, or ``#position``) after a run.
+
+        Raises:
+            DataMismatchError: there is no such output.
+        """
         details = self._interpreter.get_output_details()
-        index = self._outputs.get(key)
-        if index is None and key.startswith("#"):
-            index = int(details[int(key[1:])]["index"])
-        if index is None:
-            names = unique_names([str(d["name"]) for d in details])
-            index = int(details[names.index(key)]["index"])
-        if next(d for d in details if d["index"] == index)["dtype"] is np.bytes_:
+        places = {f"#{i}": int(d["index"]) for i, d in enumerate(details)}
+        names = unique_names([str(d["name"]) for d in details])
+        places |= dict(zip(names, places.values(), strict=True)) | self._outputs
+        index = _at(places, key)
+        if next((d for d in details if d["index"] == index), details[0])["dtype"] is np.bytes_:
             return lambda: self._interpreter.get_tensor(index)
         view: Callable[[], Array] = self._interpreter.tensor(index)
         return view
@@ -111,7 +108,13 @@ class SignatureGraph:
 
     def reader(self, key: str) -> Callable[[], Array]:
         """A function that gives the output ``key`` after a run."""
-        return lambda: self._results[key]
+        return lambda: _at(self._results, key)
+
+
+def _at(outputs: dict[str, Value], key: str) -> Value:
+    if key not in outputs:
+        raise DataMismatchError(f"The model has no output '{key}'; it has {', '.join(outputs)}.")
+    return outputs[key]
 
 
 def unique_names(names: list[str]) -> list[str]:
@@ -126,9 +129,3 @@ def unique_names(names: list[str]) -> list[str]:
 
 def _shape_words(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"'{name}' {list(shape)}" for name, shape in shapes.items())
-
-
-def sentence(error: BaseException) -> str:
-    """An error of LiteRT on one line, with a full stop."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith((".", "!", "?")) else text + "."

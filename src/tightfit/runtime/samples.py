@@ -69,8 +69,8 @@ def _fit_array(array: Array, spec: TensorSpec) -> Array:
             "" if spec.scale is None else f" with scale {spec.scale:g} and zero point {spec.zero_point}"
         )
         raise DataError(
-            f"Input '{spec.name}' takes {spec.dtype}{quantized}, received {array.dtype} values that do not fit. "
-            "Convert the data first."
+            f"Input '{spec.name}' takes {spec.dtype}{quantized}, received {array.dtype} values "
+            "that do not fit. Convert the data first."
         )
     return fitted
 
@@ -83,7 +83,7 @@ def _may_cast(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
 
 
 def random_sample(specs: Sequence[TensorSpec], seed: int = 0) -> dict[str, Array]:
-    """Gives a sample that any model can run: reals in [-1, 1), quantized integers of the full range, else zeros.
+    """Gives a sample that any model runs: reals in [-1, 1), quantized integers of full range, else zeros.
 
     Zeros, because plain integers are often indices that must stay in range.
     """

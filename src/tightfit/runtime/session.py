@@ -64,7 +64,7 @@ class Session:
         timeout_s: float | None = 600.0,
     ) -> None:
         self._model = model
-        self._options = {"threads": threads, "delegate": delegate, "signature": signature}
+        self._options: dict[str, Any] = {"threads": threads, "delegate": delegate, "signature": signature}
         self._timeout_s = timeout_s
         self._name = "the model" if isinstance(model, bytes) else f"'{model}'"
         self._sent = self._received = 0
@@ -222,7 +222,7 @@ class Session:
             raise DataError(value)
         if status == "failed":
             raise RuntimeFailureError(value)
-        raise RuntimeFailureError(f"LiteRT refused while {pending.doing} {self._name}: {value}")
+        raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}")
 
     def _fail(self, fault: Exception, pending: _Pending) -> NoReturn:
         """Ends the session with the sentence that tells how the child ended, and on which op."""

@@ -1,21 +1,15 @@
 """The child process: loads one model in LiteRT and obeys the session that started it.
 
-The only module that imports LiteRT's interpreter. It talks over two pipes in frames (see ``channel``): a
-request is ``(verb, arguments)``, a reply is ``(status, value)`` with status ``done``, ``refused`` (LiteRT's
-own sentence), ``data`` (the sample does not fit) or ``failed`` (an observer's fault). It imports little,
-because the time to its first reply is paid for each model that is tried.
+The only module that imports LiteRT's interpreter. See ``serving`` for how requests come in.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 import resource
-import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +19,10 @@ from ai_edge_litert.interpreter import (  # noqa: TID251 - this is the one modul
     SignatureRunner,
 )
 
-from tightfit.runtime.loaded import (
-    DataMismatchError,
-    MainGraph,
-    ObserverError,
-    SignatureGraph,
-    sentence,
-    unique_names,
-)
+from tightfit.runtime.loaded import MainGraph, SignatureGraph, unique_names
+from tightfit.runtime.serving import ObserverError, serve
 
 Array = npt.NDArray[Any]
-_LOG_LIMIT_BYTES = 1 << 20
-_BUFFER_BYTES = 1 << 20
 
 
 class Worker:
@@ -176,50 +162,6 @@ def _spec(name: str, details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _obey(worker: Worker, verb: str, arguments: dict[str, Any]) -> tuple[str, Any]:
-    try:
-        return "done", getattr(worker, verb)(**arguments)
-    except DataMismatchError as error:
-        return "data", str(error)
-    except ObserverError as error:
-        return "failed", str(error)
-    except Exception as error:  # noqa: BLE001 - whatever LiteRT raises goes to the session as its sentence
-        return "refused", sentence(error)
-
-
-def _requests(stream: BinaryIO) -> Iterator[bytes]:
-    """Frames until the session closes its end."""
-    while len(head := stream.read(8)) == 8:
-        yield stream.read(struct.unpack("<Q", head)[0])
-
-
-def _bound_log() -> None:
-    """Empties the file behind stderr when it has grown large, so that a chatty kernel cannot fill a disk."""
-    if os.fstat(2).st_size > _LOG_LIMIT_BYTES:
-        os.ftruncate(2, 0)
-
-
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answers requests until the other end closes."""
-    worker = Worker()
-    for frame in _requests(requests):
-        try:
-            answer = _obey(worker, *pickle.loads(frame))  # noqa: S301 - from our own parent, over a private pipe
-        except Exception as error:  # noqa: BLE001 - an observer's class may not be importable here
-            answer = ("failed", f"The request cannot be read in the child process: {sentence(error)}")
-        body = pickle.dumps(answer, protocol=5)
-        replies.write(struct.pack("<Q", len(body)) + body)
-        replies.flush()
-        _bound_log()
-
-
 def main() -> None:
-    """Serves on the two file descriptors named on the command line; a crash leaves no core file."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reads, writes = int(sys.argv[1]), int(sys.argv[2])
-    with os.fdopen(reads, "rb", _BUFFER_BYTES) as requests, os.fdopen(writes, "wb", _BUFFER_BYTES) as replies:
-        serve(requests, replies)
-
-
-if __name__ == "__main__":
-    main()
+    """Serves one session."""
+    serve(Worker())

@@ -12,10 +12,10 @@ from tightfit.quantities import (
     format_bytes,
     format_milliseconds,
     format_percent,
-    format_points,
     format_ratio,
 )
 from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import metric_words
 
 ONE_POINT = 0.01
 _RELATIVE = ("latency", "Its latency relative to the original is")
@@ -55,10 +55,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Refuses limits that no file could meet."""
-        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
-            raise OptionError(
-                f"max_drop is {self.max_drop}; expected a fraction from 0 to 1 (0.01 is a point)."
-            )
+        if self.max_drop is not None and not (math.isfinite(self.max_drop) and self.max_drop >= 0):
+            raise OptionError(f"max_drop is {self.max_drop}; expected 0 or more, such as 0.01 for one point.")
         for name in ("max_size", "max_latency", "max_latency_ratio", "minutes"):
             limit = getattr(self, name)
             if limit is not None and not (math.isfinite(limit) and limit > 0):
@@ -86,7 +84,7 @@ class Budget:
 
         Example:
             >>> Budget(max_size=4_000_000).shortfalls(Candidate("a", "int8", size_bytes=5_000_000))[0].reason
-            'The file is 5.0 MB; at most 4.0 MB is allowed.'
+            'The file is 5.0 MB; the budget allows 4.0 MB.'
         """
         found = [
             _drop_shortfall(self, candidate),
@@ -108,11 +106,11 @@ def _over(
     if limit is None:
         return None
     if value is None or not math.isfinite(value):
-        return Shortfall(f"Its {what[0]} was not measured; at most {words(limit)} is allowed.", 1.0)
+        return Shortfall(f"Its {what[0]} was not measured; the budget allows {words(limit)}.", 1.0)
     if value <= limit:
         return None
     received, allowed = _told_apart(value, limit, words)
-    return Shortfall(f"{what[1]} {received}; at most {allowed} is allowed.", value / limit - 1)
+    return Shortfall(f"{what[1]} {received}; the budget allows {allowed}.", value / limit - 1)
 
 
 def _told_apart(value: float, limit: float, words: Callable[[float | None], str]) -> tuple[str, str]:
@@ -125,37 +123,31 @@ def _drop_shortfall(budget: Budget, candidate: Candidate) -> Shortfall | None:
     """The shortfall in accuracy; ``excess`` counts in limits of at least one point."""
     if budget.max_drop is None or candidate.is_original:
         return None
-    lost = _judged_drop(budget, candidate)
+    lost, words = _judged_drop(budget, candidate), metric_words(candidate.metric)
     if lost is None:
-        allowed = f"at most {_points(budget.max_drop)} points may be lost"
-        return Shortfall(f"Its accuracy was not measured; {allowed}.", 1.0)
+        allowed = words.amount(budget.max_drop)
+        return Shortfall(f"Its {words.noun} was not measured; the budget allows {allowed}.", 1.0)
     if lost <= budget.max_drop:
         return None
-    received, allowed = _told_apart(lost, budget.max_drop, _points)
+    received, allowed = _told_apart(lost, budget.max_drop, words.amount)
     if candidate.drop is None:
         share = format_percent(candidate.agreement)
-        start = (
-            f"It decides like the original on {share} of the samples, so it may lose up to {received} points"
-        )
+        start = f"It decides like the original on {share} of the samples, so it may lose up to {received}"
     elif lost > candidate.drop:
-        start = f"It may lose up to {received} points of accuracy"
+        start = f"Its {words.noun} may {words.worsens} by up to {received}"
     else:
-        start = f"It loses {received} points of accuracy"
+        start = f"Its {words.noun} {words.worsens}s by {received}"
     excess = (lost - budget.max_drop) / max(budget.max_drop, ONE_POINT)
-    return Shortfall(f"{start}; at most {allowed} points may be lost.", excess)
+    return Shortfall(f"{start}; the budget allows {allowed}.", excess)
 
 
 def _judged_drop(budget: Budget, candidate: Candidate) -> float | None:
     """The drop that counts: the estimate, its interval's upper end, or the share of changed decisions."""
     if candidate.drop is not None and math.isfinite(candidate.drop):
-        sure = budget.confident and candidate.drop_interval is not None
-        return max(candidate.drop, candidate.drop_interval[1]) if sure else candidate.drop
+        if budget.confident and candidate.drop_interval is not None:
+            return max(candidate.drop, candidate.drop_interval[1])
+        return candidate.drop
     return None if candidate.agreement is None else 1 - candidate.agreement
-
-
-def _points(fraction: float | None) -> str:
-    """Percentage points without a plus sign: the sentence already says that they are lost."""
-    return format_points(fraction).removeprefix("+")
 
 
 def _target_shortfall(target: str | None, candidate: Candidate) -> Shortfall | None:

@@ -83,13 +83,14 @@ class Candidate:
         peak_memory_bytes: of the process that ran it.
         latency_ms: median of a call. latency_ratio: to the original, interleaved with it in the same run;
             latency_interval is the 95 % interval of that ratio.
-        accuracy: 0–1 (or another metric where higher is better), None without labels.
-        drop: the original's accuracy less this one's: positive is a loss; drop_interval is its 95 %
-            interval, paired by sample.
+        accuracy: mean of the metric, 0–1 for shares, None where it was not measured.
+        drop: how much worse the metric is than the original's: positive is a loss; drop_interval is its
+            95 % interval, paired by sample.
         agreement: share of samples with the same decision as the original, 0–1.
         snr_db: of the outputs against the original's.
         targets: verdict by target name.
         meets_budget: set by ``budget.judge``, as is ``reasons`` (why it does not meet it).
+        metric: what ``accuracy`` and ``drop`` are, by its name in ``evaluation.metrics``.
         interface: dtype of the model's inputs and outputs, the narrowest where they differ.
         layout: for which kind of machine the file is written (``cpu``, ``npu``, ``micro``), or None.
         failure: why it could not be made or measured, or None. A failed candidate is never chosen.
@@ -115,6 +116,7 @@ class Candidate:
     reasons: list[str] = field(default_factory=list)
     snr_db: float | None = None
     latency_interval: Interval | None = None
+    metric: str = "top1"
     interface: str = ORIGINAL_SCHEME
     layout: str | None = None
     failure: str | None = None

@@ -33,7 +33,7 @@ def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
         >>> heavy = Candidate("float", "float32", size_bytes=18_600_000)
         >>> judge([heavy], Budget(max_size=6_000_000))
         >>> heavy.meets_budget, heavy.reasons
-        (False, ['The file is 18.6 MB; at most 6.0 MB is allowed.'])
+        (False, ['The file is 18.6 MB; the budget allows 6.0 MB.'])
     """
     for candidate in candidates:
         candidate.meets_budget = budget.meets(candidate)
@@ -121,9 +121,9 @@ def _violation(candidate: Candidate, budget: Budget) -> float:
 
 
 def _preference(candidate: Candidate) -> tuple[float, float, float, int, float, str]:
-    """Sorts near-ties: accuracy, agreement, output SNR, wider inputs and outputs, size, name."""
+    """Sorts near-ties: drop, agreement, output SNR, wider inputs and outputs, size, name."""
     return (
-        -_known(candidate.accuracy, -math.inf),
+        0.0 if candidate.is_original else _known(candidate.drop),
         -_known(candidate.agreement, -math.inf),
         -_known(candidate.snr_db, -math.inf),
         -_IO_BITS.get(candidate.interface, 0),

@@ -1,0 +1,121 @@
+"""What a whole process costs: its wall time from start to exit, or the memory of it and all its children.
+
+The two are never measured in one run: looking at memory takes time from the process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import peers
+
+_LOOK_EVERY_S = 0.02
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A run's wall time from start to exit, and what its script answered."""
+
+    seconds: float
+    answer: dict[str, Any]
+
+
+@dataclass
+class Memory:
+    """The most memory that a process and its children held.
+
+    Args:
+        resident: process id → its own high-water mark of resident bytes (the kernel's), with the pages of
+            mapped files that it touched.
+        anonymous_bytes: the most that all of them held at once outside of files, seen every 20 ms.
+    """
+
+    resident: dict[int, int] = field(default_factory=dict)
+    anonymous_bytes: int = 0
+
+    @property
+    def resident_bytes(self) -> int:
+        """The sum over the processes: an upper bound, for their peaks need not fall together."""
+        return sum(self.resident.values())
+
+
+def run_timed(command: list[str], request: dict[str, Any]) -> Timed:
+    """Runs a script with ``request`` on stdin and times it.
+
+    Raises:
+        peers.PeerError: it failed.
+    """
+    begin = time.perf_counter()
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begin
+    _refuse_failure(command, done.returncode, done.stderr)
+    return Timed(seconds, peers.answer(done.stdout))
+
+
+def run_watched(command: list[str], request: dict[str, Any]) -> Memory:
+    """Runs a script with ``request`` on stdin and watches its memory (Linux only).
+
+    ``ru_maxrss`` would not do: Linux hands the parent's own peak on to a child through ``exec``.
+
+    Raises:
+        peers.PeerError: it failed, or this is not Linux.
+    """
+    if not Path("/proc/self/status").exists():
+        raise peers.PeerError("Memory is read from /proc, which this system does not have. Run it on Linux.")
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    memory = Memory()
+    watcher = threading.Thread(target=_watch, args=(process, memory))
+    watcher.start()
+    _, stderr = process.communicate(json.dumps(request))
+    watcher.join()
+    _refuse_failure(command, process.returncode, stderr)
+    return memory
+
+
+def _refuse_failure(command: list[str], code: int, stderr: str) -> None:
+    if code:
+        tail = "\n".join(stderr.strip().splitlines()[-8:])
+        raise peers.PeerError(f"{Path(command[-1]).name} exited with {code}:\n{tail}")
+
+
+def _watch(process: subprocess.Popen[str], memory: Memory) -> None:
+    while process.poll() is None:
+        anonymous = 0
+        for pid in _family(process.pid):
+            status = _status(pid)
+            memory.resident[pid] = max(memory.resident.get(pid, 0), status.get("VmHWM", 0))
+            anonymous += status.get("RssAnon", 0)
+        memory.anonymous_bytes = max(memory.anonymous_bytes, anonymous)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _family(pid: int) -> list[int]:
+    """The process and all that descend from it, whichever of its threads started them."""
+    found, queue = [], [pid]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                queue.extend(int(child) for child in children.read_text().split())
+            except OSError:  # it ended since the folder was listed
+                continue
+    return found
+
+
+def _status(pid: int) -> dict[str, int]:
+    """The byte counts of ``/proc/<pid>/status``; none for a process that ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    fields = (line.split() for line in lines if line.endswith(" kB"))
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in fields}

@@ -1,0 +1,26 @@
+"""Makes a trained model fit its device: smaller, faster, still accurate, with proof.
+
+One verb for each command of the ``tightfit`` command line; each is loaded when it is first used, so that
+``import tightfit`` loads neither Keras nor LiteRT.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_VERBS = ("benchmark", "evaluate", "inspect", "optimize", "quantize")
+
+__all__ = ["__version__", *_VERBS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        return getattr(import_module("tightfit.verbs"), name)
+    raise AttributeError(f"module 'tightfit' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

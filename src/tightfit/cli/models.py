@@ -1,0 +1,116 @@
+"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that look at files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
+from tightfit.cli.progress import Bars
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@data_options(required=True)
+@click.option("--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function.")
+@click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
+@json_option
+@in_working_folder
+def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click's flags
+    """Give the accuracy of MODELS on the data, each with its paired difference to the first."""
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs import evaluate as run  # noqa: PLC0415 - loaded when used
+
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    with Bars(quiet=as_json) as bars:
+        bars.stage("evaluating", options["limit"] or 0)
+        metric, limit = options["metric"], options["limit"]
+        results = run(
+            models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance
+        )
+    if as_json:
+        click.echo(_json(_accuracies(models, results)))
+        return 0
+    table = Table("model", results[0].metric, "95 %", "drop", "95 %", "agreement", "SNR dB", "n", box=None)
+    for path, r in zip(models, results, strict=True):
+        if r.failure:
+            table.add_row(path.name, r.failure)
+            continue
+        span = (_number(r.low), _number(r.high))
+        lost = (_number(r.drop_low), _number(r.drop_high))
+        cells = (_number(r.value), " … ".join(span), _number(r.drop), " … ".join(lost), _number(r.agreement))
+        table.add_row(path.name, *cells, _number(r.snr_db, 1), str(r.n))
+    Console().print(table)
+    return 0
+
+
+def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
+    rows = []
+    for path, result in zip(models, results, strict=True):
+        plain = {k: v for k, v in asdict(result).items() if k != "scores"}
+        rows.append({"path": str(path), **plain})
+    return rows
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--rounds", default=50, show_default=True, type=click.IntRange(6), help="Rounds at most.")
+@click.option("--seconds", default=30.0, show_default=True, type=float, help="Time for all rounds.")
+@threads_option
+@json_option
+def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click's flags
+    """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed."""
+    from tightfit.evaluation.machine import machine  # noqa: PLC0415 - loaded when used
+    from tightfit.quantities import format_bytes  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs import benchmark as run  # noqa: PLC0415 - loaded when used
+
+    results = run(models, **options)
+    if as_json:
+        click.echo(_json({"machine": machine(), "models": [asdict(r) for r in results]}))
+        return 0
+    table = Table("model", "median ms", "quartiles", "ratio", "95 %", "memory", "disk", "zip", "zstd", box=None)
+    for path, r in zip(models, results, strict=True):
+        t, f = r.latency, r.footprint
+        sizes = [format_bytes(n) for n in (f.size_bytes, f.zip_bytes, f.zstd_bytes)]
+        if t.reason:
+            table.add_row(path.name, "-", t.reason, "", "", "", *sizes)
+            continue
+        quartiles = f"{_number(t.low_ms, 2)} … {_number(t.high_ms, 2)}"
+        span = f"{_number(t.ratio_low, 2)} … {_number(t.ratio_high, 2)}"
+        memory = "-" if t.peak_memory_bytes is None else format_bytes(t.peak_memory_bytes)
+        cells = (_number(t.median_ms, 2), quartiles, _number(t.ratio, 2), span, memory)
+        table.add_row(path.name, *cells, *sizes)
+    Console().print(table)
+    return 0
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@json_option
+def inspect(model: Path, as_json: bool) -> int:  # noqa: FBT001 - click's flags
+    """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
+    from tightfit.cli.facts import inspection  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs import inspect as run  # noqa: PLC0415 - loaded when used
+
+    facts = run(model)
+    if as_json:
+        click.echo(_json(facts))
+    else:
+        Console().print(inspection(facts))
+    return 0
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _json(value: Any) -> str:
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
+
+    return json.dumps(strict(value), indent=1, ensure_ascii=False)

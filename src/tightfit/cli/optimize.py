@@ -1,0 +1,151 @@
+"""``tightfit optimize`` and ``tightfit quantize``: the commands that make files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tightfit.cli.options import (
+    data_options,
+    in_working_folder,
+    json_option,
+    parse_drop,
+    parse_latency,
+    parse_overrides,
+    parse_size,
+    seed_option,
+    threads_option,
+)
+from tightfit.cli.progress import Bars
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@data_options(required=True)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("--max-drop", type=float, help="Accuracy that may be lost, a fraction: 0.01 is one point.")
+@click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
+@click.option("--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original.")
+@click.option("--minutes", type=float, help="Start nothing new after this time.")
+@click.option("--confident", is_flag=True, help="Judge the drop by the upper end of its 95 % interval.")
+@click.option("--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate.")
+@click.option("--evaluation", type=click.IntRange(1), help="Samples to evaluate; all that are left by default.")
+@click.option("--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function.")
+@click.option("--layout", default="cpu", show_default=True, help="What the files are laid out for: cpu, npu, micro.")
+@click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
+@click.option("--only", multiple=True, metavar="NAME", help="Try only this candidate; may be given again.")
+@click.option("--fresh", is_flag=True, help="Measure everything again instead of going on.")
+@threads_option
+@seed_option
+@json_option
+@in_working_folder
+def optimize(model: Path, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click passes flags by name
+    """Find the smallest, fastest file of MODEL that is still accurate enough, with a report that proves it."""
+    from tightfit.report.text import print_report  # noqa: PLC0415 - loaded when used
+    from tightfit.search.job import RECIPES  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs import optimize as run  # noqa: PLC0415 - loaded when used
+
+    job = _job(model, options)
+    pieces = 1 + 2 * (1 + len(options["only"] or RECIPES))
+    with Bars(pieces, quiet=as_json) as bars:
+        report = run(job, bars)
+    if as_json:
+        click.echo(report.to_json())
+    else:
+        print_report(report, job.output)
+    return 0 if report.meets_budget else 1
+
+
+def _job(model: Path, options: dict[str, Any]) -> Any:
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.search.budget import Budget  # noqa: PLC0415 - loaded when used
+    from tightfit.search.job import Job  # noqa: PLC0415 - loaded when used
+
+    latency, ratio = parse_latency(options["max_latency"])
+    budget = Budget(
+        max_drop=parse_drop(options["max_drop"]),
+        max_size=parse_size(options["max_size"]),
+        max_latency=latency,
+        max_latency_ratio=ratio,
+        minutes=options["minutes"],
+        confident=options["confident"],
+    )
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    names = ("data", "output", "calibration", "evaluation", "metric", "layout", "observer")
+    chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed")}
+    return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("scheme")
+@data_options(required=False)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
+@click.option("--io", "interface", default="float32", show_default=True, help="Type of inputs and outputs.")
+@click.option("--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate.")
+@click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
+@click.option("--override", multiple=True, metavar="OP=SCHEME", help="Another scheme, or float, for some ops.")
+@click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan as JSON here.")
+@seed_option
+@json_option
+@in_working_folder
+def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - as above
+    """Quantize MODEL by SCHEME: float16, weight8, dynamic, int8 or int16x8."""
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs import quantize as run  # noqa: PLC0415 - loaded when used
+
+    observer = options["observer"]
+    written = run(
+        model,
+        scheme,
+        options["output"],
+        data=options["data"],
+        image=ImageOptions.parse(options["image"]) if options["image"] else None,
+        interface=options["interface"],
+        calibration=options["calibration"],
+        seed=options["seed"],
+        overrides=parse_overrides(options["override"]),
+        observers=dict.fromkeys(("int8", "int16"), observer) if observer else None,
+        layout=options["layout"],
+    )
+    if options["plan_file"]:
+        with atomic_file(options["plan_file"]) as file:
+            file.write(written.plan.to_json().encode())
+    facts = _facts(model, written)
+    click.echo(json.dumps(facts, indent=1) if as_json else _words(facts, written))
+    return 0
+
+
+def _facts(model: Path, written: Any) -> dict[str, Any]:
+    size, original = written.path.stat().st_size, model.stat().st_size
+    return {
+        "path": str(written.path),
+        "scheme": written.plan.scheme.name,
+        "size_bytes": size,
+        "size_ratio": size / original,
+        "snr_db": min(written.snr_db, 200.0),
+        "ops": written.plan.counts(),
+        "left_in_float": [{"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()],
+        "layout": written.layout,
+        "notes": written.notes,
+    }
+
+
+def _words(facts: dict[str, Any], written: Any) -> str:
+    from tightfit.quantities import format_bytes, format_ratio  # noqa: PLC0415 - loaded when used
+
+    ops = ", ".join(f"{count} {mode}" for mode, count in facts["ops"].items())
+    lines = [
+        f"{facts['path']}: {facts['scheme']}, {format_bytes(facts['size_bytes'])} "
+        f"({format_ratio(facts['size_ratio'])} of the original), {facts['snr_db']:.1f} dB signal-to-noise",
+        f"ops: {ops}",
+    ]
+    lines += [f"layout: {name} ({count} ops)" for name, count in facts["layout"].items()]
+    lines += [f"float: {p.kind} {p.name}: {p.reason}" for p in written.plan.refusals()]
+    lines += [f"note: {note}" for note in facts["notes"]]
+    return "\n".join(lines)

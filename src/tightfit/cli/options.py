@@ -1,0 +1,125 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from tightfit.errors import OptionError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS: Final = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
+                 "kib": 2**10, "mib": 2**20, "gib": 2**30}  # fmt: skip
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
+threads_option = click.option(
+    "--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="CPU threads for latency."
+)
+seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Seed of the data's split.")
+
+
+def data_options(*, required: bool) -> Callable[[F], F]:
+    """Adds ``--data`` and ``--image``."""
+
+    def add(function: F) -> F:
+        data = click.option(
+            "--data",
+            required=required,
+            metavar="DATA",
+            help="x.npz, x.npz:x_test,y_test, a folder of images, a .csv/.jsonl manifest or module:function.",
+        )
+        image = click.option(
+            "--image",
+            metavar="OPTIONS",
+            help="How images become arrays, for example size=224,crop=0.875,mean=127,std=128.",
+        )
+        return data(image(function))
+
+    return add
+
+
+def parse_size(text: str | None) -> int | None:
+    """Gives bytes for ``5.3MB``, ``300k`` or ``4MiB``.
+
+    Raises:
+        OptionError: it is no size.
+
+    Example:
+        >>> parse_size("1.5MB"), parse_size("4 KiB")
+        (1500000, 4096)
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
+    if match is None or match[2].lower() not in _UNITS:
+        raise OptionError(f"Received the size '{text}'; expected a number with B, kB, MB, GB, KiB, MiB or GiB.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_latency(text: str | None) -> tuple[float | None, float | None]:
+    """Gives (milliseconds, ratio to the original): ``12``, ``12ms`` and ``0.8x`` are understood.
+
+    Raises:
+        OptionError: it is neither.
+
+    Example:
+        >>> parse_latency("12ms"), parse_latency("0.8x")
+        ((12.0, None), (None, 0.8))
+    """
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|x|×)?\s*", text)
+    if match is None:
+        raise OptionError(f"Received the latency '{text}'; expected milliseconds (12ms) or a ratio (0.8x).")
+    value = float(match[1])
+    return (None, value) if match[2] in ("x", "×") else (value, None)
+
+
+def parse_drop(value: float | None) -> float | None:
+    """Checks that a drop is a fraction.
+
+    Raises:
+        OptionError: it looks like percent.
+    """
+    if value is not None and not 0 <= value < 1:
+        raise OptionError(
+            f"Received --max-drop {value}; expected a fraction, 0 to 1. One point of accuracy is 0.01."
+        )
+    return value
+
+
+def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Gives (pattern, scheme) pairs of ``NAME=SCHEME`` words, in order.
+
+    Raises:
+        OptionError: a word has no ``=``.
+
+    Example:
+        >>> parse_overrides(("SOFTMAX=float",))
+        [('SOFTMAX', 'float')]
+    """
+    pairs = []
+    for value in values:
+        pattern, equals, scheme = value.rpartition("=")
+        if not equals or not pattern or not scheme:
+            raise OptionError(f"Received the override '{value}'; expected OP=SCHEME, for example SOFTMAX=float.")
+        pairs.append((pattern, scheme))
+    return pairs
+
+
+def in_working_folder(function: F) -> F:
+    """Lets ``module:function`` find modules of the folder that the command runs in."""
+    import sys  # noqa: PLC0415 - part of this one behaviour
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value] # functools.wraps keeps the signature

@@ -1,0 +1,118 @@
+"""A user's own metric: ``function(outputs, labels)`` gives a score per sample, or one number.
+
+``outputs`` is an array with one row for each sample for a model of one output, or for a metric that names one
+(``module:function@output``), else a list of dicts; ``labels`` is a list. More is better. With scores per
+sample, outputs are scored in groups and forgotten; one number over all samples (F1, word error) needs all
+outputs at once, so only then memory grows with the samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tightfit.data.samples import Array, Label
+from tightfit.data.user_code import load_function
+from tightfit.errors import DataError
+from tightfit.evaluation.intervals import student_quantile
+
+_GROUP = 16
+_FOLDS = 20
+_FEWEST_FOLDS = 5
+
+Function = Callable[[Any, list[Any]], Any]
+Interval = tuple[float | None, float | None]
+
+
+def load_metric(spec: str) -> Function:
+    """The function that ``module:function`` names."""
+    return load_function(spec, "a function of outputs and labels that returns scores")
+
+
+class UserScores:
+    """What a user's metric says about one model."""
+
+    def __init__(self, spec: str, function: Function) -> None:
+        self._spec = spec
+        self._function = function
+        self._outputs: list[Mapping[str, Array]] = []
+        self._labels: list[Label | None] = []
+        self._scores: list[float] = []
+        self._whole = False
+
+    def add(self, outputs: Mapping[str, Array], label: Label | None) -> None:
+        """Takes in one sample."""
+        self._outputs.append(outputs)
+        self._labels.append(label)
+        if not self._whole and len(self._outputs) == _GROUP:
+            self._score_group()
+
+    def scores(self) -> Array | None:
+        """One score for each sample, or None when the metric is one number over all of them."""
+        if not self._whole and self._outputs:
+            self._score_group()
+        return None if self._whole else np.array(self._scores)
+
+    def value(self, without: range | None = None) -> float:
+        """The metric over all samples but some."""
+        kept = [i for i in range(len(self._outputs)) if without is None or i not in without]
+        return float(self._call([self._outputs[i] for i in kept], [self._labels[i] for i in kept]))
+
+    def folds(self) -> list[range]:
+        """Up to 20 blocks of neighbouring samples, one left out at a time."""
+        edges = np.linspace(0, len(self._outputs), min(_FOLDS, len(self._outputs)) + 1).astype(int)
+        return [range(a, b) for a, b in itertools.pairwise(edges.tolist())]
+
+    def _score_group(self) -> None:
+        result = np.asarray(self._call(self._outputs, self._labels), dtype=np.float64)
+        if result.ndim == 0:
+            if self._scores:
+                raise DataError(f"The metric '{self._spec}' returned scores, then one number. Return either.")
+            self._whole = True
+            return
+        if result.shape != (len(self._outputs),):
+            raise DataError(
+                f"The metric '{self._spec}' returned shape {result.shape} for {len(self._outputs)} samples. "
+                "Expected one score for each sample, or one number."
+            )
+        self._scores.extend(float(score) for score in result)
+        self._outputs, self._labels = [], []
+
+    def _call(self, outputs: list[Mapping[str, Array]], labels: list[Label | None]) -> Any:
+        single = len(outputs[0]) == 1
+        given = np.concatenate([next(iter(o.values())) for o in outputs]) if single else outputs
+        try:
+            return self._function(given, labels)
+        except Exception as error:
+            kind = type(error).__name__
+            raise DataError(
+                f"The metric '{self._spec}' failed with {kind}: {error}. It gets (outputs, labels)."
+            ) from error
+
+
+def value_interval(scores: UserScores, confidence: float = 0.95) -> Interval:
+    """The interval of a metric that is one number over all samples."""
+    return _jackknife([scores.value(fold) for fold in scores.folds()], scores.value(), confidence)
+
+
+def drop_interval(reference: UserScores, scores: UserScores, confidence: float = 0.95) -> Interval:
+    """The paired interval of the drop of such a metric: both models leave out the same samples."""
+    drops = [reference.value(fold) - scores.value(fold) for fold in reference.folds()]
+    return _jackknife(drops, reference.value() - scores.value(), confidence)
+
+
+def _jackknife(left_out: list[float], estimate: float, confidence: float) -> Interval:
+    """The grouped jackknife: ``estimate ± t sqrt((g - 1) / g · Σ (θ_i - mean θ)²)`` over g groups.
+
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
+    """
+    groups = len(left_out)
+    if groups < _FEWEST_FOLDS:
+        return None, None
+    spread = float(((np.array(left_out) - np.mean(left_out)) ** 2).sum())
+    half = student_quantile(confidence, groups - 1) * math.sqrt((groups - 1) / groups * spread)
+    return estimate - half, estimate + half

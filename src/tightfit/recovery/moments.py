@@ -1,0 +1,113 @@
+"""Second moments of what a layer multiplies its weights with, collected in the runtime's child process.
+
+For a layer ``y = W·x + b`` the squared error of changed weights is ``ΔW · E[x̃ x̃ᵀ] · ΔWᵀ`` with
+``x̃ = (x, 1)``; the matrix is all that closed-form rounding and bias correction need, and its size does not
+depend on the number of samples. NumPy only, as it is imported by the child.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+ROWS: Final = 256
+"""Positions taken of each sample's feature map, spread evenly."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a layer walks over its input.
+
+    Args:
+        kernel: (height, width); (1, 1) for dense layers. stride, dilation: (vertical, horizontal).
+        same: SAME padding, else VALID. depthwise: one matrix a channel instead of one for all.
+    """
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    same: bool = False
+    depthwise: bool = False
+
+
+class Moments:
+    """Sums ``x̃ x̃ᵀ`` over positions and samples.
+
+    Attributes:
+        total: shape (K+1, K+1), or (channels, K+1, K+1) for depthwise; the last row belongs to the bias.
+        rows: number of vectors summed.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.total: npt.NDArray[np.float64] | None = None
+        self.rows = 0
+
+    def update(self, values: npt.NDArray[np.float32]) -> None:
+        """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
+        rows = _vectors(values, self.window)
+        ones = np.ones((*rows.shape[:-1], 1), np.float32)
+        extended = np.concatenate([rows, ones], axis=-1)
+        added = (extended.swapaxes(-1, -2) @ extended).astype(np.float64)
+        self.total = added if self.total is None else self.total + added
+        self.rows += rows.shape[-2]
+
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Gives ``E[x̃ x̃ᵀ]``."""
+        if self.total is None or not self.rows:
+            raise ValueError("no sample was seen")
+        return self.total / self.rows
+
+
+def _vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+    """The vectors that meet the weights: (rows, K), or (channels, rows, K) for depthwise."""
+    if window.kernel == (1, 1) and not window.depthwise and values.ndim != 4:
+        flat = values.reshape(-1, values.shape[-1])
+        return flat[:: max(1, flat.shape[0] // ROWS)]
+    patches = _patches(values, window)
+    if window.depthwise:
+        return np.ascontiguousarray(patches.transpose(2, 0, 1))
+    return patches.reshape(patches.shape[0], -1)
+
+
+def _patches(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+    """Patches at evenly spread output positions, shape (rows, kernel positions, channels), zero padded."""
+    batch, height, width, _ = values.shape
+    out_h, top = _extent(height, window, 0)
+    out_w, left = _extent(width, window, 1)
+    count = batch * out_h * out_w
+    # A step that shares no factor with the width visits all columns.
+    places = np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
+    n, rest = np.divmod(places, out_h * out_w)
+    row, column = np.divmod(rest, out_w)
+    kh, kw = window.kernel
+    y = (row * window.stride[0] - top)[:, None] + np.repeat(np.arange(kh), kw) * window.dilation[0]
+    x = (column * window.stride[1] - left)[:, None] + np.tile(np.arange(kw), kh) * window.dilation[1]
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    taken = values[n[:, None], np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+    return np.asarray(taken * inside[..., None], np.float32)
+
+
+def _extent(size: int, window: Window, axis: int) -> tuple[int, int]:
+    """Output size and padding before, along one axis (``tflite/kernels/padding.h``)."""
+    stride, reach = window.stride[axis], (window.kernel[axis] - 1) * window.dilation[axis] + 1
+    if not window.same:
+        return max(1, (size - reach) // stride + 1), 0
+    out = -(-size // stride)
+    return out, max(0, (out - 1) * stride + reach - size) // 2
+
+
+def window_of(kind: str, weight_shape: tuple[int, ...], options: dict[str, Any]) -> Window:
+    """Gives the window of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED op."""
+    if kind == "FULLY_CONNECTED":
+        return Window()
+    return Window(
+        (weight_shape[1], weight_shape[2]),
+        (int(options.get("strideH", 1)), int(options.get("strideW", 1))),
+        (int(options.get("dilationHFactor", 1)), int(options.get("dilationWFactor", 1))),
+        same=int(options.get("padding", 0)) == 0,
+        depthwise=kind == "DEPTHWISE_CONV_2D",
+    )

@@ -1,0 +1,221 @@
+"""The chart of size against accuracy: where every mark, label, tick and limit stands, in pixels.
+
+The template draws what is decided here; a wide and a narrow chart are two calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tightfit.quantities import format_bytes
+from tightfit.report.axes import Axis, padded
+from tightfit.report.label_places import Box, place
+from tightfit.report.printable import printable
+from tightfit.report.report import Report
+from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import MetricWords, metric_words
+
+_DODGE = 13.0
+_LOWEST_SHARE = 0.35
+
+
+@dataclass
+class Mark:
+    """One candidate: its circle, its error bar, its label.
+
+    Args:
+        index: of the candidate in the report. kind: ``chosen``, ``front``, ``other`` or ``original``.
+        x, y: the middle; radius: its square is proportional to the latency ratio.
+        low, high: pixels of the interval's ends, or None.
+        beyond: True when the value lies below the axis and the mark stands at its end.
+        label: the name, shortened; label_x, label_y, anchor: where it stands.
+    """
+
+    index: int
+    kind: str
+    x: float
+    y: float
+    radius: float
+    low: float | None
+    high: float | None
+    beyond: bool
+    label: str
+    label_x: float = 0.0
+    label_y: float = 0.0
+    anchor: str = "start"
+
+
+@dataclass
+class Chart:
+    """Everything that is drawn; all numbers are pixels of a drawing of that width and height."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    metric: str
+    logarithmic: bool
+    marks: list[Mark] = field(default_factory=list)
+    x_ticks: list[tuple[float, str]] = field(default_factory=list)
+    y_ticks: list[tuple[float, str]] = field(default_factory=list)
+    front: list[tuple[float, float]] = field(default_factory=list)
+    size_limit: tuple[float, str] | None = None
+    drop_limit: tuple[float, str] | None = None
+
+
+def make_chart(report: Report, width: float, height: float) -> Chart | None:
+    """Gives the chart of the candidates with a size and a score, or None when there are fewer than two."""
+    shown = [
+        (i, c)
+        for i, c in enumerate(report.candidates)
+        if c.failure is None and c.size_bytes and c.accuracy is not None and math.isfinite(c.accuracy)
+    ]
+    if len(shown) < 2:
+        return None
+    words = metric_words(shown[0][1].metric)
+    narrow = width < 500
+    chart = Chart(width, height, 52, width - (14 if narrow else 24), 34, height - 44, words.noun, False)
+    x = _size_axis([c for _, c in shown], report, chart)
+    y = _score_axis([c for _, c in shown], report, words, chart)
+    chart.logarithmic = x.logarithmic
+    chart.x_ticks = [(x(v), format_bytes(v)) for v in x.ticks(4 if narrow else 6)]
+    chart.y_ticks = [(y(v), words.score(v)) for v in y.ticks(5)]
+    _add_limits(chart, report, words, (x, y))
+    chart.marks = [_mark(i, c, report, (x, y)) for i, c in shown]
+    _dodge(chart.marks)
+    chart.front = _front_line(chart.marks, chart)
+    _label(chart)
+    return chart
+
+
+def _size_axis(shown: Sequence[Candidate], report: Report, chart: Chart) -> Axis:
+    """Sizes, and the limit when it is near; logarithmic when they spread over more than a factor of 2.5."""
+    sizes = [float(c.size_bytes or 0) for c in shown]
+    limit = report.budget.max_size
+    if limit is not None and min(sizes) / 2 < limit < max(sizes) * 2:
+        sizes.append(limit)
+    start, end = chart.left + 12, chart.right - 12
+    if max(sizes) > 2.5 * min(sizes):
+        low, high = padded([math.log(s) for s in sizes], 0.07, 0.2)
+        return Axis(math.exp(low), math.exp(high), start, end, logarithmic=True)
+    low, high = padded(sizes, 0.1, 0.2 * max(sizes))
+    return Axis(max(0.0, low), high, start, end)
+
+
+def _score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, chart: Chart) -> Axis:
+    """Better is up. Candidates that lost far more than the rest do not stretch the axis: they stand at its end."""
+    sign = 1.0 if words.higher_is_better else -1.0
+    scores = [sign * (c.accuracy or 0.0) for c in shown]
+    values = [v for c in shown for v in (c.accuracy, *_ends(c)) if v is not None]
+    best = max(scores)
+    limit = _drop_limit(report, words)
+    reach = max(3 * (report.budget.max_drop or 0.0), 0.04 if words.share else _LOWEST_SHARE * abs(best))
+    near = [v for v in values if sign * v >= best - reach]
+    if limit is not None and sign * limit >= best - reach:
+        near.append(limit)
+    low, high = padded(near, 0.06, 0.01 if words.share else 0.02 * abs(best) or 1.0)
+    high = min(high, 1.0) if words.share else high
+    ends = (low, high) if words.higher_is_better else (high, low)
+    return Axis(*ends, chart.bottom - 6, chart.top + 6)
+
+
+def _ends(candidate: Candidate) -> tuple[float, float] | tuple[()]:
+    """The interval of the change, laid around the candidate's own score."""
+    if candidate.accuracy is None or candidate.drop is None or candidate.drop_interval is None:
+        return ()
+    if candidate.is_original:
+        return ()
+    sign = 1.0 if metric_words(candidate.metric).higher_is_better else -1.0
+    low, high = candidate.drop_interval
+    return (
+        candidate.accuracy + sign * (candidate.drop - high),
+        candidate.accuracy + sign * (candidate.drop - low),
+    )
+
+
+def _drop_limit(report: Report, words: MetricWords) -> float | None:
+    """The score at which the allowed loss is used up."""
+    original, allowed = report.original, report.budget.max_drop
+    if original is None or original.accuracy is None or allowed is None:
+        return None
+    return original.accuracy - allowed if words.higher_is_better else original.accuracy + allowed
+
+
+def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[Axis, Axis]) -> None:
+    """The budget's lines, where they cross the chart."""
+    x, y = axes
+    size, score = report.budget.max_size, _drop_limit(report, words)
+    if size is not None and x.inside(size):
+        chart.size_limit = (x(size), format_bytes(size))
+    if score is not None and y.inside(score):
+        chart.drop_limit = (y(score), f"{words.change(report.budget.max_drop)}{words.unit}")
+
+
+def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Axis]) -> Mark:
+    """A candidate's circle and error bar; below the axis it stands at the end, without a bar."""
+    x, y = axes
+    score = float(candidate.accuracy or 0.0)
+    beyond = y(score) > y.start
+    ends = () if beyond else _ends(candidate)
+    high, low = (y(ends[1]), min(y(ends[0]), y.start)) if ends else (None, None)
+    ratio = candidate.latency_ratio if candidate.latency_ratio is not None else 1.0
+    radius = min(20.0, max(3.5, 6.5 * math.sqrt(ratio)))
+    at = y.start - radius - 8 if beyond else y(score)
+    label = printable(candidate.name, 24)
+    return Mark(
+        index, _kind(candidate, report), x(candidate.size_bytes or 1), at, radius, low, high, beyond, label
+    )
+
+
+def _kind(candidate: Candidate, report: Report) -> str:
+    """How a mark is drawn."""
+    if candidate.name == report.best:
+        return "chosen"
+    if candidate.is_original:
+        return "original"
+    return "front" if candidate.name in report.pareto else "other"
+
+
+def _front_line(marks: Sequence[Mark], chart: Chart) -> list[tuple[float, float]]:
+    """Corners of the steps under the best score at each size, from left to right."""
+    corners: list[tuple[float, float]] = []
+    best = math.inf
+    for mark in sorted(marks, key=lambda m: (m.x, m.y)):
+        if mark.beyond or mark.y >= best:
+            continue
+        corners.append((mark.x, min(best, chart.bottom)))
+        corners.append((mark.x, mark.y))
+        best = mark.y
+    return [*corners, (chart.right, best)] if corners else []
+
+
+def _dodge(marks: Sequence[Mark]) -> None:
+    """Moves marks of nearly equal size apart, so that their error bars can be told apart."""
+    groups: list[list[Mark]] = []
+    for mark in sorted(marks, key=lambda m: (m.x, m.y)):
+        if groups and mark.x - groups[-1][-1].x < _DODGE / 2:
+            groups[-1].append(mark)
+        else:
+            groups.append([mark])
+    for group in groups:
+        middle = sum(m.x for m in group) / len(group)
+        for place_in_group, mark in enumerate(group):
+            mark.x = middle + (place_in_group - (len(group) - 1) / 2) * _DODGE
+
+
+def _label(chart: Chart) -> None:
+    """Places the labels, the chosen one's first, where they cover no mark and no other label."""
+    taken = [Box(m.x - m.radius, m.y - m.radius, m.x + m.radius, m.y + m.radius) for m in chart.marks]
+    taken += [
+        Box(m.x - 1, m.high, m.x + 1, m.low) for m in chart.marks if m.high is not None and m.low is not None
+    ]
+    room = Box(chart.left + 2, chart.top, chart.right, chart.bottom - 2)
+    for mark in sorted(chart.marks, key=lambda m: (m.kind != "chosen", m.kind != "original", m.y)):
+        mark.label_x, mark.label_y, mark.anchor, box = place(
+            mark.label, (mark.x, mark.y), mark.radius, taken, room
+        )
+        taken.append(box)

@@ -1,0 +1,58 @@
+"""The report as one HTML file: it opens anywhere, offline, and asks no server for anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tightfit.graph.writer import atomic_file
+from tightfit.report.report import Report
+from tightfit.report.view import make_view, tooltip
+
+_HERE = Path(__file__).parent
+_QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")
+
+
+def render_html(report: Report) -> str:
+    """Gives the page; every word from a model, a file name or the data is escaped."""
+    view = make_view(report)
+    tips = [tooltip(candidate) for candidate in report.candidates]
+    template = _environment().get_template("template.html")
+    return template.render(view=view, tips=tips, names=[c.name for c in report.candidates])
+
+
+def write_html(report: Report, path: str | Path) -> None:
+    """Writes the page whole or not at all.
+
+    Raises:
+        ModelError: the folder is read-only or the disk is full.
+    """
+    page = render_html(report).encode("utf-8", errors="replace")
+    with atomic_file(Path(path)) as file:
+        file.write(page)
+
+
+def _environment() -> Any:
+    import jinja2  # noqa: PLC0415 - only a page needs it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["tight"] = keep_together
+    return environment
+
+
+def keep_together(text: str) -> str:
+    """Gives the text with no line break between a number and its unit.
+
+    Example:
+        >>> keep_together("5.3 MB").encode("ascii", "xmlcharrefreplace")
+        b'5.3&#160;MB'
+    """
+    for unit in _QUANTITY_SPACES:
+        text = text.replace(unit, "\N{NO-BREAK SPACE}" + unit[1:])
+    return text.replace(" … ", "\N{NO-BREAK SPACE}…\N{NO-BREAK SPACE}")

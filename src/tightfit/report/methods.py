@@ -1,0 +1,36 @@
+"""How every number of a report was measured, in sentences that stand in the report itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tightfit.search.choice import CHOICE_RULE
+
+METHODS: Final[dict[str, str]] = {
+    "Choice": CHOICE_RULE,
+    "Accuracy": (
+        "Every candidate and the original answer the same samples, none of which calibrated anything. A "
+        "change is paired by sample. Its 95 % interval is Tango's score interval where each sample is right "
+        "or wrong, and a bootstrap interval otherwise. An interval that contains 0 means that the samples do "
+        "not show a difference."
+    ),
+    "Agreement": (
+        "The share of samples on which a candidate decides as the original does, right or wrong. It needs no "
+        "labels, and tells changes that accuracy hides."
+    ),
+    "Latency": (
+        "The median time of a call in LiteRT on this machine. A candidate and the original take turns in "
+        "the same run, and the ratio is formed turn by turn, so that a busy moment of the machine hits both "
+        "alike. On another machine both times and ratios differ."
+    ),
+    "Memory": "The most memory that the process which ran the file held, Python and LiteRT included.",
+    "Size": "The file as it is on disk; packed, as a zip archive (deflate 9) and a zstd frame (level 19).",
+    "Error per layer": (
+        "The signal-to-noise ratio of each op's output against the float model's, in dB, with the error of "
+        "everything before it included: 20 dB means that the error has a hundredth of the signal's power."
+    ),
+    "Pareto front": (
+        "A candidate is on the front when no other is at least as small, as accurate and as fast, and better "
+        "in one. Latency ratios in the same 2 % step count as equal."
+    ),
+}

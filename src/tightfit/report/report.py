@@ -1,0 +1,134 @@
+"""The report: what was asked, tried, measured and chosen, as plain data that goes to JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tightfit.errors import DataError, TightfitError
+from tightfit.graph.writer import atomic_file
+from tightfit.report.methods import METHODS
+from tightfit.search.budget import Budget
+from tightfit.search.candidates import Candidate, strict
+
+SCHEMA = 1
+_DIGITS = 9
+_FROM_A_REPORT = "expected what `tightfit optimize` writes as report.json; run it again to make a new one."
+
+
+@dataclass
+class Report:
+    """A search and its result.
+
+    Args:
+        model: ``name``, ``size_bytes``, ``sha256`` … of the original.
+        data: ``name``, ``count``, ``calibration_samples``, ``evaluation_samples``, ``fingerprint`` …
+        machine: as ``evaluation.machine`` describes it, and ``threads``.
+        budget: what was asked for.
+        candidates: everything that was tried, the original first.
+        best: name of the chosen candidate, or None when every one failed.
+        pareto: names that no other candidate beats, the smallest file first.
+        notes: what a reader should know (what the calibration doctor found, what was left out).
+        methods: how each number was measured, in sentences by topic.
+        created: date and time, ISO 8601. seconds: how long the search took.
+        finished: False while the search goes on or when it was cut off.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    machine: dict[str, Any]
+    budget: Budget
+    candidates: list[Candidate]
+    best: str | None = None
+    pareto: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    methods: dict[str, str] = field(default_factory=lambda: dict(METHODS))
+    created: str | None = None
+    seconds: float | None = None
+    finished: bool = True
+    version: str | None = None
+    schema: int = SCHEMA
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The chosen candidate."""
+        return next((c for c in self.candidates if c.name == self.best), None)
+
+    @property
+    def original(self) -> Candidate | None:
+        """The float model that the others are compared with."""
+        return next((c for c in self.candidates if c.is_original), None)
+
+    @property
+    def meets_budget(self) -> bool:
+        """True when the chosen candidate keeps to the budget (the command then exits with 0)."""
+        return self.chosen is not None and bool(self.chosen.meets_budget)
+
+    def to_json(self) -> str:
+        """Gives strict JSON: keys in order, null for what is not finite, floats with 9 significant digits."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["budget"] = asdict(self.budget)
+        plain["candidates"] = [c.to_dict() for c in self.candidates]
+        return json.dumps(_tidy(strict(plain)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Gives the report back; keys of a newer version are passed over.
+
+        Raises:
+            DataError: the text is no report.
+        """
+        try:
+            plain = json.loads(text)
+            if not isinstance(plain, dict):
+                raise DataError(f"The report is a JSON {type(plain).__name__}; {_FROM_A_REPORT}")
+            for key in ("model", "data", "machine", "budget"):
+                if not isinstance(plain[key], dict):
+                    raise DataError(f"'{key}' of the report is no object; {_FROM_A_REPORT}")
+            known = _only_fields(cls, plain)
+            known["budget"] = Budget(**_only_fields(Budget, plain["budget"]))
+            known["candidates"] = [Candidate.from_dict(c) for c in plain["candidates"]]
+            return cls(**known)
+        except TightfitError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"The report cannot be read ({error}); {_FROM_A_REPORT}") from error
+
+    def write(self, path: str | Path) -> None:
+        """Writes ``report.json`` whole or not at all.
+
+        Raises:
+            ModelError: the folder is read-only or the disk is full.
+        """
+        with atomic_file(Path(path)) as file:
+            file.write(self.to_json().encode())
+
+
+def read_report(path: str | Path) -> Report:
+    """Gives the report of a ``report.json``.
+
+    Raises:
+        DataError: the file is missing or no report.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the report '{path}' ({error}); {_FROM_A_REPORT}") from error
+    return Report.from_json(text)
+
+
+def _only_fields(kind: type[Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that the dataclass knows."""
+    return {f.name: plain[f.name] for f in fields(kind) if f.name in plain}
+
+
+def _tidy(value: Any) -> Any:
+    """Rounds floats to what a measurement can mean: 0.0070000000000000062 becomes 0.007."""
+    if isinstance(value, dict):
+        return {key: _tidy(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_tidy(v) for v in value]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,112 @@
+"""The result in sentences: what was chosen, and where nothing was gained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tightfit.quantities import format_bytes, format_ratio
+from tightfit.report.printable import printable
+from tightfit.report.report import Report
+from tightfit.search.candidates import Candidate
+from tightfit.search.choice import NEAR_TIE
+from tightfit.search.metric_words import metric_words
+
+
+class Choice(NamedTuple):
+    """The choice: a headline, the numbers behind it, and what it misses (empty when it fits)."""
+
+    headline: str
+    detail: str
+    misses: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
+
+
+def choice_sentence(report: Report) -> Choice:
+    """Gives the choice in words.
+
+    Example:
+        >>> from tightfit.search.budget import Budget
+        >>> small = Candidate("int8", "int8", ["int8"], size_bytes=5_300_000, latency_ratio=0.95)
+        >>> small.meets_budget = True
+        >>> print(choice_sentence(Report({}, {}, {}, Budget(max_size=6_000_000), [small], "int8")))
+        int8 fits. 5.3 MB, 0.95× the latency of the original on this machine.
+    """
+    chosen = report.chosen
+    if chosen is None:
+        return Choice("No candidate could be made.", "", _failures(report))
+    name = printable(chosen.name, 60)
+    detail = _numbers(report, chosen)
+    if not chosen.meets_budget:
+        return Choice(f"Nothing fits the budget; {name} comes closest.", detail, " ".join(chosen.reasons))
+    if chosen.is_original:
+        return Choice(
+            "The original is best as it is.", "Nothing that fits the budget is smaller or faster.", ""
+        )
+    if report.budget.is_empty:
+        return Choice(f"{name} is the best trade.", detail, "")
+    return Choice(f"{name} fits.", detail, "")
+
+
+def _failures(report: Report) -> str:
+    """Why nothing could be made: the first failure stands for all."""
+    return next((c.failure for c in report.candidates if c.failure), "Nothing was tried.")
+
+
+def _numbers(report: Report, chosen: Candidate) -> str:
+    """Size, latency and accuracy in one sentence; what was not measured is left out."""
+    parts = [_size_words(chosen, report.original), _latency_words(chosen), _accuracy_words(chosen)]
+    sentence = ", ".join(part for part in parts if part)
+    return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
+
+
+def _size_words(chosen: Candidate, original: Candidate | None) -> str:
+    if chosen.size_bytes is None:
+        return ""
+    if chosen.is_original or original is None or not original.size_bytes:
+        return format_bytes(chosen.size_bytes)
+    ratio = format_ratio(chosen.size_bytes / original.size_bytes)
+    return f"{format_bytes(chosen.size_bytes)} instead of {format_bytes(original.size_bytes)} ({ratio})"
+
+
+def _latency_words(chosen: Candidate) -> str:
+    if chosen.latency_ratio is None or chosen.is_original:
+        return ""
+    return f"{format_ratio(chosen.latency_ratio)} the latency of the original on this machine"
+
+
+def _accuracy_words(chosen: Candidate) -> str:
+    if chosen.accuracy is None:
+        return ""
+    words = metric_words(chosen.metric)
+    score = f"{words.noun} {words.score(chosen.accuracy)}"
+    if chosen.drop is None or chosen.is_original:
+        return score
+    change = f"{words.change(chosen.drop)}{words.unit}"
+    if chosen.drop_interval is None:
+        return f"{score} ({change})"
+    return f"{score} ({change}, 95 % interval {words.change_interval(chosen.drop_interval)})"
+
+
+def gain_notes(candidate: Candidate, original: Candidate | None) -> list[str]:
+    """Gives where a candidate gains nothing over the original, so that nobody has to guess it.
+
+    Example:
+        >>> slow = Candidate("int16x8", "int16x8", ["int16x8"], size_bytes=53, latency_ratio=1.18)
+        >>> gain_notes(slow, Candidate("float", "float32", size_bytes=186))
+        ['Slower than the original on this machine (1.18×).']
+    """
+    if original is None or candidate.is_original or candidate.failure is not None:
+        return []
+    notes = []
+    if candidate.size_bytes and original.size_bytes and candidate.size_bytes * NEAR_TIE > original.size_bytes:
+        notes.append("No gain in size.")
+    ratio = candidate.latency_ratio
+    if ratio is not None:
+        low, high = candidate.latency_interval or (ratio, ratio)
+        if low <= 1 <= high or 1 / NEAR_TIE <= ratio <= NEAR_TIE:
+            notes.append("No gain in latency on this machine.")
+        elif ratio > 1:
+            notes.append(f"Slower than the original on this machine ({format_ratio(ratio)}).")
+    return notes

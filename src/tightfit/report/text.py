@@ -1,0 +1,134 @@
+"""The report for a terminal: the choice, a table in 80 columns, what was missed, where nothing was gained."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.quantities import MISSING, format_bytes, format_count, format_ratio
+from tightfit.report.printable import printable
+from tightfit.report.report import Report
+from tightfit.report.sentences import choice_sentence, gain_notes
+from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import metric_words
+
+_NAME_WIDTH = 18
+_CHOSEN = "→"
+
+
+def summary(report: Report) -> Group:
+    """Gives the report as something that a rich console prints; names are never read as markup."""
+    parts: list[RenderableType] = [_choice(report), Text(), candidate_table(report)]
+    for title, lines in (
+        ("Does not fit", _misses(report)),
+        ("Without a gain", _gains(report)),
+        ("Note", report.notes),
+    ):
+        parts += _block(title, lines)
+    return Group(*parts)
+
+
+def render_text(report: Report, width: int = 80) -> str:
+    """Gives the same as plain text without colours."""
+    target = io.StringIO()
+    Console(file=target, width=width, color_system=None, highlight=False).print(summary(report))
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+
+
+def _choice(report: Report) -> Text:
+    """The headline in bold, the numbers, and what the choice misses."""
+    choice = choice_sentence(report)
+    text = Text(printable(choice.headline), style="bold")
+    for part in (choice.detail, choice.misses):
+        if part:
+            text.append(" " + printable(part), style="not bold")
+    if not report.finished:
+        text.append(" The search is not finished: this is the best so far.", style="not bold")
+    return text
+
+
+def candidate_table(report: Report) -> Table:
+    """Gives the table of the candidates, the chosen one marked, 80 columns wide at most."""
+    noun = metric_words(_metric(report)).noun
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim")
+    table.add_column("", width=1)
+    table.add_column("candidate", max_width=_NAME_WIDTH, no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("of float", justify="right", no_wrap=True)
+    table.add_column("latency", justify="right", no_wrap=True)
+    table.add_column(noun if len(noun) <= 8 else "score", justify="right", no_wrap=True)
+    table.add_column("change", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("fits", no_wrap=True)
+    for candidate in report.candidates:
+        chosen = candidate.name == report.best
+        cells = [
+            _CHOSEN if chosen else "",
+            printable(candidate.name, _NAME_WIDTH),
+            *_cells(candidate, report),
+        ]
+        style = "bold" if chosen else "" if candidate.meets_budget else "dim"
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def _cells(candidate: Candidate, report: Report) -> list[str]:
+    """Size, its ratio, latency ratio, accuracy, change, its interval, whether it fits."""
+    if candidate.failure is not None:
+        return [MISSING] * 6 + ["failed"]
+    words = metric_words(candidate.metric)
+    original = report.original
+    of_float = (
+        candidate.size_bytes / original.size_bytes
+        if original is not None and original.size_bytes and candidate.size_bytes
+        else None
+    )
+    is_original = candidate.is_original
+    return [
+        format_bytes(candidate.size_bytes),
+        format_ratio(of_float),
+        format_ratio(candidate.latency_ratio),
+        words.score(candidate.accuracy),
+        "" if is_original else words.change(candidate.drop),
+        "" if is_original else words.change_interval(candidate.drop_interval),
+        "yes" if candidate.meets_budget else "no",
+    ]
+
+
+def _metric(report: Report) -> str:
+    return report.candidates[0].metric if report.candidates else ""
+
+
+def _misses(report: Report) -> list[str]:
+    """One line a candidate that does not fit; the chosen one's reasons stand in the headline already."""
+    return [
+        f"{printable(c.name, 40)}: {' '.join(c.reasons)}"
+        for c in report.candidates
+        if c.reasons and not c.meets_budget and c.name != report.best
+    ]
+
+
+def _gains(report: Report) -> list[str]:
+    """One line a candidate without a gain, with the ops that stayed in float."""
+    lines = []
+    for candidate in report.candidates:
+        notes = gain_notes(candidate, report.original)
+        left = candidate.plan_summary.left_in_float if candidate.plan_summary else []
+        if notes and left:
+            notes.append(f"{format_count(len(left), 'op')} stayed in float.")
+        if notes:
+            lines.append(f"{printable(candidate.name, 40)}: {' '.join(notes)}")
+    return lines
+
+
+def _block(title: str, lines: Sequence[str]) -> list[RenderableType]:
+    """A titled list, nothing when it is empty."""
+    if not lines:
+        return []
+    shown = [Padding(Text(printable(line)), (0, 0, 0, 2)) for line in lines]
+    return [Text(), Text(title, style="bold"), *shown]

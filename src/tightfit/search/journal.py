@@ -1,0 +1,60 @@
+"""What a search has found so far, on disk: an interrupted search goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tightfit.errors import DataError
+from tightfit.graph.writer import atomic_file
+from tightfit.search.candidates import Candidate
+
+
+class Journal:
+    """The finished candidates of one search, in ``journal.json`` of its folder.
+
+    Args:
+        folder: the search's output folder.
+        facts: all that the measurements depend on (fingerprints, versions, settings); a journal of other
+            facts is not used.
+    """
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.path = folder / "journal.json"
+        self.key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+        self.found: dict[str, Candidate] = self._read()
+
+    def get(self, name: str, folder: Path) -> Candidate | None:
+        """Gives a finished candidate whose file is still as it was measured, or None."""
+        candidate = self.found.get(name)
+        if candidate is None or candidate.path is None or candidate.failure is not None:
+            return None
+        path = folder / candidate.path
+        if not path.is_file() or file_sha256(path) != candidate.sha256:
+            return None
+        return candidate
+
+    def put(self, candidate: Candidate) -> None:
+        """Adds a candidate and writes the journal."""
+        self.found[candidate.name] = candidate
+        plain = {"key": self.key, "candidates": [c.to_dict() for c in self.found.values()]}
+        with atomic_file(self.path) as file:
+            file.write(json.dumps(plain, indent=1).encode())
+
+    def _read(self) -> dict[str, Candidate]:
+        try:
+            plain = json.loads(self.path.read_text())
+            if plain["key"] != self.key:
+                return {}
+            return {c["name"]: Candidate.from_dict(c) for c in plain["candidates"]}
+        except (OSError, ValueError, KeyError, TypeError, DataError):
+            return {}  # no journal, or not one of ours: everything is measured anew
+
+
+def file_sha256(path: Path) -> str:
+    """Gives the SHA-256 of a file as hexadecimal digits, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

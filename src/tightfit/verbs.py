@@ -1,0 +1,216 @@
+"""The library's verbs, one for each command: they put the parts together and print nothing.
+
+Example:
+    >>> import tightfit
+    >>> sorted(v for v in tightfit.__all__ if not v.startswith("_"))
+    ['benchmark', 'evaluate', 'inspect', 'optimize', 'quantize']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.samples import InputSpec
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import ModelError
+from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.machine import machine
+from tightfit.graph.inspect import summary
+from tightfit.graph.reader import read_model
+from tightfit.quantization.calibration import input_names
+from tightfit.quantization.pipeline import Written, open_source, quantize_file
+from tightfit.quantization.planning import Overrides
+from tightfit.quantization.scheme import find_scheme
+from tightfit.report.report import Report, report_of
+from tightfit.search.job import Job, Listener, Outcome
+from tightfit.search.job import optimize as search
+
+Pathlike = str | Path
+Steps = Callable[[int, int], None]
+
+
+class Quiet:
+    """A listener that hears nothing."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Ignores a stage."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Ignores a step."""
+
+    def found(self, outcome: Outcome) -> None:
+        """Ignores a result."""
+
+
+class _Reporting:
+    """Writes the report after each candidate, then passes everything on."""
+
+    def __init__(self, inner: Listener) -> None:
+        self.inner = inner
+
+    def stage(self, name: str, total: int) -> None:
+        self.inner.stage(name, total)
+
+    def advance(self, done: int, total: int) -> None:
+        self.inner.advance(done, total)
+
+    def found(self, outcome: Outcome) -> None:
+        report_of(outcome).write(outcome.job.output)
+        self.inner.found(outcome)
+
+
+def optimize(job: Job, listener: Listener | None = None) -> Report:
+    """Tries every scheme, measures, chooses; writes best.tflite, candidates/, report.json and report.html.
+
+    Args:
+        job: the model, the data, the budget and the folder.
+        listener: hears the progress.
+
+    Raises:
+        TightfitError: the model or the data cannot be used; nothing was written then.
+    """
+    return report_of(search(job, _Reporting(listener or Quiet())))
+
+
+def quantize(
+    model: Pathlike,
+    scheme: str,
+    output: Pathlike,
+    *,
+    data: str | None = None,
+    image: ImageOptions | None = None,
+    **options: Any,
+) -> Written:
+    """Writes one file by one scheme, checked on LiteRT against the float model.
+
+    Args:
+        data: calibration samples; needed by int8 and int16x8.
+        options: ``QuantizeOptions``' fields.
+
+    Raises:
+        TightfitError: the model, the data or an option cannot be used; nothing was written then.
+    """
+    chosen = QuantizeOptions(**options)
+    wanted = find_scheme(scheme, chosen.interface)
+    samples = None
+    if data is not None:
+        dataset = open_data(data, image=image, inputs=model_inputs(model))
+        labels = dataset.labels()
+        count = min(chosen.calibration, len(dataset))
+        indices = None
+        if count < len(dataset):
+            indices, _ = split(labels, len(dataset), count, seed=chosen.seed, overlap=True)
+        samples = (s.inputs for s in dataset.samples(indices))
+    return quantize_file(
+        model,
+        wanted,
+        output,
+        samples,
+        overrides=chosen.overrides,
+        observers=chosen.observers,
+        target=chosen.layout,
+    )
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """What ``quantize`` takes besides model, scheme and data.
+
+    Args:
+        interface: type of the model's inputs and outputs. calibration: samples to calibrate with.
+        overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
+        layout: ``cpu``, ``npu`` or ``micro``.
+    """
+
+    interface: str = "float32"
+    calibration: int = 100
+    seed: int = 0
+    overrides: Overrides = ()
+    observers: Mapping[str, str] | None = None
+    layout: str = "cpu"
+
+
+def evaluate(
+    models: Sequence[Pathlike],
+    data: str,
+    *,
+    image: ImageOptions | None = None,
+    metric: str = "auto",
+    limit: int | None = None,
+    progress: Steps | None = None,
+) -> list[Accuracy]:
+    """Gives the accuracy of each model on the data, with the paired drop from the first.
+
+    Raises:
+        TightfitError: the data does not fit the first model, or that one fails.
+    """
+    for model in models:
+        read_model(model)
+    dataset = open_data(data, image=image, inputs=model_inputs(models[0]))
+    indices = None
+    if limit is not None and limit < len(dataset):
+        indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
+    paths = [Path(m) for m in models]
+    return evaluate_models(paths, dataset, indices, metric=metric, threads=2, progress=progress)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What one file costs on this machine."""
+
+    path: str
+    latency: Latency
+    footprint: Footprint
+
+
+def benchmark(
+    models: Sequence[Pathlike], *, threads: int = 1, rounds: int = 50, seconds: float = 30.0
+) -> list[Benchmark]:
+    """Gives interleaved latency, memory and sizes of each model; ratios are to the first.
+
+    Raises:
+        ModelError: a file cannot be read. RuntimeFailureError: the first model does not run.
+    """
+    for model in models:
+        read_model(model)
+    paths = [Path(m) for m in models]
+    latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
+    return [Benchmark(str(p), t, footprint(p)) for p, t in zip(paths, latencies, strict=True)]
+
+
+def inspect(model: Pathlike) -> dict[str, Any]:
+    """Gives what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    return summary(read_model(model))
+
+
+def model_inputs(path: Pathlike) -> list[InputSpec]:
+    """Gives the inputs of a model as the data must fit them; integer inputs are fed from reals.
+
+    Raises:
+        ModelError: the file cannot be read, or has no input.
+    """
+    named = input_names(read_model(path))
+    if not named:
+        raise ModelError(f"'{path}' has no input, so no data can be run through it.")
+    specs = []
+    for name, tensor in named.items():
+        q = tensor.quantization if tensor.is_quantized else None
+        scale = None if q is None else float(q.scale[0])
+        zero_point = None if q is None else int(q.zero_point[0])
+        specs.append(InputSpec(name, tensor.shape_signature or tensor.shape, tensor.dtype, scale, zero_point))
+    return specs
+
+
+__all__ = ["benchmark", "evaluate", "inspect", "machine", "open_source", "optimize", "quantize"]

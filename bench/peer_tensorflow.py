@@ -2,7 +2,7 @@
 
 The weights are random (the trained ones need a network), but the batch norms are not left at their initial
 0 and 1: each gets a random gamma and beta and takes its mean and variance from a pass over smooth random
-images, so that activations have the spread, and the channels the inequality, of a trained network.
+images, so that no layer is dead. Good for time and memory; its decisions say nothing about accuracy.
 """
 
 from __future__ import annotations

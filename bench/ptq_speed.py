@@ -63,7 +63,7 @@ def random_rows(shape: tuple[int, ...], count: int, seed: int) -> Iterator[Array
 def sides(model: Path, samples: Path, out: Path, options: argparse.Namespace) -> Both:
     """Gives for each side its command and its request."""
     own: Request = {"model": str(model), "samples": str(samples), "scheme": options.scheme, "limit": FEW}
-    # As many threads as there are cores: its default of 16 is slower on a small machine.
+    # As many threads as there are cores; its own default is 16 whatever the machine.
     peer = {**own, "mode": options.peer_mode, "threads": options.peer_threads}
     return {
         "tightfit": (

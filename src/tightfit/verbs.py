@@ -29,7 +29,8 @@ from tightfit.quantization.calibration import input_names
 from tightfit.quantization.pipeline import Written, open_source, quantize_file
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import find_scheme
-from tightfit.report.report import Report, report_of
+from tightfit.report.collecting import report_of, write_report
+from tightfit.report.report import Report
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.job import optimize as search
 
@@ -63,7 +64,7 @@ class _Reporting:
         self.inner.advance(done, total)
 
     def found(self, outcome: Outcome) -> None:
-        report_of(outcome).write(outcome.job.output)
+        write_report(report_of(outcome), outcome.job.output)
         self.inner.found(outcome)
 
 

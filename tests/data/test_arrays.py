@@ -122,6 +122,12 @@ def test_arrays_that_are_no_samples_are_refused(tmp_path, arrays, message):
         open_data(str(tmp_path / "a.npz"), inputs=[X])
 
 
+def test_labels_that_are_words_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 4)), y=["cat", "dog"])
+    with pytest.raises(DataError, match=r"A label is 'cat'. Expected numbers"):
+        open_data(str(tmp_path / "a.npz"), inputs=[X]).labels()
+
+
 def test_a_wrong_array_name_gets_the_closest_one(tmp_path):
     np.savez(tmp_path / "a.npz", x_test=np.zeros((3, 4)), y_test=np.zeros(3))
     with pytest.raises(DataError, match=r"'x_tset'.*Did you mean 'x_test'"):

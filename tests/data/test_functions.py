@@ -111,7 +111,7 @@ def test_the_fingerprint_is_that_of_the_values(module):
         ("fails", "failed with RuntimeError: disk on fire"),
         ("triples", r"Element 0 .* is a tuple of 3. Expected \(inputs, label\)"),
         ("uneven", r"has 3 samples and labels of shape \(2,\)"),
-        ("table", "'userdata:table' is a int. Expected a function"),
+        ("table", "'userdata:table' is of type int. Expected a function"),
         ("pears", "'pears'.*Did you mean 'pairs'"),
         ("shrinks", "yielded no sample 2 this time"),
     ],

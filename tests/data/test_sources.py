@@ -42,6 +42,20 @@ def test_a_choice_that_leaves_inputs_or_labels_open_is_refused(tmp_path, names):
         open_data(f"{tmp_path}/a.npz:{names}", inputs=PAIR)
 
 
+def test_only_npz_files_take_names_of_arrays(tmp_path):
+    (tmp_path / "m.csv").write_text("path\n")
+    with pytest.raises(DataError, match=r"m.csv' takes no ':x'"):
+        open_data(f"{tmp_path}/m.csv:x", inputs=[X])
+
+
+def test_a_folder_that_vanishes_is_an_error_of_the_data(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 4)))
+    data = open_data(str(tmp_path / "a.npz"), inputs=[X])
+    (tmp_path / "a.npz").unlink()
+    with pytest.raises(DataError, match=r"'a.npz' cannot be read: .*No such file"):
+        list(data.samples())
+
+
 def test_a_spec_is_taken_from_whatever_describes_an_input():
     class Described:
         name, shape, dtype, scale, zero_point = "x", (1, 1, 3), "int8", 0.5, 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -113,14 +114,17 @@ def test_a_seed_repeats_the_bootstrap():
     assert mean_score(scores, seed=1) == mean_score(scores, seed=1) != mean_score(scores, seed=2)
 
 
-def test_the_bootstrap_is_corrected_for_skew():
+def test_the_bootstrap_takes_its_limits_at_the_levels_of_bca():
     values = np.random.default_rng(3).exponential(1.0, 40)
-    low, high = bootstrap_interval(values)
-    random = np.random.default_rng(0)
-    means = values[random.integers(0, 40, (2000, 40))].mean(axis=1)
-    # values skewed to the right move both limits to the right of the plain percentiles
-    assert low > np.quantile(means, 0.025)
-    assert high > np.quantile(means, 0.975)
+    low, high = bootstrap_interval(values, seed=5)
+    means = values[np.random.default_rng(5).integers(0, 40, (2000, 40))].mean(axis=1)
+    normal = NormalDist()
+    bias = normal.inv_cdf((means < values.mean()).mean())
+    skew = ((values - values.mean()) ** 3).sum() / (6 * ((values - values.mean()) ** 2).sum() ** 1.5)
+    for limit, z in ((low, -1.959964), (high, 1.959964)):
+        level = normal.cdf(bias + (bias + z) / (1 - skew * (bias + z)))
+        assert (means < limit).mean() == pytest.approx(level, abs=1 / 2000)
+        assert level > normal.cdf(z)  # values skewed to the right move both limits to the right
 
 
 def test_one_sample_and_equal_samples_give_what_they_can():

@@ -22,6 +22,8 @@ import numpy as np
 from one_op_models import Value
 from one_op_twins import Twin
 
+from tightfit.quantization.op_table import OP_RULES
+
 ROUNDING = {"int8": 1.0, "int16": 1.5}
 TABLE_ROUNDING = 2.0
 # float32 noise of the reference itself, in steps: 2⁻²⁴ of a few hundred terms against 1/32767.
@@ -80,7 +82,7 @@ def _output_scale(twin: Twin) -> float:
 def weighted_sum(twin: Twin) -> float:
     """Gives the greatest distance of a hybrid op that sums activations times weights, in reals."""
     op = twin.reference.main.ops[0]
-    weights = np.abs(op.inputs[twin_weight(twin)].data)
+    weights = np.abs(op.inputs[OP_RULES[twin.case.kind].dynamic_weights()[0]].data)
     activations = next(iter(twin.inputs.values()))
     # Sorting out which axes a sum runs over is not needed: all weights of an output channel bound it.
     axis = {"DEPTHWISE_CONV_2D": 3, "BATCH_MATMUL": 2}.get(twin.case.kind, 0)
@@ -88,16 +90,12 @@ def weighted_sum(twin: Twin) -> float:
     return float(np.abs(activations).max() / 127 / 2 * totals.max()) * 1.01
 
 
-def twin_weight(twin: Twin) -> int:
-    return 1
-
-
 def recurrent(twin: Twin) -> float:
     """Gives the greatest distance of a hybrid recurrent op, in reals, over all of its time steps.
 
     One step adds ``g = Σ|W| · max|x| / 254 + Σ|R| · (1 / 254 + e)`` to a gate, where e is the error of the
-    state so far. With slopes ¼ (σ) and 1 (tanh): ``e_c ← e_c + g (|c| / 4 + 1 / 4 + 1)``, ``e ← g / 4 + e_c``;
-    for plain cells ``e ← g``.
+    state so far. With slopes of 1/4 (sigmoid) and 1 (tanh): ``e_c += g · (|c| / 4 + 1 / 4 + 1)`` and
+    ``e = g / 4 + e_c``; for plain cells ``e = g``.
     """
     op = twin.reference.main.ops[0]
     cell = twin.case.kind.endswith("LSTM")

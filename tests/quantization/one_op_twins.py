@@ -7,10 +7,12 @@ kernel's own arithmetic separates the two.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from one_op_cases import CASES
 from one_op_models import Case, build, draw, merge
 
 from tightfit.errors import RuntimeFailureError
@@ -72,7 +74,7 @@ def _own(outputs: Arrays, name: str) -> Arrays:
     return {key.removeprefix(prefix): value for key, value in outputs.items() if key.startswith(prefix)}
 
 
-def value_ranges(cases: list[Case]) -> dict[str, dict[str, tuple[float, float]]]:
+def value_ranges(cases: Sequence[Case]) -> dict[str, dict[str, tuple[float, float]]]:
     """Gives the range of every float input and output of every case, by case and tensor."""
     models = {case.name: build(case) for case in cases}
     inputs = {case.name: draw(case) for case in cases}
@@ -82,8 +84,15 @@ def value_ranges(cases: list[Case]) -> dict[str, dict[str, tuple[float, float]]]
         found = outputs[case.name]
         assert not isinstance(found, RuntimeFailureError), found
         values = inputs[case.name] | found
-        ranges[case.name] = {k: (float(v.min()), float(v.max())) for k, v in values.items() if v.dtype == np.float32}
+        reals = {k: v for k, v in values.items() if v.dtype == np.float32}
+        ranges[case.name] = {k: (float(v.min()), float(v.max())) for k, v in reals.items()}
     return ranges
+
+
+@functools.cache
+def all_ranges() -> dict[str, dict[str, tuple[float, float]]]:
+    """Gives the ranges of every case of the list, found once."""
+    return value_ranges(CASES)
 
 
 def make_twin(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from kernel_bounds import recurrent, steps, weighted_sum
 from one_op_cases import CASES
-from one_op_models import Case, build, draw
-from one_op_twins import Arrays, Results, Twin, make_hybrid, make_twin, run_each, value_ranges
+from one_op_models import build, draw
+from one_op_twins import Arrays, Results, Twin, all_ranges, make_hybrid, make_twin, run_each
 
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Op
@@ -47,13 +47,8 @@ def key(*parts: object) -> str:
 
 
 @functools.cache
-def ranges() -> dict[str, dict[str, tuple[float, float]]]:
-    return value_ranges(CASES)
-
-
-@functools.cache
 def twins() -> dict[str, Twin]:
-    return {key(n, d, w): make_twin(NAMED[n], d, ranges()[n], w) for n, d, w in STATIC}
+    return {key(n, d, w): make_twin(NAMED[n], d, all_ranges()[n], w) for n, d, w in STATIC}
 
 
 @functools.cache

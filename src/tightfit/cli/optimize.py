@@ -26,6 +26,7 @@ from tightfit.cli.progress import Bars
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
 @click.option("--max-drop", type=float, help="Accuracy that may be lost, a fraction: 0.01 is one point.")
 @click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
 @click.option("--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original.")
@@ -44,7 +45,9 @@ from tightfit.cli.progress import Bars
 @in_working_folder
 def optimize(model: Path, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click passes flags by name
     """Find the smallest, fastest file of MODEL that is still accurate enough, with a report that proves it."""
-    from tightfit.report.text import print_report  # noqa: PLC0415 - loaded when used
+    from rich.console import Console  # noqa: PLC0415 - loaded when used
+
+    from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
     from tightfit.search.job import RECIPES  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import optimize as run  # noqa: PLC0415 - loaded when used
 
@@ -55,7 +58,8 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:  # noqa: FBT001
     if as_json:
         click.echo(report.to_json())
     else:
-        print_report(report, job.output)
+        Console(highlight=False).print(summary(report))
+        click.echo(f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it.")
     return 0 if report.meets_budget else 1
 
 
@@ -74,7 +78,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         confident=options["confident"],
     )
     image = ImageOptions.parse(options["image"]) if options["image"] else None
-    names = ("data", "output", "calibration", "evaluation", "metric", "layout", "observer")
+    names = ("data", "output", "calibration_data", "calibration", "evaluation", "metric", "layout", "observer")
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed")}
     return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
 

@@ -179,23 +179,16 @@ def _map(path: Path, member: Member) -> Array:
         stream.seek(member.info.header_offset)
         name_bytes, extra_bytes = struct.unpack("<26xHH", stream.read(_LOCAL_HEADER_BYTES))
     start = member.info.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes + member.data_offset
+    order: Literal["F", "C"] = "F" if member.fortran_order else "C"
     try:
-        return _memmap(path, member, start)
+        return np.memmap(path, dtype=member.dtype, mode="r", offset=start, shape=member.shape, order=order)
     except ValueError as error:
         raise DataError(f"'{path.name}' is cut off: {error}. Write it again.") from error
 
 
-def _memmap(path: Path, member: Member, start: int) -> Array:
-    order: Literal["F", "C"] = "F" if member.fortran_order else "C"
-    return np.memmap(path, dtype=member.dtype, mode="r", offset=start, shape=member.shape, order=order)
-
-
 def _skip(stream: IO[bytes], count: int) -> None:
     while count > 0:
-        got = len(stream.read(min(count, _CHUNK_BYTES)))
-        if got == 0:
-            raise EOFError("it ends too early")
-        count -= got
+        count -= len(_exactly(stream, min(count, _CHUNK_BYTES)))
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:

@@ -66,8 +66,11 @@ class Dataset:
             DataError: for an index out of range, or a sample that the model does not take.
         """
         wanted = None if indices is None else self._ascending(indices)
-        for record in self.source.read(wanted):
-            yield check_record(record, self.inputs)
+        try:
+            for record in self.source.read(wanted):
+                yield check_record(record, self.inputs)
+        except OSError as error:
+            raise DataError(f"'{self.source.name}' cannot be read: {error}.") from error
 
     def labels(self, indices: Sequence[int] | Array | None = None) -> Array | None:
         """One number for each sample, in ascending order of the indices, without reading inputs.
@@ -107,6 +110,12 @@ class Dataset:
 
 
 def scalar_labels(values: Sequence[Any]) -> Array:
-    """Labels as int64 when all are whole numbers of an integer type, else float64."""
+    """Labels as int64 when all are whole numbers of an integer type, else float64.
+
+    Raises:
+        DataError: when they are not numbers.
+    """
     array = np.asarray(values)
+    if array.dtype.kind not in "iubf":
+        raise DataError(f"A label is '{values[0]}'. Expected numbers: class indices from 0, or real numbers.")
     return array.astype(np.int64 if array.dtype.kind in "iub" else np.float64)

@@ -15,7 +15,7 @@ from tightfit.data.functions import FunctionData
 from tightfit.data.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
-from tightfit.data.samples import InputSpec, Sample
+from tightfit.data.samples import InputSpec, Sample, TensorLike
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError, unknown_name
 
@@ -25,19 +25,23 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
 _EXPECTED = "Expected an .npz file, a folder of images, a .csv or .jsonl manifest, or module:function"
 
 
-def open_data(spec: str, *, image: ImageOptions | None = None, inputs: Sequence[InputSpec]) -> Dataset:
+def open_data(spec: str, *, image: ImageOptions | None = None, inputs: Sequence[TensorLike]) -> Dataset:
     """The samples that a DATA argument names, checked against the model's inputs as they are read.
 
     Args:
         spec: ``photos/``, ``set.npz``, ``set.npz:x_test,y_test``, ``list.csv``, ``list.jsonl`` or
             ``module:function``.
         image: how images become arrays; needed for images only.
-        inputs: the model's inputs.
+        inputs: the model's inputs: ``InputSpec``, or what else has its fields, such as a session's inputs.
 
     Raises:
         DataError: when it is missing, empty, not understood, or needs image options.
     """
-    return Dataset(_source(spec, image, tuple(inputs)), inputs)
+    specs = tuple(InputSpec.of(each) for each in inputs)
+    try:
+        return Dataset(_source(spec, image, specs), specs)
+    except OSError as error:
+        raise DataError(f"The data '{spec}' cannot be read: {error}.") from error
 
 
 def _source(spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...]) -> Source:
@@ -51,6 +55,8 @@ def _source(spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...]
         if not Path(file).is_file():
             raise DataError(f"The data file '{file}' does not exist. {_EXPECTED}.")
         return _chosen_arrays(Path(file), names.split(","), inputs)
+    if colon and Path(file).is_file():
+        raise DataError(f"Only .npz files hold arrays to choose from; '{file}' takes no ':{names}'.")
     if _FUNCTION.fullmatch(spec):
         function = load_function(spec, "a function that returns an iterable of samples")
         return FunctionData(spec, function, inputs)

@@ -32,12 +32,15 @@ def load_function(spec: str, expected: str) -> Callable[..., Any]:
     target: Any = module
     for part in attribute.split("."):
         if not hasattr(target, part):
-            raise DataError(unknown_name(f"function in module '{module_name}'", part, _public(target)))
+            raise DataError(unknown_name(f"function in module '{module_name}'", part, _own_functions(target)))
         target = getattr(target, part)
     if not callable(target):
-        raise DataError(f"'{spec}' is a {type(target).__name__}. Expected {expected}.")
+        raise DataError(f"'{spec}' is of type {type(target).__name__}. Expected {expected}.")
     return target  # type: ignore[no-any-return]
 
 
-def _public(target: Any) -> list[str]:
-    return [name for name in dir(target) if not name.startswith("_") and callable(getattr(target, name))]
+def _own_functions(target: Any) -> list[str]:
+    """What the module defines itself: what it imports is not meant."""
+    members = {name: value for name, value in vars(target).items() if not name.startswith("_")}
+    own = getattr(target, "__name__", None)
+    return [name for name, value in members.items() if getattr(value, "__module__", None) == own]

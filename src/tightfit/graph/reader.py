@@ -93,7 +93,8 @@ class _Reader:
         tables = [self.tensors(g) for g in packed.subgraphs]
         graphs = [self.graph(g, t) for g, t in zip(packed.subgraphs, tables, strict=True)]
         signatures = [self.signature(s, tables) for s in packed.signatureDefs or []]
-        metadata = {_text(m.name): self.bytes(m.buffer) for m in packed.metadata or []}
+        copy = functools.cache(self.bytes)  # many entries may name one buffer
+        metadata = {_text(m.name): copy(m.buffer) for m in packed.metadata or []}
         extra = {"metadataBuffer": packed.metadataBuffer} if packed.metadataBuffer is not None else {}
         description = None if packed.description is None else _text(packed.description)
         return Model(graphs, signatures, metadata, description, packed.version, extra)

@@ -17,11 +17,12 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.modes import real_inputs, real_outputs
 from tightfit.quantization.rules import find_rule
 from tightfit.quantization.statistics import Statistics, Watch
-from tightfit.runtime.session import Session
+from tightfit.runtime.parallel import cores, observe_together
 
 Samples = Iterable[Mapping[str, Array]]
 Probe = tuple[Mapping[str, Array], dict[str, Array]]
 
+MOST_WORKERS: Final = 4
 PROBES: Final = 2
 """How many samples are kept with their float outputs, to check written files with."""
 
@@ -83,10 +84,13 @@ def calibrate(
     model: Model,
     samples: Samples,
     *,
-    threads: int = 2,
+    workers: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Calibration:
     """Runs every sample once through the float model; memory does not grow with their number.
+
+    Args:
+        workers: child processes; one a core, at most 4, by default.
 
     Raises:
         DataError: there is not one sample, or one does not fit the model's inputs.
@@ -94,8 +98,8 @@ def calibrate(
     """
     twin, watches = watching_model(model)
     counter = _Counter(samples, model, progress)
-    with Session(serialize(twin), threads=threads) as session:
-        seen: dict[str, Watch] = session.observe(counter, watches)
+    several = workers or calibration_workers()
+    seen: dict[str, Watch] = observe_together(serialize(twin), counter, watches, workers=several)
     if not counter.count:
         raise DataError("There is no calibration sample; give at least one, better 100.")
     statistics = {k: w.statistics for k, w in seen.items() if w.statistics is not None}
@@ -103,6 +107,11 @@ def calibrate(
     ends = {k: w.kept for k, w in seen.items() if w.kept}
     probes = [(x, {k: kept[i] for k, kept in ends.items()}) for i, x in enumerate(counter.first)]
     return Calibration(statistics, counter.count, probes)
+
+
+def calibration_workers() -> int:
+    """The number of child processes that calibrate: one a core, at most 4."""
+    return min(cores(), MOST_WORKERS)
 
 
 class _Counter:

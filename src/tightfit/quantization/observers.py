@@ -14,12 +14,15 @@ import numpy.typing as npt
 
 from tightfit.errors import OptionError, QuantizationError, unknown_name
 from tightfit.quantization.arithmetic import LIMITS
-from tightfit.quantization.statistics import BINS, Statistics
+from tightfit.quantization.statistics import Statistics
 
 Range = tuple[float, float]
+Counts = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
 Observer = Callable[[Statistics, str], Range]
 
-_CANDIDATES: Final = 96
+# Fine near the extremes, then down to where one outlier is 256 times as large as the rest.
+_SHRINK: Final = np.concatenate([np.linspace(1.0, 0.2, 64), np.geomspace(0.2, 1 / 256, 33)[1:]])
 _PERCENTILE: Final = 99.99
 
 
@@ -33,11 +36,11 @@ def moving_average(statistics: Statistics, dtype: str) -> Range:  # noqa: ARG001
     return statistics.average_low, statistics.average_high
 
 
-def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -> Range:  # noqa: ARG001 - signature
+def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -> Range:
     """Gives the range that holds ``share`` percent of the values, cut off equally at both ends."""
     counts, centres = statistics.histogram()
     total = np.cumsum(counts)
-    if not total.size or total[-1] == 0:
+    if share == 100.0 or not total.size or total[-1] == 0:
         return minmax(statistics, dtype)
     tail = (100.0 - share) / 100.0 * total[-1]
     first = int(np.searchsorted(total, tail, side="right"))
@@ -50,8 +53,9 @@ def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -
 def mse(statistics: Statistics, dtype: str) -> Range:
     """Gives the range with the least mean squared error of rounding plus clipping.
 
-    Rounding costs ``scale² / 12`` for every value but the exact zeros; clipping costs the squared distance
-    to the range. Both come from prefix sums of the histogram, so all pairs of 96 lows and 96 highs are tried.
+    Rounding costs ``scale² / 12`` for each value, or its square where it is below half a step and becomes
+    zero; clipping costs the squared distance to the range. All come from prefix sums of the histogram, so
+    every pair of 96 lows and 96 highs is tried (96 extents for int16, which is symmetric).
 
     Source: Banner et al. 2019, "Post training 4-bit quantization of convolutional networks" (the error
     model); departure: evaluated on the histogram instead of a fitted distribution.
@@ -60,65 +64,60 @@ def mse(statistics: Statistics, dtype: str) -> Range:
     if not counts.sum():
         return minmax(statistics, dtype)
     bottom, top = LIMITS[dtype]
-    shrink = np.linspace(1.0, 0.2, _CANDIDATES)
-    highs = max(statistics.high, 0.0) * shrink
-    lows = min(statistics.low, 0.0) * shrink
+    low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
+    if dtype == "int16":
+        extents = max(-low, high) * _SHRINK
+        clipped = _clipping(counts, centres, extents) + _clipping(counts[::-1], -centres[::-1], extents)
+        extent = extents[int(np.argmin(clipped + _rounding(counts, centres, extents / top)))]
+        return float(max(low, -extent)), float(min(high, extent))
+    highs, lows = high * _SHRINK, low * _SHRINK
     above = _clipping(counts, centres, highs)
     below = _clipping(counts[::-1], -centres[::-1], -lows)
-    width = 2 * statistics.reach / BINS
-    moving = counts[np.abs(centres) > width].sum()
-    if dtype == "int16":
-        extent = np.maximum(highs, -lows)
-        cost = moving * (extent / top) ** 2 / 12 + above + below
-        best = int(np.argmin(cost))
-        return float(lows[best]), float(highs[best])
-    scale = (highs[None, :] - lows[:, None]) / (top - bottom)
-    grid = moving * scale**2 / 12 + above[None, :] + below[:, None]
-    i, j = np.unravel_index(int(np.argmin(grid)), grid.shape)
+    scales = (highs[None, :] - lows[:, None]) / (top - bottom)
+    cost = _rounding(counts, centres, scales) + above[None, :] + below[:, None]
+    i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
     return float(lows[i]), float(highs[j])
 
 
-def _clipping(
-    counts: npt.NDArray[np.int64], centres: npt.NDArray[np.float64], limits: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Σ over values above each limit of (value − limit)²; ``centres`` ascend."""
-    n = np.cumsum(counts[::-1])[::-1]
-    first = np.cumsum((counts * centres)[::-1])[::-1]
-    second = np.cumsum((counts * centres**2)[::-1])[::-1]
-    at = np.minimum(np.searchsorted(centres, limits, side="right"), centres.size - 1)
-    cost = second[at] - 2 * limits * first[at] + limits**2 * n[at]
-    beyond = np.searchsorted(centres, limits, side="right") >= centres.size
-    return np.asarray(np.where(beyond, 0.0, np.maximum(cost, 0.0)), np.float64)
+def _clipping(counts: Counts, centres: Reals, limits: Reals) -> Reals:
+    """Σ over values above each limit of (value - limit)²; ``centres`` ascend."""
+    n = np.append(np.cumsum(counts[::-1])[::-1], 0)
+    first = np.append(np.cumsum((counts * centres)[::-1])[::-1], 0.0)
+    second = np.append(np.cumsum((counts * centres**2)[::-1])[::-1], 0.0)
+    at = np.searchsorted(centres, limits, side="right")
+    return np.asarray(np.maximum(second[at] - 2 * limits * first[at] + limits**2 * n[at], 0.0), np.float64)
+
+
+def _rounding(counts: Counts, centres: Reals, scales: Reals) -> Reals:
+    """Σ of scale² / 12 over values, of value² over those below half a step."""
+    order = np.argsort(np.abs(centres), kind="stable")
+    magnitudes, n = np.abs(centres)[order], counts[order]
+    vanished = np.append(0, np.cumsum(n))
+    energy = np.append(0.0, np.cumsum(n * magnitudes**2))
+    at = np.searchsorted(magnitudes, scales / 2)
+    return np.asarray(energy[at] + (vanished[-1] - vanished[at]) * scales**2 / 12, np.float64)
 
 
 def entropy(statistics: Statistics, dtype: str) -> Range:
-    """Gives the clipping with the least Kullback–Leibler divergence between values and their integers.
+    """Gives the clipping with the least Kullback-Leibler divergence between values and their integers.
 
     Source: Migacz 2017, "8-bit inference with TensorRT". Departures: both ends are clipped by the same
     share, and the reference keeps its empty bins.
     """
     counts, centres = statistics.histogram()
-    if not counts.sum():
-        return minmax(statistics, dtype)
     levels = LIMITS[dtype][1] - LIMITS[dtype][0] + 1
-    if counts.size <= levels:
+    if counts.size <= levels or not counts.sum():
         return minmax(statistics, dtype)
-    best, choice = np.inf, minmax(statistics, dtype)
-    for shrink in np.linspace(1.0, 0.3, _CANDIDATES):
-        low, high = min(statistics.low, 0.0) * shrink, max(statistics.high, 0.0) * shrink
-        divergence = _divergence(counts, centres, (low, high), levels)
-        if divergence < best:
-            best, choice = divergence, (low, high)
-    return choice
+    low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
+    choices = [(float(low * shrink), float(high * shrink)) for shrink in _SHRINK]
+    return min(choices, key=lambda limits: _divergence(counts, centres, limits, levels))
 
 
-def _divergence(
-    counts: npt.NDArray[np.int64], centres: npt.NDArray[np.float64], limits: Range, levels: int
-) -> float:
+def _divergence(counts: Counts, centres: Reals, limits: Range, levels: int) -> float:
     """KL divergence of the clipped histogram from its version with ``levels`` steps."""
     low, high = limits
     inside = (centres >= low) & (centres <= high)
-    if not inside.any():
+    if not counts[inside].any():
         return float("inf")
     reference = counts[inside].astype(np.float64)
     reference[0] += counts[centres < low].sum()
@@ -127,10 +126,8 @@ def _divergence(
     group = np.round((centres[inside] - low) / step).astype(np.int64)
     occupied = counts[inside] > 0
     mass = np.bincount(group, counts[inside].astype(np.float64))
-    spread = np.maximum(np.bincount(group, occupied.astype(np.float64)), 1.0)
-    candidate = np.where(occupied, (mass / spread)[group], 0.0)
-    if not candidate.sum():
-        return float("inf")
+    shared_by = np.maximum(np.bincount(group, occupied.astype(np.float64)), 1.0)
+    candidate = np.where(occupied, (mass / shared_by)[group], 0.0)
     p, q = reference / reference.sum(), candidate / candidate.sum()
     used = p > 0
     return float(np.sum(p[used] * np.log(p[used] / np.maximum(q[used], 1e-12))))

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tightfit.graph.ir import Op
-
 ALL: Final[tuple[int, ...]] = (-1,)
 """For ``OpRule.same_scale``: every activation among the inputs."""
 
@@ -21,6 +19,9 @@ RUNTIME: Final = "LiteRT 2.3"
 GAIN: Final[Mapping[str, float]] = {"int8": 64.0, "int16": 64.0}
 """For ``OpRule.gain``: safe for every kernel; XNNPACK refuses 256, ADD wraps at 150."""
 
+SMALLEST_SCALE: Final = 6 / 2**30
+"""Of any output: a fused RELU6 stores 6 / scale in 32 bits, and kernels refuse what does not fit."""
+
 
 @dataclass(frozen=True)
 class OpRule:
@@ -28,8 +29,7 @@ class OpRule:
 
     Activations are the float inputs and outputs that are neither weights, bias nor kept. Quantized, they are
     int8 with any zero point or int16 with zero point 0, per tensor. Weights are int8 (or int4) with zero
-    point 0. A constant operand that is no weight is stored like an activation; so is a weight that is
-    computed at run time.
+    point 0. A constant operand that is no weight is stored like an activation.
 
     Attributes:
         kind: the builtin operator's name.
@@ -39,6 +39,7 @@ class OpRule:
         int4: the op version for int8 activations and int4 weights, or None.
         int16_int4: the op version for int16 activations and int4 weights, or None.
         weight: the input position of the weights, None where the op has none.
+        runtime_weight: weights computed at run time are a second activation; else they must be constant.
         weight_axis: the axis of their channels; None where one scale must do for the whole tensor.
         bias: the input position of the bias: zero point 0, scale = input scale * weight scale (one a
             channel), int32 under int8 and int64 under int16.
@@ -57,7 +58,8 @@ class OpRule:
             ``largest`` of the inputs' scales, the ``product`` of two, the ``square`` of the largest; "" where
             the scale of the output is free. See ``least_output_scale``.
         gain: dtype → the greatest ratio of that worth to the output's scale.
-        int16_options: options that int16 needs set.
+        int16_options: options that int16 needs set (without, ADD takes scales of 1 / 32767 for powers of two
+            and refuses the model).
         hybrid: the op version for float activations and int8 weights, one scale, quantized on the fly.
         hybrid_per_channel: the op version for the same with a scale for each channel, or None.
         hybrid_int4: the op version for the same with int4 weights, or None.
@@ -74,6 +76,7 @@ class OpRule:
     int4: int | None = None
     int16_int4: int | None = None
     weight: int | None = None
+    runtime_weight: bool = False
     weight_axis: int | None = None
     bias: int | None = None
     activation: int = 0
@@ -119,49 +122,13 @@ class OpRule:
             return None
         return self.weight_axis if self.hybrid_axis is None else self.hybrid_axis
 
-    def refusal(self, dtype: str, weight_dtype: str = "int8") -> str | None:
-        """Gives the sentence why the op stays float for these dtypes, None when it need not."""
-        if self.version(dtype, weight_dtype) is not None:
-            return None
-        with_weights = f" with {weight_dtype} weights" if self.weight is not None else ""
-        return self.why_not.get(dtype, f"no {dtype} kernel{with_weights} in {RUNTIME}")
-
-
-def is_weight(rule: OpRule, op: Op, position: int) -> bool:
-    """True when the input is the op's weights: at their position and constant."""
-    tensor = op.input(position)
-    return position == rule.weight and tensor is not None and tensor.is_constant
-
-
-def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the inputs that are quantized as activations, constants among them."""
-    return tuple(
-        i
-        for i, tensor in enumerate(op.inputs)
-        if tensor is not None
-        and i != rule.bias
-        and i not in rule.keep_inputs
-        and not is_weight(rule, op, i)
-        and tensor.dtype == "float32"
-    )
-
-
-def activation_outputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the outputs that are quantized."""
-    return tuple(i for i, t in enumerate(op.outputs) if i not in rule.keep_outputs and t.dtype == "float32")
-
-
-def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the inputs that share scale and zero point with the outputs."""
-    inputs = activation_inputs(rule, op)
-    return inputs if rule.same_scale == ALL else tuple(i for i in rule.same_scale if i in inputs)
-
 
 def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
-    """Gives the least output scale for which every kernel is right: worth of a step / gain, or 0.0.
+    """Gives the least output scale for which every kernel is right: worth of a step / gain.
 
     With a finer one ADD aborts the process, XNNPACK refuses convolutions and MUL wraps around. It binds
     only where an output's range is tiny beside its inputs', as with a dead layer; so nothing is lost.
+    Never below ``SMALLEST_SCALE``.
 
     Args:
         rule: the op's row.
@@ -173,11 +140,11 @@ def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> flo
         0.0078125
     """
     if not rule.accumulator:
-        return 0.0
+        return SMALLEST_SCALE
     worth = {
         "input": scales[0],
         "largest": max(scales),
         "product": scales[0] * scales[min(1, len(scales) - 1)],
         "square": max(scales) ** 2,
     }[rule.accumulator]
-    return worth / rule.gain[dtype]
+    return max(worth / rule.gain[dtype], SMALLEST_SCALE)

@@ -13,7 +13,7 @@ from tightfit.quantization.op_rules import ALL, OpRule
 
 _PROBABILITY: Final = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
 _TANH: Final = {"int8": (1 / 128, 0), "int16": (1 / 32768, 0)}
-_UNIT: Final = {"int8": 1.0, "int16": 1.0}
+_PRODUCT: Final = {"int8": 1.0, "int16": 1.0}
 _MATMUL: Final = {"int8": 64.0, "int16": 1 / 32}
 _GENERAL_SCALES: Final = {"potScaleInt16": False}
 _LSTM_WEIGHTS: Final = (*range(1, 12), 16)
@@ -44,8 +44,8 @@ _PRODUCTS: Final = (
         hybrid_int4=12, unless="runtimes before 2.12 read only the first of several scales",
     ),
     OpRule(
-        "BATCH_MATMUL", "batch_matmul.cc", int8=2, int16=3, weight=1, accumulator="product", gain=_MATMUL,
-        hybrid=1,
+        "BATCH_MATMUL", "batch_matmul.cc", int8=2, int16=3, weight=1, runtime_weight=True,
+        accumulator="product", gain=_MATMUL, hybrid=1,
     ),
     OpRule(
         "EMBEDDING_LOOKUP", "embedding_lookup.cc", int8=1, keep_inputs=(0,), same_scale=(1,), hybrid=3,
@@ -76,7 +76,7 @@ _RECURRENT: Final = (
 _ARITHMETIC: Final = (
     OpRule("ADD", "add.cc", int8=2, int16=3, accumulator="largest", int16_options=_GENERAL_SCALES),
     OpRule("SUB", "sub.cc", int8=2, int16=5, accumulator="largest", int16_options=_GENERAL_SCALES),
-    OpRule("MUL", "mul.cc", int8=2, int16=4, accumulator="product", gain=_UNIT),
+    OpRule("MUL", "mul.cc", int8=2, int16=4, accumulator="product", gain=_PRODUCT),
     OpRule("DIV", "div.cc", int8=1, int16=1, nonzero=1),
     OpRule("SQUARED_DIFFERENCE", "squared_difference.cc", int8=2, accumulator="square"),
     OpRule("MAXIMUM", "maximum_minimum.cc", int8=2, int16=4, same_scale=ALL),

@@ -16,13 +16,20 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.versions import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration import Calibration, Probe, calibrate, input_names
+from tightfit.quantization.calibration import (
+    Calibration,
+    Probe,
+    calibrate,
+    calibration_workers,
+    input_names,
+)
 from tightfit.quantization.checking import Check, check_file, snr_db
 from tightfit.quantization.layouts import LAYOUTS, lay_out
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, make_plan, refuse_quantized
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.runtime.child import prepare
 
 # A layout computes the same integers on another path: rounding may differ by a step here and there, which
 # costs a few dB against the float model; garbage costs tens.
@@ -174,9 +181,11 @@ def quantize_file(
         raise OptionError(
             f"The scheme '{wanted.name}' needs sample inputs to calibrate with; pass data (about 100 samples)."
         )
+    prepare(calibration_workers() if samples is not None else 1)
     source = open_source(path)
     seen = calibrate(source.model, samples) if samples is not None else None
     probes = seen.probes if seen else random_probes(source)
+    prepare()  # the process that checks the file starts while the plan is made
     ranges = Ranges([seen.statistics], observers) if seen else Ranges([])
     plan = make_plan(source.model, wanted, ranges, overrides=overrides)
     return write_plan(source, plan, Path(output), target=target, probes=probes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
+from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.observers import Range, find_observer, observe_range
 from tightfit.quantization.statistics import Statistics
 
@@ -19,6 +21,9 @@ class Ranges:
         statistics: tensor key → what calibration saw, for each graph.
         observers: integer type → observer name; others have their default.
 
+    Raises:
+        OptionError: an unknown integer type or observer.
+
     Example:
         >>> Ranges.given({"x": (0.0, 6.0)}).find(0, "x", "int8")
         (0.0, 6.0)
@@ -29,6 +34,10 @@ class Ranges:
     ) -> None:
         self.statistics = statistics
         self.observers = {**DEFAULT_OBSERVERS, **(observers or {})}
+        for dtype, name in self.observers.items():
+            if dtype not in DEFAULT_OBSERVERS:
+                raise OptionError(unknown_name("activation type for an observer", dtype, DEFAULT_OBSERVERS))
+            find_observer(name)
         self._found: dict[tuple[int, str, str], Range] = {}
 
     @classmethod
@@ -37,12 +46,19 @@ class Ranges:
         made = cls([])
         for key, limits in ranges.items():
             for dtype in DEFAULT_OBSERVERS:
-                made._found[graph_index, key, dtype] = (float(limits[0]), float(limits[1]))
+                made.set(graph_index, key, dtype, limits)
         return made
 
     def set(self, graph_index: int, key: str, dtype: str, limits: Range) -> None:
-        """Fixes the range of one tensor for one type (a recovery that knows better)."""
-        self._found[graph_index, key, dtype] = limits
+        """Fixes the range of one tensor for one type (a recovery that knows better).
+
+        Raises:
+            OptionError: the range is not finite, or its ends are swapped.
+        """
+        low, high = float(limits[0]), float(limits[1])
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise OptionError(f"The range of '{key}' is [{low}, {high}]; expected finite values, the low first.")
+        self._found[graph_index, key, dtype] = (low, high)
 
     def find(self, graph_index: int, key: str, dtype: str) -> Range | None:
         """Gives (low, high), or None when the tensor was not calibrated.
@@ -55,6 +71,13 @@ class Ranges:
             if graph_index >= len(self.statistics) or key not in self.statistics[graph_index]:
                 return None
             statistics = self.statistics[graph_index][key]
+            if not statistics.samples and not statistics.bad:
+                return 0.0, 0.0  # a tensor without elements
             observer = find_observer(self.observers[dtype])
             self._found[place] = observe_range(statistics, observer, dtype, key)
         return self._found[place]
+
+    def partly_bad(self, graph_index: int) -> list[str]:
+        """Gives the keys of tensors that were NaN or infinite in some samples, which were left out."""
+        seen = self.statistics[graph_index] if graph_index < len(self.statistics) else {}
+        return [key for key, statistics in seen.items() if statistics.bad and statistics.samples]

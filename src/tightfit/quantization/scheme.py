@@ -8,7 +8,7 @@ from typing import Final
 from tightfit.errors import OptionError, unknown_name
 
 INTERFACES: Final = ("float32", "int8", "uint8", "int16")
-OBSERVER_DEFAULT: Final = {"int8": "mse", "int16": "minmax"}
+_INTERFACES_OF: Final = {"int8": ("float32", "int8", "uint8"), "int16": ("float32", "int16")}
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class Scheme:
         weights: type of the stored weights.
         activations: type of the activations in integer kernels, None when they stay float.
         interface: type of the model's float inputs and outputs in the file.
-        needs_data: True when activation ranges must be calibrated.
         summary: one line for ``--help`` and the report.
     """
 
@@ -46,11 +45,10 @@ class Scheme:
         """
         if interface not in INTERFACES:
             raise OptionError(unknown_name("input/output type", interface, INTERFACES))
-        allowed = {"int8": ("float32", "int8", "uint8"), "int16": ("float32", "int16")}
-        known = allowed.get(self.activations or "", ("float32",))
+        known = _INTERFACES_OF.get(self.activations or "", ("float32",))
         if interface not in known:
             raise OptionError(
-                f"The scheme '{self.name}' has float32 inputs and outputs or {', '.join(known)}; "
+                f"The scheme '{self.name}' takes {' or '.join(known)} as the type of inputs and outputs; "
                 f"received '{interface}'."
             )
         return replace(self, interface=interface)

@@ -6,8 +6,9 @@ afterwards without running the model again. Imported by the runtime's child proc
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ BINS: Final = 8192
 SUBSAMPLE: Final = 2048
 _FLUSH: Final = 16384
 _MOMENTUM: Final = 0.1
+# Below it, bins per unit would overflow float32; such values are zero for every integer type.
+_SMALLEST_REACH: Final = 2.0**-100
 
 
 class Statistics:
@@ -24,7 +27,7 @@ class Statistics:
     Attributes:
         low, high: the extremes, exact over every value seen.
         average_low, average_high: exponential moving averages of each sample's extremes (momentum 0.1).
-        counts: histogram of a strided subsample of each sample, over [−reach, reach] in 8,192 bins;
+        counts: histogram of a strided subsample of each sample, over [-reach, reach) in 8,192 bins;
             ``reach`` is a power of two that grows by merging bins, which is exact. Read it by
             ``histogram``: values wait in ``pending`` until there are enough to count them at once.
         samples: number of updates. bad: number of samples with NaN or infinity (left out).
@@ -45,11 +48,11 @@ class Statistics:
         self.samples = 0
         self.bad = 0
 
-    def update(self, values: npt.NDArray[np.float32]) -> None:
+    def update(self, values: npt.NDArray[Any]) -> None:
         """Adds one sample's tensor."""
         if values.size == 0:
             return
-        flat = values.reshape(-1)
+        flat = np.asarray(values, np.float32).reshape(-1)
         low, high = float(flat.min()), float(flat.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             self.bad += 1
@@ -57,8 +60,7 @@ class Statistics:
         self._average(low, high)
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.samples += 1
-        # An odd step walks through all channels of a channel-last tensor instead of always the same.
-        self.pending.append(flat[:: max(1, flat.size // SUBSAMPLE) | 1].copy())
+        self.pending.append(flat[:: _stride(flat.size)].copy())
         if sum(p.size for p in self.pending) >= _FLUSH:
             self._flush()
 
@@ -77,13 +79,13 @@ class Statistics:
         self.average_high += _MOMENTUM * (high - self.average_high)
 
     def _grow(self, magnitude: float) -> None:
-        """Doubles the reach until it holds ``magnitude``; each doubling merges neighbouring bins."""
-        if magnitude <= self.reach or magnitude == 0.0:
+        """Doubles the reach until it exceeds ``magnitude``; each doubling merges neighbouring bins."""
+        if magnitude < self.reach or magnitude == 0.0:
             return
-        reach = 2.0 ** math.ceil(math.log2(magnitude))
+        reach = max(2.0 ** math.frexp(magnitude)[1], _SMALLEST_REACH)
         if self.reach:
             factor = min(round(reach / self.reach), BINS // 2)
-            merged = self.counts.reshape(-1, factor).sum(axis=1) if factor > 1 else self.counts
+            merged = self.counts.reshape(-1, factor).sum(axis=1)
             self.counts = np.zeros(BINS, np.int64)
             start = (BINS - merged.size) // 2
             self.counts[start : start + merged.size] = merged
@@ -93,9 +95,28 @@ class Statistics:
         if not self.reach:
             self.counts[BINS // 2] += values.size
             return
-        places = (values * np.float32(BINS / 2 / self.reach) + np.float32(BINS // 2)).astype(np.int32)
-        np.clip(places, 0, BINS - 1, out=places)
-        self.counts += np.bincount(places, minlength=BINS)
+        # Scaling by a power of two and flooring are exact, so that merged bins equal bins counted at once.
+        places = np.floor(values * np.float32(BINS / 2 / self.reach)).astype(np.int32)
+        self.counts += np.bincount(places + BINS // 2, minlength=BINS)
+
+    def merge(self, others: Sequence[Statistics]) -> None:
+        """Adds what others saw: exact for extremes and histogram, weighted by samples for the averages."""
+        for other in others:
+            if not other.samples:
+                self.bad += other.bad
+                continue
+            self._flush()
+            other._flush()
+            share = other.samples / (self.samples + other.samples)
+            self.average_low += share * (other.average_low - self.average_low)
+            self.average_high += share * (other.average_high - self.average_high)
+            self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+            reach = max(self.reach, other.reach)
+            self._grow(reach)
+            other._grow(reach)
+            self.counts += other.counts
+            self.samples += other.samples
+            self.bad += other.bad
 
     def histogram(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Gives (counts, centres) of the bins between the extremes."""
@@ -104,6 +125,14 @@ class Statistics:
         centres = (np.arange(BINS) + 0.5) * width - (self.reach or 1.0)
         inside = (centres > self.low - width) & (centres < self.high + width)
         return self.counts[inside], np.clip(centres[inside], self.low, self.high)
+
+
+def _stride(size: int) -> int:
+    """A step that takes about ``SUBSAMPLE`` values and, coprime to the size, of every channel and column."""
+    step = max(1, size // SUBSAMPLE)
+    while math.gcd(step, size) > 1:
+        step += 1
+    return step
 
 
 class Watch:
@@ -116,11 +145,18 @@ class Watch:
     def __init__(self, *, statistics: bool = True, keep: int = 0) -> None:
         self.statistics = Statistics() if statistics else None
         self.keep = keep
-        self.kept: list[npt.NDArray[np.float32]] = []
+        self.kept: list[npt.NDArray[Any]] = []
 
-    def update(self, values: npt.NDArray[np.float32]) -> None:
+    def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's tensor."""
         if self.statistics is not None:
             self.statistics.update(values)
         if len(self.kept) < self.keep:
             self.kept.append(values.copy())
+
+    def merge(self, others: Sequence[Watch]) -> None:
+        """Puts the findings of watches together that saw every n-th sample each."""
+        if self.statistics is not None:
+            self.statistics.merge([o.statistics for o in others if o.statistics is not None])
+        turns = itertools.zip_longest(self.kept, *(o.kept for o in others))
+        self.kept = [v for turn in turns for v in turn if v is not None][: self.keep]

@@ -19,7 +19,8 @@ class Axis:
     """A range of numbers laid onto a range of pixels.
 
     Args:
-        low, high: the numbers at the two ends, ``low`` the greater one where less is better. start, end: their pixels.
+        low, high: the numbers at the two ends, ``low`` the greater one where less is better.
+        start, end: the pixels of the two ends.
         logarithmic: equal ratios take equal lengths.
     """
 

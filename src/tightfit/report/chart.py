@@ -17,7 +17,6 @@ from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import MetricWords, metric_words
 
-_DODGE = 13.0
 _LOWEST_SHARE = 0.35
 
 
@@ -66,6 +65,15 @@ class Chart:
     size_limit: tuple[float, str] | None = None
     drop_limit: tuple[float, str] | None = None
 
+    @property
+    def room(self) -> Box | None:
+        """Where a candidate keeps to both limits, or to the one that is drawn."""
+        if self.size_limit is None and self.drop_limit is None:
+            return None
+        right = self.size_limit[0] if self.size_limit else self.right
+        bottom = self.drop_limit[0] if self.drop_limit else self.bottom
+        return Box(self.left, self.top, right, bottom)
+
 
 def make_chart(report: Report, width: float, height: float) -> Chart | None:
     """Gives the chart of the candidates with a size and a score, or None when there are fewer than two."""
@@ -86,8 +94,9 @@ def make_chart(report: Report, width: float, height: float) -> Chart | None:
     chart.y_ticks = [(y(v), words.score(v)) for v in y.ticks(5)]
     _add_limits(chart, report, words, (x, y))
     chart.marks = [_mark(i, c, report, (x, y)) for i, c in shown]
-    _dodge(chart.marks)
-    chart.front = _front_line(chart.marks, chart)
+    _dodge(chart.marks, chart.size_limit[0] if chart.size_limit else None, 12 if narrow else 24)
+    chart.front = _front_line(chart.marks)
+    chart.marks.sort(key=lambda m: m.kind == "chosen")  # the last one is drawn on top
     _label(chart)
     return chart
 
@@ -107,7 +116,7 @@ def _size_axis(shown: Sequence[Candidate], report: Report, chart: Chart) -> Axis
 
 
 def _score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, chart: Chart) -> Axis:
-    """Better is up. Candidates that lost far more than the rest do not stretch the axis: they stand at its end."""
+    """Better is up. What lost far more than the rest does not stretch the axis: it stands at its end."""
     sign = 1.0 if words.higher_is_better else -1.0
     scores = [sign * (c.accuracy or 0.0) for c in shown]
     values = [v for c in shown for v in (c.accuracy, *_ends(c)) if v is not None]
@@ -152,7 +161,8 @@ def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[Ax
     if size is not None and x.inside(size):
         chart.size_limit = (x(size), format_bytes(size))
     if score is not None and y.inside(score):
-        chart.drop_limit = (y(score), f"{words.change(report.budget.max_drop)}{words.unit}")
+        direction = "lower" if words.higher_is_better else "higher"
+        chart.drop_limit = (y(score), f"{words.amount(report.budget.max_drop)} {direction}")
 
 
 def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Axis]) -> Mark:
@@ -180,31 +190,43 @@ def _kind(candidate: Candidate, report: Report) -> str:
     return "front" if candidate.name in report.pareto else "other"
 
 
-def _front_line(marks: Sequence[Mark], chart: Chart) -> list[tuple[float, float]]:
-    """Corners of the steps under the best score at each size, from left to right."""
+def _front_line(marks: Sequence[Mark]) -> list[tuple[float, float]]:
+    """The marks that no smaller file beats in score, from left to right."""
     corners: list[tuple[float, float]] = []
-    best = math.inf
     for mark in sorted(marks, key=lambda m: (m.x, m.y)):
-        if mark.beyond or mark.y >= best:
-            continue
-        corners.append((mark.x, min(best, chart.bottom)))
-        corners.append((mark.x, mark.y))
-        best = mark.y
-    return [*corners, (chart.right, best)] if corners else []
+        if not mark.beyond and (not corners or mark.y < corners[-1][1]):
+            corners.append((mark.x, mark.y))
+    return corners
 
 
-def _dodge(marks: Sequence[Mark]) -> None:
-    """Moves marks of nearly equal size apart, so that their error bars can be told apart."""
+def _dodge(marks: Sequence[Mark], limit: float | None, gap: float) -> None:
+    """Moves marks of nearly equal size apart, so that their error bars can be told apart.
+
+    None is moved across the limit: on which side of it a file lies is a fact.
+    """
     groups: list[list[Mark]] = []
     for mark in sorted(marks, key=lambda m: (m.x, m.y)):
-        if groups and mark.x - groups[-1][-1].x < _DODGE / 2:
-            groups[-1].append(mark)
+        last = groups[-1] if groups else None
+        if last and mark.x - last[-1].x < gap / 2 and _side(mark, limit) == _side(last[-1], limit):
+            last.append(mark)
         else:
             groups.append([mark])
     for group in groups:
+        half = gap * (len(group) - 1) / 2
         middle = sum(m.x for m in group) / len(group)
-        for place_in_group, mark in enumerate(group):
-            mark.x = middle + (place_in_group - (len(group) - 1) / 2) * _DODGE
+        if limit is not None and len(group) > 1:
+            middle = (
+                min(middle, limit - half - gap / 2)
+                if group[0].x <= limit
+                else max(middle, limit + half + gap / 2)
+            )
+        for position, mark in enumerate(group):
+            mark.x = middle + position * gap - half
+
+
+def _side(mark: Mark, limit: float | None) -> bool:
+    """True for marks that keep to the limit on size."""
+    return limit is None or mark.x <= limit
 
 
 def _label(chart: Chart) -> None:

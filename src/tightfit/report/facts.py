@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -58,21 +59,6 @@ def budget_facts(budget: Budget, metric: str = "top1") -> list[Fact]:
     ]
 
 
-def model_facts(model: Mapping[str, Any]) -> list[Fact]:
-    """Gives what is known about the original."""
-    return _facts(model)
-
-
-def data_facts(data: Mapping[str, Any]) -> list[Fact]:
-    """Gives what is known about the data; the fingerprint is of its content."""
-    return _facts(data)
-
-
-def machine_facts(machine: Mapping[str, Any]) -> list[Fact]:
-    """Gives what is known about the machine."""
-    return _facts(machine)
-
-
 def search_facts(report: Report) -> list[Fact]:
     """Gives how much was tried, when and for how long."""
     tried = len(report.candidates)
@@ -82,14 +68,14 @@ def search_facts(report: Report) -> list[Fact]:
     if report.seconds is not None:
         facts.append(Fact("Took", _duration(report.seconds)))
     if report.created:
-        facts.append(Fact("Finished" if report.finished else "So far", printable(report.created, 40)))
+        facts.append(Fact("Finished" if report.finished else "So far", _moment(report.created)))
     if report.version:
         facts.append(Fact("tightfit", printable(report.version, 40)))
     return facts
 
 
-def _facts(entries: Mapping[str, Any]) -> list[Fact]:
-    """One fact an entry that says something; unknown keys are shown by their name."""
+def facts_of(entries: Mapping[str, Any]) -> list[Fact]:
+    """Gives a fact an entry that says something; unknown keys are shown by their name."""
     found = []
     for key, value in entries.items():
         if value is None or value in ("", [], {}):
@@ -111,6 +97,20 @@ def _words(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {v}" for k, v in value.items())
     return str(value)
+
+
+def _moment(created: str) -> str:
+    """A date and time without the letters that machines need.
+
+    Example:
+        >>> _moment("2026-11-22T21:04:09+00:00")
+        '2026-11-22 21:04 UTC'
+    """
+    try:
+        moment = datetime.datetime.fromisoformat(created)
+    except ValueError:
+        return printable(created, 40)
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
 def _duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tightfit.graph.writer import atomic_file
 from tightfit.report.report import Report
-from tightfit.report.view import make_view, tooltip
+from tightfit.report.view import make_view
 
 _HERE = Path(__file__).parent
 _QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")
@@ -15,10 +15,8 @@ _QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")
 
 def render_html(report: Report) -> str:
     """Gives the page; every word from a model, a file name or the data is escaped."""
-    view = make_view(report)
-    tips = [tooltip(candidate) for candidate in report.candidates]
-    template = _environment().get_template("template.html")
-    return template.render(view=view, tips=tips, names=[c.name for c in report.candidates])
+    page: str = _environment().get_template("template.html").render(view=make_view(report))
+    return page
 
 
 def write_html(report: Report, path: str | Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tightfit.quantities import format_bytes, format_count, format_decibels, format_percent, format_ratio
@@ -11,6 +12,7 @@ from tightfit.report.printable import printable
 from tightfit.search.candidates import Candidate, LayerError, PlanSummary
 
 MOST_OPS = 400
+MARKED_OPS = 12
 EXACT_DB = 150.0  # float32 itself resolves no more
 _STRIP_HEIGHT = 40.0
 _BEST_DB = 40.0
@@ -21,11 +23,12 @@ class Layer:
     """One op's error.
 
     Args:
-        position: in the graph. share: the bar's length, 0–1. snr_db: what it sorts by.
+        position: in the graph. short: the name without what all names begin with. share: the bar's length, 0–1. snr_db: what it sorts by.
     """
 
     position: int
     name: str
+    short: str
     kind: str
     words: str
     share: float
@@ -48,6 +51,7 @@ class Inside:
 
     name: str
     chosen: bool
+    original: bool
     facts: list[Fact]
     steps: list[str]
     integer_ops: int = 0
@@ -56,6 +60,7 @@ class Inside:
     layers: list[Layer] = field(default_factory=list)
     left_out: int = 0
     strip: str = ""
+    strip_worst: str = ""
     strip_width: int = 0
 
 
@@ -64,27 +69,52 @@ def look_inside(candidate: Candidate, chosen: bool) -> Inside:
     plan = candidate.plan_summary or PlanSummary()
     measured = [(i, e) for i, e in enumerate(candidate.layer_error) if e.snr_db is not None]
     worst = sorted(measured, key=lambda pair: (pair[1].snr_db or 0.0, pair[0]))
-    most_db = max([_BEST_DB, *(e.snr_db for _, e in measured if e.snr_db is not None and e.snr_db < EXACT_DB)])
+    most_db = max(
+        [_BEST_DB, *(e.snr_db for _, e in measured if e.snr_db is not None and e.snr_db < EXACT_DB)]
+    )
+    prefix = _shared_folder([e.name for _, e in measured])
+    marked = {i for i, _ in worst[:MARKED_OPS]}
+    columns = [(n, _share(e.snr_db or 0.0, most_db), i in marked) for n, (i, e) in enumerate(measured)]
     return Inside(
         name=printable(candidate.name, 60),
         chosen=chosen,
+        original=candidate.is_original,
         facts=_facts(candidate),
         steps=[printable(step, 200) for step in candidate.steps],
         integer_ops=plan.integer_ops,
         ops=plan.integer_ops + plan.float_ops,
         reasons=_reasons(plan),
-        layers=[_layer(i, e, most_db) for i, e in worst[:MOST_OPS]],
+        layers=[_layer(i, e, prefix, most_db) for i, e in worst[:MOST_OPS]],
         left_out=max(0, len(worst) - MOST_OPS),
-        strip=_strip([_share(e.snr_db or 0.0, most_db) for _, e in measured]),
+        strip=_strip((n, share) for n, share, bad in columns if not bad),
+        strip_worst=_strip((n, share) for n, share, bad in columns if bad),
         strip_width=len(measured),
     )
 
 
-def _layer(position: int, error: LayerError, most_db: float) -> Layer:
+def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> Layer:
     snr_db = error.snr_db or 0.0
     words = "exact" if snr_db >= EXACT_DB else format_decibels(snr_db)
     kind, name = printable(error.kind, 40), printable(error.name, 120)
-    return Layer(position, name, kind, words, round(_share(snr_db, most_db), 3), round(snr_db, 3))
+    short = printable(error.name.removeprefix(prefix), 60)
+    return Layer(position, name, short, kind, words, round(_share(snr_db, most_db), 3), round(snr_db, 3))
+
+
+def _shared_folder(names: Sequence[str]) -> str:
+    """What most names begin with, up to a slash: it tells nothing apart.
+
+    Example:
+        >>> _shared_folder(["net/a/conv", "net/a/add", "net/b/conv", "Softmax"])
+        'net/'
+    """
+    folders = Counter(
+        name[: i + 1]
+        for name in names
+        for i, letter in enumerate(name[:80])
+        if letter == "/" and i + 1 < len(name)
+    )
+    shared = [folder for folder, count in folders.items() if count >= 0.75 * len(names)]
+    return max(shared, key=len, default="")
 
 
 def _share(snr_db: float, most_db: float) -> float:
@@ -92,10 +122,10 @@ def _share(snr_db: float, most_db: float) -> float:
     return min(1.0, max(0.0, snr_db / most_db))
 
 
-def _strip(shares: list[float]) -> str:
+def _strip(columns: Iterable[tuple[int, float]]) -> str:
     """An SVG path of one column an op, in graph order, one unit wide with a gap of a quarter."""
-    columns = ((i, _STRIP_HEIGHT * (1 - max(share, 0.02))) for i, share in enumerate(shares))
-    return "".join(f"M{i + 0.125:g} {_STRIP_HEIGHT:g}V{top:.1f}h.75V{_STRIP_HEIGHT:g}z" for i, top in columns)
+    tops = ((n, _STRIP_HEIGHT * (1 - max(share, 0.02))) for n, share in columns)
+    return "".join(f"M{n + 0.125:g} {_STRIP_HEIGHT:g}V{top:.1f}h.75V{_STRIP_HEIGHT:g}z" for n, top in tops)
 
 
 def _reasons(plan: PlanSummary) -> list[Reason]:
@@ -115,7 +145,9 @@ def _reasons(plan: PlanSummary) -> list[Reason]:
 def _facts(candidate: Candidate) -> list[Fact]:
     """The file, its packed sizes, its digest, its inputs and outputs, and what targets make of it."""
     facts = [Fact("File", printable(candidate.path or "not written", 120), code=True)]
-    packed = [f"{format_bytes(size)} as {printable(name, 20)}" for name, size in candidate.compressed_bytes.items()]
+    packed = [
+        f"{format_bytes(size)} as {printable(name, 20)}" for name, size in candidate.compressed_bytes.items()
+    ]
     if packed:
         facts.append(Fact("Packed", ", ".join(packed)))
     facts.append(Fact("Inputs and outputs", printable(candidate.interface, 40)))

@@ -30,9 +30,9 @@ _NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a de
 _spare: list[Child] = []
 
 
-def prepare() -> None:
-    """Starts a worker ahead for the next session: reading a model meanwhile hides its start-up time."""
-    if not _spare:
+def prepare(count: int = 1) -> None:
+    """Starts workers ahead for the next sessions: reading a model meanwhile hides their start-up time."""
+    while len(_spare) < count:
         _spare.append(Child())
 
 

@@ -5,7 +5,6 @@ Imports little and is given LiteRT's objects, so that only the worker imports Li
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -46,8 +45,6 @@ class MainGraph:
         try:
             self._allocate(wanted)
         except (RuntimeError, ValueError) as error:
-            with contextlib.suppress(RuntimeError, ValueError):
-                self._allocate(self._shapes)
             raise DataMismatchError(
                 f"The model cannot run on the shapes {_shape_words(wanted)}; its file says "
                 f"{_shape_words(self._shapes)}. LiteRT: {sentence(error)}"

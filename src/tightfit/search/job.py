@@ -16,6 +16,7 @@ from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.errors import DataError, ModelError, OptionError, TightfitError
+from tightfit.graph.inspect import summary
 from tightfit.graph.writer import atomic_file
 from tightfit.quantization.calibration import Calibration, calibrate, input_names
 from tightfit.quantization.pipeline import Source, open_source, write_plan
@@ -58,6 +59,7 @@ class Job:
     """What is to be optimized, by what data, for which budget.
 
     Args:
+        calibration_data: samples of their own to calibrate with; by default they are split off ``data``.
         calibration: samples to calibrate with. evaluation: samples to evaluate at most, None for all left.
         metric: see ``evaluation.accuracy.evaluate``. threads: for latency; accuracy uses what is there.
         recipes: names of ``RECIPES`` to try, all when empty.
@@ -69,6 +71,7 @@ class Job:
     output: Path
     image: ImageOptions | None = None
     budget: Budget = field(default_factory=Budget)
+    calibration_data: str | None = None
     calibration: int = 100
     evaluation: int | None = None
     seed: int = 0
@@ -92,6 +95,7 @@ class Outcome:
     candidates: list[Candidate]
     best: str | None = None
     pareto: list[str] = field(default_factory=list)
+    model: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     finished: bool = False
@@ -131,15 +135,21 @@ class _Search:
         self.started = time.monotonic()
         recipes = _recipes(job.recipes)
         self.source = open_source(job.model)
-        self.dataset = open_data(job.data, image=job.image, inputs=_specs(self.source))
-        self.calibrating, self.evaluating = _split(self.dataset, job)
+        specs = _specs(self.source)
+        self.dataset = self.calibration_set = open_data(job.data, image=job.image, inputs=specs)
+        if job.calibration_data is not None:
+            self.calibration_set = open_data(job.calibration_data, image=job.image, inputs=specs)
+        self.calibrating, self.evaluating = _split(self.dataset, self.calibration_set, job)
         _prepare_folder(job.output)
         self.bench = Bench(self.source, self.dataset, self.evaluating, job.metric, job.threads)
         self.journal = Journal(job.output, self._facts())
         if job.fresh:
             self.journal.found.clear()
         self.recipes = recipes
-        self.outcome = Outcome(job, [], data=self._describe())
+        facts = summary(self.source.model)
+        kept = {k: facts[k] for k in ("parameters", "macs", "scheme")}
+        self.outcome = Outcome(job, [], model=kept, data=self._describe())
+        self.outcome.notes += self.source.notes
         self.calibrated: Calibration | None = None
 
     def run(self) -> None:
@@ -212,7 +222,7 @@ class _Search:
         if self.calibrated is None:
             count = len(self.calibrating)
             self.listener.stage(f"calibrating on {count} samples", count)
-            samples = (s.inputs for s in self.dataset.samples(self.calibrating))
+            samples = (s.inputs for s in self.calibration_set.samples(self.calibrating))
             self.calibrated = calibrate(self.source.model, samples, progress=_Steps(self.listener, count))
         return self.calibrated
 
@@ -238,7 +248,7 @@ class _Search:
         job = self.job
         return {
             "model": file_sha256(job.model),
-            "data": self.dataset.fingerprint(),
+            "data": [self.dataset.fingerprint(), self.calibration_set.fingerprint()],
             "versions": [version("ai-edge-litert"), _own_version()],
             "settings": [str(job.image), job.calibration, job.evaluation, job.seed, job.metric, job.threads],
             "layout": [job.layout, job.observer],
@@ -275,8 +285,15 @@ def _specs(source: Source) -> list[InputSpec]:
     return [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named.items()]
 
 
-def _split(dataset: Dataset, job: Job) -> tuple[Indices, Indices]:
-    count = len(dataset)
+def _split(dataset: Dataset, calibration_set: Dataset, job: Job) -> tuple[Indices, Indices]:
+    """Which samples calibrate and which evaluate; of one data set, never the same ones."""
+    count, labels = len(dataset), dataset.labels()
+    if calibration_set is not dataset:
+        theirs = calibration_set.labels()
+        chosen = min(job.calibration, len(calibration_set))
+        calibrating, _ = split(theirs, len(calibration_set), chosen, seed=job.seed, overlap=True)
+        _, evaluating = split(labels, count, 0, job.evaluation, seed=job.seed, overlap=True)
+        return calibrating, evaluating
     if count < 2:
         raise DataError(
             f"The data has {count} sample; optimize needs some to calibrate with and others to evaluate. "
@@ -284,7 +301,6 @@ def _split(dataset: Dataset, job: Job) -> tuple[Indices, Indices]:
         )
     # Of few samples, most are worth more for judging than for calibrating.
     calibration = min(job.calibration, max(1, count // 3))
-    labels = dataset.labels()
     return split(labels, count, calibration, job.evaluation, seed=job.seed)
 
 

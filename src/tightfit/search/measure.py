@@ -50,7 +50,7 @@ class Bench:
         )
         result = results[-1]
         candidate.failure = result.failure
-        candidate.accuracy = result.value
+        candidate.metric, candidate.accuracy = result.metric, result.value
         candidate.agreement = result.agreement
         candidate.snr_db = result.snr_db
         if candidate.is_original:

@@ -123,11 +123,11 @@ def test_dropping_loose_tensors_forgets_them():
     assert len(graph.tensors()) == 4
 
 
-def break_order(graph: Graph, ops: list[Op]) -> None:
+def break_order(graph: Graph, _: list[Op]) -> None:
     graph.ops.reverse()
 
 
-def break_consumers(graph: Graph, ops: list[Op]) -> None:
+def break_consumers(graph: Graph, _: list[Op]) -> None:
     graph.find("a").consumers.pop()
 
 
@@ -143,7 +143,7 @@ def break_membership(graph: Graph, ops: list[Op]) -> None:
     graph.ops.remove(ops[0])
 
 
-def break_output(graph: Graph, ops: list[Op]) -> None:
+def break_output(graph: Graph, _: list[Op]) -> None:
     graph.outputs.append(Tensor("nowhere", [1]))
 
 

@@ -158,11 +158,12 @@ def test_a_missing_file_is_named():
 @traps
 def test_a_crash_names_the_signal_and_the_op_and_ends_only_its_session(session):
     deadly = {"x": np.full((1, 2), LEAST), "y": np.full((1, 2), -1)}
+    harmless = {"x": deadly["x"], "y": np.full((1, 2), 1)}
     victim = Session(remainder_chain(5, 6))
     with pytest.raises(RuntimeFailureError, match=r"SIGFPE while running .* op FLOOR_MOD 'remainder'"):
-        list(victim.run_many([{"x": deadly["x"], "y": -deadly["y"]}, deadly]))
+        list(victim.run_many([harmless, deadly, harmless, harmless]))
     with pytest.raises(RuntimeFailureError, match="SIGFPE"):
-        victim.run({"x": -deadly["y"], "y": -deadly["y"]})
+        victim.run(harmless)
     assert session.run(sample(1.0))["half"][0, 0] == 2.0
 
 
@@ -177,12 +178,12 @@ def test_a_model_that_never_ends_is_given_up():
     with pytest.raises(RuntimeFailureError, match="did not answer in time while running"):
         endless.run({"x": np.zeros(1, np.float32)})
     assert time.monotonic() - start < 10.0
-    assert endless._child._process.returncode is not None
+    assert endless._exchange._child._process.returncode is not None
 
 
 def test_no_child_outlives_its_session():
     left, dropped = Session(negation()), Session(negation())
-    processes = [left._child._process, dropped._child._process]
+    processes = [left._exchange._child._process, dropped._exchange._child._process]
     with pytest.raises(ZeroDivisionError), left:
         raise ZeroDivisionError
     del dropped
@@ -196,14 +197,19 @@ def test_no_child_outlives_its_session():
 def test_no_child_outlives_a_model_that_is_refused(monkeypatch):
     started = []
     original = Session._load
-    monkeypatch.setattr(Session, "_load", lambda self, m: (started.append(self._child), original(self, m))[1])
+
+    def load(self, *arguments):
+        started.append(self._exchange._child)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Session, "_load", load)
     with pytest.raises(RuntimeFailureError):
         Session(b"nonsense")
     assert started[0]._process.returncode is not None
 
 
 def test_an_interrupt_from_the_terminal_does_not_reach_the_child(session):
-    assert os.getsid(session._child._process.pid) != os.getsid(0)
+    assert os.getsid(session._exchange._child._process.pid) != os.getsid(0)
 
 
 def test_a_prepared_child_is_taken_by_the_next_session():
@@ -211,7 +217,22 @@ def test_a_prepared_child_is_taken_by_the_next_session():
     child.prepare()
     (ready,) = child._spare
     with Session(negation()) as quick:
-        assert quick._child is ready
+        assert quick._exchange._child is ready
+
+
+def test_a_fork_neither_takes_nor_ends_the_children_of_its_parent(session):
+    child.prepare()
+    (ready,) = child._spare
+    pid = os.fork()
+    if pid == 0:
+        taken = child.take()
+        taken.close()
+        session.close()
+        os._exit(0 if taken is not ready else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert session.run(sample(1.0))["half"][0, 0] == 2.0
+    with Session(negation()) as next_one:
+        assert next_one._exchange._child is ready
 
 
 def test_files_beside_a_users_script_do_not_stand_in_for_the_standard_library(tmp_path, monkeypatch):

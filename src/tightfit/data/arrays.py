@@ -92,7 +92,10 @@ class NpzArrays:
 
     def _rows(self, name: str, indices: Sequence[int] | None) -> Iterator[Array]:
         member = self._members[name]
-        if member.info.compress_type == zipfile.ZIP_STORED:
+        stored = member.info.compress_type == zipfile.ZIP_STORED
+        if stored and not member.fortran_order:
+            yield from self._seek(member, range(self._count) if indices is None else indices)
+        elif stored:
             mapped = _map(self._path, member)
             yield from (np.array(mapped[i]) for i in (range(self._count) if indices is None else indices))
         elif member.fortran_order:  # its rows are not contiguous, so there is nothing to stream
@@ -101,6 +104,18 @@ class NpzArrays:
             yield from (whole[i] for i in (range(self._count) if indices is None else indices))
         else:
             yield from self._stream(member, range(self._count) if indices is None else indices)
+
+    def _seek(self, member: Member, indices: Sequence[int]) -> Iterator[Array]:
+        """Reads rows where they lie: pages of a memory map would count as this process's memory."""
+        row_bytes = int(np.prod(member.shape[1:], dtype=int)) * member.dtype.itemsize
+        start = _start(self._path, member)
+        with self._path.open("rb") as stream:
+            for i in indices:
+                stream.seek(start + i * row_bytes)
+                row = stream.read(row_bytes)
+                if len(row) < row_bytes:
+                    raise DataError(f"'{self.name}' is cut off in row {i}. Write it again.")
+                yield np.frombuffer(row, member.dtype).reshape(member.shape[1:])
 
     def _stream(self, member: Member, indices: Sequence[int]) -> Iterator[Array]:
         row_bytes = int(np.prod(member.shape[1:], dtype=int)) * member.dtype.itemsize
@@ -175,15 +190,21 @@ def _common_count(members: Mapping[str, Member], file: str) -> int:
 
 def _map(path: Path, member: Member) -> Array:
     """The member's values as a read-only memory map: a stored member lies in the zip file byte by byte."""
-    with path.open("rb") as stream:
-        stream.seek(member.info.header_offset)
-        name_bytes, extra_bytes = struct.unpack("<26xHH", stream.read(_LOCAL_HEADER_BYTES))
-    start = member.info.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes + member.data_offset
+    start = _start(path, member)
     order: Literal["F", "C"] = "F" if member.fortran_order else "C"
     try:
         return np.memmap(path, dtype=member.dtype, mode="r", offset=start, shape=member.shape, order=order)
     except ValueError as error:
         raise DataError(f"'{path.name}' is cut off: {error}. Write it again.") from error
+
+
+def _start(path: Path, member: Member) -> int:
+    """The byte of the zip file where a stored member's values begin."""
+    with path.open("rb") as stream:
+        stream.seek(member.info.header_offset)
+        name_bytes, extra_bytes = struct.unpack("<26xHH", stream.read(_LOCAL_HEADER_BYTES))
+    header = _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+    return int(member.info.header_offset + header + member.data_offset)
 
 
 def _skip(stream: IO[bytes], count: int) -> None:

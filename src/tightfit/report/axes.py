@@ -92,3 +92,17 @@ def padded(values: Sequence[float], share: float, least: float) -> tuple[float, 
     low, high = min(values), max(values)
     room = max((high - low) * share, (least - (high - low)) / 2)
     return low - room, high + room
+
+
+def spaced(axis: Axis, ticks: Sequence[float], room: float) -> list[float]:
+    """Gives the ticks that leave each other so many pixels, from the first on.
+
+    Example:
+        >>> spaced(Axis(0.0, 100.0, 0.0, 100.0), [0.0, 10.0, 50.0, 70.0], 30.0)
+        [0.0, 50.0]
+    """
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or axis(tick) - axis(kept[-1]) >= room:
+            kept.append(tick)
+    return kept

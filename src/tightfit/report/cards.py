@@ -112,7 +112,7 @@ def _accuracy_card(chosen: Candidate, report: Report) -> Card | None:
         card.detail += f", {words.change_interval(chosen.drop_interval)}"
     card.scale = _scale(chosen, report.budget.max_drop)
     if chosen.agreement is not None and chosen.metric != "agreement":
-        card.more = f"Decides like the original on {format_percent(chosen.agreement)}"
+        card.more = f"Same decision on {format_percent(chosen.agreement)}"
     return card
 
 

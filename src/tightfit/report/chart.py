@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tightfit.quantities import format_bytes
-from tightfit.report.axes import Axis, padded
-from tightfit.report.label_places import Box, place
+from tightfit.report.axes import Axis, padded, spaced
+from tightfit.report.placing import Box, dodge, place_label
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import MetricWords, metric_words
 
 _LOWEST_SHARE = 0.35
+_TICK_ROOM = 56.0
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Mark:
         low, high: pixels of the interval's ends, or None.
         beyond: True when the value lies below the axis and the mark stands at its end.
         label: the name, shortened; label_x, label_y, anchor: where it stands.
+        leader: a line from the circle to a label that stands far from it.
     """
 
     index: int
@@ -44,6 +46,7 @@ class Mark:
     label_x: float = 0.0
     label_y: float = 0.0
     anchor: str = "start"
+    leader: tuple[float, float, float, float] | None = None
 
 
 @dataclass
@@ -90,11 +93,18 @@ def make_chart(report: Report, width: float, height: float) -> Chart | None:
     x = _size_axis([c for _, c in shown], report, chart)
     y = _score_axis([c for _, c in shown], report, words, chart)
     chart.logarithmic = x.logarithmic
-    chart.x_ticks = [(x(v), format_bytes(v)) for v in x.ticks(4 if narrow else 6)]
+    chart.x_ticks = [(x(v), format_bytes(v)) for v in spaced(x, x.ticks(4 if narrow else 6), _TICK_ROOM)]
     chart.y_ticks = [(y(v), words.score(v)) for v in y.ticks(5)]
     _add_limits(chart, report, words, (x, y))
     chart.marks = [_mark(i, c, report, (x, y)) for i, c in shown]
-    _dodge(chart.marks, chart.size_limit[0] if chart.size_limit else None, 12 if narrow else 24)
+    for mark in chart.marks:
+        mark.radius *= 0.8 if narrow else 1.0
+    limit = math.inf if chart.size_limit is None else chart.size_limit[0]
+    chart.marks.sort(key=lambda m: (m.x, m.y))
+    for mark, moved in zip(
+        chart.marks, dodge([m.x for m in chart.marks], 9 if narrow else 15, limit), strict=True
+    ):
+        mark.x = moved
     chart.front = _front_line(chart.marks)
     chart.marks.sort(key=lambda m: m.kind == "chosen")  # the last one is drawn on top
     _label(chart)
@@ -199,36 +209,6 @@ def _front_line(marks: Sequence[Mark]) -> list[tuple[float, float]]:
     return corners
 
 
-def _dodge(marks: Sequence[Mark], limit: float | None, gap: float) -> None:
-    """Moves marks of nearly equal size apart, so that their error bars can be told apart.
-
-    None is moved across the limit: on which side of it a file lies is a fact.
-    """
-    groups: list[list[Mark]] = []
-    for mark in sorted(marks, key=lambda m: (m.x, m.y)):
-        last = groups[-1] if groups else None
-        if last and mark.x - last[-1].x < gap / 2 and _side(mark, limit) == _side(last[-1], limit):
-            last.append(mark)
-        else:
-            groups.append([mark])
-    for group in groups:
-        half = gap * (len(group) - 1) / 2
-        middle = sum(m.x for m in group) / len(group)
-        if limit is not None and len(group) > 1:
-            middle = (
-                min(middle, limit - half - gap / 2)
-                if group[0].x <= limit
-                else max(middle, limit + half + gap / 2)
-            )
-        for position, mark in enumerate(group):
-            mark.x = middle + position * gap - half
-
-
-def _side(mark: Mark, limit: float | None) -> bool:
-    """True for marks that keep to the limit on size."""
-    return limit is None or mark.x <= limit
-
-
 def _label(chart: Chart) -> None:
     """Places the labels, the chosen one's first, where they cover no mark and no other label."""
     taken = [Box(m.x - m.radius, m.y - m.radius, m.x + m.radius, m.y + m.radius) for m in chart.marks]
@@ -237,7 +217,6 @@ def _label(chart: Chart) -> None:
     ]
     room = Box(chart.left + 2, chart.top, chart.right, chart.bottom - 2)
     for mark in sorted(chart.marks, key=lambda m: (m.kind != "chosen", m.kind != "original", m.y)):
-        mark.label_x, mark.label_y, mark.anchor, box = place(
-            mark.label, (mark.x, mark.y), mark.radius, taken, room
-        )
-        taken.append(box)
+        label = place_label(mark.label, (mark.x, mark.y), mark.radius, taken=taken, room=room)
+        mark.label_x, mark.label_y, mark.anchor, mark.leader = label.x, label.y, label.anchor, label.leader
+        taken.append(label.box)

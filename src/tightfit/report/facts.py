@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ def _moment(created: str) -> str:
         '2026-11-22 21:04 UTC'
     """
     try:
-        moment = datetime.datetime.fromisoformat(created)
+        moment = dt.datetime.fromisoformat(created)
     except ValueError:
         return printable(created, 40)
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()

@@ -23,7 +23,8 @@ class Layer:
     """One op's error.
 
     Args:
-        position: in the graph. short: the name without what all names begin with. share: the bar's length, 0–1. snr_db: what it sorts by.
+        position: in the graph. short: the name without what most names begin with.
+        share: the bar's length, 0–1. snr_db: what it sorts by.
     """
 
     position: int

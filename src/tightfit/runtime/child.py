@@ -37,8 +37,13 @@ def prepare(count: int = 1) -> None:
 
 
 def take() -> Child:
-    """Gives the prepared worker if there is one, else a new one."""
-    return _spare.pop() if _spare else Child()
+    """Gives a prepared worker if there is one, else a new one; threads may call it at once."""
+    with contextlib.suppress(IndexError):
+        while True:
+            child = _spare.pop()
+            if child.is_own:
+                return child
+    return Child()
 
 
 class Child:
@@ -71,7 +76,13 @@ class Child:
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         self._channel.release_child_fds()
-        self._finalizer = weakref.finalize(self, _end, self._process, self._channel, self._log)
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _end, self._owner, self._process, self._channel, self._log)
+
+    @property
+    def is_own(self) -> bool:
+        """False in a fork of the process that started the child."""
+        return self._owner == os.getpid()
 
     def send(self, message: Any, timeout_s: float | None) -> None:
         """Sends one message; see ``Channel.send``."""
@@ -139,9 +150,10 @@ def _places() -> list[str]:
     return [root, *(str(Path(place).resolve()) for place in sys.path)]
 
 
-def _end(process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:
-    """Kills and reaps: the worker holds nothing worth an orderly end."""
-    process.kill()
-    process.wait()
+def _end(owner: int, process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:
+    """Kills and reaps: the worker holds nothing worth an orderly end. A fork leaves it to its owner."""
+    if os.getpid() == owner:
+        process.kill()
+        process.wait()
     channel.close()
     log.close()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
-import numpy.typing as npt
-
-from tightfit.errors import DataError, ModelError, RuntimeFailureError
+from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.runtime.child import take
 from tightfit.runtime.crash import locate_crash
+from tightfit.runtime.exchange import Array, Exchange, Pending, Sample
 from tightfit.runtime.samples import TensorSpec, fit_sample, random_sample
 
-Array = npt.NDArray[Any]
-Sample = Mapping[str, Array]
+__all__ = ["Array", "Observer", "Sample", "Session"]
 
 
 class Observer(Protocol):
@@ -25,16 +23,6 @@ class Observer(Protocol):
     def update(self, array: Array) -> None:
         """Takes in one output of one sample, a view that is only valid during the call."""
         ...
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """A request that was sent: its place in the line of replies, and what to say if the child dies in it."""
-
-    ticket: int
-    doing: str
-    sample: Sample | None
-    timeout_s: float | None
 
 
 class Session:
@@ -50,6 +38,10 @@ class Session:
         signature: the signature to run instead of the default one.
         timeout_s: the longest wait for one run before the child is given up, or None to wait forever.
 
+    Attributes:
+        inputs: what the model takes. outputs: what it gives. signatures: the keys of all its signatures.
+        memory_before_load_bytes: the most the child held before the model, Python and LiteRT's code.
+
     Raises:
         ModelError: there is no such file. RuntimeFailureError: LiteRT refuses the model or dies on it.
     """
@@ -63,37 +55,31 @@ class Session:
         signature: str | None = None,
         timeout_s: float | None = 600.0,
     ) -> None:
-        self._model = model
-        self._options: dict[str, Any] = {"threads": threads, "delegate": delegate, "signature": signature}
-        self._timeout_s = timeout_s
-        self._name = "the model" if isinstance(model, bytes) else f"'{model}'"
-        self._sent = self._received = 0
-        self._replies: dict[int, tuple[str, Any]] = {}
-        self._end: str | None = None
+        name = "the model" if isinstance(model, bytes) else f"'{model}'"
         if not isinstance(model, bytes) and not Path(model).is_file():
-            raise ModelError(f"There is no model file {self._name}; expected the path of a .tflite file.")
-        self._child = take()
-        facts = self._load(model)
+            raise ModelError(f"There is no model file {name}; expected the path of a .tflite file.")
+        options = {"threads": threads, "delegate": delegate, "signature": signature}
+        locate = partial(locate_crash, model, **options)  # type: ignore[arg-type]
+        self._exchange = Exchange(take(), name, timeout_s, locate)
+        facts = self._load(model, options)
         self.inputs = tuple(TensorSpec(**spec) for spec in facts["inputs"])
         self.outputs = tuple(TensorSpec(**spec) for spec in facts["outputs"])
         self.signatures: tuple[str, ...] = tuple(facts["signatures"])
         self.memory_before_load_bytes = int(facts["memory_before_bytes"])
 
-    def _load(self, model: str | Path | bytes) -> dict[str, Any]:
+    def _load(self, model: str | Path | bytes, options: Mapping[str, Any]) -> dict[str, Any]:
         """What the child tells of the model after it loaded it."""
         try:
             if not isinstance(model, bytes):
-                return cast(dict[str, Any], self._ask("load", "loading", path=str(model), **self._options))
+                return cast(dict[str, Any], self._exchange.ask("load", "loading", path=str(model), **options))
             # A file that LiteRT maps costs one copy of the model, its bytes in a pipe would cost three.
             with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
                 file.write(model)
                 file.flush()
-                return cast(dict[str, Any], self._ask("load", "loading", path=file.name, **self._options))
+                return cast(dict[str, Any], self._exchange.ask("load", "loading", path=file.name, **options))
         except RuntimeFailureError:
             self.close()
             raise
-
-    # -- running -------------------------------------------------------------------------------
 
     def run(self, inputs: Sample) -> dict[str, Array]:
         """Gives the outputs of one sample by name.
@@ -101,8 +87,7 @@ class Session:
         Raises:
             DataError: a name, dtype or shape does not fit. RuntimeFailureError: LiteRT refuses or dies.
         """
-        sample = fit_sample(inputs, self.inputs)
-        return cast(dict[str, Array], self._ask("run", "running", sample=sample, inputs=sample))
+        return cast(dict[str, Array], self._exchange.wait(self._send("run", inputs)))
 
     def run_many(self, samples: Iterable[Sample]) -> Iterator[dict[str, Array]]:
         """Gives the outputs of each sample in turn; the next sample is sent while the child computes.
@@ -110,15 +95,7 @@ class Session:
         Raises:
             DataError: a name, dtype or shape does not fit. RuntimeFailureError: LiteRT refuses or dies.
         """
-        pending: _Pending | None = None
-        for inputs in samples:
-            sample = fit_sample(inputs, self.inputs)
-            following = self._send("run", "running", sample=sample, inputs=sample)
-            if pending is not None:
-                yield self._wait(pending)
-            pending = following
-        if pending is not None:
-            yield self._wait(pending)
+        return self._stream("run", samples)
 
     def time(self, runs: int, warmup: int = 0, inputs: Sample | None = None) -> list[float]:
         """Gives the milliseconds of each of ``runs`` invocations, measured in the child around LiteRT only.
@@ -129,11 +106,9 @@ class Session:
             inputs: the sample; random within each input's range unless given.
         """
         sample = fit_sample(inputs, self.inputs) if inputs is not None else random_sample(self.inputs)
-        limit = None if self._timeout_s is None else self._timeout_s * max(1, runs + warmup)
-        pending = self._send(
-            "time", "running", sample=sample, timeout_s=limit, inputs=sample, runs=runs, warmup=warmup
-        )
-        return cast(list[float], self._wait(pending))
+        arguments = {"inputs": sample, "runs": runs, "warmup": warmup}
+        pending = self._exchange.send("time", "running", sample, calls=runs + warmup, **arguments)
+        return cast(list[float], self._exchange.wait(pending))
 
     def observe(self, samples: Iterable[Sample], observers: Mapping[str, Observer]) -> dict[str, Any]:
         """Gives the observers back after they saw their outputs for every sample, without copying an output.
@@ -144,32 +119,22 @@ class Session:
                 (tensor names need not be unique, positions are).
 
         Raises:
-            DataError: a sample does not fit. RuntimeFailureError: LiteRT or an observer fails.
+            DataError: a sample does not fit, or an output does not exist.
+            RuntimeFailureError: LiteRT or an observer fails.
         """
-        self._ask("watch", "preparing", observers=dict(observers))
-        pending: _Pending | None = None
-        for inputs in samples:
-            sample = fit_sample(inputs, self.inputs)
-            following = self._send("see", "running", sample=sample, inputs=sample)
-            if pending is not None:
-                self._wait(pending)
-            pending = following
-        if pending is not None:
-            self._wait(pending)
-        return cast(dict[str, Any], self._ask("observed", "finishing"))
-
-    # -- memory and life -----------------------------------------------------------------------
+        self._exchange.ask("watch", "preparing", observers=dict(observers))
+        for _ in self._stream("see", samples):
+            pass
+        return cast(dict[str, Any], self._exchange.ask("observed", "finishing"))
 
     @property
     def peak_memory_bytes(self) -> int:
         """The most memory the child ever held, mapped pages of the model file and Python included."""
-        return int(self._ask("memory", "asked for its memory"))
+        return int(self._exchange.ask("memory", "measuring"))
 
     def close(self) -> None:
         """Ends the child process; may be called twice."""
-        if self._end is None:
-            self._end = "The session is closed."
-        self._child.close()
+        self._exchange.close()
 
     def __enter__(self) -> Self:
         return self
@@ -177,60 +142,17 @@ class Session:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    # -- requests and replies ------------------------------------------------------------------
+    def _send(self, verb: str, inputs: Sample) -> Pending:
+        sample = fit_sample(inputs, self.inputs)
+        return self._exchange.send(verb, "running", sample, inputs=sample)
 
-    def _ask(self, verb: str, doing: str, sample: Sample | None = None, **arguments: Any) -> Any:
-        return self._wait(self._send(verb, doing, sample, **arguments))
-
-    def _send(
-        self,
-        verb: str,
-        doing: str,
-        sample: Sample | None = None,
-        timeout_s: float | None = None,
-        **arguments: Any,
-    ) -> _Pending:
-        if self._end is not None:
-            raise RuntimeFailureError(self._end)
-        limit = self._timeout_s if timeout_s is None else timeout_s
-        pending = _Pending(self._sent, doing, sample, limit)
-        self._sent += 1
-        try:
-            self._child.send((verb, arguments), limit)
-        except self._child.faults as fault:
-            self._fail(fault, pending)
-        except BaseException:
-            self.close()  # half a frame may be in the pipe
-            raise
-        return pending
-
-    def _wait(self, pending: _Pending) -> Any:
-        """The reply to a request; replies come in the order of the requests."""
-        while pending.ticket not in self._replies:
-            if self._end is not None:
-                raise RuntimeFailureError(self._end)
-            try:
-                reply = self._child.receive(pending.timeout_s)
-            except self._child.faults as fault:
-                self._fail(fault, pending)
-            self._replies[self._received] = reply
-            self._received += 1
-        status, value = self._replies.pop(pending.ticket)
-        if status == "done":
-            return value
-        if status == "data":
-            raise DataError(value)
-        if status == "failed":
-            raise RuntimeFailureError(value)
-        raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}")
-
-    def _fail(self, fault: Exception, pending: _Pending) -> NoReturn:
-        """Ends the session with the sentence that tells how the child ended, and on which op."""
-        how = self._child.epitaph(fault, f"{pending.doing} {self._name}")
-        crashed = self._child.crashed(fault)
-        self._end = how
-        self.close()
-        if crashed:
-            op = locate_crash(self._model, pending.sample, **self._options)
-            self._end = how = f"{how} {op or 'The op it died on could not be found.'}"
-        raise RuntimeFailureError(how) from None
+    def _stream(self, verb: str, samples: Iterable[Sample]) -> Iterator[Any]:
+        """The replies in turn, one request ahead of the reply that is waited for."""
+        pending: Pending | None = None
+        for inputs in samples:
+            following = self._send(verb, inputs)
+            if pending is not None:
+                yield self._exchange.wait(pending)
+            pending = following
+        if pending is not None:
+            yield self._exchange.wait(pending)

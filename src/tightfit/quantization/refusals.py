@@ -1,0 +1,132 @@
+"""Why an op cannot run on integers in this model, beyond what its kind and the table say.
+
+Each function gives the reason as the end of a sentence, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from tightfit.errors import QuantizationError
+from tightfit.graph.ir import Op, Tensor
+from tightfit.quantization.arithmetic import activation_parameters, quantize
+from tightfit.quantization.observers import Range
+from tightfit.quantization.op_rules import OpRule
+from tightfit.quantization.rules import (
+    find_rule,
+    fixed_range,
+    is_float_constant,
+    real_inputs,
+    real_outputs,
+    refusal_reason,
+    weights_are_activations,
+)
+
+RangeOf = Callable[[Tensor, str], Range | None]
+
+# A divisor that comes nearer to zero than this many steps may be stored as zero for another input.
+_DIVISOR_STEPS: Final = 16
+
+
+def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str | None:
+    """Says why an op cannot run on integers of ``dtype``, None when it can.
+
+    Args:
+        op: any op with real inputs or outputs.
+        dtype: of the activations.
+        weights: type of the stored weights.
+        range_of: the range of a tensor for a type, None where it is not known.
+
+    Raises:
+        QuantizationError: an input of the graph never had a finite value.
+    """
+    rule = find_rule(op.kind)
+    reason = refusal_reason(op, dtype, weights)
+    if reason is not None or rule is None:
+        return reason
+    if not real_inputs(op, rule) and not real_outputs(op, rule):
+        types = sorted({t.dtype for t in (*op.inputs, *op.outputs) if t is not None and "float" in t.dtype})
+        return f"it works on {' and '.join(types)}, not float32"
+    return (
+        _not_constant(op, rule)
+        or _not_finite(op, rule)
+        or _no_range(op, rule, dtype, range_of)
+        or _zero_divisor(op, rule, dtype, range_of)
+        or _too_fine(op, rule, dtype, range_of)
+    )
+
+
+def _not_constant(op: Op, rule: OpRule) -> str | None:
+    """Weights and bias must be in the file."""
+    for position in (rule.weight, rule.bias):
+        tensor = None if position is None else op.input(position)
+        if tensor is None or (position == rule.weight and weights_are_activations(rule)):
+            continue
+        if tensor.sparsity is not None:
+            return f"its input '{tensor.name}' is stored sparse; the kernel needs it dense"
+        if not is_float_constant(tensor):
+            return f"its input '{tensor.name}' is computed at run time; the kernel needs a constant"
+    return None
+
+
+def _not_finite(op: Op, rule: OpRule) -> str | None:
+    """Constant operands (a mask of -infinity) need a range."""
+    for _, tensor in real_inputs(op, rule):
+        if tensor.data is not None and not np.isfinite(tensor.data).all():
+            return f"its constant '{tensor.name}' holds NaN or infinity, which no integer stands for"
+    return None
+
+
+def _no_range(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
+    for tensor in (t for _, t in (*real_inputs(op, rule), *real_outputs(op, rule))):
+        if tensor.is_variable:
+            return f"its tensor '{tensor.name}' is a variable that keeps its value between calls"
+        try:
+            known = range_of(tensor, dtype)
+        except QuantizationError:
+            if tensor.producer is None:
+                raise  # the data are wrong, not an op
+            return f"its tensor '{tensor.name}' was NaN or infinite in all calibration samples"
+        if known is None:
+            return f"the range of '{tensor.name}' was not calibrated"
+    return None
+
+
+def _zero_divisor(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
+    """A divisor stored as zero makes the whole call fail."""
+    tensor = None if rule.nonzero is None else op.input(rule.nonzero)
+    limits = None if tensor is None else range_of(tensor, dtype)
+    if tensor is None or limits is None:
+        return None
+    scale, zero_point = activation_parameters(*limits, dtype)
+    if tensor.data is not None:
+        fails = bool((quantize(tensor.data, scale, zero_point, dtype) == zero_point).any())
+    else:
+        fails = max(limits[0], -limits[1]) < _DIVISOR_STEPS * scale
+    return f"its divisor '{tensor.name}' comes too near to zero, where the kernel fails" if fails else None
+
+
+def _too_fine(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
+    """Comparisons of int8 have a resolution of their own."""
+    if dtype != "int8" or not rule.least_input_scale:
+        return None
+    known = [r for _, t in real_inputs(op, rule) if (r := range_of(t, dtype)) is not None]
+    low, high = min(r[0] for r in known), max(r[1] for r in known)
+    if activation_parameters(low, high, dtype)[0] >= rule.least_input_scale:
+        return None
+    return f"its values lie in [{low:.3g}, {high:.3g}]; {rule.unless}"
+
+
+def constant_range(tensor: Tensor) -> Range | None:
+    """The values of a constant with zero, None for other tensors."""
+    if tensor.data is None:
+        return None
+    return float(tensor.data.min(initial=0.0)), float(tensor.data.max(initial=0.0))
+
+
+def kernel_range(tensor: Tensor, dtype: str) -> Range | None:
+    """The range that a kernel fixes for its output, None where it is free."""
+    return None if tensor.producer is None else fixed_range(tensor.producer, dtype)

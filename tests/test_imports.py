@@ -1,0 +1,59 @@
+"""Imports point one way, and the package's root is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1] / "src" / "tightfit"
+ORDER = [
+    {"errors", "quantities"},
+    {"graph"},
+    {"runtime", "data"},
+    {"quantization"},
+    {"recovery", "training", "compression"},
+    {"evaluation", "targets"},
+    {"search"},
+    {"report"},
+    {"verbs"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+# Small packages beside the arrow: the demo is data, the root gives its version.
+FREE = {"demo", "__init__", "__main__"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tightfit."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {n.name.split(".")[1] for n in node.names if n.name.startswith("tightfit.")}
+    return found
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if own in FREE:
+            continue
+        wrong += [
+            f"{path.relative_to(ROOT)} imports {other}"
+            for other in imports_of(path) - {own} - FREE
+            if LEVEL[other] > LEVEL[own] or (LEVEL[other] == LEVEL[own] and {own, other} == {"runtime", "data"})
+        ]
+    assert not wrong
+
+
+def test_importing_the_package_loads_neither_keras_nor_litert():
+    code = (
+        "import sys, tightfit; "
+        "heavy = [m for m in sys.modules if m.split('.')[0] in ('keras', 'ai_edge_litert', 'numpy')]; "
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

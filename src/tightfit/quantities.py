@@ -97,17 +97,17 @@ def format_decibels(snr_db: float | None) -> str:
     return f"{_signed(snr_db, 1)} dB" if _known(snr_db) else MISSING
 
 
-def format_number(value: float | None, *, plus: bool = False) -> str:
-    """Gives a plain number with three significant digits, never with an exponent.
+def format_number(value: float | None, digits: int = 3, *, plus: bool = False) -> str:
+    """Gives a plain number with that many significant digits, never with an exponent.
 
     Example:
-        >>> format_number(0.012345), format_number(-12.34), format_number(2.0, plus=True)
-        ('0.0123', '−12.3', '+2.00')
+        >>> format_number(0.012345), format_number(-12.34), format_number(0.002, 2, plus=True)
+        ('0.0123', '−12.3', '+0.0020')
     """
     if not _known(value):
         return MISSING
     leading = math.floor(math.log10(abs(value))) if value else 0
-    return _signed(value, min(6, max(0, 2 - leading)), plus=plus)
+    return _signed(value, min(9, max(0, digits - 1 - leading)), plus=plus)
 
 
 def format_count(count: int, noun: str) -> str:

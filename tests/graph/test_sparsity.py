@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import Builder
@@ -69,6 +69,7 @@ def cases(draw: st.DrawFn):
     return np.array(values, np.float32).reshape(shape), order, blocks, formats
 
 
+@settings(deadline=None)
 @given(cases())
 def test_any_traversal_any_blocks_and_csr_in_any_dimension_decode(case):
     dense, order, blocks, formats = case

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightfit.graph.reader import enum_names
@@ -17,6 +17,7 @@ def packed_values():
     )
 
 
+@settings(deadline=None)
 @given(packed_values())
 def test_packing_and_unpacking_gives_the_values_back(case: tuple[str, list[int]]):
     dtype, values = case
@@ -28,6 +29,7 @@ def test_packing_and_unpacking_gives_the_values_back(case: tuple[str, list[int]]
     assert not unpacked[len(values) :].any()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=20), st.sampled_from(sorted(RANGES)))
 def test_unpacking_and_packing_gives_the_bytes_back(raw: bytes, dtype: str):
     assert pack(unpack(np.frombuffer(raw, np.uint8), dtype), dtype).tobytes() == raw

@@ -22,6 +22,7 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import dequantize, quantize, weight_scales
 from tightfit.quantization.op_table import OP_RULES
+from tightfit.quantization.plan import INTEGER
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.session import Session
@@ -104,6 +105,7 @@ def make_twin(
     plan = make_plan(model, scheme, dict(ranges))
     twin = apply_plan(model, plan)
     assert [op.kind for op in twin.main.ops] == [case.kind], plan.text()
+    assert plan.ops()[0].mode == INTEGER, plan.text()
     inputs = draw(case)
     stored = {t.name: _stored(t, inputs[t.name]) for t in twin.main.inputs}
     reals = {t.name: real_values(t, stored[t.name]) for t in twin.main.inputs}

@@ -144,3 +144,20 @@ def test_shape_ops_take_quantized_inputs():
             given = run_each({kind: model}, {kind: {"in0": draw(case)["in0"].astype(dtype)}}, delegate=True)
             wanted = {"SHAPE": [3, 8], "RANK": 2}[kind]
             np.testing.assert_array_equal(outputs_of(given[kind])["out0"], wanted)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in OP_RULES.items() if rule.bias is not None])
+def test_int16_takes_a_32_bit_bias_just_where_the_row_says_so(kind):
+    rule = OP_RULES[kind]
+    twin = make_twin(NAMED[kind], "int16", all_ranges()[kind])
+    bias = twin.op.inputs[rule.bias]
+    bias.data, bias.dtype = bias.data.astype(np.int32), "int32"
+    if rule.short_bias:
+        twin.op.options["quantizedBiasType"] = 2
+    given = run_each({kind: twin.model}, {kind: twin.inputs}, delegate=True)[kind]
+    if not rule.short_bias:
+        assert isinstance(given, RuntimeFailureError)
+        return
+    wanted = outputs_of(expected("static")[key(kind, "int16", "int8")])["out0"]
+    exact = np.clip(wanted / twin.op.outputs[0].quantization.scale[0], *LIMITS["int16"])
+    assert np.abs(outputs_of(given)["out0"] - exact).max() <= steps(twin)

@@ -70,7 +70,7 @@ def test_a_confident_budget_judges_by_the_upper_end_of_the_interval():
 
 def test_an_error_rises_in_plain_numbers():
     (shortfall,) = Budget(max_drop=0.01).shortfalls(int8(drop=0.0123, metric="mae"))
-    assert shortfall.reason == "Its mean absolute error rises by 0.0123; the budget allows 0.0100."
+    assert shortfall.reason == "Its mean absolute error rises by 0.012; the budget allows 0.010."
 
 
 def test_without_labels_changed_decisions_bound_the_drop():

@@ -22,8 +22,8 @@ class Footprint:
 
     Args:
         size_bytes: as it is.
-        zip_bytes: as the only file of a zip archive, deflate level 9, the archive's own tables included.
-        zstd_bytes: as a zstd frame, level 19.
+        zip_bytes: as the only file of a zip archive, deflate level 6, the archive's own tables included.
+        zstd_bytes: as a zstd frame, level 12.
     """
 
     size_bytes: int
@@ -65,7 +65,7 @@ class _Scale:
 def _zip_bytes(file: IO[bytes], name: str, size_bytes: int) -> int:
     scale = _Scale()
     with (
-        zipfile.ZipFile(scale, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,  # type: ignore[call-overload]
+        zipfile.ZipFile(scale, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,  # type: ignore[call-overload]
         archive.open(name, "w", force_zip64=size_bytes >= 1 << 31) as member,
     ):
         shutil.copyfileobj(file, member, _CHUNK_BYTES)
@@ -74,7 +74,7 @@ def _zip_bytes(file: IO[bytes], name: str, size_bytes: int) -> int:
 
 def _zstd_bytes(file: IO[bytes], size_bytes: int) -> int:
     """The frame's size; one made by several threads does not depend on how many there are."""
-    compressor = zstandard.ZstdCompressor(level=19, threads=os.cpu_count() or 1)
+    compressor = zstandard.ZstdCompressor(level=12, threads=os.cpu_count() or 1)
     scale = _Scale()
     compressor.copy_stream(file, scale, size=size_bytes, read_size=_CHUNK_BYTES)  # type: ignore[arg-type]
     return scale.bytes

@@ -16,6 +16,7 @@ from tightfit.graph.constant_moves import MOVES
 from tightfit.graph.constant_ops import ARITHMETIC, ConstantOp, NotComputableError
 from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Tensor
 from tightfit.graph.storage import ITEM_TYPES
+from tightfit.quantities import format_count
 
 CONSTANT_OPS: Final[dict[str, ConstantOp]] = ARITHMETIC | MOVES
 
@@ -40,11 +41,11 @@ def fold_constants(model: Model, *, dequantize: bool = False) -> list[str]:
     for graph in model.graphs:
         kept = kept_tensors(model, graph)
         for op in list(graph.ops):
-            if kept.isdisjoint(op.outputs) and fold_op(graph, op, dequantize=dequantize):
+            if op.outputs and kept.isdisjoint(op.outputs) and fold_op(graph, op, dequantize=dequantize):
                 folded[op.kind] += 1
     if not folded:
         return []
-    return [f"Computed {folded.total()} ops on constants beforehand: {count_kinds(folded)}."]
+    return [f"Computed {format_count(folded.total(), 'op')} on constants beforehand: {count_kinds(folded)}."]
 
 
 def fold_op(graph: Graph, op: Op, *, dequantize: bool = False) -> bool:
@@ -167,10 +168,13 @@ def dequantized(op: Op) -> list[Array] | None:
         return None
     scale, zero_point = quantization.scale, quantization.zero_point
     if scale.size > 1:
+        if tensor.shape[quantization.axis : quantization.axis + 1] != (scale.size,):
+            return None
         channels = [-1 if i == quantization.axis else 1 for i in range(tensor.data.ndim)]
         scale, zero_point = scale.reshape(channels), zero_point.reshape(channels)
     shifted = tensor.data.astype(np.int64) - zero_point.astype(np.int64)
-    # The exact product fits into float64, so that it is rounded once, as in the kernel.
+    # The exact product fits into float64, so that it is rounded once, as in the reference kernel; LiteRT's
+    # vector code multiplies a zero point other than 0 out, and may differ in the last place then.
     values = (shifted * scale.astype(np.float64)).astype(np.float32)
     return [values.reshape(tensor.shape)]
 

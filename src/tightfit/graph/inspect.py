@@ -92,9 +92,11 @@ def zeros(tensor: Tensor) -> int:
     quantization = tensor.quantization if tensor.is_quantized else None
     if quantization is None or not quantization.zero_point.any():
         return tensor.size - int(np.count_nonzero(tensor.data))
-    points = quantization.zero_point.astype(np.int64)
+    points = quantization.zero_point
     if points.size > 1:
-        points = points.reshape([-1 if i == quantization.axis else 1 for i in range(tensor.data.ndim)])
+        axis = quantization.axis
+        fits = tensor.data.shape[axis : axis + 1] == (points.size,)
+        points = points.reshape([-1, *[1] * (tensor.data.ndim - axis - 1)]) if fits else points[:1]
     return tensor.size - int(np.count_nonzero(tensor.data != points))
 
 

@@ -21,6 +21,7 @@ from tightfit.graph.folding import (
     same_quantization,
 )
 from tightfit.graph.ir import Array, Graph, Model, Op, Tensor
+from tightfit.quantities import format_count
 
 Pass = Callable[[Model], list[str]]
 
@@ -65,12 +66,12 @@ def restore_float16(model: Model) -> list[str]:
                 count += 1
             graph.remove(op)
             graph.replace_uses(op.outputs[0], twins[source], outputs=False)
-    return [f"Restored {_counted(count, 'float16 constant')} to float32."] if count else []
+    return [f"Restored {format_count(count, 'float16 constant')} to float32."] if count else []
 
 
 def _is_float16_store(op: Op, source: Tensor) -> bool:
-    widens = op.kind == "DEQUANTIZE" and source.dtype == "float16" and op.outputs[0].dtype == "float32"
-    return widens and is_plain_constant(source)
+    widens = op.kind == "DEQUANTIZE" and source.dtype == "float16" and is_plain_constant(source)
+    return widens and [t.dtype for t in op.outputs] == ["float32"]
 
 
 def _widened(source: Tensor, wide: dict[tuple[Any, ...], Array]) -> Tensor:
@@ -97,9 +98,10 @@ def remove_identities(model: Model) -> list[str]:
     for graph in model.graphs:
         kept = kept_tensors(model, graph)
         for op in list(graph.ops):
-            if op.kind in IDENTITIES and IDENTITIES[op.kind](op) and _bypass(graph, op, kept):
+            single = op.kind in IDENTITIES and len(op.outputs) == 1
+            if single and IDENTITIES[op.kind](op) and _bypass(graph, op, kept):
                 removed[op.kind] += 1
-    total = _counted(removed.total(), "op")
+    total = format_count(removed.total(), "op")
     return [f"Removed {total} that changed nothing: {count_kinds(removed)}."] if removed else []
 
 
@@ -181,7 +183,7 @@ def remove_dead_ops(model: Model) -> list[str]:
                 graph.remove(op)
                 removed[op.kind] += 1
         graph.loose = [t for t in graph.loose if t in kept]
-    total = _counted(removed.total(), "op")
+    total = format_count(removed.total(), "op")
     return [f"Removed {total} whose results nothing reads: {count_kinds(removed)}."] if removed else []
 
 
@@ -216,10 +218,6 @@ def called_graphs(op: Op) -> frozenset[int]:
     named = [v for k, v in op.options.items() if k.lower().endswith(("subgraphindex", "subgraph"))]
     listed = op.options.get("branchSubgraphIndices")
     return frozenset(int(v) for v in (*named, *([] if listed is None else listed)))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 PASSES: Final[tuple[Pass, ...]] = (restore_float16, fold_constants, remove_identities, remove_dead_ops)

@@ -1,0 +1,1 @@
+"""Schemes, ranges, the plan, and the quantized file that follows from it."""

@@ -12,13 +12,18 @@ import numpy as np
 
 from tightfit.errors import QuantizationError
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Tensor
-from tightfit.quantization.arithmetic import bias_integers, quantize
-from tightfit.quantization.modes import READS_ANY_TYPE, real_outputs
+from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, GraphPlan, OpPlan, Plan, Storage
-from tightfit.quantization.rules import find_rule, weight_of
+from tightfit.quantization.rules import READS_ANY_TYPE, find_rule, real_outputs, weight_of
+from tightfit.quantization.storing import conversion, hold, quantization_of, shifted, store
 
-_FLOAT16_MAX: Final = float(np.finfo(np.float16).max)
+# Of the ops whose options are set here; a file may leave out a table of defaults.
+_OPTIONS_TYPES: Final = {
+    "ADD": "AddOptions",
+    "SUB": "SubOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "BATCH_MATMUL": "BatchMatMulOptions",
+}
 
 
 def apply_plan(model: Model, plan: Plan) -> Model:
@@ -29,7 +34,8 @@ def apply_plan(model: Model, plan: Plan) -> Model:
     """
     if len(plan.graphs) != len(model.graphs):
         raise QuantizationError(
-            f"The plan has {len(plan.graphs)} graphs, the model {len(model.graphs)}; make a plan for this model."
+            f"The plan has {len(plan.graphs)} graphs, the model {len(model.graphs)}; "
+            "make a plan for this model."
         )
     twin = copy_model(model)
     for graph, decisions in zip(twin.graphs, plan.graphs, strict=True):
@@ -55,56 +61,54 @@ class _Application:
         self.held: dict[Tensor, Storage | None] = {}
 
     def run(self) -> None:
-        originals = list(self.graph.outputs)
+        originals = list(dict.fromkeys(self.graph.outputs))
         readers = {op: [(i, t) for i, t in enumerate(op.inputs) if t is not None] for op, _ in self.order}
-        for tensor in list(self.graph.inputs):
+        for tensor in dict.fromkeys(self.graph.inputs):
             self.take_input(tensor)
         for op, decision in self.order:
             self.store_constants(op, decision)
             self.convert_inputs(op, decision, readers[op])
             self.convert_outputs(op, decision)
-            op.version = 0
-        for position, tensor in enumerate(originals):
-            self.give_output(position, tensor)
+            _set_options(op, decision)
+        for tensor in originals:
+            self.give_output(tensor)
 
     # -- ends of the graph ---------------------------------------------------------------------
 
+    def interface(self, tensor: Tensor) -> Storage | None:
+        """How an input or output stands in the file, None for as it was."""
+        dtype = self.plan.interface.get(self.keys[tensor], "float32")
+        if dtype == "float32":
+            return None
+        # uint8 is int8 shifted by 128: same scale, so the conversion is exact.
+        return shifted(self.storage(tensor, "int8")) if dtype == "uint8" else self.storage(tensor, dtype)
+
     def take_input(self, tensor: Tensor) -> None:
         """A float input keeps its name; in an integer file it is read as integers."""
-        dtype = self.plan.interface.get(self.keys[tensor], "float32")
-        forms = self.plan.tensors.get(self.keys[tensor], {})
-        if dtype == "float32" or not forms:
-            return
-        storage = next(iter(forms.values()))
-        if dtype == storage.dtype:
-            _hold(tensor, storage)
+        storage = self.interface(tensor)
+        if storage is not None:
+            hold(tensor, storage)
             self.held[tensor] = storage
-            return
-        # uint8 is int8 shifted by 128: same scale, so the conversion is exact.
-        shifted = _shifted(storage)
-        _hold(tensor, shifted)
-        self.held[tensor] = shifted
 
-    def give_output(self, position: int, tensor: Tensor) -> None:
+    def give_output(self, tensor: Tensor) -> None:
         """A float output keeps its name and signature whatever the op before it writes."""
-        held = self.held.get(tensor)
-        if held is None:
-            return
-        dtype = self.plan.interface.get(self.keys[tensor], "float32")
-        if dtype == held.dtype:
+        wanted, held = self.interface(tensor), self.held.get(tensor)
+        if wanted == held or tensor.producer is None:
             return
         inner = self.split(tensor, held)
-        if dtype == "float32":
-            _release(tensor)
+        if wanted is None:
+            tensor.dtype, tensor.quantization = "float32", None
         else:
-            _hold(tensor, _shifted(held))
-        self.graph.append(_conversion(inner, tensor))
-        self.held[tensor] = None if dtype == "float32" else _shifted(held)
+            hold(tensor, wanted)
+        self.graph.append(conversion(inner, tensor))
+        self.held[tensor] = wanted
 
-    def split(self, tensor: Tensor, storage: Storage) -> Tensor:
-        """Gives the integer tensor that takes the place of an output inside of the graph."""
-        inner = Tensor(f"{tensor.name}_{storage.dtype}", tensor.shape, shape_signature=tensor.shape_signature)
-        _hold(inner, storage)
+    def split(self, tensor: Tensor, storage: Storage | None) -> Tensor:
+        """Gives the tensor that takes the place of an output inside of the graph."""
+        suffix = "float32" if storage is None else storage.dtype
+        inner = Tensor(f"{tensor.name}_{suffix}", tensor.shape, shape_signature=tensor.shape_signature)
+        if storage is not None:
+            hold(inner, storage)
         producer = tensor.producer
         if producer is not None:
             self.graph.set_output(producer, producer.outputs.index(tensor), inner)
@@ -131,7 +135,7 @@ class _Application:
         for _, tensor in real_outputs(op, find_rule(op.kind)):
             storage = self.storage(tensor, decision.dtype)
             self.held[tensor] = storage
-            _hold(tensor, storage)
+            hold(tensor, storage)
 
     def storage(self, tensor: Tensor, dtype: str | None) -> Storage:
         try:
@@ -152,8 +156,8 @@ class _Application:
             name = f"{tensor.name}_{suffix}{'_rescaled' if storage and held else ''}"
             made = Tensor(name, tensor.shape, shape_signature=tensor.shape_signature)
             if storage is not None:
-                _hold(made, storage)
-            self.graph.insert_before(reader, _conversion(tensor, made))
+                hold(made, storage)
+            self.graph.insert_before(reader, conversion(tensor, made))
             self.forms[key] = made
         return self.forms[key]
 
@@ -163,13 +167,13 @@ class _Application:
         for position, storage in decision.constants.items():
             source = op.input(position) or _missing_bias(op, storage)
             if source.data is None:
-                raise QuantizationError(f"The plan stores input {position} of {op!r}, which is not a constant.")
+                raise QuantizationError(
+                    f"The plan stores input {position} of {op!r}, which is not a constant."
+                )
             stored = self.constant(source, storage, op)
             if decision.mode == UNPACKED:
                 stored = self.unpacked(stored, source, op)
             self.graph.set_input(op, position, stored)
-        if decision.mode == HYBRID:
-            _mark_hybrid(op)
 
     def constant(self, source: Tensor, storage: Storage, op: Op) -> Tensor:
         """Gives the stored twin of a constant; equal requests share it."""
@@ -187,7 +191,7 @@ class _Application:
         key = (stored, None)
         if key not in self.forms:
             made = Tensor(f"{source.name}_float32", source.shape)
-            self.graph.insert_before(op, _conversion(stored, made))
+            self.graph.insert_before(op, conversion(stored, made))
             self.forms[key] = made
         return self.forms[key]
 
@@ -206,54 +210,16 @@ def _missing_bias(op: Op, storage: Storage) -> Tensor:
     return Tensor(f"{op.name}/bias", zeros.shape, data=zeros)
 
 
-def store(values: Array, storage: Storage, where: str) -> Array:
-    """Gives the integers (or halves) of a constant under a storage.
-
-    Raises:
-        QuantizationError: the constant holds NaN or infinity.
-    """
-    if not np.isfinite(values).all():
-        raise QuantizationError(
-            f"A constant of {where} holds NaN or infinity, which no integer stands for. Train or export again."
-        )
-    if storage.dtype == "float16":
-        return np.clip(values, -_FLOAT16_MAX, _FLOAT16_MAX).astype(np.float16)
-    if storage.dtype in ("int32", "int64"):
-        return bias_integers(values, np.asarray(storage.scale, np.float64), storage.dtype)[0]
-    narrow = all(z == 0 for z in storage.zero_point) and storage.reason == "largest weight"
-    return quantize(values, storage.scale, storage.zero_point, storage.dtype, storage.axis, narrow=narrow)
-
-
-def quantization_of(storage: Storage) -> Quantization | None:
-    """Gives the graph's quantization for a storage, None for float types."""
-    if not storage.scale:
-        return None
-    scale = np.asarray(storage.scale, np.float32)
-    return Quantization(scale, np.asarray(storage.zero_point, np.int64), storage.axis or 0)
-
-
-def _hold(tensor: Tensor, storage: Storage) -> None:
-    tensor.dtype = storage.dtype
-    tensor.quantization = quantization_of(storage)
-
-
-def _release(tensor: Tensor) -> None:
-    tensor.dtype, tensor.quantization = "float32", None
-
-
-def _shifted(storage: Storage) -> Storage:
-    """The uint8 twin of an int8 storage."""
-    return Storage("uint8", storage.scale, tuple(z + 128 for z in storage.zero_point), storage.axis)
-
-
-def _conversion(source: Tensor, target: Tensor) -> Op:
-    """QUANTIZE towards integers (also between integer types), DEQUANTIZE towards float."""
-    if target.dtype == "float32":
-        return Op("DEQUANTIZE", [source], [target], {}, "DequantizeOptions")
-    return Op("QUANTIZE", [source], [target], {}, "QuantizeOptions")
-
-
-def _mark_hybrid(op: Op) -> None:
-    if op.kind in ("FULLY_CONNECTED", "BATCH_MATMUL"):
+def _set_options(op: Op, decision: OpPlan) -> None:
+    """Sets the options and lets the writer choose the version of an op that changed."""
+    if decision.mode not in (INTEGER, HYBRID):
+        return
+    op.version = 0
+    rule = find_rule(op.kind)
+    if decision.dtype == "int16" and rule is not None:
+        op.options.update(rule.int16_options)
+    elif decision.mode == HYBRID and op.kind in ("FULLY_CONNECTED", "BATCH_MATMUL"):
         # The kernels are exact for either; asymmetric inputs use all 256 steps of a one-sided range.
         op.options["asymmetricQuantizeInputs"] = True
+    if op.options and op.options_type is None:
+        op.options_type = _OPTIONS_TYPES.get(op.kind)

@@ -87,7 +87,7 @@ def weight_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.
     return floored
 
 
-def quantize(  # noqa: PLR0913 - the affine map has these parameters
+def quantize(
     values: Array,
     scale: npt.ArrayLike,
     zero_point: npt.ArrayLike,

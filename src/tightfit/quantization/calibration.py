@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Graph, Model, Signature, Tensor
 from tightfit.graph.writer import serialize
-from tightfit.quantization.modes import real_inputs, real_outputs
-from tightfit.quantization.rules import find_rule
+from tightfit.quantization.rules import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
 from tightfit.quantization.statistics import Statistics, Watch
 from tightfit.runtime.parallel import cores, observe_together
 
@@ -32,7 +33,7 @@ def watched_tensors(graph: Graph) -> list[Tensor]:
     wanted: dict[Tensor, None] = {}
     for op in graph.ops:
         rule = find_rule(op.kind)
-        if rule is None or (rule.int8 is None and rule.int16 is None):
+        if rule is None or op.kind in READS_ANY_TYPE or (rule.int8 is None and rule.int16 is None):
             continue
         for _, tensor in (*real_inputs(op, rule), *real_outputs(op, rule)):
             if not tensor.is_constant and not tensor.is_variable:
@@ -47,20 +48,27 @@ def watching_model(model: Model) -> tuple[Model, dict[str, Watch]]:
     keys = graph.keys()
     inputs = input_names(twin)
     ends = [t for t in graph.outputs if t.producer is not None]
-    measured = {t for t in watched_tensors(graph) if t.producer is not None}
-    graph.outputs = list(dict.fromkeys([*measured, *ends]))
+    measured = [t for t in watched_tensors(graph) if t.producer is not None]
+    # A model whose outputs are its inputs still has to be run: to see that it can be.
+    graph.outputs = list(dict.fromkeys([*measured, *ends])) or graph.outputs[:1]
     twin.signatures = [Signature("watch", inputs, {keys[t]: t for t in graph.outputs})]
-    watches = {
-        keys[t]: Watch(statistics=t in measured, keep=PROBES if t in ends else 0) for t in graph.outputs
-    }
+    known = set(measured)
+    watches = {keys[t]: Watch(statistics=t in known, keep=PROBES if t in ends else 0) for t in graph.outputs}
     return twin, watches
+
+
+def main_signature(model: Model) -> Signature | None:
+    """Gives the signature that calls the main graph: ``serving_default``, else the first, else None."""
+    callers = [s for s in model.signatures if s.graph_index == 0]
+    named = [s for s in callers if s.key == "serving_default"]
+    return next(iter([*named, *callers]), None)
 
 
 def input_names(model: Model) -> dict[str, Tensor]:
     """Gives the names by which the main graph's inputs are called: the signature's, else the tensors'."""
-    for signature in model.signatures:
-        if signature.graph_index == 0 and signature.inputs:
-            return dict(signature.inputs)
+    signature = main_signature(model)
+    if signature is not None and signature.inputs:
+        return dict(signature.inputs)
     keys = model.main.keys()
     return {keys[t]: t for t in model.main.inputs}
 
@@ -90,7 +98,10 @@ def calibrate(
     """Runs every sample once through the float model; memory does not grow with their number.
 
     Args:
+        model: the float model.
+        samples: inputs by name; read once.
         workers: child processes; one a core, at most 4, by default.
+        progress: called after each sample.
 
     Raises:
         DataError: there is not one sample, or one does not fit the model's inputs.
@@ -128,13 +139,23 @@ class _Counter:
         self.inputs = {key: Statistics() for key in self.places.values()}
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
-        for sample in self.samples:
+        for given in self.samples:
+            sample = _copied(given)
             for name, key in self.places.items():
-                if name in sample:
+                if name in sample and sample[name].dtype.kind in "fiub":
                     self.inputs[key].update(sample[name])
             if len(self.first) < PROBES:
-                self.first.append(dict(sample))
+                self.first.append(sample)
             yield sample
             self.count += 1
             if self.progress:
                 self.progress()
+
+
+def _copied(sample: Mapping[str, Array]) -> dict[str, Array]:
+    """The sample's own arrays: it waits for a free child process, and its maker may fill them anew."""
+    if not isinstance(sample, Mapping):
+        raise DataError(
+            f"A calibration sample is a mapping from input names to arrays; received {type(sample).__name__}."
+        )
+    return {name: np.array(values) for name, values in sample.items()}

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tightfit.data.adapt import adapt_inputs
-from tightfit.data.samples import Sample
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Array, Model, Tensor
-from tightfit.quantization.arithmetic import dequantize
-from tightfit.quantization.calibration import Probe
+from tightfit.quantization.arithmetic import dequantize, quantize
+from tightfit.quantization.calibration import Probe, main_signature
+from tightfit.runtime.samples import TensorSpec, random_sample
 from tightfit.runtime.session import Session
 
 
@@ -23,8 +22,8 @@ class Check:
     """What a file did on the probes.
 
     Args:
-        snr_db: ``10 · log10(Σ float² / Σ (float − file)²)`` over all outputs; infinite when equal.
-        outputs: the file's outputs as float32, for each probe, by tensor key of the float model.
+        snr_db: see ``snr_db``, over all probes.
+        outputs: the file's outputs (reals as float32) for each probe, by tensor key of the float model.
     """
 
     snr_db: float
@@ -33,71 +32,127 @@ class Check:
 
 def output_names(model: Model) -> dict[str, Tensor]:
     """Gives the names by which the main graph's outputs are called: the signature's, else the tensors'."""
-    for signature in model.signatures:
-        if signature.graph_index == 0 and signature.outputs:
-            return dict(signature.outputs)
+    signature = main_signature(model)
+    if signature is not None and signature.outputs:
+        return dict(signature.outputs)
     keys = model.main.keys()
     return {keys[t]: t for t in model.main.outputs}
+
+
+def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
+    """Gives one probe with seeded random inputs, for schemes that need no data.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the float model.
+    """
+    if not _is_callable(model):
+        return []
+    with _session(path, model, threads) as session:
+        sample = random_sample(session.inputs)
+        outputs = session.run(sample)
+    return [(sample, _by_key(outputs, model))]
 
 
 def check_file(path: Path, model: Model, probes: Sequence[Probe], *, threads: int = 2) -> Check:
     """Runs the probes through a file and gives its signal-to-noise against the float model.
 
     Args:
+        path: the quantized file.
         model: the float model that the file was made from.
+        probes: inputs and what the float model makes of them.
+        threads: CPU threads LiteRT may use.
 
     Raises:
-        RuntimeFailureError: LiteRT refuses the file, dies on it, or it gives NaN or infinity.
+        RuntimeFailureError: LiteRT refuses the file, dies on it, or it gives NaN, infinity or another shape.
     """
-    keys = model.main.keys()
-    names = {name: keys[t] for name, t in output_names(model).items()}
-    with Session(path, threads=threads) as session:
-        specs = {s.name: s for s in session.outputs}
+    with _session(path, model, threads) as session:
+        outputs = {s.name: s for s in session.outputs}
         results = []
-        for inputs, _ in probes:
-            raw = session.run(adapt_inputs(Sample(dict(inputs)), session.inputs))
-            results.append({names[n]: _real(v, specs[n]) for n, v in raw.items() if n in names})
-    for result, (_, expected) in zip(results, probes, strict=True):
-        _refuse_not_finite(result, expected, path)
-    return Check(_snr(results, [expected for _, expected in probes]), results)
+        for inputs, _ in probes if _is_callable(model) else ():
+            raw = session.run({s.name: _stored(inputs[s.name], s) for s in session.inputs})
+            results.append(_by_key({n: _real(v, outputs[n]) for n, v in raw.items()}, model))
+    references = [expected for _, expected in probes][: len(results)]
+    for result, expected in zip(results, references, strict=True):
+        _refuse_broken(result, expected, path)
+    return Check(snr_over(results, references), results)
 
 
 def snr_db(values: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
-    """Gives the signal-to-noise of one sample's outputs.
+    """Gives ``10 · log10(Σ reference² / Σ (reference - values)²)`` over all outputs, infinite when equal.
+
+    Values that are not finite in the reference do not count. Where no output is a real, each decision
+    counts as 1: the ratio is that of all decisions to different ones.
 
     Example:
         >>> snr_db({"y": np.array([1.0, 1.0])}, {"y": np.array([1.0, 0.0])})
         0.0
     """
-    return _snr([values], [reference])
+    return snr_over([values], [reference])
 
 
-def _real(values: Array, spec: object) -> Array:
-    scale = getattr(spec, "scale", None)
-    if scale is None or values.dtype.kind == "f":
-        return values
-    return dequantize(values, scale, getattr(spec, "zero_point", 0) or 0)
-
-
-def _snr(results: Sequence[Mapping[str, Array]], references: Sequence[Mapping[str, Array]]) -> float:
-    signal = noise = 0.0
+def snr_over(results: Sequence[Mapping[str, Array]], references: Sequence[Mapping[str, Array]]) -> float:
+    """Gives ``snr_db`` over several samples."""
+    reals = [0.0, 0.0]
+    decisions = [0.0, 0.0]
     for result, reference in zip(results, references, strict=True):
         for key, wanted in reference.items():
-            if key in result and wanted.dtype.kind == "f":
-                clean = np.nan_to_num(wanted.astype(np.float64))
-                signal += float(np.square(clean).sum())
-                noise += float(np.square(clean - result[key]).sum())
+            if key not in result:
+                continue
+            if wanted.dtype.kind == "f":
+                finite = np.isfinite(wanted)
+                clean = wanted[finite].astype(np.float64)
+                reals[0] += float(np.square(clean).sum())
+                reals[1] += float(np.square(clean - result[key][finite]).sum())
+            else:
+                decisions[0] += float(wanted.size)
+                decisions[1] += float((wanted != result[key]).sum())
+    signal, noise = reals if any(reals) else decisions
     if noise == 0.0:
         return math.inf
     return 10.0 * math.log10(max(signal, 1e-300) / noise)
 
 
-def _refuse_not_finite(result: Mapping[str, Array], expected: Mapping[str, Array], path: Path) -> None:
+def _is_callable(model: Model) -> bool:
+    """False where every signature enters another graph than the main one: then nothing can call it."""
+    return not model.signatures or main_signature(model) is not None
+
+
+def _session(path: Path, model: Model, threads: int) -> Session:
+    signature = main_signature(model)
+    return Session(path, threads=threads, signature=None if signature is None else signature.key)
+
+
+def _by_key(outputs: Mapping[str, Array], model: Model) -> dict[str, Array]:
+    keys = model.main.keys()
+    names = {name: keys[t] for name, t in output_names(model).items()}
+    return {names[n]: v for n, v in outputs.items() if n in names}
+
+
+def _stored(values: Array, spec: TensorSpec) -> Array:
+    """The integers that an integer input takes for reals; other inputs as they are."""
+    if spec.scale is None or values.dtype.kind != "f" or np.dtype(spec.dtype).kind not in "iu":
+        return values
+    return quantize(values, spec.scale, spec.zero_point or 0, spec.dtype)
+
+
+def _real(values: Array, spec: TensorSpec) -> Array:
+    if spec.scale is None or values.dtype.kind == "f":
+        return values
+    return dequantize(values, spec.scale, spec.zero_point or 0)
+
+
+def _refuse_broken(result: Mapping[str, Array], expected: Mapping[str, Array], path: Path) -> None:
     for key, values in result.items():
         wanted = expected.get(key)
-        if wanted is None or values.dtype.kind != "f" or not np.isfinite(wanted).all():
+        if wanted is None:
             continue
-        if not np.isfinite(values).all():
+        if values.shape != wanted.shape:
+            raise RuntimeFailureError(
+                f"'{path.name}' gives '{key}' the shape {list(values.shape)}, the float model "
+                f"{list(wanted.shape)}."
+            )
+        finite = values.dtype.kind != "f" or np.isfinite(values).all()
+        if not finite and np.isfinite(wanted).all():
             raise RuntimeFailureError(
                 f"'{path.name}' gives NaN or infinity in '{key}' where the float model does not."
             )

@@ -12,12 +12,13 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.ir import Array, Graph, Model, Op, Tensor
 from tightfit.quantization.arithmetic import dequantize
 
 _INT32_TYPE: Final = 2  # TensorType.INT32 in schema.fbs
 _BIAS_LIMIT: Final = 2**30
 _ISLANDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
+_SHORT_BIAS: Final = {"CONV_2D": "Conv2DOptions", "FULLY_CONNECTED": "FullyConnectedOptions"}
 _NOT_DELEGATED_HYBRID: Final = frozenset({"DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"})
 
 
@@ -44,7 +45,7 @@ def unpack_hybrid(graph: Graph) -> int:
     changed = 0
     for op in list(graph.ops):
         weight = op.input(1)
-        hybrid = op.kind in _NOT_DELEGATED_HYBRID and weight is not None and weight.dtype == "int8"
+        hybrid = op.kind in _NOT_DELEGATED_HYBRID and weight is not None and weight.dtype in ("int8", "int4")
         if hybrid and weight is not None and op.outputs[0].dtype == "float32":
             graph.set_input(op, 1, _dequantized(graph, op, weight))
             changed += 1
@@ -54,25 +55,41 @@ def unpack_hybrid(graph: Graph) -> int:
 def short_biases(graph: Graph) -> int:
     """Stores biases of int16 convolutions and dense layers as int32, which unlocks LiteRT's fast kernels.
 
-    Condition: every bias value and every user of the bias allow it. Depthwise keeps int64: its kernel
-    refuses int32 (``depthwise_conv.cc``).
+    Condition: every user of the bias is one of these, and neither the bias nor the 32-bit sums of these
+    kernels overflow. Depthwise keeps int64: its kernel refuses int32 (``depthwise_conv.cc``).
     """
     changed = 0
-    for op in graph.ops:
-        bias = op.input(2)
-        if op.kind not in ("CONV_2D", "FULLY_CONNECTED") or bias is None or bias.dtype != "int64":
+    for bias in dict.fromkeys(op.input(2) for op in graph.ops if op.kind in _SHORT_BIAS):
+        if bias is None or bias.data is None or bias.dtype != "int64":
             continue
-        users = {reader.kind for reader, _ in bias.consumers}
-        if bias.data is None or not users <= {"CONV_2D", "FULLY_CONNECTED"}:
-            continue
-        if np.abs(bias.data).max(initial=0) > _BIAS_LIMIT:
+        users = [reader for reader, _ in bias.consumers]
+        if not all(u.kind in _SHORT_BIAS and _sums_fit(u, bias.data) for u in users):
             continue
         bias.data, bias.dtype = bias.data.astype(np.int32), "int32"
-        for reader, _ in bias.consumers:
-            reader.options["quantizedBiasType"] = _INT32_TYPE
-            reader.version = 0
+        for user in users:
+            user.options["quantizedBiasType"] = _INT32_TYPE
+            user.options_type = _SHORT_BIAS[user.kind]
+            user.version = 0
             changed += 1
     return changed
+
+
+def _sums_fit(op: Op, bias: Array) -> bool:
+    """True when 32 bits hold the sums of a layer.
+
+    That is so where no input at all can overflow them, ``32768 · Σ |w| + |bias| < 2³¹`` in each channel, or
+    where what the output's scale can hold takes at most half of them.
+    """
+    source, weights, target = op.input(0), op.input(1), op.outputs[0]
+    if np.abs(bias).max(initial=0) > _BIAS_LIMIT or source is None or weights is None or weights.data is None:
+        return False
+    scales = [t.quantization.scale for t in (source, weights, target) if t.quantization is not None]
+    if len(scales) != 3 or weights.sparsity is not None:
+        return False
+    sums = np.abs(weights.data.astype(np.int32)).reshape(weights.shape[0], -1).sum(axis=1, dtype=np.int64)
+    whatever = 2**15 * sums + np.abs(bias.reshape(-1)) < 2**31
+    expected = 2.0**15 * scales[2] <= _BIAS_LIMIT * scales[0].astype(np.float64) * scales[1]
+    return bool((whatever | expected).all())
 
 
 def float_islands(graph: Graph) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tightfit.graph.ir import Op
+
 ALL: Final[tuple[int, ...]] = (-1,)
 """For ``OpRule.same_scale``: every activation among the inputs."""
 
@@ -122,6 +124,43 @@ class OpRule:
             return None
         return self.weight_axis if self.hybrid_axis is None else self.hybrid_axis
 
+    def refusal(self, dtype: str, weight_dtype: str = "int8") -> str | None:
+        """Gives the words why the op stays float for these dtypes, None when it need not."""
+        if self.version(dtype, weight_dtype) is not None:
+            return None
+        with_weights = f" with {weight_dtype} weights" if self.weight is not None else ""
+        return self.why_not.get(dtype, f"no {dtype} kernel{with_weights} in {RUNTIME}")
+
+
+def is_weight(rule: OpRule, op: Op, position: int) -> bool:
+    """True when the input is the op's weights: at their position and constant."""
+    tensor = op.input(position)
+    return position == rule.weight and tensor is not None and tensor.is_constant
+
+
+def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
+    """Gives the positions of the inputs that are quantized as activations, constants among them."""
+    return tuple(
+        i
+        for i, tensor in enumerate(op.inputs)
+        if tensor is not None
+        and i != rule.bias
+        and i not in rule.keep_inputs
+        and not is_weight(rule, op, i)
+        and tensor.dtype == "float32"
+    )
+
+
+def activation_outputs(rule: OpRule, op: Op) -> tuple[int, ...]:
+    """Gives the positions of the outputs that are quantized."""
+    return tuple(i for i, t in enumerate(op.outputs) if i not in rule.keep_outputs and t.dtype == "float32")
+
+
+def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
+    """Gives the positions of the inputs that share scale and zero point with the outputs."""
+    inputs = activation_inputs(rule, op)
+    return inputs if rule.same_scale == ALL else tuple(i for i in rule.same_scale if i in inputs)
+
 
 def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
     """Gives the least output scale for which every kernel is right: worth of a step / gain.
@@ -139,7 +178,7 @@ def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> flo
         >>> least_output_scale(OpRule("ADD", "add.cc", accumulator="largest"), "int8", [0.5, 0.25])
         0.0078125
     """
-    if not rule.accumulator:
+    if not rule.accumulator or not scales:
         return SMALLEST_SCALE
     worth = {
         "input": scales[0],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
+from tightfit.errors import ModelError, OptionError, RuntimeFailureError, unknown_name
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.graph.passes import clean
@@ -23,10 +23,10 @@ from tightfit.quantization.calibration import (
     calibration_workers,
     input_names,
 )
-from tightfit.quantization.checking import Check, check_file, snr_db
+from tightfit.quantization.checking import Check, check_file, random_probes, snr_db
 from tightfit.quantization.layouts import LAYOUTS, lay_out
 from tightfit.quantization.plan import Plan
-from tightfit.quantization.planning import Overrides, make_plan, refuse_quantized
+from tightfit.quantization.planning import Overrides, check_overrides, make_plan, refuse_quantized
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.runtime.child import prepare
@@ -78,31 +78,16 @@ def open_source(path: str | Path) -> Source:
     return Source(Path(path), model, notes)
 
 
-def random_probes(source: Source, *, threads: int = 2) -> list[Probe]:
-    """Gives one probe with seeded random inputs, for schemes that need no data."""
-    from tightfit.runtime.samples import random_sample  # noqa: PLC0415 - only without data
-    from tightfit.runtime.session import Session  # noqa: PLC0415 - only without data
-
-    keys = source.model.main.keys()
-    from tightfit.quantization.checking import output_names  # noqa: PLC0415
-
-    names = {n: keys[t] for n, t in output_names(source.model).items()}
-    with Session(source.path, threads=threads) as session:
-        sample = random_sample(session.inputs)
-        outputs = session.run(sample)
-    return [(sample, {names[n]: v for n, v in outputs.items() if n in names})]
-
-
 def write_plan(
     source: Source, plan: Plan, output: Path, *, target: str = "cpu", probes: Sequence[Probe] = ()
 ) -> Written:
     """Applies a plan and writes the first layout of the target that LiteRT runs correctly.
 
     Raises:
-        OptionError: unknown target. RuntimeFailureError: LiteRT runs none of the layouts.
+        OptionError: unknown target, or the output is the source's file.
+        ModelError: the output cannot be written. RuntimeFailureError: LiteRT runs none of the layouts.
     """
-    if target not in LAYOUTS:
-        raise OptionError(unknown_name("layout", target, LAYOUTS))
+    _check_places(source.path, output, target)
     base = apply_plan(source.model, plan)
     notes = list(plan.notes)
     for rewrites in LAYOUTS[target]:
@@ -121,19 +106,31 @@ def write_plan(
     raise RuntimeFailureError(f"LiteRT ran no layout of '{output.name}'.")
 
 
+def _check_places(path: Path, output: Path, target: str) -> None:
+    if target not in LAYOUTS:
+        raise OptionError(unknown_name("layout", target, LAYOUTS))
+    if output.resolve() == path.resolve():
+        raise OptionError(
+            f"The output '{output}' is the model itself, which is never changed; name another file."
+        )
+
+
 def _write_checked(
     model: Model, base: Model | None, source: Source, output: Path, probes: Sequence[Probe]
 ) -> Check:
     """Writes beside the output, checks, then renames: a file that fails its check never stands there."""
     finish(model)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
-        trial = Path(folder) / output.name
-        write_model(model, trial)
-        check = check_file(trial, source.model, probes)
-        if base is not None and check.snr_db < _CLEARLY_RIGHT_DB:
-            _compare_with_base(check, base, source, Path(folder) / "base.tflite", probes)
-        trial.replace(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
+            trial = Path(folder) / output.name
+            write_model(model, trial)
+            check = check_file(trial, source.model, probes)
+            if base is not None and probes and check.snr_db < _CLEARLY_RIGHT_DB:
+                _compare_with_base(check, base, source, Path(folder) / "base.tflite", probes)
+            trial.replace(output)
+    except OSError as error:
+        raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
     return check
 
 
@@ -142,7 +139,10 @@ def _compare_with_base(
 ) -> None:
     finish(base)
     write_model(base, path)
-    plain = check_file(path, source.model, probes[:1])
+    try:
+        plain = check_file(path, source.model, probes[:1])
+    except RuntimeFailureError:
+        return  # the plain layout does not even run
     loss = plain.snr_db - snr_db(check.outputs[0], probes[0][1])
     if loss > _LAYOUT_LOSS_DB:
         raise RuntimeFailureError(f"its signal-to-noise is {loss:.1f} dB below that of the plain layout")
@@ -156,7 +156,7 @@ def finish(model: Model) -> None:
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
 
 
-def quantize_file(
+def quantize_file(  # noqa: PLR0913 - the options of one verb
     path: str | Path,
     scheme: Scheme | str,
     output: str | Path,
@@ -169,25 +169,34 @@ def quantize_file(
     """Quantizes one file by one scheme.
 
     Args:
+        path: a float ``.tflite``.
+        scheme: a ``Scheme`` or its name.
+        output: the file to write.
         samples: calibration inputs by name, read once; needed by int8 and int16x8.
+        overrides: see ``make_plan``.
         observers: integer type → observer name.
+        target: a key of ``LAYOUTS``.
 
     Raises:
-        OptionError: samples are missing for a scheme that needs them.
+        OptionError: samples are missing for a scheme that needs them, or an option is unknown.
         ModelError, DataError, QuantizationError, RuntimeFailureError: see the steps.
     """
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
     if wanted.needs_data and samples is None:
         raise OptionError(
-            f"The scheme '{wanted.name}' needs sample inputs to calibrate with; pass data (about 100 samples)."
+            f"The scheme '{wanted.name}' needs sample inputs to calibrate with; "
+            "pass data (about 100 samples)."
         )
+    _check_places(Path(path), Path(output), target)
+    Ranges([], observers)
     prepare(calibration_workers() if samples is not None else 1)
     source = open_source(path)
+    rules = check_overrides(source.model, overrides)
     seen = calibrate(source.model, samples) if samples is not None else None
-    probes = seen.probes if seen else random_probes(source)
+    probes = seen.probes if seen else random_probes(source.path, source.model)
     prepare()  # the process that checks the file starts while the plan is made
-    ranges = Ranges([seen.statistics], observers) if seen else Ranges([])
-    plan = make_plan(source.model, wanted, ranges, overrides=overrides)
+    ranges = Ranges([seen.statistics] if seen else [], observers)
+    plan = make_plan(source.model, wanted, ranges, overrides=rules)
     return write_plan(source, plan, Path(output), target=target, probes=probes)
 
 

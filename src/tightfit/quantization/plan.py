@@ -37,6 +37,7 @@ class Storage:
         scale: one value, or one a channel.
         zero_point: as many as scales.
         axis: the channel axis of per-channel scales, else None.
+        narrow: leave out the lowest integer, as kernels want it of weights.
         reason: where the range came from, in words.
         range: the real values (low, high) that it stands for, where that was chosen from data.
     """
@@ -45,6 +46,7 @@ class Storage:
     scale: tuple[float, ...] = ()
     zero_point: tuple[int, ...] = ()
     axis: int | None = None
+    narrow: bool = False
     reason: str = field(default="", compare=False)
     range: tuple[float, float] | None = field(default=None, compare=False)
 
@@ -151,6 +153,7 @@ def _storage(data: dict[str, Any]) -> Storage:
         tuple(data["scale"]),
         tuple(data["zero_point"]),
         data["axis"],
+        data["narrow"],
         data["reason"],
         None if limits is None else (limits[0], limits[1]),
     )

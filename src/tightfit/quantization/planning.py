@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.constants import decide_constants
-from tightfit.quantization.modes import Context, Override, decide_modes, real_inputs, real_outputs
+from tightfit.quantization.modes import Context, Override, decide_modes
 from tightfit.quantization.observers import Range
 from tightfit.quantization.parameters import Groups
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
 from tightfit.quantization.ranges import Ranges
-from tightfit.quantization.rules import find_rule
+from tightfit.quantization.rules import find_rule, real_inputs
 from tightfit.quantization.scheme import Scheme, find_scheme
 
 Overrides = Iterable[Override | tuple[str, str]]
@@ -36,16 +36,19 @@ def make_plan(
     Raises:
         ModelError: the model is already quantized.
         OptionError: an override names no op or an unknown scheme.
+        QuantizationError: an input of the model was NaN or infinite in every sample.
     """
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
     given = ranges if isinstance(ranges, Ranges) else Ranges.given(ranges or {})
-    rules = tuple(o if isinstance(o, Override) else Override(*o) for o in overrides)
+    rules = check_overrides(model, overrides)
     refuse_quantized(model)
-    _check_overrides(model, rules)
     plan = Plan(wanted, [])
+    widened: list[int] = []
     for index, graph in enumerate(model.graphs):
         context = Context(index, wanted, rules, given, graph.keys())
-        plan.graphs.append(_plan_graph(graph, context, plan.notes))
+        plan.graphs.append(_plan_graph(graph, context, widened))
+        plan.notes += _interface_notes(graph, context, plan.graphs[-1])
+    plan.notes += _widening_note(widened) + _bad_sample_note(given)
     return plan
 
 
@@ -64,32 +67,45 @@ def refuse_quantized(model: Model) -> None:
                 )
 
 
-def _check_overrides(model: Model, overrides: tuple[Override, ...]) -> None:
-    for override in overrides:
-        if override.scheme != "float":
-            find_scheme(override.scheme)
-        if not any(override.matches(op) for graph in model.graphs for op in graph.ops):
-            raise OptionError(
-                f"The override '{override.pattern}' matches no op. Use an op's name or kind as "
-                "'tightfit inspect' prints them; * and ? are allowed."
-            )
+def check_overrides(model: Model, overrides: Overrides) -> tuple[Override, ...]:
+    """Gives the overrides as a plan takes them.
+
+    Raises:
+        OptionError: one is no pair, names no op of the model or an unknown scheme.
+    """
+    return tuple(_check_override(model, override) for override in overrides)
 
 
-def _plan_graph(graph: Graph, context: Context, notes: list[str]) -> GraphPlan:
+def _check_override(model: Model, given: Override | tuple[str, str]) -> Override:
+    if not isinstance(given, Override) and not (len(given) == 2 and all(isinstance(g, str) for g in given)):
+        raise OptionError(f"An override is a pair (op name or kind, scheme or 'float'); received {given!r}.")
+    override = given if isinstance(given, Override) else Override(*given)
+    if override.scheme != "float":
+        find_scheme(override.scheme)
+    if not any(override.matches(op) for graph in model.graphs for op in graph.ops):
+        raise OptionError(
+            f"The override '{override.pattern}' matches no op. Use an op's name or kind as "
+            "'tightfit inspect' prints them; * and ? are allowed."
+        )
+    return override
+
+
+def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan:
+    """Decides one graph; ``widened`` gets the number of widened channels of each op that had to."""
     plans = decide_modes(graph, context)
     groups = Groups(graph, plans, context)
-    storages = groups.resolve()
+    groups.resolve()
     tensors: dict[str, dict[str, Storage]] = {}
-    for (tensor, dtype), storage in storages.items():
-        if tensor.is_constant:
-            continue
-        tensors.setdefault(context.keys[tensor], {})[dtype] = storage
-    for (op, position), storage in groups.requantized().items():
-        plans[graph.ops.index(op)].inputs[position] = storage
+    for tensor, storage in groups.storages():
+        tensors.setdefault(context.keys[tensor], {})[storage.dtype] = storage
+    requantized = groups.requantized()
     for op, plan in zip(graph.ops, plans, strict=True):
-        _constants(op, plan, context, storages)
-        notes.extend(decide_constants(op, plan, _own_scheme(op, context), _activation(op, plan, storages)))
-    return GraphPlan(plans, tensors, _interface(graph, context, plans))
+        _operands(op, plan, groups, requantized)
+        rule = find_rule(op.kind)
+        activation = None if rule is None else groups.storage_of(op, rule.activation)
+        channels = decide_constants(op, plan, _own_scheme(op, context), activation)
+        widened += [channels] if channels else []
+    return GraphPlan(plans, tensors, _interface(graph, context, tensors))
 
 
 def _own_scheme(op: Op, context: Context) -> Scheme:
@@ -99,33 +115,58 @@ def _own_scheme(op: Op, context: Context) -> Scheme:
     return context.scheme
 
 
-def _constants(
-    op: Op, plan: OpPlan, context: Context, storages: dict[tuple[Tensor, str], Storage]
-) -> None:
+def _operands(op: Op, plan: OpPlan, groups: Groups, requantized: dict[tuple[Op, int], Storage]) -> None:
     """Constants that an integer op reads like activations (the addend of an ADD) are stored as such."""
-    if plan.mode != INTEGER or plan.dtype is None:
+    if plan.mode != INTEGER:
         return
     for position, tensor in real_inputs(op, find_rule(op.kind)):
-        if tensor.is_constant:
-            plan.constants[position] = plan.inputs.pop(position, storages[tensor, plan.dtype])
+        storage = groups.storage_of(op, position)
+        if tensor.is_constant and storage is not None:
+            plan.constants[position] = storage
+        elif (op, position) in requantized:
+            plan.inputs[position] = requantized[op, position]
 
 
-def _activation(op: Op, plan: OpPlan, storages: dict[tuple[Tensor, str], Storage]) -> Storage | None:
-    rule = find_rule(op.kind)
-    if plan.mode != INTEGER or rule is None or plan.dtype is None:
-        return None
-    tensor = op.input(rule.activation)
-    return None if tensor is None else storages.get((tensor, plan.dtype))
-
-
-def _interface(graph: Graph, context: Context, plans: list[OpPlan]) -> dict[str, str]:
+def _interface(graph: Graph, context: Context, tensors: dict[str, dict[str, Storage]]) -> dict[str, str]:
     """The type in the file of each float input and output; float where no integer op touches it."""
-    touched: set[Tensor] = set()
-    for op, plan in zip(graph.ops, plans, strict=True):
-        if plan.mode == INTEGER:
-            rule = find_rule(op.kind)
-            touched.update(t for _, t in (*real_inputs(op, rule), *real_outputs(op, rule)))
     # Only the main graph is called from outside; other graphs keep the types their callers know.
     wanted = context.scheme.interface if context.index == 0 else "float32"
-    ends = [t for t in (*graph.inputs, *graph.outputs) if t.dtype == "float32"]
-    return {context.keys[t]: wanted if t in touched else "float32" for t in ends}
+    held_as = "int8" if wanted == "uint8" else wanted
+    ends = [context.keys[t] for t in _float_ends(graph)]
+    return {key: wanted if held_as in tensors.get(key, {}) else "float32" for key in ends}
+
+
+def _float_ends(graph: Graph) -> list[Tensor]:
+    """The float inputs and outputs of a graph, each once; a constant output stays as it is."""
+    ends = dict.fromkeys([*graph.inputs, *graph.outputs])
+    return [t for t in ends if t.dtype == "float32" and not t.is_constant]
+
+
+# -- notes -----------------------------------------------------------------------------------------
+
+
+def _interface_notes(graph: Graph, context: Context, plan: GraphPlan) -> list[str]:
+    wanted = context.scheme.interface
+    if wanted == "float32" or context.index != 0:
+        return []
+    names = [f"'{t.name}'" for t in _float_ends(graph) if plan.interface[context.keys[t]] == "float32"]
+    if not names:
+        return []
+    verb = "stays" if len(names) == 1 else "stay"
+    return [f"{', '.join(names)} {verb} float32 instead of {wanted}: no integer op reads or writes it"]
+
+
+def _widening_note(widened: list[int]) -> list[str]:
+    if not widened:
+        return []
+    ops = f"{len(widened)} op{'s' if len(widened) > 1 else ''}"
+    channels = f"{sum(widened)} dead channel{'s' if sum(widened) > 1 else ''}"
+    return [f"in {ops} the weight scale of {channels} was widened so that their bias fits int32"]
+
+
+def _bad_sample_note(ranges: Ranges) -> list[str]:
+    keys = ranges.partly_bad(0)
+    if not keys:
+        return []
+    which = f"'{keys[0]}'" + (f" and {len(keys) - 1} more tensors" if len(keys) > 1 else "")
+    return [f"samples in which {which} held NaN or infinity were left out of the calibration"]

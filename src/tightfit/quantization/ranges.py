@@ -10,8 +10,9 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.observers import Range, find_observer, observe_range
 from tightfit.quantization.statistics import Statistics
 
-DEFAULT_OBSERVERS: Final[dict[str, str]] = {"int8": "mse", "int16": "minmax"}
-"""int8 gains from clipping rare values, int16 has steps enough to hold them all."""
+DEFAULT_OBSERVERS: Final[dict[str, str]] = {"int8": "minmax", "int16": "minmax"}
+"""Nothing is clipped: measured on real models, the clipping observers gain up to 3 dB on some and lose up to
+11 dB on others, so they are a choice and not a default."""
 
 
 class Ranges:
@@ -57,7 +58,9 @@ class Ranges:
         """
         low, high = float(limits[0]), float(limits[1])
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise OptionError(f"The range of '{key}' is [{low}, {high}]; expected finite values, the low first.")
+            raise OptionError(
+                f"The range of '{key}' is [{low}, {high}]; expected finite values, the low first."
+            )
         self._found[graph_index, key, dtype] = (low, high)
 
     def find(self, graph_index: int, key: str, dtype: str) -> Range | None:

@@ -22,7 +22,6 @@ from tightfit.quantization.rules import (
     real_inputs,
     real_outputs,
     refusal_reason,
-    weights_are_activations,
 )
 
 RangeOf = Callable[[Tensor, str], Range | None]
@@ -63,7 +62,7 @@ def _not_constant(op: Op, rule: OpRule) -> str | None:
     """Weights and bias must be in the file."""
     for position in (rule.weight, rule.bias):
         tensor = None if position is None else op.input(position)
-        if tensor is None or (position == rule.weight and weights_are_activations(rule)):
+        if tensor is None or (position == rule.weight and rule.runtime_weight):
             continue
         if tensor.sparsity is not None:
             return f"its input '{tensor.name}' is stored sparse; the kernel needs it dense"

@@ -7,7 +7,7 @@ from typing import Final
 from tightfit.graph.ir import Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.float_only import FLOAT_ONLY
-from tightfit.quantization.op_rules import RUNTIME, OpRule, activation_inputs, activation_outputs, is_weight
+from tightfit.quantization.op_rules import ALL, RUNTIME, OpRule
 from tightfit.quantization.op_table import OP_RULES
 
 READS_ANY_TYPE: Final = frozenset({"SHAPE", "RANK"})
@@ -34,30 +34,35 @@ def refusal_reason(op: Op, dtype: str, weights: str = "int8") -> str | None:
     rule = find_rule(op.kind)
     if rule is None:
         return FLOAT_ONLY.get(op.kind, f"{RUNTIME} has no integer kernel for {op.kind}")
-    return rule.refusal(dtype, weights)
+    if rule.version(dtype, weights) is not None:
+        return None
+    with_weights = f" with {weights} weights" if rule.weight is not None else ""
+    return rule.why_not.get(dtype, f"no {dtype} kernel{with_weights} in {RUNTIME}")
 
 
 def real_inputs(op: Op, rule: OpRule | None) -> list[tuple[int, Tensor]]:
     """The inputs of an op that carry reals: (position, tensor), without weights and bias."""
-    positions = range(len(op.inputs)) if rule is None else activation_inputs(rule, op)
-    pairs = ((i, op.inputs[i]) for i in positions)
-    return [(i, t) for i, t in pairs if t is not None and t.dtype == "float32"]
+    skipped = set() if rule is None else {weight_of(op, rule), rule.bias, *rule.keep_inputs}
+    pairs = [(i, t) for i, t in enumerate(op.inputs) if t is not None and i not in skipped]
+    return [(i, t) for i, t in pairs if t.dtype == "float32"]
 
 
 def real_outputs(op: Op, rule: OpRule | None) -> list[tuple[int, Tensor]]:
     """The outputs of an op that carry reals."""
-    positions = range(len(op.outputs)) if rule is None else activation_outputs(rule, op)
-    return [(i, op.outputs[i]) for i in positions if op.outputs[i].dtype == "float32"]
+    kept = () if rule is None else rule.keep_outputs
+    return [(i, t) for i, t in enumerate(op.outputs) if i not in kept and t.dtype == "float32"]
+
+
+def shared_inputs(op: Op, rule: OpRule) -> set[int]:
+    """Positions of the inputs that must have the outputs' scale."""
+    inputs = {i for i, _ in real_inputs(op, rule)}
+    return inputs if rule.same_scale == ALL else inputs & set(rule.same_scale)
 
 
 def weight_of(op: Op, rule: OpRule) -> int | None:
     """The position of an op's constant weights, None when it has none or computes them at run time."""
-    return rule.weight if rule.weight is not None and is_weight(rule, op, rule.weight) else None
-
-
-def weights_are_activations(rule: OpRule) -> bool:
-    """True where the kernel takes weights that are computed at run time, as a second activation."""
-    return rule.weight is not None and rule.weight_axis is None and rule.bias is None
+    tensor = None if rule.weight is None else op.input(rule.weight)
+    return rule.weight if tensor is not None and tensor.is_constant else None
 
 
 def is_float_constant(tensor: Tensor | None, smallest: int = 0) -> bool:

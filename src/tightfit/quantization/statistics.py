@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,11 +31,13 @@ class Statistics:
         counts: histogram of a strided subsample of each sample, over [-reach, reach) in 8,192 bins;
             ``reach`` is a power of two that grows by merging bins, which is exact. Read it by
             ``histogram``: values wait in ``pending`` until there are enough to count them at once.
+        waiting: how many values are pending.
         samples: number of updates. bad: number of samples with NaN or infinity (left out).
     """
 
     __slots__ = (
         "average_high", "average_low", "bad", "counts", "high", "low", "pending", "reach", "samples",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,6 +48,7 @@ class Statistics:
         self.reach = 0.0
         self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.pending: list[npt.NDArray[np.float32]] = []
+        self.waiting = 0
         self.samples = 0
         self.bad = 0
 
@@ -60,8 +64,10 @@ class Statistics:
         self._average(low, high)
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.samples += 1
-        self.pending.append(flat[:: _stride(flat.size)].copy())
-        if sum(p.size for p in self.pending) >= _FLUSH:
+        chosen = flat[:: _stride(flat.size)].copy()
+        self.pending.append(chosen)
+        self.waiting += chosen.size
+        if self.waiting >= _FLUSH:
             self._flush()
 
     def _flush(self) -> None:
@@ -69,7 +75,7 @@ class Statistics:
         if self.pending:
             self._grow(max(-self.low, self.high))
             self._count(np.concatenate(self.pending))
-            self.pending = []
+            self.pending, self.waiting = [], 0
 
     def _average(self, low: float, high: float) -> None:
         if self.samples == 0:
@@ -79,11 +85,13 @@ class Statistics:
         self.average_high += _MOMENTUM * (high - self.average_high)
 
     def _grow(self, magnitude: float) -> None:
-        """Doubles the reach until it exceeds ``magnitude``; each doubling merges neighbouring bins."""
-        if magnitude < self.reach or magnitude == 0.0:
-            return
-        reach = max(2.0 ** math.frexp(magnitude)[1], _SMALLEST_REACH)
-        if self.reach:
+        """Doubles the reach until it exceeds ``magnitude``."""
+        if magnitude >= self.reach and magnitude > 0.0:
+            self._stretch(max(2.0 ** math.frexp(magnitude)[1], _SMALLEST_REACH))
+
+    def _stretch(self, reach: float) -> None:
+        """Takes a greater power of two as the reach; each doubling merges neighbouring bins."""
+        if 0.0 < self.reach < reach:
             factor = min(round(reach / self.reach), BINS // 2)
             merged = self.counts.reshape(-1, factor).sum(axis=1)
             self.counts = np.zeros(BINS, np.int64)
@@ -102,21 +110,23 @@ class Statistics:
     def merge(self, others: Sequence[Statistics]) -> None:
         """Adds what others saw: exact for extremes and histogram, weighted by samples for the averages."""
         for other in others:
-            if not other.samples:
-                self.bad += other.bad
-                continue
-            self._flush()
-            other._flush()
-            share = other.samples / (self.samples + other.samples)
-            self.average_low += share * (other.average_low - self.average_low)
-            self.average_high += share * (other.average_high - self.average_high)
-            self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-            reach = max(self.reach, other.reach)
-            self._grow(reach)
-            other._grow(reach)
-            self.counts += other.counts
-            self.samples += other.samples
             self.bad += other.bad
+            if other.samples:
+                self._add(other)
+
+    def _add(self, other: Statistics) -> None:
+        share = other.samples / (self.samples + other.samples)
+        self.average_low += share * (other.average_low - self.average_low)
+        self.average_high += share * (other.average_high - self.average_high)
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.samples += other.samples
+        reach = 0.0
+        for one in (self, other):
+            one._flush()  # noqa: SLF001 - of its own class
+            reach = max(reach, one.reach)
+        for one in (self, other):
+            one._stretch(reach)  # noqa: SLF001 - of its own class
+        self.counts += other.counts
 
     def histogram(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Gives (counts, centres) of the bins between the extremes."""

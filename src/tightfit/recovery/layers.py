@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Graph, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration import input_names
+from tightfit.quantization.calibration import calibration_workers, input_names
 from tightfit.quantization.plan import OpPlan, Plan
 from tightfit.recovery.moments import Moments, Window, window_of
-from tightfit.runtime.session import Session
+from tightfit.runtime.parallel import observe_together
 
 KINDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _STORED: Final = ("int8", "int4", "int2")
@@ -92,7 +92,7 @@ def collect_moments(
     plan: Plan,
     samples: Iterable[Mapping[str, Array]],
     *,
-    threads: int = 2,
+    workers: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Moments]:
     """Gives layer name → second moments of its input over the samples, by one pass of the float model.
@@ -112,9 +112,9 @@ def collect_moments(
     twin.signatures = [Signature("moments", names, watched or {keys[t]: t for t in graph.outputs})]
     inputs = {n: keys[t] for n, t in names.items() if keys[t] in fed}
     feed = _Feed(samples, {n: observers[k] for n, k in inputs.items()}, progress)
-    with Session(serialize(twin), threads=threads) as session:
-        seen = session.observe(feed, {k: o for k, o in observers.items() if k not in fed})
-    observers.update(seen)
+    inner = {k: o for k, o in observers.items() if k not in fed}
+    several = workers or calibration_workers()
+    observers.update(observe_together(serialize(twin), feed, inner, workers=several))
     return {layer.op.name: observers[keys[layer.source]].of(layer.window) for layer in layers}
 
 
@@ -134,6 +134,11 @@ class Several:
         for moments in self.moments.values():
             moments.update(values)
 
+    def merge(self, others: Sequence[Several]) -> None:
+        """Adds what others saw."""
+        for window, moments in self.moments.items():
+            moments.merge([other.moments[window] for other in others])
+
     def of(self, window: Window) -> Moments:
         """Gives the moments of one window."""
         return self.moments[window]
@@ -150,7 +155,7 @@ class _Feed:
     ) -> None:
         self.samples, self.observers, self.progress = samples, observers, progress
 
-    def __iter__(self):  # type: ignore[no-untyped-def] # noqa: ANN204 - a plain generator
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
         for sample in self.samples:
             for name, observer in self.observers.items():
                 observer.update(sample[name])

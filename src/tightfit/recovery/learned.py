@@ -46,10 +46,11 @@ def _round(layer: Layer, moments: npt.NDArray[np.float64]) -> OpPlan:
     weights = layer.rows(values)
     bias = _bias_values(layer, weights.shape[0])
     depthwise = layer.window.depthwise
-    inner = moments[..., :-1, :-1]
+    means = moments[..., :-1, -1]
+    variances = np.maximum(np.diagonal(moments, axis1=-2, axis2=-1)[..., :-1] - means**2, 1e-12)
     scales = np.broadcast_to(np.asarray(storage.scale, np.float64), weights.shape[:1]).copy()
     if len(storage.scale) > 1:
-        scales = search_scales(weights, inner, scales, top)
+        scales = search_scales(weights, variances, scales, top)
         scales = np.maximum(scales, _least_scales(layer, bias)).astype(np.float32).astype(np.float64)
     rounder = round_depthwise if depthwise else round_layer
     integers, corrected = rounder(weights, bias, moments, scales, top)

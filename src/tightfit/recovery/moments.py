@@ -7,13 +7,14 @@ depend on the number of samples. NumPy only, as it is imported by the child.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-ROWS: Final = 256
+ROWS: Final = 128
 """Positions taken of each sample's feature map, spread evenly."""
 
 
@@ -54,6 +55,13 @@ class Moments:
         added = (extended.swapaxes(-1, -2) @ extended).astype(np.float64)
         self.total = added if self.total is None else self.total + added
         self.rows += rows.shape[-2]
+
+    def merge(self, others: Sequence[Moments]) -> None:
+        """Adds what others saw; sums are exact in any order."""
+        for other in others:
+            if other.total is not None:
+                self.total = other.total if self.total is None else self.total + other.total
+                self.rows += other.rows
 
     def mean(self) -> npt.NDArray[np.float64]:
         """Gives ``E[x̃ x̃ᵀ]``."""

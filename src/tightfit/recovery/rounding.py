@@ -21,30 +21,24 @@ _DAMPING: Final = 1e-3
 _SHRINKS: Final = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76, 0.7, 0.64, 0.58, 0.5)
 
 
-def search_scales(
-    weights: Matrix, moments: Matrix, scales: Matrix, top: int, shrinks: tuple[float, ...] = _SHRINKS
-) -> Matrix:
-    """Gives for each row the shrunk scale with the least plain-rounding error ``ΔW·M·ΔWᵀ``.
+def search_scales(weights: Matrix, variances: Matrix, scales: Matrix, top: int) -> Matrix:
+    """Gives for each row the shrunk scale with the least plain-rounding error ``Σₖ varₖ · ΔWₖ²``.
+
+    The off-diagonal moments are left to the rounding itself; means are absorbed by the bias.
 
     Args:
-        weights: (rows, K). moments: (K, K), or (rows, K, K). scales: (rows,), the largest sensible ones.
-        top: the largest integer (127, or 7 for four bits).
+        weights: (rows, K). variances: of the inputs, (K,) or (rows, K).
+        scales: (rows,), the largest sensible ones. top: the largest integer (127, or 7 for four bits).
     """
     best = np.full(scales.shape, np.inf)
     chosen = scales.copy()
-    for shrink in shrinks:
+    for shrink in _SHRINKS:
         tried = scales * shrink
         error = np.clip(np.round(weights / tried[:, None]), -top, top) * tried[:, None] - weights
-        cost = _quadratic(error, moments)
+        cost = (error**2 * variances).sum(axis=1)
         better = cost < best
         best, chosen = np.where(better, cost, best), np.where(better, tried, chosen)
     return chosen
-
-
-def _quadratic(error: Matrix, moments: Matrix) -> Matrix:
-    if moments.ndim == 3:
-        return np.asarray(np.einsum("rk,rkl,rl->r", error, moments, error))
-    return np.asarray(np.einsum("rk,rk->r", error @ moments, error))
 
 
 def round_layer(

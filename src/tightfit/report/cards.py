@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tightfit.quantities import format_bytes, format_milliseconds, format_percent, format_ratio
+from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
@@ -106,8 +107,9 @@ def _accuracy_card(chosen: Candidate, report: Report) -> Card | None:
     if chosen.accuracy is None:
         return None
     words = metric_words(chosen.metric)
-    noun = words.noun[:1].upper() + words.noun[1:]
-    card = Card(noun, words.score(chosen.accuracy), f"{words.change(chosen.drop)}{words.unit}")
+    card = Card(
+        printable(words.title, 40), words.score(chosen.accuracy), f"{words.change(chosen.drop)}{words.unit}"
+    )
     if chosen.drop_interval is not None:
         card.detail += f", {words.change_interval(chosen.drop_interval)}"
     card.scale = _scale(chosen, report.budget.max_drop)

@@ -26,7 +26,7 @@ class Mark:
     """One candidate: its circle, its error bar, its label.
 
     Args:
-        index: of the candidate in the report. kind: ``chosen``, ``front``, ``other`` or ``original``.
+        index: of the candidate in the report. kind: ``chosen``, ``front`` or ``other``.
         x, y: the middle; radius: its square is proportional to the latency ratio.
         low, high: pixels of the interval's ends, or None.
         beyond: True when the value lies below the axis and the mark stands at its end.
@@ -90,8 +90,8 @@ def make_chart(report: Report, width: float, height: float) -> Chart | None:
     words = metric_words(shown[0][1].metric)
     narrow = width < 500
     chart = Chart(width, height, 52, width - (14 if narrow else 24), 34, height - 44, words.noun, False)
-    x = _size_axis([c for _, c in shown], report, chart)
-    y = _score_axis([c for _, c in shown], report, words, chart)
+    x = size_axis([c for _, c in shown], report, chart)
+    y = score_axis([c for _, c in shown], report, words, chart)
     chart.logarithmic = x.logarithmic
     chart.x_ticks = [(x(v), format_bytes(v)) for v in spaced(x, x.ticks(4 if narrow else 6), _TICK_ROOM)]
     chart.y_ticks = [(y(v), words.score(v)) for v in y.ticks(5)]
@@ -111,63 +111,10 @@ def make_chart(report: Report, width: float, height: float) -> Chart | None:
     return chart
 
 
-def _size_axis(shown: Sequence[Candidate], report: Report, chart: Chart) -> Axis:
-    """Sizes, and the limit when it is near; logarithmic when they spread over more than a factor of 2.5."""
-    sizes = [float(c.size_bytes or 0) for c in shown]
-    limit = report.budget.max_size
-    if limit is not None and min(sizes) / 2 < limit < max(sizes) * 2:
-        sizes.append(limit)
-    start, end = chart.left + 12, chart.right - 12
-    if max(sizes) > 2.5 * min(sizes):
-        low, high = padded([math.log(s) for s in sizes], 0.07, 0.2)
-        return Axis(math.exp(low), math.exp(high), start, end, logarithmic=True)
-    low, high = padded(sizes, 0.1, 0.2 * max(sizes))
-    return Axis(max(0.0, low), high, start, end)
-
-
-def _score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, chart: Chart) -> Axis:
-    """Better is up. What lost far more than the rest does not stretch the axis: it stands at its end."""
-    sign = 1.0 if words.higher_is_better else -1.0
-    scores = [sign * (c.accuracy or 0.0) for c in shown]
-    values = [v for c in shown for v in (c.accuracy, *_ends(c)) if v is not None]
-    best = max(scores)
-    limit = _drop_limit(report, words)
-    reach = max(3 * (report.budget.max_drop or 0.0), 0.04 if words.share else _LOWEST_SHARE * abs(best))
-    near = [v for v in values if sign * v >= best - reach]
-    if limit is not None and sign * limit >= best - reach:
-        near.append(limit)
-    low, high = padded(near, 0.06, 0.01 if words.share else 0.02 * abs(best) or 1.0)
-    high = min(high, 1.0) if words.share else high
-    ends = (low, high) if words.higher_is_better else (high, low)
-    return Axis(*ends, chart.bottom - 6, chart.top + 6)
-
-
-def _ends(candidate: Candidate) -> tuple[float, float] | tuple[()]:
-    """The interval of the change, laid around the candidate's own score."""
-    if candidate.accuracy is None or candidate.drop is None or candidate.drop_interval is None:
-        return ()
-    if candidate.is_original:
-        return ()
-    sign = 1.0 if metric_words(candidate.metric).higher_is_better else -1.0
-    low, high = candidate.drop_interval
-    return (
-        candidate.accuracy + sign * (candidate.drop - high),
-        candidate.accuracy + sign * (candidate.drop - low),
-    )
-
-
-def _drop_limit(report: Report, words: MetricWords) -> float | None:
-    """The score at which the allowed loss is used up."""
-    original, allowed = report.original, report.budget.max_drop
-    if original is None or original.accuracy is None or allowed is None:
-        return None
-    return original.accuracy - allowed if words.higher_is_better else original.accuracy + allowed
-
-
 def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[Axis, Axis]) -> None:
     """The budget's lines, where they cross the chart."""
     x, y = axes
-    size, score = report.budget.max_size, _drop_limit(report, words)
+    size, score = report.budget.max_size, score_limit(report, words)
     if size is not None and x.inside(size):
         chart.size_limit = (x(size), format_bytes(size))
     if score is not None and y.inside(score):
@@ -180,7 +127,7 @@ def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Ax
     x, y = axes
     score = float(candidate.accuracy or 0.0)
     beyond = y(score) > y.start
-    ends = () if beyond else _ends(candidate)
+    ends = () if beyond else interval_ends(candidate)
     high, low = (y(ends[1]), min(y(ends[0]), y.start)) if ends else (None, None)
     ratio = candidate.latency_ratio if candidate.latency_ratio is not None else 1.0
     radius = min(20.0, max(3.5, 6.5 * math.sqrt(ratio)))
@@ -195,8 +142,6 @@ def _kind(candidate: Candidate, report: Report) -> str:
     """How a mark is drawn."""
     if candidate.name == report.best:
         return "chosen"
-    if candidate.is_original:
-        return "original"
     return "front" if candidate.name in report.pareto else "other"
 
 
@@ -216,7 +161,7 @@ def _label(chart: Chart) -> None:
         Box(m.x - 1, m.high, m.x + 1, m.low) for m in chart.marks if m.high is not None and m.low is not None
     ]
     room = Box(chart.left + 2, chart.top, chart.right, chart.bottom - 2)
-    for mark in sorted(chart.marks, key=lambda m: (m.kind != "chosen", m.kind != "original", m.y)):
+    for mark in sorted(chart.marks, key=lambda m: (m.kind != "chosen", m.y)):
         label = place_label(mark.label, (mark.x, mark.y), mark.radius, taken=taken, room=room)
         mark.label_x, mark.label_y, mark.anchor, mark.leader = label.x, label.y, label.anchor, label.leader
         taken.append(label.box)

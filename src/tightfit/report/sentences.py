@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tightfit.quantities import format_bytes, format_ratio
+from tightfit.quantities import format_bytes, format_percent, format_ratio
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
@@ -57,6 +57,7 @@ def _failures(report: Report) -> str:
 def _numbers(report: Report, chosen: Candidate) -> str:
     """Size, latency and accuracy in one sentence; what was not measured is left out."""
     parts = [_size_words(chosen, report.original), _latency_words(chosen), _accuracy_words(chosen)]
+    parts.append(_target_words(chosen, report.budget.target))
     sentence = ", ".join(part for part in parts if part)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
 
@@ -87,6 +88,13 @@ def _accuracy_words(chosen: Candidate) -> str:
     if chosen.drop_interval is None:
         return f"{score} ({change})"
     return f"{score} ({change}, 95 % interval {words.change_interval(chosen.drop_interval)})"
+
+
+def _target_words(chosen: Candidate, target: str | None) -> str:
+    verdict = chosen.targets.get(target) if target else None
+    if verdict is None or verdict.accelerated is None:
+        return ""
+    return f"{format_percent(verdict.accelerated, 0)} of its MACs accelerated on {target}"
 
 
 def gain_notes(candidate: Candidate, original: Candidate | None) -> list[str]:

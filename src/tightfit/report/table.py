@@ -79,9 +79,9 @@ def _row(candidate: Candidate, report: Report) -> Row:
     fits = "failed" if candidate.failure is not None else "fits" if candidate.meets_budget else "misses"
     reasons = [] if candidate.meets_budget else candidate.reasons
     notes = [printable(note) for note in [*reasons, *gain_notes(candidate, report.original)]]
-    kind = "chosen" if candidate.name == report.best else "original" if candidate.is_original else ""
-    if not kind:
-        kind = "front" if candidate.name in report.pareto else "other"
+    kind = (
+        "chosen" if candidate.name == report.best else "front" if candidate.name in report.pareto else "other"
+    )
     return Row(
         printable(candidate.name, 60), kind, fits, _VERDICTS[fits], notes, _cells(candidate, report.original)
     )

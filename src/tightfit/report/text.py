@@ -17,7 +17,8 @@ from tightfit.report.sentences import choice_sentence, gain_notes
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
 
-_NAME_WIDTH = 18
+_WIDTH = 80
+_SHORTEST_NAME = 12
 _CHOSEN = "→"
 
 
@@ -53,27 +54,30 @@ def _choice(report: Report) -> Text:
 
 
 def candidate_table(report: Report) -> Table:
-    """Gives the table of the candidates, the chosen one marked, 80 columns wide at most."""
-    noun = metric_words(_metric(report)).noun
+    """Gives the table of the candidates, the chosen one marked; names are shortened to fit 80 columns."""
+    noun = printable(metric_words(report.candidates[0].metric).noun if report.candidates else "")
+    titles = [
+        "size",
+        "ratio",
+        "latency",
+        noun if len(noun) <= 8 else "score",
+        "change",
+        "95 % interval",
+        "fits",
+    ]
+    rows = [_cells(candidate, report) for candidate in report.candidates]
+    widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
+    room = max(_SHORTEST_NAME, _WIDTH - 3 - sum(width + 1 for width in widths))
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim")
     table.add_column("", width=1)
-    table.add_column("candidate", max_width=_NAME_WIDTH, no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("of float", justify="right", no_wrap=True)
-    table.add_column("latency", justify="right", no_wrap=True)
-    table.add_column(noun if len(noun) <= 8 else "score", justify="right", no_wrap=True)
-    table.add_column("change", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("fits", no_wrap=True)
-    for candidate in report.candidates:
+    table.add_column("candidate", no_wrap=True)
+    for title in titles:
+        table.add_column(Text(title), justify="left" if title == "fits" else "right", no_wrap=True)
+    for candidate, cells in zip(report.candidates, rows, strict=True):
         chosen = candidate.name == report.best
-        cells = [
-            _CHOSEN if chosen else "",
-            printable(candidate.name, _NAME_WIDTH),
-            *_cells(candidate, report),
-        ]
         style = "bold" if chosen else "" if candidate.meets_budget else "dim"
-        table.add_row(*(Text(cell) for cell in cells), style=style)
+        shown = [_CHOSEN if chosen else "", printable(candidate.name, room), *cells]
+        table.add_row(*(Text(cell) for cell in shown), style=style)
     return table
 
 
@@ -98,10 +102,6 @@ def _cells(candidate: Candidate, report: Report) -> list[str]:
         "" if is_original else words.change_interval(candidate.drop_interval),
         "yes" if candidate.meets_budget else "no",
     ]
-
-
-def _metric(report: Report) -> str:
-    return report.candidates[0].metric if report.candidates else ""
 
 
 def _misses(report: Report) -> list[str]:

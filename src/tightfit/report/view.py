@@ -96,7 +96,7 @@ def tooltip(candidate: Candidate) -> list[tuple[str, str]]:
     words = metric_words(candidate.metric)
     lines = [
         ("Size", format_bytes(candidate.size_bytes)),
-        (words.noun[:1].upper() + words.noun[1:], words.score(candidate.accuracy)),
+        (printable(words.title, 40), words.score(candidate.accuracy)),
     ]
     if not candidate.is_original and candidate.drop is not None:
         lines.append(("Change", f"{words.change(candidate.drop)}{words.unit}"))

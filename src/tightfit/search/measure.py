@@ -12,6 +12,7 @@ from tightfit.errors import TightfitError
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import compare_latency
+from tightfit.evaluation.lanes import Runnable
 from tightfit.evaluation.layer_error import layer_errors
 from tightfit.quantization.pipeline import Source
 from tightfit.quantization.plan import EXACT, INTEGER, Plan
@@ -39,7 +40,9 @@ class Bench:
 
     def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
         """Fills accuracy, drop, agreement and signal-to-noise; the float model's answers are recorded once."""
-        models = [self.recording.open] if candidate.is_original else [self.recording.open, path]
+        models: list[Runnable] = [self.recording.open]
+        if not candidate.is_original:
+            models.append(path)
         results = evaluate(
             models,
             self.dataset,

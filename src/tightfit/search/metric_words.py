@@ -23,6 +23,11 @@ class MetricWords:
     higher_is_better: bool = True
 
     @property
+    def title(self) -> str:
+        """The noun with a capital letter."""
+        return self.noun[:1].upper() + self.noun[1:]
+
+    @property
     def worsens(self) -> str:
         """The verb for a loss."""
         return "fall" if self.higher_is_better else "rise"
@@ -41,19 +46,19 @@ class MetricWords:
 
         Example:
             >>> metric_words("top1").amount(0.007), metric_words("mae").amount(0.0012)
-            ('0.7 points', '0.00120')
+            ('0.7 points', '0.0012')
         """
-        return f"{format_points(value).removeprefix('+')} points" if self.share else format_number(value)
+        return f"{format_points(value).removeprefix('+')} points" if self.share else format_number(value, 2)
 
     def change(self, drop: float | None) -> str:
         """Gives how the metric changed, with its sign and without a unit, from how much worse it is.
 
         Example:
             >>> metric_words("top1").change(0.007), metric_words("mae").change(0.0012)
-            ('−0.7', '+0.00120')
+            ('−0.7', '+0.0012')
         """
         change = None if drop is None else -drop if self.higher_is_better else drop
-        return format_points(change) if self.share else format_number(change, plus=True)
+        return format_points(change) if self.share else format_number(change, 2, plus=True)
 
     def change_interval(self, drop_interval: Interval | None) -> str:
         """Gives the interval of the change, the lower end first.

@@ -1,0 +1,65 @@
+"""Tensors and constants in the form that a ``Storage`` describes, and the ops that convert between forms."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tightfit.errors import QuantizationError
+from tightfit.graph.ir import Array, Op, Quantization, Tensor
+from tightfit.quantization.arithmetic import bias_integers, quantize
+from tightfit.quantization.plan import Storage
+
+_FLOAT16_MAX: Final = float(np.finfo(np.float16).max)
+
+
+def store(values: Array, storage: Storage, where: str) -> Array:
+    """Gives the integers (or halves) of a constant under a storage.
+
+    Halves keep infinities (masks) and end at ±65504 otherwise.
+
+    Raises:
+        QuantizationError: the constant holds NaN, or infinity where integers are wanted.
+    """
+    if storage.dtype == "float16":
+        if np.isnan(values).any():
+            raise QuantizationError(f"A constant of {where} holds NaN. Train or export the model again.")
+        bounded = np.clip(values, -_FLOAT16_MAX, _FLOAT16_MAX)
+        return np.asarray(np.where(np.isinf(values), values, bounded), np.float16)
+    if not np.isfinite(values).all():
+        raise QuantizationError(
+            f"A constant of {where} holds NaN or infinity, which no integer stands for. "
+            "Train or export the model again, or keep the op in float."
+        )
+    if storage.dtype in ("int32", "int64"):
+        return bias_integers(values, np.asarray(storage.scale, np.float64), storage.dtype)[0]
+    return quantize(
+        values, storage.scale, storage.zero_point, storage.dtype, storage.axis, narrow=storage.narrow
+    )
+
+
+def quantization_of(storage: Storage) -> Quantization | None:
+    """Gives the graph's quantization for a storage, None for float types."""
+    if not storage.scale:
+        return None
+    scale = np.asarray(storage.scale, np.float32)
+    return Quantization(scale, np.asarray(storage.zero_point, np.int64), storage.axis or 0)
+
+
+def hold(tensor: Tensor, storage: Storage) -> None:
+    """Makes a tensor hold its values as a storage says."""
+    tensor.dtype = storage.dtype
+    tensor.quantization = quantization_of(storage)
+
+
+def shifted(storage: Storage) -> Storage:
+    """The uint8 twin of an int8 storage."""
+    return Storage("uint8", storage.scale, tuple(z + 128 for z in storage.zero_point), storage.axis)
+
+
+def conversion(source: Tensor, target: Tensor) -> Op:
+    """QUANTIZE towards integers (also between integer types), DEQUANTIZE towards float."""
+    if target.dtype == "float32":
+        return Op("DEQUANTIZE", [source], [target], {}, "DequantizeOptions")
+    return Op("QUANTIZE", [source], [target], {}, "QuantizeOptions")

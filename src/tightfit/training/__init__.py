@@ -1,0 +1,1 @@
+"""The graph as a trainable Keras model: fake-quantization, pruning, clustering and their combinations."""

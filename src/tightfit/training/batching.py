@@ -1,0 +1,92 @@
+"""How a batch runs through a graph that was made for one sample.
+
+Every value that depends on the inputs carries one more axis than its tensor in the graph: the batch, in
+front. The tensor's own first axis stays (its size is mostly 1). So an op on the axes k of the file works on
+the axes k + 1 here, whatever it does with the first axis; no reshape has to be guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+FUSED: Final[dict[int, str]] = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6", 4: "tanh", 5: "sign_bit"}
+"""``ActivationFunctionType`` of the schema."""
+
+
+def own_shape(value: Any) -> tuple[int, ...]:
+    """Gives the shape of one sample: the tensor's shape in the file."""
+    return tuple(int(d) for d in value.shape[1:])
+
+
+def merge(value: Any) -> Any:
+    """Gives (batch, n, …) as (batch · n, …), which convolutions and pools take."""
+    return ops.reshape(value, (-1, *own_shape(value)[1:]))
+
+
+def split(value: Any, count: int) -> Any:
+    """Gives (batch · n, …) as (batch, n, …)."""
+    return ops.reshape(value, (-1, count, *own_shape(value)))
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """Gives the axis here of an axis of the file, which may count from the end.
+
+    Example:
+        >>> axis_of(-1, 3), axis_of(0, 3)
+        (3, 1)
+    """
+    return axis % rank + 1
+
+
+def align(values: Sequence[Any]) -> list[Any]:
+    """Gives the values with axes of one after the batch, so that they broadcast as in the file."""
+    rank = max(len(v.shape) for v in values)
+    return [with_rank(v, rank) for v in values]
+
+
+def with_rank(value: Any, rank: int) -> Any:
+    """Gives a value with axes of one after the batch up to a rank (the batch counts)."""
+    missing = rank - len(value.shape)
+    if missing <= 0:
+        return value
+    return ops.reshape(value, (-1, *([1] * missing), *own_shape(value)))
+
+
+def spread(values: Sequence[Any]) -> list[Any]:
+    """Gives the values with one batch size: what does not depend on the inputs is repeated."""
+    leader = next((v for v in values if v.shape[0] != 1), None)
+    if leader is None:
+        return list(values)
+    count = ops.shape(leader)[0]
+    return [
+        ops.broadcast_to(v, (count, *own_shape(v))) if v.shape[0] == 1 and v is not leader else v
+        for v in values
+    ]
+
+
+def lift(value: Any) -> Any:
+    """Gives a value of the graph (a constant, a variable) a batch of one."""
+    return ops.expand_dims(ops.convert_to_tensor(value), 0)
+
+
+def fused(options: Any, value: Any) -> Any:
+    """Applies the activation that an op has built in."""
+    name = FUSED[int(options.get("fusedActivationFunction", 0) or 0)]
+    if name == "none":
+        return value
+    if name == "relu":
+        return ops.relu(value)
+    if name == "tanh":
+        return ops.tanh(value)
+    if name == "sign_bit":
+        return ops.cast(value < 0, value.dtype)
+    return ops.clip(value, -1.0, 1.0) if name == "relu_n1_to_1" else ops.relu6(value)
+
+
+def integers(value: Any) -> list[int]:
+    """Gives a static operand (a shape, axes, paddings) as a flat list."""
+    return [int(v) for v in np.asarray(value).reshape(-1)]

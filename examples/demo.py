@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
-from tightfit.cli.app import app
+from tightfit.cli.app import run
 from tightfit.demo import MODEL
 
 
-def main() -> int:
-    """Runs the command and gives its exit code."""
+def main() -> NoReturn:
+    """Runs the command and ends with its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--output", default="demo-out", help="folder for the results")
     output = parser.parse_args().output
     words = ["optimize", str(MODEL), "--data", "tightfit.demo:evaluation", "--max-drop", "0.01", "-o", output]
     words += ["--calibration-data", "tightfit.demo:calibration"]
-    return int(app.main(words, standalone_mode=False) or 0)
+    sys.argv = ["tightfit", *words]
+    run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,7 @@ licence) as one ``.npz`` with the arrays ``x_train, y_train, x_test, y_test`` (u
 
     python examples/train_demo.py --data fashion_mnist.npz
 
-needs ``tensorflow-cpu`` and takes some 20 minutes on two free cores. It writes ``demo.keras`` (the
+needs ``tensorflow-cpu`` and takes about half an hour on two cores. It writes ``demo.keras`` (the
 float weights, batch norm not folded), ``model.tflite`` (float32, batch 1, batch norm folded) and
 ``images.npz`` (a class-balanced sample of the training and of the test images).
 """
@@ -132,7 +132,7 @@ def convert(network: keras.Model) -> bytes:
 
 
 def without_optimizer(network: keras.Model) -> keras.Model:
-    """A copy that was never compiled: its file holds the weights only, a third of the size."""
+    """A copy that was never compiled: its file holds the weights only, less than half the size."""
     copy = build_network()
     copy.set_weights(network.get_weights())
     return copy

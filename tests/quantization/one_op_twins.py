@@ -76,7 +76,11 @@ def _own(outputs: Arrays, name: str) -> Arrays:
 
 
 def value_ranges(cases: Sequence[Case]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Gives the range of every float input and output of every case, by case and tensor."""
+    """Gives the range of every float input and output of every case, by case and tensor.
+
+    Outputs get a quarter more than they need: where a kernel copies integers and the row forgot to share
+    the scale, the copy stands for other values.
+    """
     models = {case.name: build(case) for case in cases}
     inputs = {case.name: draw(case) for case in cases}
     outputs = run_each(models, inputs, delegate=False)
@@ -84,10 +88,14 @@ def value_ranges(cases: Sequence[Case]) -> dict[str, dict[str, tuple[float, floa
     for case in cases:
         found = outputs[case.name]
         assert not isinstance(found, RuntimeFailureError), found
-        values = inputs[case.name] | found
+        values = inputs[case.name] | {name: value * _slack(value) for name, value in found.items()}
         reals = {k: v for k, v in values.items() if v.dtype == np.float32}
         ranges[case.name] = {k: (float(v.min()), float(v.max())) for k, v in reals.items()}
     return ranges
+
+
+def _slack(value: np.ndarray) -> np.float32 | int:
+    return np.float32(1.25) if value.dtype == np.float32 else 1
 
 
 @functools.cache

@@ -125,7 +125,9 @@ def quantize(
 def dequantize(
     integers: Array, scale: npt.ArrayLike, zero_point: npt.ArrayLike, axis: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Gives the float32 values that integers stand for, to the bit what LiteRT's DEQUANTIZE gives.
+    """Gives the float32 values that integers stand for, to the bit what XNNPACK's DEQUANTIZE gives.
+
+    LiteRT's own kernel forms ``scale · q - scale · zero_point``: another rounding of float32, no more.
 
     Example:
         >>> dequantize(np.array([-1, 3], np.int8), 0.5, 1).tolist()

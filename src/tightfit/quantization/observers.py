@@ -47,7 +47,13 @@ def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -
     last = int(np.searchsorted(total, total[-1] - tail, side="left"))
     low = statistics.low if first == 0 else centres[first]
     high = statistics.high if last >= centres.size - 1 else centres[last]
-    return float(low), float(high)
+    return _seen(statistics, low, high)
+
+
+def _seen(statistics: Statistics, low: float, high: float) -> Range:
+    """A range without the part between its ends and the extremes, where there were no values."""
+    ends = np.clip([low, high], statistics.low, statistics.high)
+    return float(ends[0]), float(ends[1])
 
 
 def mse(statistics: Statistics, dtype: str) -> Range:
@@ -69,14 +75,14 @@ def mse(statistics: Statistics, dtype: str) -> Range:
         extents = max(-low, high) * _SHRINK
         clipped = _clipping(counts, centres, extents) + _clipping(counts[::-1], -centres[::-1], extents)
         extent = extents[int(np.argmin(clipped + _rounding(counts, centres, extents / top)))]
-        return float(max(low, -extent)), float(min(high, extent))
+        return _seen(statistics, -extent, extent)
     highs, lows = high * _SHRINK, low * _SHRINK
     above = _clipping(counts, centres, highs)
     below = _clipping(counts[::-1], -centres[::-1], -lows)
     scales = (highs[None, :] - lows[:, None]) / (top - bottom)
     cost = _rounding(counts, centres, scales) + above[None, :] + below[:, None]
     i, j = np.unravel_index(int(np.argmin(cost)), cost.shape)
-    return float(lows[i]), float(highs[j])
+    return _seen(statistics, lows[i], highs[j])
 
 
 def _clipping(counts: Counts, centres: Reals, limits: Reals) -> Reals:
@@ -110,7 +116,8 @@ def entropy(statistics: Statistics, dtype: str) -> Range:
         return minmax(statistics, dtype)
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
     choices = [(float(low * shrink), float(high * shrink)) for shrink in _SHRINK]
-    return min(choices, key=lambda limits: _divergence(counts, centres, limits, levels))
+    best = min(choices, key=lambda limits: _divergence(counts, centres, limits, levels))
+    return _seen(statistics, *best)
 
 
 def _divergence(counts: Counts, centres: Reals, limits: Range, levels: int) -> float:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tightfit.quantities import format_bytes
-from tightfit.report.axes import Axis, padded, spaced
+from tightfit.report.axes import Axis, spaced
+from tightfit.report.chart_axes import interval_ends, score_axis, score_limit, size_axis
 from tightfit.report.placing import Box, dodge, place_label
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import MetricWords, metric_words
 
-_LOWEST_SHARE = 0.35
 _TICK_ROOM = 56.0
 
 
@@ -90,8 +90,9 @@ def make_chart(report: Report, width: float, height: float) -> Chart | None:
     words = metric_words(shown[0][1].metric)
     narrow = width < 500
     chart = Chart(width, height, 52, width - (14 if narrow else 24), 34, height - 44, words.noun, False)
-    x = size_axis([c for _, c in shown], report, chart)
-    y = score_axis([c for _, c in shown], report, words, chart)
+    candidates = [c for _, c in shown]
+    x = size_axis(candidates, report, (chart.left + 12, chart.right - 12))
+    y = score_axis(candidates, report, words, (chart.bottom - 6, chart.top + 6))
     chart.logarithmic = x.logarithmic
     chart.x_ticks = [(x(v), format_bytes(v)) for v in spaced(x, x.ticks(4 if narrow else 6), _TICK_ROOM)]
     chart.y_ticks = [(y(v), words.score(v)) for v in y.ticks(5)]
@@ -129,8 +130,9 @@ def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Ax
     beyond = y(score) > y.start
     ends = () if beyond else interval_ends(candidate)
     high, low = (y(ends[1]), min(y(ends[0]), y.start)) if ends else (None, None)
-    ratio = candidate.latency_ratio if candidate.latency_ratio is not None else 1.0
-    radius = min(20.0, max(3.5, 6.5 * math.sqrt(ratio)))
+    ratio = candidate.latency_ratio
+    known = ratio is not None and math.isfinite(ratio) and ratio > 0
+    radius = min(20.0, max(3.5, 6.5 * math.sqrt(ratio))) if ratio is not None and known else 6.5
     at = y.start - radius - 8 if beyond else y(score)
     label = printable(candidate.name, 24)
     return Mark(

@@ -85,8 +85,11 @@ def place_label(
     Places are tried from near to far; when every one covers something, the one that covers least is taken.
 
     Args:
-        middle: of the circle that the label belongs to. radius: of the circle.
-        taken: rectangles that should stay free. room: where labels may stand.
+        text: the label's words.
+        middle: of the circle that the label belongs to.
+        radius: of that circle.
+        taken: rectangles that should stay free.
+        room: where labels may stand.
     """
     width = CHARACTER_WIDTH * len(text)
     found: list[tuple[float, Label]] = []

@@ -6,7 +6,7 @@ Plain data that goes to JSON and back. A measurement that was not made is None, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -154,8 +154,7 @@ class Candidate:
         try:
             known = {k: v for k, v in plain.items() if k in cls.__dataclass_fields__}
             for key in ("drop_interval", "latency_interval"):
-                low_high = known.get(key)
-                known[key] = None if low_high is None else (float(low_high[0]), float(low_high[1]))
+                known[key] = _interval(known.get(key))
             known["targets"] = {k: TargetVerdict(**v) for k, v in known.get("targets", {}).items()}
             known["plan_summary"] = _plan_summary(known.get("plan_summary"))
             known["layer_error"] = [LayerError(**e) for e in known.get("layer_error", [])]
@@ -165,6 +164,12 @@ class Candidate:
                 f"A candidate of the report cannot be read ({error}); expected an object with the keys that "
                 "`tightfit optimize` writes. Run it again to make a new report.",
             ) from error
+
+
+def _interval(plain: Sequence[float | None] | None) -> Interval | None:
+    """The interval back from plain data; None when an end was not finite."""
+    low, high = (None, None) if plain is None else plain
+    return None if low is None or high is None else (float(low), float(high))
 
 
 def _plan_summary(plain: Mapping[str, Any] | None) -> PlanSummary | None:

@@ -109,9 +109,10 @@ def cast(op: Op, values: list[Any]) -> Any:
 
 
 def sqrt(x: Any) -> Any:
-    """√x, with a gradient of zero at zero, where it has none."""
-    safe = ops.where(x > 0, x, ops.ones_like(x))
-    return ops.where(x > 0, ops.sqrt(safe), ops.sqrt(ops.minimum(x, ops.zeros_like(x))))
+    """√x; zero with a gradient of zero where x is not positive, so that no NaN enters the training."""
+    positive = x > 0
+    safe = ops.where(positive, x, ops.ones_like(x))
+    return ops.where(positive, ops.sqrt(safe), ops.zeros_like(x))
 
 
 BINARY: Final[dict[str, Callable[[Any, Any], Any]]] = {

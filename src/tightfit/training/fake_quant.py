@@ -1,0 +1,65 @@
+"""Our own fake-quantize op: reals that stand on an integer grid, with straight-through gradients.
+
+``keras.quantizers.fake_quant_with_min_max_vars`` loses its bits, its narrow range and its axis on symbolic
+tensors (Keras 3.15.1), so nothing of it is used here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tightfit.graph.ir import Op
+from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.plan import Storage
+
+
+def limits(storage: Storage) -> tuple[int, int]:
+    """Gives the least and the largest integer of a storage.
+
+    Example:
+        >>> limits(Storage("int8", (0.1,), (0,), narrow=True))
+        (-127, 127)
+    """
+    bottom, top = LIMITS[storage.dtype]
+    return bottom + storage.narrow, top
+
+
+def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) -> Any:
+    """Gives ``scale · round(clip(x / scale, bottom - zero_point, top - zero_point))``, in float32.
+
+    Forward it is, to the bit, ``dequantize(quantize(x))`` of ``quantization.arithmetic``: the reciprocal in
+    float32, halves to even. Backward: the gradient of ``x`` passes inside of the range and is 0 outside;
+    that of ``scale`` is ``round(x / scale) - x / scale`` inside and the bound outside.
+
+    Args:
+        x: values of any shape. scale, zero_point: scalars, or arrays that broadcast against ``x``.
+        bottom, top: the least and the largest integer.
+
+    Source: Esser et al. 2020, "Learned Step Size Quantization"; Jain et al. 2020, "Trained Quantization
+    Thresholds". Departure: no scaling of the gradient; the scale is trained as a logarithm (``quantizers``).
+    """
+    steps = ops.cast(x, "float32") * (1.0 / scale)
+    inside = ops.clip(steps, bottom - zero_point, top - zero_point)
+    return ops.cast(round_through(inside) * scale, x.dtype)
+
+
+def round_through(x: Any) -> Any:
+    """Rounds, halves to even; the gradient passes as if it had not been rounded."""
+    return x + ops.stop_gradient(ops.round(x) - x)
+
+
+def halve_precision(x: Any) -> Any:
+    """Gives the values that float16 holds, as float32; the gradient passes."""
+    return x + ops.stop_gradient(ops.cast(ops.cast(x, "float16"), x.dtype) - x)
+
+
+def quantize_as_output(op: Op, values: list[Any]) -> Any:
+    """QUANTIZE in a graph: the reals that the integers of its output stand for."""
+    quantization = op.outputs[0].quantization
+    assert quantization is not None  # noqa: S101 - the kernel refuses an output without a scale
+    bottom, top = LIMITS[op.outputs[0].dtype]
+    scale, zero_point = np.float32(quantization.scale[0]), float(quantization.zero_point[0])
+    return fake_quantize(values[0], scale, zero_point, bottom, top)

@@ -1,0 +1,167 @@
+"""The trained state of fake-quantization: how the scale of a point or of a weight is held and moves.
+
+``learned``: the scale is ``initial · exp(stretch)`` and the stretch is trained (a logarithm, so that steps
+are relative and Adam's size fits all). ``average``: activations follow a moving average of their extremes,
+weights their largest value. ``fixed``: the plan's scales stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.errors import OptionError, unknown_name
+from tightfit.quantization.arithmetic import spread
+from tightfit.quantization.plan import Storage
+from tightfit.training.fake_quant import fake_quantize, limits, round_through
+from tightfit.training.quantization_points import Point
+
+RANGES: Final = ("learned", "average", "fixed")
+_MOMENTUM: Final = 0.99
+_SMALLEST: Final = 1e-9
+_BIAS_ROOM: Final = {"int32": 2.0**30, "int64": 2.0**46}
+"""The largest bias on its grid; the rest of the accumulator is left for the sum."""
+
+
+def check_ranges(ranges: str) -> str:
+    """Gives the word back when it is a way to move ranges.
+
+    Raises:
+        OptionError: it is none of them.
+    """
+    if ranges not in RANGES:
+        raise OptionError(unknown_name("way to move ranges", ranges, RANGES))
+    return ranges
+
+
+class ActivationQuantizer:
+    """Rounds the values of one point.
+
+    Args:
+        owner: the Keras model that keeps the variables. point: what the plan says.
+        ranges: one of ``RANGES``; the scales that a kernel fixes never move.
+    """
+
+    def __init__(self, owner: Any, point: Point, ranges: str) -> None:
+        self.storage = point.storage
+        self.ranges = "fixed" if point.fixed else ranges
+        self.bounds = limits(point.storage)
+        self.initial = np.float32(point.storage.scale[0])
+        self.zero_point = float(point.storage.zero_point[0])
+        self.least = self.initial if "coarser" in point.storage.reason else np.float32(_SMALLEST)
+        self.stretch = self.low = self.high = None
+        if self.ranges == "learned":
+            self.stretch = owner.add_state(point.name, "stretch", np.zeros(()), trainable=True)
+        elif self.ranges == "average":
+            ends = [self.initial * (b - self.zero_point) for b in self.bounds]
+            self.low = owner.add_state(point.name, "low", np.asarray(ends[0]), trainable=False)
+            self.high = owner.add_state(point.name, "high", np.asarray(ends[1]), trainable=False)
+
+    def __call__(self, x: Any, *, training: bool) -> Any:
+        """Gives the values on the grid; under ``average`` the range follows them while training."""
+        if training and self.low is not None and self.high is not None:
+            self.follow(x)
+        scale, zero_point = self.parameters()
+        return fake_quantize(x, scale, zero_point, *self.bounds)
+
+    def follow(self, x: Any) -> None:
+        """Moves the range towards the values of this step."""
+        values = ops.stop_gradient(ops.cast(x, "float32"))
+        for variable, seen in ((self.low, ops.min(values)), (self.high, ops.max(values))):
+            assert variable is not None  # noqa: S101 - both exist under "average"
+            variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
+
+    def parameters(self) -> tuple[Any, Any]:
+        """Gives scale and zero point as they are now."""
+        if self.stretch is not None:
+            return ops.maximum(self.initial * ops.exp(self.stretch), self.least), self.zero_point
+        if self.low is None or self.high is None:
+            return self.initial, self.zero_point
+        bottom, top = self.bounds
+        low, high = ops.minimum(self.low, 0.0), ops.maximum(self.high, 0.0)
+        if self.storage.dtype == "int16":
+            return ops.maximum(ops.maximum(-low, high) / top, self.least), 0.0
+        scale = ops.maximum((high - low) / (top - bottom), self.least)
+        return scale, ops.clip(ops.round(bottom - low / scale), bottom, top)
+
+    def trained(self) -> Storage:
+        """Gives the storage as the training left it."""
+        if self.ranges == "fixed":
+            return self.storage
+        scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters())
+        bottom, top = self.bounds
+        span = (scale * (bottom - zero_point), scale * (top - zero_point))
+        reason = f"{self.ranges} in training"
+        found = replace(self.storage, scale=(scale,), zero_point=(round(zero_point),), reason=reason)
+        return replace(found, range=span)
+
+
+class WeightQuantizer:
+    """Rounds one constant weight, symmetric, with a scale for each channel or one for all.
+
+    Args:
+        owner: the Keras model that keeps the variables. name: of the weight.
+        storage: what the plan says. rank: of the weight.
+    """
+
+    def __init__(self, owner: Any, name: str, storage: Storage, rank: int, ranges: str) -> None:
+        self.storage, self.rank, self.ranges = storage, rank, ranges
+        self.bounds = limits(storage)
+        self.initial = np.asarray(storage.scale, np.float32)
+        self.stretch = None
+        if ranges == "learned":
+            self.stretch = owner.add_state(name, "stretch", np.zeros(self.initial.shape), trainable=True)
+
+    def scales(self, weights: Any, bias: Any = None, grid: Any = None) -> Any:
+        """Gives the scales as they are now, shape (channels,) or (1,).
+
+        Args:
+            weights: the weight, for ``average``.
+            bias: the bias whose integers must fit the accumulator, or None.
+            grid: with it, the input's scale times the accumulator's room.
+        """
+        scales = self.initial if self.stretch is None else self.initial * ops.exp(self.stretch)
+        if self.ranges == "average":
+            axes = None if self.storage.axis is None else tuple(self.others())
+            largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes))
+            scales = ops.maximum(ops.reshape(largest, (-1,)) / self.bounds[1], _SMALLEST)
+        if bias is None or self.ranges == "fixed":
+            return scales
+        least = ops.abs(ops.stop_gradient(ops.reshape(bias, (-1,)))) / grid
+        least = ops.max(least, keepdims=True) if self.initial.size == 1 else least
+        return ops.maximum(scales, least)
+
+    def others(self) -> list[int]:
+        """The axes that share a scale."""
+        return [i for i in range(self.rank) if i != self.storage.axis]
+
+    def broadcast(self, scales: Any) -> Any:
+        """Gives the scales in a shape that broadcasts along their axis."""
+        if isinstance(scales, np.ndarray):
+            return spread(scales, self.rank, self.storage.axis)
+        if self.storage.axis is None or self.initial.size == 1:
+            return ops.reshape(scales, ())
+        return ops.reshape(scales, [-1 if i == self.storage.axis else 1 for i in range(self.rank)])
+
+    def __call__(self, weights: Any, scales: Any) -> Any:
+        """Gives the weights on the grid."""
+        return fake_quantize(weights, self.broadcast(scales), 0.0, *self.bounds)
+
+
+def quantize_bias(bias: Any, scales: Any) -> Any:
+    """Gives a bias on the grid of its accumulator, ``scales`` = input scale · weight scales."""
+    flat = ops.reshape(bias, (-1,))
+    return ops.cast(ops.reshape(round_through(flat / scales) * scales, bias.shape), bias.dtype)
+
+
+def bias_room(dtype: str) -> float:
+    """Gives the largest integer that a bias may have: half of an int32 accumulator for int8.
+
+    Example:
+        >>> bias_room("int32") == 2.0**30
+        True
+    """
+    return _BIAS_ROOM[dtype]

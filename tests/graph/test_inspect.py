@@ -196,3 +196,12 @@ def test_weights_behind_densify_and_transpose_are_found():
     graph.insert_before(unpack, Op("DENSIFY", [constant], [densified]))
     graph.set_input(unpack, 0, densified)
     assert describe_scheme(model) == "weight8"
+
+
+def test_integer_weights_behind_densify_alone_are_not_unpacked():
+    model = dense("float32", "int8")
+    layer = model.main.ops[0]
+    densified = Tensor("densified", layer.inputs[1].shape, "int8")
+    model.main.insert_before(layer, Op("DENSIFY", [layer.inputs[1]], [densified]))
+    model.main.set_input(layer, 1, densified)
+    assert describe_scheme(model) == "dynamic"

@@ -58,6 +58,11 @@ def test_a_file_cut_off_at_any_byte_is_refused_or_whole():
     assert refused > len(data) * 0.9
 
 
+def test_a_file_cut_off_is_refused_with_its_size():
+    with pytest.raises(ModelError, match=rf"an offset points to byte \d+ of {len(NET) // 2}"):
+        read_model(NET[: len(NET) // 2])
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="../shared/models is absent")
 def test_a_real_file_cut_off_is_refused():
@@ -137,6 +142,10 @@ def many_operators(table: Any) -> None:
     table.subgraphs[0].operators += [Shared(schema.OperatorT(inputs=[0] * 1000, outputs=[]))] * 20_000
 
 
+def tiny_tables(table: Any) -> None:
+    table.subgraphs[0].tensors += [Shared(schema.TensorT())] * 50_000
+
+
 def long_names(table: Any) -> None:
     name = b"n" * 100_000
     table.subgraphs[0].tensors += [schema.TensorT(name=name) for _ in range(500)]
@@ -176,8 +185,8 @@ def overlapping_buffers(table: Any) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        many_tensors, many_operators, long_names, long_options, long_custom_codes, much_metadata,
-        overlapping_buffers,
+        many_tensors, many_operators, tiny_tables, long_names, long_options, long_custom_codes,
+        much_metadata, overlapping_buffers,
     ],
 )  # fmt: skip
 def test_overlapping_tables_do_not_expand(change: Any):
@@ -192,7 +201,7 @@ def test_overlapping_tables_do_not_expand(change: Any):
 
 
 @pytest.mark.parametrize(
-    "change", [many_tensors, many_operators, long_names, long_options, overlapping_buffers]
+    "change", [many_tensors, many_operators, tiny_tables, long_names, long_options, overlapping_buffers]
 )
 def test_overlapping_tables_are_refused_as_such(change: Any):
     with pytest.raises(ModelError, match=r"overlap so often that (it|they) would expand without bound"):

@@ -12,10 +12,10 @@ from hypothesis.extra import numpy as hnp
 
 from tightfit.quantization.statistics import BINS, SUBSAMPLE, Statistics, Watch
 
-# Shorter than the subsample, so that every value is counted; magnitudes over many powers of two.
-values = st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from(
-    [0.0, 1.0, -1.0, 2.0, -4.0, 1e-45, -1e-38]
-)
+# Shorter than the subsample, so that every value is counted; magnitudes over many powers of two, but not so
+# many that a small value underflows to zero in units of the largest.
+sizes = st.floats(2.0**-50, 2.0**50, width=32)
+values = sizes | sizes.map(lambda x: -x) | st.sampled_from([0.0, 1.0, -1.0, 2.0, -4.0])
 arrays = hnp.arrays(np.float32, st.integers(1, 40), elements=values)
 streams = st.lists(arrays, min_size=1, max_size=8)
 
@@ -118,6 +118,13 @@ def test_moving_averages_forget_slowly():
     statistics = seen([np.float32([-1, 1]), np.float32([-2, 11])])
     assert statistics.average_low == pytest.approx(-1.1)
     assert statistics.average_high == pytest.approx(2.0)
+
+
+def test_values_too_small_for_a_bin_width_are_counted_as_zero():
+    statistics = seen([np.float32([1e-45, -1e-40])])
+    counts, centres = statistics.histogram()
+    assert counts.sum() == 2
+    assert np.abs(centres).max() <= 1e-30
 
 
 def test_float64_samples_that_round_up_to_the_reach_are_counted():

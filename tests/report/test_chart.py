@@ -19,7 +19,7 @@ def test_dodging_keeps_the_order_the_gap_and_the_side_of_the_limit(places, gap, 
     moved = dodge(places, gap, limit)
     assert len(moved) == len(places)
     for before, after in zip(places, moved, strict=True):
-        assert (before <= limit) == (after <= limit + 1e-9)
+        assert (before <= limit) == (after <= limit)
     for one, other in itertools.pairwise(moved):
         same_side = (one <= limit) == (other <= limit)
         assert other - one >= (gap if same_side else 0) - 1e-6

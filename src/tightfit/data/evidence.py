@@ -112,7 +112,8 @@ class Reading:
     Args:
         name: a key of ``readings.READINGS``. samples: how many were tried.
         labelled: of these, how many have a class as label.
-        hits_before, hits_after: right decisions among the labelled. wins, losses: right only after, only before.
+        hits_before, hits_after: right decisions among the labelled.
+        wins, losses: right only when read otherwise, right only as they are.
         share_before, share_after: share of the most frequent decision.
         spread_before, spread_after: mean total variation distance of an answer from the mean answer, 0-1.
         confidence_before, confidence_after: mean probability of the decision.

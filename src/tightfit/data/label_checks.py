@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from typing import Final
 
-from tightfit.data.evidence import ERROR, Evidence, Finding
+from tightfit.data.evidence import ERROR, Answer, Evidence, Finding
 from tightfit.data.reading_checks import better_labelled
 from tightfit.quantities import format_percent
 
@@ -14,7 +14,7 @@ _FEWEST: Final = 20
 _PER_CLASS: Final = 4
 _MAPPED: Final = 0.6
 _SURE: Final = 0.5
-_UNLIKELY: Final = 1e-3
+_FAR: Final = 0.7
 
 
 def shifted_labels(evidence: Evidence) -> Finding | None:
@@ -36,7 +36,7 @@ def shifted_labels(evidence: Evidence) -> Finding | None:
 
 def permuted_labels(evidence: Evidence) -> Finding | None:
     """Labels that tell the decision, but not the same class: the classes stand in another order."""
-    pairs = _judged(evidence)
+    pairs = evidence.labelled()
     decided: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for label, answer in pairs:
         decided[label][answer.decision] += 1
@@ -63,7 +63,7 @@ def permuted_labels(evidence: Evidence) -> Finding | None:
 
 def random_labels(evidence: Evidence) -> Finding | None:
     """A float model that is sure of its answers is right no more often than chance."""
-    pairs = _judged(evidence)
+    pairs = evidence.labelled()
     classes = evidence.classes or 0
     explained = evidence.shift is not None or permuted_labels(evidence) is not None
     if len(pairs) < _FEWEST or classes < 2 or explained or any(map(better_labelled, evidence.readings)):
@@ -72,12 +72,14 @@ def random_labels(evidence: Evidence) -> Finding | None:
     chance = _chance(pairs)
     sure = sum(a.confidence for _, a in pairs) / len(pairs)
     different = len({a.decision for _, a in pairs})
-    if sure < max(_SURE, 1.5 / classes) or different < min(3, classes) or not _like_chance(hits, len(pairs), chance):
+    if sure < max(_SURE, 1.5 / classes) or different < min(3, classes) or hits > _FAR * sure * len(pairs):
+        return None
+    if not _like_chance(hits, len(pairs), chance):
         return None
     return Finding(
         "random_labels",
-        f"The float model is right on {hits} of {len(pairs)} samples, chance is {chance * len(pairs):.1f}, while it "
-        f"is sure of its answers (mean probability {sure:.2f}).",
+        f"The float model is right on {hits} of {len(pairs)} samples, chance is {chance * len(pairs):.1f}, "
+        f"while it is sure of its answers (mean probability {sure:.2f}).",
         "Accuracy means nothing with these labels; inputs and labels may be in different orders.",
         "Check that inputs and labels were shuffled together and belong to this model.",
         {"hits": hits, "samples": len(pairs), "chance": chance, "confidence": sure},
@@ -85,5 +87,12 @@ def random_labels(evidence: Evidence) -> Finding | None:
     )
 
 
-def _judged(evidence: Evidence) -> list[tuple[int, object]] | list[tuple[int, object]]:
-    return evidence.labelled()
+def _chance(pairs: list[tuple[int, Answer]]) -> float:
+    """The share of hits of decisions that know nothing of the labels, both as frequent as they are."""
+    labels, decisions = Counter(k for k, _ in pairs), Counter(a.decision for _, a in pairs)
+    return sum(n * decisions[k] for k, n in labels.items()) / len(pairs) ** 2
+
+
+def _like_chance(hits: int, count: int, chance: float) -> bool:
+    """True within two deviations of chance."""
+    return hits <= chance * count + 2 * math.sqrt(chance * (1 - chance) * count)

@@ -17,6 +17,7 @@ from tightfit.data.samples import Array
 RANGE: Final = "input_range"
 ORDER: Final = "channel_order"
 POLARITY: Final = "inverted"
+KINDS: Final = (RANGE, ORDER, POLARITY)
 
 _MEAN: Final = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION: Final = np.array([0.229, 0.224, 0.225], np.float32)
@@ -33,12 +34,12 @@ class Seen:
     @property
     def is_bytes(self) -> bool:
         """True for values as in image files, 0 to 255."""
-        return 0.0 <= self.low and 16.0 < self.high <= 256.0
+        return self.low >= 0.0 and 16.0 < self.high <= 256.0
 
     @property
     def is_unit(self) -> bool:
         """True for values from 0 to 1."""
-        return 0.0 <= self.low and 0.2 < self.high <= 1.01
+        return self.low >= 0.0 and 0.2 < self.high <= 1.01
 
     @property
     def is_signed(self) -> bool:

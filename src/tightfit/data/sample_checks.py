@@ -77,7 +77,7 @@ def single_class(evidence: Evidence) -> Finding | None:
     decided = [a.decision for a in evidence.answers]
     by_label = bool(labels)
     seen = labels if by_label else decided
-    classes = evidence.classes or (len(evidence.data_classes) if evidence.data_classes else 0)
+    classes = max(evidence.classes or 0, len(evidence.data_classes or ()))
     if classes < 2 or len(seen) < _FEWEST or len(set(seen)) != 1:
         return None
     which = f"labelled {seen[0]}" if by_label else f"decided as class {seen[0]} by the float model"
@@ -95,9 +95,7 @@ def missing_classes(evidence: Evidence) -> Finding | None:
     """More classes are missing than a fair draw of as many samples would miss, by three deviations."""
     labels = {s.label for s in evidence.samples if s.label is not None}
     count = sum(s.label is not None for s in evidence.samples)
-    known = evidence.classes or 0
-    if evidence.data_classes is not None and len(evidence.data_classes) >= 2:
-        known = len(evidence.data_classes)
+    known = max(evidence.classes or 0, len(evidence.data_classes or ()))
     if known < 2 or count < _FEWEST or len(labels) < 2:
         return None
     missed = max(known - len(labels), 0)
@@ -106,8 +104,7 @@ def missing_classes(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         "missing_classes",
-        f"{missed} of {format_count(known, 'class').replace('classs', 'classes')} have no sample among {count}; "
-        f"a fair draw would miss {expected:.1f}.",
+        f"{missed} of {known} classes have no sample among {count}; a fair draw would miss {expected:.1f}.",
         "What the missing classes activate was never seen, so their activations may be cut off.",
         "Calibrate with samples of every class, in equal shares.",
         {"classes": known, "missing": missed, "expected_missing": expected, "samples": count},

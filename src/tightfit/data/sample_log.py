@@ -89,9 +89,5 @@ def digest(inputs: Mapping[str, Array]) -> int:
     state = hashlib.blake2b(digest_size=8)
     for name, values in sorted(inputs.items()):
         state.update(name.encode())
-        state.update(np.ascontiguousarray(values).tobytes() if values.dtype == object else _bytes(values))
+        state.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
     return int.from_bytes(state.digest(), "big")
-
-
-def _bytes(values: Array) -> memoryview:
-    return memoryview(np.ascontiguousarray(values).reshape(-1)).cast("B")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tightfit.data.evidence import Shift
 from tightfit.data.samples import Array, Label
 from tightfit.errors import DataError
 
@@ -26,13 +27,31 @@ class LabelCheck:
         """Takes in one sample; only a class as label and one row of scores count."""
         if not isinstance(label, int) or output.size < 2 or output.shape[-1] != output.size:
             return
+        self.count(label, int(np.argmax(output)), output.size)
+
+    def count(self, label: int, decision: int, scores: int) -> None:
+        """Takes in the decision for one labelled sample, of so many classes."""
         self._count += 1
-        self._scores = output.size
-        shift = int(np.argmax(output)) - label
+        self._scores = scores
+        shift = decision - label
         if shift in self._hits:
             self._hits[shift] += 1
         if shift in self._classes:
             self._classes[shift].add(label)
+
+    def found(self) -> Shift | None:
+        """The shift that fits far better, None when there is none."""
+        needed = self._count * max(_HITS, _CHANCE / max(self._scores - 1, 1))
+        for shift, labels in self._classes.items():
+            hits, plain = self._hits[shift], self._hits[0]
+            if (
+                self._count >= _FEWEST
+                and hits >= needed
+                and hits > _RATIO * plain
+                and len(labels) >= _CLASSES
+            ):
+                return Shift(shift, hits, plain, self._count)
+        return None
 
     def verify(self) -> None:
         """Raises when shifted labels fit far better.
@@ -40,13 +59,11 @@ class LabelCheck:
         Raises:
             DataError: says by how much, and what to do.
         """
-        needed = self._count * max(_HITS, _CHANCE / max(self._scores - 1, 1))
-        for shift, found in self._classes.items():
-            hits, plain = self._hits[shift], self._hits[0]
-            if self._count >= _FEWEST and hits >= needed and hits > _RATIO * plain and len(found) >= _CLASSES:
-                verb = "Add one to" if shift > 0 else "Subtract one from"
-                raise DataError(
-                    f"The labels are off by one: of {self._count} samples the reference model is right on "
-                    f"{plain} as they are, on {hits} with label {shift:+d} (its output "
-                    f"has {self._scores} classes). {verb} every label."
-                )
+        shift = self.found()
+        if shift is not None:
+            verb = "Add one to" if shift.by > 0 else "Subtract one from"
+            raise DataError(
+                f"The labels are off by one: of {shift.count} samples the reference model is right on "
+                f"{shift.plain} as they are, on {shift.hits} with label {shift.by:+d} (its output "
+                f"has {self._scores} classes). {verb} every label."
+            )

@@ -115,7 +115,8 @@ def quantize(
     """
     bottom, top = LIMITS[dtype]
     values = np.asarray(values, np.float32)
-    steps = np.asarray(values * (np.float32(1) / spread(scale, values.ndim, axis)))
+    with np.errstate(over="ignore"):  # infinite steps are clipped like any that are too many
+        steps = np.asarray(values * (np.float32(1) / spread(scale, values.ndim, axis)))
     np.rint(steps, out=steps)
     steps += spread(zero_point, values.ndim, axis)
     np.clip(steps, bottom + 1 if narrow else bottom, top, out=steps)

@@ -21,6 +21,7 @@ from tightfit.training import lower_lookups as lookups
 from tightfit.training import lower_movements as movements
 from tightfit.training import lower_products as products
 from tightfit.training import lower_reductions as reductions
+from tightfit.training.fake_quant import quantize_as_output
 from tightfit.training.lower_recurrent import sequence_lstm
 
 
@@ -85,6 +86,7 @@ _ELEMENTWISE: Final[dict[str, Lowering]] = {
     # What stands for reals in the file is held as these reals here, so nothing is left to convert.
     "DEQUANTIZE": Lowering(_same),
     "DENSIFY": Lowering(_same),
+    "QUANTIZE": Lowering(quantize_as_output),
 }
 
 _REDUCTIONS: Final[dict[str, Lowering]] = {
@@ -133,7 +135,7 @@ _MOVEMENTS: Final[dict[str, Lowering]] = {
 }
 
 OP_LOWERINGS: Final[dict[str, Lowering]] = {**_PRODUCTS, **_ELEMENTWISE, **_REDUCTIONS, **_MOVEMENTS}
-"""Builtin operator → its row. QUANTIZE has none: it rounds, as ``quantizers`` does."""
+"""Builtin operator → its row."""
 
 
 def trained_positions(op: Op) -> list[int]:

@@ -1,0 +1,70 @@
+"""``tightfit doctor``: is this data fit to calibrate with?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.text import Text
+
+from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.progress import Bars
+
+if TYPE_CHECKING:
+    from tightfit.data.evidence import Finding
+
+_STYLES = {"error": "bold red", "warning": "bold yellow"}
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@data_options(required=True)
+@click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+)
+@seed_option
+@json_option
+@in_working_folder
+def doctor(model: Path, as_json: bool, **options: Any) -> int:
+    """Tell what is wrong with data to calibrate MODEL with, before it ruins a quantized model."""
+    from tightfit.data.doctor import CHECKS  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.evaluation.examination import doctor as run  # noqa: PLC0415 - loaded when used
+
+    image = ImageOptions.parse(options.pop("image")) if options["image"] else options.pop("image")
+    with Bars(quiet=as_json) as bars:
+        bars.stage("examining", options["calibration"])
+        findings = run(model, options.pop("data"), image=image, progress=bars.advance, **options)
+    if as_json:
+        click.echo(as_document(findings, len(CHECKS)))
+    else:
+        Console(highlight=False).print(as_text(findings, len(CHECKS)))
+    return 0
+
+
+def as_document(findings: Sequence[Finding], checks: int) -> str:
+    """Gives the findings as JSON."""
+    errors = sum(f.severity == "error" for f in findings)
+    rows = [{**asdict(f), "numbers": dict(f.numbers)} for f in findings]
+    document = {"findings": rows, "errors": errors, "warnings": len(findings) - errors, "checks": checks}
+    return json.dumps(document, indent=1, ensure_ascii=False)
+
+
+def as_text(findings: Sequence[Finding], checks: int) -> Group:
+    """Gives the findings for a person: what, why, fix."""
+    if not findings:
+        return Group(Text(f"Nothing found: {checks} checks passed."))
+    parts: list[Any] = []
+    for finding in findings:
+        head = Text(f"{finding.severity}: {finding.kind}", style=_STYLES[finding.severity])
+        lines = Text(f"{finding.what}\n{finding.why}\n").append(f"Fix: {finding.fix}", style="bold")
+        parts += [head, Padding(lines, (0, 0, 1, 2))]
+    rest = checks - len(findings)
+    return Group(*parts, Text(f"{len(findings)} found; {rest} other checks passed or did not apply."))

@@ -1,0 +1,138 @@
+"""Whether the float model answers better when its input is read in another way: range, colours, polarity.
+
+More right labels are proof. Where labels say nothing, two other things are: decisions that collapse as the
+input is fed and do not otherwise, and paired confidence where the same values only stand in another order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from tightfit.data.evidence import ERROR, WARNING, Evidence, Finding, Reading
+from tightfit.data.readings import ORDER, POLARITY, RANGE, READINGS
+from tightfit.quantities import format_percent
+
+NEEDED_GAIN: Final = 0.15
+"""Accuracy that another reading must bring before it is believed."""
+
+_FEWEST: Final = 16
+_UNLIKELY: Final = 0.01
+_COLLAPSED: Final = 0.8
+_DIVERSE: Final = 0.5
+_FROZEN: Final = 0.05
+_LIVELY: Final = 0.3
+_SURER: Final = 0.03
+_DEVIATIONS: Final = 3.0
+
+
+def better_labelled(reading: Reading) -> bool:
+    """True when more labels are right, by at least 0.15 of them and with p < 0.01 in a sign test."""
+    if reading.labelled < _FEWEST or reading.wins - reading.losses < NEEDED_GAIN * reading.labelled:
+        return False
+    return sign_test(reading.wins, reading.losses) < _UNLIKELY
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """The chance that a fair coin gives at least so many wins.
+
+    Example:
+        >>> sign_test(7, 0)
+        0.0078125
+    """
+    n = wins + losses
+    return float(sum(math.comb(n, k) for k in range(wins, n + 1)) / 2**n)
+
+
+def _revived(reading: Reading) -> bool:
+    """True when nearly one decision for all becomes many clear ones; labels, where there are any, decide."""
+    if reading.labelled:
+        return False
+    if reading.samples < _FEWEST or reading.share_before < _COLLAPSED or reading.share_after > _DIVERSE:
+        return False
+    # Magnified values alone make answers certain and various; then the old ones must not have moved at all.
+    frozen = reading.spread_before < _FROZEN or not READINGS[reading.name].magnifies
+    return frozen and reading.spread_after >= _LIVELY and reading.spread_after > 2 * reading.spread_before
+
+
+def _surer(reading: Reading) -> bool:
+    """True when the same values in another order make the answers clearly more certain, sample by sample."""
+    gain = reading.confidence_after - reading.confidence_before
+    if reading.wins < reading.losses:
+        return False
+    return reading.samples >= _FEWEST and gain >= _SURER and reading.confidence_z >= _DEVIATIONS
+
+
+def input_range(evidence: Evidence) -> Finding | None:
+    """Values in another range than the model needs, such as 0-255 for -1 … 1."""
+    return _finding(
+        evidence, RANGE, _revived, "in the range that they have",
+        "The float model does not see what it was trained on; every activation range would be calibrated to "
+        "values that never occur.",
+    )  # fmt: skip
+
+
+def channel_order(evidence: Evidence) -> Finding | None:
+    """Colours in the wrong order."""
+    return _finding(
+        evidence, ORDER, _surer, "with their colours as they are",
+        "Red and blue are exchanged, so the ranges of the first layers and the accuracy are those of wrong "
+        "pictures.",
+    )  # fmt: skip
+
+
+def inverted(evidence: Evidence) -> Finding | None:
+    """Light for dark."""
+    return _finding(
+        evidence, POLARITY, None, "as they are",
+        "The float model does not see what it was trained on; its activations and its accuracy are those of "
+        "negatives.",
+    )  # fmt: skip
+
+
+def _finding(
+    evidence: Evidence, kind: str, unlabelled: Callable[[Reading], bool] | None, now: str, why: str
+) -> Finding | None:
+    """The finding of the best reading of a kind that is proven, None when none is."""
+    of_kind = [r for r in evidence.readings if READINGS[r.name].kind == kind]
+    proven = [r for r in of_kind if better_labelled(r)]
+    if proven:
+        return _by_labels(kind, max(proven, key=lambda r: r.hits_after), now, why)
+    guided = [r for r in of_kind if unlabelled is not None and unlabelled(r)]
+    if not guided:
+        return None
+    return _by_answers(kind, max(guided, key=lambda r: r.spread_after + r.confidence_after), now, why)
+
+
+def _by_labels(kind: str, best: Reading, now: str, why: str) -> Finding:
+    row = READINGS[best.name]
+    before, after = best.hits_before / best.labelled, best.hits_after / best.labelled
+    what = (
+        f"Of {best.labelled} samples the float model is right on {format_percent(before)} {now}, on "
+        f"{format_percent(after)} when they are {row.words}."
+    )
+    numbers = {"accuracy": before, "accuracy_otherwise": after, "samples": best.labelled,
+               "p_value": sign_test(best.wins, best.losses)}  # fmt: skip
+    return Finding(kind, what, why, row.fix, numbers, ERROR)
+
+
+def _by_answers(kind: str, best: Reading, now: str, why: str) -> Finding:
+    row = READINGS[best.name]
+    if kind == RANGE:
+        what = (
+            f"The float model gives {format_percent(best.share_before)} of {best.samples} samples the same "
+            f"class {now}, {format_percent(best.share_after)} when they are {row.words}."
+        )
+    else:
+        what = (
+            f"The decision's mean probability on {best.samples} samples is {best.confidence_before:.2f} "
+            f"{now}, {best.confidence_after:.2f} when they are {row.words} ({best.confidence_z:.1f} deviations)."
+        )
+    numbers = {
+        "same_decision": best.share_before, "same_decision_otherwise": best.share_after,
+        "spread": best.spread_before, "spread_otherwise": best.spread_after,
+        "confidence": best.confidence_before, "confidence_otherwise": best.confidence_after,
+        "confidence_z": best.confidence_z, "samples": best.samples,
+    }  # fmt: skip
+    return Finding(kind, what, why, row.fix, numbers, WARNING)

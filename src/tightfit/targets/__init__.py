@@ -1,0 +1,1 @@
+"""What devices take: profiles, verdicts op by op, the compilers that prove them, and fixes."""

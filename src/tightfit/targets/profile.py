@@ -1,0 +1,142 @@
+"""Targets and their families, read from ``profiles.toml``."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+from tightfit.errors import OptionError, unknown_name
+from tightfit.targets.constraints import Rule
+
+_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Devices that take the same ops by the same rules.
+
+    Args:
+        name: key in ``profiles.toml``.
+        title: for people.
+        ops: builtin operators that can be accelerated.
+        rules: in the order in which they are tried; the first broken one is the reason.
+        partitions: how many pieces of a graph the compiler can place, 0 for any number.
+        fallback: what runs the ops that are not accelerated; "" when nothing does.
+        tool: ``vela``, ``tflite-micro`` or "": what proves the verdict.
+        layout: the layout of ``quantization.layouts`` for this family.
+        schemes: schemes that it takes, best first.
+        interface: type of inputs and outputs that leaves nothing to convert on the fallback.
+        source: the documents that the rules come from.
+        notes: what the rules do not say.
+    """
+
+    name: str
+    title: str
+    ops: frozenset[str]
+    rules: tuple[Rule, ...]
+    fallback: str
+    layout: str
+    schemes: tuple[str, ...]
+    source: str
+    partitions: int = 0
+    tool: str = ""
+    interface: str = "float32"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """One device.
+
+    Args:
+        name: what users call it. family: how it judges ops.
+        memory_bytes: memory for activations (and, where ``weights_in_memory``, weights); None when not known.
+        details: other numbers of the device, for people.
+    """
+
+    name: str
+    family: Family
+    title: str
+    aliases: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    memory_holds: str = "activations"
+    source: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@functools.cache
+def _document() -> dict[str, Any]:
+    return tomllib.loads(files("tightfit.targets").joinpath("profiles.toml").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def families() -> dict[str, Family]:
+    """Gives every family by name."""
+    return {name: _family(name, table) for name, table in _document()["families"].items()}
+
+
+@functools.cache
+def targets() -> dict[str, Target]:
+    """Gives every target by name, in the order of the file.
+
+    Example:
+        >>> targets()["ethos-u55-128"].details["macs_per_cycle"]
+        128
+    """
+    return {name: _target(name, table) for name, table in _document()["targets"].items()}
+
+
+def find_target(name: str) -> Target:
+    """Gives the target of a name or an alias.
+
+    Raises:
+        OptionError: there is none; the closest match is named.
+
+    Example:
+        >>> find_target("hexagon").name
+        'qualcomm-htp'
+    """
+    known = targets()
+    aliases = {alias: target for target in known.values() for alias in target.aliases}
+    found = known.get(name) or aliases.get(name)
+    if found is None:
+        raise OptionError(unknown_name("target", name, [*known, *aliases]))
+    return found
+
+
+def _family(name: str, table: Mapping[str, Any]) -> Family:
+    simple = ("title", "fallback", "layout", "source", "partitions", "tool", "interface")
+    return Family(
+        name=name,
+        ops=frozenset(table["ops"].split()),
+        rules=tuple(_rule(r, table["source"]) for r in table.get("rules", ())),
+        schemes=tuple(table["schemes"]),
+        notes=tuple(table.get("notes", ())),
+        **{key: table[key] for key in simple if key in table},
+    )
+
+
+def _rule(table: Mapping[str, Any], source: str) -> Rule:
+    return Rule(
+        table["limit"],
+        {k: v for k, v in table.items() if k not in _RULE_FIELDS},
+        frozenset(table.get("ops", "").split()),
+        frozenset(table.get("except", "").split()),
+        table.get("source", source),
+        bool(table.get("refuses", False)),
+    )
+
+
+def _target(name: str, table: Mapping[str, Any]) -> Target:
+    own = ("title", "memory_bytes", "memory_holds", "source")
+    return Target(
+        name=name,
+        family=families()[table["family"]],
+        aliases=tuple(table.get("aliases", ())),
+        details={k: v for k, v in table.items() if k not in (*own, "family", "aliases")},
+        **{key: table[key] for key in own if key in table},
+    )

@@ -1,0 +1,221 @@
+"""Limits on windows and their sums: kernels, strides, padding, weights and biases. See ``tensor_limits``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from tightfit.graph.ir import Array, Op
+from tightfit.targets.operands import bias, data, option, shape4, weights
+
+SAME: Final = 0
+VALID: Final = 1
+_POOLS: Final = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D")
+
+
+def kernel(op: Op) -> tuple[int, int]:
+    """Gives height and width of the window of a convolution or a pooling."""
+    if op.kind in _POOLS:
+        return int(option(op, "filterHeight", 1)), int(option(op, "filterWidth", 1))
+    filters = weights(op)
+    if filters is None or len(filters.shape) < 4:
+        return 1, 1
+    return filters.shape[1], filters.shape[2]
+
+
+def strides(op: Op) -> tuple[int, int]:
+    """Gives the strides over height and width."""
+    return int(option(op, "strideH", 1)), int(option(op, "strideW", 1))
+
+
+def dilations(op: Op) -> tuple[int, int]:
+    """Gives the dilations over height and width."""
+    return int(option(op, "dilationHFactor", 1)), int(option(op, "dilationWFactor", 1))
+
+
+def padding(op: Op) -> tuple[int, int]:
+    """Gives the rows and columns that SAME padding adds in all: max(0, (⌈n/s⌉ − 1)·s + d·(k − 1) + 1 − n).
+
+    Source: NeededTotalPadding in vela's ``regor/common/numeric_util.hpp``.
+    """
+    if option(op, "padding", SAME) != SAME:
+        return 0, 0
+    _, height, width, _ = shape4(data(op))
+    sizes = zip((height, width), kernel(op), strides(op), dilations(op), strict=True)
+    totals = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) for n, k, s, d in sizes]
+    return totals[0], totals[1]
+
+
+def stride_at_most(op: Op, *, most: int) -> str | None:
+    """Strides are at most {most}.
+
+    Fix: stride in two steps, or use a pooling after a convolution of stride 1.
+    """
+    return None if max(strides(op)) <= most else f"its strides are {_by(strides(op))}"
+
+
+def unrolled_stride(op: Op, *, most: int) -> str | None:
+    """Strides above {most} need VALID padding and no dilation, unless the output has one row or column.
+
+    Fix: --fix pads with a PAD of its own.
+    """
+    _, height, width, _ = shape4(op.outputs[0])
+    (h, w), pads = strides(op), padding(op)
+    if (w <= most or width == 1) and (h <= most or height == 1):
+        return None
+    if not any(pads) and dilations(op) == (1, 1):
+        return None
+    return f"its strides are {h}×{w}, its dilations {_by(dilations(op))}, its padding {_by(pads)}"
+
+
+def padded_window(op: Op, *, most: int) -> str | None:
+    """With padding, the window is at most {most}×{most}.
+
+    Fix: pad with a PAD of its own, or average in two steps.
+    """
+    if not any(padding(op)) or max(kernel(op)) <= most:
+        return None
+    return f"its window is {_by(kernel(op))}"
+
+
+def unpadded_window(op: Op, *, height: int, product: int) -> str | None:
+    """Without padding, the window has at most {height} rows and {product} places.
+
+    Fix: pool in two steps.
+    """
+    h, w = kernel(op)
+    return None if any(padding(op)) or (h <= height and h * w <= product) else f"its window is {h}×{w}"
+
+
+def window(op: Op, *, height: int, product: int) -> str | None:
+    """The window has at most {height} rows and {product} places.
+
+    Fix: pool in two steps.
+    """
+    h, w = kernel(op)
+    return None if h <= height and h * w <= product else f"its window is {h}×{w}"
+
+
+def pooling_moves(op: Op) -> str | None:
+    """A window of 1×1 has stride 1.
+
+    Fix: use a STRIDED_SLICE to leave rows and columns out.
+    """
+    return "its window is 1×1" if kernel(op) == (1, 1) and strides(op) != (1, 1) else None
+
+
+def same_dilations(op: Op) -> str | None:
+    """The dilations over height and width are equal.
+
+    Fix: change the network's dilations.
+    """
+    h, w = dilations(op)
+    return None if h == w else f"they are {h} and {w}"
+
+
+def filter_depth(op: Op) -> str | None:
+    """The input's channels are a multiple of the filter's, and the filters divide into as many groups.
+
+    Fix: change the network's groups.
+    """
+    filters, depth = weights(op), data(op).shape[-1:] or (1,)
+    if filters is None or not filters.shape[-1] or depth[0] % filters.shape[-1] == 0:
+        return None
+    return f"{depth[0]} channels, filters of {filters.shape[-1]}"
+
+
+def transposed_stride(op: Op) -> str | None:
+    """Strides are 1×1 or 2×2; 1×2 for one row of input and filter, 2×1 for one column.
+
+    Fix: upsample with a RESIZE_NEAREST_NEIGHBOR and convolve.
+    """
+    (h, w), (kh, kw), (_, ih, iw, _) = strides(op), kernel(op), shape4(data(op))
+    allowed = h == w or (h == 2 and iw == kw == 1) or (w == 2 and ih == kh == 1)
+    return None if max(h, w) <= 2 and allowed else f"its strides are {h}×{w}"
+
+
+def transposed_shape(op: Op) -> str | None:
+    """The output is input × stride with SAME padding, input × stride + max(0, kernel − stride) with VALID.
+
+    Fix: crop the output with a SLICE instead of in the op.
+    """
+    rows, columns = shape4(op.outputs[0])[1:3]
+    want = [n * s for n, s in zip(shape4(data(op))[1:3], strides(op), strict=True)]
+    if option(op, "padding", SAME) != SAME:
+        want = [n + max(0, k - s) for n, k, s in zip(want, kernel(op), strides(op), strict=True)]
+    return None if [rows, columns] == want else f"it is {rows}×{columns}, expected {_by(want)}"
+
+
+def weight_sum(op: Op, *, bits8: int, bits16: int) -> str | None:
+    """The sum of a filter's absolute weights is at most {bits8}, or {bits16} under 16-bit activations.
+
+    Fix: split the layer over its input channels.
+    """
+    filters = weights(op)
+    if filters is None or filters.data is None:
+        return None
+    most = bits8 if data(op).dtype in ("int8", "uint8") else bits16
+    stored = np.asarray(filters.data)
+    if 255 * stored.size <= most:  # no sum of 8-bit weights can be larger
+        return None
+    found = int(_filter_sums(op, stored).max())
+    return None if found <= most else f"it is {found}"
+
+
+def _filter_sums(op: Op, stored: Array) -> Array:
+    quantization = getattr(weights(op), "quantization", None)
+    axis = stored.ndim - 1 if op.kind == "DEPTHWISE_CONV_2D" else 0
+    zero = 0 if quantization is None or quantization.zero_point.size != 1 else int(quantization.zero_point[0])
+    others = tuple(i for i in range(stored.ndim) if i != axis)
+    sums: Array = np.abs(stored.astype(np.int64) - zero).sum(axis=others)
+    return sums
+
+
+def bias_shape(op: Op) -> str | None:
+    """The bias has one value for each channel, along its last axis.
+
+    Fix: flatten the bias.
+    """
+    found = bias(op)
+    if found is None or found.size <= (found.shape[-1] if found.shape else 1):
+        return None
+    return f"its shape is {list(found.shape)}"
+
+
+def bias_range(op: Op, *, bits: int) -> str | None:
+    """An int64 bias is below 2^{bits}.
+
+    Fix: quantize with a larger weight scale.
+    """
+    found = bias(op)
+    if found is None or found.data is None or found.dtype != "int64" or not found.data.size:
+        return None
+    largest = int(np.asarray(found.data).max())
+    return None if largest < 1 << bits else f"it reaches {largest}"
+
+
+def dense_weights(op: Op) -> str | None:
+    """Dense weights are a matrix: [outputs, 1, …, 1, inputs].
+
+    Fix: reshape the weights.
+    """
+    found = weights(op)
+    if found is None:
+        return None
+    shape = found.shape
+    flat = len(shape) >= 2 and found.size == shape[0] * shape[-1]
+    return None if flat else f"'{found.name}' has the shape {list(shape)}"
+
+
+def plain_dense(op: Op) -> str | None:
+    """Dense weights are in the default format.
+
+    Fix: convert again without shuffled weights.
+    """
+    return None if not option(op, "weightsFormat") else "its weights are shuffled"
+
+
+def _by(numbers: Sequence[int]) -> str:
+    return "×".join(str(n) for n in numbers)

@@ -1,0 +1,72 @@
+"""Checks that a network computes what LiteRT computes, sample by sample."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.errors import ModelError
+from tightfit.graph.ir import Array
+from tightfit.graph.writer import serialize
+from tightfit.runtime.samples import random_sample
+from tightfit.runtime.session import Session
+
+TOLERANCE: Final = 1e-3
+"""Largest difference relative to the largest output; float32 sums in another order give about 1e-5."""
+
+_SAMPLES: Final = 2
+
+
+def check_equality(network: Any, samples: int = _SAMPLES) -> float:
+    """Gives the largest relative difference between a batch of the network and LiteRT's runs of each sample.
+
+    Args:
+        network: a ``Network``; its fake-quantizers and the network's own precision are left out.
+        samples: how many random samples make the batch.
+
+    Raises:
+        ModelError: the difference is above ``TOLERANCE``; names the output.
+        RuntimeFailureError: LiteRT cannot run the graph.
+    """
+    # A model with state starts from zero in a new process only.
+    stateful = any(t.is_variable for t in network.source.main.tensors())
+    with Session(serialize(network.source)) as session:
+        drawn = [random_sample(session.inputs, seed) for seed in range(1 if stateful else samples)]
+        given = [session.run(sample) for sample in drawn]
+        stacked = {s.name: _stack([d[s.name] for d in drawn], s.shape) for s in session.inputs}
+    wanted = list(network.output_tensors.values())
+    values = network.tensors(stacked, wanted, rounded=False)
+    worst = 0.0
+    for (name, tensor), value in zip(network.output_tensors.items(), values, strict=True):
+        found = np.asarray(ops.convert_to_numpy(ops.cast(value, "float32")))
+        expected = np.stack([g[name].reshape(tensor.shape or ()) for g in given]).astype(np.float32)
+        difference = relative_difference(found.reshape(-1), np.broadcast_to(expected, expected.shape).reshape(-1))
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"The network differs from LiteRT in the output '{name}' by {difference:.2g} of its largest value; "
+                f"expected at most {TOLERANCE:g}. The model cannot be trained faithfully."
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def relative_difference(found: Array, expected: Array) -> float:
+    """Gives ``max |found - expected| / max |expected|``; infinite for other shapes.
+
+    Example:
+        >>> relative_difference(np.array([1.0, 2.5]), np.array([1.0, 2.0]))
+        0.25
+    """
+    if found.shape != expected.shape:
+        return float("inf")
+    if not expected.size:
+        return 0.0
+    largest = max(float(np.abs(expected).max()), 1e-30)
+    return float(np.abs(found.astype(np.float64) - expected).max()) / largest
+
+
+def _stack(arrays: list[Array], shape: tuple[int, ...]) -> Array:
+    """Samples as a batch: along the first axis of one, else along a new one."""
+    return np.concatenate(arrays) if shape[:1] == (1,) else np.stack(arrays)

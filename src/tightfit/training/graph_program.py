@@ -1,0 +1,219 @@
+"""Runs a graph op by op with ``keras.ops``: the forward pass of a ``Network``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.errors import ModelError
+from tightfit.graph.constant_ops import NotComputableError
+from tightfit.graph.folding import CONSTANT_OPS
+from tightfit.graph.ir import Array, Graph, Op, Tensor
+from tightfit.quantization.rules import find_rule
+from tightfit.training.batching import lift
+from tightfit.training.graph_weights import GraphWeights
+from tightfit.training.op_lowerings import OP_LOWERINGS, Lowering
+from tightfit.training.quantization_points import Point, Points
+from tightfit.training.quantizers import ActivationQuantizer
+
+_RUNTIME_WEIGHTS: Final = frozenset({"FULLY_CONNECTED"})
+_REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
+
+
+def missing_lowerings(graph: Graph) -> list[Op]:
+    """Gives the ops that have no row, in the graph's order."""
+    return [op for op in graph.ops if op.kind not in OP_LOWERINGS]
+
+
+def check_lowerings(graph: Graph) -> None:
+    """Checks that every op can be trained.
+
+    Raises:
+        ModelError: names the ops that have no lowering, or weights that are computed at run time.
+    """
+    missing = missing_lowerings(graph)
+    if missing:
+        named = ", ".join(f"{op.kind} '{op.name}'" for op in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise ModelError(
+            f"Cannot train through {named}{more}: there is no lowering for it in Keras. Train the part of the "
+            "model behind it, or quantize without training."
+        )
+    varying = _varying(graph)
+    for op in graph.ops:
+        for position in OP_LOWERINGS[op.kind].weights if op.kind not in _RUNTIME_WEIGHTS else ():
+            tensor = op.input(position)
+            if tensor is not None and tensor in varying:
+                raise ModelError(
+                    f"Cannot train {op.kind} '{op.name}': its weights '{tensor.name}' are computed from the input."
+                )
+
+
+def _varying(graph: Graph) -> set[Tensor]:
+    """The tensors whose values depend on the inputs; SHAPE does not, as samples have one shape."""
+    found = set(graph.inputs)
+    for op in graph.ops:
+        if op.kind not in ("SHAPE", "RANK") and any(t in found for t in op.inputs if t is not None):
+            found.update(op.outputs)
+    return found
+
+
+class GraphProgram:
+    """The ops of one graph as functions of its inputs and of its weights.
+
+    Args:
+        graph: as the plan was made for. weights: its constants.
+        points: where activations are rounded. quantizers: one for each point.
+    """
+
+    def __init__(
+        self, graph: Graph, weights: GraphWeights, points: Points, quantizers: Mapping[Point, ActivationQuantizer]
+    ) -> None:
+        check_lowerings(graph)
+        self.graph, self.weights, self.points, self.quantizers = graph, weights, points, quantizers
+        self.varying = _varying(graph)
+
+    def run(
+        self, inputs: Mapping[Tensor, Any], wanted: Iterable[Tensor], *, dtype: str = "float32",
+        training: bool = False, rounded: bool = True,
+    ) -> list[Any]:  # fmt: skip
+        """Gives the wanted tensors, each with the batch in front.
+
+        Args:
+            inputs: graph input → values with the batch in front.
+            dtype: that float constants are given. rounded: False leaves all fake-quantizers out.
+        """
+        call = Call(self, dtype, training=training, rounded=rounded)
+        for tensor, value in inputs.items():
+            call.enter(tensor, value)
+        for index, op in enumerate(self.graph.ops):
+            call.compute(index, op)
+        return [call.leave(tensor) for tensor in wanted]
+
+
+class Call:
+    """One forward pass: the values so far, and the grid that each stands on."""
+
+    def __init__(self, program: GraphProgram, dtype: str, *, training: bool, rounded: bool) -> None:
+        self.program, self.dtype, self.training = program, dtype, training
+        self.weights = program.weights
+        self.points = program.points if rounded else Points()
+        self.rounded = rounded
+        self.values: dict[Tensor, Any] = {}
+        self.held: dict[Tensor, Point] = {}
+        self.forms: dict[tuple[Tensor, Point], Any] = {}
+        self.cache: dict[Any, Any] = {}
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def enter(self, tensor: Tensor, value: Any) -> None:
+        """Takes an input in; in an integer file it is rounded first."""
+        point = self.points.entries.get(tensor)
+        self.values[tensor] = value if point is None else self.rounding(point, value)
+        if point is not None:
+            self.held[tensor] = point
+
+    def leave(self, tensor: Tensor) -> Any:
+        """Gives a tensor out; an output of an integer file is rounded."""
+        value = self.batched(tensor)
+        point = self.points.exits.get(tensor)
+        return value if point is None or self.held.get(tensor) is point else self.rounding(point, value)
+
+    def rounding(self, point: Point, value: Any) -> Any:
+        return self.program.quantizers[point](value, training=self.training)
+
+    # -- ops -----------------------------------------------------------------------------------
+
+    def compute(self, index: int, op: Op) -> None:
+        """Computes one op and rounds where its kernel rounds."""
+        row = OP_LOWERINGS[op.kind]
+        results = self.static_results(op)
+        if results is None:
+            operands = [self.operand(index, row, op, i, t) for i, t in enumerate(op.inputs)]
+            made = row.function(op, operands)
+            results = made if isinstance(made, list) else [made]
+        for position, (tensor, value) in enumerate(zip(op.outputs, results, strict=False)):
+            point = self.points.outputs.get((index, position))
+            if point is not None:
+                self.held[tensor] = point
+                value = value if index in self.points.moved else self.rounding(point, value)  # noqa: PLW2901
+            self.values[tensor] = value
+
+    def static_results(self, op: Op) -> list[Any] | None:
+        """Computes an op whose inputs are all known with NumPy: shapes that a graph works out."""
+        row = CONSTANT_OPS.get(op.kind)
+        arrays = [None if t is None else self.known(t) for t in op.inputs]
+        if row is None or not arrays or any(a is None for a in arrays):
+            return None
+        try:
+            made = row.kernel(op, [np.asarray(a) for a in arrays])
+        except _REFUSALS:
+            return None
+        return made if isinstance(made, list) else [made]
+
+    def known(self, tensor: Tensor) -> Array | None:
+        """Gives a value that is the same for all samples and not trained."""
+        if tensor.is_constant:
+            value = self.weights.value(tensor)
+        else:
+            value = self.values.get(tensor)
+        return value if isinstance(value, np.ndarray | np.generic) else None  # type: ignore[return-value]
+
+    def operand(self, index: int, row: Lowering, op: Op, position: int, tensor: Tensor | None) -> Any:
+        """Gives one input as the op's row wants it."""
+        if tensor is None or tensor.is_variable:
+            return None
+        known = self.known(tensor)
+        if position in row.static or (position in row.indices and known is not None):
+            if known is None:
+                raise ModelError(
+                    f"Cannot train {op.kind} '{op.name}': its input '{tensor.name}' is computed from the input."
+                )
+            return known
+        if tensor in self.weights.variables:
+            value = self.trained(index, position)
+        elif known is not None:
+            value = self.converted(known)
+        else:
+            return self.computed(index, row, position, tensor)
+        point = self.points.inputs.get((index, position))
+        value = value if point is None else self.rounding(point, value)
+        return value if position in row.weights else lift(value)
+
+    def trained(self, index: int, position: int) -> Any:
+        scale = self.input_scale(index)
+        if not self.rounded:
+            tensor = self.program.graph.ops[index].inputs[position]
+            assert tensor is not None  # noqa: S101 - trained positions hold constants
+            return self.converted(self.weights.transformed(tensor, None, self.cache))
+        return self.converted(self.weights.use(index, position, self.cache, scale))
+
+    def input_scale(self, index: int) -> Any:
+        """The scale of the activation that an integer op's weights multiply."""
+        rule = find_rule(self.program.graph.ops[index].kind)
+        point = None if rule is None else self.points.inputs.get((index, rule.activation))
+        return None if point is None else self.program.quantizers[point].parameters()[0]
+
+    def computed(self, index: int, row: Lowering, position: int, tensor: Tensor) -> Any:
+        """Gives an activation on the grid that the op reads."""
+        value = self.values[tensor]
+        point = self.points.inputs.get((index, position))
+        if point is not None and self.held.get(tensor) is not point:
+            if (tensor, point) not in self.forms:
+                self.forms[tensor, point] = self.rounding(point, value)
+            value = self.forms[tensor, point]
+        return value[0] if position in row.weights and tensor not in self.program.varying else value
+
+    def converted(self, value: Any) -> Any:
+        """Gives a float constant in the type that the network computes in."""
+        tensor = ops.convert_to_tensor(value)
+        return ops.cast(tensor, self.dtype) if str(tensor.dtype).endswith("float32") else tensor
+
+    def batched(self, tensor: Tensor) -> Any:
+        known = self.known(tensor)
+        if known is not None:
+            return lift(known)
+        return lift(self.weights.value(tensor)) if tensor.is_constant else self.values[tensor]

@@ -1,0 +1,180 @@
+"""The constants of a graph inside a network: which are trained, what is done to them before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.graph.ir import Array, Graph, Op, Tensor
+from tightfit.graph.sparsity import dense_values
+from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
+from tightfit.quantization.rules import find_rule, weight_of
+from tightfit.training.fake_quant import halve_precision
+from tightfit.training.op_lowerings import trained_positions
+from tightfit.training.quantizers import WeightQuantizer, bias_room, quantize_bias
+
+Attached = Callable[[Any, Any], Any]
+Use = tuple[int, int]
+
+_KERNELS: Final[dict[str, tuple[int, ...]]] = {
+    "CONV_2D": (1,), "DEPTHWISE_CONV_2D": (1,), "CONV_3D": (1,), "TRANSPOSE_CONV": (1,),
+    "FULLY_CONNECTED": (1,), "BATCH_MATMUL": (0, 1), "EMBEDDING_LOOKUP": (1,), "GATHER": (0,),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 9), 16),
+}  # fmt: skip
+"""Where ops have the weights that can be pruned and clustered; biases and slopes are neither."""
+
+
+@dataclass(eq=False)
+class Weight:
+    """A constant that is multiplied with activations.
+
+    Args:
+        name: the tensor's key. op, position: its first use. values: as they start, float32.
+        storage: how the plan stores it, None where it stays float. variable: what is trained.
+    """
+
+    name: str
+    op: Op
+    position: int
+    values: Array
+    storage: Storage | None
+    variable: Any
+
+    @property
+    def output_axis(self) -> int:
+        """The axis of the output channels."""
+        rule = find_rule(self.op.kind)
+        axis = None if rule is None else (rule.weight_axis if rule.weight_axis is not None else rule.hybrid_axis)
+        return 0 if axis is None else axis
+
+
+def real_constant(tensor: Tensor) -> Array:
+    """Gives a constant dense and as the reals that it stands for; other types as they are."""
+    values = dense_values(tensor)
+    q = tensor.quantization
+    if q is not None and q.is_affine and values.dtype.kind in "iu":
+        return dequantize(values, q.scale, q.zero_point, q.axis if q.scale.size > 1 else None)
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+class GraphWeights:
+    """The trained constants of one graph with their transforms and quantizers.
+
+    Args:
+        owner: the Keras model that keeps the variables. plan: where they are rounded, or None.
+        transforms: see ``weight_transforms``. ranges: see ``quantizers``.
+    """
+
+    def __init__(
+        self, owner: Any, graph: Graph, plan: GraphPlan | None, transforms: Sequence[Any], ranges: str
+    ) -> None:
+        self.graph, self.owner, self.ranges = graph, owner, ranges
+        self.keys = graph.keys()
+        self.decisions: list[OpPlan | None] = list(plan.ops) if plan else [None] * len(graph.ops)
+        self.variables: dict[Tensor, Any] = {}
+        self.quantizers: dict[Use, WeightQuantizer] = {}
+        self.weights: dict[Tensor, Weight] = {}
+        self.attached: dict[Tensor, list[Attached]] = {}
+        self._shared: dict[tuple[int, tuple[int, ...]], Any] = {}
+        for index, op in enumerate(graph.ops):
+            for position in trained_positions(op):
+                self._add(index, op, position)
+        for index, decision in enumerate(self.decisions):
+            self._add_quantizers(index, decision)
+        for transform in transforms:
+            for tensor, attached in transform.attach_all(owner, self.weights).items():
+                self.attached.setdefault(tensor, []).append(attached)
+
+    def _add(self, index: int, op: Op, position: int) -> None:
+        tensor = op.inputs[position]
+        assert tensor is not None  # noqa: S101 - trained positions hold constants
+        if tensor not in self.variables:
+            self.variables[tensor] = self._variable(tensor)
+        if tensor not in self.weights and position in _KERNELS.get(op.kind, ()):
+            decision = self.decisions[index]
+            storage = None if decision is None else decision.constants.get(position)
+            values = np.asarray(tensor.data)
+            variable = self.variables[tensor]
+            self.weights[tensor] = Weight(self.keys[tensor], op, position, values, storage, variable)
+
+    def _variable(self, tensor: Tensor) -> Any:
+        """A variable; constants that share memory in the file share one."""
+        assert tensor.data is not None  # noqa: S101 - a constant
+        place = (tensor.data.__array_interface__["data"][0], tensor.shape)
+        if place not in self._shared:
+            self._shared[place] = self.owner.add_constant(self.keys[tensor], tensor.data)
+        return self._shared[place]
+
+    def _add_quantizers(self, index: int, decision: OpPlan | None) -> None:
+        op = self.graph.ops[index]
+        for position, storage in (decision.constants if decision else {}).items():
+            tensor = op.input(position)
+            if decision is None or tensor is None or tensor not in self.variables or not storage.scale:
+                continue
+            if decision.mode != INTEGER or position == weight_of(op, find_rule(op.kind)):
+                name = f"{self.keys[tensor]}:{op.name}"
+                made = WeightQuantizer(self.owner, name, storage, len(tensor.shape), self.ranges)
+                self.quantizers[index, position] = made
+
+    def value(self, tensor: Tensor) -> Any:
+        """Gives a constant as a variable where it is trained, else as an array."""
+        return self.variables[tensor] if tensor in self.variables else real_constant(tensor)
+
+    def use(self, index: int, position: int, cache: dict[Any, Any], input_scale: Any = None) -> Any:
+        """Gives a trained constant as one op uses it: transformed, then on its grid.
+
+        Args:
+            cache: what this call of the network computed already.
+            input_scale: of the activation that the weights multiply, for an integer op.
+        """
+        op, decision = self.graph.ops[index], self.decisions[index]
+        tensor = op.inputs[position]
+        assert tensor is not None  # noqa: S101 - trained positions hold constants
+        quantizer = self.quantizers.get((index, position))
+        if quantizer is not None:
+            scales = self.scales(index, position, input_scale, cache)
+            return quantizer(self.transformed(tensor, quantizer.broadcast(scales), cache), scales)
+        storage = None if decision is None else decision.constants.get(position)
+        value = self.transformed(tensor, None, cache)
+        if decision is None or storage is None:
+            return value
+        if storage.dtype == "float16":
+            return halve_precision(value)
+        rule = find_rule(op.kind)
+        if rule is not None and decision.mode == INTEGER and position == rule.bias and rule.weight is not None:
+            return quantize_bias(value, self.scales(index, rule.weight, input_scale, cache) * input_scale)
+        return value
+
+    def scales(self, index: int, position: int, input_scale: Any, cache: dict[Any, Any]) -> Any:
+        """Gives the scales of one op's weights as they are now."""
+        key = ("scales", index, position)
+        if key not in cache:
+            op, decision = self.graph.ops[index], self.decisions[index]
+            rule = find_rule(op.kind)
+            tensor = op.inputs[position]
+            bias = None if rule is None or rule.bias is None else op.input(rule.bias)
+            stored = decision.constants.get(rule.bias) if decision and rule and rule.bias is not None else None
+            quantizer = self.quantizers[index, position]
+            if bias is None or stored is None or input_scale is None:
+                cache[key] = quantizer.scales(self.variables[tensor])
+            else:
+                grid = input_scale * bias_room(stored.dtype)
+                cache[key] = quantizer.scales(self.variables[tensor], self.value(bias), grid)
+        return cache[key]
+
+    def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:
+        """Gives a trained constant after its transforms; once a call, however often it is used."""
+        if tensor not in self.attached:
+            return self.variables[tensor]
+        key = ("transformed", tensor)
+        if key not in cache:
+            value = ops.convert_to_tensor(self.variables[tensor])
+            for attached in self.attached[tensor]:
+                value = attached(value, scales)
+            cache[key] = value
+        return cache[key]

@@ -1,0 +1,197 @@
+"""``Network``: a float graph as a trainable ``keras.Model`` on any backend."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tightfit.errors import ModelError
+from tightfit.graph.ir import Array, Graph, Model, Tensor
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import serialize
+from tightfit.quantization.calibration import input_names
+from tightfit.quantization.checking import output_names
+from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
+from tightfit.training.equality import check_equality
+from tightfit.training.graph_program import GraphProgram
+from tightfit.training.graph_weights import GraphWeights
+from tightfit.training.quantization_points import Points, find_points
+from tightfit.training.quantizers import ActivationQuantizer, check_ranges
+from tightfit.training.weight_transforms import check_order
+
+
+@keras.saving.register_keras_serializable("tightfit")
+class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """A graph whose constants are variables; ``compile``, ``fit``, ``save`` work as for any Keras model.
+
+    Takes a batch of any size, also from a file made for one sample: an input of shape (1, …) in the file takes
+    (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One output
+    comes as an array, several by name; a leading axis of one goes.
+
+    Args:
+        graph: a cleaned float model (``graph.passes.clean``), a graph, the bytes or the path of a file.
+        plan: where to round while training, or None to train in float.
+        transforms: of the weights, in the order of ``weight_transforms``.
+        ranges: ``learned``, ``average`` or ``fixed``, see ``quantizers``.
+        check: compare the float network with LiteRT on random samples, one by one.
+
+    Raises:
+        ModelError: an op has no lowering, or the network does not compute what LiteRT does.
+        OptionError: the transforms stand in no legal order, or the ranges are unknown.
+    """
+
+    def __init__(
+        self,
+        graph: Model | Graph | bytes | str | Path,
+        plan: Plan | None = None,
+        transforms: Sequence[Any] = (),
+        *,
+        ranges: str = "learned",
+        check: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.source = _as_model(graph)
+        self.plan = plan
+        self.transforms = check_order(transforms)
+        self.ranges = check_ranges(ranges)
+        main, decisions = self.source.main, None if plan is None else plan.graphs[0]
+        self._refuse_other_plan(decisions)
+        points = Points() if decisions is None else find_points(main, decisions)
+        self.graph_weights = GraphWeights(self, main, decisions, self.transforms, self.ranges)
+        quantizers = {p: ActivationQuantizer(self, p, self.ranges) for p in points.all()}
+        self.program = GraphProgram(main, self.graph_weights, points, quantizers)
+        self.input_tensors = input_names(self.source)
+        self.output_tensors = output_names(self.source)
+        self.built = True
+        if check:
+            check_equality(self)
+
+    def _refuse_other_plan(self, decisions: GraphPlan | None) -> None:
+        if decisions is not None and len(decisions.ops) != len(self.source.main.ops):
+            raise ModelError(
+                f"The plan has {len(decisions.ops)} ops, the graph {len(self.source.main.ops)}; "
+                "make a plan for this model."
+            )
+
+    # -- variables -----------------------------------------------------------------------------
+
+    def add_constant(self, name: str, values: Array) -> Any:
+        """Makes a trained variable of a constant; Keras allows no slash in a name."""
+        return self._add(name, values, trainable=True, autocast=True)
+
+    def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
+        """Makes a float32 variable that belongs to a tensor: a range, a mask, centroids."""
+        return self._add(f"{name}:{kind}", values, trainable=trainable, autocast=False)
+
+    def _add(self, name: str, values: Array, *, trainable: bool, autocast: bool) -> Any:
+        array = np.asarray(values, np.float32)
+        return self.add_weight(
+            shape=array.shape, dtype="float32", trainable=trainable, autocast=autocast,
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(array, dtype),  # noqa: ARG005
+            name=name.replace("/", "."),
+        )  # fmt: skip
+
+    # -- running -------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any = None) -> None:
+        """Does nothing: the variables come from the graph."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001 - Keras' signature
+        """Gives the outputs of a batch."""
+        tensors = list(self.output_tensors.values())
+        values = self.tensors(inputs, tensors, training=bool(training))
+        outputs = {n: _without_ones(v) for n, v in zip(self.output_tensors, values, strict=True)}
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def tensors(
+        self, inputs: Any, wanted: Iterable[Tensor], *, training: bool = False, rounded: bool = True
+    ) -> list[Any]:
+        """Gives chosen tensors of the graph for a batch, each with the batch in front of its own axes.
+
+        Args:
+            rounded: False computes in float whatever the plan says.
+        """
+        named = self.named_inputs(inputs)
+        given = {t: self._sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
+        return self.program.run(
+            given, wanted, dtype=self.compute_dtype, training=training, rounded=rounded
+        )
+
+    def named_inputs(self, inputs: Any) -> Mapping[str, Any]:
+        """Gives the inputs by name.
+
+        Raises:
+            ModelError: the names are others than the model's.
+        """
+        names = list(self.input_tensors)
+        if isinstance(inputs, Mapping):
+            if set(inputs) == set(names):
+                return inputs
+            raise ModelError(f"The model takes the inputs {', '.join(names)}; received {', '.join(inputs)}.")
+        if isinstance(inputs, list | tuple) and len(inputs) == len(names):
+            return dict(zip(names, inputs, strict=True))
+        if len(names) == 1:
+            return {names[0]: inputs}
+        raise ModelError(f"The model takes {len(names)} inputs; give them by name: {', '.join(names)}.")
+
+    def _sample_axis(self, tensor: Tensor, value: Any) -> Any:
+        """(batch, …) as (batch, 1, …) where the file has a batch of one."""
+        value = ops.convert_to_tensor(value)
+        if tensor.shape[:1] == (1,):
+            return ops.reshape(value, (-1, *tensor.shape))
+        return value
+
+    def compute_output_shape(self, input_shape: Any) -> Any:  # noqa: ARG002 - Keras' signature
+        """Gives (None, …) for each output."""
+        shapes = {n: (None, *_sample_shape(t)) for n, t in self.output_tensors.items()}
+        return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+    # -- saving --------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives what ``from_config`` needs: the file's bytes, the plan, the transforms."""
+        return {
+            "name": self.name,
+            "graph": base64.b85encode(zlib.compress(serialize(self.source), 1)).decode(),
+            "plan": None if self.plan is None else self.plan.to_json(),
+            "transforms": [keras.saving.serialize_keras_object(t) for t in self.transforms],
+            "ranges": self.ranges,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Network:
+        """Gives the network of ``get_config``; its variables start as in the file."""
+        config = dict(config)
+        graph = zlib.decompress(base64.b85decode(config.pop("graph")))
+        plan = config.pop("plan")
+        transforms = [
+            keras.saving.deserialize_keras_object(t, custom_objects) for t in config.pop("transforms")
+        ]
+        config["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
+        return cls(graph, None if plan is None else plan_from_json(plan), transforms, check=False, **config)
+
+
+def _as_model(graph: Model | Graph | bytes | str | Path) -> Model:
+    if isinstance(graph, Model):
+        return graph
+    return Model([graph]) if isinstance(graph, Graph) else read_model(graph)
+
+
+def _sample_shape(tensor: Tensor) -> tuple[int, ...]:
+    return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
+
+
+def _without_ones(value: Any) -> Any:
+    """(batch, 1, …) as (batch, …)."""
+    if len(value.shape) > 1 and value.shape[1] == 1:
+        return ops.reshape(value, (-1, *(int(d) for d in value.shape[2:])))
+    return value

@@ -1,0 +1,121 @@
+"""How the sparsity grows with the training step: one class each, called with the step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from tightfit.errors import OptionError
+
+
+def check_sparsity(sparsity: float) -> float:
+    """Gives a share of zeros back when it is one.
+
+    Raises:
+        OptionError: it is outside of [0, 1); 80 was meant as 0.8.
+
+    Example:
+        >>> check_sparsity(0.8)
+        0.8
+    """
+    if not 0.0 <= sparsity < 1.0:
+        hint = f" Did you mean {sparsity / 100:g}?" if 1.0 < sparsity < 100.0 else ""
+        raise OptionError(f"A sparsity is a share of zeros from 0 up to below 1; received {sparsity:g}.{hint}")
+    return sparsity
+
+
+class _Saved:
+    """What Keras needs to write a schedule into a file."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the fields."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]  # the children are dataclasses
+
+
+@keras.saving.register_keras_serializable("tightfit")
+@dataclass(frozen=True)
+class Constant(_Saved):
+    """The final sparsity from step ``begin`` on, zero before; masks follow the weights until ``end``.
+
+    Example:
+        >>> Constant(0.5, begin=10)(9), Constant(0.5, begin=10)(10)
+        (0.0, 0.5)
+    """
+
+    sparsity: float
+    begin: int = 0
+    end: int | None = None
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+
+    def __call__(self, step: int) -> float:
+        """Gives the sparsity at a step."""
+        return self.sparsity if step >= self.begin else 0.0
+
+
+@keras.saving.register_keras_serializable("tightfit")
+@dataclass(frozen=True)
+class Polynomial(_Saved):
+    """From ``initial`` to the final sparsity: ``final + (initial - final) · (1 - t)^power``, t from 0 to 1.
+
+    Args:
+        sparsity: the final share. end: the step at which it is reached. begin: the first step.
+
+    Source: Zhu and Gupta 2017, "To prune, or not to prune", equation 1.
+
+    Example:
+        >>> ramp = Polynomial(0.8, end=100)
+        >>> ramp(0), round(ramp(50), 3), ramp(100), ramp(1000)
+        (0.0, 0.7, 0.8, 0.8)
+    """
+
+    sparsity: float
+    end: int
+    begin: int = 0
+    initial: float = 0.0
+    power: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+        check_sparsity(self.initial)
+        if self.end <= self.begin:
+            raise OptionError(f"A schedule must end after it begins; received {self.begin} to {self.end}.")
+
+    def __call__(self, step: int) -> float:
+        """Gives the sparsity at a step."""
+        if step >= self.end:
+            return self.sparsity
+        t = max(step - self.begin, 0) / (self.end - self.begin)
+        return self.sparsity + (self.initial - self.sparsity) * float((1.0 - t) ** self.power)
+
+
+@keras.saving.register_keras_serializable("tightfit")
+@dataclass(frozen=True)
+class OneShot(_Saved):
+    """The final sparsity at one step; the masks stay what they were then.
+
+    Example:
+        >>> OneShot(0.5)(0), OneShot(0.5).end
+        (0.5, 0)
+    """
+
+    sparsity: float
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+
+    @property
+    def end(self) -> int:
+        """The last step at which the masks change."""
+        return self.step
+
+    def __call__(self, step: int) -> float:
+        """Gives the sparsity at a step."""
+        return self.sparsity if step >= self.step else 0.0
+
+
+Schedule = Constant | Polynomial | OneShot

@@ -1,0 +1,218 @@
+"""What is done to weights while they train: ``Mask`` prunes, ``Cluster`` shares values, the plan rounds.
+
+One legal order: mask, cluster, then the plan's fake-quantizers. PQAT is ``[Mask]`` with a plan, CQAT
+``[Cluster]`` with a plan, PCQAT both. A transform belongs to the one network that it was given to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import keras
+import numpy as np
+from keras import ops
+
+from tightfit.errors import OptionError, unknown_name
+from tightfit.graph.ir import Tensor
+from tightfit.quantization.arithmetic import spread
+from tightfit.training.centroids import INITIAL
+from tightfit.training.fake_quant import round_through
+from tightfit.training.graph_weights import Weight
+from tightfit.training.masks import UNSTRUCTURED, check_pattern, keep, keep_globally
+from tightfit.training.schedules import Constant, OneShot, Schedule
+
+Attached = Callable[[Any, Any], Any]
+_SMALLEST: Final = 256
+
+
+@keras.saving.register_keras_serializable("tightfit")
+class Mask:
+    """Keeps the largest weights, sets the others to zero.
+
+    Args:
+        schedule: the sparsity at each step, see ``schedules``; a number stands for ``OneShot``.
+        pattern: ``unstructured``, N:M, or blocks (``masks.check_pattern``).
+        scope: ``layer``: each has the sparsity; ``global``: all together have it (unstructured only).
+        smallest: weights of fewer elements stay dense.
+    """
+
+    def __init__(
+        self, schedule: Schedule | float, pattern: str = UNSTRUCTURED, scope: str = "layer", smallest: int = _SMALLEST
+    ) -> None:
+        self.schedule = OneShot(schedule) if isinstance(schedule, int | float) else schedule
+        self.pattern, self.smallest = check_pattern(pattern), smallest
+        if scope not in ("layer", "global"):
+            raise OptionError(unknown_name("scope", scope, ("layer", "global")))
+        if scope == "global" and pattern != UNSTRUCTURED:
+            raise OptionError(f"Global sparsity is unstructured; received the pattern '{pattern}'. Use scope 'layer'.")
+        self.scope = scope
+        self.sites: list[tuple[Weight, Any]] = []
+
+    def attach_all(self, owner: Any, weights: Mapping[Tensor, Weight]) -> dict[Tensor, Attached]:
+        """Makes a mask for each weight and gives what applies it."""
+        self.sites = []
+        attached: dict[Tensor, Attached] = {}
+        for tensor, weight in weights.items():
+            if weight.values.size < self.smallest:
+                continue
+            mask = owner.add_state(weight.name, "mask", np.ones(weight.values.shape), trainable=False)
+            self.sites.append((weight, mask))
+            attached[tensor] = _masking(mask)
+        self.update(0)
+        return attached
+
+    def update(self, step: int) -> None:
+        """Chooses the masks anew for a step, from the weights as they are; not after the schedule's end."""
+        end = self.schedule.end
+        if end is not None and step > end:
+            return
+        sparsity = self.schedule(step)
+        values = [np.asarray(ops.convert_to_numpy(weight.variable)) for weight, _ in self.sites]
+        if self.scope == "global" and values:
+            masks = keep_globally(values, sparsity)
+        else:
+            masks = [
+                keep(v, sparsity, self.pattern, weight.output_axis)
+                for v, (weight, _) in zip(values, self.sites, strict=True)
+            ]
+        for found, (_, mask) in zip(masks, self.sites, strict=True):
+            mask.assign(found.astype(np.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "pattern": self.pattern, "scope": self.scope, "smallest": self.smallest,
+        }  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Mask:
+        """Gives the transform of ``get_config``."""
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(**{**config, "schedule": schedule})
+
+
+def _masking(mask: Any) -> Attached:
+    return lambda value, _: value * ops.cast(mask, value.dtype)
+
+
+@keras.saving.register_keras_serializable("tightfit")
+class Cluster:
+    """Gives weights only a few values, which are trained; weights move between them as they train.
+
+    Where the plan stores the weight as integers, the values are integers shared by all channels, each with
+    its own scale: so they stay as few in the file.
+
+    Args:
+        clusters: how many values. initial: where they start: ``linear``, ``density`` or ``kmeans++``.
+        per: ``tensor``, or ``channel`` for so many in each output channel.
+        keep_zeros: one value is zero, and what is zero stays so. smallest: smaller weights stay as they are.
+    """
+
+    def __init__(
+        self, clusters: int, initial: str = "kmeans++", per: str = "tensor", *, keep_zeros: bool = True,
+        smallest: int = _SMALLEST,
+    ) -> None:  # fmt: skip
+        if initial not in INITIAL:
+            raise OptionError(unknown_name("start of centroids", initial, INITIAL))
+        if per not in ("tensor", "channel"):
+            raise OptionError(unknown_name("scope of clusters", per, ("tensor", "channel")))
+        if clusters < 2:
+            raise OptionError(f"Clustering needs at least 2 values; received {clusters}.")
+        self.clusters, self.initial, self.per = clusters, initial, per
+        self.keep_zeros, self.smallest = keep_zeros, smallest
+
+    def attach_all(self, owner: Any, weights: Mapping[Tensor, Weight]) -> dict[Tensor, Attached]:
+        """Makes centroids for each weight and gives what applies them.
+
+        Raises:
+            OptionError: no weight has more elements than there are clusters.
+        """
+        least = max(self.smallest, self.clusters + 1)
+        chosen = {t: w for t, w in weights.items() if w.values.size >= least}
+        largest = max((w.values.size for w in weights.values()), default=0)
+        if weights and largest <= self.clusters:
+            raise OptionError(
+                f"{self.clusters} clusters are no fewer than the {largest} values of the largest weight; ask for fewer."
+            )
+        return {t: Clustering(self, owner, w) for t, w in chosen.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the constructor's arguments."""
+        names = ("clusters", "initial", "per", "keep_zeros", "smallest")
+        return {name: getattr(self, name) for name in names}
+
+
+class Clustering:
+    """The centroids of one weight."""
+
+    def __init__(self, settings: Cluster, owner: Any, weight: Weight) -> None:
+        self.keep_zeros = settings.keep_zeros
+        self.axis = weight.output_axis if settings.per == "channel" else None
+        storage = weight.storage
+        values = weight.values
+        if storage is not None and storage.scale:
+            values = values / spread(storage.scale, values.ndim, storage.axis)
+        rows = values.reshape(1, -1) if self.axis is None else _rows(values, self.axis)
+        count = settings.clusters - self.keep_zeros
+        start = np.stack([INITIAL[settings.initial](_not_zero(r) if self.keep_zeros else r, count) for r in rows])
+        self.centroids = owner.add_state(weight.name, "centroids", start, trainable=True)
+
+    def __call__(self, value: Any, scales: Any) -> Any:
+        """Gives each weight the centroid next to it; gradients reach both."""
+        domain = value if scales is None else value / scales
+        centroids = ops.cast(self.centroids, domain.dtype)
+        centroids = centroids if scales is None else round_through(centroids)
+        if self.keep_zeros:
+            centroids = ops.concatenate([centroids, ops.zeros_like(centroids[:, :1])], axis=1)
+        shared = self.nearest(domain, ops.sort(centroids, axis=1))
+        shared = shared + domain - ops.stop_gradient(domain)
+        return shared if scales is None else shared * scales
+
+    def nearest(self, domain: Any, centroids: Any) -> Any:
+        """Looks each value up: its centroid is the one after all the middles below it."""
+        middles = ops.stop_gradient((centroids[:, 1:] + centroids[:, :-1]) / 2)
+        fixed = ops.stop_gradient(domain)
+        shape = [-1 if i == self.axis else 1 for i in range(len(domain.shape))]
+        place = ops.zeros(domain.shape, "int32")
+        for k in range(int(middles.shape[1])):
+            middle = middles[0, k] if self.axis is None else ops.reshape(middles[:, k], shape)
+            place = place + ops.cast(fixed > middle, "int32")
+        if self.axis is not None:
+            channels, count = (int(d) for d in centroids.shape)
+            place = place + ops.reshape(ops.arange(channels, dtype="int32") * count, shape)
+        return ops.take(ops.reshape(centroids, (-1,)), place, axis=0)
+
+
+def _rows(values: Any, axis: int) -> Any:
+    rows = np.moveaxis(values, axis, 0)
+    return rows.reshape(rows.shape[0], -1)
+
+
+def _not_zero(row: Any) -> Any:
+    found = row[row != 0]
+    return found if found.size else row
+
+
+_ORDER: Final = (Mask, Cluster)
+
+
+def check_order(transforms: Sequence[Any]) -> tuple[Any, ...]:
+    """Gives the transforms back when each comes at most once, ``Mask`` before ``Cluster``.
+
+    Raises:
+        OptionError: another order, or something that is no transform.
+
+    Example:
+        >>> [type(t).__name__ for t in check_order([Mask(0.5), Cluster(16)])]
+        ['Mask', 'Cluster']
+    """
+    places = [_ORDER.index(type(t)) if type(t) in _ORDER else -1 for t in transforms]
+    if -1 in places or sorted(set(places)) != places:
+        names = ", ".join(type(t).__name__ for t in transforms)
+        raise OptionError(f"Transforms are Mask, Cluster, in this order and each once; received {names}.")
+    return tuple(transforms)
+
+
+__all__ = ["Cluster", "Constant", "Mask", "OneShot", "check_order"]

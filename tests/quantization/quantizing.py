@@ -1,0 +1,117 @@
+"""What the tests of plans share: ranges without calibration, models run on LiteRT, distances in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from models import Builder
+
+from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import serialize
+from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.arithmetic import dequantize, quantize
+from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.plan import OpPlan, Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.quantization.scheme import find_scheme
+from tightfit.runtime.session import Session
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def given(model: Model, low: float = -1.0, high: float = 1.0, **others: tuple[float, float]) -> dict[str, Any]:
+    """The same range for every float activation of the main graph, but for those named."""
+    keys = model.main.keys()
+    return {keys[t]: others.get(keys[t], (low, high)) for t in model.main.tensors() if not t.is_constant}
+
+
+def plan(model: Model, scheme: str, interface: str = "float32", **options: Any) -> Plan:
+    """The plan under given ranges: ``ranges`` (a mapping), else [-1, 1] everywhere."""
+    ranges = options.pop("ranges", None) or given(model)
+    return make_plan(model, find_scheme(scheme, interface), ranges, **options)
+
+
+def calibrated(model: Model, *samples: Mapping[str, Any]) -> Ranges:
+    """The extremes that the float model shows on LiteRT for these samples."""
+    return Ranges([calibrate(model, samples, workers=1).statistics], {"int8": "minmax", "int16": "minmax"})
+
+
+def quantized(model: Model, scheme: str, *samples: Mapping[str, Any], interface: str = "float32") -> Model:
+    """The quantized model, as a file would give it back."""
+    made = make_plan(model, find_scheme(scheme, interface), calibrated(model, *samples))
+    return reread(apply_plan(model, made))
+
+
+def reread(model: Model) -> Model:
+    """The model after it was written and read."""
+    return read_model(bytes(serialize(model)))
+
+
+def run(model: Model, inputs: Mapping[str, Any], *, delegate: bool = True) -> Arrays:
+    """What LiteRT gives; reals in and out of integer inputs and outputs."""
+    with Session(bytes(serialize(model)), delegate=delegate) as session:
+        stored = {
+            s.name: quantize(np.asarray(inputs[s.name]), s.scale, s.zero_point, s.dtype)
+            if s.scale is not None and np.asarray(inputs[s.name]).dtype.kind == "f" and s.dtype != "float32"
+            else inputs[s.name]
+            for s in session.inputs
+        }
+        given = session.run(stored)
+        forms = {s.name: s for s in session.outputs}
+    return {
+        n: v if forms[n].scale is None or v.dtype.kind == "f" else dequantize(v, forms[n].scale, forms[n].zero_point)
+        for n, v in given.items()
+    }
+
+
+def op_plan(plan: Plan, name: str) -> OpPlan:
+    """The row of the op of that name or kind."""
+    return next(op for op in plan.ops() if name in (op.name, op.kind))
+
+
+def find_op(model: Model, kind: str) -> Op:
+    return next(op for op in model.main.ops if op.kind == kind)
+
+
+def kinds(model: Model) -> list[str]:
+    return [op.kind for op in model.main.ops]
+
+
+def scale_of(tensor: Tensor) -> float:
+    assert tensor.quantization is not None
+    return float(tensor.quantization.scale[0])
+
+
+def snr_db(values: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
+    noise = float(np.square(values.astype(float) - reference).sum())
+    return 10 * np.log10(float(np.square(reference.astype(float)).sum()) / max(noise, 1e-300))
+
+
+def concat(b: Builder, *tensors: Tensor, axis: int = 1) -> Tensor:
+    shape = list(tensors[0].shape)
+    shape[axis] = sum(t.shape[axis] for t in tensors)
+    return b.op("CONCATENATION", tensors, shape, table="ConcatenationOptions", options={"axis": axis})
+
+
+def binary(b: Builder, kind: str, left: Tensor, right: Tensor, name: str | None = None) -> Tensor:
+    """An elementwise op of two operands."""
+    shape = np.broadcast_shapes(left.shape, right.shape)
+    table = {"MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions"}.get(
+        kind, f"{kind.title()}Options"
+    )
+    return b.op(kind, [left, right], shape, name=name, table=table)
+
+
+def reshape(b: Builder, x: Tensor, *shape: int) -> Tensor:
+    target = b.constant("shape", list(shape), "int32")
+    return b.op("RESHAPE", [x, target], shape, table="ReshapeOptions", options={"newShape": list(shape)})
+
+
+def max_pool(b: Builder, x: Tensor) -> Tensor:
+    n, h, w, c = x.shape
+    options = {"padding": 0, "strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2}
+    return b.op("MAX_POOL_2D", [x], [n, h // 2, w // 2, c], table="Pool2DOptions", options=options)

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tightfit import quantities as q
@@ -29,6 +29,7 @@ def test_nothing_reads_as_minus_zero(words, value):
 
 
 @given(st.integers(0, 10**12 - 10**9))
+@example(999_700)
 def test_a_size_has_at_most_three_digits_before_the_point(size_bytes):
     number, unit = q.format_bytes(size_bytes).split(" ")
     assert float(number) < 1000

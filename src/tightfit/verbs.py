@@ -17,7 +17,7 @@ from tightfit.data.image_options import ImageOptions
 from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.errors import ModelError
+from tightfit.errors import DataError, ModelError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
@@ -104,6 +104,11 @@ def quantize(
     samples = None
     if data is not None:
         dataset = open_data(data, image=image, inputs=model_inputs(model))
+        if len(dataset) < 2:
+            raise DataError(
+                f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "
+                "least 20, better 100."
+            )
         labels = dataset.labels()
         count = min(chosen.calibration, len(dataset))
         indices = None

@@ -77,6 +77,12 @@ def find_op(model: Model, kind: str) -> Op:
     return next(op for op in model.main.ops if op.kind == kind)
 
 
+def drop_bias(model: Model, op: Op) -> None:
+    """Cuts off the bias, as files do that have none; LiteRT refuses a float convolution with an absent one."""
+    model.main.set_input(op, 2, None)
+    op.inputs.pop()
+
+
 def kinds(model: Model) -> list[str]:
     return [op.kind for op in model.main.ops]
 

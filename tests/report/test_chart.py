@@ -26,6 +26,11 @@ def test_dodging_keeps_the_order_the_gap_and_the_side_of_the_limit(places, gap, 
 
 
 @given(places, st.floats(1, 30))
+def test_dodging_moves_as_far_to_the_left_as_to_the_right(places, gap):
+    assert sum(dodge(places, gap, math.inf)) == pytest.approx(sum(places), abs=1e-6)
+
+
+@given(places, st.floats(1, 30))
 def test_marks_that_stand_apart_do_not_move(places, gap):
     apart = [p + 40 * i for i, p in enumerate(places)]
     assert dodge(apart, gap, math.inf) == pytest.approx(apart)
@@ -109,6 +114,12 @@ def test_the_line_rises(report):
     front = make_chart(report, 920.0, 430.0).front
     assert front == sorted(front)
     assert [y for _, y in front] == sorted((y for _, y in front), reverse=True)
+
+
+def test_the_line_leaves_out_what_lies_below_the_chart(report):
+    chart = make_chart(report, 920.0, 430.0)
+    smallest = min((m for m in chart.marks if not m.beyond), key=lambda m: m.x)
+    assert chart.front[0] == (smallest.x, smallest.y)
 
 
 def test_there_is_no_chart_of_one_candidate(build_report):

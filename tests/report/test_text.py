@@ -16,6 +16,16 @@ def test_no_number_is_cut_short(any_report):
     assert cut == []
 
 
+def test_long_names_make_room_for_the_numbers(build_report):
+    report = build_report()
+    for c in report.candidates:
+        c.name, c.metric = f"{c.name}-with-a-very-long-name", "mae"
+    table = render_text(report).split("\n\n")[1].splitlines()
+    assert max(len(line) for line in table) <= 80
+    assert all("…" in line[:18] for line in table[1:])
+    assert "−0.0040 … +0.0040 yes" in " ".join(table[8].split())
+
+
 def test_the_table_has_a_line_for_each_candidate(report):
     lines = render_text(report).splitlines()
     for c in report.candidates:

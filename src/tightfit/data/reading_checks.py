@@ -20,7 +20,9 @@ NEEDED_GAIN: Final = 0.15
 _FEWEST: Final = 16
 _UNLIKELY: Final = 0.01
 _COLLAPSED: Final = 0.8
-_DIVERSE: Final = 0.5
+_LEANING: Final = 0.3
+_CLEARER: Final = 0.1
+_WIDER: Final = 0.2
 _FROZEN: Final = 0.05
 _LIVELY: Final = 0.3
 _SURER: Final = 0.03
@@ -46,14 +48,17 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def _revived(reading: Reading) -> bool:
-    """True when nearly one decision for all becomes many clear ones; labels, where there are any, decide."""
-    if reading.labelled:
+    """True when decisions that favour one class spread out and become clear; labels, if any, decide instead."""
+    various = reading.share_after <= reading.share_before / 2 and reading.spread_after >= _LIVELY
+    if reading.labelled or reading.samples < _FEWEST or not various:
         return False
-    if reading.samples < _FEWEST or reading.share_before < _COLLAPSED or reading.share_after > _DIVERSE:
-        return False
-    # Magnified values alone make answers certain and various; then the old ones must not have moved at all.
-    frozen = reading.spread_before < _FROZEN or not READINGS[reading.name].magnifies
-    return frozen and reading.spread_after >= _LIVELY and reading.spread_after > 2 * reading.spread_before
+    if READINGS[reading.name].magnifies:
+        # Larger values alone make answers various and certain; then the old ones must not have moved at all.
+        return reading.spread_before < _FROZEN and reading.share_before >= _COLLAPSED
+    clearer = reading.confidence_after - reading.confidence_before >= _CLEARER
+    clearer = clearer and reading.confidence_z >= _DEVIATIONS
+    spread = reading.spread_after - reading.spread_before >= _WIDER
+    return reading.share_before >= _COLLAPSED or (reading.share_before >= _LEANING and clearer and spread)
 
 
 def _surer(reading: Reading) -> bool:
@@ -122,12 +127,13 @@ def _by_answers(kind: str, best: Reading, now: str, why: str) -> Finding:
     if kind == RANGE:
         what = (
             f"The float model gives {format_percent(best.share_before)} of {best.samples} samples the same "
-            f"class {now}, {format_percent(best.share_after)} when they are {row.words}."
+            f"class {now} (mean probability {best.confidence_before:.2f}), {format_percent(best.share_after)} when "
+            f"{row.words} ({best.confidence_after:.2f})."
         )
     else:
         what = (
             f"The decision's mean probability on {best.samples} samples is {best.confidence_before:.2f} "
-            f"{now}, {best.confidence_after:.2f} when they are {row.words} ({best.confidence_z:.1f} deviations)."
+            f"{now}, {best.confidence_after:.2f} when {row.words} (z = {best.confidence_z:.1f})."
         )
     numbers = {
         "same_decision": best.share_before, "same_decision_otherwise": best.share_after,

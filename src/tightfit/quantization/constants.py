@@ -6,11 +6,12 @@ scale equals input scale · weight scale.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op
 from tightfit.quantization.arithmetic import weight_scales
 from tightfit.quantization.modes import SMALLEST_HALF, hybrid_positions, weight_positions
@@ -60,7 +61,21 @@ def _weight(op: Op, position: int, axis: int | None, dtype: str) -> Storage:
     tensor = op.inputs[position]
     assert tensor is not None  # noqa: S101 - the positions are of float constants
     assert tensor.data is not None  # noqa: S101 - the positions are of float constants
-    return _symmetric(weight_scales(tensor.data, axis, dtype), axis, dtype)
+    return _symmetric(_finite(weight_scales(tensor.data, axis, dtype), op), axis, dtype)
+
+
+def _finite(values: npt.NDArray[Any], op: Op) -> npt.NDArray[Any]:
+    """The values as they are.
+
+    Raises:
+        QuantizationError: one is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise QuantizationError(
+            f"A constant of {op.kind} '{op.name}' holds NaN or infinity, which no integer stands for. "
+            "Train or export the model again, or keep the op in float."
+        )
+    return values
 
 
 def _symmetric(scales: npt.NDArray[np.float32], axis: int | None, dtype: str) -> Storage:
@@ -75,12 +90,12 @@ def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, dtype: str, activatio
     if position is None or weight is None or weight.data is None:
         return 0
     axis = rule.weight_axis
-    scales = weight_scales(weight.data, axis, dtype)
+    scales = _finite(weight_scales(weight.data, axis, dtype), op)
     bias = _bias_values(op, rule)
     widened = 0
     if bias is not None and activation is not None and rule.bias is not None:
         activations = plan.dtype or "int8"
-        scales, widened = _fit_bias(bias, scales, activation.scale[0], activations)
+        scales, widened = _fit_bias(_finite(bias, op), scales, activation.scale[0], activations)
         plan.constants[rule.bias] = _bias(scales, activation.scale[0], activations)
     plan.constants[position] = _symmetric(scales, axis, dtype)
     return widened

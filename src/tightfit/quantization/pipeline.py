@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from tightfit.runtime.child import prepare
 
 # A layout computes the same integers on another path: rounding may differ by a step here and there, which
 # costs a few dB against the float model; garbage costs tens.
+_TRIAL: Final = re.compile(r"\.tightfit-[^/\\]*[/\\]")
 _LAYOUT_LOSS_DB: Final = 6.0
 _CLEARLY_RIGHT_DB: Final = 45.0
 
@@ -131,6 +133,9 @@ def _write_checked(
             trial.replace(output)
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
+    except ModelError as error:
+        # The user named the output, not the trial file beside it.
+        raise ModelError(_TRIAL.sub("", str(error))) from error
     return check
 
 

@@ -152,8 +152,8 @@ def _interface_notes(graph: Graph, context: Context, plan: GraphPlan) -> list[st
     names = [f"'{t.name}'" for t in _float_ends(graph) if plan.interface[context.keys[t]] == "float32"]
     if not names:
         return []
-    verb = "stays" if len(names) == 1 else "stay"
-    return [f"{', '.join(names)} {verb} float32 instead of {wanted}: no integer op reads or writes it"]
+    verb, them = ("stays", "it") if len(names) == 1 else ("stay", "them")
+    return [f"{', '.join(names)} {verb} float32 instead of {wanted}: no integer op reads or writes {them}"]
 
 
 def _widening_note(widened: list[int]) -> list[str]:

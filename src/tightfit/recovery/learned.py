@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.ir import Model
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import OpPlan, Plan, Storage
 from tightfit.recovery.layers import Layer, layers_of
@@ -33,12 +33,17 @@ def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) ->
     places = {id(p): i for i, p in enumerate(ops)}
     for layer in layers_of(twin.main, ops):
         if layer.op.name in moments:
-            ops[places[id(layer.plan)]] = _round(layer, moments[layer.op.name].mean())
+            ops[places[id(layer.plan)]] = round_one(layer, moments[layer.op.name].mean())
     graphs = [replace(plan.graphs[0], ops=ops), *plan.graphs[1:]]
     return twin, replace(plan, graphs=graphs)
 
 
-def _round(layer: Layer, moments: npt.NDArray[np.float64]) -> OpPlan:
+def round_one(layer: Layer, moments: npt.NDArray[np.float64]) -> OpPlan:
+    """Rounds one layer's weights in place and gives its plan with the scales that were found.
+
+    Args:
+        moments: ``E[x̃ x̃ᵀ]`` of its inputs, (K+1, K+1) or (channels, K+1, K+1).
+    """
     storage = layer.plan.constants[1]
     top = LIMITS[storage.dtype][1]
     values = layer.weights.data
@@ -88,5 +93,3 @@ def _replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) 
             constants[2] = replace(constants[2], scale=tuple(product.astype(np.float32).tolist()))
     return replace(plan, constants=constants)
 
-
-__all__ = ["Op", "Tensor", "round_with_data"]

@@ -49,7 +49,7 @@ class Moments:
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
-        rows = _vectors(values, self.window)
+        rows = vectors(values, self.window)
         ones = np.ones((*rows.shape[:-1], 1), np.float32)
         extended = np.concatenate([rows, ones], axis=-1)
         added = (extended.swapaxes(-1, -2) @ extended).astype(np.float64)
@@ -70,7 +70,7 @@ class Moments:
         return self.total / self.rows
 
 
-def _vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+def vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
     """The vectors that meet the weights: (rows, K), or (channels, rows, K) for depthwise."""
     if window.kernel == (1, 1) and not window.depthwise and values.ndim != 4:
         flat = values.reshape(-1, values.shape[-1])

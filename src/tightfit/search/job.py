@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -116,6 +117,10 @@ def optimize(job: Job, listener: Listener) -> Outcome:
     try:
         search.run()
         search.outcome.finished = True
+    except TightfitError:
+        if not search.outcome.candidates:
+            search.remove_traces()
+        raise
     except KeyboardInterrupt:
         search.outcome.notes.append("The search was interrupted; run the same command again to go on.")
         if not search.outcome.candidates:
@@ -225,6 +230,14 @@ class _Search:
             samples = (s.inputs for s in self.calibration_set.samples(self.calibrating))
             self.calibrated = calibrate(self.source.model, samples, progress=_Steps(self.listener, count))
         return self.calibrated
+
+    def remove_traces(self) -> None:
+        """Takes back what was written before the float model was measured."""
+        folder = self.job.output
+        (folder / "candidates" / "float32.tflite").unlink(missing_ok=True)
+        for path in (folder / "candidates", folder):
+            with contextlib.suppress(OSError):  # not empty: an earlier search's files stay
+                path.rmdir()
 
     # -- facts ---------------------------------------------------------------------------------
 

@@ -90,3 +90,16 @@ def fused(options: Any, value: Any) -> Any:
 def integers(value: Any) -> list[int]:
     """Gives a static operand (a shape, axes, paddings) as a flat list."""
     return [int(v) for v in np.asarray(value).reshape(-1)]
+
+
+def same_padding(x: Any, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Any:
+    """Gives images (batch, height, width, channels) with the zeros that SAME adds.
+
+    ``(out - 1) · stride + span - in`` of them along an axis, the odd one at the end.
+    """
+    widths = [(0, 0)]
+    for i in (0, 1):
+        size, span = int(x.shape[i + 1]), dilations[i] * (int(window[i]) - 1) + 1
+        total = max((-(-size // strides[i]) - 1) * strides[i] + span - size, 0)
+        widths.append((total // 2, total - total // 2))
+    return ops.pad(x, (*widths, (0, 0)))

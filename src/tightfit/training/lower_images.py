@@ -17,9 +17,9 @@ def resize_bilinear(op: Op, values: list[Any]) -> Any:
     """RESIZE_BILINEAR as two matrix products, which have cheap gradients. Source: ``resize_bilinear.h``."""
     x, size = values
     height, width = integers(size)
-    rows = _bilinear_matrix(int(x.shape[2]), height, op.options).astype(str(x.dtype))
-    columns = _bilinear_matrix(int(x.shape[3]), width, op.options).astype(str(x.dtype))
-    return ops.einsum("oi,bniwc,pw->bnopc", rows, x, columns)
+    rows = ops.convert_to_tensor(_bilinear_matrix(int(x.shape[2]), height, op.options), x.dtype)
+    columns = ops.convert_to_tensor(_bilinear_matrix(int(x.shape[3]), width, op.options), x.dtype)
+    return ops.einsum("bnowc,pw->bnopc", ops.einsum("oi,bniwc->bnowc", rows, x), columns)
 
 
 def resize_nearest(op: Op, values: list[Any]) -> Any:

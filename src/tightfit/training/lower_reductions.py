@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from tightfit.graph.ir import Op
-from tightfit.training.batching import axis_of, fused, integers, merge, own_shape, split
+from tightfit.training.batching import axis_of, fused, integers, merge, own_shape, same_padding, split
+
+Pair = tuple[int, int]
 
 _PADDING: Final = ("same", "valid")
 
@@ -50,7 +55,24 @@ def max_pool(op: Op, values: list[Any]) -> Any:
 
 def average_pool(op: Op, values: list[Any]) -> Any:
     """AVERAGE_POOL_2D: the mean of the values that the window has, padding left out."""
-    return _pool(op, values[0], ops.average_pool)
+    return _pool(op, values[0], _average)
+
+
+def _average(x: Any, window: Pair, strides: Pair, padding: str, data_format: str) -> Any:
+    """The mean over each window; padding is done here, as torch counts it where the others do not."""
+    if padding == "valid":
+        return ops.average_pool(x, window, strides, "valid", data_format=data_format)
+    padded = same_padding(x, window, strides, (1, 1))
+    sums = ops.average_pool(padded, window, strides, "valid", data_format=data_format) * float(math.prod(window))
+    rows, columns = (_counts(int(x.shape[i + 1]), window[i], strides[i]) for i in (0, 1))
+    return sums * ops.convert_to_tensor(1.0 / (rows[:, None, None] * columns[None, :, None]), x.dtype)
+
+
+def _counts(size: int, window: int, stride: int) -> npt.NDArray[np.float32]:
+    """How many pixels of one axis each window has."""
+    count = -(-size // stride)
+    starts = np.arange(count) * stride - max((count - 1) * stride + window - size, 0) // 2
+    return (np.minimum(starts + window, size) - np.maximum(starts, 0)).astype(np.float32)
 
 
 def _pool(op: Op, x: Any, function: Callable[..., Any]) -> Any:

@@ -1,0 +1,440 @@
+"""The quantized graph: names, conversions, shared constants, odd ends; run on LiteRT where values matter."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from models import Builder, conv_net, loop_model, random_inputs, signature_of, two_inputs_net, two_signatures_model
+from quantizing import (
+    binary,
+    concat,
+    drop_bias,
+    find_op,
+    given,
+    kinds,
+    op_plan,
+    plan,
+    quantized,
+    reread,
+    reshape,
+    run,
+    scale_of,
+    snr_db,
+)
+
+from tightfit.errors import QuantizationError
+from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.writer import serialize
+from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.plan import Storage
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.scheme import SCHEMES
+from tightfit.quantization.storing import store
+
+INTERFACES = [("int8", "float32"), ("int8", "int8"), ("int8", "uint8"), ("int16x8", "float32"), ("int16x8", "int16")]
+ENDS = ("QUANTIZE", "DEQUANTIZE")
+
+
+def applied(model: Model, scheme: str, interface: str = "float32", **options) -> Model:
+    return reread(apply_plan(model, plan(model, scheme, interface, **options)))
+
+
+# -- inputs and outputs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scheme", "interface"), INTERFACES)
+def test_every_interface_keeps_names_and_computes_the_same(scheme, interface):
+    model = two_inputs_net()
+    sample = random_inputs(model)
+    twin = quantized(model, scheme, sample, interface=interface)
+    assert list(twin.signatures[0].inputs) == ["left", "right"]
+    assert list(twin.signatures[0].outputs) == list(model.signatures[0].outputs)
+    ends = [*twin.main.inputs, *twin.main.outputs]
+    assert [t.name for t in ends] == [t.name for t in (*model.main.inputs, *model.main.outputs)]
+    assert {t.dtype for t in ends} == {interface}
+    wanted, found = run(model, sample), run(twin, sample)
+    for name, values in wanted.items():
+        # Four roundings to 8 bits, one of them of the weights: 6 dB a bit, less what is lost to the range.
+        assert snr_db(found[name], values) > 25
+
+
+def test_uint8_is_int8_shifted():
+    model = two_inputs_net()
+    signed, unsigned = (applied(model, "int8", dtype) for dtype in ("int8", "uint8"))
+    for one, other in zip(signed.main.inputs, unsigned.main.inputs, strict=True):
+        assert scale_of(one) == scale_of(other)
+        assert one.quantization.zero_point[0] + 128 == other.quantization.zero_point[0]
+    sample = {n: np.arange(v.size, dtype=np.int8).reshape(v.shape) for n, v in random_inputs(model).items()}
+    moved = {n: (v.astype(int) + 128).astype(np.uint8) for n, v in sample.items()}
+    results, shifted = run(signed, sample), run(unsigned, moved)
+    for name, values in results.items():
+        np.testing.assert_array_equal(values, shifted[name])
+
+
+def test_an_input_that_several_ops_read_is_quantized_once():
+    b = Builder()
+    x = b.input("x", [1, 4])
+    model = b.model(b.dense(x, 3), b.op("RELU", [x], [1, 4]), b.add(x, x))
+    twin = applied(model, "int8")
+    assert kinds(twin).count("QUANTIZE") == 1
+    assert kinds(twin)[0] == "QUANTIZE"
+
+
+def test_a_float_reader_of_integers_is_served_once():
+    b = Builder()
+    y = b.dense(b.input("x", [1, 4]), 4)
+    model = b.model(*(b.op(kind, [y], [1, 4]) for kind in ("CEIL", "FLOOR", "SIN")))
+    assert kinds(applied(model, "int8")).count("DEQUANTIZE") == 1
+
+
+@pytest.mark.parametrize("interface", ["float32", "int8"])
+def test_an_output_that_is_also_read_inside(interface):
+    b = Builder()
+    y = b.op("RELU", [b.input("x", [1, 4])], [1, 4], name="y")
+    model = b.model(y, b.add(y, y))
+    twin = applied(model, "int8", interface)
+    assert [t.name for t in twin.main.outputs] == ["y", "add_1"]
+    x = np.float32([[-1, 0.5, 0.25, 1]])
+    found = run(twin, {"x": x})
+    np.testing.assert_allclose(found["y"], np.maximum(x, 0), atol=2 / 255)
+    np.testing.assert_allclose(found["add_1"], np.minimum(2 * np.maximum(x, 0), 127 / 128), atol=6 / 255)
+
+
+@pytest.mark.parametrize(("scheme", "interface"), INTERFACES)
+def test_an_input_that_is_an_output_too(scheme, interface):
+    b = Builder()
+    x = b.input("x", [1, 4])
+    model = b.model(x, b.op("RELU", [x], [1, 4], name="y"))
+    twin = applied(model, scheme, interface)
+    assert twin.main.outputs[0] is twin.main.inputs[0]
+    assert {t.dtype for t in twin.main.outputs} == {interface}
+    np.testing.assert_allclose(run(twin, {"x": np.full((1, 4), 0.5, np.float32)})["y"], 0.5, atol=2 / 255)
+
+
+@pytest.mark.parametrize(("scheme", "interface"), INTERFACES)
+def test_a_tensor_that_is_an_output_twice(scheme, interface):
+    b = Builder()
+    y = b.op("RELU", [b.input("x", [1, 4])], [1, 4], name="y")
+    model = b.model(y, y, signature=None)
+    twin = applied(model, scheme, interface)
+    assert twin.main.outputs[0] is twin.main.outputs[1]
+    assert twin.main.outputs[0].dtype == interface
+    assert kinds(twin).count("DEQUANTIZE") == (interface == "float32")
+
+
+def test_a_constant_output_stays_as_it_is():
+    b = Builder()
+    constant = b.constant("c", np.float32([[1, 2, 3, 4]]))
+    model = b.model(b.add(b.input("x", [1, 4]), constant), constant)
+    twin = applied(model, "int8", "int8")
+    assert twin.main.outputs[1].dtype == "float32"
+    assert twin.main.outputs[1].data.tolist() == [[1, 2, 3, 4]]
+
+
+def test_a_float_op_whose_result_leaves_as_integers():
+    b = Builder()
+    y = b.op("CEIL", [b.input("x", [1, 4])], [1, 4], name="y")
+    model = b.model(y, b.op("RELU", [y], [1, 4], name="z"))
+    twin = applied(model, "int8", "int8", ranges=given(model, -3.0, 3.0))
+    assert {t.name: t.dtype for t in (*twin.main.inputs, *twin.main.outputs)} == {
+        "x": "float32", "y": "int8", "z": "int8",
+    }  # fmt: skip
+    found = run(twin, {"x": np.float32([[-1.5, 0.2, 1.1, 2.0]])})
+    np.testing.assert_allclose(found["y"], [[-1, 1, 2, 2]], atol=6 / 255)
+    np.testing.assert_allclose(found["z"], [[0, 1, 2, 2]], atol=12 / 255)
+
+
+def test_int8_ends_around_an_int16_op():
+    model = conv_net()
+    sample = random_inputs(model)
+    ranges = given(model, -4.0, 4.0)
+    made = plan(model, "int8", "int8", ranges=ranges, overrides=[("conv_0", "int16x8"), ("SOFTMAX", "int16x8")])
+    twin = reread(apply_plan(model, made))
+    assert {t.dtype for t in (*twin.main.inputs, *twin.main.outputs)} == {"int8"}
+    found, wanted = run(twin, sample)["probabilities"], run(model, sample)["probabilities"]
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_a_dynamic_batch_stays_dynamic(scheme):
+    model = conv_net(dynamic_batch=True)
+    twin = applied(model, scheme, ranges=given(model, -4.0, 4.0))
+    first, last = twin.main.inputs[0], twin.main.outputs[0]
+    assert (first.shape_signature, last.shape_signature) == ((-1, 16, 16, 3), (-1, 5))
+    batch = np.random.default_rng(1).standard_normal((3, 16, 16, 3)).astype(np.float32)
+    found = run(twin, {"image": batch})["probabilities"]
+    assert found.shape == (3, 5)
+    np.testing.assert_allclose(found, run(model, {"image": batch})["probabilities"], atol=0.05)
+
+
+# -- constants -------------------------------------------------------------------------------------
+
+
+def twice_with_one_weight(activation: int = 0) -> Model:
+    """Two dense layers that read the same weight and the same bias, from inputs of different ranges."""
+    b = Builder()
+    x, y = b.input("x", [1, 40]), b.input("y", [1, 40])
+    w, bias = b.weights("w", 32, 40), b.constant("b", np.linspace(-2, 2, 32), "float32")
+    options = {"fusedActivationFunction": activation}
+    return b.model(
+        *(b.op("FULLY_CONNECTED", [t, w, bias], [1, 32], table="FullyConnectedOptions", options=options) for t in (x, y))
+    )
+
+
+def test_shared_weights_are_stored_once_and_a_shared_bias_once_a_scale():
+    model = twice_with_one_weight()
+    twin = applied(model, "int8", ranges=given(model, -4.0, 4.0, y=(-40.0, 40.0)))
+    first, second = (op for op in twin.main.ops if op.kind == "FULLY_CONNECTED")
+    assert first.inputs[1].data.__array_interface__ == second.inputs[1].data.__array_interface__
+    np.testing.assert_allclose(first.inputs[2].data / 10.0, second.inputs[2].data, atol=1)
+    sample = random_inputs(model)
+    found, wanted = run(twin, sample), run(model, sample)
+    for name, step in (("fully_connected_0", 8 / 255), ("fully_connected_1", 80 / 255)):
+        # 40 products of a rounded input with weights of Σ w² ≈ 1, in 6 standard deviations of s / √12.
+        allowed = 6 * step / 12**0.5 + 0.1
+        np.testing.assert_allclose(found[name], np.clip(wanted[name], -4, 4), atol=allowed)
+
+
+def test_halves_that_two_ops_share_are_unpacked_once():
+    twin = applied(twice_with_one_weight(), "float16")
+    assert kinds(twin) == ["DEQUANTIZE", "DEQUANTIZE", "FULLY_CONNECTED", "FULLY_CONNECTED"]
+    first, second = twin.main.ops[2:]
+    assert first.inputs[1] is second.inputs[1]
+    sample = random_inputs(twin)
+    for name, values in run(twice_with_one_weight(), sample).items():
+        # 40 products of halves: each is off by 2⁻¹¹.
+        assert np.abs(run(twin, sample)[name] - values).max() < 40 * 2.0**-11
+
+
+def test_the_zeros_of_missing_biases_do_not_run_together():
+    b = Builder()
+    y = b.conv(b.conv(b.input("x", [1, 8, 8, 2]), 3), 5)
+    model = b.model(y)
+    for op in model.main.ops:
+        drop_bias(model, op)
+    twin = applied(model, "int8")
+    assert [op.inputs[2].shape for op in twin.main.ops if op.kind == "CONV_2D"] == [(3,), (5,)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("scheme", ["weight8", "dynamic", "int8", "int16x8"])
+def test_broken_weights_are_refused_by_op(scheme, value):
+    model = twice_with_one_weight()
+    model.main.find("w").data = np.full((32, 40), value, np.float32)
+    with pytest.raises(QuantizationError, match="A constant of FULLY_CONNECTED 'fully_connected_0' holds NaN or infinity"):
+        applied(model, scheme)
+
+
+def test_halves_keep_infinity_but_not_nan():
+    values = np.float32([-np.inf, -1e9, -70000, 1e-9, 1.5, 3e38, np.inf])
+    halves = store(values, Storage("float16"), "here")
+    np.testing.assert_array_equal(halves, np.float16([-np.inf, -65504, -65504, 0, 1.5, 65504, np.inf]))
+    with pytest.raises(QuantizationError, match="A constant of here holds NaN"):
+        store(np.float32([np.nan]), Storage("float16"), "here")
+
+
+# -- kernels that want care ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ADD", "SUB"])
+@pytest.mark.parametrize("table", [True, False])
+def test_int16_sums_say_that_their_scales_are_general(kind, table):
+    b = Builder()
+    model = b.model(binary(b, kind, b.input("x", [1, 4]), b.input("y", [1, 4]), "z"))
+    op = find_op(model, kind)
+    if table:
+        op.options["potScaleInt16"] = True  # the schema's default, which converters write
+    else:
+        op.options_type, op.options = None, {}
+    twin = applied(model, "int16x8", ranges=given(model, -1.0, 1.0, x=(-3.0, 0.7)))
+    assert find_op(twin, kind).options["potScaleInt16"] is False
+    x, y = np.float32([[-3, 0.5, 0.1, 0.7]]), np.float32([[1, -0.25, 0.6, 0]])
+    wanted = {"ADD": x + y, "SUB": x - y}[kind]
+    np.testing.assert_allclose(run(twin, {"x": x, "y": y})["z"], np.clip(wanted, -1, 1), atol=2e-4)
+
+
+def small_layers() -> Model:
+    """One output for each kernel with options or operands of its own."""
+    b = Builder(seed=3)
+    x = b.input("x", [2, 3, 8])
+    image = b.input("image", [1, 4, 4, 6])
+    keep = b.op(
+        "FULLY_CONNECTED", [x, b.weights("wk", 5, 8), None], [2, 3, 5], name="keep_dims", table="FullyConnectedOptions",
+        options={"keepNumDims": True},
+    )  # fmt: skip
+    prelu = b.op("PRELU", [image, b.constant("slope", np.linspace(0.1, 0.6, 6).reshape(1, 1, 6), "float32")], [1, 4, 4, 6], name="prelu")
+    up = b.op(
+        "TRANSPOSE_CONV", [b.constant("shape", [1, 8, 8, 5], "int32"), b.weights("wt", 5, 3, 3, 6), image, b.weights("bt", 5)],
+        [1, 8, 8, 5], name="up", table="TransposeConvOptions", options={"padding": 0, "strideW": 2, "strideH": 2},
+    )  # fmt: skip
+    half, other = (Tensor(n, (2, 3, 4)) for n in ("half", "other"))
+    b.graph.append(Op("SPLIT", [b.constant("axis", 2, "int32"), x], [half, other], {"numSplits": 2}, "SplitOptions"))
+    rows = [Tensor(f"row{i}", (3, 8)) for i in range(2)]
+    b.graph.append(Op("UNPACK", [x], rows, {"num": 2, "axis": 0}, "UnpackOptions"))
+    axes = b.constant("axes", [1, 2], "int32")
+    mean = b.op("MEAN", [image, axes], [1, 1, 1, 6], name="mean", table="ReducerOptions", options={"keepDims": True})
+    return b.model(keep, prelu, up, half, other, *rows, mean)
+
+
+@pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
+@pytest.mark.parametrize(("scheme", "least_db"), [("int8", 30.0), ("int16x8", 36.0)])
+def test_layers_with_operands_of_their_own_compute_the_same(scheme, least_db, delegate):
+    model = small_layers()
+    sample = random_inputs(model)
+    made = make_plan(model, scheme, given(model, -4.0, 4.0))
+    assert made.refusals() == []
+    wanted = run(model, sample)
+    found = run(reread(apply_plan(model, made)), sample, delegate=delegate)
+    for name, values in wanted.items():
+        assert snr_db(found[name], np.clip(values, -4, 4)) > least_db, name
+
+
+def matmuls() -> Model:
+    b = Builder(seed=5)
+    x, y, t = b.input("x", [2, 3, 8]), b.input("y", [2, 8, 5]), b.input("t", [2, 5, 8])
+    outputs = []
+    for name, right, adjoint in (
+        ("runtime", y, False), ("adjoint", t, True), ("constant", b.weights("w", 2, 8, 5), False),
+        ("constant_adjoint", b.weights("v", 2, 5, 8), True), ("flat", b.weights("f", 8, 5), False),
+    ):  # fmt: skip
+        options = {"adjX": False, "adjY": adjoint}
+        outputs.append(b.op("BATCH_MATMUL", [x, right], [2, 3, 5], name=name, table="BatchMatMulOptions", options=options))
+    left = b.op(
+        "BATCH_MATMUL", [y, y], [2, 5, 5], name="left_adjoint", table="BatchMatMulOptions",
+        options={"adjX": True, "adjY": False},
+    )  # fmt: skip
+    return b.model(*outputs, left)
+
+
+@pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
+@pytest.mark.parametrize(("scheme", "least_db"), [("int8", 27.0), ("int16x8", 32.0)])
+def test_matrix_products_with_operands_of_either_kind(scheme, least_db, delegate):
+    model = matmuls()
+    sample = random_inputs(model)
+    twin = quantized(model, scheme, sample)
+    assert kinds(twin).count("BATCH_MATMUL") == 6
+    found, wanted = run(twin, sample, delegate=delegate), run(model, sample)
+    for name, values in wanted.items():
+        assert snr_db(found[name], values) > least_db, name
+
+
+def hybrid_layers() -> Model:
+    """Large weights in every kernel for float activations, with and without a bias."""
+    b = Builder(seed=4)
+    x, image = b.input("x", [2, 3, 64]), b.input("image", [1, 6, 6, 16])
+    dense = {"table": "FullyConnectedOptions", "options": {"keepNumDims": True}}
+    bare = b.op("FULLY_CONNECTED", [x, b.weights("w0", 32, 64), None], [2, 3, 32], name="bare", **dense)
+    biased = b.op("FULLY_CONNECTED", [x, b.weights("w1", 32, 64), b.weights("b1", 32)], [2, 3, 32], name="biased", **dense)
+    product = b.op("BATCH_MATMUL", [x, b.weights("w2", 2, 64, 16)], [2, 3, 16], name="product", table="BatchMatMulOptions")
+    return b.model(bare, biased, product, b.conv(image, 24))
+
+
+@pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
+@pytest.mark.parametrize(("scheme", "least_db"), [("dynamic", 33.0), ("weight8", 36.0), ("float16", 60.0)])
+def test_float_activations_with_small_weights(scheme, least_db, delegate):
+    model = hybrid_layers()
+    sample = random_inputs(model)
+    twin = applied(model, scheme)
+    if scheme == "dynamic":
+        assert set(kinds(twin)) == set(kinds(model))
+        stored = [op.inputs[1] for op in twin.main.ops]
+        assert {t.dtype for t in stored} == {"int8"}
+        assert [t.quantization.scale.size for t in stored] == [32, 32, 1, 24]
+        assert all(op.options["asymmetricQuantizeInputs"] for op in twin.main.ops if op.kind != "CONV_2D")
+    wanted, found = run(model, sample), run(twin, sample, delegate=delegate)
+    for name, values in wanted.items():
+        assert snr_db(found[name], values) > least_db, name
+
+
+# -- several graphs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_several_graphs_and_signatures_stay_callable(scheme):
+    model = two_signatures_model()
+    twin = reread(apply_plan(model, make_plan(model, scheme, given(model, -4.0, 4.0))))
+    assert [(s.key, s.graph_index) for s in twin.signatures] == [("encode", 0), ("decode", 1)]
+    assert twin.graphs[1].ops[0].inputs[1].dtype == "float32", "its 12 weights are not worth it"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_loop_runs_with_its_graphs(scheme):
+    model = loop_model()
+    twin = reread(apply_plan(model, make_plan(model, scheme, given(model))))
+    x = np.float32([[1, 2, 3, 4]])
+    found = run(twin, {"i": np.int32(0), "x": x})
+    np.testing.assert_array_equal(found["x_out"], 8 * x)
+
+
+# -- what must not change --------------------------------------------------------------------------
+
+
+def test_the_version_of_a_custom_op_stays():
+    graph = Graph()
+    x, y, z = Tensor("x", (1, 4)), Tensor("y", (1, 4)), Tensor("z", (1, 4))
+    op = Op("CUSTOM", [y], [z], version=7)
+    op.custom_code = "Mystery"
+    graph.append(Op("RELU", [x], [y], version=1))
+    graph.append(op)
+    graph.inputs, graph.outputs = [x], [z]
+    model = Model([graph], [signature_of(graph, "serving_default")])
+    twin = applied(model, "int8")
+    assert next(op for op in twin.main.ops if op.kind == "CUSTOM").version == 7
+    assert kinds(twin) == ["QUANTIZE", "RELU", "DEQUANTIZE", "CUSTOM"]
+
+
+def test_the_float_model_is_left_as_it_was():
+    model = conv_net()
+    before = bytes(serialize(model))
+    applied(model, "int8", "uint8")
+    assert bytes(serialize(model)) == before
+
+
+def test_ops_without_inputs_are_carried_over():
+    graph = Graph()
+    handle, x, y = Tensor("handle", (), "resource"), Tensor("x", (1, 4)), Tensor("y", (1, 4))
+    graph.append(Op("VAR_HANDLE", [], [handle], {"sharedName": b"v"}, "VarHandleOptions"))
+    graph.append(Op("READ_VARIABLE", [handle], [x], {}, "ReadVariableOptions"))
+    graph.append(Op("RELU", [x], [y]))
+    graph.outputs = [y]
+    twin = applied(Model([graph]), "int8")
+    assert kinds(twin) == ["VAR_HANDLE", "READ_VARIABLE", "QUANTIZE", "RELU", "DEQUANTIZE"]
+
+
+def test_a_requantized_reader_leaves_the_others_alone():
+    b = Builder()
+    p = b.softmax(b.dense(b.input("x", [1, 4]), 4))
+    model = b.model(concat(b, p, b.dense(p, 4)), reshape(b, p, 4, 1))
+    twin = applied(model, "int8")
+    assert kinds(twin).count("QUANTIZE") == 2
+    assert scale_of(find_op(twin, "RESHAPE").inputs[0]) == 1 / 256
+
+
+# -- a plan for another model ----------------------------------------------------------------------
+
+
+def test_a_plan_for_another_model_is_refused():
+    made = plan(conv_net(), "int8")
+    with pytest.raises(QuantizationError, match="The plan has 5 ops, the graph 'main' 4; make a plan"):
+        apply_plan(two_inputs_net_of_four(), made)
+    with pytest.raises(QuantizationError, match="The plan has 1 graphs, the model 3"):
+        apply_plan(loop_model(), made)
+
+
+def two_inputs_net_of_four() -> Model:
+    b = Builder()
+    x = b.input("x", [1, 4])
+    return b.model(b.softmax(b.dense(b.dense(b.dense(x, 4), 4), 4)))
+
+
+def test_a_plan_that_lacks_a_storage_or_stores_no_constant_is_refused():
+    model = conv_net()
+    made = plan(model, "int8")
+    broken = dataclasses.replace(made, graphs=[dataclasses.replace(made.graphs[0], tensors={})])
+    with pytest.raises(QuantizationError, match="The plan has no int8 storage for 'image'"):
+        apply_plan(model, broken)
+    op_plan(made, "CONV_2D").constants[0] = Storage("int8", (1.0,), (0,))
+    with pytest.raises(QuantizationError, match="The plan stores input 0 of .*, which is not a constant"):
+        apply_plan(model, made)

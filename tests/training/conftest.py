@@ -1,0 +1,22 @@
+"""The one-op cases of the quantization tests are used here too: they lie in that folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "quantization"))
+
+# Keras and its backends warn about each other's ways, which nothing here can change.
+FOREIGN = ("ignore::DeprecationWarning", "ignore::UserWarning:keras.*", "ignore::UserWarning:torch.*")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets the libraries of the training tests warn."""
+    for item in items:
+        if HERE in item.path.parents:
+            for rule in FOREIGN:
+                item.add_marker(pytest.mark.filterwarnings(rule))

@@ -1,8 +1,8 @@
-"""The main job on the embedded demo: a Fashion-MNIST classifier, 1,000 images to calibrate, 500 to evaluate.
+r"""The main job on the embedded demo: a Fashion-MNIST classifier, 1,000 images to calibrate, 500 to evaluate.
 
 The same as this command, with the package's own files:
 
-    tightfit optimize MODEL --data tightfit.demo:evaluation --calibration-data tightfit.demo:calibration \\
+    tightfit optimize MODEL --data tightfit.demo:evaluation --calibration-data tightfit.demo:calibration \
         --max-drop 0.01 -o demo-out
 """
 

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _VERBS = ("benchmark", "evaluate", "inspect", "optimize", "quantize")
 
-__all__ = ["__version__", *_VERBS]
+__all__ = ["__version__", *_VERBS]  # noqa: PLE0604 - the verbs are named once
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,7 @@ from tightfit.quantization.scheme import find_scheme
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
 from tightfit.search.job import Job, Listener, Outcome
-from tightfit.search.job import optimize as search
+from tightfit.search.run import optimize as search
 
 Pathlike = str | Path
 Steps = Callable[[int, int], None]

@@ -121,3 +121,39 @@ def max_pool(b: Builder, x: Tensor) -> Tensor:
     n, h, w, c = x.shape
     options = {"padding": 0, "strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2}
     return b.op("MAX_POOL_2D", [x], [n, h // 2, w // 2, c], table="Pool2DOptions", options=options)
+
+
+def layer_norm(b: Builder, x: Tensor) -> Tensor:
+    """Normalization over the last axis, as converters write it out."""
+    axes = b.constant("last", [len(x.shape) - 1], "int32")
+    narrow = [*x.shape[:-1], 1]
+    keep = {"table": "ReducerOptions", "options": {"keepDims": True}}
+    mean = b.op("MEAN", [x, axes], narrow, **keep)
+    variance = b.op("MEAN", [binary(b, "SQUARED_DIFFERENCE", x, mean), axes], narrow, **keep)
+    scale = b.op("RSQRT", [b.add(variance, b.constant("epsilon", [1e-3], "float32"))], narrow)
+    return b.add(binary(b, "MUL", binary(b, "SUB", x, mean), scale), b.weights("beta", x.shape[-1]))
+
+
+def transformer_net() -> Model:
+    """Token ids → embedding → one attention block → a GELU layer → classes."""
+    b = Builder(seed=11)
+    n, d = 6, 32
+    ids = b.input("ids", [1, n], "int32")
+    table = b.weights("embedding", 100, d)
+    x = b.op("GATHER", [table, ids], [1, n, d], table="GatherOptions", options={"axis": 0})
+    q, k, v = (_projection(b, x, d) for _ in range(3))
+    scores = b.op("BATCH_MATMUL", [q, k], [1, n, n], table="BatchMatMulOptions", options={"adjY": True})
+    mixed = b.op("BATCH_MATMUL", [b.softmax(scores, "attention"), v], [1, n, d], table="BatchMatMulOptions")
+    x = layer_norm(b, b.add(x, _projection(b, mixed, d)))
+    h = b.op("GELU", [_projection(b, x, 2 * d)], [1, n, 2 * d], table="GeluOptions")
+    pooled = b.op(
+        "MEAN", [b.add(x, _projection(b, h, d)), b.constant("axis", [1], "int32")], [1, d], table="ReducerOptions"
+    )
+    return b.model(b.softmax(b.dense(pooled, 4)))
+
+
+def _projection(b: Builder, x: Tensor, units: int) -> Tensor:
+    y = b.dense(x, units)
+    assert y.producer is not None
+    y.producer.options["keepNumDims"] = True
+    return y

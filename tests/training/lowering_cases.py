@@ -44,7 +44,7 @@ def _products() -> list[Case]:
         _strided(depthwise, "stride-same", padding=SAME, **steps),
         _strided(depthwise, "stride-valid", padding=VALID, **steps),
         dataclasses.replace(
-            conv, inputs=[Value((2, 6, 6, 4)), Weights((5, 1, 1, 4)), None], outputs=[(2, 6, 6, 5)],
+            conv, inputs=[Value((2, 6, 6, 4)), Weights((5, 1, 1, 4)), Weights((5,))], outputs=[(2, 6, 6, 5)],
             note="pointwise",
         ),
         Case(

@@ -49,7 +49,9 @@ def run() -> NoReturn:
     except MemoryError as error:
         _explain(error, "The machine's memory is used up. Use a smaller model or fewer samples at a time.")
     except Exception as error:  # noqa: BLE001 - the last boundary: a bug is reported, not thrown at the user
-        _explain(error, f"Internal error: {type(error).__name__}: {error}. Run again with --debug and report it.")
+        _explain(
+            error, f"Internal error: {type(error).__name__}: {error}. Run again with --debug and report it."
+        )
     sys.exit(code if isinstance(code, int) else DONE)
 
 

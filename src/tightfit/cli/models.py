@@ -18,11 +18,13 @@ from tightfit.cli.progress import Bars
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function.")
+@click.option(
+    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+)
 @click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
 @json_option
 @in_working_folder
-def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click's flags
+def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Give the accuracy of MODELS on the data, each with its paired difference to the first."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import evaluate as run  # noqa: PLC0415 - loaded when used
@@ -31,9 +33,7 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  #
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
-        results = run(
-            models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance
-        )
+        results = run(models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance)
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
@@ -64,7 +64,7 @@ def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, 
 @click.option("--seconds", default=30.0, show_default=True, type=float, help="Time for all rounds.")
 @threads_option
 @json_option
-def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click's flags
+def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed."""
     from tightfit.evaluation.machine import machine  # noqa: PLC0415 - loaded when used
     from tightfit.quantities import format_bytes  # noqa: PLC0415 - loaded when used
@@ -74,7 +74,9 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  
     if as_json:
         click.echo(_json({"machine": machine(), "models": [asdict(r) for r in results]}))
         return 0
-    table = Table("model", "median ms", "quartiles", "ratio", "95 %", "memory", "disk", "zip", "zstd", box=None)
+    table = Table(
+        "model", "median ms", "quartiles", "ratio", "95 %", "memory", "disk", "zip", "zstd", box=None
+    )
     for path, r in zip(models, results, strict=True):
         t, f = r.latency, r.footprint
         sizes = [format_bytes(n) for n in (f.size_bytes, f.zip_bytes, f.zstd_bytes)]
@@ -93,7 +95,7 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:  
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @json_option
-def inspect(model: Path, as_json: bool) -> int:  # noqa: FBT001 - click's flags
+def inspect(model: Path, as_json: bool) -> int:
     """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
     from tightfit.cli.facts import inspection  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import inspect as run  # noqa: PLC0415 - loaded when used

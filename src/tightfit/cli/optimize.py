@@ -25,30 +25,43 @@ from tightfit.cli.progress import Bars
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results."
+)
 @click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
 @click.option("--max-drop", type=float, help="Accuracy that may be lost, a fraction: 0.01 is one point.")
 @click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
-@click.option("--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original.")
+@click.option(
+    "--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original."
+)
 @click.option("--minutes", type=float, help="Start nothing new after this time.")
 @click.option("--confident", is_flag=True, help="Judge the drop by the upper end of its 95 % interval.")
-@click.option("--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate.")
-@click.option("--evaluation", type=click.IntRange(1), help="Samples to evaluate; all that are left by default.")
-@click.option("--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function.")
-@click.option("--layout", default="cpu", show_default=True, help="What the files are laid out for: cpu, npu, micro.")
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+)
+@click.option(
+    "--evaluation", type=click.IntRange(1), help="Samples to evaluate; all that are left by default."
+)
+@click.option(
+    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+)
+@click.option(
+    "--layout", default="cpu", show_default=True, help="What the files are laid out for: cpu, npu, micro."
+)
 @click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
+@click.option("--effort", default="normal", show_default=True, help="quick, normal or thorough.")
 @click.option("--only", multiple=True, metavar="NAME", help="Try only this candidate; may be given again.")
 @click.option("--fresh", is_flag=True, help="Measure everything again instead of going on.")
 @threads_option
 @seed_option
 @json_option
 @in_working_folder
-def optimize(model: Path, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click passes flags by name
-    """Find the smallest, fastest file of MODEL that is still accurate enough, with a report that proves it."""
+def optimize(model: Path, as_json: bool, **options: Any) -> int:
+    """Find the smallest, fastest file of MODEL that is accurate enough, with a report that proves it."""
     from rich.console import Console  # noqa: PLC0415 - loaded when used
 
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
-    from tightfit.search.job import RECIPES  # noqa: PLC0415 - loaded when used
+    from tightfit.search.recipes import RECIPES  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import optimize as run  # noqa: PLC0415 - loaded when used
 
     job = _job(model, options)
@@ -59,7 +72,9 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:  # noqa: FBT001
         click.echo(report.to_json())
     else:
         Console(highlight=False).print(summary(report))
-        click.echo(f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it.")
+        click.echo(
+            f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
+        )
     return 0 if report.meets_budget else 1
 
 
@@ -78,7 +93,17 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         confident=options["confident"],
     )
     image = ImageOptions.parse(options["image"]) if options["image"] else None
-    names = ("data", "output", "calibration_data", "calibration", "evaluation", "metric", "layout", "observer")
+    names = (
+        "data",
+        "output",
+        "calibration_data",
+        "calibration",
+        "evaluation",
+        "metric",
+        "layout",
+        "observer",
+        "effort",
+    )
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed")}
     return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
 
@@ -89,15 +114,19 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @data_options(required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option("--io", "interface", default="float32", show_default=True, help="Type of inputs and outputs.")
-@click.option("--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate.")
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+)
 @click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
-@click.option("--override", multiple=True, metavar="OP=SCHEME", help="Another scheme, or float, for some ops.")
+@click.option(
+    "--override", multiple=True, metavar="OP=SCHEME", help="Another scheme, or float, for some ops."
+)
 @click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan as JSON here.")
 @seed_option
 @json_option
 @in_working_folder
-def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - as above
+def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, dynamic, int8 or int16x8."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
@@ -134,7 +163,9 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
         "size_ratio": size / original,
         "snr_db": min(written.snr_db, 200.0),
         "ops": written.plan.counts(),
-        "left_in_float": [{"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()],
+        "left_in_float": [
+            {"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()
+        ],
         "layout": written.layout,
         "notes": written.notes,
     }

@@ -57,7 +57,9 @@ def parse_size(text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
     if match is None or match[2].lower() not in _UNITS:
-        raise OptionError(f"Received the size '{text}'; expected a number with B, kB, MB, GB, KiB, MiB or GiB.")
+        raise OptionError(
+            f"Received the size '{text}'; expected a number with B, kB, MB, GB, KiB, MiB or GiB."
+        )
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
@@ -107,7 +109,9 @@ def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:
     for value in values:
         pattern, equals, scheme = value.rpartition("=")
         if not equals or not pattern or not scheme:
-            raise OptionError(f"Received the override '{value}'; expected OP=SCHEME, for example SOFTMAX=float.")
+            raise OptionError(
+                f"Received the override '{value}'; expected OP=SCHEME, for example SOFTMAX=float."
+            )
         pairs.append((pattern, scheme))
     return pairs
 

@@ -24,7 +24,9 @@ class Bars:
         pieces: how many stages there will be, for the overall bar; 0 draws none.
     """
 
-    def __init__(self, pieces: int = 0, *, quiet: bool = False, found: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self, pieces: int = 0, *, quiet: bool = False, found: Callable[..., None] | None = None
+    ) -> None:
         self.console = Console(stderr=True)
         self.quiet = quiet
         self.live = not quiet and self.console.is_terminal

@@ -32,8 +32,8 @@ def few_samples(evidence: Evidence) -> Finding | None:
     if count > 1 and moving <= _MOVING:
         return None
     words = (
-        f"{format_percent(moving)} of {len(tensors)} activation ranges are more than {format_percent(GROWN, 0)} "
-        f"wider with {count} samples than with half of them."
+        f"{format_percent(moving)} of {len(tensors)} activation ranges are more than "
+        f"{format_percent(GROWN, 0)} wider with {count} samples than with half of them."
     )
     return Finding(
         "few_samples",

@@ -48,7 +48,7 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def _revived(reading: Reading) -> bool:
-    """True when decisions that favour one class spread out and become clear; labels, if any, decide instead."""
+    """True when decisions that favour one class spread out and become clear, and no label could decide."""
     various = reading.share_after <= reading.share_before / 2 and reading.spread_after >= _LIVELY
     if reading.labelled or reading.samples < _FEWEST or not various:
         return False
@@ -127,8 +127,8 @@ def _by_answers(kind: str, best: Reading, now: str, why: str) -> Finding:
     if kind == RANGE:
         what = (
             f"The float model gives {format_percent(best.share_before)} of {best.samples} samples the same "
-            f"class {now} (mean probability {best.confidence_before:.2f}), {format_percent(best.share_after)} when "
-            f"{row.words} ({best.confidence_after:.2f})."
+            f"class {now} (mean probability {best.confidence_before:.2f}), {format_percent(best.share_after)} "
+            f"when {row.words} ({best.confidence_after:.2f})."
         )
     else:
         what = (

@@ -34,7 +34,7 @@ from tightfit.quantization.pipeline import Source, open_source
 from tightfit.runtime.parallel import observe_together
 from tightfit.runtime.session import Session
 
-HELD_OUT: Final = 48
+HELD_OUT: Final = 32
 """Evaluation samples that are run to see whether they leave the calibrated ranges."""
 
 Indices = Sequence[int] | Array
@@ -57,7 +57,7 @@ def examine(
         model: a float ``.tflite``, or what ``open_source`` made of it.
         dataset: made for the model's inputs.
         calibration_indices: the samples that calibrate; None takes all.
-        evaluation_indices: the samples that evaluate, of which up to 48 are run; None leaves them out.
+        evaluation_indices: the samples that evaluate, of which up to 32 are run; None leaves them out.
         evaluation_set: where these come from, if not from ``dataset``.
         progress: called with the samples done and the samples in all.
 

@@ -15,14 +15,14 @@ from tightfit.data.samples import Array, Sample
 from tightfit.evaluation.extremes import probabilities
 from tightfit.runtime.session import Session
 
-TRIED: Final = 32
+TRIED: Final = 24
 """Samples that each reading is tried on."""
 
 _BYTES: Final = 64 << 20
 
 
 class Trials:
-    """Keeps up to 32 samples, spread evenly over those that go by, and tries readings on them.
+    """Keeps up to 24 samples, spread evenly over those that go by, and tries readings on them.
 
     Args:
         total: how many samples will go by.

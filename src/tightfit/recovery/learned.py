@@ -92,4 +92,3 @@ def _replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) 
             product = np.asarray(constants[2].scale, np.float64) / old * scales
             constants[2] = replace(constants[2], scale=tuple(product.astype(np.float32).tolist()))
     return replace(plan, constants=constants)
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def report_of(outcome: Outcome) -> Report:
         best=outcome.best,
         pareto=outcome.pareto,
         notes=outcome.notes,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         seconds=outcome.seconds,
         finished=outcome.finished,
         version=__version__,

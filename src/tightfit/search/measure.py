@@ -11,8 +11,8 @@ from tightfit.data.split import Indices
 from tightfit.errors import TightfitError
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.footprint import footprint
-from tightfit.evaluation.latency import compare_latency
 from tightfit.evaluation.lanes import Runnable
+from tightfit.evaluation.latency import compare_latency
 from tightfit.evaluation.layer_error import layer_errors
 from tightfit.quantization.pipeline import Source
 from tightfit.quantization.plan import EXACT, INTEGER, Plan
@@ -39,7 +39,7 @@ class Bench:
         self.recording = Recording(source.path, ACCURACY_THREADS)
 
     def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
-        """Fills accuracy, drop, agreement and signal-to-noise; the float model's answers are recorded once."""
+        """Fills accuracy, drop, agreement and signal-to-noise beside the recorded float answers."""
         models: list[Runnable] = [self.recording.open]
         if not candidate.is_original:
             models.append(path)

@@ -1,0 +1,59 @@
+"""The candidates that a search tries: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.errors import OptionError, unknown_name
+
+EFFORTS: Final = ("quick", "normal", "thorough")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One candidate of the search.
+
+    Args:
+        name: the candidate's. scheme, interface: see ``quantization.scheme``.
+        rounding: round the weights with data (``recovery.learned``), which costs seconds to a minute.
+    """
+
+    name: str
+    scheme: str
+    interface: str = "float32"
+    rounding: bool = False
+
+
+RECIPES: Final[tuple[Recipe, ...]] = (
+    Recipe("float16", "float16"),
+    Recipe("weight8", "weight8"),
+    Recipe("dynamic", "dynamic"),
+    Recipe("int8", "int8"),
+    Recipe("int8-io-int8", "int8", "int8"),
+    Recipe("int8-io-uint8", "int8", "uint8"),
+    Recipe("int16x8", "int16x8"),
+    Recipe("int8+rounding", "int8", rounding=True),
+    Recipe("weight8+rounding", "weight8", rounding=True),
+    Recipe("int16x8+rounding", "int16x8", rounding=True),
+)
+"""Cheap ones first. Rounding with data is tried when its plain twin misses the budget, or always when the
+effort is thorough, and never when it is quick."""
+
+
+def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
+    """Gives the recipes of these names, all when there are none.
+
+    Raises:
+        OptionError: a name is unknown; the closest one is told.
+
+    Example:
+        >>> [r.scheme for r in find_recipes(["int8-io-int8"])]
+        ['int8']
+    """
+    known = [r.name for r in RECIPES]
+    for name in names:
+        if name not in known:
+            raise OptionError(unknown_name("candidate", name, known))
+    return tuple(r for r in RECIPES if not names or r.name in names)

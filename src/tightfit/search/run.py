@@ -1,0 +1,249 @@
+"""The main job: every scheme is made, measured and judged; the best so far is always on disk."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tightfit import __version__
+from tightfit.data.dataset import Dataset
+from tightfit.data.samples import InputSpec
+from tightfit.data.sources import open_data
+from tightfit.data.split import Indices, split
+from tightfit.errors import DataError, ModelError, OptionError, TightfitError, unknown_name
+from tightfit.graph.inspect import summary
+from tightfit.quantization.calibration import Calibration, calibrate, input_names
+from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.layers import collect_moments, layers_of
+from tightfit.recovery.learned import round_with_data
+from tightfit.recovery.moments import Moments
+from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
+from tightfit.search.choice import choose, judge, pareto
+from tightfit.search.folder import copy_file, prepare_folder, remove_traces
+from tightfit.search.job import Job, Listener, Outcome
+from tightfit.search.journal import Journal, file_sha256
+from tightfit.search.measure import Bench, summarize
+from tightfit.search.recipes import EFFORTS, Recipe, find_recipes
+
+
+def optimize(job: Job, listener: Listener) -> Outcome:
+    """Runs the search; a KeyboardInterrupt ends it early with what was found.
+
+    Raises:
+        TightfitError: the model or the data cannot be used at all; nothing was written then.
+    """
+    search = _Search(job, listener)
+    try:
+        search.run()
+        search.outcome.finished = True
+    except TightfitError:
+        if not search.outcome.candidates:
+            remove_traces(job.output)
+        raise
+    except KeyboardInterrupt:
+        search.outcome.notes.append("The search was interrupted; run the same command again to go on.")
+        if not search.outcome.candidates:
+            raise
+    finally:
+        search.bench.close()
+    search.update()
+    return search.outcome
+
+
+class _Search:
+    """One run over the recipes."""
+
+    def __init__(self, job: Job, listener: Listener) -> None:
+        self.job = job
+        self.listener = listener
+        self.started = time.monotonic()
+        recipes = find_recipes(job.recipes)
+        if job.effort not in EFFORTS:
+            raise OptionError(unknown_name("effort", job.effort, EFFORTS))
+        self.source = open_source(job.model)
+        specs = _specs(self.source)
+        self.dataset = self.calibration_set = open_data(job.data, image=job.image, inputs=specs)
+        if job.calibration_data is not None:
+            self.calibration_set = open_data(job.calibration_data, image=job.image, inputs=specs)
+        self.calibrating, self.evaluating = _split(self.dataset, self.calibration_set, job)
+        prepare_folder(job.output)
+        self.bench = Bench(self.source, self.dataset, self.evaluating, job.metric, job.threads)
+        self.journal = Journal(job.output, self._facts())
+        if job.fresh:
+            self.journal.found.clear()
+        self.recipes = recipes
+        facts = summary(self.source.model)
+        kept = {k: facts[k] for k in ("parameters", "macs", "scheme")}
+        self.outcome = Outcome(job, [], model=kept, data=self._describe())
+        self.outcome.notes += self.source.notes
+        self.calibrated: Calibration | None = None
+        self.moments: dict[str, Moments] = {}
+
+    def run(self) -> None:
+        self.outcome.candidates.append(self._original())
+        self.update()
+        for recipe in self.recipes:
+            if not self._worth_trying(recipe):
+                continue
+            if self._out_of_time():
+                self.outcome.notes.append(f"The time was used up before {recipe.name}.")
+                continue
+            candidate = self.journal.get(recipe.name, self.job.output) or self._candidate(recipe)
+            self.outcome.candidates.append(candidate)
+            self.journal.put(candidate)
+            self.update()
+
+    def update(self) -> None:
+        """Judges all, keeps the best file up to date and tells the listener."""
+        outcome = self.outcome
+        judge(outcome.candidates, self.job.budget)
+        chosen = choose(outcome.candidates, self.job.budget)
+        outcome.best = None if chosen is None else chosen.name
+        outcome.pareto = pareto(outcome.candidates)
+        outcome.seconds = time.monotonic() - self.started
+        if chosen is not None and chosen.path is not None:
+            copy_file(self.job.output / chosen.path, self.job.output / "best.tflite")
+        self.listener.found(outcome)
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def _original(self) -> Candidate:
+        path = self.job.output / "candidates" / "float32.tflite"
+        copy_file(self.job.model, path)
+        candidate = Candidate(ORIGINAL_SCHEME, ORIGINAL_SCHEME, path=self._relative(path))
+        self._measure(candidate, path)
+        if candidate.failure is not None:
+            raise ModelError(f"The float model does not run: {candidate.failure}")
+        return candidate
+
+    def _worth_trying(self, recipe: Recipe) -> bool:
+        """Rounding with data is for what its plain twin does not reach."""
+        if not recipe.rounding or self.job.recipes or self.job.effort == "thorough":
+            return True
+        twins = [c for c in self.outcome.candidates if c.name == recipe.scheme]
+        return self.job.effort == "normal" and any(c.meets_budget is False and not c.failure for c in twins)
+
+    def _candidate(self, recipe: Recipe) -> Candidate:
+        wanted = find_scheme(recipe.scheme, recipe.interface)
+        candidate = Candidate(recipe.name, recipe.scheme, [wanted.summary], interface=recipe.interface)
+        candidate.layout = self.job.layout
+        path = self.job.output / "candidates" / f"{recipe.name}.tflite"
+        try:
+            self._make(candidate, wanted, path, rounding=recipe.rounding)
+        except TightfitError as error:
+            candidate.failure = str(error)
+            return candidate
+        candidate.path = self._relative(path)
+        self._measure(candidate, path)
+        return candidate
+
+    def _make(self, candidate: Candidate, scheme: Scheme, path: Path, *, rounding: bool) -> None:
+        seen = self._calibration()
+        observers = {} if self.job.observer is None else dict.fromkeys(("int8", "int16"), self.job.observer)
+        source, plan = self.source, make_plan(self.source.model, scheme, Ranges([seen.statistics], observers))
+        if rounding:
+            model, plan = round_with_data(source.model, plan, self._moments(plan))
+            source = replace(source, model=model)
+            candidate.steps.append("weights rounded with data")
+        written = write_plan(source, plan, path, target=self.job.layout, probes=seen.probes)
+        candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
+        candidate.steps += written.notes
+        candidate.plan_summary = summarize(plan)
+
+    def _moments(self, plan: Plan) -> dict[str, Moments]:
+        """The second moments of every layer's inputs, collected once for all schemes."""
+        wanted = {layer.op.name for layer in layers_of(self.source.model.main, plan.graphs[0].ops)}
+        if not wanted <= set(self.moments):
+            count = len(self.calibrating)
+            self.listener.stage(f"what {len(wanted)} layers see in {count} samples", count)
+            samples = (s.inputs for s in self.calibration_set.samples(self.calibrating))
+            steps = _Steps(self.listener, count)
+            self.moments.update(collect_moments(self.source.model, plan, samples, progress=steps))
+        return self.moments
+
+    def _measure(self, candidate: Candidate, path: Path) -> None:
+        count = len(self.evaluating)
+        self.listener.stage(f"{candidate.name}: accuracy on {count} samples", count)
+        self.bench.accuracy(candidate, path, self.listener.advance)
+        self.listener.stage(f"{candidate.name}: latency, size, error per layer", 1)
+        if candidate.failure is None:
+            self.bench.costs(candidate, path)
+        self.listener.advance(1, 1)
+
+    def _calibration(self) -> Calibration:
+        if self.calibrated is None:
+            count = len(self.calibrating)
+            self.listener.stage(f"calibrating on {count} samples", count)
+            samples = (s.inputs for s in self.calibration_set.samples(self.calibrating))
+            self.calibrated = calibrate(self.source.model, samples, progress=_Steps(self.listener, count))
+        return self.calibrated
+
+    # -- facts ---------------------------------------------------------------------------------
+
+    def _out_of_time(self) -> bool:
+        minutes = self.job.budget.minutes
+        return minutes is not None and time.monotonic() - self.started > 60 * minutes
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.job.output).as_posix()
+
+    def _describe(self) -> dict[str, Any]:
+        described = dict(self.dataset.describe())
+        described["calibration_samples"] = len(self.calibrating)
+        described["evaluation_samples"] = len(self.evaluating)
+        described["seed"] = self.job.seed
+        if self.job.image is not None:
+            described["image"] = str(self.job.image)
+        return described
+
+    def _facts(self) -> dict[str, Any]:
+        job = self.job
+        return {
+            "model": file_sha256(job.model),
+            "data": [self.dataset.fingerprint(), self.calibration_set.fingerprint()],
+            "versions": [version("ai-edge-litert"), __version__],
+            "settings": [str(job.image), job.calibration, job.evaluation, job.seed, job.metric, job.threads],
+            "layout": [job.layout, job.observer],
+        }
+
+
+class _Steps:
+    """Counts calibration samples for the listener."""
+
+    def __init__(self, listener: Listener, total: int) -> None:
+        self.listener, self.total, self.done = listener, total, 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        self.listener.advance(self.done, self.total)
+
+
+def _specs(source: Source) -> list[InputSpec]:
+    named = input_names(source.model)
+    return [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named.items()]
+
+
+def _split(dataset: Dataset, calibration_set: Dataset, job: Job) -> tuple[Indices, Indices]:
+    """Which samples calibrate and which evaluate; of one data set, never the same ones."""
+    count, labels = len(dataset), dataset.labels()
+    if calibration_set is not dataset:
+        theirs = calibration_set.labels()
+        chosen = min(job.calibration, len(calibration_set))
+        calibrating, _ = split(theirs, len(calibration_set), chosen, seed=job.seed, overlap=True)
+        _, evaluating = split(labels, count, 0, job.evaluation, seed=job.seed, overlap=True)
+        return calibrating, evaluating
+    if count < 2:
+        raise DataError(
+            f"The data has {count} sample; optimize needs some to calibrate with and others to evaluate. "
+            "Give at least 20, better 200."
+        )
+    # Of few samples, most are worth more for judging than for calibrating.
+    calibration = min(job.calibration, max(1, count // 3))
+    return split(labels, count, calibration, job.evaluation, seed=job.seed)

@@ -1,0 +1,179 @@
+"""Does the simulation compute what the device computes? Op by op, each fed the device's own inputs.
+
+The quantized file runs in LiteRT with its inner tensors as outputs. Every integer op of the network is then
+given what the device's op read, so that differences do not add up along the graph, and its result is
+compared with the device's in steps of the output's scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tightfit.data.adapt import adapt_inputs
+from tightfit.data.samples import Sample
+from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import serialize
+from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.calibration import input_names
+from tightfit.quantization.checking import output_names
+from tightfit.quantization.plan import INTEGER, Plan
+from tightfit.runtime.session import Session
+from tightfit.training.graph_program import Call
+from tightfit.training.network import Network
+
+
+@dataclass(frozen=True)
+class OpDifference:
+    """How far the simulation of one op is from the device.
+
+    Args:
+        name, kind: the op. steps: the largest difference, in steps of its output.
+        share: of the values, the fraction that differs at all.
+    """
+
+    name: str
+    kind: str
+    steps: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The simulation beside the device.
+
+    Args:
+        ops: every integer op of the graph, in its order.
+        equal_decisions: share of samples whose largest output is at the same place, run end to end.
+        samples: how many samples ran.
+    """
+
+    ops: list[OpDifference]
+    equal_decisions: float
+    samples: int
+
+    @property
+    def largest_steps(self) -> float:
+        """The largest difference of all ops."""
+        return max((op.steps for op in self.ops), default=0.0)
+
+
+def simulate(
+    model: Model, plan: Plan, file: str | Path, samples: Iterable[Sample], *, delegate: bool = True
+) -> Simulation:
+    """Compares the network of a plan with the file that was written from it.
+
+    Args:
+        model: the float model that the plan was made for. plan: what the file was written from.
+        file: the quantized file, in any layout that keeps the integer tensors.
+        samples: reals, as a ``Dataset`` gives them. delegate: run XNNPACK's kernels where it has them.
+
+    Raises:
+        ModelError: the model cannot be trained. RuntimeFailureError: LiteRT cannot run the file.
+    """
+    network = Network(model, plan, ranges="fixed", check=False)
+    tapped = _Tapped(read_model(file), model, plan)
+    worst = {op: np.zeros(2) for op in tapped.ops}
+    equal = count = 0
+    with Session(tapped.bytes, delegate=delegate) as session:
+        for sample in samples:
+            raw = session.run(adapt_inputs(sample, session.inputs))
+            device = {t: tapped.real(t, raw[n]) for t, n in tapped.names.items()}
+            for op in tapped.ops:
+                found = _difference(network, op, device)
+                worst[op] = np.asarray([max(worst[op][0], found[0]), worst[op][1] + found[1]])
+            equal += _same_decisions(network, sample, {n: device[t] for n, t in tapped.ends.items()})
+            count += 1
+    differences = [
+        OpDifference(op.name, op.kind, float(w[0]), float(w[1]) / max(count, 1)) for op, w in worst.items()
+    ]
+    return Simulation(differences, equal / max(count, 1), count)
+
+
+def _difference(network: Network, op: Op, device: Mapping[Tensor, Array]) -> Array:
+    """Gives (largest difference in steps, share that differs) of one op for one sample."""
+    graph = network.source.main
+    index = graph.ops.index(op)
+    call = Call(network.program, "float32", training=False, rounded=True)
+    for tensor in op.inputs:
+        if tensor is not None and not tensor.is_constant and tensor in device:
+            call.values[tensor] = ops.convert_to_tensor(device[tensor][None])
+            held = _held_point(network, tensor)
+            if held is not None:
+                call.held[tensor] = held
+    call.compute(index, op)
+    worst = np.zeros(2)
+    for position, tensor in enumerate(op.outputs):
+        point = network.program.points.outputs.get((index, position))
+        if point is None or tensor not in device:
+            continue
+        simulated = np.asarray(ops.convert_to_numpy(call.values[tensor]))[0]
+        gap = np.abs(simulated.astype(np.float64) - device[tensor]) / point.storage.scale[0]
+        worst = np.maximum(worst, [gap.max(initial=0.0), float((gap > 0.5).mean()) if gap.size else 0.0])
+    return worst
+
+
+def _held_point(network: Network, tensor: Tensor) -> Any:
+    """The grid that the device holds an activation on."""
+    entry = network.program.points.entries.get(tensor)
+    if entry is not None or tensor.producer is None:
+        return entry
+    index = network.source.main.ops.index(tensor.producer)
+    return network.program.points.outputs.get((index, tensor.producer.outputs.index(tensor)))
+
+
+def _same_decisions(network: Network, sample: Sample, device: Mapping[str, Array]) -> bool:
+    """True when every output of the network, run end to end, has its largest value where the device has it."""
+    named = {n: ops.convert_to_tensor(sample.inputs[n]) for n in network.input_tensors}
+    values = network.tensors(named, network.output_tensors.values())
+    return all(
+        int(np.argmax(ops.convert_to_numpy(v))) == int(np.argmax(device[n]))
+        for n, v in zip(network.output_tensors, values, strict=True)
+        if n in device
+    )
+
+
+class _Tapped:
+    """The quantized file with the twins of the float model's tensors as outputs."""
+
+    def __init__(self, file: Model, model: Model, plan: Plan) -> None:
+        inner = {t.name: t for op in file.main.ops for t in op.outputs} | {t.name: t for t in file.main.inputs}
+        keys = model.main.keys()
+        self.twins: dict[Tensor, Tensor] = {}
+        for tensor in model.main.tensors():
+            forms = plan.graphs[0].tensors.get(keys[tensor], {})
+            # An output that stays float in the file has its integers under a name of their own.
+            names = [f"{tensor.name}_{dtype}" for dtype in forms] + [tensor.name]
+            twin = next((inner[n] for n in names if n in inner), None)
+            if not tensor.is_constant and twin is not None and twin.shape == tensor.shape:
+                self.twins[tensor] = twin
+        self.ends = {n: t for n, t in output_names(model).items() if t in self.twins}
+        self.ops = self._comparable(model, plan)
+        self.names = {t: str(i) for i, t in enumerate(self.twins)}
+        self.bytes = self._serialize(file)
+
+    def _comparable(self, model: Model, plan: Plan) -> list[Op]:
+        """The integer ops whose inputs and outputs the file still has."""
+        pairs = zip(model.main.ops, plan.graphs[0].ops, strict=True)
+        integer = [op for op, decision in pairs if decision.mode == INTEGER]
+        return [op for op in integer if all(self._is_seen(t) for t in (*op.inputs, *op.outputs))]
+
+    def _is_seen(self, tensor: Tensor | None) -> bool:
+        return tensor is None or tensor.is_constant or tensor in self.twins or tensor.dtype != "float32"
+
+    def _serialize(self, file: Model) -> bytes:
+        outputs = {name: self.twins[tensor] for tensor, name in self.names.items()}
+        file.main.outputs = list(dict.fromkeys(outputs.values()))
+        file.signatures = [Signature("taps", input_names(file), outputs)]
+        return serialize(file)
+
+    def real(self, tensor: Tensor, raw: Array) -> Array:
+        """Gives the device's values as the reals that they stand for."""
+        q = self.twins[tensor].quantization
+        return raw if q is None or not q.is_affine else dequantize(raw, q.scale, q.zero_point)

@@ -1,0 +1,277 @@
+"""From file to file: all schemes on small models, bad input, layouts that fail, and nothing half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import SAME, Builder, conv_net, random_inputs, residual_net
+from quantizing import plan, transformer_net
+
+import tightfit
+from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureError
+from tightfit.graph.ir import Graph, Model
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import write_model
+from tightfit.quantization import layouts
+from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.layouts import LAYOUTS, REWRITES, Rewrite
+from tightfit.quantization.pipeline import open_source, quantize_file, write_plan
+from tightfit.quantization.plan import INTEGER
+from tightfit.quantization.scheme import SCHEMES
+
+DEMO = Path(tightfit.__file__).parent / "demo" / "model.tflite"
+LEAST_DB = {"float16": 50.0, "weight8": 25.0, "dynamic": 20.0, "int8": 18.0, "int16x8": 25.0}
+NETS = {"residual": residual_net, "transformer": transformer_net}
+
+
+def samples_of(model: Model, count: int = 8) -> list[dict[str, np.ndarray]]:
+    """Normal values; token ids below 100."""
+    rng = np.random.default_rng(0)
+    drawn = [random_inputs(model, seed) for seed in range(count)]
+    return [
+        {n: v if v.dtype == np.float32 else rng.integers(0, 100, v.shape).astype(v.dtype) for n, v in s.items()}
+        for s in drawn
+    ]
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The path of a small convolutional model."""
+    write_model(conv_net(), tmp_path / "float.tflite")
+    return tmp_path / "float.tflite"
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nets")
+    for name, make in NETS.items():
+        write_model(make(), folder / f"{name}.tflite")
+    return folder
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("net", NETS)
+def test_a_file_comes_out_that_computes_the_same(nets, tmp_path, net, scheme):
+    given = samples_of(NETS[net]()) if SCHEMES[scheme].needs_data else None
+    written = quantize_file(nets / f"{net}.tflite", scheme, tmp_path / "out.tflite", given)
+    assert written.snr_db > LEAST_DB[scheme]
+    assert [op for op in written.plan.refusals() if op.kind != "EMBEDDING_LOOKUP"] == []
+    if SCHEMES[scheme].needs_data:
+        assert written.plan.counts()[INTEGER] >= len(NETS[net]().main.ops) - 1
+    assert (tmp_path / "out.tflite").stat().st_size < (nets / f"{net}.tflite").stat().st_size * 1.2
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.tflite"]
+    assert b"min_runtime_version" in (tmp_path / "out.tflite").read_bytes()
+
+
+@pytest.mark.skipif(not DEMO.is_file(), reason="the embedded demo model is not part of this tree")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_demo_model_keeps_its_size_promise(tmp_path, scheme):
+    model = read_model(DEMO)
+    rng = np.random.default_rng(0)
+    given = [
+        {n: rng.random(t.shape).astype(np.float32) for n, t in model.signatures[0].inputs.items()} for _ in range(4)
+    ]
+    written = quantize_file(DEMO, scheme, tmp_path / "out.tflite", given)
+    assert written.snr_db > LEAST_DB[scheme]
+    ratio = (tmp_path / "out.tflite").stat().st_size / DEMO.stat().st_size
+    assert ratio < (0.56 if scheme == "float16" else 0.5)
+
+
+def test_the_input_file_is_not_changed(source, tmp_path):
+    before = source.read_bytes()
+    quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 2))
+    assert source.read_bytes() == before
+
+
+# -- samples ---------------------------------------------------------------------------------------
+
+
+def test_one_sample_is_enough(source, tmp_path):
+    written = quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 1))
+    assert written.snr_db > 15
+
+
+def test_samples_may_come_from_a_generator_that_fills_one_array(source):
+    model = open_source(source).model
+    buffer = np.zeros((1, 16, 16, 3), np.float32)
+
+    def refilled():
+        for sample in samples_of(model, 5):
+            buffer[:] = sample["image"]
+            yield {"image": buffer}
+
+    reused, fresh = calibrate(model, refilled()), calibrate(model, samples_of(model, 5))
+    assert (reused.samples, len(reused.probes)) == (5, 2)
+    for key, statistics in fresh.statistics.items():
+        other = reused.statistics[key]
+        assert (statistics.low, statistics.high) == (other.low, other.high)
+        np.testing.assert_array_equal(statistics.histogram()[0], other.histogram()[0])
+    for (x, y), (a, b) in zip(reused.probes, fresh.probes, strict=True):
+        np.testing.assert_array_equal(x["image"], a["image"])
+        np.testing.assert_array_equal(y["probabilities"], b["probabilities"])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_processes_does_not_change_what_is_seen(source, workers):
+    model = open_source(source).model
+    ticks = []
+    one = calibrate(model, samples_of(model, 4), workers=workers, progress=lambda: ticks.append(1))
+    two = calibrate(model, samples_of(model, 4), workers=2)
+    assert len(ticks) == 4
+    for key, statistics in two.statistics.items():
+        assert (statistics.low, statistics.high) == (one.statistics[key].low, one.statistics[key].high)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_missing_samples_are_refused_before_anything_is_read(tmp_path, scheme):
+    with pytest.raises(OptionError, match=f"'{scheme}' needs sample inputs to calibrate with"):
+        quantize_file(tmp_path / "absent.tflite", scheme, tmp_path / "out.tflite")
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ([], "There is no calibration sample"),
+        ([{"picture": np.zeros((1, 16, 16, 3))}], "has the inputs 'picture'; the model takes 'image'"),
+        ([{"image": np.zeros((16, 16, 3))}], r"takes an array of shape \[1, 16, 16, 3\]"),
+        ([{"image": np.array([["a"]])}], "Input 'image'"),
+        ({"image": np.zeros((1, 16, 16, 3))}, "is a mapping from input names to arrays; received str"),
+        ([np.zeros((1, 16, 16, 3))], "is a mapping from input names to arrays; received ndarray"),
+    ],
+    ids=["none", "name", "rank", "text", "a mapping", "arrays"],
+)
+def test_samples_that_do_not_fit_are_refused(source, tmp_path, samples, words):
+    with pytest.raises(DataError, match=words):
+        quantize_file(source, "int8", tmp_path / "out.tflite", samples)
+    assert not (tmp_path / "out.tflite").exists()
+
+
+def test_a_model_without_ops_can_be_calibrated():
+    b = Builder()
+    x = b.input("x", [1, 4])
+    model = b.model(x)
+    assert calibrate(model, [{"x": np.ones((1, 4), np.float32)}], workers=1).samples == 1
+
+
+# -- options are checked first ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target": "cup"}, "Unknown layout 'cup'.*Did you mean 'cpu'"),
+        ({"observers": {"int8": "mean"}}, "Unknown observer 'mean'"),
+        ({"overrides": [("nothing", "float")]}, "'nothing' matches no op"),
+    ],
+)
+def test_options_are_checked_before_the_samples_run(source, tmp_path, options, words):
+    def untouched():
+        raise AssertionError("the samples were read")
+        yield {}
+
+    with pytest.raises(OptionError, match=words):
+        quantize_file(source, "int8", tmp_path / "out.tflite", untouched(), **options)
+
+
+def test_the_model_itself_is_no_output(source):
+    with pytest.raises(OptionError, match="is the model itself, which is never changed"):
+        quantize_file(source, "float16", source.parent / "." / source.name)
+
+
+def test_a_quantized_file_is_refused(source, tmp_path):
+    quantize_file(source, "int8", tmp_path / "once.tflite", samples_of(conv_net(), 1))
+    with pytest.raises(ModelError, match="already quantized"):
+        open_source(tmp_path / "once.tflite")
+
+
+@pytest.mark.parametrize("place", ["file/out.tflite", "folder"])
+def test_a_place_that_cannot_be_written_is_named(source, tmp_path, place):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ModelError, match=f"Cannot write '{tmp_path / place}'"):
+        quantize_file(source, "float16", tmp_path / place)
+    assert not list((tmp_path / "folder").iterdir())
+
+
+# -- layouts that fail -----------------------------------------------------------------------------
+
+
+def negate_weights(graph: Graph) -> int:
+    """A wrong rewrite: it runs, and gives garbage."""
+    changed = 0
+    for op in graph.ops:
+        if op.kind == "CONV_2D":
+            weights = op.inputs[1]
+            weights.data = -weights.data
+            changed += 1
+    return changed
+
+
+def shorten_every_bias(graph: Graph) -> int:
+    """A wrong rewrite: LiteRT refuses a short bias of a depthwise convolution."""
+    biases = {op.inputs[2] for op in graph.ops if op.kind == "DEPTHWISE_CONV_2D"}
+    for bias in biases:
+        bias.data, bias.dtype = bias.data.astype(np.int32), "int32"
+    return len(biases)
+
+
+def layout_of(monkeypatch, *rewrites) -> None:
+    """Makes these the first layouts of the CPU, in this order, before the plain one."""
+    names = [rewrite.__name__ for rewrite in rewrites]
+    for rewrite in rewrites:
+        monkeypatch.setitem(REWRITES, rewrite.__name__, Rewrite(rewrite.__name__, rewrite, "none"))
+    monkeypatch.setitem(LAYOUTS, "cpu", (*((name,) for name in names), ()))
+
+
+def test_a_layout_that_gives_garbage_falls_back(monkeypatch, source, tmp_path):
+    layout_of(monkeypatch, negate_weights)
+    written = quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 2))
+    assert written.layout == {}
+    assert written.snr_db > 15
+    assert len(written.notes) == 1
+    assert written.notes[0].startswith("layout negate_weights was given up: its signal-to-noise is ")
+
+
+def test_a_layout_that_litert_refuses_falls_back_to_the_next(monkeypatch, nets, tmp_path):
+    layout_of(monkeypatch, shorten_every_bias, layouts.float_islands)
+    written = quantize_file(
+        nets / "residual.tflite", "int16x8", tmp_path / "out.tflite", samples_of(residual_net(), 2)
+    )
+    assert written.layout == {"float_islands": 5}
+    assert "layout shorten_every_bias was given up: LiteRT refused" in written.notes[0]
+
+
+def test_a_good_layout_is_taken_even_where_the_plain_one_does_not_run(monkeypatch, nets, tmp_path):
+    source = open_source(nets / "residual.tflite")
+    made = plan(source.model, "int16x8")
+    real = layouts.float_islands
+
+    def repaired(graph: Graph) -> int:
+        for op in graph.ops:  # undoes what the monkeypatched plan broke
+            if op.kind == "DEPTHWISE_CONV_2D":
+                op.options["padding"] = SAME
+        return real(graph)
+
+    monkeypatch.setitem(REWRITES, "float_islands", Rewrite("float_islands", repaired, "none"))
+    sample = samples_of(source.model, 1)
+    probes = calibrate(source.model, sample, workers=1).probes
+    written = write_plan(source, made, tmp_path / "out.tflite", probes=probes)
+    assert written.layout == {"float_islands": 5}
+
+
+def test_where_no_layout_runs_nothing_is_written(monkeypatch, nets, tmp_path):
+    layout_of(monkeypatch, shorten_every_bias)
+    monkeypatch.setitem(LAYOUTS, "cpu", (("shorten_every_bias",),))
+    (tmp_path / "out.tflite").write_bytes(b"of an earlier run")
+    with pytest.raises(RuntimeFailureError, match="LiteRT ran no layout of 'out.tflite'"):
+        quantize_file(nets / "residual.tflite", "int16x8", tmp_path / "out.tflite", samples_of(residual_net(), 1))
+    assert (tmp_path / "out.tflite").read_bytes() == b"of an earlier run"
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.tflite"]
+
+
+def test_a_target_without_rewrites_gets_the_plain_layout(source, tmp_path):
+    written = quantize_file(source, "int16x8", tmp_path / "out.tflite", samples_of(conv_net(), 1), target="npu")
+    assert written.layout == {}
+    assert "int64" in {t.dtype for t in read_model(written.path).main.tensors()}

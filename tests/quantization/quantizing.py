@@ -106,9 +106,10 @@ def concat(b: Builder, *tensors: Tensor, axis: int = 1) -> Tensor:
 def binary(b: Builder, kind: str, left: Tensor, right: Tensor, name: str | None = None) -> Tensor:
     """An elementwise op of two operands."""
     shape = np.broadcast_shapes(left.shape, right.shape)
-    table = {"MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions"}.get(
-        kind, f"{kind.title()}Options"
-    )
+    table = {
+        "MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions",
+        "SQUARED_DIFFERENCE": "SquaredDifferenceOptions",
+    }.get(kind, f"{kind.title()}Options")  # fmt: skip
     return b.op(kind, [left, right], shape, name=name, table=table)
 
 

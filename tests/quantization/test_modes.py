@@ -187,6 +187,14 @@ def test_a_divisor_of_the_run_time_must_stay_away_from_zero(limits, fits):
     assert (row.mode == INTEGER) == fits
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_a_root_of_what_was_below_zero_stays_float(scheme):
+    b = Builder()
+    model = b.model(b.op("SQRT", [b.input("x", [1, 4])], [1, 4]))
+    assert op_plan(plan(model, scheme, ranges=given(model, 0.0, 1.0)), "SQRT").mode == INTEGER
+    assert reason_of(model, scheme) == "its input 'x' is below zero at times, where the kernel fails"
+
+
 def test_a_comparison_finer_than_its_kernel_stays_float():
     b = Builder()
     x, y = b.input("x", [1, 4]), b.input("y", [1, 4])

@@ -6,23 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import SAME, Builder, conv_net, random_inputs, residual_net
-from quantizing import plan, transformer_net
+from models import Builder, conv_net, random_inputs, residual_net
+from quantizing import transformer_net
 
 import tightfit
 from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureError
 from tightfit.graph.ir import Graph, Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.quantization import layouts
+from tightfit.quantization import layouts, pipeline
+from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration import calibrate
 from tightfit.quantization.layouts import LAYOUTS, REWRITES, Rewrite
-from tightfit.quantization.pipeline import open_source, quantize_file, write_plan
-from tightfit.quantization.plan import INTEGER
+from tightfit.quantization.pipeline import open_source, quantize_file
+from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.scheme import SCHEMES
 
 DEMO = Path(tightfit.__file__).parent / "demo" / "model.tflite"
-LEAST_DB = {"float16": 50.0, "weight8": 25.0, "dynamic": 20.0, "int8": 18.0, "int16x8": 25.0}
+LEAST_DB = {"float16": 50.0, "weight8": 35.0, "dynamic": 35.0, "int8": 25.0, "int16x8": 40.0}
 NETS = {"residual": residual_net, "transformer": transformer_net}
 
 
@@ -57,7 +58,7 @@ def test_a_file_comes_out_that_computes_the_same(nets, tmp_path, net, scheme):
     given = samples_of(NETS[net]()) if SCHEMES[scheme].needs_data else None
     written = quantize_file(nets / f"{net}.tflite", scheme, tmp_path / "out.tflite", given)
     assert written.snr_db > LEAST_DB[scheme]
-    assert [op for op in written.plan.refusals() if op.kind != "EMBEDDING_LOOKUP"] == []
+    assert {op.kind for op in written.plan.refusals()} <= {"SQUARED_DIFFERENCE"}, "it has no int16 kernel"
     if SCHEMES[scheme].needs_data:
         assert written.plan.counts()[INTEGER] >= len(NETS[net]().main.ops) - 1
     assert (tmp_path / "out.tflite").stat().st_size < (nets / f"{net}.tflite").stat().st_size * 1.2
@@ -68,11 +69,8 @@ def test_a_file_comes_out_that_computes_the_same(nets, tmp_path, net, scheme):
 @pytest.mark.skipif(not DEMO.is_file(), reason="the embedded demo model is not part of this tree")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_demo_model_keeps_its_size_promise(tmp_path, scheme):
-    model = read_model(DEMO)
-    rng = np.random.default_rng(0)
-    given = [
-        {n: rng.random(t.shape).astype(np.float32) for n, t in model.signatures[0].inputs.items()} for _ in range(4)
-    ]
+    images = np.load(DEMO.with_name("images.npz"))["x_calibration"][:8]
+    given = [{"image": image.reshape(1, 28, 28, 1).astype(np.float32) / 255} for image in images]
     written = quantize_file(DEMO, scheme, tmp_path / "out.tflite", given)
     assert written.snr_db > LEAST_DB[scheme]
     ratio = (tmp_path / "out.tflite").stat().st_size / DEMO.stat().st_size
@@ -243,22 +241,26 @@ def test_a_layout_that_litert_refuses_falls_back_to_the_next(monkeypatch, nets, 
     assert "layout shorten_every_bias was given up: LiteRT refused" in written.notes[0]
 
 
-def test_a_good_layout_is_taken_even_where_the_plain_one_does_not_run(monkeypatch, nets, tmp_path):
-    source = open_source(nets / "residual.tflite")
-    made = plan(source.model, "int16x8")
-    real = layouts.float_islands
+def lengthen_biases(graph: Graph) -> int:
+    """Puts right what ``broken_plan`` breaks."""
+    biases = {t for op in graph.ops for t in op.inputs if t is not None and t.dtype == "int16"}
+    for bias in biases:
+        bias.data, bias.dtype = bias.data.astype(np.int32), "int32"
+    return len(biases)
 
-    def repaired(graph: Graph) -> int:
-        for op in graph.ops:  # undoes what the monkeypatched plan broke
-            if op.kind == "DEPTHWISE_CONV_2D":
-                op.options["padding"] = SAME
-        return real(graph)
 
-    monkeypatch.setitem(REWRITES, "float_islands", Rewrite("float_islands", repaired, "none"))
-    sample = samples_of(source.model, 1)
-    probes = calibrate(source.model, sample, workers=1).probes
-    written = write_plan(source, made, tmp_path / "out.tflite", probes=probes)
-    assert written.layout == {"float_islands": 5}
+def test_a_layout_is_taken_even_where_the_plain_one_does_not_run(monkeypatch, source, tmp_path):
+    def broken_plan(model: Model, made: Plan) -> Model:
+        twin = apply_plan(model, made)
+        bias = twin.main.find("conv_0/bias")
+        bias.data, bias.dtype = (bias.data % 1000).astype(np.int16), "int16"
+        return twin
+
+    monkeypatch.setattr(pipeline, "apply_plan", broken_plan)
+    layout_of(monkeypatch, lengthen_biases)
+    written = quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 1))
+    assert written.layout == {"lengthen_biases": 1}
+    assert written.snr_db < 45, "else the plain layout is not even tried"
 
 
 def test_where_no_layout_runs_nothing_is_written(monkeypatch, nets, tmp_path):

@@ -52,3 +52,13 @@ def test_the_strip_has_a_column_for_each_op():
     assert inside.strip_width == 30
     assert inside.strip.count("M") == 18
     assert inside.strip_worst.count("M") == 12
+
+
+def test_of_a_fused_ops_names_the_first_is_shown_without_modules():
+    names = [
+        f"net/zoo.model.Block_{i}/torch.nn.ReLU__act;;net/zoo.model.Block_{i}/torch.nn.Conv2d__c;1"
+        for i in range(9)
+    ]
+    errors = [LayerError(name, "CONV_2D", 20.0) for name in names]
+    layers = look_inside(Candidate("a", "int8", ["int8"], layer_error=errors), chosen=True).layers
+    assert layers[0].short == "Block_0/ReLU__act"

@@ -29,7 +29,13 @@ from tightfit.cli.progress import Bars
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results."
 )
 @click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
-@click.option("--max-drop", type=float, help="Accuracy that may be lost, a fraction: 0.01 is one point.")
+@click.option(
+    "--max-drop",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="Accuracy that may be lost, a fraction: 0.01 is one point.",
+)
 @click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
 @click.option(
     "--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original."

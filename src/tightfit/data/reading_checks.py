@@ -1,7 +1,8 @@
 """Whether the float model answers better when its input is read in another way: range, colours, polarity.
 
-More right labels are proof. Where labels say nothing, two other things are: decisions that collapse as the
-input is fed and do not otherwise, and paired confidence where the same values only stand in another order.
+More right labels are proof. Where labels say nothing, two other things are: answers that get more various and
+more certain at once though the values got smaller, and paired confidence where the same values only stand in
+another order.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ NEEDED_GAIN: Final = 0.15
 _FEWEST: Final = 16
 _UNLIKELY: Final = 0.01
 _COLLAPSED: Final = 0.8
-_LEANING: Final = 0.3
 _CLEARER: Final = 0.1
-_WIDER: Final = 0.2
+_WIDER: Final = 0.15
 _FROZEN: Final = 0.05
 _LIVELY: Final = 0.3
 _SURER: Final = 0.03
@@ -48,17 +48,17 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def _revived(reading: Reading) -> bool:
-    """True when decisions that favour one class spread out and become clear, and no label could decide."""
-    various = reading.share_after <= reading.share_before / 2 and reading.spread_after >= _LIVELY
-    if reading.labelled or reading.samples < _FEWEST or not various:
+    """True when answers become more various and more certain at once, or no longer all the same."""
+    if reading.labelled or reading.samples < _FEWEST or reading.share_after >= reading.share_before:
         return False
+    same = reading.share_before >= _COLLAPSED and reading.share_after <= reading.share_before / 2
     if READINGS[reading.name].magnifies:
         # Larger values alone make answers various and certain; then the old ones must not have moved at all.
-        return reading.spread_before < _FROZEN and reading.share_before >= _COLLAPSED
+        return same and reading.spread_before < _FROZEN and reading.spread_after >= _LIVELY
     clearer = reading.confidence_after - reading.confidence_before >= _CLEARER
     clearer = clearer and reading.confidence_z >= _DEVIATIONS
-    spread = reading.spread_after - reading.spread_before >= _WIDER
-    return reading.share_before >= _COLLAPSED or (reading.share_before >= _LEANING and clearer and spread)
+    wider = reading.spread_after - reading.spread_before >= _WIDER
+    return wider and (clearer or (same and reading.spread_after >= _LIVELY))
 
 
 def _surer(reading: Reading) -> bool:
@@ -124,16 +124,17 @@ def _by_labels(kind: str, best: Reading, now: str, why: str) -> Finding:
 
 def _by_answers(kind: str, best: Reading, now: str, why: str) -> Finding:
     row = READINGS[best.name]
+    before, after = f"{best.confidence_before:.2f}", f"{best.confidence_after:.2f}"
     if kind == RANGE:
         what = (
             f"The float model gives {format_percent(best.share_before)} of {best.samples} samples the same "
-            f"class {now} (mean probability {best.confidence_before:.2f}), {format_percent(best.share_after)} "
-            f"when {row.words} ({best.confidence_after:.2f})."
+            f"class {now} (mean probability {before}), {format_percent(best.share_after)} when they are "
+            f"{row.words} ({after})."
         )
     else:
         what = (
-            f"The decision's mean probability on {best.samples} samples is {best.confidence_before:.2f} "
-            f"{now}, {best.confidence_after:.2f} when {row.words} (z = {best.confidence_z:.1f})."
+            f"The decision's mean probability on {best.samples} samples is {before} {now}, {after} when they "
+            f"are {row.words} (z = {best.confidence_z:.1f})."
         )
     numbers = {
         "same_decision": best.share_before, "same_decision_otherwise": best.share_after,

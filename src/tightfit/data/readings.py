@@ -73,7 +73,7 @@ class OtherReading:
     @property
     def magnifies(self) -> bool:
         """True when values become larger, which alone makes answers more certain."""
-        return self.name in ("times 255", "signed to bytes", "unit to signed")
+        return self.name in ("times 255", "signed to bytes", "unit to signed", "unit standardized")
 
 
 def _affine(scale: float, offset: float) -> Callable[[Array, Seen], Array]:
@@ -114,7 +114,12 @@ READINGS: Final[dict[str, OtherReading]] = {
             "brought to -1 … 1", "Feed (x - 127.5) / 127.5 (with images: --image mean=127.5,std=127.5).",
         ),
         OtherReading(
-            "standardized", RANGE, lambda s: (s.is_bytes or s.is_unit) and _has_colours(s), _standardized,
+            "standardized", RANGE, lambda s: s.is_bytes and _has_colours(s), _standardized,
+            "standardized with ImageNet's mean and deviation",
+            "Standardize them (with images: --image mean=123.7/116.3/103.5,std=58.4/57.1/57.4).",
+        ),
+        OtherReading(
+            "unit standardized", RANGE, lambda s: s.is_unit and _has_colours(s), _standardized,
             "standardized with ImageNet's mean and deviation",
             "Standardize them (with images: --image mean=123.7/116.3/103.5,std=58.4/57.1/57.4).",
         ),

@@ -29,6 +29,8 @@ RangeOf = Callable[[Tensor, str], Range | None]
 # A divisor that comes nearer to zero than this many steps may be stored as zero for another input.
 _DIVISOR_STEPS: Final = 16
 
+_ROOTS: Final = frozenset({"SQRT", "RSQRT"})
+
 
 def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str | None:
     """Says why an op cannot run on integers of ``dtype``, None when it can.
@@ -54,6 +56,7 @@ def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str 
         or _not_finite(op, rule)
         or _no_range(op, rule, dtype, range_of)
         or _zero_divisor(op, rule, dtype, range_of)
+        or _negative_root(op, dtype, range_of)
         or _too_fine(op, rule, dtype, range_of)
     )
 
@@ -106,6 +109,15 @@ def _zero_divisor(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | 
     else:
         fails = max(limits[0], -limits[1]) < _DIVISOR_STEPS * scale
     return f"its divisor '{tensor.name}' comes too near to zero, where the kernel fails" if fails else None
+
+
+def _negative_root(op: Op, dtype: str, range_of: RangeOf) -> str | None:
+    """The root of a negative number makes the whole call fail, where in float it is NaN."""
+    tensor = op.input(0) if op.kind in _ROOTS else None
+    limits = None if tensor is None else range_of(tensor, dtype)
+    if tensor is None or limits is None or limits[0] >= 0.0:
+        return None
+    return f"its input '{tensor.name}' is below zero at times, where the kernel fails"
 
 
 def _too_fine(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:

@@ -67,7 +67,7 @@ def make_cards(report: Report) -> list[Card]:
         return []
     cards = [
         _size_card(chosen, original, report),
-        _latency_card(chosen, original, report),
+        _latency_card(chosen, report),
         _accuracy_card(chosen, report),
         _memory_card(chosen, original),
     ]
@@ -88,18 +88,18 @@ def _size_card(chosen: Candidate, original: Candidate | None, report: Report) ->
     return card
 
 
-def _latency_card(chosen: Candidate, original: Candidate | None, report: Report) -> Card | None:
-    if chosen.latency_ms is None and chosen.latency_ratio is None:
+def _latency_card(chosen: Candidate, report: Report) -> Card | None:
+    """The ratio: the original's own milliseconds come from another moment and would contradict it."""
+    if chosen.latency_ratio is None:
         return None
-    value = format_ratio(chosen.latency_ratio)
-    detail = format_milliseconds(chosen.latency_ms)
-    if original is not None and original.latency_ms is not None:
-        detail += f", original {format_milliseconds(original.latency_ms)}"
-    card = Card("Latency", value, detail, share=chosen.latency_ratio, limit=report.budget.max_latency_ratio)
+    card = Card("Latency", format_ratio(chosen.latency_ratio), "of the original", share=chosen.latency_ratio)
+    card.limit = report.budget.max_latency_ratio
     if chosen.latency_interval is not None:
-        card.more = "95 % interval " + " … ".join(format_ratio(end) for end in chosen.latency_interval)
-    if report.budget.max_latency is not None and original is not None and original.latency_ms:
-        card.limit = report.budget.max_latency / original.latency_ms
+        card.detail += f", {' … '.join(format_ratio(end) for end in chosen.latency_interval)}"
+    if chosen.latency_ms is not None:
+        card.more = f"{format_milliseconds(chosen.latency_ms)} a call"
+        if report.budget.max_latency is not None:
+            card.limit = report.budget.max_latency * chosen.latency_ratio / chosen.latency_ms
     return card
 
 

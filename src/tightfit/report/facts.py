@@ -23,6 +23,7 @@ _TITLES = {
     "has_labels": "Labels",
     "image": "Images",
     "litert": "LiteRT",
+    "macs": "MACs",
     "memory_bytes": "Memory",
     "os": "System",
     "sha256": "SHA-256",

@@ -97,8 +97,19 @@ def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> Lay
     snr_db = error.snr_db or 0.0
     words = "exact" if snr_db >= EXACT_DB else format_decibels(snr_db)
     kind, name = printable(error.kind, 40), printable(error.name, 120)
-    short = printable(error.name.removeprefix(prefix), 60)
+    short = printable(_short_name(error.name, prefix), 60)
     return Layer(position, name, short, kind, words, round(_share(snr_db, most_db), 3), round(snr_db, 3))
+
+
+def _short_name(name: str, prefix: str) -> str:
+    """The first of the names that a fused op carries, without the modules that its parts come from.
+
+    Example:
+        >>> _short_name("net/zoo.MBConv_2/torch.nn.ReLU__act;;net/zoo.MBConv_2/torch.nn.Conv2d;1", "net/")
+        'MBConv_2/ReLU__act'
+    """
+    first = next((part for part in name.split(";") if part), name)
+    return "/".join(part.rpartition(".")[2] or part for part in first.removeprefix(prefix).split("/"))
 
 
 def _shared_folder(names: Sequence[str]) -> str:
@@ -111,7 +122,7 @@ def _shared_folder(names: Sequence[str]) -> str:
     folders = Counter(
         name[: i + 1]
         for name in names
-        for i, letter in enumerate(name[:80])
+        for i, letter in enumerate(name[:200])
         if letter == "/" and i + 1 < len(name)
     )
     shared = [folder for folder, count in folders.items() if count >= 0.75 * len(names)]

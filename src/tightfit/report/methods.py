@@ -21,7 +21,8 @@ METHODS: Final[dict[str, str]] = {
     "Latency": (
         "The median time of a call in LiteRT on this machine. A candidate and the original take turns in "
         "the same run, and the ratio is formed turn by turn, so that a busy moment of the machine hits both "
-        "alike. On another machine both times and ratios differ."
+        "alike. Compare ratios: the milliseconds of two candidates come from different moments. On another "
+        "machine both differ."
     ),
     "Memory": "The most memory that the process which ran the file held, Python and LiteRT included.",
     "Size": "The file as it is on disk; packed, as a zip archive (deflate 6) and a zstd frame (level 12).",

@@ -110,11 +110,18 @@ def gain_notes(candidate: Candidate, original: Candidate | None) -> list[str]:
     notes = []
     if candidate.size_bytes and original.size_bytes and candidate.size_bytes * NEAR_TIE > original.size_bytes:
         notes.append("No gain in size.")
-    ratio = candidate.latency_ratio
-    if ratio is not None:
-        low, high = candidate.latency_interval or (ratio, ratio)
-        if low <= 1 <= high or 1 / NEAR_TIE <= ratio <= NEAR_TIE:
-            notes.append("No gain in latency on this machine.")
-        elif ratio > 1:
-            notes.append(f"Slower than the original on this machine ({format_ratio(ratio)}).")
-    return notes
+    latency = _latency_note(candidate)
+    return [*notes, latency] if latency else notes
+
+
+def _latency_note(candidate: Candidate) -> str:
+    """What the latency does not gain: nothing, less than the noise, or a loss."""
+    ratio, interval = candidate.latency_ratio, candidate.latency_interval
+    if ratio is None:
+        return ""
+    low, high = interval or (ratio, ratio)
+    if low <= 1 <= high and ratio < 1 / NEAR_TIE:
+        return f"Its gain in latency is within the noise ({format_ratio(low)} … {format_ratio(high)})."
+    if low <= 1 <= high or 1 / NEAR_TIE <= ratio <= NEAR_TIE:
+        return "No gain in latency on this machine."
+    return f"Slower than the original on this machine ({format_ratio(ratio)})." if ratio > 1 else ""

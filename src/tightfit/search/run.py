@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,8 @@ class _Search:
         described["evaluation_samples"] = len(self.evaluating)
         described["seed"] = self.job.seed
         if self.job.image is not None:
-            described["image"] = str(self.job.image)
+            described["image"] = ", ".join(f"{k} {v}" for k, v in asdict(self.job.image).items())
+        described["fingerprint"] = self.dataset.fingerprint()
         return described
 
     def _facts(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import csv
 import importlib.util
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,9 @@ def _run(command: list[str], folder: Path) -> str:
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"vela did not finish within {_TIMEOUT_S} s; compile a smaller model.") from error
     said = result.stdout + result.stderr
+    if result.returncode < 0:
+        name = signal.Signals(-result.returncode).name
+        raise ModelError(f"vela died with {name} on the model; see what 'tightfit check' says of it.")
     if result.returncode != 0:
         raise ModelError(f"vela refuses the model: {_error_line(said)}")
     return said

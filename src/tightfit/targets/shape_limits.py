@@ -74,16 +74,6 @@ def not_over_batch(op: Op) -> str | None:
     return "it reduces the batch" if touched else None
 
 
-def reduced_axes(op: Op, *, allowed: Sequence[Sequence[int]]) -> str | None:
-    """A 4-D input is reduced over the axes {allowed}.
-
-    Fix: transpose or reshape so that height and width are reduced.
-    """
-    shape, found = data(op).shape, axes(op)
-    if len(shape) == 4 and sorted(found) in [sorted(a) for a in allowed]:
-        return None
-    return f"it reduces {found} of {list(shape)}"
-
 
 def not_padding_batch(op: Op) -> str | None:
     """The batch axis is not padded.
@@ -287,6 +277,16 @@ def channel_slope(op: Op) -> str | None:
     return f"its shape is {list(slope.shape)}"
 
 
+def slope_type(op: Op) -> str | None:
+    """The slope of PRELU is not int8 where the input is int16.
+
+    Fix: keep PRELU in int8: quantize with --override PRELU=int8.
+    """
+    slope = op.input(1)
+    mixed = slope is not None and slope.dtype == "int8" and data(op).dtype == "int16"
+    return "it is int8" if mixed else None
+
+
 def plain_lstm(op: Op) -> str | None:
     """An LSTM has all gates, and neither peephole, projection nor layer normalization.
 
@@ -302,10 +302,10 @@ def broadcasts(op: Op) -> str | None:
 
     Fix: reshape the inputs.
     """
-    wide = shape4(op.outputs[0])
-    shapes = [shape4(t) for t in data_inputs(op)[:2]]
-    fits = all(d in (1, o) for s in shapes for d, o in zip(s, wide, strict=True))
-    return None if fits else f"the inputs are {shapes}"
+    wide = op.outputs[0].shape
+    shapes = [(1,) * (len(wide) - len(t.shape)) + t.shape for t in data_inputs(op)[:2]]
+    fits = all(len(s) == len(wide) and all(d in (1, o) for d, o in zip(s, wide, strict=True)) for s in shapes)
+    return None if fits else f"the inputs are {[list(t.shape) for t in data_inputs(op)[:2]]}"
 
 
 def innermost_permutation(op: Op) -> str | None:

@@ -147,14 +147,6 @@ def has_bias(op: Op) -> str | None:
     return None if bias(op) is not None else "it has none"
 
 
-def constant_operand(op: Op, *, position: int) -> str | None:
-    """Operand {position} is a constant.
-
-    Fix: fold what computes it.
-    """
-    found = op.input(position)
-    return None if found is None or found.is_constant else f"'{found.name}' is computed at run time"
-
 
 def batch_one(op: Op) -> str | None:
     """The batch is 1.
@@ -162,6 +154,25 @@ def batch_one(op: Op) -> str | None:
     Fix: convert with batch 1; --fix folds the batch of a MEAN into its height.
     """
     return listed(t for t in data_inputs(op)[:1] if len(t.shape) >= 4 and t.shape[-4] > 1)
+
+
+def no_int4(op: Op) -> str | None:
+    """No constant is int4.
+
+    Fix: --fix stores int4 weights as int8, which changes no value.
+    """
+    return listed(t for t in op.inputs if t is not None and t.is_constant and t.dtype == "int4")
+
+
+def no_bool_interface(op: Op) -> str | None:
+    """No input and no output of the model is bool.
+
+    Fix: end the model before the comparison, and compare in the application.
+    """
+    graph = op.graph
+    ends = set() if graph is None else {*graph.inputs, *graph.outputs}
+    tensors = [t for t in (*op.inputs, *op.outputs) if t is not None and t in ends]
+    return listed(t for t in tensors if t.dtype == "bool" and t.shape)
 
 
 def listed(tensors: Iterable[Tensor]) -> str | None:

@@ -41,6 +41,7 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) ->
     Source: Esser et al. 2020, "Learned Step Size Quantization"; Jain et al. 2020, "Trained Quantization
     Thresholds". Departure: no scaling of the gradient; the scale is trained as a logarithm (``quantizers``).
     """
+    scale = ops.convert_to_tensor(scale, "float32")
     steps = ops.cast(x, "float32") * (1.0 / scale)
     inside = ops.clip(steps, bottom - zero_point, top - zero_point)
     return ops.cast(round_through(inside) * scale, x.dtype)

@@ -14,7 +14,6 @@ import numpy as np
 from keras import ops
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.quantization.arithmetic import spread
 from tightfit.quantization.plan import Storage
 from tightfit.training.fake_quant import fake_quantize, limits, round_through
 from tightfit.training.quantization_points import Point
@@ -77,9 +76,9 @@ class ActivationQuantizer:
     def parameters(self) -> tuple[Any, Any]:
         """Gives scale and zero point as they are now."""
         if self.stretch is not None:
-            return ops.maximum(self.initial * ops.exp(self.stretch), self.least), self.zero_point
+            return ops.maximum(ops.exp(self.stretch) * float(self.initial), self.least), self.zero_point
         if self.low is None or self.high is None:
-            return self.initial, self.zero_point
+            return ops.convert_to_tensor(self.initial), self.zero_point
         bottom, top = self.bounds
         low, high = ops.minimum(self.low, 0.0), ops.maximum(self.high, 0.0)
         if self.storage.dtype == "int16":
@@ -123,7 +122,9 @@ class WeightQuantizer:
             bias: the bias whose integers must fit the accumulator, or None.
             grid: with it, the input's scale times the accumulator's room.
         """
-        scales = self.initial if self.stretch is None else self.initial * ops.exp(self.stretch)
+        scales = ops.convert_to_tensor(self.initial)
+        if self.stretch is not None:
+            scales = scales * ops.exp(self.stretch)
         if self.ranges == "average":
             axes = None if self.storage.axis is None else tuple(self.others())
             largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes))
@@ -140,8 +141,6 @@ class WeightQuantizer:
 
     def broadcast(self, scales: Any) -> Any:
         """Gives the scales in a shape that broadcasts along their axis."""
-        if isinstance(scales, np.ndarray):
-            return spread(scales, self.rank, self.storage.axis)
         if self.storage.axis is None or self.initial.size == 1:
             return ops.reshape(scales, ())
         return ops.reshape(scales, [-1 if i == self.storage.axis else 1 for i in range(self.rank)])

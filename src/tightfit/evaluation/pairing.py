@@ -1,0 +1,83 @@
+"""Which tensors and ops of a quantized file stand for which of the float model it was made from.
+
+Names tell, which quantization keeps; a conversion stands for the value that it converts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tightfit.graph.ir import Model, Op, Tensor
+
+CONVERSIONS: Final = ("QUANTIZE", "DEQUANTIZE")
+
+_BITS: Final = {"int4": 4, "int8": 8, "uint8": 8, "int16": 16}
+
+
+class Pairing:
+    """The value of the float model that each activation of the file stands for, and the forms of each value.
+
+    Args:
+        reference: the float model, cleaned as the file was made from it. candidate: the file.
+    """
+
+    def __init__(self, reference: Model, candidate: Model) -> None:
+        self.reference, self.candidate = reference, candidate
+        activations = [*reference.main.inputs, *(t for op in reference.main.ops for t in op.outputs)]
+        names = {t.name: t for t in reversed(activations)}
+        self.values: dict[Tensor, Tensor] = {}
+        for tensor in self._activations():
+            value = names.get(tensor.name)
+            if value is not None and value.shape == tensor.shape:
+                self.values[tensor] = value
+        self._spread()
+        self.forms: dict[Tensor, list[Tensor]] = {}
+        for tensor in self._activations():
+            if tensor in self.values:
+                self.forms.setdefault(self.values[tensor], []).append(tensor)
+
+    def _activations(self) -> Iterator[Tensor]:
+        yield from self.candidate.main.inputs
+        yield from (t for op in self.candidate.main.ops for t in op.outputs)
+
+    def _spread(self) -> None:
+        """A conversion's input and output stand for the same value; names know only one of them."""
+        conversions = [op for op in self.candidate.main.ops if op.kind in CONVERSIONS and op.inputs[0]]
+        for op in (*conversions, *reversed(conversions), *conversions):
+            source, result = op.inputs[0], op.outputs[0]
+            if source is None or source.is_constant:
+                continue
+            if source in self.values:
+                self.values.setdefault(result, self.values[source])
+            elif result in self.values:
+                self.values[source] = self.values[result]
+
+    def held(self, value: Tensor) -> Tensor | None:
+        """The coarsest integer form of a value: the one that loses most; None where it stays float."""
+        forms = [t for t in self.forms.get(value, []) if t.is_quantized and t.dtype in _BITS]
+        return max(forms, key=lambda t: (-_BITS[t.dtype], _step(t)), default=None)
+
+    def twin(self, op: Op) -> Op | None:
+        """The op of the file that computes what an op of the float model does, None where there is none."""
+        forms = self.forms.get(op.outputs[0], []) if op.outputs else []
+        makers = [t.producer for t in forms if t.producer is not None and t.producer.kind not in CONVERSIONS]
+        same = [m for m in makers if m.kind == op.kind]
+        return next(iter([*same, *makers]), None)
+
+    def compute_type(self, op: Op) -> str:
+        """``int8``, ``int16`` or ``float``: what the file's op computes on, seen from outside of float islands."""
+        twin = self.twin(op)
+        if twin is None:
+            return "float"
+        types = {t.dtype for t in twin.outputs if t.is_quantized}
+        if not types:
+            after = [reader for t in twin.outputs for reader, _ in t.consumers if reader.kind == "QUANTIZE"]
+            before = [i.producer for i in twin.inputs if i is not None and i.producer is not None]
+            if before and all(b.kind == "DEQUANTIZE" for b in before):
+                types = {t.dtype for reader in after for t in reader.outputs if t.dtype == "int16"}
+        return next(iter(types), "float")
+
+
+def _step(tensor: Tensor) -> float:
+    return 0.0 if tensor.quantization is None else float(tensor.quantization.scale.max())

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from models import Builder
 
+from models import Builder
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
@@ -23,7 +23,9 @@ from tightfit.runtime.session import Session
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def given(model: Model, low: float = -1.0, high: float = 1.0, **others: tuple[float, float]) -> dict[str, Any]:
+def given(
+    model: Model, low: float = -1.0, high: float = 1.0, **others: tuple[float, float]
+) -> dict[str, Any]:
     """The same range for every float activation of the main graph, but for those named."""
     keys = model.main.keys()
     return {keys[t]: others.get(keys[t], (low, high)) for t in model.main.tensors() if not t.is_constant}
@@ -63,7 +65,9 @@ def run(model: Model, inputs: Mapping[str, Any], *, delegate: bool = True) -> Ar
         given = session.run(stored)
         forms = {s.name: s for s in session.outputs}
     return {
-        n: v if forms[n].scale is None or v.dtype.kind == "f" else dequantize(v, forms[n].scale, forms[n].zero_point)
+        n: v
+        if forms[n].scale is None or v.dtype.kind == "f"
+        else dequantize(v, forms[n].scale, forms[n].zero_point)
         for n, v in given.items()
     }
 
@@ -78,7 +82,7 @@ def find_op(model: Model, kind: str) -> Op:
 
 
 def drop_bias(model: Model, op: Op) -> None:
-    """Cuts off the bias, as files do that have none; LiteRT refuses a float convolution with an absent one."""
+    """Cuts off the bias, as files do that have none."""
     model.main.set_input(op, 2, None)
     op.inputs.pop()
 
@@ -124,6 +128,18 @@ def max_pool(b: Builder, x: Tensor) -> Tensor:
     return b.op("MAX_POOL_2D", [x], [n, h // 2, w // 2, c], table="Pool2DOptions", options=options)
 
 
+def transpose_conv(b: Builder, x: Tensor, channels: int) -> Tensor:
+    """Doubles height and width."""
+    n, h, w, c = x.shape
+    shape = [n, 2 * h, 2 * w, channels]
+    operands = [b.constant("up/shape", shape, "int32"), b.weights("up/filter", channels, 3, 3, c), x]
+    options = {"padding": 0, "strideW": 2, "strideH": 2}
+    return b.op(
+        "TRANSPOSE_CONV", [*operands, b.weights("up/bias", channels)], shape, name="up",
+        table="TransposeConvOptions", options=options,
+    )  # fmt: skip
+
+
 def layer_norm(b: Builder, x: Tensor) -> Tensor:
     """Normalization over the last axis, as converters write it out."""
     axes = b.constant("last", [len(x.shape) - 1], "int32")
@@ -148,7 +164,10 @@ def transformer_net() -> Model:
     x = layer_norm(b, b.add(x, _projection(b, mixed, d)))
     h = b.op("GELU", [_projection(b, x, 2 * d)], [1, n, 2 * d], table="GeluOptions")
     pooled = b.op(
-        "MEAN", [b.add(x, _projection(b, h, d)), b.constant("axis", [1], "int32")], [1, d], table="ReducerOptions"
+        "MEAN",
+        [b.add(x, _projection(b, h, d)), b.constant("axis", [1], "int32")],
+        [1, d],
+        table="ReducerOptions",
     )
     return b.model(b.softmax(b.dense(pooled, 4)))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from models import Builder
 
+from models import Builder
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Quantization
 from tightfit.graph.writer import serialize

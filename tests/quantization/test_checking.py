@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from models import Builder, conv_net, random_inputs, two_inputs_net
 from quantizing import given, plan, run
 
+from models import Builder, conv_net, random_inputs, two_inputs_net
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Model, Signature
 from tightfit.graph.writer import write_model
@@ -30,7 +30,9 @@ def probe(model: Model, sample=None):
     return sample, {keys[t]: outputs[n] for n, t in output_names(model).items()}
 
 
-@pytest.mark.parametrize(("scheme", "interface"), [("float16", "float32"), ("int8", "uint8"), ("int16x8", "int16")])
+@pytest.mark.parametrize(
+    ("scheme", "interface"), [("float16", "float32"), ("int8", "uint8"), ("int16x8", "int16")]
+)
 def test_a_file_is_fed_and_read_in_its_own_types(tmp_path, scheme, interface):
     model = two_inputs_net()
     twin = apply_plan(model, plan(model, scheme, interface, ranges=given(model, -4.0, 4.0)))
@@ -58,7 +60,9 @@ def one_op(kind: str, *, length: int = 4) -> Model:
 def test_nan_where_the_float_model_has_none_is_refused(tmp_path):
     sample = {"x": np.float32([[-1, 2, 3, 4]])}
     path = written(tmp_path, one_op("LOG"))
-    with pytest.raises(RuntimeFailureError, match="'file.tflite' gives NaN or infinity in 'y' where the float"):
+    with pytest.raises(
+        RuntimeFailureError, match=r"'file.tflite' gives NaN or infinity in 'y' where the float"
+    ):
         check_file(path, one_op("RELU"), [probe(one_op("RELU"), sample)])
 
 
@@ -87,7 +91,10 @@ def test_a_file_that_litert_refuses_is_a_runtime_failure(tmp_path):
 def test_several_signatures_of_the_main_graph_use_the_default_one(tmp_path):
     model = one_op("RELU")
     x, y = model.main.inputs[0], model.main.outputs[0]
-    model.signatures = [Signature("first", {"a": x}, {"b": y}), Signature("serving_default", {"c": x}, {"d": y})]
+    model.signatures = [
+        Signature("first", {"a": x}, {"b": y}),
+        Signature("serving_default", {"c": x}, {"d": y}),
+    ]
     assert main_signature(model).key == "serving_default"
     assert (list(input_names(model)), list(output_names(model))) == (["c"], ["d"])
     probes = random_probes(written(tmp_path, model), model)
@@ -125,8 +132,14 @@ def test_random_probes_are_the_same_each_time(tmp_path):
 
 
 def test_signal_to_noise_is_over_all_outputs_and_samples():
-    references = [{"a": np.float32([3, 4]), "b": np.float32([0])}, {"a": np.float32([5, 0]), "b": np.float32([0])}]
-    results = [{"a": np.float32([3, 4.3]), "b": np.float32([0.4])}, {"a": np.float32([5, 0]), "b": np.float32([0])}]
+    references = [
+        {"a": np.float32([3, 4]), "b": np.float32([0])},
+        {"a": np.float32([5, 0]), "b": np.float32([0])},
+    ]
+    results = [
+        {"a": np.float32([3, 4.3]), "b": np.float32([0.4])},
+        {"a": np.float32([5, 0]), "b": np.float32([0])},
+    ]
     assert snr_over(results, references) == pytest.approx(10 * np.log10(50 / 0.25), abs=1e-5)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import Builder, conv_net, random_inputs, residual_net
-from quantizing import binary, find_op, given, kinds, plan, quantized, reread, run, snr_db
+from quantizing import binary, find_op, given, kinds, plan, quantized, reread, run, snr_db, transpose_conv
 
+from models import Builder, conv_net, random_inputs, residual_net
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
 from tightfit.quantization import layouts
@@ -32,12 +32,7 @@ def kernels() -> Model:
     """One layer of each kind that islands are made of, side by side, int16 in and out when asked."""
     b = Builder(seed=2)
     image, x = b.input("image", [1, 6, 6, 8]), b.input("x", [2, 40])
-    up = b.op(
-        "TRANSPOSE_CONV",
-        [b.constant("shape", [1, 12, 12, 5], "int32"), b.weights("wt", 5, 3, 3, 8), image, b.weights("bt", 5)],
-        [1, 12, 12, 5], name="up", table="TransposeConvOptions", options={"padding": 0, "strideW": 2, "strideH": 2},
-    )  # fmt: skip
-    return b.model(b.conv(image, 12), b.depthwise(image), b.dense(x, 7), up)
+    return b.model(b.conv(image, 12), b.depthwise(image), b.dense(x, 7), transpose_conv(b, image, 5))
 
 
 def raw_run(model: Model, sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -85,16 +80,17 @@ def test_unpack_hybrid_refuses_what_is_not_hybrid(scheme):
 def test_short_biases_fire_on_convolutions_and_dense_layers_only():
     model = applied(kernels(), "int16x8", "int16")
     assert short_biases(model.main) == 2
-    types = {op.kind: next(t.dtype for t in op.inputs if t.name.endswith(("bias", "bt"))) for op in model.main.ops}
-    assert types == {
-        "CONV_2D": "int32", "FULLY_CONNECTED": "int32", "DEPTHWISE_CONV_2D": "int64", "TRANSPOSE_CONV": "int64",
-    }  # fmt: skip
+    types = {op.kind: t.dtype for op in model.main.ops for t in op.inputs if t.name.endswith("bias")}
+    short, long = ["CONV_2D", "FULLY_CONNECTED"], ["DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"]
+    assert types == dict.fromkeys(short, "int32") | dict.fromkeys(long, "int64")
     assert find_op(model, "CONV_2D").options["quantizedBiasType"] == 2
 
 
 def test_short_biases_compute_what_long_ones_do_within_a_step():
     sample = int16_sample(kernels())
-    plain, short = (applied(kernels(), "int16x8", "int16", ranges=given(kernels(), -3.0, 3.0)) for _ in range(2))
+    plain, short = (
+        applied(kernels(), "int16x8", "int16", ranges=given(kernels(), -3.0, 3.0)) for _ in range(2)
+    )
     assert short_biases(short.main) == 2
     found, wanted = raw_run(reread(short), sample), raw_run(reread(plain), sample)
     for name, values in wanted.items():
@@ -173,7 +169,9 @@ def test_a_shared_bias_is_short_for_all_of_its_readers_or_none(second, changed):
 
 def test_float_islands_are_within_a_step_of_the_integer_kernels():
     sample = int16_sample(kernels())
-    plain, islands = (applied(kernels(), "int16x8", "int16", ranges=given(kernels(), -3.0, 3.0)) for _ in range(2))
+    plain, islands = (
+        applied(kernels(), "int16x8", "int16", ranges=given(kernels(), -3.0, 3.0)) for _ in range(2)
+    )
     assert float_islands(islands.main) == 4
     assert {t.dtype for op in islands.main.ops if "CONV" in op.kind for t in op.outputs} == {"float32"}
     found, wanted = raw_run(reread(islands), sample), raw_run(reread(plain), sample)

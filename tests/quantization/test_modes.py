@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import Builder, conv_net, loop_model
 from quantizing import binary, concat, given, max_pool, op_plan, plan, reshape
 
+from models import Builder, conv_net, loop_model
 from tightfit.errors import OptionError, QuantizationError
 from tightfit.graph.ir import Graph, Model, Op, Sparsity, Tensor
 from tightfit.quantization.modes import Override
@@ -30,7 +30,10 @@ def test_the_first_override_that_matches_counts():
     model = conv_net()
     rules = [("conv_1", "float"), ("CONV_*", "int16x8"), ("conv_0", "float16")]
     made = plan(model, "int8", overrides=rules)
-    assert (op_plan(made, "conv_1").mode, op_plan(made, "conv_1").reason) == (FLOAT, "asked for: conv_1 → float")
+    assert (op_plan(made, "conv_1").mode, op_plan(made, "conv_1").reason) == (
+        FLOAT,
+        "asked for: conv_1 → float",
+    )
     assert (op_plan(made, "conv_0").mode, op_plan(made, "conv_0").dtype) == (INTEGER, "int16")
     assert op_plan(made, "SOFTMAX").dtype == "int8"
     assert made.refusals() == []
@@ -161,7 +164,10 @@ def test_a_mask_of_minus_infinity_keeps_its_op_in_float():
     b = Builder()
     mask = b.constant("mask", [[0.0, -np.inf, 0.0, -np.inf]], "float32")
     model = b.model(b.softmax(b.add(b.input("x", [1, 4]), mask)))
-    assert reason_of(model, kind="ADD") == "its constant 'mask' holds NaN or infinity, which no integer stands for"
+    assert (
+        reason_of(model, kind="ADD")
+        == "its constant 'mask' holds NaN or infinity, which no integer stands for"
+    )
     assert op_plan(plan(model, "int8"), "SOFTMAX").mode == INTEGER
 
 

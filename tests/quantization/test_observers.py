@@ -81,7 +81,9 @@ def test_mse_comes_close_to_the_best_range_of_an_exhaustive_search(name, dtype):
     chosen = error(values, OBSERVERS["mse"](seen(values), dtype), dtype)
     # The histogram knows a clipped value to half a bin, and the model of rounding is right on average only.
     bins = values.size * (2 * np.abs(values).max() / BINS) ** 2
-    assert chosen <= 1.1 * best + (bins if dtype == "int8" else 2 * error(values, (values.min(), values.max()), dtype))
+    assert chosen <= 1.1 * best + (
+        bins if dtype == "int8" else 2 * error(values, (values.min(), values.max()), dtype)
+    )
 
 
 @pytest.mark.parametrize("name", ["mse", "percentile", "entropy"])
@@ -138,7 +140,10 @@ def test_entropy_has_the_least_divergence_of_coarse_alternatives(name):
 )
 def test_every_observer_gives_a_usable_range_of_odd_data(name, values, dtype):
     low, high = OBSERVERS[name](seen(values), dtype)
-    assert values.min() * (1 + 1e-6) - 1e-30 <= low <= high <= values.max() * (1 + 1e-6) + 1e-30 or (low, high) == (
+    assert values.min() * (1 + 1e-6) - 1e-30 <= low <= high <= values.max() * (1 + 1e-6) + 1e-30 or (
+        low,
+        high,
+    ) == (
         pytest.approx(float(values.min()), rel=1e-6),
         pytest.approx(float(values.max()), rel=1e-6),
     )

@@ -1,10 +1,11 @@
-"""Scales: shared where kernels demand it, fixed where kernels set them, requantized where both would clash."""
+"""Scales: shared where kernels demand it, fixed where they set them, requantized where these clash."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from models import Builder, random_inputs, residual_net
 from quantizing import (
     binary,
     calibrated,
@@ -20,6 +21,7 @@ from quantizing import (
     scale_of,
 )
 
+from models import Builder, random_inputs, residual_net
 from tightfit.graph.ir import Model
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.op_rules import least_output_scale
@@ -30,7 +32,9 @@ from tightfit.quantization.planning import make_plan
 def tensors(made, dtype="int8"):
     """Tensor key → (scale, zero point) in the main graph."""
     return {
-        k: (v[dtype].scale[0], v[dtype].zero_point[0]) for k, v in made.graphs[0].tensors.items() if dtype in v
+        k: (v[dtype].scale[0], v[dtype].zero_point[0])
+        for k, v in made.graphs[0].tensors.items()
+        if dtype in v
     }
 
 
@@ -61,10 +65,7 @@ def gate_and_rest(kind: str) -> Model:
     """Probabilities beside values of another magnitude, concatenated."""
     b = Builder()
     x = b.dense(b.input("x", [1, 6]), 6)
-    if kind == "SOFTMAX":
-        gate = b.softmax(x)
-    else:
-        gate = b.op(kind, [x], x.shape, name="probabilities")
+    gate = b.softmax(x) if kind == "SOFTMAX" else b.op(kind, [x], x.shape)
     return b.model(concat(b, gate, b.dense(x, 5)))
 
 
@@ -80,7 +81,7 @@ def test_a_fixed_scale_beside_a_free_one_is_requantized_and_does_not_saturate(ki
     step = scale_of(joined.outputs[0])
     assert {scale_of(t) for t in joined.inputs} == {step}
     assert [op.kind for op in (t.producer for t in joined.inputs)] == ["QUANTIZE", "FULLY_CONNECTED"]
-    # The dense layers before err by what int8 weights and activations cost, far below saturation's 2 and more.
+    # The dense layers before err by what int8 weights and activations cost, far below what saturating does.
     assert np.abs(run(twin, sample)["concatenation_3"] - wanted).max() < 0.25
 
 
@@ -216,7 +217,7 @@ def test_a_coarser_output_makes_the_next_one_coarser_too():
     model = b.model(b.op("RELU6", [y], [1, 4], name="last"))
     made = plan(model, "int8", ranges=given(model, -100.0, 100.0, y=(0, 1e-9), z=(0, 1e-9), last=(0, 1e-9)))
     scales = [made.graphs[0].tensors[k]["int8"].scale[0] for k in ("x", "y", "z", "last")]
-    for before, after in zip(scales, scales[1:], strict=False):
+    for before, after in itertools.pairwise(scales):
         assert after >= before / 64
 
 

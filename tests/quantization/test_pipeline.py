@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import Builder, conv_net, random_inputs, residual_net
 from quantizing import transformer_net
 
 import tightfit
+from models import Builder, conv_net, random_inputs, residual_net
 from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureError
 from tightfit.graph.ir import Graph, Model
 from tightfit.graph.reader import read_model
@@ -32,7 +32,10 @@ def samples_of(model: Model, count: int = 8) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     drawn = [random_inputs(model, seed) for seed in range(count)]
     return [
-        {n: v if v.dtype == np.float32 else rng.integers(0, 100, v.shape).astype(v.dtype) for n, v in s.items()}
+        {
+            n: v if v.dtype == np.float32 else rng.integers(0, 100, v.shape).astype(v.dtype)
+            for n, v in s.items()
+        }
         for s in drawn
     ]
 
@@ -267,13 +270,17 @@ def test_where_no_layout_runs_nothing_is_written(monkeypatch, nets, tmp_path):
     layout_of(monkeypatch, shorten_every_bias)
     monkeypatch.setitem(LAYOUTS, "cpu", (("shorten_every_bias",),))
     (tmp_path / "out.tflite").write_bytes(b"of an earlier run")
-    with pytest.raises(RuntimeFailureError, match="LiteRT ran no layout of 'out.tflite'"):
-        quantize_file(nets / "residual.tflite", "int16x8", tmp_path / "out.tflite", samples_of(residual_net(), 1))
+    with pytest.raises(RuntimeFailureError, match=r"LiteRT ran no layout of 'out.tflite'"):
+        quantize_file(
+            nets / "residual.tflite", "int16x8", tmp_path / "out.tflite", samples_of(residual_net(), 1)
+        )
     assert (tmp_path / "out.tflite").read_bytes() == b"of an earlier run"
     assert list(tmp_path.iterdir()) == [tmp_path / "out.tflite"]
 
 
 def test_a_target_without_rewrites_gets_the_plain_layout(source, tmp_path):
-    written = quantize_file(source, "int16x8", tmp_path / "out.tflite", samples_of(conv_net(), 1), target="npu")
+    written = quantize_file(
+        source, "int16x8", tmp_path / "out.tflite", samples_of(conv_net(), 1), target="npu"
+    )
     assert written.layout == {}
     assert "int64" in {t.dtype for t in read_model(written.path).main.tensors()}

@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from models import Builder, conv_net, loop_model, residual_net, two_inputs_net
 from quantizing import drop_bias, find_op, given, op_plan, plan
 
+from models import Builder, conv_net, loop_model, residual_net, two_inputs_net
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Graph, Model, Quantization, Tensor
 from tightfit.graph.writer import serialize
@@ -49,7 +49,9 @@ def test_a_plan_from_json_is_applied_like_the_original():
 
 
 def test_reasons_are_not_part_of_what_a_storage_is():
-    assert Storage("int8", (0.5,), (0,), reason="calibrated") == Storage("int8", (0.5,), (0,), reason="shared")
+    assert Storage("int8", (0.5,), (0,), reason="calibrated") == Storage(
+        "int8", (0.5,), (0,), reason="shared"
+    )
 
 
 def test_the_text_has_a_line_an_op_with_its_reason():
@@ -62,7 +64,7 @@ def test_the_text_has_a_line_an_op_with_its_reason():
 def test_a_quantized_model_is_refused_in_one_sentence():
     model = conv_net()
     twin = apply_plan(model, plan(model, "int8"))
-    with pytest.raises(ModelError, match="The model is already quantized: '.*' is int8 with a scale. Give"):
+    with pytest.raises(ModelError, match=r"The model is already quantized: '.*' is int8 with a scale. Give"):
         make_plan(twin, "int8", {})
 
 
@@ -77,7 +79,7 @@ def test_an_informative_range_of_a_converter_is_no_quantization():
 
 
 def test_an_override_that_matches_nothing_is_refused():
-    with pytest.raises(OptionError, match="'nothing' matches no op.*'tightfit inspect'"):
+    with pytest.raises(OptionError, match=r"'nothing' matches no op.*'tightfit inspect'"):
         make_plan(conv_net(), "int8", {}, overrides=[("nothing", "float")])
 
 

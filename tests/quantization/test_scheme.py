@@ -11,12 +11,13 @@ def test_the_integer_schemes_alone_need_data():
 
 
 def test_an_unknown_scheme_is_refused_with_the_closest():
-    with pytest.raises(OptionError, match="Unknown scheme 'int7'.*Did you mean 'int8'"):
+    with pytest.raises(OptionError, match=r"Unknown scheme 'int7'.*Did you mean 'int8'"):
         find_scheme("int7")
 
 
 @pytest.mark.parametrize(
-    ("scheme", "interface"), [("int8", "int8"), ("int8", "uint8"), ("int16x8", "int16"), ("float16", "float32")]
+    ("scheme", "interface"),
+    [("int8", "int8"), ("int8", "uint8"), ("int16x8", "int16"), ("float16", "float32")],
 )
 def test_inputs_and_outputs_take_the_types_of_the_scheme(scheme, interface):
     assert find_scheme(scheme, interface).interface == interface
@@ -25,7 +26,11 @@ def test_inputs_and_outputs_take_the_types_of_the_scheme(scheme, interface):
 @pytest.mark.parametrize(
     ("scheme", "interface", "words"),
     [
-        ("int8", "int16", "takes float32 or int8 or uint8 as the type of inputs and outputs; received 'int16'"),
+        (
+            "int8",
+            "int16",
+            "takes float32 or int8 or uint8 as the type of inputs and outputs; received 'int16'",
+        ),
         ("int16x8", "uint8", "received 'uint8'"),
         ("dynamic", "int8", "The scheme 'dynamic' takes float32 as"),
         ("int8", "float64", "Unknown input/output type 'float64'"),

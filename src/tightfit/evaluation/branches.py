@@ -1,7 +1,7 @@
 """Single ops of a quantized file, built into the float model beside the ops that they stand for.
 
-A branch feeds the file's op with the float model's values, rounded as the op reads them; the float op gets the
-same rounded values. The difference of their results is the error that the op adds by itself, computed by
+A branch feeds the file's op with the float model's values, rounded as the op reads them; the float op gets
+the same rounded values. The difference of their results is the error that the op adds by itself, computed by
 LiteRT's own kernels, for all ops in one run of one model.
 """
 
@@ -100,7 +100,9 @@ class Branches:
     def inject(self, branch: Branch, readers: list[tuple[Op, int]]) -> None:
         """Makes readers and outputs of the value see it with the branch's own error added."""
         changed = Tensor(f"{branch.value.name}+own", branch.value.shape)
-        self._add(Op("ADD", [branch.value, branch.own], [changed], {"fusedActivationFunction": 0}, "AddOptions"))
+        self._add(
+            Op("ADD", [branch.value, branch.own], [changed], {"fusedActivationFunction": 0}, "AddOptions")
+        )
         for reader, position in readers:
             self.graph.set_input(reader, position, changed)
         outputs = self.graph.outputs
@@ -129,7 +131,9 @@ class Branches:
             made = self._quantized(exact, tensor)
             read[value] = self._real(made)
             return made
-        source = tensor.producer.input(0) if tensor.producer and tensor.producer.kind == "DEQUANTIZE" else None
+        source = (
+            tensor.producer.input(0) if tensor.producer and tensor.producer.kind == "DEQUANTIZE" else None
+        )
         rounded = exact if source is None else self._real(self._quantized(exact, source))
         read[value] = rounded
         return rounded
@@ -154,8 +158,12 @@ class Branches:
 
     def _run(self, op: Op, inputs: list[Tensor | None]) -> list[Tensor]:
         """A copy of an op of the file on other inputs; gives its new outputs."""
-        mapping = {t: new for t, new in zip(op.inputs, inputs, strict=True) if t is not None and new is not None}
-        mapping |= {t: Tensor(f"{t.name}~", t.shape, t.dtype, quantization=t.quantization) for t in op.outputs}
+        mapping = {
+            t: new for t, new in zip(op.inputs, inputs, strict=True) if t is not None and new is not None
+        }
+        mapping |= {
+            t: Tensor(f"{t.name}~", t.shape, t.dtype, quantization=t.quantization) for t in op.outputs
+        }
         if op.intermediates:
             raise NoBranchError("it keeps intermediate results")
         return self._add(copy_op(op, mapping)).outputs
@@ -193,7 +201,9 @@ class Branches:
     def _quantized(self, source: Tensor, like: Tensor) -> Tensor:
         key = (source, like)
         if key not in self._rounded:
-            made = Tensor(f"{source.name}~{like.dtype}", source.shape, like.dtype, quantization=like.quantization)
+            made = Tensor(
+                f"{source.name}~{like.dtype}", source.shape, like.dtype, quantization=like.quantization
+            )
             self._rounded[key] = self._add(Op("QUANTIZE", [source], [made], {}, "QuantizeOptions")).outputs[0]
         return self._rounded[key]
 
@@ -203,7 +213,9 @@ class Branches:
         key = (tensor, tensor)
         if key not in self._rounded:
             made = Tensor(f"{tensor.name}~real", tensor.shape)
-            self._rounded[key] = self._add(Op("DEQUANTIZE", [tensor], [made], {}, "DequantizeOptions")).outputs[0]
+            self._rounded[key] = self._add(
+                Op("DEQUANTIZE", [tensor], [made], {}, "DequantizeOptions")
+            ).outputs[0]
         return self._rounded[key]
 
     def _difference(self, a: Tensor, b: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Pairing:
         return next(iter([*same, *makers]), None)
 
     def compute_type(self, op: Op) -> str:
-        """``int8``, ``int16`` or ``float``: what the file's op computes on, seen from outside of float islands."""
+        """``int8``, ``int16`` (float islands between int16 tensors too) or ``float``."""
         twin = self.twin(op)
         if twin is None:
             return "float"

@@ -129,10 +129,11 @@ def _read(model: Model, left: Model, said: str, folder: Path, accelerator: str) 
         others = left.graphs[g].ops if g < len(left.graphs) else []
         remaining = Counter((op.kind, op.outputs[0].name) for op in others if op.outputs)
         for i, op in enumerate(graph.ops):
-            key = (op.kind, op.name)
-            if remaining[key]:
+            # vela renames a bool output that it converts.
+            key = next((k for k in ((op.kind, op.name), (op.kind, f"{op.name}_int8")) if remaining[k]), None)
+            if key is not None:
                 remaining[key] -= 1
-                cpu[g, i] = reasons.get(key, "")
+                cpu[g, i] = reasons.get((op.kind, op.name), "")
             else:
                 npu.add((g, i))
     return Compilation(accelerator, frozenset(npu), cpu, version=_version(said), **_numbers(folder, bool(npu)))

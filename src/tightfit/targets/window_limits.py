@@ -59,7 +59,7 @@ def stride_at_most(op: Op, *, most: int) -> str | None:
 def unrolled_stride(op: Op, *, most: int) -> str | None:
     """Strides above {most} need VALID padding and no dilation, unless the output has one row or column.
 
-    Fix: --fix pads with a PAD of its own.
+    Fix: stride in two steps: 2 in the convolution, the rest in a MAX_POOL_2D.
     """
     _, height, width, _ = shape4(op.outputs[0])
     (h, w), pads = strides(op), padding(op)
@@ -68,6 +68,19 @@ def unrolled_stride(op: Op, *, most: int) -> str | None:
     if not any(pads) and dilations(op) == (1, 1):
         return None
     return f"its strides are {h}×{w}, its dilations {_by(dilations(op))}, its padding {_by(pads)}"
+
+
+def stride_after_pad(op: Op, *, most: int) -> str | None:
+    """A convolution with strides above {most} does not read a PAD.
+
+    Fix: stride in two steps: 2 in the convolution, the rest in a MAX_POOL_2D.
+    """
+    _, height, width, _ = shape4(op.outputs[0])
+    h, w = strides(op)
+    producer = data(op).producer
+    if producer is None or producer.kind != "PAD" or ((w <= most or width == 1) and (h <= most or height == 1)):
+        return None
+    return f"its strides are {h}×{w}, and it reads '{producer.name}'"
 
 
 def padded_window(op: Op, *, most: int) -> str | None:

@@ -26,9 +26,9 @@ def sequence_lstm(op: Op, values: list[Any]) -> Any:
     steps, depth = int(x.shape[0]), int(x.shape[-1])
     x = ops.reshape(x, (steps, -1, depth))
     cell = _Cell(op, values)
-    hidden, state = cell.start(x)
-    _, outputs = ops.scan(cell.step, (hidden, state), x)
-    outputs = ops.reshape(outputs, (steps, -1, rows, int(outputs.shape[-1])))
+    # TensorFlow's scan wants one carry, of the structure of what it gives.
+    _, outputs = ops.scan(cell.step, cell.start(x), x)
+    outputs = ops.reshape(outputs[:, :, : cell.size], (steps, -1, rows, cell.size))
     return ops.moveaxis(outputs, 0, 1 if time_major else 2)
 
 
@@ -40,23 +40,23 @@ class _Cell:
         self.clip = float(op.options.get("cellClip", 0.0))
         self.projection_clip = float(op.options.get("projClip", 0.0))
         self.options = op.options
+        self.units, self.size = (int(d) for d in values[6].shape)
 
-    def start(self, x: Any) -> tuple[Any, Any]:
-        """Zeros of the output's and the cell's size, for every row of ``x``."""
+    def start(self, x: Any) -> Any:
+        """Zeros for the output and the cell state of every row of ``x``."""
         zero = ops.sum(x[0], axis=-1, keepdims=True) * 0.0
-        units, outputs = int(self.values[6].shape[0]), int(self.values[6].shape[1])
-        return zero * ops.ones((1, outputs), x.dtype), zero * ops.ones((1, units), x.dtype)
+        return zero * ops.ones((1, self.size + self.units), x.dtype)
 
-    def step(self, carry: tuple[Any, Any], x: Any) -> tuple[tuple[Any, Any], Any]:
-        """Gives the next output and cell state."""
-        hidden, state = carry
+    def step(self, carry: Any, x: Any) -> tuple[Any, Any]:
+        """Gives the next output and cell state, side by side."""
+        hidden, state = carry[:, : self.size], carry[:, self.size :]
         forget = ops.sigmoid(self.gate("forget", x, hidden, state))
         new = 1.0 - forget if self.values[1] is None else ops.sigmoid(self.gate("input", x, hidden, state))
         state = forget * state + new * fused(self.options, self.gate("cell", x, hidden, None))
         state = ops.clip(state, -self.clip, self.clip) if self.clip > 0 else state
         hidden = ops.sigmoid(self.gate("output", x, hidden, state)) * fused(self.options, state)
-        hidden = self.projected(hidden)
-        return (hidden, state), hidden
+        carry = ops.concatenate([self.projected(hidden), state], axis=-1)
+        return carry, carry
 
     def gate(self, name: str, x: Any, hidden: Any, state: Any) -> Any:
         """The sum that a gate's sigmoid takes."""

@@ -1,0 +1,210 @@
+"""What could bring an op's accuracy back: each remedy is written, run in LiteRT and measured, never supposed.
+
+One row of ``REMEDIES`` each: a function from the damaged op to the trials that it makes.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from tightfit.errors import TightfitError
+from tightfit.graph.ir import Array, Op, Tensor
+from tightfit.graph.macs import macs
+from tightfit.quantities import format_count
+from tightfit.quantization.calibration import Calibration
+from tightfit.quantization.pipeline import Source, write_plan
+from tightfit.quantization.plan import INTEGER, Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.quantization.rules import only_moves
+from tightfit.quantization.scheme import Scheme
+from tightfit.recovery.layers import collect_moments
+from tightfit.recovery.learned import round_with_data
+
+Pairs = tuple[tuple[str, str], ...]
+Samples = Callable[[], Iterable[Mapping[str, Array]]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A remedy for one op or for all.
+
+    Args:
+        kind: a key of ``REMEDIES``. title: what is done, in words. op: for which op, "" for the whole model.
+        overrides: op name → scheme, before those that the file already has.
+        observer: another observer for all ranges. rounding: weights are rounded with data.
+    """
+
+    kind: str
+    title: str
+    op: str = ""
+    overrides: Pairs = ()
+    observer: str | None = None
+    rounding: bool = False
+
+    def options(self) -> str:
+        """The options of ``tightfit quantize`` that apply it; "" where that command has none for it."""
+        words = [f"--override {shlex.quote(f'{name}={scheme}')}" for name, scheme in self.overrides]
+        words += [f"--observer {self.observer}"] if self.observer else []
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """An op that loses accuracy, and who reads its result.
+
+    Args:
+        name: of the op, or of the model's input. op: None for an input.
+        readers: names of the ops that compute with its result, data movement in between included.
+    """
+
+    name: str
+    op: Op | None
+    readers: tuple[str, ...] = ()
+
+
+def damage(name: str, target: Op | Tensor) -> Damage:
+    """The damage of an op or an input, with its readers."""
+    op = target if isinstance(target, Op) else None
+    value = target if isinstance(target, Tensor) else target.outputs[0]
+    return Damage(name, op, tuple(dict.fromkeys(r.name for r in _readers(value))))
+
+
+def _readers(value: Tensor) -> list[Op]:
+    found = []
+    for reader, _ in value.consumers:
+        found.append(reader)
+        if only_moves(reader):
+            found += [r for t in reader.outputs for r in _readers(t)]
+    return found
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+def wider(found: Damage, scheme: Scheme) -> list[Trial]:
+    """int16 activations for the op and for those that read its result, which would round it again."""
+    if scheme.activations != "int8":
+        return []
+    return [_group(found, "wider", "int16x8", "int16 activations for")]
+
+
+def floating(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - the signature of the table
+    """Float for the op and for those that read its result; and for the op alone."""
+    both = [_group(found, "float", "float", "float for")]
+    if found.op is None or not found.readers:
+        return both
+    return [*both, Trial("float", f"float for {found.name} alone", found.name, ((found.name, "float"),))]
+
+
+def observer(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - the signature of the table
+    """Ranges that cut rare extremes off."""
+    if scheme.activations is None:
+        return []
+    names = ("mse", "percentile")
+    return [Trial("observer", f"activation ranges by {name}", observer=name) for name in names]
+
+
+def rounding(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - the signature of the table
+    """Weights rounded with what the layers see."""
+    if scheme.activations is None or scheme.weights not in ("int8", "int4"):
+        return []
+    return [Trial("rounding", "weights rounded with data", rounding=True)]
+
+
+REMEDIES: Final[dict[str, Callable[[Damage, Scheme], list[Trial]]]] = {
+    "observer": observer,
+    "rounding": rounding,
+    "wider": wider,
+    "float": floating,
+}
+"""Kind → trials for a damaged op, the cheap ones first; those for the whole model are tried once."""
+
+
+def _group(found: Damage, kind: str, scheme: str, words: str) -> Trial:
+    names = ([] if found.op is None else [found.name]) + list(found.readers)
+    others = len(found.readers)
+    title = f"{words} {found.name}"
+    if found.op is None:
+        title = f"{words} the {format_count(others, 'op')} that read the input {found.name}"
+    elif others:
+        title += f" and the {'op that reads' if others == 1 else f'{others} ops that read'} its result"
+    return Trial(kind, title, found.name, tuple((name, scheme) for name in dict.fromkeys(names)))
+
+
+def trials(damages: Sequence[Damage], scheme: Scheme) -> list[Trial]:
+    """Every trial for some damaged ops, equal ones once."""
+    made = [t for row in REMEDIES.values() for found in damages for t in row(found, scheme)]
+    unique: dict[tuple[Pairs, str | None, bool], Trial] = {}
+    for trial in made:
+        unique.setdefault((trial.overrides, trial.observer, trial.rounding), trial)
+    return list(unique.values())
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Workshop:
+    """Writes the file again with a remedy.
+
+    Args:
+        source: the float model. scheme: the file's. seen: what calibration saw.
+        samples: gives the calibration inputs again, for remedies that need more of them.
+        present: the overrides that the file was made with, as far as it shows them.
+    """
+
+    source: Source
+    scheme: Scheme
+    seen: Calibration
+    samples: Samples
+    folder: Path
+    present: Pairs = ()
+    made: int = field(default=0, init=False)
+
+    def plan(self, trial: Trial | None) -> tuple[Source, Plan]:
+        """The plan with a remedy applied, and the model that it is for."""
+        overrides = (*(trial.overrides if trial else ()), *self.present)
+        observers = dict.fromkeys(("int8", "int16"), trial.observer) if trial and trial.observer else None
+        ranges = Ranges([self.seen.statistics], observers)
+        plan = make_plan(self.source.model, self.scheme, ranges, overrides=overrides)
+        if trial is None or not trial.rounding:
+            return self.source, plan
+        moments = collect_moments(self.source.model, plan, self.samples())
+        model, plan = round_with_data(self.source.model, plan, moments)
+        return replace(self.source, model=model), plan
+
+    def write(self, trial: Trial | None) -> tuple[Path, Plan]:
+        """The file with a remedy, checked in LiteRT; without one, the file as it would be made again.
+
+        Raises:
+            TightfitError: it cannot be planned or LiteRT does not run it.
+        """
+        source, plan = self.plan(trial)
+        self.made += 1
+        path = self.folder / f"remedy-{self.made}.tflite"
+        write_plan(source, plan, path, probes=self.seen.probes)
+        return path, plan
+
+    def try_write(self, trial: Trial) -> tuple[Path, Plan] | str:
+        """The same, or the reason why it cannot be."""
+        try:
+            return self.write(trial)
+        except TightfitError as error:
+            return str(error)
+
+
+def integer_share(source: Source, plan: Plan) -> float:
+    """The share of the multiply–accumulates that run on int8, 0-1; 0 for a model without any."""
+    ops = source.model.main.ops
+    total = sum(macs(op) for op in ops)
+    on = sum(
+        macs(op)
+        for op, row in zip(ops, plan.graphs[0].ops, strict=True)
+        if row.mode == INTEGER and row.dtype == "int8"
+    )
+    return on / total if total else 0.0

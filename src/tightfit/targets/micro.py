@@ -1,0 +1,106 @@
+"""Runs a model in tflite-micro, in a process of its own, and reads the arena that it needs.
+
+The pip package holds the reference kernels of the C++ library for x86; a microcontroller's optimized kernels
+(CMSIS-NN, …) take the same ops but may need more scratch memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit.errors import ModelError, OptionError
+from tightfit.graph.ir import Model
+from tightfit.graph.writer import serialize
+
+_MISSING: Final = (
+    "The microcontroller interpreter is not installed; received no package 'tflite_micro'. "
+    "Install it with: pip install 'tightfit[micro]'."
+)
+_PROGRAM: Final = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+interpreter = runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))
+interpreter.print_allocations()
+interpreter.invoke()
+print("tightfit: ran")
+"""
+_ARENAS: Final = (1 << 22, 1 << 25, 1 << 28)
+_TIMEOUT_S: Final = 600
+
+
+@dataclass(frozen=True)
+class MicroRun:
+    """What tflite-micro did with a model.
+
+    Args:
+        runs: tensors were allocated and one call succeeded.
+        arena_bytes: of the arena in all, 0 when it does not run. persistent_bytes: the part that
+            holds the interpreter's own structures. missing_ops: ops without a kernel in the package.
+        reason: what the interpreter said when it does not run.
+    """
+
+    runs: bool
+    arena_bytes: int = 0
+    persistent_bytes: int = 0
+    missing_ops: tuple[str, ...] = ()
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives plain values."""
+        return asdict(self)
+
+
+def run_micro(model: Model) -> MicroRun:
+    """Allocates and calls a model once in tflite-micro.
+
+    Raises:
+        OptionError: tflite-micro is not installed. ModelError: it does not end.
+    """
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise OptionError(_MISSING)
+    with tempfile.TemporaryDirectory(prefix="tightfit-micro-") as name:
+        path = Path(name) / "model.tflite"
+        path.write_bytes(serialize(model))
+        result = MicroRun(runs=False)
+        for arena in _ARENAS:
+            result = _attempt(path, arena)
+            if result.runs or not _too_small(result.reason):
+                break
+        return result
+
+
+def _attempt(path: Path, arena: int) -> MicroRun:
+    command = [sys.executable, "-c", _PROGRAM, str(path), str(arena)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
+    said = done.stdout + done.stderr
+    if done.returncode == 0 and "tightfit: ran" in done.stdout:
+        return MicroRun(True, _number(said, "total"), _number(said, "tail"))  # noqa: FBT003 - runs
+    missing = sorted(set(re.findall(r"Didn't find op for builtin opcode '(\w+)'", said)))
+    return MicroRun(runs=False, missing_ops=tuple(missing), reason=_reason(said, done.returncode))
+
+
+def _number(said: str, part: str) -> int:
+    found = re.findall(rf"Arena allocation {part} (\d+) bytes", said)
+    return int(found[-1]) if found else 0
+
+
+def _too_small(reason: str) -> bool:
+    return "arena" in reason.lower() or "allocate memory" in reason.lower()
+
+
+def _reason(said: str, code: int) -> str:
+    """The interpreter's own words, without Python's traceback."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    own = [x for x in lines if not re.match(r"(Traceback|File |\^|INFO|\[Recording|raise |RuntimeError|self\.|return)", x)]
+    words = ". ".join(line.rstrip(".") for line in own[:3])
+    return words or f"tflite-micro ended with code {code}"

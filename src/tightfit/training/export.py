@@ -1,0 +1,131 @@
+"""From a trained network back to a float model and its plan, which ``apply_plan`` writes as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tightfit.errors import ModelError
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model, Tensor
+from tightfit.quantization.plan import GraphPlan, OpPlan, Plan, Storage
+from tightfit.quantization.rules import find_rule
+from tightfit.training.network import Network
+from tightfit.training.quantization_points import Point
+
+
+def export(network: Network) -> tuple[Model, Plan | None]:
+    """Gives the model with the trained constants, and the plan with the trained scales.
+
+    Weights that the plan stores as integers stand exactly on their grid, so masks and clusters are in the
+    file what they were in training; ``apply_plan`` of the two rounds nothing else.
+
+    Raises:
+        ModelError: a constant is NaN or infinite after training.
+    """
+    model = copy_model(network.source)
+    scales = _Scales(network)
+    for tensor, twin in zip(network.source.main.tensors(), model.main.tensors(), strict=True):
+        if tensor in network.graph_weights.variables:
+            twin.data = _trained(network, tensor, scales)
+    return model, None if network.plan is None else _trained_plan(network, scales)
+
+
+class _Scales:
+    """The scales of every point and weight as the training left them, worked out once."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.weights = network.graph_weights
+        self.points = {p: q.trained() for p, q in network.program.quantizers.items()}
+        self.cache: dict[Any, Any] = {}
+
+    def input_scale(self, index: int) -> float | None:
+        """The scale of the activation that an op's weights multiply."""
+        rule = find_rule(self.network.source.main.ops[index].kind)
+        point = None if rule is None else self.network.program.points.inputs.get((index, rule.activation))
+        return None if point is None else self.points[point].scale[0]
+
+    def weight(self, index: int, position: int) -> Any:
+        """The scales of one op's weights, on the backend."""
+        return self.weights.scales(index, position, self.input_scale(index), self.cache)
+
+
+def _trained(network: Network, tensor: Tensor, scales: _Scales) -> Array:
+    """The values of one constant after its transforms, on its grid where it has one."""
+    weights = network.graph_weights
+    use = next((u for u in weights.quantizers if network.source.main.ops[u[0]].inputs[u[1]] is tensor), None)
+    if use is None:
+        value = weights.transformed(tensor, None, scales.cache)
+    else:
+        quantizer, found = weights.quantizers[use], scales.weight(*use)
+        value = weights.transformed(tensor, quantizer.broadcast(found), scales.cache)
+        # Two grids for one constant: the file rounds it for each; here it stays between them.
+        if sum(network.source.main.ops[i].inputs[p] is tensor for i, p in weights.quantizers) == 1:
+            value = quantizer(value, found)
+    array = np.asarray(ops.convert_to_numpy(value), np.float32)
+    if not np.isfinite(array).all():
+        raise ModelError(
+            f"After training the constant '{tensor.name}' holds NaN or infinity. Train with a smaller learning rate."
+        )
+    return np.ascontiguousarray(array.reshape(tensor.shape))
+
+
+def _trained_plan(network: Network, scales: _Scales) -> Plan:
+    plan = network.plan
+    assert plan is not None  # noqa: S101 - checked by the caller
+    graph = plan.graphs[0]
+    decisions = [_trained_op(network, i, op, scales) for i, op in enumerate(graph.ops)]
+    tensors = _trained_tensors(network, graph, scales.points)
+    return replace(plan, graphs=[replace(graph, ops=decisions, tensors=tensors), *plan.graphs[1:]])
+
+
+def _trained_tensors(
+    network: Network, graph: GraphPlan, points: dict[Point, Storage]
+) -> dict[str, dict[str, Storage]]:
+    """The storages of the activations, point by point."""
+    tensors = {key: dict(forms) for key, forms in graph.tensors.items()}
+    keys = network.source.main.keys()
+    places = network.program.points
+    ends = [*places.entries.items(), *places.exits.items()]
+    written = [
+        (network.source.main.ops[i].outputs[position], point) for (i, position), point in places.outputs.items()
+    ]
+    read = [
+        (tensor, point)
+        for (i, position), point in places.inputs.items()
+        if (tensor := network.source.main.ops[i].inputs[position]) is not None and not tensor.is_constant
+        if position not in graph.ops[i].inputs
+    ]
+    for tensor, point in (*ends, *written, *read):
+        tensors[keys[tensor]][point.storage.dtype] = points[point]
+    return tensors
+
+
+def _trained_op(network: Network, index: int, decision: OpPlan, scales: _Scales) -> OpPlan:
+    """The plan of one op with the trained storages of its constants and of its own inputs."""
+    places = network.program.points
+    inputs = {p: scales.points[places.inputs[index, p]] for p in decision.inputs}
+    constants = dict(decision.constants)
+    for position, storage in decision.constants.items():
+        if (index, position) in places.inputs:
+            constants[position] = scales.points[places.inputs[index, position]]
+        elif (index, position) in network.graph_weights.quantizers:
+            found = np.asarray(ops.convert_to_numpy(scales.weight(index, position)), np.float32)
+            constants[position] = replace(storage, scale=tuple(found.reshape(-1).tolist()))
+    rule = find_rule(decision.kind)
+    stored = None if rule is None or rule.bias is None else constants.get(rule.bias)
+    if rule is not None and rule.bias is not None and rule.weight is not None and stored is not None:
+        constants[rule.bias] = _bias_storage(stored, constants.get(rule.weight), scales.input_scale(index))
+    return replace(decision, inputs=inputs, constants=constants)
+
+
+def _bias_storage(stored: Storage, weight: Storage | None, input_scale: float | None) -> Storage:
+    """A bias stays on the grid of the product, formed in float32 as the kernels' own check does."""
+    if weight is None or input_scale is None:
+        return stored
+    product = np.asarray(weight.scale, np.float64) * np.float64(np.float32(input_scale))
+    return replace(stored, scale=tuple(product.astype(np.float32).tolist()))

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from one_op_models import merge
 
 from models import Builder
+from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
@@ -18,6 +20,8 @@ from tightfit.quantization.plan import OpPlan, Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import find_scheme
+from tightfit.quantization.statistics import Statistics
+from tightfit.runtime.samples import TensorSpec
 from tightfit.runtime.session import Session
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -42,10 +46,25 @@ def calibrated(model: Model, *samples: Mapping[str, Any]) -> Ranges:
     return Ranges([calibrate(model, samples, workers=1).statistics], {"int8": "minmax", "int16": "minmax"})
 
 
+def calibrated_all(models: Mapping[str, Model], inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Ranges]:
+    """The same for several models at once, one sample each."""
+    merged = merge({name: copy_model(model) for name, model in models.items()})
+    fed = {f"{name}/{key}": value for name in models for key, value in inputs[name].items()}
+    seen: dict[str, dict[str, Statistics]] = {name: {} for name in models}
+    for key, statistics in calibrate(merged, [fed], workers=1).statistics.items():
+        name, _, tensor = key.partition("/")
+        seen[name][tensor] = statistics
+    return {name: Ranges([statistics]) for name, statistics in seen.items()}
+
+
 def quantized(model: Model, scheme: str, *samples: Mapping[str, Any], interface: str = "float32") -> Model:
     """The quantized model, as a file would give it back."""
-    made = make_plan(model, find_scheme(scheme, interface), calibrated(model, *samples))
-    return reread(apply_plan(model, made))
+    return applied(model, scheme, interface, ranges=calibrated(model, *samples))
+
+
+def applied(model: Model, scheme: str, interface: str = "float32", **options: Any) -> Model:
+    """The quantized model under given ranges (see ``plan``), as a file would give it back."""
+    return reread(apply_plan(model, plan(model, scheme, interface, **options)))
 
 
 def reread(model: Model) -> Model:
@@ -56,20 +75,35 @@ def reread(model: Model) -> Model:
 def run(model: Model, inputs: Mapping[str, Any], *, delegate: bool = True) -> Arrays:
     """What LiteRT gives; reals in and out of integer inputs and outputs."""
     with Session(bytes(serialize(model)), delegate=delegate) as session:
-        stored = {
-            s.name: quantize(np.asarray(inputs[s.name]), s.scale, s.zero_point, s.dtype)
-            if s.scale is not None and np.asarray(inputs[s.name]).dtype.kind == "f" and s.dtype != "float32"
-            else inputs[s.name]
-            for s in session.inputs
-        }
-        given = session.run(stored)
+        given = session.run({s.name: _stored(inputs[s.name], s) for s in session.inputs})
         forms = {s.name: s for s in session.outputs}
-    return {
-        n: v
-        if forms[n].scale is None or v.dtype.kind == "f"
-        else dequantize(v, forms[n].scale, forms[n].zero_point)
-        for n, v in given.items()
-    }
+    return {n: _real(v, forms[n]) for n, v in given.items()}
+
+
+def run_all(
+    models: Mapping[str, Model], inputs: Mapping[str, Mapping[str, Any]], *, delegate: bool = True
+) -> dict[str, Arrays]:
+    """What LiteRT gives for each of several models, run as one: a process each would take long."""
+    merged = merge({name: copy_model(model) for name, model in models.items()})
+    fed = {f"{name}/{key}": value for name in models for key, value in inputs[name].items()}
+    results: dict[str, Arrays] = {name: {} for name in models}
+    for key, values in run(merged, fed, delegate=delegate).items():
+        name, _, output = key.partition("/")
+        results[name][output] = values
+    return results
+
+
+def _stored(values: Any, spec: TensorSpec) -> Any:
+    reals = np.asarray(values)
+    if spec.scale is None or spec.dtype == "float32" or reals.dtype.kind != "f":
+        return values
+    return quantize(reals, spec.scale, spec.zero_point or 0, spec.dtype)
+
+
+def _real(values: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    if spec.scale is None or values.dtype.kind == "f":
+        return values
+    return dequantize(values, spec.scale, spec.zero_point or 0)
 
 
 def op_plan(plan: Plan, name: str) -> OpPlan:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 from quantizing import (
+    Arrays,
+    applied,
     binary,
+    calibrated_all,
     concat,
     drop_bias,
     find_op,
@@ -15,10 +19,10 @@ from quantizing import (
     kinds,
     op_plan,
     plan,
-    quantized,
     reread,
     reshape,
     run,
+    run_all,
     scale_of,
     snr_db,
     transpose_conv,
@@ -52,8 +56,179 @@ INTERFACES = [
 ENDS = ("QUANTIZE", "DEQUANTIZE")
 
 
-def applied(model: Model, scheme: str, interface: str = "float32", **options) -> Model:
-    return reread(apply_plan(model, plan(model, scheme, interface, **options)))
+# -- nets of which LiteRT runs every form at once ------------------------------------------------
+
+
+def small_layers() -> Model:
+    """One output for each kernel with options or operands of its own."""
+    b = Builder(seed=3)
+    x = b.input("x", [2, 3, 8])
+    image = b.input("image", [1, 4, 4, 6])
+    keep = b.op(
+        "FULLY_CONNECTED", [x, b.weights("wk", 5, 8), None], [2, 3, 5], name="keep_dims",
+        table="FullyConnectedOptions", options={"keepNumDims": True},
+    )  # fmt: skip
+    slopes = b.constant("slopes", np.linspace(0.1, 0.6, 6).reshape(1, 1, 6), "float32")
+    prelu = b.op("PRELU", [image, slopes], [1, 4, 4, 6], name="prelu")
+    up = transpose_conv(b, image, 5)
+    half, other = (Tensor(n, (2, 3, 4)) for n in ("half", "other"))
+    b.graph.append(
+        Op("SPLIT", [b.constant("axis", 2, "int32"), x], [half, other], {"numSplits": 2}, "SplitOptions")
+    )
+    rows = [Tensor(f"row{i}", (3, 8)) for i in range(2)]
+    b.graph.append(Op("UNPACK", [x], rows, {"num": 2, "axis": 0}, "UnpackOptions"))
+    axes = b.constant("axes", [1, 2], "int32")
+    mean = b.op(
+        "MEAN", [image, axes], [1, 1, 1, 6], name="mean", table="ReducerOptions", options={"keepDims": True}
+    )
+    return b.model(keep, prelu, up, half, other, *rows, mean)
+
+
+def matmuls() -> Model:
+    b = Builder(seed=5)
+    x, y, t = b.input("x", [2, 3, 8]), b.input("y", [2, 8, 5]), b.input("t", [2, 5, 8])
+    outputs = []
+    for name, right, adjoint in (
+        ("runtime", y, False), ("adjoint", t, True), ("constant", b.weights("w", 2, 8, 5), False),
+        ("constant_adjoint", b.weights("v", 2, 5, 8), True), ("flat", b.weights("f", 8, 5), False),
+    ):  # fmt: skip
+        options = {"adjX": False, "adjY": adjoint}
+        outputs.append(
+            b.op(
+                "BATCH_MATMUL", [x, right], [2, 3, 5], name=name, table="BatchMatMulOptions", options=options
+            )
+        )
+    left = b.op(
+        "BATCH_MATMUL", [y, y], [2, 5, 5], name="left_adjoint", table="BatchMatMulOptions",
+        options={"adjX": True, "adjY": False},
+    )  # fmt: skip
+    return b.model(*outputs, left)
+
+
+def hybrid_layers() -> Model:
+    """Large weights in every kernel for float activations, with and without a bias."""
+    b = Builder(seed=4)
+    x, image = b.input("x", [2, 3, 64]), b.input("image", [1, 6, 6, 16])
+    dense = {"table": "FullyConnectedOptions", "options": {"keepNumDims": True}}
+    bare = b.op("FULLY_CONNECTED", [x, b.weights("w0", 32, 64), None], [2, 3, 32], name="bare", **dense)
+    biased = b.op(
+        "FULLY_CONNECTED",
+        [x, b.weights("w1", 32, 64), b.weights("b1", 32)],
+        [2, 3, 32],
+        name="biased",
+        **dense,
+    )
+    product = b.op(
+        "BATCH_MATMUL",
+        [x, b.weights("w2", 2, 64, 16)],
+        [2, 3, 16],
+        name="product",
+        table="BatchMatMulOptions",
+    )
+    return b.model(bare, biased, product, b.conv(image, 24))
+
+
+def twice_with_one_weight(activation: int = 0) -> Model:
+    """Two dense layers that read the same weight and the same bias, from inputs of different ranges."""
+    b = Builder()
+    x, y = b.input("x", [1, 40]), b.input("y", [1, 40])
+    w, bias = b.weights("w", 32, 40), b.constant("b", np.linspace(-2, 2, 32), "float32")
+    options = {"fusedActivationFunction": activation}
+    return b.model(
+        *(
+            b.op("FULLY_CONNECTED", [t, w, bias], [1, 32], table="FullyConnectedOptions", options=options)
+            for t in (x, y)
+        )
+    )
+
+
+NETS = {
+    "two": two_inputs_net,
+    "layers": small_layers,
+    "matmuls": matmuls,
+    "hybrid": hybrid_layers,
+    "shared": twice_with_one_weight,
+}
+FORMS = [
+    *(("two", scheme, interface) for scheme, interface in INTERFACES),
+    *((net, scheme, "float32") for net in ("layers", "matmuls") for scheme in ("int8", "int16x8")),
+    *((n, scheme, "float32") for n in ("hybrid", "shared") for scheme in ("dynamic", "weight8", "float16")),
+    ("shared", "int8", "float32"),
+]
+
+
+def key(net: str, scheme: str, interface: str = "float32") -> str:
+    return f"{net} {scheme} {interface}"
+
+
+@functools.cache
+def nets() -> dict[str, Model]:
+    return {name: make() for name, make in NETS.items()}
+
+
+@functools.cache
+def samples() -> dict[str, Arrays]:
+    return {name: random_inputs(model) for name, model in nets().items()}
+
+
+@functools.cache
+def twins() -> dict[str, Model]:
+    ranges = calibrated_all(nets(), samples())
+    return {key(*form): applied(nets()[form[0]], *form[1:], ranges=ranges[form[0]]) for form in FORMS}
+
+
+@functools.cache
+def results(*, delegate: bool = True) -> dict[str, Arrays]:
+    """Of the float nets, by name, and of every form of them, by key."""
+    inputs = samples() | {key(*form): samples()[form[0]] for form in FORMS}
+    return run_all(nets() | twins(), inputs, delegate=delegate)
+
+
+def least_snr_db(net: str, scheme: str, *, delegate: bool, interface: str = "float32") -> float:
+    """The signal-to-noise of the worst output against the float net."""
+    found = results(delegate=delegate)[key(net, scheme, interface)]
+    return min(snr_db(found[name], values) for name, values in results()[net].items())
+
+
+delegates = pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
+
+
+@delegates
+@pytest.mark.parametrize(
+    ("net", "scheme", "least_db"),
+    [
+        ("layers", "int8", 32.0),
+        ("layers", "int16x8", 40.0),
+        ("matmuls", "int8", 32.0),
+        ("matmuls", "int16x8", 38.0),
+        ("hybrid", "dynamic", 36.0),
+        ("hybrid", "weight8", 40.0),
+        ("hybrid", "float16", 60.0),
+        ("shared", "dynamic", 36.0),
+        ("shared", "weight8", 40.0),
+        ("shared", "float16", 60.0),
+    ],
+)
+def test_every_kernel_computes_what_the_float_one_does(net, scheme, least_db, delegate):
+    assert least_snr_db(net, scheme, delegate=delegate) > least_db
+
+
+@pytest.mark.parametrize("net", ["layers", "matmuls"])
+def test_every_layer_runs_on_integers(net):
+    for scheme in ("int8", "int16x8"):
+        inner = [k for k in kinds(twins()[key(net, scheme)]) if k not in ("QUANTIZE", "DEQUANTIZE")]
+        assert inner == kinds(nets()[net])
+        ends = {op.kind for op in twins()[key(net, scheme)].main.ops if op.outputs[0].dtype == "float32"}
+        assert ends == {"DEQUANTIZE"}
+
+
+def test_dynamic_range_takes_a_scale_a_channel_where_the_kernel_does():
+    twin = twins()[key("hybrid", "dynamic")]
+    assert kinds(twin) == kinds(nets()["hybrid"])
+    stored = [op.inputs[1] for op in twin.main.ops]
+    assert {t.dtype for t in stored} == {"int8"}
+    assert [t.quantization.scale.size for t in stored] == [32, 32, 1, 24]
+    assert all(op.options["asymmetricQuantizeInputs"] for op in twin.main.ops if op.kind != "CONV_2D")
 
 
 # -- inputs and outputs ----------------------------------------------------------------------------
@@ -61,31 +236,23 @@ def applied(model: Model, scheme: str, interface: str = "float32", **options) ->
 
 @pytest.mark.parametrize(("scheme", "interface"), INTERFACES)
 def test_every_interface_keeps_names_and_computes_the_same(scheme, interface):
-    model = two_inputs_net()
-    sample = random_inputs(model)
-    twin = quantized(model, scheme, sample, interface=interface)
+    model, twin = nets()["two"], twins()[key("two", scheme, interface)]
     assert list(twin.signatures[0].inputs) == ["left", "right"]
     assert list(twin.signatures[0].outputs) == list(model.signatures[0].outputs)
     ends = [*twin.main.inputs, *twin.main.outputs]
     assert [t.name for t in ends] == [t.name for t in (*model.main.inputs, *model.main.outputs)]
     assert {t.dtype for t in ends} == {interface}
-    wanted, found = run(model, sample), run(twin, sample)
-    for name, values in wanted.items():
-        # Four roundings to 8 bits, one of them of the weights: 6 dB a bit, less what is lost to the range.
-        assert snr_db(found[name], values) > 25
+    # Four roundings to 8 bits, one of them of the weights: 6 dB a bit, less what is lost to the range.
+    assert least_snr_db("two", scheme, interface=interface, delegate=True) > 25
 
 
 def test_uint8_is_int8_shifted():
-    model = two_inputs_net()
-    signed, unsigned = (applied(model, "int8", dtype) for dtype in ("int8", "uint8"))
+    signed, unsigned = (twins()[key("two", "int8", dtype)] for dtype in ("int8", "uint8"))
     for one, other in zip(signed.main.inputs, unsigned.main.inputs, strict=True):
         assert scale_of(one) == scale_of(other)
         assert one.quantization.zero_point[0] + 128 == other.quantization.zero_point[0]
-    sample = {n: np.arange(v.size, dtype=np.int8).reshape(v.shape) for n, v in random_inputs(model).items()}
-    moved = {n: (v.astype(int) + 128).astype(np.uint8) for n, v in sample.items()}
-    results, shifted = run(signed, sample), run(unsigned, moved)
-    for name, values in results.items():
-        np.testing.assert_array_equal(values, shifted[name])
+    for name, values in results()[key("two", "int8", "int8")].items():
+        np.testing.assert_array_equal(values, results()[key("two", "int8", "uint8")][name])
 
 
 def test_an_input_that_several_ops_read_is_quantized_once():
@@ -189,43 +356,20 @@ def test_a_dynamic_batch_stays_dynamic(scheme):
 # -- constants -------------------------------------------------------------------------------------
 
 
-def twice_with_one_weight(activation: int = 0) -> Model:
-    """Two dense layers that read the same weight and the same bias, from inputs of different ranges."""
-    b = Builder()
-    x, y = b.input("x", [1, 40]), b.input("y", [1, 40])
-    w, bias = b.weights("w", 32, 40), b.constant("b", np.linspace(-2, 2, 32), "float32")
-    options = {"fusedActivationFunction": activation}
-    return b.model(
-        *(
-            b.op("FULLY_CONNECTED", [t, w, bias], [1, 32], table="FullyConnectedOptions", options=options)
-            for t in (x, y)
-        )
-    )
-
-
 def test_shared_weights_are_stored_once_and_a_shared_bias_once_a_scale():
-    model = twice_with_one_weight()
-    twin = applied(model, "int8", ranges=given(model, -4.0, 4.0, y=(-40.0, 40.0)))
+    ranges = given(nets()["shared"], -4.0, 4.0, y=(-40.0, 40.0))
+    twin = applied(nets()["shared"], "int8", ranges=ranges)
     first, second = (op for op in twin.main.ops if op.kind == "FULLY_CONNECTED")
     assert first.inputs[1].data.__array_interface__ == second.inputs[1].data.__array_interface__
     np.testing.assert_allclose(first.inputs[2].data / 10.0, second.inputs[2].data, atol=1)
-    sample = random_inputs(model)
-    found, wanted = run(twin, sample), run(model, sample)
-    for name, step in (("fully_connected_0", 8 / 255), ("fully_connected_1", 80 / 255)):
-        # 40 products of a rounded input with weights of Σ w² ≈ 1, in 6 standard deviations of s / √12.
-        allowed = 6 * step / 12**0.5 + 0.1
-        np.testing.assert_allclose(found[name], np.clip(wanted[name], -4, 4), atol=allowed)
+    assert least_snr_db("shared", "int8", delegate=True) > 32
 
 
 def test_halves_that_two_ops_share_are_unpacked_once():
-    twin = applied(twice_with_one_weight(), "float16")
+    twin = twins()[key("shared", "float16")]
     assert kinds(twin) == ["DEQUANTIZE", "DEQUANTIZE", "FULLY_CONNECTED", "FULLY_CONNECTED"]
     first, second = twin.main.ops[2:]
     assert first.inputs[1] is second.inputs[1]
-    sample = random_inputs(twin)
-    for name, values in run(twice_with_one_weight(), sample).items():
-        # 40 products of halves: each is off by 2⁻¹¹.
-        assert np.abs(run(twin, sample)[name] - values).max() < 40 * 2.0**-11
 
 
 def test_the_zeros_of_missing_biases_do_not_run_together():
@@ -275,117 +419,6 @@ def test_int16_sums_say_that_their_scales_are_general(kind, table):
     x, y = np.float32([[-3, 0.5, 0.1, 0.7]]), np.float32([[1, -0.25, 0.6, 0]])
     wanted = {"ADD": x + y, "SUB": x - y}[kind]
     np.testing.assert_allclose(run(twin, {"x": x, "y": y})["z"], np.clip(wanted, -1, 1), atol=2e-4)
-
-
-def small_layers() -> Model:
-    """One output for each kernel with options or operands of its own."""
-    b = Builder(seed=3)
-    x = b.input("x", [2, 3, 8])
-    image = b.input("image", [1, 4, 4, 6])
-    keep = b.op(
-        "FULLY_CONNECTED", [x, b.weights("wk", 5, 8), None], [2, 3, 5], name="keep_dims",
-        table="FullyConnectedOptions", options={"keepNumDims": True},
-    )  # fmt: skip
-    slopes = b.constant("slopes", np.linspace(0.1, 0.6, 6).reshape(1, 1, 6), "float32")
-    prelu = b.op("PRELU", [image, slopes], [1, 4, 4, 6], name="prelu")
-    up = transpose_conv(b, image, 5)
-    half, other = (Tensor(n, (2, 3, 4)) for n in ("half", "other"))
-    b.graph.append(
-        Op("SPLIT", [b.constant("axis", 2, "int32"), x], [half, other], {"numSplits": 2}, "SplitOptions")
-    )
-    rows = [Tensor(f"row{i}", (3, 8)) for i in range(2)]
-    b.graph.append(Op("UNPACK", [x], rows, {"num": 2, "axis": 0}, "UnpackOptions"))
-    axes = b.constant("axes", [1, 2], "int32")
-    mean = b.op(
-        "MEAN", [image, axes], [1, 1, 1, 6], name="mean", table="ReducerOptions", options={"keepDims": True}
-    )
-    return b.model(keep, prelu, up, half, other, *rows, mean)
-
-
-@pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
-@pytest.mark.parametrize(("scheme", "least_db"), [("int8", 30.0), ("int16x8", 36.0)])
-def test_layers_with_operands_of_their_own_compute_the_same(scheme, least_db, delegate):
-    model = small_layers()
-    sample = random_inputs(model)
-    made = make_plan(model, scheme, given(model, -4.0, 4.0))
-    assert made.refusals() == []
-    wanted = run(model, sample)
-    found = run(reread(apply_plan(model, made)), sample, delegate=delegate)
-    for name, values in wanted.items():
-        assert snr_db(found[name], np.clip(values, -4, 4)) > least_db, name
-
-
-def matmuls() -> Model:
-    b = Builder(seed=5)
-    x, y, t = b.input("x", [2, 3, 8]), b.input("y", [2, 8, 5]), b.input("t", [2, 5, 8])
-    outputs = []
-    for name, right, adjoint in (
-        ("runtime", y, False), ("adjoint", t, True), ("constant", b.weights("w", 2, 8, 5), False),
-        ("constant_adjoint", b.weights("v", 2, 5, 8), True), ("flat", b.weights("f", 8, 5), False),
-    ):  # fmt: skip
-        options = {"adjX": False, "adjY": adjoint}
-        outputs.append(
-            b.op(
-                "BATCH_MATMUL", [x, right], [2, 3, 5], name=name, table="BatchMatMulOptions", options=options
-            )
-        )
-    left = b.op(
-        "BATCH_MATMUL", [y, y], [2, 5, 5], name="left_adjoint", table="BatchMatMulOptions",
-        options={"adjX": True, "adjY": False},
-    )  # fmt: skip
-    return b.model(*outputs, left)
-
-
-@pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
-@pytest.mark.parametrize(("scheme", "least_db"), [("int8", 27.0), ("int16x8", 32.0)])
-def test_matrix_products_with_operands_of_either_kind(scheme, least_db, delegate):
-    model = matmuls()
-    sample = random_inputs(model)
-    twin = quantized(model, scheme, sample)
-    assert kinds(twin).count("BATCH_MATMUL") == 6
-    found, wanted = run(twin, sample, delegate=delegate), run(model, sample)
-    for name, values in wanted.items():
-        assert snr_db(found[name], values) > least_db, name
-
-
-def hybrid_layers() -> Model:
-    """Large weights in every kernel for float activations, with and without a bias."""
-    b = Builder(seed=4)
-    x, image = b.input("x", [2, 3, 64]), b.input("image", [1, 6, 6, 16])
-    dense = {"table": "FullyConnectedOptions", "options": {"keepNumDims": True}}
-    bare = b.op("FULLY_CONNECTED", [x, b.weights("w0", 32, 64), None], [2, 3, 32], name="bare", **dense)
-    biased = b.op(
-        "FULLY_CONNECTED",
-        [x, b.weights("w1", 32, 64), b.weights("b1", 32)],
-        [2, 3, 32],
-        name="biased",
-        **dense,
-    )
-    product = b.op(
-        "BATCH_MATMUL",
-        [x, b.weights("w2", 2, 64, 16)],
-        [2, 3, 16],
-        name="product",
-        table="BatchMatMulOptions",
-    )
-    return b.model(bare, biased, product, b.conv(image, 24))
-
-
-@pytest.mark.parametrize("delegate", [True, False], ids=["xnnpack", "builtin"])
-@pytest.mark.parametrize(("scheme", "least_db"), [("dynamic", 33.0), ("weight8", 36.0), ("float16", 60.0)])
-def test_float_activations_with_small_weights(scheme, least_db, delegate):
-    model = hybrid_layers()
-    sample = random_inputs(model)
-    twin = applied(model, scheme)
-    if scheme == "dynamic":
-        assert set(kinds(twin)) == set(kinds(model))
-        stored = [op.inputs[1] for op in twin.main.ops]
-        assert {t.dtype for t in stored} == {"int8"}
-        assert [t.quantization.scale.size for t in stored] == [32, 32, 1, 24]
-        assert all(op.options["asymmetricQuantizeInputs"] for op in twin.main.ops if op.kind != "CONV_2D")
-    wanted, found = run(model, sample), run(twin, sample, delegate=delegate)
-    for name, values in wanted.items():
-        assert snr_db(found[name], values) > least_db, name
 
 
 # -- several graphs --------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_a_range_of_no_width_has_a_scale():
     assert zero_point == -128
 
 
-@given(hnp.arrays(np.float32, (3, 4, 5), elements=reals), st.integers(0, 2))
+@given(hnp.arrays(np.float32, (2, 3, 2), elements=reals), st.integers(0, 2))
 def test_per_channel_is_each_channel_on_its_own(values, axis):
     scales = weight_scales(values, axis)
     together = quantize(values, scales, np.zeros(scales.size), "int8", axis, narrow=True)
@@ -85,9 +85,9 @@ def test_per_channel_is_each_channel_on_its_own(values, axis):
         assert np.abs(back - np.take(values, i, axis)).max() <= rounding(float(scale), 127 * float(scale))
 
 
-@given(hnp.arrays(np.float32, (4, 6), elements=reals), st.sampled_from(["int8", "int4", "int2"]))
+@given(hnp.arrays(np.float32, (2, 3), elements=reals), st.sampled_from(["int8", "int4", "int2"]))
 def test_weights_reach_the_largest_integer_and_never_the_lowest(values, dtype):
-    integers = quantize(values, weight_scales(values, 0, dtype), np.zeros(4), dtype, 0, narrow=True)
+    integers = quantize(values, weight_scales(values, 0, dtype), np.zeros(2), dtype, 0, narrow=True)
     bottom, top = LIMITS[dtype]
     assert integers.min() > bottom
     live = np.abs(values).max(axis=1) > 1e-6

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from models import conv_net, random_inputs, residual_net
 
+from models import conv_net, random_inputs, residual_net
 from tightfit.data.samples import Sample
 from tightfit.graph.ir import Model
 from tightfit.graph.passes import clean
@@ -38,7 +38,9 @@ def written(model: Model, plan: Plan, samples: Sequence[Sample], folder: Path, t
     path = folder / "model.tflite"
     write_model(model, folder / "float.tflite")
     seen = calibrate(model, [s.inputs for s in samples[:2]], workers=1)
-    return write_plan(Source(folder / "float.tflite", model), plan, path, target=target, probes=seen.probes).path
+    return write_plan(
+        Source(folder / "float.tflite", model), plan, path, target=target, probes=seen.probes
+    ).path
 
 
 def cleaned(path: Path) -> Model:

@@ -32,7 +32,11 @@ def train(network, samples, steps=3):
 
 def integers(model):
     """Name → integers of the weights of an applied plan."""
-    return {t.name: t.data for t in model.main.tensors() if t.data is not None and t.dtype == "int8" and t.size > 200}
+    return {
+        t.name: t.data
+        for t in model.main.tensors()
+        if t.data is not None and t.dtype == "int8" and t.size > 200
+    }
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])
@@ -56,11 +60,13 @@ def test_a_trained_network_is_its_file(scheme, ranges, tmp_path):
     network = Network(model, planned(model, scheme, samples), ranges=ranges, check=False)
     before = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
     train(network, samples)
-    assert any(distance(a, keras.ops.convert_to_numpy(v)) > 0 for a, v in zip(before, network.trainable_variables))
+    assert any(
+        distance(a, keras.ops.convert_to_numpy(v)) > 0 for a, v in zip(before, network.trainable_variables)
+    )
     twin, plan = export(network)
     path = written(twin, plan, samples, tmp_path)
     found = simulate(twin, plan, path, samples)
-    assert found.largest_steps <= 1.001
+    assert found.largest_steps <= 1
     # The trained network itself gives what the exported model gives.
     again = Network(twin, plan, ranges="fixed", check=False)
     step = max(s.scale[0] for forms in plan.graphs[0].tensors.values() for s in forms.values())

@@ -22,7 +22,18 @@ SEEDS = (1, 2)
 TOLERANCE = 3e-6
 # Transcendental functions differ between math libraries; GELU's approximations by 4e-7 at most.
 LOOSE = {"EXP", "LOG", "POW", "TANH", "LOGISTIC", "GELU", "SOFTMAX", "LOG_SOFTMAX", "ELU", "SIN", "COS"}
-NO_GRADIENT = {"FLOOR", "CEIL", "ROUND", "SIGN", "FLOOR_DIV", "ZEROS_LIKE", "ARG_MAX", "ARG_MIN", "SHAPE", "RANK"}
+NO_GRADIENT = {
+    "FLOOR",
+    "CEIL",
+    "ROUND",
+    "SIGN",
+    "FLOOR_DIV",
+    "ZEROS_LIKE",
+    "ARG_MAX",
+    "ARG_MIN",
+    "SHAPE",
+    "RANK",
+}
 
 
 def batch(case: Case) -> dict[str, np.ndarray]:
@@ -88,7 +99,9 @@ def test_gradients_are_finite_and_agree_with_differences(name):
     # One random direction of all parameters; the loss is smooth there but for kinks of activations.
     steps = [0.0005 * random.standard_normal(a.shape).astype(np.float32) for a in start[: len(variables)]]
     sides = [
-        value_and_gradients(loss, [a + sign * s for a, s in zip(start, steps, strict=False)] + start[len(steps) :])[0]
+        value_and_gradients(
+            loss, [a + sign * s for a, s in zip(start, steps, strict=False)] + start[len(steps) :]
+        )[0]
         for sign in (1, -1)
     ]
     slope = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=False))

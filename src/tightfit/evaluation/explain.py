@@ -1,149 +1,52 @@
-"""Which op of a quantized file loses the accuracy, why, and which remedy brings how much back: all measured."""
+"""Which op of a quantized file loses the accuracy, why, and which remedy brings how much back, measured."""
 
 from __future__ import annotations
 
-import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from tightfit.data.dataset import Dataset
-from tightfit.data.image_options import ImageOptions
 from tightfit.data.samples import Array, InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.branches import NoBranchError
-from tightfit.evaluation.causes import Cause, Facts, find_causes
-from tightfit.evaluation.isolation import INPUT, OwnError, injected, own_errors, places
+from tightfit.evaluation.causes import find_causes
+from tightfit.evaluation.explanation import Explanation, OpReport, Request
+from tightfit.evaluation.isolation import OwnError, injected, own_errors, places
 from tightfit.evaluation.layer_error import layer_errors
+from tightfit.evaluation.metrics import MOST_DB
+from tightfit.evaluation.op_facts import Cause, Facts
 from tightfit.evaluation.overlay import overlay
 from tightfit.evaluation.pairing import Pairing
-from tightfit.evaluation.remedies import Damage, Trial, Workshop, damage, integer_share, trials
+from tightfit.evaluation.remedies import damage, trials
+from tightfit.evaluation.workshop import AGAIN, SIDE_BY_SIDE, Workshop, parts, try_remedies
 from tightfit.graph.ir import Op
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
-from tightfit.quantization.calibration import calibrate, input_names
-from tightfit.quantization.pipeline import Source, open_source
-from tightfit.quantization.plan import EXACT, INTEGER
+from tightfit.graph.writer import atomic_file
+from tightfit.quantization.calibration import Calibration, calibrate, input_names
+from tightfit.quantization.pipeline import open_source
 from tightfit.quantization.scheme import SCHEMES, Scheme
 
 ERROR_SAMPLES: Final = 8
 """Samples that the error of each op is measured on."""
 
 INJECTED: Final = 8
-"""Ops whose own error is followed to the model's outputs: those with the lowest signal-to-noise."""
-
-REMEDIED: Final = 2
-"""Ops that remedies are tried for: those that hurt the outputs most."""
+"""Ops whose own error is followed to the model's outputs: those whose channels it spoils most."""
 
 EXPLAINED: Final = 5
 """Ops whose causes are looked for."""
 
-_SIDE_BY_SIDE: Final = 4
-_AS_GOOD_DB: Final = 3.0
+REMEDIED: Final = 2
+"""Ops that remedies are tried for: those that hurt the outputs most."""
 
 Stage = Callable[[str, int], None]
 Steps = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class OpReport:
-    """What one op does to the accuracy.
-
-    Args:
-        name, kind: the float model's; an input of the model has the kind ``INPUT``.
-        own_db: signal-to-noise of its result when only it is quantized. all_db: in the file, with everything
-            before it; None where the file does not have its result.
-        effect_db, effect_agreement, effect_drop: of the model's outputs when only this op's own error is
-            added to the float model; None where it was not followed.
-        causes: why, the most telling first.
-    """
-
-    name: str
-    kind: str
-    own_db: float
-    all_db: float | None = None
-    effect_db: float | None = None
-    effect_agreement: float | None = None
-    effect_drop: float | None = None
-    causes: tuple[Cause, ...] = ()
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """What a remedy brought, measured on the evaluation samples.
-
-    Args:
-        kind, title: what was done. op: for which op, "" for the whole model.
-        options: of ``tightfit quantize``, "" where that command has none for it.
-        gain_db: signal-to-noise of the outputs minus the file's. drop: accuracy lost against the float model.
-        size_bytes: of the written file. int8_share: of the multiply–accumulates that stay on int8, 0-1.
-        failure: why it could not be applied, or None.
-    """
-
-    kind: str
-    title: str
-    op: str
-    options: str
-    snr_db: float | None = None
-    gain_db: float | None = None
-    value: float | None = None
-    drop: float | None = None
-    agreement: float | None = None
-    size_bytes: int | None = None
-    int8_share: float | None = None
-    failure: str | None = None
-
-
-@dataclass
-class Explanation:
-    """Everything that was found, ops and remedies ranked.
-
-    Args:
-        scheme: of the file. metric, float_value: of the float model. accuracy: of the file.
-        int8_share: of the file's multiply–accumulates. overlay: for Model Explorer, JSON.
-    """
-
-    model: str
-    file: str
-    scheme: str
-    metric: str
-    float_value: float | None
-    accuracy: Accuracy
-    size_bytes: int
-    int8_share: float | None = None
-    ops: list[OpReport] = field(default_factory=list)
-    remedies: list[Remedy] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    overlay: str = ""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be explained.
-
-    Args:
-        model: the float ``.tflite``. file: what was made of it. data, image: as all commands take them.
-        calibration: samples to calibrate remedies with. evaluation: samples to measure on at most.
-        remedies: False only tells which op and why. output: where the best remedy's file goes, or None.
-    """
-
-    model: str | Path
-    file: str | Path
-    data: str
-    image: ImageOptions | None = None
-    calibration: int = 100
-    evaluation: int = 64
-    metric: str = "auto"
-    seed: int = 0
-    remedies: bool = True
-    output: Path | None = None
 
 
 def explain(request: Request, *, stage: Stage | None = None, advance: Steps | None = None) -> Explanation:
@@ -155,8 +58,8 @@ def explain(request: Request, *, stage: Stage | None = None, advance: Steps | No
         advance: called with the steps done and the steps in all.
 
     Raises:
-        ModelError: the float model is none, or the file was not made from it. DataError: the data does not fit.
-        RuntimeFailureError: LiteRT does not run one of the two.
+        ModelError: the float model is none, or the file was not made from it.
+        DataError: the data does not fit. RuntimeFailureError: LiteRT does not run one of the two.
     """
     return _Explaining(request, stage or _silent, advance or _silent).run()
 
@@ -170,7 +73,7 @@ class _Explaining:
 
     def __init__(self, request: Request, stage: Stage, advance: Steps) -> None:
         self.request, self.stage, self.advance = request, stage, advance
-        self.source: Source = open_source(request.model)
+        self.source = open_source(request.model)
         self.pairing = Pairing(self.source.model, read_model(request.file))
         if not any(self.pairing.twin(op) for op in self.source.model.main.ops):
             raise ModelError(
@@ -179,64 +82,68 @@ class _Explaining:
             )
         named = input_names(self.source.model).items()
         specs = [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named]
-        self.dataset: Dataset = open_data(request.data, image=request.image, inputs=specs)
+        self.dataset = open_data(request.data, image=request.image, inputs=specs)
         self.calibrating, self.evaluating = self._split()
         self.targets = {name: target for name, _, target in places(self.pairing)}
 
     def _split(self) -> tuple[Indices, Indices]:
-        count, wanted = len(self.dataset), self.request
-        calibration = min(wanted.calibration, max(1, count // 2))
+        count, request = len(self.dataset), self.request
+        calibration = min(request.calibration, max(1, count // 2))
         labels = self.dataset.labels()
-        overlap = count < 2
-        return split(labels, count, calibration, wanted.evaluation, seed=wanted.seed, overlap=overlap)
+        return split(labels, count, calibration, request.evaluation, seed=request.seed, overlap=count < 2)
 
     def run(self) -> Explanation:
-        request = self.request
-        count = len(self.evaluating)
+        request, count = self.request, len(self.evaluating)
         self.stage(f"both models on {count} samples", count)
-        reference, found = self._evaluate([Path(request.file)])
+        reference, found = self._evaluate([Path(request.file)], self.advance)
         if found.failure is not None:
             raise RuntimeFailureError(f"'{request.file}' does not run: {found.failure}")
         scheme = self._scheme()
+        own = self._own_errors()
         result = Explanation(
             str(request.model), str(request.file), scheme.name if scheme else "unknown", reference.metric,
-            reference.value, found, Path(request.file).stat().st_size, notes=list(self.source.notes),
+            reference.value, found, Path(request.file).stat().st_size, ops=self._ranked(own),
+            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}),
         )  # fmt: skip
-        own = self._own_errors()
-        result.ops = self._ranked(own)
-        result.overlay = overlay(self.pairing, {e.name: -e.snr_db for e in own if math.isfinite(e.snr_db)})
-        if scheme is None:
-            result.notes.append("The file has no scheme that tightfit writes, so no remedy was tried.")
-        self._causes_and_remedies(result, scheme)
+        if result.ops:
+            seen = self._calibrate()
+            causes = self._causes([r.name for r in result.ops[:EXPLAINED]], seen)
+            result.ops = [replace(r, causes=causes.get(r.name, ())) for r in result.ops]
+            self._remedies(result, scheme, seen)
         return result
 
-    # -- errors ------------------------------------------------------------------------------------
+    def _scheme(self) -> Scheme | None:
+        """The scheme that remedies start from, None for a file that tightfit has none for."""
+        name = describe_scheme(self.pairing.candidate)
+        if name == "mixed":
+            types = [self.pairing.compute_type(op) for op in self.source.model.main.ops]
+            name = "int8" if "int8" in types else "int16x8" if "int16" in types else name
+        return SCHEMES.get(name)
 
-    def _evaluate(self, models: Sequence[Path | bytes], steps: Steps | None = None) -> list[Accuracy]:
-        return evaluate(
-            [self.source.path, *models],
-            self.dataset,
-            self.evaluating,
-            metric=self.request.metric,
-            progress=steps or self.advance,
-        )
+    def _evaluate(self, models: Sequence[Path | bytes], steps: Steps = _silent) -> list[Accuracy]:
+        """The accuracy of the float model and of others beside it."""
+        every = [self.source.path, *models]
+        metric = self.request.metric
+        return evaluate(every, self.dataset, self.evaluating, metric=metric, progress=steps)
+
+    # -- errors ------------------------------------------------------------------------------------
 
     def _own_errors(self) -> list[OwnError]:
         few = self.evaluating[:ERROR_SAMPLES]
         self.stage(f"each op by itself on {len(few)} samples", 1)
         own = own_errors(self.pairing, self.dataset.samples(few))
         self.advance(1, 1)
-        return [e for e in own if e.snr_db < 200.0]
+        return [e for e in own if e.snr_db < MOST_DB]
 
     def _ranked(self, own: Sequence[OwnError]) -> list[OpReport]:
-        few = self.evaluating[:ERROR_SAMPLES]
+        """The ops by what their own error does to the outputs, then by that error."""
         self.stage("each op with all before it", 1)
-        together = layer_errors(self.source.model, self.request.file, self.dataset.samples(few))
+        few = self.dataset.samples(self.evaluating[:ERROR_SAMPLES])
+        together = {e.name: e.snr_db for e in layer_errors(self.source.model, self.request.file, few)}
         self.advance(1, 1)
-        accumulated = {e.name: e.snr_db for e in together}
-        worst = sorted(own, key=lambda e: e.snr_db)
+        worst = sorted(own, key=lambda e: e.channel_db)
         effects = self._effects([e.name for e in worst[:INJECTED]])
-        reports = [_report(e, accumulated.get(e.name), effects.get(e.name)) for e in worst]
+        reports = [_report(e, together.get(e.name), effects.get(e.name)) for e in worst]
         return sorted(reports, key=lambda r: (r.effect_db is None, r.effect_db or 0.0))
 
     def _effects(self, names: Sequence[str]) -> dict[str, Accuracy]:
@@ -247,43 +154,69 @@ class _Explaining:
                 models.append((name, injected(self.pairing, self.targets[name])))
             except NoBranchError:
                 continue
-        self.stage(f"{len(models)} ops alone in the float model", len(models))
-        effects = {}
-        for part in _parts(models):
-            results = self._evaluate([model for _, model in part], _silent)[1:]
-            effects |= {n: r for (n, _), r in zip(part, results, strict=True) if r.failure is None}
+        self.stage(f"the error of {len(models)} single ops in the float model", len(models))
+        effects: dict[str, Accuracy] = {}
+        for group in parts(models, SIDE_BY_SIDE):
+            results = self._evaluate([model for _, model in group])[1:]
+            effects |= {n: r for (n, _), r in zip(group, results, strict=True) if r.failure is None}
             self.advance(len(effects), len(models))
         return effects
 
     # -- causes and remedies -----------------------------------------------------------------------
 
-    def _causes_and_remedies(self, result: Explanation, scheme: Scheme | None) -> None:
-        names = [r.name for r in result.ops[:EXPLAINED]]
-        count = len(self.calibrating)
-        self.stage(f"calibrating on {count} samples", count)
+    def _calibrate(self) -> Calibration:
+        self.stage(f"calibrating on {len(self.calibrating)} samples", 1)
         seen = calibrate(self.source.model, self._inputs())
-        keys = {t.name: key for t, key in self.source.model.main.keys().items()}
-        parts = own_errors(
-            self.pairing, self.dataset.samples(self.evaluating[:ERROR_SAMPLES]), only=names, parts=True
-        )
-        for i, error in enumerate(parts):
-            place = next(n for n, r in enumerate(result.ops) if r.name == error.name)
-            target = self.targets[error.name]
-            op = target if isinstance(target, Op) else None
-            value = op.outputs[0] if op is not None else target
-            stored = None if op is None else self.pairing.twin(op)
-            statistics = seen.statistics.get(keys.get(error.name, ""))
-            held = self.pairing.held(value)  # type: ignore[arg-type]
-            causes = find_causes(Facts(error, op, stored, held, statistics))
-            result.ops[place] = _with_causes(result.ops[place], causes)
-            self.advance(i + 1, len(parts))
-        if scheme is None or not self.request.remedies or not result.ops:
-            return
-        with tempfile.TemporaryDirectory(prefix="tightfit-") as folder:
-            shop = Workshop(self.source, scheme, seen, self._inputs, Path(folder), self._present(scheme, seen))
-            result.int8_share = integer_share(self.source, shop.plan(None)[1])
-            found = [damage(r.name, self.targets[r.name]) for r in result.ops[:REMEDIED]]
-            result.remedies = self._remedies(shop, found, result.accuracy)
+        self.advance(1, 1)
+        return seen
 
     def _inputs(self) -> Iterator[dict[str, Array]]:
         return (s.inputs for s in self.dataset.samples(self.calibrating))
+
+    def _causes(self, names: Sequence[str], seen: Calibration) -> dict[str, tuple[Cause, ...]]:
+        few = self.dataset.samples(self.evaluating[:ERROR_SAMPLES])
+        errors = own_errors(self.pairing, few, only=names, parts=True)
+        return {e.name: tuple(find_causes(self._facts(e, seen))) for e in errors}
+
+    def _facts(self, error: OwnError, seen: Calibration) -> Facts:
+        target = self.targets[error.name]
+        keys = self.source.model.main.keys()
+        if not isinstance(target, Op):
+            return Facts(error, None, None, self.pairing.held(target), seen.statistics.get(keys[target]))
+        value = target.outputs[0]
+        statistics = seen.statistics.get(keys[value])
+        return Facts(error, target, self.pairing.twin(target), self.pairing.held(value), statistics)
+
+    def _remedies(self, result: Explanation, scheme: Scheme | None, seen: Calibration) -> None:
+        if scheme is None:
+            result.notes.append("The file has no scheme that tightfit writes, so no remedy was tried.")
+        if scheme is None or not self.request.remedies:
+            return
+        with tempfile.TemporaryDirectory(prefix="tightfit-") as folder:
+            shop = Workshop(self.source, scheme, seen, self._inputs, Path(folder))
+            shop.take_over(self.pairing)
+            result.int8_share = shop.int8_share(shop.plan(AGAIN)[1])
+            wanted = trials([damage(r.name, self.targets[r.name]) for r in result.ops[:REMEDIED]], scheme)
+            self.stage(f"{len(wanted)} remedies", len(wanted) + 1)
+            result.remedies, files = try_remedies(
+                shop, wanted, lambda paths: self._evaluate(paths)[1:], result.accuracy, self.advance
+            )
+            self._keep(result, files)
+
+    def _keep(self, result: Explanation, files: dict[str, Path]) -> None:
+        """Copies the file of the first remedy to where it was asked for."""
+        output, first = self.request.output, result.remedies[0]
+        if output is None:
+            return
+        if not first.helps:
+            result.notes.append(f"No remedy helped, so '{output}' was not written.")
+            return
+        with files[first.title].open("rb") as data, atomic_file(output) as file:
+            shutil.copyfileobj(data, file)
+
+
+def _report(error: OwnError, together: float | None, effect: Accuracy | None) -> OpReport:
+    if effect is None:
+        return OpReport(error.name, error.kind, error.snr_db, together)
+    agreement, drop = effect.agreement, effect.drop
+    return OpReport(error.name, error.kind, error.snr_db, together, effect.snr_db, agreement, drop)

@@ -26,31 +26,36 @@ INPUT = "INPUT"
 
 
 class Energy:
-    """The sum of squares of a tensor over samples, and the largest magnitude of each channel.
+    """The sum of squares and the largest magnitude of each channel of a tensor over samples.
 
     Attributes:
-        total: sum of squares. peaks: (channels,) of the last axis, None before the first sample.
+        sums, peaks: (channels,) of the last axis; empty before the first sample.
     """
 
     def __init__(self) -> None:
-        self.total = 0.0
-        self.peaks: npt.NDArray[np.float32] | None = None
+        self.sums: npt.NDArray[np.float64] = np.zeros(0)
+        self.peaks: npt.NDArray[np.float32] = np.zeros(0, np.float32)
+
+    @property
+    def total(self) -> float:
+        """The sum of squares of all channels."""
+        return float(self.sums.sum())
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Takes in one sample's tensor."""
-        flat = values.reshape(-1)
-        self.total += float(np.dot(flat, flat))
-        rows = np.abs(values.reshape(-1, values.shape[-1] if values.ndim else 1))
-        peaks = rows.max(axis=0) if len(rows) else None
-        if peaks is not None:
-            self.peaks = peaks if self.peaks is None else np.maximum(self.peaks, peaks)
+        rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)
+        if len(rows):
+            self._add(np.einsum("ij,ij->j", rows, rows).astype(np.float64), np.abs(rows).max(axis=0))
 
     def merge(self, others: Sequence[Energy]) -> None:
         """Adds what others saw."""
         for other in others:
-            self.total += other.total
-            if other.peaks is not None:
-                self.peaks = other.peaks if self.peaks is None else np.maximum(self.peaks, other.peaks)
+            if other.sums.size:
+                self._add(other.sums, other.peaks)
+
+    def _add(self, sums: npt.NDArray[np.float64], peaks: npt.NDArray[np.float32]) -> None:
+        self.sums = self.sums + sums if self.sums.size else sums
+        self.peaks = np.maximum(self.peaks, peaks) if self.peaks.size else peaks
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class OwnError:
     Args:
         name, kind: the float model's op; an input of the model has the kind ``INPUT``.
         snr_db: of its result, everything before it exact but rounded as it reads it; 200 when equal.
+        channel_db: the same with noise ÷ signal averaged over the channels, each 1 at most: a loud channel
+            does not hide that the others are lost.
         parts: cause → power ÷ power of the value: ``inputs`` (not its own), ``weights``, ``result``; and
             ``own``. Empty unless they were asked for.
         peaks: largest magnitude of each channel of its result, with the parts.
@@ -68,6 +75,7 @@ class OwnError:
     name: str
     kind: str
     snr_db: float
+    channel_db: float
     parts: Mapping[str, float] = field(default_factory=dict)
     peaks: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
@@ -168,11 +176,19 @@ def _feed(
 def _own_error(
     name: str, kind: str, branch: Branch, seen: Mapping[Tensor, Energy], *, parts: bool
 ) -> OwnError:
-    signal = seen[branch.value]
-    snr_db = decibels(signal.total, seen[branch.own].total)
+    signal, noise = seen[branch.value], seen[branch.own]
+    loudness = decibels(signal.total, noise.total), _channel_db(signal, noise)
     if not parts:
-        return OwnError(name, kind, snr_db)
+        return OwnError(name, kind, *loudness)
     causes = {"own": branch.own, "inputs": branch.inputs, "weights": branch.weights, "result": branch.result}
     power = max(signal.total, 1e-300)
     shares = {cause: seen[t].total / power for cause, t in causes.items() if t is not None}
-    return OwnError(name, kind, snr_db, shares, signal.peaks)
+    return OwnError(name, kind, *loudness, shares, signal.peaks)
+
+
+def _channel_db(signal: Energy, noise: Energy) -> float:
+    """See ``OwnError``; channels without any signal do not count."""
+    alive = signal.sums > 0
+    if not alive.any() or signal.sums.shape != noise.sums.shape:
+        return decibels(signal.total, noise.total)
+    return decibels(1.0, float(np.minimum(noise.sums[alive] / signal.sums[alive], 1.0).mean()))

@@ -1,7 +1,7 @@
 """The error of each op as an overlay that Model Explorer opens ("node data") over the quantized file.
 
-Source: ``node_data_builder.py`` and the LiteRT adapter of google-ai-edge/model-explorer: graph name → results by
-the name of an output tensor, or by the op's position where that name is not unique. Departure: none.
+Source: ``node_data_builder.py`` and the LiteRT adapter of google-ai-edge/model-explorer: graph name → results
+by the name of an output tensor, or by the op's position where that name is not unique.
 """
 
 from __future__ import annotations

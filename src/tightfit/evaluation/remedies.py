@@ -1,32 +1,21 @@
-"""What could bring an op's accuracy back: each remedy is written, run in LiteRT and measured, never supposed.
+"""What could bring an op's accuracy back: one row of ``REMEDIES`` each, from the damaged op to its trials.
 
-One row of ``REMEDIES`` each: a function from the damaged op to the trials that it makes.
+Nothing is supposed to help: ``workshop`` writes every trial, runs it in LiteRT and measures what it brought.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from tightfit.errors import TightfitError
-from tightfit.graph.ir import Array, Op, Tensor
-from tightfit.graph.macs import macs
+from tightfit.graph.ir import Op, Tensor
 from tightfit.quantities import format_count
-from tightfit.quantization.calibration import Calibration
-from tightfit.quantization.pipeline import Source, write_plan
-from tightfit.quantization.plan import INTEGER, Plan
-from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.rules import only_moves
 from tightfit.quantization.scheme import Scheme
-from tightfit.recovery.layers import collect_moments
-from tightfit.recovery.learned import round_with_data
 
 Pairs = tuple[tuple[str, str], ...]
-Samples = Callable[[], Iterable[Mapping[str, Array]]]
 
 
 @dataclass(frozen=True)
@@ -143,68 +132,3 @@ def trials(damages: Sequence[Damage], scheme: Scheme) -> list[Trial]:
     for trial in made:
         unique.setdefault((trial.overrides, trial.observer, trial.rounding), trial)
     return list(unique.values())
-
-
-# -- writing ---------------------------------------------------------------------------------------
-
-
-@dataclass
-class Workshop:
-    """Writes the file again with a remedy.
-
-    Args:
-        source: the float model. scheme: the file's. seen: what calibration saw.
-        samples: gives the calibration inputs again, for remedies that need more of them.
-        present: the overrides that the file was made with, as far as it shows them.
-    """
-
-    source: Source
-    scheme: Scheme
-    seen: Calibration
-    samples: Samples
-    folder: Path
-    present: Pairs = ()
-    made: int = field(default=0, init=False)
-
-    def plan(self, trial: Trial | None) -> tuple[Source, Plan]:
-        """The plan with a remedy applied, and the model that it is for."""
-        overrides = (*(trial.overrides if trial else ()), *self.present)
-        observers = dict.fromkeys(("int8", "int16"), trial.observer) if trial and trial.observer else None
-        ranges = Ranges([self.seen.statistics], observers)
-        plan = make_plan(self.source.model, self.scheme, ranges, overrides=overrides)
-        if trial is None or not trial.rounding:
-            return self.source, plan
-        moments = collect_moments(self.source.model, plan, self.samples())
-        model, plan = round_with_data(self.source.model, plan, moments)
-        return replace(self.source, model=model), plan
-
-    def write(self, trial: Trial | None) -> tuple[Path, Plan]:
-        """The file with a remedy, checked in LiteRT; without one, the file as it would be made again.
-
-        Raises:
-            TightfitError: it cannot be planned or LiteRT does not run it.
-        """
-        source, plan = self.plan(trial)
-        self.made += 1
-        path = self.folder / f"remedy-{self.made}.tflite"
-        write_plan(source, plan, path, probes=self.seen.probes)
-        return path, plan
-
-    def try_write(self, trial: Trial) -> tuple[Path, Plan] | str:
-        """The same, or the reason why it cannot be."""
-        try:
-            return self.write(trial)
-        except TightfitError as error:
-            return str(error)
-
-
-def integer_share(source: Source, plan: Plan) -> float:
-    """The share of the multiply–accumulates that run on int8, 0-1; 0 for a model without any."""
-    ops = source.model.main.ops
-    total = sum(macs(op) for op in ops)
-    on = sum(
-        macs(op)
-        for op, row in zip(ops, plan.graphs[0].ops, strict=True)
-        if row.mode == INTEGER and row.dtype == "int8"
-    )
-    return on / total if total else 0.0

@@ -73,8 +73,8 @@ def weight_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.
         float32 of shape (channels,) or (1,).
 
     Example:
-        >>> weight_scales(np.array([[1.0, -2.0], [0.5, 0.25]], np.float32), 0).round(4).tolist()
-        [0.015699999406933784, 0.003899999894201756]
+        >>> (weight_scales(np.array([[1.0, -2.0], [0.5, 0.25]], np.float32), 0) * 127).tolist()
+        [2.0, 0.5]
     """
     top = LIMITS[dtype][1]
     if weights.size == 0:

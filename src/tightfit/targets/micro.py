@@ -95,7 +95,7 @@ def _number(said: str, part: str) -> int:
 
 
 def _too_small(reason: str) -> bool:
-    return "arena" in reason.lower() or "allocate memory" in reason.lower()
+    return "Failed to resize buffer" in reason or "Failed to allocate" in reason
 
 
 def _reason(said: str, code: int) -> str:

@@ -83,3 +83,34 @@ def equal_quantization(a: Tensor, b: Tensor) -> bool:
     if p is None or q is None:
         return p is q
     return p.scale.tolist() == q.scale.tolist() and p.zero_point.tolist() == q.zero_point.tolist()
+
+
+def no_hybrid(op: Op) -> str | None:
+    """Weights of float layers are float.
+
+    Fix: quantize to int8 or int16x8 instead of dynamic range.
+    """
+    kernel = weights(op)
+    mixed = kernel is not None and data(op).dtype == "float32" and kernel.dtype in ("int8", "int4", "uint8")
+    return "they are integers" if mixed else None
+
+
+def int4_weights(op: Op, *, types: Sequence[str]) -> str | None:
+    """int4 weights meet {types} activations.
+
+    Fix: --fix stores int4 weights as int8.
+    """
+    kernel = weights(op)
+    wrong = kernel is not None and kernel.dtype == "int4" and data(op).dtype not in types
+    return f"the input is {data(op).dtype}" if wrong else None
+
+
+def int4_one_scale(op: Op) -> str | None:
+    """int4 weights of a dense layer have one scale.
+
+    Fix: --fix stores int4 weights as int8.
+    """
+    kernel = weights(op)
+    if kernel is None or kernel.dtype != "int4" or kernel.quantization is None:
+        return None
+    return f"they have {kernel.quantization.scale.size}" if kernel.quantization.scale.size > 1 else None

@@ -92,7 +92,8 @@ def _trained_tensors(
     places = network.program.points
     ends = [*places.entries.items(), *places.exits.items()]
     written = [
-        (network.source.main.ops[i].outputs[position], point) for (i, position), point in places.outputs.items()
+        (network.source.main.ops[i].outputs[position], point)
+        for (i, position), point in places.outputs.items()
     ]
     read = [
         (tensor, point)

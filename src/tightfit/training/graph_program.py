@@ -70,7 +70,11 @@ class GraphProgram:
     """
 
     def __init__(
-        self, graph: Graph, weights: GraphWeights, points: Points, quantizers: Mapping[Point, ActivationQuantizer]
+        self,
+        graph: Graph,
+        weights: GraphWeights,
+        points: Points,
+        quantizers: Mapping[Point, ActivationQuantizer],
     ) -> None:
         check_lowerings(graph)
         self.graph, self.weights, self.points, self.quantizers = graph, weights, points, quantizers

@@ -49,7 +49,9 @@ class Weight:
     def output_axis(self) -> int:
         """The axis of the output channels."""
         rule = find_rule(self.op.kind)
-        axis = None if rule is None else (rule.weight_axis if rule.weight_axis is not None else rule.hybrid_axis)
+        axis = (
+            None if rule is None else (rule.weight_axis if rule.weight_axis is not None else rule.hybrid_axis)
+        )
         return 0 if axis is None else axis
 
 
@@ -60,6 +62,11 @@ def real_constant(tensor: Tensor) -> Array:
     if q is not None and q.is_affine and values.dtype.kind in "iu":
         return dequantize(values, q.scale, q.zero_point, q.axis if q.scale.size > 1 else None)
     return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _weight_position(op: Op) -> int | None:
+    rule = find_rule(op.kind)
+    return None if rule is None else weight_of(op, rule)
 
 
 class GraphWeights:
@@ -116,7 +123,7 @@ class GraphWeights:
             tensor = op.input(position)
             if decision is None or tensor is None or tensor not in self.variables or not storage.scale:
                 continue
-            if decision.mode != INTEGER or position == weight_of(op, find_rule(op.kind)):
+            if decision.mode != INTEGER or position == _weight_position(op):
                 name = f"{self.keys[tensor]}:{op.name}"
                 made = WeightQuantizer(self.owner, name, storage, len(tensor.shape), self.ranges)
                 self.quantizers[index, position] = made
@@ -146,7 +153,12 @@ class GraphWeights:
         if storage.dtype == "float16":
             return halve_precision(value)
         rule = find_rule(op.kind)
-        if rule is not None and decision.mode == INTEGER and position == rule.bias and rule.weight is not None:
+        if (
+            rule is not None
+            and decision.mode == INTEGER
+            and position == rule.bias
+            and rule.weight is not None
+        ):
             return quantize_bias(value, self.scales(index, rule.weight, input_scale, cache) * input_scale)
         return value
 
@@ -157,8 +169,11 @@ class GraphWeights:
             op, decision = self.graph.ops[index], self.decisions[index]
             rule = find_rule(op.kind)
             tensor = op.inputs[position]
+            assert tensor is not None  # noqa: S101 - quantized weights are there
             bias = None if rule is None or rule.bias is None else op.input(rule.bias)
-            stored = decision.constants.get(rule.bias) if decision and rule and rule.bias is not None else None
+            stored = (
+                decision.constants.get(rule.bias) if decision and rule and rule.bias is not None else None
+            )
             quantizer = self.quantizers[index, position]
             if bias is None or stored is None or input_scale is None:
                 cache[key] = quantizer.scales(self.variables[tensor])

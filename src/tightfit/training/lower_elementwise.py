@@ -62,7 +62,7 @@ def prelu(_: Op, values: list[Any]) -> Any:
 
 
 def hard_swish(x: Any) -> Any:
-    """x · relu6(x + 3) / 6."""
+    """X · relu6(x + 3) / 6."""
     return x * ops.relu6(x + 3.0) * (1.0 / 6.0)
 
 
@@ -83,7 +83,7 @@ def log_softmax(x: Any) -> Any:
 
 
 def l2_normalization(x: Any) -> Any:
-    """x / max(|x|, 1e-6) over the last axis. Source: ``l2normalization.h``."""
+    """X / max(|x|, 1e-6) over the last axis. Source: ``l2normalization.h``."""
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squares, _LEAST_NORM**2))
 

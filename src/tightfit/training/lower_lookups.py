@@ -27,7 +27,7 @@ def gather(op: Op, values: list[Any]) -> Any:
         indices = ops.convert_to_tensor(indices[None])
     if batches == 0 and table.shape[0] == 1:
         return _from_one_table(table, indices, axis)
-    return _within_batches(*spread([table, indices]), axis, batches)
+    return _within_batches(spread([table, indices]), axis, batches)
 
 
 def _from_one_table(table: Any, indices: Any, axis: int) -> Any:
@@ -36,11 +36,12 @@ def _from_one_table(table: Any, indices: Any, axis: int) -> Any:
     return ops.moveaxis(found, axis, 0)
 
 
-def _within_batches(table: Any, indices: Any, axis: int, batches: int) -> Any:
+def _within_batches(operands: list[Any], axis: int, batches: int) -> Any:
     """Each sample (and each of its ``batches`` leading axes) looks into its own part of the table.
 
-    With parts (N, before, places, after) and indices (N, m) that is one look-up in (N · places, before · after).
+    With parts (N, before, places, after) and indices (N, m) that is one look-up in rows of before · after.
     """
+    table, indices = operands
     shape, wanted = own_shape(table), own_shape(indices)[batches:]
     lead, before, after = shape[:batches], shape[batches:axis], shape[axis + 1 :]
     places = shape[axis]
@@ -66,7 +67,7 @@ def gather_nd(_: Op, values: list[Any]) -> Any:
         found = ops.take(flat, places.reshape(-1), axis=1)
         return ops.reshape(found, (-1, *places.shape, *rest))
     places = ops.sum(ops.cast(indices, "int32") * np.asarray(strides, np.int32), axis=-1)
-    found = _within_batches(*spread([flat, places]), 0, 0)
+    found = _within_batches(spread([flat, places]), 0, 0)
     return ops.reshape(found, (-1, *own_shape(places), *rest))
 
 

@@ -112,7 +112,9 @@ def _conv(x: Any, kernel: Any, strides: tuple[int, int], dilations: tuple[int, i
     return ops.conv(x, kernel, strides, padding, "channels_last", dilations)
 
 
-def _depthwise(x: Any, kernel: Any, strides: tuple[int, int], dilations: tuple[int, int], padding: str) -> Any:
+def _depthwise(
+    x: Any, kernel: Any, strides: tuple[int, int], dilations: tuple[int, int], padding: str
+) -> Any:
     if strides[0] == strides[1] and (max(strides) == 1 or max(dilations) == 1):
         return ops.depthwise_conv(x, kernel, strides, padding, "channels_last", dilations)
     flat = ops.reshape(kernel, (*kernel.shape[:2], -1))

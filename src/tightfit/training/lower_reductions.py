@@ -63,7 +63,9 @@ def _average(x: Any, window: Pair, strides: Pair, padding: str, data_format: str
     if padding == "valid":
         return ops.average_pool(x, window, strides, "valid", data_format=data_format)
     padded = same_padding(x, window, strides, (1, 1))
-    sums = ops.average_pool(padded, window, strides, "valid", data_format=data_format) * float(math.prod(window))
+    sums = ops.average_pool(padded, window, strides, "valid", data_format=data_format) * float(
+        math.prod(window)
+    )
     rows, columns = (_counts(int(x.shape[i + 1]), window[i], strides[i]) for i in (0, 1))
     return sums * ops.convert_to_tensor(1.0 / (rows[:, None, None] * columns[None, :, None]), x.dtype)
 

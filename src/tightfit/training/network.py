@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- variables -----------------------------------------------------------------------------
 
     def add_constant(self, name: str, values: Array) -> Any:
-        """Makes a trained variable of a constant; Keras allows no slash in a name."""
+        """Makes a trained variable of a constant."""
         return self._add(name, values, trainable=True, autocast=True)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
@@ -93,10 +94,11 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def _add(self, name: str, values: Array, *, trainable: bool, autocast: bool) -> Any:
         array = np.asarray(values, np.float32)
+        # Keras allows no slash in a name, torch no point.
         return self.add_weight(
             shape=array.shape, dtype="float32", trainable=trainable, autocast=autocast,
             initializer=lambda shape, dtype=None: ops.convert_to_tensor(array, dtype),  # noqa: ARG005
-            name=name.replace("/", "."),
+            name=re.sub(r"\W", "_", name),
         )  # fmt: skip
 
     # -- running -------------------------------------------------------------------------------
@@ -104,7 +106,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     def build(self, input_shape: Any = None) -> None:
         """Does nothing: the variables come from the graph."""
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001 - Keras' signature
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Gives the outputs of a batch."""
         tensors = list(self.output_tensors.values())
         values = self.tensors(inputs, tensors, training=bool(training))
@@ -120,10 +122,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             rounded: False computes in float whatever the plan says.
         """
         named = self.named_inputs(inputs)
-        given = {t: self._sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
-        return self.program.run(
-            given, wanted, dtype=self.compute_dtype, training=training, rounded=rounded
-        )
+        given = {t: self.with_sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
+        return self.program.run(given, wanted, dtype=self.compute_dtype, training=training, rounded=rounded)
 
     def named_inputs(self, inputs: Any) -> Mapping[str, Any]:
         """Gives the inputs by name.
@@ -142,8 +142,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             return {names[0]: inputs}
         raise ModelError(f"The model takes {len(names)} inputs; give them by name: {', '.join(names)}.")
 
-    def _sample_axis(self, tensor: Tensor, value: Any) -> Any:
-        """(batch, …) as (batch, 1, …) where the file has a batch of one."""
+    def with_sample_axis(self, tensor: Tensor, value: Any) -> Any:
+        """Gives (batch, …) as (batch, 1, …) for an input that has a batch of one in the file."""
         value = ops.convert_to_tensor(value)
         if tensor.shape[:1] == (1,):
             return ops.reshape(value, (-1, *tensor.shape))

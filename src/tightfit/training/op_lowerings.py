@@ -54,7 +54,9 @@ def _same(_: Op, values: list[Any]) -> Any:
     return values[0]
 
 
-def _weighted(function: Callable[[Op, list[Any]], Any], *positions: int, static: tuple[int, ...] = ()) -> Lowering:
+def _weighted(
+    function: Callable[[Op, list[Any]], Any], *positions: int, static: tuple[int, ...] = ()
+) -> Lowering:
     return Lowering(function, weights=positions, static=static, trained=positions)
 
 

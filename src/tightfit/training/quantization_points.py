@@ -7,7 +7,8 @@ have equal ranges after calibration, and still each may learn its own.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,8 +16,9 @@ from tightfit.graph.ir import Graph, Op, Tensor
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
 from tightfit.quantization.rules import find_rule, fixed_output, only_moves, real_inputs, real_outputs
 
-Node = Hashable
 Use = tuple[int, int]
+Node = tuple[Tensor, str] | Use
+"""A tensor in a type, or what one op reads at one position."""
 
 _COMPUTES: Final = frozenset({"AVERAGE_POOL_2D", "RESIZE_BILINEAR"})
 """Ops of one scale that make new values, which their kernels round."""
@@ -128,7 +130,7 @@ class _Search:
 
     def tie(self, nodes: list[Node]) -> None:
         """Joins nodes of one storage; what the plan keeps apart stays apart."""
-        for first, second in zip(nodes, nodes[1:], strict=False):
+        for first, second in itertools.pairwise(nodes):
             if self.storages[first] == self.storages[second]:
                 self.parent[self.root(second)] = self.root(first)
 
@@ -146,10 +148,10 @@ class _Search:
         return made[root]
 
     def name(self, node: Node) -> str:
-        first, second = node  # type: ignore[misc]
-        if isinstance(first, Tensor):
-            return f"{self.keys[first]}:{second}"
-        return f"{self.graph.ops[int(first)].name}:input{second}"
+        owner, which = node
+        if isinstance(owner, Tensor):
+            return f"{self.keys[owner]}:{which}"
+        return f"{self.graph.ops[owner].name}:input{which}"
 
     def ends(self, tensors: Iterable[Tensor], made: dict[Node, Point]) -> dict[Tensor, Point]:
         """The inputs or outputs that are integers in the file."""

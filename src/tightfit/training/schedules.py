@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -22,7 +22,9 @@ def check_sparsity(sparsity: float) -> float:
     """
     if not 0.0 <= sparsity < 1.0:
         hint = f" Did you mean {sparsity / 100:g}?" if 1.0 < sparsity < 100.0 else ""
-        raise OptionError(f"A sparsity is a share of zeros from 0 up to below 1; received {sparsity:g}.{hint}")
+        raise OptionError(
+            f"A sparsity is a share of zeros from 0 up to below 1; received {sparsity:g}.{hint}"
+        )
     return sparsity
 
 
@@ -32,6 +34,11 @@ class _Saved:
     def get_config(self) -> dict[str, Any]:
         """Gives the fields."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # the children are dataclasses
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Gives the schedule of ``get_config``."""
+        return cls(**config)
 
 
 @keras.saving.register_keras_serializable("tightfit")

@@ -80,13 +80,15 @@ def simulate(
     network = Network(model, plan, ranges="fixed", check=False)
     tapped = _Tapped(read_model(file), model, plan)
     worst = {op: np.zeros(2) for op in tapped.ops}
+    known: dict[Tensor, Array] = {}
     equal = count = 0
     with Session(tapped.bytes, delegate=delegate) as session:
         for sample in samples:
             raw = session.run(adapt_inputs(sample, session.inputs))
             device = {t: tapped.real(t, raw[n]) for t, n in tapped.names.items()}
+            known = known or _known_values(network, sample)
             for op in tapped.ops:
-                found = _difference(network, op, device)
+                found = _difference(network, op, device, known)
                 worst[op] = np.asarray([max(worst[op][0], found[0]), worst[op][1] + found[1]])
             equal += _same_decisions(network, sample, {n: device[t] for n, t in tapped.ends.items()})
             count += 1
@@ -96,13 +98,26 @@ def simulate(
     return Simulation(differences, equal / max(count, 1), count)
 
 
-def _difference(network: Network, op: Op, device: Mapping[Tensor, Array]) -> Array:
+def _known_values(network: Network, sample: Sample) -> dict[Tensor, Array]:
+    """The tensors that are the same for every sample: shapes that the graph works out."""
+    call = Call(network.program, "float32", training=False, rounded=False)
+    for name, tensor in network.input_tensors.items():
+        call.enter(tensor, network.with_sample_axis(tensor, sample.inputs[name]))
+    for index, op in enumerate(network.source.main.ops):
+        call.compute(index, op)
+    return {t: np.asarray(v) for t, v in call.values.items() if isinstance(v, np.ndarray | np.generic)}
+
+
+def _difference(
+    network: Network, op: Op, device: Mapping[Tensor, Array], known: Mapping[Tensor, Array]
+) -> Array:
     """Gives (largest difference in steps, share that differs) of one op for one sample."""
     graph = network.source.main
     index = graph.ops.index(op)
     call = Call(network.program, "float32", training=False, rounded=True)
+    call.values.update(known)
     for tensor in op.inputs:
-        if tensor is not None and not tensor.is_constant and tensor in device:
+        if tensor is not None and not tensor.is_constant and tensor in device and tensor not in known:
             call.values[tensor] = ops.convert_to_tensor(device[tensor][None])
             held = _held_point(network, tensor)
             if held is not None:
@@ -113,9 +128,12 @@ def _difference(network: Network, op: Op, device: Mapping[Tensor, Array]) -> Arr
         point = network.program.points.outputs.get((index, position))
         if point is None or tensor not in device:
             continue
-        simulated = np.asarray(ops.convert_to_numpy(call.values[tensor]))[0]
-        gap = np.abs(simulated.astype(np.float64) - device[tensor]) / point.storage.scale[0]
-        worst = np.maximum(worst, [gap.max(initial=0.0), float((gap > 0.5).mean()) if gap.size else 0.0])
+        simulated = np.asarray(ops.convert_to_numpy(call.values[tensor]), np.float64)[0]
+        # Both are whole numbers of steps but for float32's last bit.
+        gap = np.abs(
+            np.rint(simulated / point.storage.scale[0]) - np.rint(device[tensor] / point.storage.scale[0])
+        )
+        worst = np.maximum(worst, [gap.max(initial=0.0), float((gap > 0).mean()) if gap.size else 0.0])
     return worst
 
 
@@ -143,7 +161,9 @@ class _Tapped:
     """The quantized file with the twins of the float model's tensors as outputs."""
 
     def __init__(self, file: Model, model: Model, plan: Plan) -> None:
-        inner = {t.name: t for op in file.main.ops for t in op.outputs} | {t.name: t for t in file.main.inputs}
+        inner = {t.name: t for op in file.main.ops for t in op.outputs} | {
+            t.name: t for t in file.main.inputs
+        }
         keys = model.main.keys()
         self.twins: dict[Tensor, Tensor] = {}
         for tensor in model.main.tensors():
@@ -165,6 +185,7 @@ class _Tapped:
         return [op for op in integer if all(self._is_seen(t) for t in (*op.inputs, *op.outputs))]
 
     def _is_seen(self, tensor: Tensor | None) -> bool:
+        """True for what a difference needs; integers that a graph works out are known beforehand."""
         return tensor is None or tensor.is_constant or tensor in self.twins or tensor.dtype != "float32"
 
     def _serialize(self, file: Model) -> bytes:

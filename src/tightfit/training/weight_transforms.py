@@ -38,14 +38,20 @@ class Mask:
     """
 
     def __init__(
-        self, schedule: Schedule | float, pattern: str = UNSTRUCTURED, scope: str = "layer", smallest: int = _SMALLEST
+        self,
+        schedule: Schedule | float,
+        pattern: str = UNSTRUCTURED,
+        scope: str = "layer",
+        smallest: int = _SMALLEST,
     ) -> None:
         self.schedule = OneShot(schedule) if isinstance(schedule, int | float) else schedule
         self.pattern, self.smallest = check_pattern(pattern), smallest
         if scope not in ("layer", "global"):
             raise OptionError(unknown_name("scope", scope, ("layer", "global")))
         if scope == "global" and pattern != UNSTRUCTURED:
-            raise OptionError(f"Global sparsity is unstructured; received the pattern '{pattern}'. Use scope 'layer'.")
+            raise OptionError(
+                f"Global sparsity is unstructured; received the pattern '{pattern}'. Use scope 'layer'."
+            )
         self.scope = scope
         self.sites: list[tuple[Weight, Any]] = []
 
@@ -143,6 +149,11 @@ class Cluster:
         names = ("clusters", "initial", "per", "keep_zeros", "smallest")
         return {name: getattr(self, name) for name in names}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Cluster:
+        """Gives the transform of ``get_config``."""
+        return cls(**config)
+
 
 class Clustering:
     """The centroids of one weight."""
@@ -156,7 +167,9 @@ class Clustering:
             values = values / spread(storage.scale, values.ndim, storage.axis)
         rows = values.reshape(1, -1) if self.axis is None else _rows(values, self.axis)
         count = settings.clusters - self.keep_zeros
-        start = np.stack([INITIAL[settings.initial](_not_zero(r) if self.keep_zeros else r, count) for r in rows])
+        start = np.stack(
+            [INITIAL[settings.initial](_not_zero(r) if self.keep_zeros else r, count) for r in rows]
+        )
         self.centroids = owner.add_state(weight.name, "centroids", start, trainable=True)
 
     def __call__(self, value: Any, scales: Any) -> Any:
@@ -167,7 +180,7 @@ class Clustering:
         if self.keep_zeros:
             centroids = ops.concatenate([centroids, ops.zeros_like(centroids[:, :1])], axis=1)
         shared = self.nearest(domain, ops.sort(centroids, axis=1))
-        shared = shared + domain - ops.stop_gradient(domain)
+        shared = shared + (domain - ops.stop_gradient(domain))
         return shared if scales is None else shared * scales
 
     def nearest(self, domain: Any, centroids: Any) -> Any:

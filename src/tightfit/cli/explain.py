@@ -1,0 +1,142 @@
+"""``tightfit explain``: which op loses the accuracy, why, and which remedy brings how much back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.progress import Bars
+
+if TYPE_CHECKING:
+    from tightfit.evaluation.explanation import Explanation, OpReport, Remedy
+
+_OPS = 10
+_LONGEST = 44
+
+
+@click.command()
+@click.argument("model", metavar="FLOAT", type=click.Path(path_type=Path))
+@click.argument("quantized", type=click.Path(path_type=Path))
+@data_options(required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the best remedy's .tflite here.")
+@click.option("--overlay", type=click.Path(path_type=Path), help="Write node data for Model Explorer here.")
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+)
+@click.option(
+    "--evaluation", default=64, show_default=True, type=click.IntRange(1), help="Samples to measure on."
+)
+@click.option(
+    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+)
+@click.option("--remedies/--no-remedies", default=True, help="Try remedies, or only tell which op and why.")
+@seed_option
+@json_option
+@in_working_folder
+def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
+    """Tell which op of QUANTIZED loses the accuracy of FLOAT, why, and what brings it back, measured."""
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.evaluation.explain import explain as run  # noqa: PLC0415 - loaded when used
+    from tightfit.evaluation.explanation import Request  # noqa: PLC0415 - loaded when used
+    from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
+
+    options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
+    with Bars(quiet=as_json) as bars:
+        found = run(Request(model, quantized, **options), stage=bars.stage, advance=bars.advance)
+    if overlay is not None:
+        with atomic_file(overlay) as file:
+            file.write(found.overlay.encode())
+    if as_json:
+        click.echo(as_document(found))
+    else:
+        Console(highlight=False).print(as_text(found, options["data"]))
+    return 0
+
+
+def as_document(found: Explanation) -> str:
+    """Gives an explanation as JSON; its overlay is an object in it."""
+    plain = asdict(found)
+    plain["accuracy"].pop("scores")
+    plain["overlay"] = json.loads(found.overlay)
+    return json.dumps(plain, indent=1, ensure_ascii=False)
+
+
+def as_text(found: Explanation, data: str) -> Group:
+    """Gives an explanation for a person."""
+    accuracy = found.accuracy
+    lines = [
+        f"{found.file}: {found.scheme}, {found.metric} {_number(accuracy.value, 4)} (float "
+        f"{_number(found.float_value, 4)}), agreement {_number(accuracy.agreement, 3)}, "
+        f"{_number(accuracy.snr_db)} dB, on {accuracy.n} samples"
+    ]
+    parts: list[RenderableType] = [Text(line) for line in lines]
+    if not found.ops:
+        return Group(*parts, Text("No op adds an error."))
+    parts += [Text(), _ops(found.ops[:_OPS]), Text(), *_reasons(found.ops)]
+    if found.remedies:
+        parts += [Text(), _remedies(found.remedies), *_advice(found, data)]
+    return Group(*parts, *(Text(f"note: {note}") for note in found.notes))
+
+
+def _ops(ops: list[OpReport]) -> Table:
+    table = Table(
+        "op", "", "outputs dB", "agreement", "op alone dB", "all before dB", box=None, padding=(0, 2, 0, 0)
+    )
+    for op in ops:
+        numbers = (op.effect_db, op.effect_agreement, op.own_db, op.all_db)
+        table.add_row(
+            Text(short(op.name)), op.kind, *(_number(v, 3 if i == 1 else 1) for i, v in enumerate(numbers))
+        )
+    return table
+
+
+def _reasons(ops: list[OpReport]) -> list[Text]:
+    told = [op for op in ops if op.causes]
+    return [Text(f"{short(op.name)}: {'; '.join(c.words for c in op.causes)}.") for op in told]
+
+
+def _remedies(remedies: list[Remedy]) -> Table:
+    table = Table(
+        "remedy", "gain dB", "dB", "agreement", "drop", "on int8", "bytes", box=None, padding=(0, 2, 0, 0)
+    )
+    for remedy in remedies:
+        title = Text(remedy.title.replace(remedy.op, short(remedy.op)) if remedy.op else remedy.title)
+        if remedy.failure is not None:
+            table.add_row(title, "-", remedy.failure)
+            continue
+        share = "-" if remedy.int8_share is None else f"{remedy.int8_share:.0%}"
+        fidelity = (_number(remedy.gain_db), _number(remedy.snr_db), _number(remedy.agreement, 3))
+        table.add_row(title, *fidelity, _number(remedy.drop, 4), share, f"{remedy.size_bytes or 0:,}")
+    return table
+
+
+def _advice(found: Explanation, data: str) -> list[Text]:
+    """How to apply the first remedy that the quantize command knows."""
+    usable = next((r for r in found.remedies if r.helps and r.options), None)
+    if usable is None:
+        return []
+    command = f"tightfit quantize {found.model} {found.scheme} --data {data} {usable.options} -o fixed.tflite"
+    return [Text(), Text(f"To apply: {command}")]
+
+
+def short(name: str) -> str:
+    """A name of at most 44 characters: fused ops are named after each of their parts, the first tells.
+
+    Example:
+        >>> short("block/relu;block/add;block/convolution"), len(short("x" * 99))
+        ('block/relu', 44)
+    """
+    first = name.partition(";")[0]
+    return first if len(first) <= _LONGEST else f"…{first[1 - _LONGEST :]}"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,160 @@
+"""The guide's decision tree, read from ``decision_tree.toml``: answers lead to a scheme, a reason and a command."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any
+
+from tightfit.errors import OptionError, unknown_name
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer to a question."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its answers by name."""
+
+    name: str
+    text: str
+    options: Mapping[str, Option]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Advice for certain answers: question → the answers that fit."""
+
+    when: Mapping[str, frozenset[str]]
+    scheme: str
+    why: str
+    command: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Where the answers lead.
+
+    Args:
+        path: question and answer of each step. scheme: of ``quantization.scheme``. why: in words.
+        command: to run, with MODEL, SAMPLES, TRAIN, OUT, TARGET and SIZE to fill in. source: of the rule.
+    """
+
+    path: tuple[tuple[str, str], ...]
+    scheme: str
+    why: str
+    command: str
+    source: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives plain values."""
+        return asdict(self) | {"path": [list(step) for step in self.path]}
+
+    def text(self) -> str:
+        """Gives the advice for people."""
+        steps = "\n".join(f"  {question}  →  {answer}" for question, answer in self.path)
+        return f"{steps}\n\n{self.scheme}: {self.why}\n\n  {self.command}\n\n({self.source})"
+
+
+@functools.cache
+def _document() -> dict[str, Any]:
+    return tomllib.loads(files("tightfit.search").joinpath("decision_tree.toml").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def questions() -> dict[str, Question]:
+    """Gives the questions by name, in the order in which they are asked.
+
+    Example:
+        >>> list(questions())
+        ['device', 'goal', 'data', 'tried', 'activations']
+    """
+    return {
+        name: Question(name, table["text"], {o: Option(o, text) for o, text in table["options"].items()})
+        for name, table in _document()["questions"].items()
+    }
+
+
+@functools.cache
+def rules() -> tuple[Rule, ...]:
+    """Gives the rules in the order in which they are tried.
+
+    Raises:
+        OptionError: a rule names a question or an answer that there is not.
+    """
+    return tuple(_rule(table) for table in _document()["rules"])
+
+
+def walk(answers: Mapping[str, str]) -> tuple[Advice, None] | tuple[None, Question]:
+    """Gives the advice, or the next question that has to be answered.
+
+    Raises:
+        OptionError: an unknown question or answer.
+
+    Example:
+        >>> advice, _ = walk({"device": "gpu"})
+        >>> advice.scheme
+        'float16'
+        >>> walk({"device": "cpu"})[1].name
+        'goal'
+    """
+    _check(answers)
+    for rule in rules():
+        open_names = [q for q in questions() if q in rule.when and q not in answers]
+        if any(answers[q] not in fitting for q, fitting in rule.when.items() if q in answers):
+            continue
+        if open_names:
+            return None, questions()[open_names[0]]
+        return _advice(rule, answers), None
+    raise OptionError(f"No rule fits the answers {dict(answers)}; please report it.")
+
+
+def parse_answers(words: Iterable[str]) -> dict[str, str]:
+    """Gives question → answer of ``QUESTION=ANSWER`` words.
+
+    Raises:
+        OptionError: a word has no ``=``, or names what there is not.
+
+    Example:
+        >>> parse_answers(["device=cpu"])
+        {'device': 'cpu'}
+    """
+    answers = {}
+    for word in words:
+        question, equals, answer = word.partition("=")
+        if not equals:
+            raise OptionError(f"Received the answer '{word}'; expected QUESTION=ANSWER, for example device=cpu.")
+        answers[question] = answer
+    _check(answers)
+    return answers
+
+
+def _check(answers: Mapping[str, str]) -> None:
+    for question, answer in answers.items():
+        if question not in questions():
+            raise OptionError(unknown_name("question", question, questions()))
+        if answer not in questions()[question].options:
+            raise OptionError(unknown_name(f"answer to '{question}'", answer, questions()[question].options))
+
+
+def _rule(table: Mapping[str, Any]) -> Rule:
+    when = {q: frozenset([a] if isinstance(a, str) else a) for q, a in table["when"].items()}
+    for question, fitting in when.items():
+        for answer in fitting:
+            _check({question: answer})
+    return Rule(when, table["scheme"], table["why"], table["command"], table["source"])
+
+
+def _advice(rule: Rule, answers: Mapping[str, str]) -> Advice:
+    """The path names the questions that this rule needed."""
+    path = tuple((q.text, q.options[answers[q.name]].text) for q in questions().values() if q.name in answers)
+    return Advice(path, rule.scheme, rule.why, rule.command, rule.source)

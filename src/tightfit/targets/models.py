@@ -1,0 +1,124 @@
+"""Ready models with published numbers, from ``catalogue.toml``: those that fit a budget and a target.
+
+The first step of the guide's workflow is to see whether a hosted model already fits. Nothing is fetched here; each
+model comes with the command that does.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from tightfit.errors import OptionError
+from tightfit.targets.profile import Family, find_target
+
+_WEIGHT_BYTES: Final = {"float32": 4, "uint8": 1, "int8": 1}
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """One form (float32, int8 or uint8) of a hosted model.
+
+    Args:
+        accuracy: published, a fraction. size_bytes: published, else parameters × bytes of a weight.
+        macs, parameters: counts, None where not published.
+        url: of the file or the archive. file: of the ``.tflite`` in it. page: where the numbers stand.
+    """
+
+    name: str
+    architecture: str
+    task: str
+    input: tuple[int, ...]
+    form: str
+    accuracy: float
+    size_bytes: int
+    macs: int | None
+    parameters: int | None
+    url: str
+    file: str
+    page: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives plain values, with the command that fetches and checks the model."""
+        return asdict(self) | {"input": list(self.input), "command": self.command()}
+
+    def command(self, target: str | None = None) -> str:
+        """Gives the shell command that fetches the model and checks it for a target.
+
+        Example:
+            >>> catalogue()[-1].command("micro").endswith("tightfit check kws_micronet_s.tflite --target micro")
+            True
+        """
+        archive = self.url.rsplit("/", 1)[-1]
+        unpack = "" if archive.endswith(".tflite") else f" && tar xzf {archive}"
+        return f"curl -LO {self.url}{unpack} && tightfit check {self.file} --target {target or 'cpu'}"
+
+
+@functools.cache
+def catalogue() -> tuple[ReadyModel, ...]:
+    """Gives every form of every model, in the order of the file."""
+    text = files("tightfit.targets").joinpath("catalogue.toml").read_text(encoding="utf-8")
+    document = tomllib.loads(text)
+    return tuple(
+        _model(name, table, form, document["sources"])
+        for name, table in document["models"].items()
+        for form in table["forms"]
+    )
+
+
+def find_models(
+    *,
+    max_size_bytes: int | None = None,
+    max_macs: int | None = None,
+    min_accuracy: float | None = None,
+    target: str | None = None,
+) -> list[ReadyModel]:
+    """Gives the models that fit, the most accurate first.
+
+    Args:
+        target: leaves out forms that the device does not take: float models on integer accelerators.
+
+    Raises:
+        OptionError: unknown target, or an accuracy that is no fraction.
+    """
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise OptionError(f"Received the least accuracy {min_accuracy}; expected a fraction, 0 to 1.")
+    family = None if target is None else find_target(target).family
+    fitting = [
+        m
+        for m in catalogue()
+        if (max_size_bytes is None or m.size_bytes <= max_size_bytes)
+        and (max_macs is None or (m.macs is not None and m.macs <= max_macs))
+        and (min_accuracy is None or m.accuracy >= min_accuracy)
+        and (family is None or _takes(family, m.form))
+    ]
+    return sorted(fitting, key=lambda m: (-m.accuracy, m.size_bytes))
+
+
+def _takes(family: Family, form: str) -> bool:
+    """uint8 models run where uint8 feature maps are taken; tflite-micro has dropped most uint8 kernels."""
+    if form == "uint8":
+        return family.name != "micro"
+    return form != "float32" or family.interface == "float32" or family.tool == "tflite-micro"
+
+
+def _model(name: str, table: dict[str, Any], form: str, sources: dict[str, str]) -> ReadyModel:
+    facts = table["forms"][form]
+    parameters = table.get("parameters")
+    return ReadyModel(
+        name=name,
+        architecture=table["architecture"],
+        task=table["task"],
+        input=tuple(table["input"]),
+        form=form,
+        accuracy=facts["accuracy"],
+        size_bytes=facts.get("size_bytes") or parameters * _WEIGHT_BYTES[form],
+        macs=table.get("macs"),
+        parameters=parameters,
+        url=facts["url"],
+        file=facts["file"],
+        page=sources[table["source"]],
+    )

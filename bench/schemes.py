@@ -62,7 +62,8 @@ def row(source: Source, seen: Calibration, held_out: Calibration, scheme: str, f
         return f"{scheme:<9} FAILED: {error}"
     ratio = written.path.stat().st_size / source.path.stat().st_size
     left = [f"{p.kind}: {p.reason}" for p in plan.refusals()]
-    line = f"{scheme:<9} {ratio:5.3f}× {min(written.snr_db, 200.0):6.1f} dB  {time.perf_counter() - start:5.1f} s"
+    seconds = time.perf_counter() - start
+    line = f"{scheme:<9} {ratio:5.3f}× {min(written.snr_db, 200.0):6.1f} dB  {seconds:5.1f} s"
     line += f"  layout {'+'.join(written.layout) or 'plain'}"
     if left:
         line += f"  {len(left)} ops in float: " + "; ".join(sorted(set(left)))
@@ -80,7 +81,8 @@ def main() -> None:
         source = open_source(path)
         seen = calibrate(source.model, samples(source, options.samples, options.images, 0))
         held_out = calibrate(source.model, samples(source, 2, options.images, 1))
-        print(f"{path.name}: {len(source.model.main.ops)} ops, {path.stat().st_size / 1e6:.1f} MB", flush=True)
+        size = path.stat().st_size / 1e6
+        print(f"{path.name}: {len(source.model.main.ops)} ops, {size:.1f} MB", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             for scheme in SCHEMES:
                 print("  " + row(source, seen, held_out, scheme, Path(folder)), flush=True)

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside the pages that it writes, not a package
 """Writes docs/targets.md and docs/ops.md from the tables of the package.
 
 Run ``python docs/generate.py`` after a change of ``targets/profiles.toml``, ``targets/*_limits.py``,
@@ -25,8 +26,8 @@ def targets_page() -> str:
     parts = [
         "# Targets",
         _NOTICE,
-        "`tightfit check MODEL --target NAME` judges every op by the rules below, in this order; the first broken "
-        "rule is the reason that it reports.",
+        "`tightfit check MODEL --target NAME` judges every op by the rules below, in this order; the first "
+        "broken rule is the reason that it reports.",
         _devices(),
         *(_family(f) for f in families().values()),
     ]
@@ -45,7 +46,7 @@ def ops_page() -> str:
     parts = [
         "# Ops",
         _NOTICE,
-        f"How builtin ops are quantized, checked on {RUNTIME}. Numbers are op versions; — means that there is no kernel.",
+        f"How builtin ops are quantized, checked on {RUNTIME}. Numbers are op versions; — means: no kernel.",
         _table(head, rows),
         "## Ops that stay as they are",
         "\n".join(reasons),
@@ -63,7 +64,9 @@ def _devices() -> str:
     rows = []
     for t in targets().values():
         memory = "—" if t.memory_bytes is None else f"{t.memory_bytes:,} bytes for {t.memory_holds}"
-        rows.append([f"`{t.name}`", t.title, ", ".join(f"`{a}`" for a in t.aliases), t.family.title, memory, t.source])
+        rows.append(
+            [f"`{t.name}`", t.title, ", ".join(f"`{a}`" for a in t.aliases), t.family.title, memory, t.source]
+        )
     return _table(["name", "device", "also", "rules of", "memory", "source"], rows)
 
 
@@ -71,7 +74,7 @@ def _family(family: Family) -> str:
     fallback = f"Other ops run on {family.fallback}." if family.fallback else "Nothing else runs them."
     lines = [
         f"## {family.title}",
-        f"Schemes, best first: {', '.join(f'`{s}`' for s in family.schemes)}. {fallback} Source: {family.source}.",
+        f"Schemes, best first: {', '.join(family.schemes)}. {fallback} Source: {family.source}.",
         "\n".join(f"- {note}" for note in family.notes),
         f"Ops: {', '.join(sorted(family.ops))}.",
         _table(["rule", "ops", "what to do"], [_rule_row(rule, family) for rule in family.rules]),

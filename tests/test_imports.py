@@ -44,7 +44,8 @@ def test_imports_point_one_way():
         wrong += [
             f"{path.relative_to(ROOT)} imports {other}"
             for other in imports_of(path) - {own} - FREE
-            if LEVEL[other] > LEVEL[own] or (LEVEL[other] == LEVEL[own] and {own, other} == {"runtime", "data"})
+            if LEVEL[other] > LEVEL[own]
+            or (LEVEL[other] == LEVEL[own] and {own, other} == {"runtime", "data"})
         ]
     assert not wrong
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from colour_model import CLASSES, classifier, pictures, weights
 
+from models import Builder
 from tightfit import demo
 from tightfit.cli.doctor import doctor as command
 from tightfit.data.doctor import CHECKS, diagnose
@@ -271,6 +273,35 @@ def test_samples_are_judged_on_their_way_to_another_reader(tmp_path):
     dataset = open_data(str(tmp_path / "d.npz"), image=None, inputs=[IMAGE])
     assert sum(1 for _ in log.watch(dataset.samples())) == 40
     assert [f.kind for f in diagnose(log.evidence())] == ["duplicates"]
+
+
+def large_pictures(count):
+    random = np.random.default_rng(0)
+    return ((random.random((1, 128, 128, 3), np.float32), i % 4) for i in range(count))
+
+
+def thirty_large():
+    return large_pictures(30)
+
+
+def hundred_fifty_large():
+    return large_pictures(150)
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path):
+    b = Builder()
+    x = b.input("image", [1, 128, 128, 3])
+    write_model(b.model(b.softmax(b.dense(b.mean(x), 4))), tmp_path / "m.tflite")
+    peaks = []
+    for source in ("thirty_large", "hundred_fifty_large"):
+        spec = InputSpec("image", (1, 128, 128, 3), "float32")
+        dataset = open_data(f"{__name__}:{source}", image=None, inputs=[spec])
+        tracemalloc.start()
+        examine(tmp_path / "m.tflite", dataset)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    sample_bytes = 128 * 128 * 3 * 4
+    assert peaks[1] - peaks[0] < 10 * sample_bytes  # 120 samples more
 
 
 def test_the_command_prints_json_and_words(tmp_path):

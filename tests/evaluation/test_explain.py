@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -99,15 +100,13 @@ def test_the_remedy_applied_by_quantize_brings_the_accuracy_back(planted, tmp_pa
 
 
 def _split(options):
-    import shlex
-
     return shlex.split(options)
 
 
 def test_a_loud_channel_is_named_as_the_cause(loud_channel_case):
     _, _, found = loud_channel_case
     causes = {c.kind: c for c in found.ops[0].causes}
-    assert causes["split"].numbers["result_share"] > 0.9
+    assert causes["split"].numbers["result_share"] > 0.5
     assert causes["channels"].numbers["channel"] == 5
     assert causes["channels"].numbers["ratio"] > 100
     assert "share one scale" in causes["channels"].words
@@ -117,7 +116,7 @@ def test_a_loud_weight_is_named_as_the_cause(loud_weight_case):
     _, _, found = loud_weight_case
     causes = {c.kind: c for c in found.ops[0].causes}
     assert causes["split"].numbers["weights_share"] > 0.9
-    assert {"weight_channels", "weight_outliers"} & set(causes)
+    assert causes["weight_outliers"].numbers["ratio"] > 100
 
 
 def test_the_best_remedy_is_written_where_it_was_asked_for(loud_channel_case):
@@ -178,7 +177,7 @@ def test_the_error_of_an_op_alone_is_what_the_int8_kernel_makes_of_rounded_input
     assert error.snr_db == pytest.approx(expected, abs=1.5)
 
 
-def test_without_changes_the_model_of_branches_answers_like_the_float_model(tmp_path):
+def test_without_changes_the_model_of_branches_answers_like_the_float_model():
     source = open_source(demo.MODEL)
     twin = Branches(Pairing(source.model, source.model)).model
     sample = {"image": next(demo.evaluation())[0]}

@@ -211,3 +211,16 @@ def _projection(b: Builder, x: Tensor, units: int) -> Tensor:
     assert y.producer is not None
     y.producer.options["keepNumDims"] = True
     return y
+
+
+def lstm_net(units: int, depth: int) -> Model:
+    """A fused LSTM over 2 sequences of 3 steps."""
+    b = Builder()
+    inputs = [b.input("x", [2, 3, depth])]
+    inputs += [b.weights(f"w{i}", units, depth) for i in range(4)]
+    inputs += [b.weights(f"r{i}", units, units) for i in range(4)]
+    inputs += [None, None, None, *(b.weights(f"b{i}", units) for i in range(4)), None, None]
+    inputs += [Tensor(n, (2, units), is_variable=True) for n in ("h", "c")] + [None] * 4
+    options = {"fusedActivationFunction": 4}
+    table = "UnidirectionalSequenceLSTMOptions"
+    return b.model(b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, [2, 3, units], table=table, options=options))

@@ -94,6 +94,12 @@ def test_weights_reach_the_largest_integer_and_never_the_lowest(values, dtype):
     assert (np.abs(integers[live]).max(axis=1) == top).all()
 
 
+def test_narrow_leaves_the_lowest_integer_out_even_where_values_are_clipped():
+    clipped = np.float32([-1.5, -1.0, 1.5])
+    assert quantize(clipped, 1 / 127, 0, "int8", narrow=True).tolist() == [-127, -127, 127]
+    assert quantize(clipped, 1 / 127, 0, "int8").tolist() == [-128, -127, 127]
+
+
 def test_weights_without_elements_have_scales():
     assert weight_scales(np.zeros((3, 0), np.float32), 0).shape == (3,)
     assert weight_scales(np.zeros((3, 0), np.float32), None).shape == (1,)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Model, Signature
 from tightfit.graph.writer import write_model
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration import input_names, main_signature
-from tightfit.quantization.checking import check_file, output_names, random_probes, snr_db, snr_over
+from tightfit.quantization.calibration import Probe, input_names, main_signature, output_names
+from tightfit.quantization.checking import check_file, random_probes, snr_db, snr_over
 
 
 def written(tmp_path, model: Model, name: str = "file.tflite"):
@@ -22,9 +24,13 @@ def written(tmp_path, model: Model, name: str = "file.tflite"):
     return tmp_path / name
 
 
-def probe(model: Model, sample=None):
-    """Inputs, and the float model's outputs by tensor key."""
-    sample = sample or random_inputs(model)
+@functools.cache
+def probe_of(make: Callable[[], Model]) -> Probe:
+    """Random inputs, and the float model's outputs by tensor key."""
+    return probe(make(), random_inputs(make()))
+
+
+def probe(model: Model, sample: dict[str, np.ndarray]) -> Probe:
     outputs = run(model, sample)
     keys = model.main.keys()
     return sample, {keys[t]: outputs[n] for n, t in output_names(model).items()}
@@ -36,7 +42,7 @@ def probe(model: Model, sample=None):
 def test_a_file_is_fed_and_read_in_its_own_types(tmp_path, scheme, interface):
     model = two_inputs_net()
     twin = apply_plan(model, plan(model, scheme, interface, ranges=given(model, -4.0, 4.0)))
-    check = check_file(written(tmp_path, twin), model, [probe(model)])
+    check = check_file(written(tmp_path, twin), model, [probe_of(two_inputs_net)])
     assert check.snr_db > 25
     assert set(check.outputs[0]) == {"add_3", "probabilities"}
     assert {v.dtype.name for v in check.outputs[0].values()} == {"float32"}
@@ -44,7 +50,7 @@ def test_a_file_is_fed_and_read_in_its_own_types(tmp_path, scheme, interface):
 
 def test_the_float_file_itself_is_equal(tmp_path):
     model = conv_net()
-    assert check_file(written(tmp_path, model), model, [probe(model)]).snr_db > 100
+    assert check_file(written(tmp_path, model), model, [probe_of(conv_net)]).snr_db > 100
 
 
 def test_without_probes_a_file_is_only_loaded(tmp_path):
@@ -63,7 +69,7 @@ def test_nan_where_the_float_model_has_none_is_refused(tmp_path):
     with pytest.raises(
         RuntimeFailureError, match=r"'file.tflite' gives NaN or infinity in 'y' where the float"
     ):
-        check_file(path, one_op("RELU"), [probe(one_op("RELU"), sample)])
+        check_file(path, one_op("RELU"), [(sample, {"y": np.maximum(sample["x"], 0)})])
 
 
 def test_nan_that_the_float_model_has_too_does_not_count(tmp_path):
@@ -74,9 +80,9 @@ def test_nan_that_the_float_model_has_too_does_not_count(tmp_path):
 
 def test_another_shape_is_refused(tmp_path):
     model = one_op("RELU")
-    sample, outputs = probe(model)
+    x = np.ones((1, 4), np.float32)
     with pytest.raises(RuntimeFailureError, match=r"gives 'y' the shape \[1, 4\], the float model \[2, 2\]"):
-        check_file(written(tmp_path, model), model, [(sample, {"y": outputs["y"].reshape(2, 2)})])
+        check_file(written(tmp_path, model), model, [({"x": x}, {"y": x.reshape(2, 2)})])
 
 
 def test_a_file_that_litert_refuses_is_a_runtime_failure(tmp_path):
@@ -85,7 +91,7 @@ def test_a_file_that_litert_refuses_is_a_runtime_failure(tmp_path):
     next(op for op in twin.main.ops if op.kind == "CONV_2D").inputs[2].dtype = "int64"
     next(op for op in twin.main.ops if op.kind == "CONV_2D").inputs[2].data = np.zeros(8, np.int64)
     with pytest.raises(RuntimeFailureError):
-        check_file(written(tmp_path, twin), model, [probe(model)])
+        check_file(written(tmp_path, twin), model, [probe_of(conv_net)])
 
 
 def test_several_signatures_of_the_main_graph_use_the_default_one(tmp_path):
@@ -107,6 +113,17 @@ def test_without_a_signature_tensors_give_the_names(tmp_path):
     model.signatures = []
     probes = random_probes(written(tmp_path, model), model)
     assert (list(probes[0][0]), list(probes[0][1])) == (["x"], ["y"])
+
+
+def test_ends_of_one_name_without_a_signature_are_numbered_as_a_session_does(tmp_path):
+    b = Builder()
+    pair = [b.op("RELU", [b.input("same", [1, 4])], [1, 4], name="same") for _ in range(2)]
+    model = b.model(*pair, signature=None)
+    assert (list(input_names(model)), list(output_names(model))) == (["same", "same#2"], ["same", "same#2"])
+    probes = random_probes(written(tmp_path, model), model)
+    assert list(probes[0][1]) == ["same#2", "same#4"], "of outputs by their key among all tensors"
+    check = check_file(tmp_path / "file.tflite", model, probes)
+    assert [list(outputs) for outputs in check.outputs] == [["same#2", "same#4"]]
 
 
 def test_a_main_graph_that_no_signature_enters_is_only_loaded(tmp_path):

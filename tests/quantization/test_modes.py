@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantizing import binary, concat, given, max_pool, op_plan, plan, reshape
+from quantizing import binary, concat, given, lstm_net, max_pool, op_plan, plan, reshape
 
 from models import Builder, conv_net, loop_model
 from tightfit.errors import OptionError, QuantizationError
 from tightfit.graph.ir import Graph, Model, Op, Sparsity, Tensor
+from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED
 from tightfit.quantization.planning import make_plan
@@ -42,6 +43,14 @@ def test_the_first_override_that_matches_counts():
 def test_an_override_may_carry_its_own_reason():
     made = plan(conv_net(), "int8", overrides=[Override("SOFTMAX", "float", "it loses 3 points")])
     assert op_plan(made, "SOFTMAX").reason == "it loses 3 points"
+
+
+@pytest.mark.parametrize("scheme", ["float16", "weight8", "dynamic"])
+def test_one_op_of_a_float_scheme_may_run_on_integers(scheme):
+    model = conv_net()
+    made = plan(model, scheme, overrides=[("CONV_2D", "int8")])
+    assert {op.mode for op in made.ops() if op.kind == "CONV_2D"} == {INTEGER}
+    apply_plan(model, made).validate()
 
 
 def test_a_name_with_brackets_is_matched_as_it_stands():
@@ -316,23 +325,11 @@ def test_a_look_up_reads_its_rows_as_integers_even_where_compute_is_float():
         assert (row.mode, len(row.constants[1].scale)) == (HYBRID, 300)
 
 
-def lstm(units: int, depth: int) -> Model:
-    b = Builder()
-    inputs = [b.input("x", [2, 3, depth])]
-    inputs += [b.weights(f"w{i}", units, depth) for i in range(4)]
-    inputs += [b.weights(f"r{i}", units, units) for i in range(4)]
-    inputs += [None, None, None, *(b.weights(f"b{i}", units) for i in range(4)), None, None]
-    inputs += [Tensor(n, (2, units), is_variable=True) for n in ("h", "c")] + [None] * 4
-    options = {"fusedActivationFunction": 4}
-    table = "UnidirectionalSequenceLSTMOptions"
-    return b.model(b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, [2, 3, units], table=table, options=options))
-
-
 def test_a_hybrid_op_takes_its_small_weights_along():
-    row = op_plan(plan(lstm(32, 4), "dynamic"), "UNIDIRECTIONAL_SEQUENCE_LSTM")
+    row = op_plan(plan(lstm_net(32, 4), "dynamic"), "UNIDIRECTIONAL_SEQUENCE_LSTM")
     assert row.mode == HYBRID
     assert sorted(row.constants) == list(range(1, 9)), "32×4 alone is too small, 32×32 is not"
 
 
 def test_a_hybrid_op_with_small_weights_only_stays_float():
-    assert op_plan(plan(lstm(8, 4), "dynamic"), "UNIDIRECTIONAL_SEQUENCE_LSTM").mode == FLOAT
+    assert op_plan(plan(lstm_net(8, 4), "dynamic"), "UNIDIRECTIONAL_SEQUENCE_LSTM").mode == FLOAT

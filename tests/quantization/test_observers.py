@@ -9,7 +9,7 @@ import pytest
 
 from tightfit.errors import OptionError, QuantizationError
 from tightfit.quantization.arithmetic import LIMITS, activation_parameters, dequantize, quantize
-from tightfit.quantization.observers import OBSERVERS, find_observer, observe_range
+from tightfit.quantization.observers import OBSERVERS, _rounding, find_observer, observe_range
 from tightfit.quantization.statistics import BINS, Statistics
 
 rng = np.random.default_rng(7)
@@ -68,6 +68,14 @@ def test_percentile_is_that_of_the_sorted_values_within_a_bin(name, share):
 def test_all_percent_are_the_extremes():
     statistics = seen(SHAPES["heavy"])
     assert find_observer("percentile:100")(statistics, "int8") == (statistics.low, statistics.high)
+
+
+def test_what_becomes_zero_costs_its_square_and_what_does_not_a_twelfth_of_a_step():
+    centres = np.array([-0.4, -0.1, 0.0, 0.3, 2.0])
+    counts = np.array([3, 5, 7, 2, 1])
+    for scale in (0.05, 0.5, 0.7, 10.0):
+        costs = [c**2 if abs(c) < scale / 2 else scale**2 / 12 for c in centres]
+        assert _rounding(counts, centres, np.array([scale])) == pytest.approx(counts @ costs)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])

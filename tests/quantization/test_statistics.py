@@ -102,6 +102,12 @@ def test_a_sample_with_nan_or_infinity_is_counted_and_left_out(bad):
     assert statistics.counts.sum() == 3
 
 
+def test_merging_counts_bad_samples_of_every_lane():
+    one, other = seen([np.float32([1])]), seen([np.float32([np.nan])])
+    one.merge([other, seen([np.float32([np.inf]), np.float32([3])])])
+    assert (one.samples, one.bad, one.high) == (2, 2, 3.0)
+
+
 def test_nothing_seen_gives_an_empty_histogram():
     statistics = seen([np.zeros((0, 4), np.float32)])
     assert (statistics.samples, statistics.bad) == (0, 0)

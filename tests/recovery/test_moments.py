@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import Builder
 
+from models import Builder
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
 from tightfit.recovery.moments import Moments, vectors, window_of
@@ -22,7 +22,9 @@ CASES = {
         {"strideH": 1, "strideW": 1, "padding": 1, "dilationHFactor": 2, "dilationWFactor": 3},
     ),
     "pointwise": ("CONV_2D", (6, 1, 1, 5), (1, 4, 4, 5), {"strideH": 1, "strideW": 1, "padding": 0}),
-    "depthwise": ("DEPTHWISE_CONV_2D", (1, 3, 3, 4), (1, 8, 7, 4), {"strideH": 2, "strideW": 2, "padding": 0}),
+    "depthwise": (
+        "DEPTHWISE_CONV_2D", (1, 3, 3, 4), (1, 8, 7, 4), {"strideH": 2, "strideW": 2, "padding": 0},
+    ),
 }  # fmt: skip
 
 
@@ -56,7 +58,9 @@ def run_layer(kind, weights, x, options):
     if kind == "DEPTHWISE_CONV_2D":
         fields["depthMultiplier"] = 1
         table = "DepthwiseConv2DOptions"
-    y = builder.op(kind, [source, builder.constant("w", weights), bias], out_shape, table=table, options=fields)
+    y = builder.op(
+        kind, [source, builder.constant("w", weights), bias], out_shape, table=table, options=fields
+    )
     builder.graph.outputs = [y]
     with Session(bytes(serialize(Model([builder.graph])))) as session:
         return next(iter(session.run({session.inputs[0].name: x}).values()))

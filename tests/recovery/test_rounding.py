@@ -1,4 +1,4 @@
-"""Rounding with data keeps a layer's output better than rounding to nearest, and is it where data say nothing."""
+"""Rounding with data keeps a layer's output better than rounding to nearest does."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def test_a_searched_scale_is_never_worse_than_the_largest():
     found = search_scales(weights, variances, scales, 7)
 
     def cost(s):
-        return (((np.clip(np.round(weights / s[:, None]), -7, 7) * s[:, None]) - weights) ** 2 * variances).sum()
+        return (
+            ((np.clip(np.round(weights / s[:, None]), -7, 7) * s[:, None]) - weights) ** 2 * variances
+        ).sum()
 
     assert cost(found) < cost(scales)
 

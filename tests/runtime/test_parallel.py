@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import Builder
 
+from models import Builder
 from tightfit.errors import TightfitError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize

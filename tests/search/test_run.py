@@ -63,12 +63,12 @@ def test_every_layer_has_an_error(result):
     assert min(errors.values()) > 5
 
 
-def test_a_second_run_goes_on_where_the_first_ended(result, monkeypatch):
+def test_a_second_run_goes_on_where_the_first_ended(result):
     folder, report = result
     heard = []
 
     class Listening(Quiet):
-        def stage(self, name, total):
+        def stage(self, name, total):  # noqa: ARG002 - the listener's signature
             heard.append(name)
 
     again = optimize(job(folder, budget=Budget(max_size=250_000)), Listening())
@@ -112,8 +112,8 @@ def test_a_search_that_cannot_begin_leaves_nothing(tmp_path):
 
 
 def test_the_command_ends_with_one_when_nothing_fits(tmp_path):
-    words = ["optimize", str(MODEL), "--data", "tightfit.demo:evaluation", "--evaluation", "20", "--calibration",
-             "10", "--only", "float16", "--max-size", "1kB", "-o", str(tmp_path), "--json"]  # fmt: skip
+    words = ["optimize", str(MODEL), "--data", "tightfit.demo:evaluation", "--evaluation", "20",
+             "--calibration", "10", "--only", "float16", "--max-size", "1kB", "-o", str(tmp_path), "--json"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "tightfit", *words], capture_output=True, text=True, check=False
     )

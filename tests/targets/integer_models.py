@@ -17,7 +17,9 @@ def scales(scale: float | Sequence[float] = SCALE, zero_point: int = 0) -> Quant
     return Quantization(steps, np.full(steps.shape, zero_point, np.int64))
 
 
-def feature(name: str, shape: Sequence[int], dtype: str = "int8", scale: float = SCALE, zero: int = 0) -> Tensor:
+def feature(
+    name: str, shape: Sequence[int], dtype: str = "int8", scale: float = SCALE, zero: int = 0
+) -> Tensor:
     quantization = scales(scale, zero) if dtype in ("int8", "uint8", "int16") else None
     return Tensor(name, shape, dtype, quantization=quantization)
 
@@ -34,7 +36,11 @@ def weights(name: str, *shape: int, dtype: str = "int8", scale: float = 0.01) ->
 
 
 def model_of(
-    kind: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], table: str | None = None, **options: Any
+    kind: str,
+    inputs: Sequence[Tensor | None],
+    outputs: Sequence[Tensor],
+    table: str | None = None,
+    **options: Any,
 ) -> Model:
     """A model of one op: operands without data are its inputs."""
     graph = Graph()
@@ -45,8 +51,9 @@ def model_of(
 
 
 def conv(
-    shape: Sequence[int] = (1, 8, 8, 4), output: Sequence[int] = (1, 8, 8, 8), kernel: int = 3, *, stride: int = 1,
-    padding: int = 0, dtype: str = "int8", weight_dtype: str = "int8", activation: int = 0, dilation: int = 1,
+    shape: Sequence[int] = (1, 8, 8, 4), output: Sequence[int] = (1, 8, 8, 8), kernel: int = 3, *,
+    stride: int = 1, padding: int = 0, dtype: str = "int8", weight_dtype: str = "int8",
+    activation: int = 0, dilation: int = 1,
 ) -> Model:  # fmt: skip
     x, y = feature("x", shape, dtype), feature("y", output, dtype, 0.1)
     w = weights("w", output[-1], kernel, kernel, shape[-1], dtype=weight_dtype)
@@ -57,7 +64,9 @@ def conv(
     )  # fmt: skip
 
 
-def pool(kind: str, shape: Sequence[int], output: Sequence[int], size: int, stride: int = 1, padding: int = 0) -> Model:
+def pool(
+    kind: str, shape: Sequence[int], output: Sequence[int], size: int, stride: int = 1, padding: int = 0
+) -> Model:
     return model_of(
         kind, [feature("x", shape)], [feature("y", output)], "Pool2DOptions", padding=padding, strideW=stride,
         strideH=stride, filterWidth=size, filterHeight=size, fusedActivationFunction=0,
@@ -79,12 +88,22 @@ def resize(
     return model_of(kind, [x, fixed("size", output[1:3])], [y], table, **chosen)
 
 
-def unary(kind: str, shape: Sequence[int] = (1, 8, 8, 4), dtype: str = "int8", table: str | None = None, **options: Any) -> Model:
+def unary(
+    kind: str,
+    shape: Sequence[int] = (1, 8, 8, 4),
+    dtype: str = "int8",
+    table: str | None = None,
+    **options: Any,
+) -> Model:
     return model_of(kind, [feature("x", shape, dtype)], [feature("y", shape, dtype)], table, **options)
 
 
 def binary(
-    kind: str, shape: Sequence[int] = (1, 8, 8, 4), second: float = SCALE, dtype: str = "int8", table: str | None = None
+    kind: str,
+    shape: Sequence[int] = (1, 8, 8, 4),
+    second: float = SCALE,
+    dtype: str = "int8",
+    table: str | None = None,
 ) -> Model:
     a, b, y = feature("a", shape, dtype), feature("b", shape, dtype, second), feature("y", shape, dtype)
     options = {"fusedActivationFunction": 0} if table in ("AddOptions", "MulOptions", "SubOptions") else {}

@@ -40,7 +40,7 @@ def test_a_rule_names_ops_that_can_be_accelerated_or_refuses_the_file(family, ru
 
 
 def test_an_unknown_limit_is_refused_with_the_closest_one():
-    with pytest.raises(OptionError, match="Unknown limit 'stride_at_least'.*Did you mean 'stride_at_most'"):
+    with pytest.raises(OptionError, match=r"Unknown limit 'stride_at_least'.*Did you mean 'stride_at_most'"):
         Rule("stride_at_least")
 
 

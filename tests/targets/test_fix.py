@@ -27,7 +27,9 @@ from tightfit.targets.fix import FIXES, fix
 from tightfit.targets.profile import find_target
 
 TARGET = find_target("ethos-u55-128")
-needs_vela = pytest.mark.skipif(vela_command() is None, reason="vela is not installed: pip install 'tightfit[ethos-u]'")
+needs_vela = pytest.mark.skipif(
+    vela_command() is None, reason="vela is not installed: pip install 'tightfit[ethos-u]'"
+)
 
 
 def divide() -> Model:
@@ -104,7 +106,9 @@ def test_requantized_inputs_are_within_a_step():
     fixed_model, _ = fix(model, TARGET)
     with Session(serialize(fixed_model), delegate=False) as session:
         a, b = inputs_of(session)
-        got = next(iter(session.run({s.name: v for s, v in zip(session.inputs, (a, b), strict=True)}).values()))
+        got = next(
+            iter(session.run({s.name: v for s, v in zip(session.inputs, (a, b), strict=True)}).values())
+        )
     expected = np.clip(np.maximum(a * 1.0, b * 2.0), -128, 127)
     assert np.abs(got - expected).max() <= 1
 
@@ -122,12 +126,16 @@ def test_integer_inputs_are_what_the_quantize_made():
 
 
 def test_a_model_without_fallbacks_is_not_rewritten():
-    with pytest.raises(ModelError, match="There is nothing to fix: every op is accelerated on 'ethos-u55-128'"):
+    with pytest.raises(
+        ModelError, match="There is nothing to fix: every op is accelerated on 'ethos-u55-128'"
+    ):
         fix(conv(), TARGET)
 
 
 def test_a_fallback_without_a_rewrite_is_named():
-    with pytest.raises(ModelError, match=r"No rewrite applies to what falls back on 'ethos-u55-128': SQRT 'y'"):
+    with pytest.raises(
+        ModelError, match=r"No rewrite applies to what falls back on 'ethos-u55-128': SQRT 'y'"
+    ):
         fix(unary("SQRT"), TARGET)
 
 

@@ -61,7 +61,8 @@ def test_a_trained_network_is_its_file(scheme, ranges, tmp_path):
     before = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
     train(network, samples)
     assert any(
-        distance(a, keras.ops.convert_to_numpy(v)) > 0 for a, v in zip(before, network.trainable_variables)
+        distance(a, keras.ops.convert_to_numpy(v)) > 0
+        for a, v in zip(before, network.trainable_variables, strict=True)
     )
     twin, plan = export(network)
     path = written(twin, plan, samples, tmp_path)

@@ -109,7 +109,7 @@ def test_weights_computed_from_the_input_are_refused():
 
 def test_bad_use_is_answered_in_a_sentence():
     model = conv_net()
-    with pytest.raises(OptionError, match="received 80. Did you mean 0.8"):
+    with pytest.raises(OptionError, match=r"received 80\. Did you mean 0\.8"):
         Mask(80)
     with pytest.raises(
         OptionError, match="Mask, Cluster, in this order and each once; received Cluster, Mask"
@@ -117,5 +117,5 @@ def test_bad_use_is_answered_in_a_sentence():
         Network(model, transforms=[Cluster(4), Mask(0.5)])
     with pytest.raises(OptionError, match="5000 clusters are no fewer than the 1152 values"):
         Network(model, transforms=[Cluster(5000)])
-    with pytest.raises(OptionError, match="Unknown way to move ranges 'learn'. .* Did you mean 'learned'"):
+    with pytest.raises(OptionError, match=r"Unknown way to move ranges 'learn'\. .* Did you mean 'learned'"):
         Network(model, ranges="learn")

@@ -8,8 +8,11 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
+from tightfit.cli.doctor import doctor
+from tightfit.cli.explain import explain
 from tightfit.cli.models import benchmark, evaluate, inspect
 from tightfit.cli.optimize import optimize, quantize
+from tightfit.cli.targets import advise, check, models
 from tightfit.errors import TightfitError
 
 DONE, NOT_MET, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -27,7 +30,9 @@ def app(context: click.Context, *, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
-for command in (optimize, quantize, evaluate, benchmark, inspect):
+for command in (
+    optimize, quantize, evaluate, benchmark, check, explain, doctor, advise, models, inspect
+):
     app.add_command(command)
 
 

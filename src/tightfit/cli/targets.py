@@ -20,13 +20,18 @@ _LISTED = 20
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--target", required=True, metavar="NAME", help="The device, for example ethos-u55-128; 'list' lists them.")
+@click.option(
+    "--target",
+    required=True,
+    metavar="NAME",
+    help="The device, for example ethos-u55-128; 'list' lists them.",
+)
 @click.option("--memory", metavar="SIZE", help="Memory of the device, for example 256KiB.")
 @click.option("--fix", "fixing", is_flag=True, help="Rewrite what falls back, where a rewrite is known.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The fixed .tflite to write.")
 @click.option("--no-compile", is_flag=True, help="Do not run the target's own compiler or interpreter.")
 @json_option
-def check(model: Path, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click's flags
+def check(model: Path, as_json: bool, **options: Any) -> int:
     """Tell op by op whether TARGET accelerates MODEL, why not, and what to change.
 
     Exit code 1: the target cannot run the model, or its memory is too small.
@@ -71,11 +76,11 @@ def _show(verdict: Any, proof: Any, applied: list[Any]) -> None:
     console = Console(highlight=False)
     for row in applied:
         console.print(Text(f"{row.name}: {row.effect} ({len(row.ops)})"))
-    console.print(Text(verdict.summary()))
+    console.print(Text(verdict.summary()), soft_wrap=True)
     if verdict.fallbacks and not verdict.refused:
         console.print(_fallbacks(verdict))
     for line in [*(proof.lines() if proof is not None else ()), *verdict.target.family.notes]:
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
 
 
 def _fallbacks(verdict: Any) -> Table:
@@ -84,7 +89,9 @@ def _fallbacks(verdict: Any) -> Table:
     counts = Counter((p.kind, p.rule) for p in verdict.fallbacks)
     for (kind, rule), count in counts.most_common(_LISTED):
         first = next(p for p in verdict.fallbacks if (p.kind, p.rule) == (kind, rule))
-        table.add_row(f"{count} {kind}", Text(f"#{first.index} {first.name[:40]}"), Text(first.reason), Text(first.fix))
+        table.add_row(
+            f"{count} {kind}", Text(f"#{first.index} {first.name[:40]}"), Text(first.reason), Text(first.fix)
+        )
     return table
 
 
@@ -101,7 +108,7 @@ def _list_targets() -> None:
 @click.option("--answer", multiple=True, metavar="QUESTION=ANSWER", help="An answer; --list shows all.")
 @click.option("--list", "listing", is_flag=True, help="Show every question with its answers.")
 @json_option
-def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:  # noqa: FBT001 - click's flags
+def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
     """Find the way to optimize a model: by questions on a terminal, or by --answer in scripts."""
     from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
     from tightfit.search.advisor import parse_answers, questions, walk  # noqa: PLC0415 - loaded when used
@@ -114,12 +121,12 @@ def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:  # noq
         return 0
     given = parse_answers(answer)
     advice, missing = walk(given)
-    while advice is None and sys.stdin.isatty() and not as_json:
+    while missing is not None and sys.stdin.isatty() and not as_json:
         given[missing.name] = _ask(missing)
         advice, missing = walk(given)
-    if advice is None:
-        names = " or ".join(missing.options)
-        raise OptionError(f"{missing.text} Answer with --answer {missing.name}={names.replace(' or ', '|')}.")
+    if missing is not None or advice is None:
+        name, names = (missing.name, "|".join(missing.options)) if missing else ("", "")
+        raise OptionError(f"The way depends on '{name}'. Answer it with --answer {name}={names}.")
     click.echo(json.dumps(advice.as_json(), indent=1, ensure_ascii=False) if as_json else advice.text())
     return 0
 
@@ -139,7 +146,7 @@ def _ask(question: Any) -> str:
 @click.option("--min-accuracy", type=float, help="Least published accuracy, a fraction.")
 @click.option("--target", metavar="NAME", help="Only models in a form that this device takes.")
 @json_option
-def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:  # noqa: FBT001 - click's flags
+def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
     """List ready models that fit a budget, with their published numbers and where they are hosted."""
     from tightfit.targets.models import find_models  # noqa: PLC0415 - loaded when used
 
@@ -152,12 +159,23 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
     if as_json:
         click.echo(json.dumps([m.as_json() for m in found], indent=1, ensure_ascii=False))
         return 0
-    table = Table("model", "task", "input", "MMACs", "params", "MB", "accuracy", "form", box=None)
+    table = Table("model", "task", "input", "M MACs", "M parameters", "MB", "accuracy", "form", box=None)
     for m in found:
-        cells = (f"{m.macs / 1e6:.0f}", f"{m.parameters / 1e6:.2f} M", f"{m.size_bytes / 1e6:.1f}", f"{m.accuracy:.1%}")
-        table.add_row(m.name, m.task, "×".join(map(str, m.input)), *cells, m.form)
+        sizes = (
+            _millions(m.macs, 0),
+            _millions(m.parameters, 2),
+            f"{m.size_bytes / 1e6:.1f}",
+            f"{m.accuracy:.1%}",
+        )
+        table.add_row(m.name, m.task, "×".join(map(str, m.input)), *sizes, m.form)
     console = Console(highlight=False)
     console.print(table)
     for m in found[:1]:
-        console.print(Text(f"\n{m.name} is hosted at {m.page}\nfetch and check it:\n  {m.command(options['target'])}"))
+        console.print(
+            Text(f"\n{m.name} is hosted at {m.page}\nfetch and check it:\n  {m.command(options['target'])}")
+        )
     return 0
+
+
+def _millions(count: int | None, digits: int) -> str:
+    return "—" if count is None else f"{count / 1e6:.{digits}f}"

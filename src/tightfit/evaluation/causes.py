@@ -86,6 +86,8 @@ def fixed_range(facts: Facts) -> Cause | None:
     fixed, limits = fixed_output(facts.op, held.dtype), held_range(held)
     if fixed is None or limits is None or facts.share("result") < MAIN_SHARE:
         return None
+    if not np.isclose(held.quantization.scale[0], fixed[0]):
+        return None  # a reader asked for it on another scale
     seen = max(facts.statistics.high, 0.0) - min(facts.statistics.low, 0.0)
     used = seen / (limits[1] - limits[0])
     words = (

@@ -41,8 +41,8 @@ class Remedy:
         kind, title: what was done. op: for which op, "" for the whole model.
         options: of ``tightfit quantize``, "" where that command has none for it.
         snr_db: of the outputs.
-        gain_db: that minus what the same samples give without the remedy (for ``again``: minus the file's), so
-            that another calibration does not pass for it.
+        gain_db: that minus what the same samples give without the remedy (for ``again``: minus the
+            file's), so that another calibration does not pass for it.
         drop: accuracy lost against the float model. helps: better than the file that is explained.
         size_bytes: of the written file. int8_share: of the multiply–accumulates that stay on int8, 0-1.
         failure: why it could not be applied, or None.

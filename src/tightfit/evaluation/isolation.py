@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tightfit.data.samples import Sample
 from tightfit.evaluation.branches import Branch, Branches, NoBranchError
-from tightfit.evaluation.metrics import decibels
+from tightfit.evaluation.metrics import MOST_DB, decibels
 from tightfit.evaluation.pairing import Pairing
 from tightfit.graph.ir import Array, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
@@ -177,7 +177,7 @@ def _own_error(
     name: str, kind: str, branch: Branch, seen: Mapping[Tensor, Energy], *, parts: bool
 ) -> OwnError:
     signal, noise = seen[branch.value], seen[branch.own]
-    loudness = decibels(signal.total, noise.total), _channel_db(signal, noise)
+    loudness = _ratio_db(signal.total, noise.total), _channel_db(signal, noise)
     if not parts:
         return OwnError(name, kind, *loudness)
     causes = {"own": branch.own, "inputs": branch.inputs, "weights": branch.weights, "result": branch.result}
@@ -186,9 +186,14 @@ def _own_error(
     return OwnError(name, kind, *loudness, shares, signal.peaks)
 
 
+def _ratio_db(signal: float, noise: float) -> float:
+    """Decibels; a result that is always zero has no signal, which is -200 beside any noise."""
+    return decibels(signal, noise) if signal > 0 or noise == 0 else -MOST_DB
+
+
 def _channel_db(signal: Energy, noise: Energy) -> float:
     """See ``OwnError``; channels without any signal do not count."""
     alive = signal.sums > 0
     if not alive.any() or signal.sums.shape != noise.sums.shape:
-        return decibels(signal.total, noise.total)
+        return _ratio_db(signal.total, noise.total)
     return decibels(1.0, float(np.minimum(noise.sums[alive] / signal.sums[alive], 1.0).mean()))

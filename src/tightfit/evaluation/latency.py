@@ -170,8 +170,14 @@ class _Track:
         if self.reason is not None or not self.times_ms:
             return Latency(threads=self.threads, runs=self.runs, reason=self.reason)
         low, median, high = np.quantile(self.times_ms, [0.25, 0.5, 0.75])
-        counts = {"runs": self.runs, "threads": self.threads, "peak_memory_bytes": self.peak_memory_bytes}
-        timed = Latency(float(median), float(low), float(high), **counts)
+        timed = Latency(
+            float(median),
+            float(low),
+            float(high),
+            runs=self.runs,
+            threads=self.threads,
+            peak_memory_bytes=self.peak_memory_bytes,
+        )
         if not self.ratios:
             return timed
         ratio_low, ratio_high = median_interval(self.ratios)

@@ -41,13 +41,14 @@ def weight_outliers(facts: Facts) -> Cause | None:
             continue
         axis = stored.quantization.axis if stored.quantization.scale.size > 1 else 0
         rows = np.abs(np.moveaxis(mine.data, axis, 0).reshape(mine.data.shape[axis], -1))
-        typical = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=1))
-        ratio = rows.max(axis=1) / np.maximum(typical, 1e-30)
+        largest, power = rows.max(axis=1).astype(np.float64), np.square(rows, dtype=np.float64).sum(axis=1)
+        typical = np.sqrt(np.maximum(power - largest**2, 0) / max(rows.shape[1] - 1, 1))
+        ratio = np.where(typical > 0, largest / np.maximum(typical, 1e-30), 0.0)
         worst = int(ratio.argmax())
         if ratio[worst] >= CHANNEL_RATIO:
             words = (
                 f"the largest weight of channel {worst} is {ratio[worst]:.0f} times the root mean square of "
-                "that channel, so the others get few steps"
+                "the others, which get few steps"
             )
             return Cause("weight_outliers", words, {"channel": worst, "ratio": float(ratio[worst])})
     return None

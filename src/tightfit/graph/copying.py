@@ -50,7 +50,9 @@ def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
 def copy_op(op: Op, mapping: dict[Tensor, Tensor]) -> Op:
     """Gives a copy of an op that reads and writes the mapped tensors; it is in no graph yet."""
     inputs = [None if t is None else mapping[t] for t in op.inputs]
-    twin = Op(op.kind, inputs, [mapping[t] for t in op.outputs], dict(op.options), op.options_type, op.version)
+    twin = Op(
+        op.kind, inputs, [mapping[t] for t in op.outputs], dict(op.options), op.options_type, op.version
+    )
     twin.custom_code = op.custom_code
     twin.custom_options = op.custom_options
     twin.intermediates = [mapping[t] for t in op.intermediates]

@@ -6,7 +6,7 @@ taken in the runtime's child process on views of LiteRT's own memory, so nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from tightfit.graph.ir import Array, Graph, Model, Signature, Tensor
 from tightfit.graph.writer import serialize
 from tightfit.quantization.rules import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
 from tightfit.quantization.statistics import Statistics, Watch
+from tightfit.runtime.loaded import unique_names
 from tightfit.runtime.parallel import cores, observe_together
 
 Samples = Iterable[Mapping[str, Array]]
@@ -69,8 +70,26 @@ def input_names(model: Model) -> dict[str, Tensor]:
     signature = main_signature(model)
     if signature is not None and signature.inputs:
         return dict(signature.inputs)
-    keys = model.main.keys()
-    return {keys[t]: t for t in model.main.inputs}
+    return _by_name(model.main.inputs)
+
+
+def output_names(model: Model) -> dict[str, Tensor]:
+    """Gives the names by which the main graph's outputs are called: the signature's, else the tensors'."""
+    signature = main_signature(model)
+    if signature is not None and signature.outputs:
+        return dict(signature.outputs)
+    return _by_name(model.main.outputs)
+
+
+def _by_name(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The names that a session gives to ends without a signature."""
+    return dict(zip(unique_names([t.name for t in tensors]), tensors, strict=True))
+
+
+def _keeps_state(model: Model) -> bool:
+    """True when a call sees what earlier calls left behind, so that the order of samples counts."""
+    tensors = any(t.is_variable for graph in model.graphs for t in graph.tensors())
+    return tensors or any(op.kind == "READ_VARIABLE" for graph in model.graphs for op in graph.ops)
 
 
 @dataclass
@@ -100,7 +119,7 @@ def calibrate(
     Args:
         model: the float model.
         samples: inputs by name; read once.
-        workers: child processes; one a core, at most 4, by default.
+        workers: child processes; one a core, at most 4, by default; always one for a model with state.
         progress: called after each sample.
 
     Raises:
@@ -109,7 +128,7 @@ def calibrate(
     """
     twin, watches = watching_model(model)
     counter = _Counter(samples, model, progress)
-    several = workers or calibration_workers()
+    several = 1 if _keeps_state(model) else workers or calibration_workers()
     seen: dict[str, Watch] = observe_together(serialize(twin), counter, watches, workers=several)
     if not counter.count:
         raise DataError("There is no calibration sample; give at least one, better 100.")

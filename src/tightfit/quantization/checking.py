@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tightfit.errors import RuntimeFailureError
-from tightfit.graph.ir import Array, Model, Tensor
+from tightfit.graph.ir import Array, Model
 from tightfit.quantization.arithmetic import dequantize, quantize
-from tightfit.quantization.calibration import Probe, main_signature
+from tightfit.quantization.calibration import Probe, main_signature, output_names
 from tightfit.runtime.samples import TensorSpec, random_sample
 from tightfit.runtime.session import Session
 
@@ -28,15 +28,6 @@ class Check:
 
     snr_db: float
     outputs: list[dict[str, Array]]
-
-
-def output_names(model: Model) -> dict[str, Tensor]:
-    """Gives the names by which the main graph's outputs are called: the signature's, else the tensors'."""
-    signature = main_signature(model)
-    if signature is not None and signature.outputs:
-        return dict(signature.outputs)
-    keys = model.main.keys()
-    return {keys[t]: t for t in model.main.outputs}
 
 
 def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:

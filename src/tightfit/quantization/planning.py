@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.constants import decide_constants
+from tightfit.quantization.groups import Groups
 from tightfit.quantization.modes import Context, Override, decide_modes
 from tightfit.quantization.observers import Range
-from tightfit.quantization.parameters import Groups
+from tightfit.quantization.parameters import Parameters
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.rules import find_rule, real_inputs
@@ -93,16 +94,15 @@ def _check_override(model: Model, given: Override | tuple[str, str]) -> Override
 def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan:
     """Decides one graph; ``widened`` gets the number of widened channels of each op that had to."""
     plans = decide_modes(graph, context)
-    groups = Groups(graph, plans, context)
-    groups.resolve()
+    parameters = Parameters(Groups(graph, plans, context))
     tensors: dict[str, dict[str, Storage]] = {}
-    for tensor, storage in groups.storages():
+    for tensor, storage in parameters.storages():
         tensors.setdefault(context.keys[tensor], {})[storage.dtype] = storage
-    requantized = groups.requantized()
+    requantized = parameters.requantized()
     for op, plan in zip(graph.ops, plans, strict=True):
-        _operands(op, plan, groups, requantized)
+        _operands(op, plan, parameters, requantized)
         rule = find_rule(op.kind)
-        activation = None if rule is None else groups.storage_of(op, rule.activation)
+        activation = None if rule is None else parameters.storage_of(op, rule.activation)
         channels = decide_constants(op, plan, _own_scheme(op, context), activation)
         widened += [channels] if channels else []
     return GraphPlan(plans, tensors, _interface(graph, context, tensors))
@@ -115,12 +115,14 @@ def _own_scheme(op: Op, context: Context) -> Scheme:
     return context.scheme
 
 
-def _operands(op: Op, plan: OpPlan, groups: Groups, requantized: dict[tuple[Op, int], Storage]) -> None:
+def _operands(
+    op: Op, plan: OpPlan, parameters: Parameters, requantized: dict[tuple[Op, int], Storage]
+) -> None:
     """Constants that an integer op reads like activations (the addend of an ADD) are stored as such."""
     if plan.mode != INTEGER:
         return
     for position, tensor in real_inputs(op, find_rule(op.kind)):
-        storage = groups.storage_of(op, position)
+        storage = parameters.storage_of(op, position)
         if tensor.is_constant and storage is not None:
             plan.constants[position] = storage
         elif (op, position) in requantized:

@@ -1,4 +1,4 @@
-"""The guide's decision tree, read from ``decision_tree.toml``: answers lead to a scheme, a reason and a command."""
+"""The guide's decision tree, read from ``decision_tree.toml``: answers lead to a scheme and a command."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ def parse_answers(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         question, equals, answer = word.partition("=")
         if not equals:
-            raise OptionError(f"Received the answer '{word}'; expected QUESTION=ANSWER, for example device=cpu.")
+            raise OptionError(
+                f"Received the answer '{word}'; expected QUESTION=ANSWER, for example device=cpu."
+            )
         answers[question] = answer
     _check(answers)
     return answers

@@ -1,8 +1,7 @@
 """The table of limits, and rules: a limit with a profile's numbers, the ops it holds for and its source.
 
-The limits themselves stand in ``tensor_limits``, ``quantization_limits``, ``window_limits``, ``shape_limits`` and
-``resize_limits``. A new device needs no function here, only a table of ``profiles.toml``; a new *kind* of limit is
-one function with its sentence, and the documentation follows.
+The limits themselves stand in the modules ``*_limits``. A new device needs no function here, only a table of
+``profiles.toml``; a new *kind* of limit is one function with its sentence, and the documentation follows.
 """
 
 from __future__ import annotations
@@ -16,7 +15,15 @@ from typing import Any, Final
 
 from tightfit.errors import ModelError, OptionError, unknown_name
 from tightfit.graph.ir import Op
-from tightfit.targets import quantization_limits, resize_limits, shape_limits, tensor_limits, window_limits
+from tightfit.targets import (
+    quantization_limits,
+    reduction_limits,
+    resize_limits,
+    shape_limits,
+    tensor_limits,
+    weight_limits,
+    window_limits,
+)
 
 Limit = Callable[..., str | None]
 
@@ -27,7 +34,10 @@ def _limits(module: ModuleType) -> dict[str, Limit]:
     return {name: f for name, f in found if f.__module__ == module.__name__ and "Fix:" in (f.__doc__ or "")}
 
 
-_MODULES: Final = (tensor_limits, quantization_limits, window_limits, shape_limits, resize_limits)
+_MODULES: Final = (
+    tensor_limits, quantization_limits, weight_limits, window_limits, shape_limits, reduction_limits,
+    resize_limits,
+)  # fmt: skip
 
 LIMITS: Final[dict[str, Limit]] = {name: f for module in _MODULES for name, f in _limits(module).items()}
 """Limit's name → its function."""
@@ -58,7 +68,9 @@ class Rule:
             raise OptionError(unknown_name("limit", self.limit, LIMITS))
         wanted = {p.name for p in inspect.signature(LIMITS[self.limit]).parameters.values()} - {"op"}
         if not set(self.numbers) <= wanted:
-            raise OptionError(f"The limit '{self.limit}' takes {sorted(wanted)}; received {sorted(self.numbers)}.")
+            raise OptionError(
+                f"The limit '{self.limit}' takes {sorted(wanted)}; received {sorted(self.numbers)}."
+            )
 
     def holds_for(self, kind: str) -> bool:
         """True when an op of this kind must keep the rule."""

@@ -96,7 +96,9 @@ def compile_ethos_u(model: Model, target: Target, output: Path | None = None) ->
     with tempfile.TemporaryDirectory(prefix="tightfit-vela-") as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(serialize(model))
-        said = _run([*command, "model.tflite", "--accelerator-config", target.name, "--output-dir", "out"], folder)
+        said = _run(
+            [*command, "model.tflite", "--accelerator-config", target.name, "--output-dir", "out"], folder
+        )
         compiled = folder / "out" / "model_vela.tflite"
         if not compiled.exists():
             raise ModelError(f"vela compiled nothing for {target.name}: {_last_line(said)}")
@@ -136,7 +138,9 @@ def _read(model: Model, left: Model, said: str, folder: Path, accelerator: str) 
                 cpu[g, i] = reasons.get((op.kind, op.name), "")
             else:
                 npu.add((g, i))
-    return Compilation(accelerator, frozenset(npu), cpu, version=_version(said), **_numbers(folder, bool(npu)))
+    return Compilation(
+        accelerator, frozenset(npu), cpu, version=_version(said), **_numbers(folder, bool(npu))
+    )
 
 
 def _numbers(folder: Path, any_npu: bool) -> dict[str, Any]:

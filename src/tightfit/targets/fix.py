@@ -1,7 +1,8 @@
 """Turns fallbacks into acceleration by rewriting ops of a quantized model.
 
-Each row of ``FIXES`` names what it does, for which ops, and whether results stay the same to the bit. A rewrite is
-kept only when the target takes every op that it put in; ``check`` judges them as it judges the model's own.
+Each row of ``FIXES`` names what it does, for which ops, and whether results stay the same to the bit. A
+rewrite is kept only when the target takes every op that it put in; ``check`` judges them as it judges the
+model's own.
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ class Applied:
     ops: tuple[str, ...]
 
 
-def _fix(name: str, ops: str, make: Callable[[Op], Replacement | None], effect: str, *, exact: bool = True) -> Fix:
+def _fix(
+    name: str, ops: str, make: Callable[[Op], Replacement | None], effect: str, *, exact: bool = True
+) -> Fix:
     return Fix(name, frozenset(ops.split()), make, exact, effect)
 
 
 FIXES: Final[tuple[Fix, ...]] = (
-    _fix("reshape-mean", "MEAN", reshape_mean, "a MEAN is reshaped so that only height and width are reduced"),
+    _fix("reshape-mean", "MEAN", reshape_mean, "a MEAN is reshaped to one over height and width"),
     _fix(
         "requantize-inputs", "MAXIMUM MINIMUM", requantize_inputs,
         "a QUANTIZE gives both inputs the output's scale", exact=False,

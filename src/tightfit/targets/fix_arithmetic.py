@@ -40,7 +40,9 @@ def divide_by_constant(op: Op) -> list[Op] | None:
     scale = float(np.abs(inverse).max()) / 127
     stored = np.rint(inverse / scale).astype(divisor.data.dtype)
     zero, step = np.zeros(1, np.int64), np.array([scale], np.float32)
-    factor = Tensor(f"{divisor.name}/reciprocal", divisor.shape, divisor.dtype, stored, Quantization(step, zero))
+    factor = Tensor(
+        f"{divisor.name}/reciprocal", divisor.shape, divisor.dtype, stored, Quantization(step, zero)
+    )
     options = {"fusedActivationFunction": op.options.get("fusedActivationFunction", 0)}
     return [Op("MUL", [source, factor], op.outputs, options, "MulOptions")]
 

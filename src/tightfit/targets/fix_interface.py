@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.targets.quantization_limits import equal_quantization
 
 _INTEGERS = ("int8", "uint8", "int16")
 
@@ -43,7 +44,12 @@ def _inputs(graph: Graph) -> dict[Tensor, Tensor]:
 
 
 def _starts(op: Op) -> bool:
-    return op.kind == "QUANTIZE" and op.inputs[0] is not None and op.inputs[0].dtype == "float32" and _integer(op.outputs[0])
+    return (
+        op.kind == "QUANTIZE"
+        and op.inputs[0] is not None
+        and op.inputs[0].dtype == "float32"
+        and _integer(op.outputs[0])
+    )
 
 
 def _integer(tensor: Tensor) -> bool:
@@ -53,8 +59,7 @@ def _integer(tensor: Tensor) -> bool:
 def _agree(a: Tensor, b: Tensor) -> bool:
     if a.quantization is None or b.quantization is None or a.dtype != b.dtype:
         return False
-    same = a.quantization.scale.tolist() == b.quantization.scale.tolist()
-    return same and a.quantization.zero_point.tolist() == b.quantization.zero_point.tolist()
+    return equal_quantization(a, b)
 
 
 def _outputs(graph: Graph) -> dict[Tensor, Tensor]:

@@ -31,7 +31,9 @@ def repeat_pixels(op: Op) -> list[Op] | None:
 def _tile(source: Tensor, times: int) -> tuple[Tensor, Op]:
     n, h, _, c = source.shape
     made = Tensor(f"{source.name}/tiled", (n, h, times, c), source.dtype, quantization=source.quantization)
-    return made, Op("TILE", [source, constant(f"{made.name}/times", [1, 1, times, 1])], [made], {}, "TileOptions")
+    return made, Op(
+        "TILE", [source, constant(f"{made.name}/times", [1, 1, times, 1])], [made], {}, "TileOptions"
+    )
 
 
 def depth_to_space(op: Op) -> list[Op] | None:
@@ -56,7 +58,11 @@ def _swapped(op: Op, shape: tuple[int, int, int, int]) -> list[Op]:
     parts, first = reshape(data(op), shape, "blocks")
     swapped = Tensor(f"{op.name}/swapped", (a, c, b, d), parts.dtype, quantization=parts.quantization)
     order = constant(f"{op.name}/order", [0, 2, 1, 3])
-    return [first, Op("TRANSPOSE", [parts, order], [swapped], {}, "TransposeOptions"), reshape_to(swapped, op.outputs[0])]
+    return [
+        first,
+        Op("TRANSPOSE", [parts, order], [swapped], {}, "TransposeOptions"),
+        reshape_to(swapped, op.outputs[0]),
+    ]
 
 
 def gather_slices(op: Op) -> list[Op] | None:
@@ -66,7 +72,10 @@ def gather_slices(op: Op) -> list[Op] | None:
     if not indices or option(op, "batchDims") or not source.is_quantized or rank > 4:
         return None
     axis %= rank
-    found = [_slice(source, axis, start, count, f"{op.name}/{i}") for i, (start, count) in enumerate(_runs(indices))]
+    found = [
+        _slice(source, axis, start, count, f"{op.name}/{i}")
+        for i, (start, count) in enumerate(_runs(indices))
+    ]
     pieces = [o.outputs[0] for o in found]
     joined = pieces[0]
     if len(pieces) > 1:
@@ -92,7 +101,13 @@ def _slice(source: Tensor, axis: int, start: int, count: int, name: str) -> Op:
     begin = [start if i == axis else 0 for i in range(len(source.shape))]
     size = [count if i == axis else d for i, d in enumerate(source.shape)]
     made = Tensor(name, size, source.dtype, quantization=source.quantization)
-    return Op("SLICE", [source, constant(f"{name}/begin", begin), constant(f"{name}/size", size)], [made], {}, "SliceOptions")
+    return Op(
+        "SLICE",
+        [source, constant(f"{name}/begin", begin), constant(f"{name}/size", size)],
+        [made],
+        {},
+        "SliceOptions",
+    )
 
 
 def constant(name: str, numbers: Sequence[object]) -> Tensor:

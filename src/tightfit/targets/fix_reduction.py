@@ -15,8 +15,8 @@ _LONGEST = 4096
 def reshape_mean(op: Op) -> list[Op] | None:
     """Gives RESHAPE → MEAN → RESHAPE for a MEAN over neighbouring axes, None for others.
 
-    The input [outer, reduced, inner] becomes [1, outer, reduced, inner], reduced over the width; a reduced axis
-    that is too long is folded to two where ``outer`` is 1.
+    The input [outer, reduced, inner] becomes [1, outer, reduced, inner], reduced over the width; a reduced
+    axis that is too long is folded to two where ``outer`` is 1.
     """
     source, reduced = data(op), sorted(axes(op))
     if not reduced or reduced != list(range(reduced[0], reduced[-1] + 1)):
@@ -45,7 +45,9 @@ def reshape(source: Tensor, shape: tuple[int, ...], word: str) -> tuple[Tensor, 
 
 def reshape_to(source: Tensor, target: Tensor) -> Op:
     """Gives the RESHAPE from one tensor to another."""
-    return Op("RESHAPE", [source, _shape(target.shape, target.name)], [target], *_reshape_options(target.shape))
+    return Op(
+        "RESHAPE", [source, _shape(target.shape, target.name)], [target], *_reshape_options(target.shape)
+    )
 
 
 def _shape(shape: tuple[int, ...], name: str) -> Tensor:

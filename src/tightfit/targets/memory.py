@@ -41,12 +41,12 @@ def peak_bytes(graph: Graph) -> int:
 
 
 def _lives(graph: Graph) -> tuple[dict[int, list[Tensor]], dict[int, list[Tensor]]]:
-    """Step → tensors that come to life in it, and tensors read in it for the last time; step 0 is the call."""
+    """Step → tensors that it makes, and tensors that it reads for the last time; step 0 is the call."""
     births: dict[int, list[Tensor]] = {0: [t for t in graph.inputs if not t.is_constant]}
-    last = {t: 0 for t in births[0]}
+    last = dict.fromkeys(births[0], 0)
     for step, op in enumerate(graph.ops, start=1):
         births[step] = list(op.outputs)
-        last.update({t: step for t in op.outputs})
+        last.update(dict.fromkeys(op.outputs, step))
         last.update({t: step for t in op.inputs if t is not None and t in last})
     last.update({t: len(graph.ops) for t in graph.outputs if t in last})
     deaths: dict[int, list[Tensor]] = {}

@@ -84,7 +84,7 @@ def _attempt(path: Path, arena: int) -> MicroRun:
         raise ModelError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
     said = done.stdout + done.stderr
     if done.returncode == 0 and "tightfit: ran" in done.stdout:
-        return MicroRun(True, _number(said, "total"), _number(said, "tail"))  # noqa: FBT003 - runs
+        return MicroRun(True, _number(said, "total"), _number(said, "tail"))
     missing = sorted(set(re.findall(r"Didn't find op for builtin opcode '(\w+)'", said)))
     return MicroRun(runs=False, missing_ops=tuple(missing), reason=_reason(said, done.returncode))
 
@@ -101,6 +101,10 @@ def _too_small(reason: str) -> bool:
 def _reason(said: str, code: int) -> str:
     """The interpreter's own words, without Python's traceback."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    own = [x for x in lines if not re.match(r"(Traceback|File |\^|INFO|\[Recording|raise |RuntimeError|self\.|return)", x)]
+    own = [
+        x
+        for x in lines
+        if not re.match(r"(Traceback|File |\^|INFO|\[Recording|raise |RuntimeError|self\.|return)", x)
+    ]
     words = ". ".join(line.rstrip(".") for line in own[:3])
     return words or f"tflite-micro ended with code {code}"

@@ -1,7 +1,8 @@
 """Which operands of an op are data, which are parameters, weights and bias; and questions about them.
 
-Compilers judge data by other rules than parameters, so the limits need the difference. ``op_table`` says what a
-plan does with an operand, which is another question: the slope of PRELU is a parameter here and data there.
+Compilers judge data by other rules than parameters, so the limits need the difference. ``op_table`` says
+what a plan does with an operand, which is another question: the slope of PRELU is a parameter here and data
+there.
 """
 
 from __future__ import annotations

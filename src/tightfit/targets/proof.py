@@ -1,4 +1,4 @@
-"""Holds a verdict against the real tool of its target: vela for Ethos-U, tflite-micro for microcontrollers."""
+"""Holds a verdict against the tool of its target: vela for Ethos-U, tflite-micro for microcontrollers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.quantities import format_bytes, format_milliseconds
-from tightfit.targets.check import Verdict
 from tightfit.targets.ethos_u import Compilation, compile_ethos_u
 from tightfit.targets.micro import MicroRun, run_micro
+from tightfit.targets.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Proof:
     def _differences(self) -> list[str]:
         if not self.differs:
             return ["vela places every op as this verdict says."]
-        return [f"vela places {len(self.differs)} ops elsewhere than this verdict; vela is right, please report it."]
+        return [f"vela places {len(self.differs)} ops elsewhere than this verdict: vela is right."]
 
 
 def prove(model: Model, verdict: Verdict) -> Proof:
@@ -73,16 +73,14 @@ def prove(model: Model, verdict: Verdict) -> Proof:
 def _estimates(found: Compilation) -> list[str]:
     if not found.npu_ops:
         return []
-    numbers = (
-        f"{format_milliseconds(found.latency_ms)} ({found.cycles:,} cycles), {format_bytes(found.sram_bytes)} of SRAM, "
-        f"{format_bytes(found.flash_bytes)} off chip"
-    )
-    return [f"vela {found.version} estimates {numbers} on {found.accelerator} as {found.system}."]
+    time = f"{format_milliseconds(found.latency_ms)} ({found.cycles:,} cycles)"
+    memory = f"{format_bytes(found.sram_bytes)} of SRAM, {format_bytes(found.flash_bytes)} off chip"
+    return [f"vela estimates {time}, {memory} on {found.accelerator} as {found.system}."]
 
 
 def _micro_line(run: MicroRun) -> str:
     if run.runs:
-        own = format_bytes(run.persistent_bytes)
-        return f"tflite-micro ran it in an arena of {format_bytes(run.arena_bytes)}, {own} of it for its own structures."
+        own, arena = format_bytes(run.persistent_bytes), format_bytes(run.arena_bytes)
+        return f"tflite-micro ran it in an arena of {arena}, {own} of it for its own structures."
     named = f" It has no kernel for {', '.join(run.missing_ops)}." if run.missing_ops else ""
     return f"tflite-micro does not run it: {run.reason}.{named}"

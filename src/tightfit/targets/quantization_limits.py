@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tightfit.graph.ir import Op, Tensor
 from tightfit.targets.operands import data, data_inputs, data_tensors, weights
 from tightfit.targets.tensor_limits import listed
@@ -16,11 +18,11 @@ def quantized(op: Op) -> str | None:
 
     Fix: quantize the model with tightfit, which gives every tensor its scale.
     """
-    needed = ("int8", "uint8", "int16", "uint16", "float32", "float16")
+    needed = ["int8", "uint8", "int16", "uint16", "float32", "float16"]
     kernel = weights(op)
     tensors = [*data_tensors(op), *([kernel] if kernel is not None else [])]
     if op.kind == "QUANTIZE":
-        needed = (*needed, "int32")
+        needed.append("int32")
     return listed(t for t in tensors if t.dtype in needed and not t.is_quantized)
 
 
@@ -82,7 +84,7 @@ def equal_quantization(a: Tensor, b: Tensor) -> bool:
     p, q = a.quantization, b.quantization
     if p is None or q is None:
         return p is q
-    return p.scale.tolist() == q.scale.tolist() and p.zero_point.tolist() == q.zero_point.tolist()
+    return bool(np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point))
 
 
 def no_hybrid(op: Op) -> str | None:

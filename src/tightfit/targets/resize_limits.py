@@ -9,7 +9,7 @@ from tightfit.targets.operands import data, option, shape4
 
 
 def resize_powers(op: Op, *, half_pixel_most: int, most: int) -> str | None:
-    """A resize is by 2, 4 … {most} in both directions, by {half_pixel_most} with half-pixel centres (bilinear).
+    """A resize is by 2, 4 … {most} both ways; by {half_pixel_most} if bilinear with half-pixel centres.
 
     Fix: --fix repeats pixels with TILE for nearest neighbours; change the factor for bilinear.
     """

@@ -1,8 +1,8 @@
 """Limits on the tensors of an op: types, shapes, quantization, constants.
 
-A limit is a function of an op that gives what is wrong with it, or None. The first paragraph of its docstring is
-the rule as users and the documentation read it (``{name}`` stands for a number of the profile), the paragraph
-``Fix:`` what to do.
+A limit is a function of an op that gives what is wrong with it, or None. The first paragraph of its
+docstring is the rule as users and the documentation read it (``{name}`` stands for a number of the
+profile), the paragraph ``Fix:`` what to do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tightfit.graph.ir import Op, Tensor
-from tightfit.targets.operands import bias, data, data_inputs, data_tensors, parameters, weights
+from tightfit.targets.operands import data, data_inputs, data_tensors, parameters
 
 
 def feature_map_types(op: Op, *, types: Sequence[str]) -> str | None:
@@ -81,13 +81,6 @@ def three_dimensions(op: Op) -> str | None:
     return listed(t for t in data_tensors(op) if any(d > 1 for d in t.shape[:-3]))
 
 
-
-
-
-
-
-
-
 def constant_parameters(op: Op) -> str | None:
     """Shapes, axes, paddings and permutations are constants.
 
@@ -104,64 +97,12 @@ def parameter_types(op: Op, *, types: Sequence[str]) -> str | None:
     return listed(t for t in parameters(op)[:1] if t.dtype not in types)
 
 
-def constant_weights(op: Op) -> str | None:
-    """Weights and bias are constants.
-
-    Fix: fold what computes the weights, or use BATCH_MATMUL for a product of two activations.
-    """
-    return listed(t for t in (weights(op), bias(op)) if t is not None and not t.is_constant)
-
-
-def constant_bias(op: Op) -> str | None:
-    """The bias is a constant.
-
-    Fix: fold what computes the bias, or add it with an ADD.
-    """
-    found = bias(op)
-    return None if found is None or found.is_constant else f"'{found.name}' is computed at run time"
-
-
-def weight_types(op: Op, *, types: Sequence[str]) -> str | None:
-    """Weights are {types}.
-
-    Fix: --fix stores int4 weights as int8; other types need quantizing again.
-    """
-    found = weights(op)
-    return None if found is None or found.dtype in types else f"'{found.name}' is {found.dtype}"
-
-
-def bias_types(op: Op, *, types: Sequence[str]) -> str | None:
-    """The bias is {types}.
-
-    Fix: quantize the model with tightfit.
-    """
-    found = bias(op)
-    return None if found is None or found.dtype in types else f"'{found.name}' is {found.dtype}"
-
-
-def has_bias(op: Op) -> str | None:
-    """The op has a bias.
-
-    Fix: give it a bias of zeros.
-    """
-    return None if bias(op) is not None else "it has none"
-
-
-
 def batch_one(op: Op) -> str | None:
     """The batch is 1.
 
     Fix: convert with batch 1; --fix folds the batch of a MEAN into its height.
     """
     return listed(t for t in data_inputs(op)[:1] if len(t.shape) >= 4 and t.shape[-4] > 1)
-
-
-def no_int4(op: Op) -> str | None:
-    """No constant is int4.
-
-    Fix: --fix stores int4 weights as int8, which changes no value.
-    """
-    return listed(t for t in op.inputs if t is not None and t.is_constant and t.dtype == "int4")
 
 
 def no_bool_interface(op: Op) -> str | None:

@@ -1,8 +1,8 @@
 """Ops that vela takes although each for itself would fall back.
 
-A dilated convolution that a converter wrote as SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND is put together
-again before vela asks what is supported. What only computes the shape for a RESHAPE on the NPU is left out, as the
-output's own shape is known. Source: RewriteSpaceToBatchConvBatchToSpace in vela's
+A dilated convolution that a converter wrote as SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND is put
+together again before vela asks what is supported. What only computes the shape for a RESHAPE on the NPU is
+left out, as the output's own shape is known. Source: RewriteSpaceToBatchConvBatchToSpace in vela's
 ``regor/compiler/tflite_graph_optimiser.cpp``; the second was seen in compiled files.
 """
 

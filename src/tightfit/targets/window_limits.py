@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
-from tightfit.graph.ir import Array, Op
-from tightfit.targets.operands import bias, data, option, shape4, weights
+from tightfit.graph.ir import Op
+from tightfit.targets.operands import data, option, shape4, values, weights
 
 SAME: Final = 0
 VALID: Final = 1
@@ -71,16 +70,47 @@ def unrolled_stride(op: Op, *, most: int) -> str | None:
 
 
 def stride_after_pad(op: Op, *, most: int) -> str | None:
-    """A convolution with strides above {most} does not read a PAD.
+    """A convolution with strides above {most} reads no PAD that vela folds into it.
 
     Fix: stride in two steps: 2 in the convolution, the rest in a MAX_POOL_2D.
+
+    Source: ReplacePadByExplicitPadding in vela's ``regor/compiler/graphir_optimiser.cpp``; the folded
+    convolution breaks the rule of ``unrolled_stride`` after vela has asked for it.
     """
     _, height, width, _ = shape4(op.outputs[0])
     h, w = strides(op)
     producer = data(op).producer
-    if producer is None or producer.kind != "PAD" or ((w <= most or width == 1) and (h <= most or height == 1)):
+    if (
+        producer is None
+        or producer.kind != "PAD"
+        or ((w <= most or width == 1) and (h <= most or height == 1))
+    ):
         return None
-    return f"its strides are {h}×{w}, and it reads '{producer.name}'"
+    pads = _folded_padding(op, producer)
+    folds = any(pads) and all(p < k for p, k in zip(pads, _extent(op) * 2, strict=True))
+    return f"its strides are {h}×{w}, and it reads '{producer.name}'" if folds else None
+
+
+def _folded_padding(op: Op, pad: Op) -> tuple[int, ...]:
+    """Top, left, bottom, right padding after vela took the PAD in; zeros when it cannot."""
+    amounts = values(pad, 1) or []
+    if len(amounts) != 8 or any((*amounts[:2], *amounts[6:])) or any(padding(op)):
+        return (0, 0, 0, 0)
+    before, after = (amounts[2], amounts[4]), (amounts[3], amounts[5])
+    sizes = zip(shape4(data(pad))[1:3], strides(op), _extent(op), before, after, strict=True)
+    return (*before, *(_padding_after(*size) for size in sizes))
+
+
+def _padding_after(size: int, stride: int, extent: int, before: int, after: int) -> int:
+    total = max(0, (-(-size // stride) - 1) * stride + extent - size)
+    rest = after % stride - int(math.fmod(total - before, stride))
+    return max(0, after - rest - (0 if rest >= 0 else stride))
+
+
+def _extent(op: Op) -> tuple[int, int]:
+    """Height and width that a dilated kernel covers."""
+    (kh, kw), (dh, dw) = kernel(op), dilations(op)
+    return dh * (kh - 1) + 1, dw * (kw - 1) + 1
 
 
 def padded_window(op: Op, *, most: int) -> str | None:
@@ -128,17 +158,6 @@ def same_dilations(op: Op) -> str | None:
     return None if h == w else f"they are {h} and {w}"
 
 
-def filter_depth(op: Op) -> str | None:
-    """The input's channels are a multiple of the filter's, and the filters divide into as many groups.
-
-    Fix: change the network's groups.
-    """
-    filters, depth = weights(op), data(op).shape[-1:] or (1,)
-    if filters is None or not filters.shape[-1] or depth[0] % filters.shape[-1] == 0:
-        return None
-    return f"{depth[0]} channels, filters of {filters.shape[-1]}"
-
-
 def transposed_stride(op: Op) -> str | None:
     """Strides are 1×1 or 2×2; 1×2 for one row of input and filter, 2×1 for one column.
 
@@ -159,75 +178,6 @@ def transposed_shape(op: Op) -> str | None:
     if option(op, "padding", SAME) != SAME:
         want = [n + max(0, k - s) for n, k, s in zip(want, kernel(op), strides(op), strict=True)]
     return None if [rows, columns] == want else f"it is {rows}×{columns}, expected {_by(want)}"
-
-
-def weight_sum(op: Op, *, bits8: int, bits16: int) -> str | None:
-    """The sum of a filter's absolute weights is at most {bits8}, or {bits16} under 16-bit activations.
-
-    Fix: split the layer over its input channels.
-    """
-    filters = weights(op)
-    if filters is None or filters.data is None:
-        return None
-    most = bits8 if data(op).dtype in ("int8", "uint8") else bits16
-    stored = np.asarray(filters.data)
-    if 255 * stored.size <= most:  # no sum of 8-bit weights can be larger
-        return None
-    found = int(_filter_sums(op, stored).max())
-    return None if found <= most else f"it is {found}"
-
-
-def _filter_sums(op: Op, stored: Array) -> Array:
-    quantization = getattr(weights(op), "quantization", None)
-    axis = stored.ndim - 1 if op.kind == "DEPTHWISE_CONV_2D" else 0
-    zero = 0 if quantization is None or quantization.zero_point.size != 1 else int(quantization.zero_point[0])
-    others = tuple(i for i in range(stored.ndim) if i != axis)
-    sums: Array = np.abs(stored.astype(np.int64) - zero).sum(axis=others)
-    return sums
-
-
-def bias_shape(op: Op) -> str | None:
-    """The bias has one value for each channel, along its last axis.
-
-    Fix: flatten the bias.
-    """
-    found = bias(op)
-    if found is None or found.size <= (found.shape[-1] if found.shape else 1):
-        return None
-    return f"its shape is {list(found.shape)}"
-
-
-def bias_range(op: Op, *, bits: int) -> str | None:
-    """An int64 bias is below 2^{bits}.
-
-    Fix: quantize with a larger weight scale.
-    """
-    found = bias(op)
-    if found is None or found.data is None or found.dtype != "int64" or not found.data.size:
-        return None
-    largest = int(np.asarray(found.data).max())
-    return None if largest < 1 << bits else f"it reaches {largest}"
-
-
-def dense_weights(op: Op) -> str | None:
-    """Dense weights are a matrix: [outputs, 1, …, 1, inputs].
-
-    Fix: reshape the weights.
-    """
-    found = weights(op)
-    if found is None:
-        return None
-    shape = found.shape
-    flat = len(shape) >= 2 and found.size == shape[0] * shape[-1]
-    return None if flat else f"'{found.name}' has the shape {list(shape)}"
-
-
-def plain_dense(op: Op) -> str | None:
-    """Dense weights are in the default format.
-
-    Fix: convert again without shuffled weights.
-    """
-    return None if not option(op, "weightsFormat") else "its weights are shuffled"
 
 
 def _by(numbers: Sequence[int]) -> str:

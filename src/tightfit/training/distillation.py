@@ -16,8 +16,8 @@ from tightfit.training.network import Network
 class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
     """Trains a network towards the float outputs of another; ``fit`` it with inputs, and labels if there are.
 
-    The loss is ``(1 - labels_share) · Σ distance(teacher, student) + labels_share · loss(label, output)``; the
-    distance is ``distance`` below, over the outputs before their softmax and over the chosen features.
+    The loss is ``(1 - share) · Σ distance(teacher, student) + share · loss(label, output)``, with the share
+    of the labels; ``distance`` is taken of the outputs before their softmax and of the chosen features.
 
     Args:
         student: a ``Network``; its variables are trained. teacher: a ``Network`` of the same float graph.
@@ -32,8 +32,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(
-        self, student: Network, teacher: Network, features: Sequence[str] = (), *, feature_weight: float = 1.0,
-        temperature: float = 1.0, labels_share: float = 0.0,
+        self, student: Network, teacher: Network, features: Sequence[str] = (), *,
+        feature_weight: float = 1.0, temperature: float = 1.0, labels_share: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         if not 0.0 <= labels_share <= 1.0:
@@ -56,7 +56,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         return self.student(inputs, training=training)
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:  # fmt: skip
         """Gives the loss of one batch."""
         loss = self.taught(x, training=training) * (1.0 - self.labels_share)

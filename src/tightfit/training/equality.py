@@ -46,15 +46,15 @@ def check_equality(network: Any, samples: int = _SAMPLES) -> float:
         difference = relative_difference(found.reshape(-1), expected.reshape(-1))
         if not difference <= TOLERANCE:
             raise ModelError(
-                f"The network differs from LiteRT in the output '{name}' by {difference:.2g} of its largest value; "
-                f"expected at most {TOLERANCE:g}. The model cannot be trained faithfully."
+                f"The network differs from LiteRT in the output '{name}' by {difference:.2g} of its largest "
+                f"value; expected at most {TOLERANCE:g}. The model cannot be trained faithfully."
             )
         worst = max(worst, difference)
     return worst
 
 
 def float_tensors(network: Any, inputs: Any, wanted: list[Any]) -> list[Any]:
-    """Gives chosen tensors computed in float; on JAX compiled as a whole, which takes it seconds, not minutes."""
+    """Gives chosen tensors computed in float; JAX compiles them as a whole, in seconds instead of minutes."""
     if keras.backend.backend() != "jax":
         return list(network.tensors(inputs, wanted, rounded=False))
     import jax  # noqa: PLC0415 - only on this backend

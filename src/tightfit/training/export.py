@@ -69,7 +69,8 @@ def _trained(network: Network, tensor: Tensor, scales: _Scales) -> Array:
     array = np.asarray(ops.convert_to_numpy(value), np.float32)
     if not np.isfinite(array).all():
         raise ModelError(
-            f"After training the constant '{tensor.name}' holds NaN or infinity. Train with a smaller learning rate."
+            f"After training the constant '{tensor.name}' holds NaN or infinity. "
+            "Train with a smaller learning rate."
         )
     return np.ascontiguousarray(array.reshape(tensor.shape))
 

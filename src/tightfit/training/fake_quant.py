@@ -49,12 +49,14 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) ->
 
 def round_through(x: Any) -> Any:
     """Rounds, halves to even; the gradient passes as if it had not been rounded."""
-    return x + ops.stop_gradient(ops.round(x) - x)
+    fixed = ops.stop_gradient(x)  # first, so that no backend records what it need not differentiate
+    return x + (ops.round(fixed) - fixed)
 
 
 def halve_precision(x: Any) -> Any:
     """Gives the values that float16 holds, as float32; the gradient passes."""
-    return x + ops.stop_gradient(ops.cast(ops.cast(x, "float16"), x.dtype) - x)
+    fixed = ops.stop_gradient(x)
+    return x + (ops.cast(ops.cast(fixed, "float16"), x.dtype) - fixed)
 
 
 def quantize_as_output(op: Op, values: list[Any]) -> Any:

@@ -18,47 +18,9 @@ from tightfit.training.graph_weights import GraphWeights
 from tightfit.training.op_lowerings import OP_LOWERINGS, Lowering
 from tightfit.training.quantization_points import Point, Points
 from tightfit.training.quantizers import ActivationQuantizer
+from tightfit.training.trainability import check_lowerings, varying_tensors
 
-_RUNTIME_WEIGHTS: Final = frozenset({"FULLY_CONNECTED"})
 _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
-
-
-def missing_lowerings(graph: Graph) -> list[Op]:
-    """Gives the ops that have no row, in the graph's order."""
-    return [op for op in graph.ops if op.kind not in OP_LOWERINGS]
-
-
-def check_lowerings(graph: Graph) -> None:
-    """Checks that every op can be trained.
-
-    Raises:
-        ModelError: names the ops that have no lowering, or weights that are computed at run time.
-    """
-    missing = missing_lowerings(graph)
-    if missing:
-        named = ", ".join(f"{op.kind} '{op.name}'" for op in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise ModelError(
-            f"Cannot train through {named}{more}: there is no lowering for it in Keras. Train the part of the "
-            "model behind it, or quantize without training."
-        )
-    varying = _varying(graph)
-    for op in graph.ops:
-        for position in OP_LOWERINGS[op.kind].weights if op.kind not in _RUNTIME_WEIGHTS else ():
-            tensor = op.input(position)
-            if tensor is not None and tensor in varying:
-                raise ModelError(
-                    f"Cannot train {op.kind} '{op.name}': its weights '{tensor.name}' are computed from the input."
-                )
-
-
-def _varying(graph: Graph) -> set[Tensor]:
-    """The tensors whose values depend on the inputs; SHAPE does not, as samples have one shape."""
-    found = set(graph.inputs)
-    for op in graph.ops:
-        if op.kind not in ("SHAPE", "RANK") and any(t in found for t in op.inputs if t is not None):
-            found.update(op.outputs)
-    return found
 
 
 class GraphProgram:
@@ -78,7 +40,7 @@ class GraphProgram:
     ) -> None:
         check_lowerings(graph)
         self.graph, self.weights, self.points, self.quantizers = graph, weights, points, quantizers
-        self.varying = _varying(graph)
+        self.varying = varying_tensors(graph)
 
     def run(
         self, inputs: Mapping[Tensor, Any], wanted: Iterable[Tensor], *, dtype: str = "float32",
@@ -127,6 +89,7 @@ class Call:
         return value if point is None or self.held.get(tensor) is point else self.rounding(point, value)
 
     def rounding(self, point: Point, value: Any) -> Any:
+        """Gives a value on the grid of a point."""
         return self.program.quantizers[point](value, training=self.training)
 
     # -- ops -----------------------------------------------------------------------------------
@@ -160,10 +123,7 @@ class Call:
 
     def known(self, tensor: Tensor) -> Array | None:
         """Gives a value that is the same for all samples and not trained."""
-        if tensor.is_constant:
-            value = self.weights.value(tensor)
-        else:
-            value = self.values.get(tensor)
+        value = self.weights.value(tensor) if tensor.is_constant else self.values.get(tensor)
         return value if isinstance(value, np.ndarray | np.generic) else None  # type: ignore[return-value]
 
     def operand(self, index: int, row: Lowering, op: Op, position: int, tensor: Tensor | None) -> Any:
@@ -174,7 +134,7 @@ class Call:
         if position in row.static or (position in row.indices and known is not None):
             if known is None:
                 raise ModelError(
-                    f"Cannot train {op.kind} '{op.name}': its input '{tensor.name}' is computed from the input."
+                    f"Cannot train {op.kind} '{op.name}': its operand '{tensor.name}' depends on the input."
                 )
             return known
         if tensor in self.weights.variables:
@@ -188,6 +148,7 @@ class Call:
         return value if position in row.weights else lift(value)
 
     def trained(self, index: int, position: int) -> Any:
+        """Gives a trained constant as one op uses it."""
         scale = self.input_scale(index)
         if not self.rounded:
             tensor = self.program.graph.ops[index].inputs[position]
@@ -217,6 +178,7 @@ class Call:
         return ops.cast(tensor, self.dtype) if str(tensor.dtype).endswith("float32") else tensor
 
     def batched(self, tensor: Tensor) -> Any:
+        """Gives any tensor with a batch in front."""
         known = self.known(tensor)
         if known is not None:
             return lift(known)

@@ -57,9 +57,10 @@ def conv_3d(op: Op, values: list[Any]) -> Any:
 
 
 def transpose_conv(op: Op, values: list[Any]) -> Any:
-    """TRANSPOSE_CONV: weights (out, height, width, in); the output's shape is given. Source: ``transpose_conv.cc``.
+    """TRANSPOSE_CONV: weights (out, height, width, in); the output's shape is given.
 
-    The full product, of (in - 1) · stride + kernel pixels, is cut as the forward convolution pads.
+    Source: ``transpose_conv.cc``. The full product, of (in - 1) · stride + kernel pixels, is cut as the
+    forward convolution pads.
     """
     shape, weights, x, bias = (*values, None)[:4]
     strides, _, padding = _window(op)

@@ -38,8 +38,8 @@ def check_pattern(pattern: str) -> str:
     )
     if not right:
         raise OptionError(
-            f"Unknown pattern '{pattern}'. Known: unstructured; N:M with N < M, such as 2:4; blocks of output "
-            "channels x inputs, such as 1x4, 1x16 or 4x1."
+            f"Unknown pattern '{pattern}'. Known: unstructured; N:M with N < M, such as 2:4; blocks of "
+            "output channels x inputs, such as 1x4, 1x16 or 4x1."
         )
     return pattern
 

@@ -32,9 +32,9 @@ from tightfit.training.weight_transforms import check_order
 class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     """A graph whose constants are variables; ``compile``, ``fit``, ``save`` work as for any Keras model.
 
-    Takes a batch of any size, also from a file made for one sample: an input of shape (1, …) in the file takes
-    (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One output
-    comes as an array, several by name; a leading axis of one goes.
+    Takes a batch of any size, also from a file made for one sample: an input of shape (1, …) in the file
+    takes (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One
+    output comes as an array, several by name; a leading axis of one goes.
 
     Args:
         graph: a cleaned float model (``graph.passes.clean``), a graph, the bytes or the path of a file.
@@ -86,17 +86,17 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def add_constant(self, name: str, values: Array) -> Any:
         """Makes a trained variable of a constant."""
-        return self._add(name, values, trainable=True, autocast=True)
+        return self._add(name, values, trainable=True)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
         """Makes a float32 variable that belongs to a tensor: a range, a mask, centroids."""
-        return self._add(f"{name}:{kind}", values, trainable=trainable, autocast=False)
+        return self._add(f"{name}:{kind}", values, trainable=trainable)
 
-    def _add(self, name: str, values: Array, *, trainable: bool, autocast: bool) -> Any:
+    def _add(self, name: str, values: Array, *, trainable: bool) -> Any:
         array = np.asarray(values, np.float32)
-        # Keras allows no slash in a name, torch no point.
+        # Keras allows no slash in a name, torch no point. Grids need float32 whatever the network computes in.
         return self.add_weight(
-            shape=array.shape, dtype="float32", trainable=trainable, autocast=autocast,
+            shape=array.shape, dtype="float32", trainable=trainable, autocast=False,
             initializer=lambda shape, dtype=None: ops.convert_to_tensor(array, dtype),  # noqa: ARG005
             name=re.sub(r"\W", "_", name),
         )  # fmt: skip

@@ -147,7 +147,7 @@ def _held_point(network: Network, tensor: Tensor) -> Any:
 
 
 def _same_decisions(network: Network, sample: Sample, device: Mapping[str, Array]) -> bool:
-    """True when every output of the network, run end to end, has its largest value where the device has it."""
+    """True when every output of the network, run end to end, is largest where the device's is."""
     named = {n: ops.convert_to_tensor(sample.inputs[n]) for n in network.input_tensors}
     values = network.tensors(named, network.output_tensors.values())
     return all(

@@ -1,0 +1,154 @@
+"""Which values must have one scale: nodes joined into groups by the ops that demand it.
+
+A node is a value held in an integer type: an activation, or one op's own copy of a constant. Ops that only
+move or select values demand one scale for their inputs and outputs, so their nodes are joined. Some kernels
+fix the scale of their output (SOFTMAX: 1/256, -128); where that would spoil a group of others, the op gets
+a requantized copy of that input instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.errors import QuantizationError
+from tightfit.graph.ir import Graph, Op, Tensor
+from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.modes import Context
+from tightfit.quantization.observers import Range
+from tightfit.quantization.op_rules import OpRule
+from tightfit.quantization.plan import INTEGER, OpPlan
+from tightfit.quantization.rules import find_rule, fixed_output, real_inputs, real_outputs, shared_inputs
+
+Fixed = tuple[float, int]
+
+_SATURATES: Final = frozenset({"MAXIMUM", "MINIMUM"})
+"""A constant operand outside of the others' range gives the same result at the end of that range."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value held in an integer type; ``use`` is the (op, input position) that a constant is held for."""
+
+    tensor: Tensor
+    dtype: str
+    use: tuple[Op, int] | None = None
+
+
+def node_of(op: Op, position: int, tensor: Tensor, dtype: str) -> Node:
+    """The node that an integer op reads at an input position."""
+    # Converters share equal constants between ops, which must not tie the scales of these together.
+    return Node(tensor, dtype, (op, position) if tensor.is_constant else None)
+
+
+class Groups:
+    """Nodes joined by ops that demand one scale (union-find), each group free or fixed.
+
+    Attributes:
+        ops: the integer ops with their rule and type.
+        fixed: representative of a group → the scale and zero point that a kernel gives it.
+        apart: (op, input position) → the node there, and the node of the group that the op wants it in.
+        stretched: constants that need not fit into the range of their group.
+    """
+
+    def __init__(self, graph: Graph, plans: list[OpPlan], context: Context) -> None:
+        self.context = context
+        self.parent: dict[Node, Node] = {}
+        self.fixed: dict[Node, Fixed] = {}
+        self.apart: dict[tuple[Op, int], tuple[Node, Node]] = {}
+        self.stretched: set[Node] = set()
+        self.ops: dict[Op, tuple[OpRule, str]] = {}
+        for op, plan in zip(graph.ops, plans, strict=True):
+            rule = find_rule(op.kind)
+            if plan.mode == INTEGER and plan.dtype is not None and rule is not None:
+                self.ops[op] = rule, plan.dtype
+                self._add(op, rule, plan.dtype)
+        self._add_interface([*graph.inputs, *graph.outputs])
+
+    def _add(self, op: Op, rule: OpRule, dtype: str) -> None:
+        inputs = [(i, node_of(op, i, t, dtype)) for i, t in real_inputs(op, rule)]
+        outputs = [Node(t, dtype) for _, t in real_outputs(op, rule)]
+        for node in (*(n for _, n in inputs), *outputs):
+            self.parent.setdefault(node, node)
+        if op.kind in _SATURATES:
+            self.stretched.update(n for _, n in inputs if n.use is not None)
+        fixed = fixed_output(op, dtype)
+        if fixed:
+            self.fixed.update({self.find(node): fixed for node in outputs})
+        shared = shared_inputs(op, rule)
+        if shared:
+            self._join(op, [(i, n) for i, n in inputs if i in shared], outputs)
+        if rule.same_inputs:
+            self._join(op, [(i, n) for i, n in inputs if i in rule.same_inputs], [])
+
+    def _add_interface(self, ends: list[Tensor]) -> None:
+        """Inputs and outputs of an integer file are held in its type, even where no op reads them so."""
+        interface = self.context.scheme.interface
+        dtype = "int8" if interface == "uint8" else interface
+        if dtype == "float32" or self.context.index != 0:
+            return
+        touched = {node.tensor for node in self.parent}
+        for tensor in ends:
+            if tensor in touched and self.context.range_of(tensor, dtype) is not None:
+                self.parent.setdefault(Node(tensor, dtype), Node(tensor, dtype))
+
+    def _join(self, op: Op, inputs: list[tuple[int, Node]], outputs: list[Node]) -> None:
+        """Joins a same-scale op's nodes, keeping differently fixed inputs apart."""
+        fixed = {f for _, n in inputs if (f := self.fixed.get(self.find(n)))}
+        free = [n for _, n in inputs if self.find(n) not in self.fixed]
+        one_scale = not fixed or (len(fixed) == 1 and all(self._fits(n, next(iter(fixed))) for n in free))
+        anchor = next(iter([*outputs, *free, *(n for _, n in inputs)]))
+        if not one_scale and self.find(anchor) in self.fixed:
+            anchor = Node(Tensor(f"{op.name}/inputs", ()), anchor.dtype, (op, -1))
+            self.parent[anchor] = anchor
+        for node in outputs:
+            self._union(anchor, node)
+        for position, node in inputs:
+            if one_scale or self.find(node) not in self.fixed:
+                self._union(anchor, node)
+            else:
+                self.apart[op, position] = (node, anchor)
+
+    def _fits(self, node: Node, fixed: Fixed) -> bool:
+        """True for a constant that a fixed scale holds without clipping."""
+        limits = self.range_of(node)
+        if node.use is None or limits is None:
+            return False
+        scale, zero_point = fixed
+        bottom, top = LIMITS[node.dtype]
+        return scale * (bottom - zero_point) <= limits[0] and limits[1] <= scale * (top - zero_point)
+
+    def find(self, node: Node) -> Node:
+        """The representative of a node's group."""
+        while self.parent[node] != node:
+            self.parent[node] = self.parent[self.parent[node]]
+            node = self.parent[node]
+        return node
+
+    def _union(self, a: Node, b: Node) -> None:
+        first, second = self.find(a), self.find(b)
+        if first == second:
+            return
+        fixed = self.fixed.get(first) or self.fixed.get(second)
+        self.parent[second] = first
+        if fixed:
+            self.fixed[first] = fixed
+
+    def members(self) -> dict[Node, list[Node]]:
+        """Representative → the nodes whose values its group holds."""
+        found: dict[Node, list[Node]] = {}
+        for node in self.parent:
+            found.setdefault(self.find(node), []).append(node)
+        for node, anchor in self.apart.values():
+            # A value that is kept apart still has to fit into the group that its op writes to.
+            found[self.find(anchor)].append(node)
+        return found
+
+    def range_of(self, node: Node) -> Range | None:
+        """The values of a node; None for the form that only a comparison holds."""
+        if node.use is not None and node.use[1] < 0:
+            return None
+        found = self.context.range_of(node.tensor, node.dtype)
+        if found is None:
+            raise QuantizationError(f"The range of '{node.tensor.name}' was not calibrated.")
+        return found

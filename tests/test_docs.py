@@ -1,0 +1,23 @@
+"""The generated pages say what the tables say."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["targets", "ops"])
+def test_the_page_is_up_to_date(page):
+    expected = getattr(generator(), f"{page}_page")()
+    assert (DOCS / f"{page}.md").read_text(encoding="utf-8") == expected, "run: python docs/generate.py"

@@ -113,7 +113,8 @@ def test_a_search_that_cannot_begin_leaves_nothing(tmp_path):
 
 def test_the_command_ends_with_one_when_nothing_fits(tmp_path):
     words = ["optimize", str(MODEL), "--data", "tightfit.demo:evaluation", "--evaluation", "20",
-             "--calibration", "10", "--only", "float16", "--max-size", "1kB", "-o", str(tmp_path), "--json"]  # fmt: skip
+             "--calibration", "10", "--only", "float16", "--max-size", "1kB", "-o", str(tmp_path),
+             "--json"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "tightfit", *words], capture_output=True, text=True, check=False
     )

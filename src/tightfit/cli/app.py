@@ -30,9 +30,7 @@ def app(context: click.Context, *, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
-for command in (
-    optimize, quantize, evaluate, benchmark, check, explain, doctor, advise, models, inspect
-):
+for command in (optimize, quantize, evaluate, benchmark, check, explain, doctor, advise, models, inspect):
     app.add_command(command)
 
 

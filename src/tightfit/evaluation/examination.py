@@ -28,8 +28,12 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
 from tightfit.graph.macs import WEIGHTS
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration import calibration_workers, input_names, watched_tensors
-from tightfit.quantization.checking import output_names
+from tightfit.quantization.calibration import (
+    calibration_workers,
+    input_names,
+    output_names,
+    watched_tensors,
+)
 from tightfit.quantization.pipeline import Source, open_source
 from tightfit.runtime.parallel import observe_together
 from tightfit.runtime.session import Session

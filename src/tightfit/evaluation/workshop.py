@@ -27,6 +27,7 @@ SIDE_BY_SIDE: Final = 4
 """Models that run at once, each in its child process."""
 
 _AS_GOOD_DB: Final = 3.0
+_ENOUGH_DB: Final = 40.0
 _SCHEME_OF: Final = {"int8": "int8", "int16": "int16x8", "float": "float"}
 
 AGAIN: Final = Trial("again", "calibrated again with these samples, nothing else")
@@ -157,7 +158,7 @@ def _relative(remedy: Remedy, before: float | None, again: float | None) -> Reme
 
 
 def rank(remedies: Sequence[Remedy]) -> list[Remedy]:
-    """The remedies that come within 3 dB of the best, the cheapest first; then the others, the best first.
+    """The remedies within 3 dB of the best, or of 40 dB, the cheapest first; then the others, the best first.
 
     Cheaper is what leaves more of the work on int8, then what is smaller.
 
@@ -167,7 +168,7 @@ def rank(remedies: Sequence[Remedy]) -> list[Remedy]:
         >>> [r.title for r in rank([a, b])]
         ['b', 'a']
     """
-    best = max((r.snr_db for r in remedies if r.snr_db is not None), default=0.0)
+    best = min(max((r.snr_db for r in remedies if r.snr_db is not None), default=0.0), _ENOUGH_DB)
 
     def place(remedy: Remedy) -> tuple[int, float, float, int]:
         if remedy.snr_db is None:

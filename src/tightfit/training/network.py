@@ -17,8 +17,7 @@ from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Graph, Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration import input_names
-from tightfit.quantization.checking import output_names
+from tightfit.quantization.calibration import input_names, output_names
 from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
 from tightfit.training.equality import check_equality
 from tightfit.training.graph_program import GraphProgram
@@ -94,7 +93,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def _add(self, name: str, values: Array, *, trainable: bool) -> Any:
         array = np.asarray(values, np.float32)
-        # Keras allows no slash in a name, torch no point. Grids need float32 whatever the network computes in.
+        # Keras allows no slash in a name, torch no point. Grids need float32 in every precision.
         return self.add_weight(
             shape=array.shape, dtype="float32", trainable=trainable, autocast=False,
             initializer=lambda shape, dtype=None: ops.convert_to_tensor(array, dtype),  # noqa: ARG005

@@ -21,8 +21,7 @@ from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import dequantize
-from tightfit.quantization.calibration import input_names
-from tightfit.quantization.checking import output_names
+from tightfit.quantization.calibration import input_names, output_names
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.runtime.session import Session
 from tightfit.training.graph_program import Call

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
+from tightfit.cli.app import app
 from tightfit.errors import OptionError
+from tightfit.quantization.scheme import SCHEMES
 from tightfit.search.advisor import parse_answers, questions, rules, walk
-
-SCHEMES = {"float16", "weight8", "dynamic", "int8", "int16x8", "weight4"}
 
 
 def test_every_combination_of_answers_ends_in_advice():
@@ -20,6 +20,16 @@ def test_every_combination_of_answers_ends_in_advice():
         assert advice.scheme in SCHEMES
         assert advice.command.startswith("tightfit ")
         assert advice.source
+
+
+def test_every_command_that_is_advised_exists():
+    for rule in rules():
+        for command in rule.command.split(" && "):
+            program, verb, *words = command.split()
+            assert program == "tightfit"
+            assert verb in app.commands
+            options = {o for p in app.commands[verb].params for o in p.opts}
+            assert {w for w in words if w.startswith("-")} <= options
 
 
 def test_every_rule_can_be_reached():
@@ -41,7 +51,7 @@ def test_questions_are_asked_one_after_the_other_until_the_answer_is_known():
     assert asked == ["device", "data", "tried", "activations"]
     advice, question = walk(answers)
     assert question is None
-    assert "finetune" in advice.command
+    assert "--effort thorough" in advice.command
 
 
 def test_the_guides_table_is_kept():

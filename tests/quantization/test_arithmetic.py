@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -74,6 +74,7 @@ def test_a_range_of_no_width_has_a_scale():
     assert zero_point == -128
 
 
+@settings(max_examples=50)
 @given(hnp.arrays(np.float32, (2, 3, 2), elements=reals), st.integers(0, 2))
 def test_per_channel_is_each_channel_on_its_own(values, axis):
     scales = weight_scales(values, axis)
@@ -85,6 +86,7 @@ def test_per_channel_is_each_channel_on_its_own(values, axis):
         assert np.abs(back - np.take(values, i, axis)).max() <= rounding(float(scale), 127 * float(scale))
 
 
+@settings(max_examples=50)
 @given(hnp.arrays(np.float32, (2, 3), elements=reals), st.sampled_from(["int8", "int4", "int2"]))
 def test_weights_reach_the_largest_integer_and_never_the_lowest(values, dtype):
     integers = quantize(values, weight_scales(values, 0, dtype), np.zeros(2), dtype, 0, narrow=True)

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,6 +37,7 @@ def direct_histogram(data: np.ndarray, reach: float) -> np.ndarray:
     return np.bincount(places, minlength=BINS)
 
 
+@settings(max_examples=60)
 @given(streams)
 def test_growing_by_merging_bins_equals_one_direct_histogram(stream):
     statistics = seen(stream, flushing=True)
@@ -47,6 +48,7 @@ def test_growing_by_merging_bins_equals_one_direct_histogram(stream):
     assert statistics.counts.sum() == everything.size
 
 
+@settings(max_examples=60)
 @given(streams, st.randoms(use_true_random=False))
 def test_the_order_of_samples_changes_only_the_moving_averages(stream, random):
     shuffled = list(stream)
@@ -56,6 +58,7 @@ def test_the_order_of_samples_changes_only_the_moving_averages(stream, random):
     np.testing.assert_array_equal(one.counts, other.counts)
 
 
+@settings(max_examples=60)
 @given(streams, st.integers(1, 3))
 def test_merging_lanes_equals_one_pass(stream, lanes):
     parts = [seen(stream[i::lanes]) for i in range(lanes)]

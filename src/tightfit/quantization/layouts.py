@@ -98,7 +98,6 @@ def float_islands(graph: Graph) -> int:
     Tensors between ops stay int16, weights int8 in the file; each op becomes DEQUANTIZE → float op →
     QUANTIZE, which agrees with the reference kernels within one step.
     """
-    floats: dict[Tensor, Tensor] = {}
     islands = [op for op in graph.ops if op.kind in _ISLANDS and op.outputs[0].dtype == "int16"]
     for op in islands:
         for position, tensor in enumerate(list(op.inputs)):
@@ -107,9 +106,7 @@ def float_islands(graph: Graph) -> int:
             if tensor.dtype == "int64":
                 graph.set_input(op, position, _float_constant(tensor))
             else:
-                if tensor not in floats:
-                    floats[tensor] = _dequantized(graph, op, tensor)
-                graph.set_input(op, position, floats[tensor])
+                graph.set_input(op, position, _dequantized(graph, op, tensor))
         _quantized_after(graph, op)
         op.version = 0
     return len(islands)

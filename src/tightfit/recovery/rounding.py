@@ -5,11 +5,13 @@ convolutions as well as dense layers. The bias takes part as the weight of a con
 error of every channel is corrected on the way.
 
 Source: Frantar et al. 2023, "GPTQ"; Frantar and Alistarh 2022, "Optimal Brain Compression". Departures: the
-bias is the last, unrounded column; scales are searched for the least error under the same matrix.
+bias is the last, unrounded column; scales are searched for the least error under the same matrix; a row that
+plain rounding serves better keeps it (the walk is greedy, so on a few rows it loses).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -51,7 +53,8 @@ def round_layer(
         moments: ``E[x̃ x̃ᵀ]``, (K+1, K+1), the constant input last. scales: (rows,).
 
     Returns:
-        integers as float64 (rows, K), within ±top, and the corrected bias (rows,).
+        integers as float64 (rows, K), within ±top, and the corrected bias (rows,). No row's loss
+        ``Δw̃ · E[x̃ x̃ᵀ] · Δw̃ᵀ`` is larger than that of rounding to nearest.
     """
     count = weights.shape[1]
     extended = np.concatenate([weights, bias[:, None]], axis=1)
@@ -72,7 +75,14 @@ def round_layer(
         work[:, end:] -= errors @ factor[start:end, end:]
     result = np.zeros_like(integers)
     result[:, order[:count]] = integers
-    return result, work[:, count]
+
+    def loss(values: Matrix, shifted: Matrix) -> Matrix:
+        change = np.concatenate([values * scales[:, None], shifted[:, None]], axis=1) - extended
+        return np.asarray((change @ moments * change).sum(axis=1))
+
+    nearest = _nearest(weights, scales, top)
+    mean_error = (nearest * scales[:, None] - weights) @ moments[:-1, -1]
+    return _better_rows((result, work[:, count]), (nearest, bias - mean_error / moments[-1, -1]), loss)
 
 
 def round_depthwise(
@@ -87,7 +97,28 @@ def round_depthwise(
         integers[:, i] = np.clip(np.round(work[:, i] / scales), -top, top)
         error = (work[:, i] - integers[:, i] * scales) / factor[:, i, i]
         work[:, i + 1 :] -= error[:, None] * factor[:, i, i + 1 :]
-    return integers, work[:, count]
+
+    def loss(values: Matrix, shifted: Matrix) -> Matrix:
+        change = np.concatenate([values * scales[:, None], shifted[:, None]], axis=1)
+        change -= np.concatenate([weights, bias[:, None]], axis=1)
+        return np.asarray(np.einsum("rk,rkl,rl->r", change, moments, change))
+
+    nearest = _nearest(weights, scales, top)
+    mean_error = ((nearest * scales[:, None] - weights) * moments[:, :-1, -1]).sum(axis=1)
+    shifted = bias - mean_error / moments[:, -1, -1]
+    return _better_rows((integers, work[:, count]), (nearest, shifted), loss)
+
+
+def _better_rows(
+    walked: tuple[Matrix, Matrix], nearest: tuple[Matrix, Matrix], loss: Callable[[Matrix, Matrix], Matrix]
+) -> tuple[Matrix, Matrix]:
+    """Gives of each row the walked version or the one rounded to nearest, whichever loses less."""
+    keep = loss(*walked) <= loss(*nearest)
+    return np.where(keep[:, None], walked[0], nearest[0]), np.where(keep, walked[1], nearest[1])
+
+
+def _nearest(weights: Matrix, scales: Matrix, top: int) -> Matrix:
+    return np.asarray(np.clip(np.round(weights / scales[:, None]), -top, top))
 
 
 def _inverse_factor(moments: Matrix) -> Matrix:

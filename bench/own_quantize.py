@@ -17,17 +17,17 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from tightfit.data.sources import InputSpec, open_data  # noqa: E402
-from tightfit.graph.reader import read_model  # noqa: E402
-from tightfit.quantization.calibration import input_names  # noqa: E402
-from tightfit.quantization.pipeline import quantize_file  # noqa: E402
+from tightfit.quantization.calibration import calibration_workers, input_names  # noqa: E402
+from tightfit.quantization.pipeline import Source, open_source, quantize_file  # noqa: E402
+from tightfit.runtime.child import prepare  # noqa: E402
 
 Clock = dict[str, float]
 
 
-def samples(request: dict[str, Any], clock: Clock) -> Iterator[Mapping[str, Any]]:
+def samples(request: dict[str, Any], source: Source, clock: Clock) -> Iterator[Mapping[str, Any]]:
     """Gives the inputs one at a time and notes when the first was asked for and when the last was used."""
     clock["first"] = time.perf_counter()
-    inputs = input_names(read_model(request["model"]))
+    inputs = input_names(source.model)
     specs = [InputSpec(name, tensor.shape, tensor.dtype) for name, tensor in inputs.items()]
     data = open_data(request["samples"], image=None, inputs=specs)
     limit = min(request.get("limit") or len(data), len(data))
@@ -40,7 +40,9 @@ def quantize(request: dict[str, Any]) -> Clock:
     """Writes the quantized model and gives the seconds of each phase."""
     clock: Clock = {}
     begin = time.perf_counter()
-    quantize_file(request["model"], request["scheme"], request["out"], samples(request, clock))
+    prepare(calibration_workers())
+    source = open_source(request["model"])
+    quantize_file(source, request["scheme"], request["out"], samples(request, source, clock))
     end = time.perf_counter()
     first, last = clock.get("first", begin), clock.get("last", begin)
     return {"read": first - begin, "calibrate": last - first, "quantize+save+check": end - last}

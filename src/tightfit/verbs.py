@@ -24,13 +24,15 @@ from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
 from tightfit.graph.inspect import summary
+from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
-from tightfit.quantization.calibration import input_names
+from tightfit.quantization.calibration import calibration_workers, input_names
 from tightfit.quantization.pipeline import Written, open_source, quantize_file
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import find_scheme
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
+from tightfit.runtime.child import prepare
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.run import optimize as search
 
@@ -101,9 +103,11 @@ def quantize(
     """
     chosen = QuantizeOptions(**options)
     wanted = find_scheme(scheme, chosen.interface)
+    prepare(calibration_workers() if data is not None else 1)
+    source = open_source(model)
     samples = None
     if data is not None:
-        dataset = open_data(data, image=image, inputs=model_inputs(model))
+        dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
         if len(dataset) < 2:
             raise DataError(
                 f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "
@@ -116,7 +120,7 @@ def quantize(
             indices, _ = split(labels, len(dataset), count, seed=chosen.seed, overlap=True)
         samples = (s.inputs for s in dataset.samples(indices))
     return quantize_file(
-        model,
+        source,
         wanted,
         output,
         samples,
@@ -207,7 +211,12 @@ def model_inputs(path: Pathlike) -> list[InputSpec]:
     Raises:
         ModelError: the file cannot be read, or has no input.
     """
-    named = input_names(read_model(path))
+    return inputs_of(read_model(path), path)
+
+
+def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
+    """Gives the inputs of a model that was read from a path; see ``model_inputs``."""
+    named = input_names(model)
     if not named:
         raise ModelError(f"'{path}' has no input, so no data can be run through it.")
     specs = []

@@ -156,3 +156,15 @@ def test_merged_watches_keep_the_first_samples_in_their_order():
         lanes[i % 2].update(np.float32([i]))
     lanes[0].merge(lanes[1:])
     assert [float(a[0]) for a in lanes[0].kept] == [0.0, 1.0]
+
+
+def test_without_histograms_the_extremes_are_the_same():
+    random = np.random.default_rng(5)
+    full, brief = Statistics(), Statistics(detailed=False)
+    for _ in range(9):
+        values = random.standard_normal((7, 11)).astype(np.float32)
+        full.update(values)
+        brief.update(values)
+    names = ("low", "high", "average_low", "average_high", "samples", "bad")
+    assert [getattr(full, n) for n in names] == [getattr(brief, n) for n in names]
+    assert brief.histogram()[0].sum() == 0

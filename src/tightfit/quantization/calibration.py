@@ -42,7 +42,7 @@ def watched_tensors(graph: Graph) -> list[Tensor]:
     return list(wanted)
 
 
-def watching_model(model: Model) -> tuple[Model, dict[str, Watch]]:
+def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[str, Watch]]:
     """Gives a copy whose outputs are the watched tensors and the original outputs, and a watch for each."""
     twin = copy_model(model)
     graph = twin.main
@@ -54,7 +54,10 @@ def watching_model(model: Model) -> tuple[Model, dict[str, Watch]]:
     graph.outputs = list(dict.fromkeys([*measured, *ends])) or graph.outputs[:1]
     twin.signatures = [Signature("watch", inputs, {keys[t]: t for t in graph.outputs})]
     known = set(measured)
-    watches = {keys[t]: Watch(statistics=t in known, keep=PROBES if t in ends else 0) for t in graph.outputs}
+    watches = {
+        keys[t]: Watch(statistics=t in known, keep=PROBES if t in ends else 0, detailed=detailed)
+        for t in graph.outputs
+    }
     return twin, watches
 
 
@@ -113,6 +116,7 @@ def calibrate(
     *,
     workers: int | None = None,
     progress: Callable[[], None] | None = None,
+    detailed: bool = True,
 ) -> Calibration:
     """Runs every sample once through the float model; memory does not grow with their number.
 
@@ -121,13 +125,14 @@ def calibrate(
         samples: inputs by name; read once.
         workers: child processes; one a core, at most 4, by default; always one for a model with state.
         progress: called after each sample.
+        detailed: whether histograms are taken, which observers of more than the extremes need.
 
     Raises:
         DataError: there is not one sample, or one does not fit the model's inputs.
         RuntimeFailureError: LiteRT cannot run the model.
     """
-    twin, watches = watching_model(model)
-    counter = _Counter(samples, model, progress)
+    twin, watches = watching_model(model, detailed=detailed)
+    counter = _Counter(samples, model, progress, detailed=detailed)
     several = 1 if _keeps_state(model) else workers or calibration_workers()
     seen: dict[str, Watch] = observe_together(serialize(twin), counter, watches, workers=several)
     if not counter.count:
@@ -147,7 +152,9 @@ def calibration_workers() -> int:
 class _Counter:
     """Passes samples on, counts them and takes the statistics of the inputs."""
 
-    def __init__(self, samples: Samples, model: Model, progress: Callable[[], None] | None) -> None:
+    def __init__(
+        self, samples: Samples, model: Model, progress: Callable[[], None] | None, *, detailed: bool
+    ) -> None:
         self.samples = samples
         self.progress = progress
         self.count = 0
@@ -155,7 +162,7 @@ class _Counter:
         keys = model.main.keys()
         watched = set(watched_tensors(model.main))
         self.places = {n: keys[t] for n, t in input_names(model).items() if t in watched}
-        self.inputs = {key: Statistics() for key in self.places.values()}
+        self.inputs = {key: Statistics(detailed=detailed) for key in self.places.values()}
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
         for given in self.samples:

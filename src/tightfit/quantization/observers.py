@@ -149,6 +149,13 @@ OBSERVERS: Final[dict[str, Observer]] = {
     "entropy": entropy,
 }
 
+_OF_EXTREMES: Final = ("minmax", "moving-average")
+
+
+def needs_histogram(name: str) -> bool:
+    """Tells whether an observer reads more than the extremes and their averages."""
+    return name not in _OF_EXTREMES
+
 
 def find_observer(name: str) -> Observer:
     """Gives the observer of a name; ``percentile:99.9`` sets the share.

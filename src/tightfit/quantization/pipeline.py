@@ -162,7 +162,7 @@ def finish(model: Model) -> None:
 
 
 def quantize_file(  # noqa: PLR0913 - the options of one verb
-    path: str | Path,
+    path: str | Path | Source,
     scheme: Scheme | str,
     output: str | Path,
     samples: Iterable[Mapping[str, Array]] | None = None,
@@ -174,7 +174,7 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
     """Quantizes one file by one scheme.
 
     Args:
-        path: a float ``.tflite``.
+        path: a float ``.tflite``, or one that ``open_source`` has read.
         scheme: a ``Scheme`` or its name.
         output: the file to write.
         samples: calibration inputs by name, read once; needed by int8 and int16x8.
@@ -192,12 +192,12 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
             f"The scheme '{wanted.name}' needs sample inputs to calibrate with; "
             "pass data (about 100 samples)."
         )
-    _check_places(Path(path), Path(output), target)
-    Ranges([], observers)
+    _check_places(path.path if isinstance(path, Source) else Path(path), Path(output), target)
+    detailed = Ranges([], observers).detailed
     prepare(calibration_workers() if samples is not None else 1)
-    source = open_source(path)
+    source = path if isinstance(path, Source) else open_source(path)
     rules = check_overrides(source.model, overrides)
-    seen = calibrate(source.model, samples) if samples is not None else None
+    seen = calibrate(source.model, samples, detailed=detailed) if samples is not None else None
     probes = seen.probes if seen else random_probes(source.path, source.model)
     prepare()  # the process that checks the file starts while the plan is made
     ranges = Ranges([seen.statistics] if seen else [], observers)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.quantization.observers import Range, find_observer, observe_range
+from tightfit.quantization.observers import Range, find_observer, needs_histogram, observe_range
 from tightfit.quantization.statistics import Statistics
 
 DEFAULT_OBSERVERS: Final[dict[str, str]] = {"int8": "minmax", "int16": "minmax"}
@@ -40,6 +40,11 @@ class Ranges:
                 raise OptionError(unknown_name("activation type for an observer", dtype, DEFAULT_OBSERVERS))
             find_observer(name)
         self._found: dict[tuple[int, str, str], Range] = {}
+
+    @property
+    def detailed(self) -> bool:
+        """Whether an observer reads the histograms."""
+        return any(needs_histogram(name) for name in self.observers.values())
 
     @classmethod
     def given(cls, ranges: Mapping[str, Range], graph_index: int = 0) -> Ranges:

@@ -7,7 +7,7 @@ from tightfit.quantization.scheme import SCHEMES, find_scheme
 
 
 def test_the_integer_schemes_alone_need_data():
-    assert {name for name, scheme in SCHEMES.items() if scheme.needs_data} == {"int8", "int16x8"}
+    assert {name for name, scheme in SCHEMES.items() if scheme.needs_data} == {"int8", "int16x8", "int8x4"}
 
 
 def test_an_unknown_scheme_is_refused_with_the_closest():

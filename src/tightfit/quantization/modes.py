@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tightfit.graph.ir import Graph, Op, Tensor
@@ -32,6 +32,10 @@ SMALLEST_WEIGHT: Final = 1024
 
 SMALLEST_HALF: Final = 16
 """The same for float16, which needs no scales: biases and slopes go along with the weights."""
+
+
+NARROW: Final = ("int4", "int2")
+"""Weight types of fewer than eight bits."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def hybrid_positions(op: Op, rule: OpRule | None, weights: str = "int8") -> list
 
 
 def _decide(op: Op, context: Context) -> OpPlan:
-    scheme, asked = _scheme_of(op, context)
+    scheme, asked = scheme_of(op, context)
     plan = OpPlan(op.name, op.kind, FLOAT, asked)
     if not _carries_reals(op):
         plan.mode, plan.reason = EXACT, ""
@@ -111,13 +115,25 @@ def _decide(op: Op, context: Context) -> OpPlan:
     return plan
 
 
-def _scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
-    """The scheme of an op, None for float, and the reason where an override chose it."""
+def scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
+    """Gives the scheme of an op, None for float, and the reason where it is not the model's."""
     for override in context.overrides:
         if override.matches(op):
             reason = override.reason or f"asked for: {override.pattern} → {override.scheme}"
             return (None if override.scheme == "float" else find_scheme(override.scheme)), reason
-    return context.scheme, ""
+    return _wide_enough(op, context.scheme)
+
+
+def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
+    """The scheme with int8 weights for an op whose weights are not worth storing in fewer bits."""
+    if scheme.least_narrow and scheme.weights in NARROW:
+        largest = max((t.size for t in op.inputs if t is not None and t.is_constant), default=0)
+        wider = replace(scheme, weights="int8")
+        if op.kind == "DEPTHWISE_CONV_2D":
+            return wider, "depthwise weights are few and lose most; stored as int8"
+        if 0 < largest < scheme.least_narrow:
+            return wider, f"fewer than {scheme.least_narrow} weights; stored as int8"
+    return scheme, ""
 
 
 def _carries_reals(op: Op) -> bool:

@@ -8,7 +8,7 @@ from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.constants import decide_constants
 from tightfit.quantization.groups import Groups
-from tightfit.quantization.modes import Context, Override, decide_modes
+from tightfit.quantization.modes import Context, Override, decide_modes, scheme_of
 from tightfit.quantization.observers import Range
 from tightfit.quantization.parameters import Parameters
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
@@ -103,16 +103,9 @@ def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan
         _operands(op, plan, parameters, requantized)
         rule = find_rule(op.kind)
         activation = None if rule is None else parameters.storage_of(op, rule.activation)
-        channels = decide_constants(op, plan, _own_scheme(op, context), activation)
+        channels = decide_constants(op, plan, scheme_of(op, context)[0] or context.scheme, activation)
         widened += [channels] if channels else []
     return GraphPlan(plans, tensors, _interface(graph, context, tensors))
-
-
-def _own_scheme(op: Op, context: Context) -> Scheme:
-    for override in context.overrides:
-        if override.matches(op) and override.scheme != "float":
-            return find_scheme(override.scheme)
-    return context.scheme
 
 
 def _operands(

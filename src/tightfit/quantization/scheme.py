@@ -22,6 +22,8 @@ class Scheme:
         weights: type of the stored weights.
         activations: type of the activations in integer kernels, None when they stay float.
         interface: type of the model's float inputs and outputs in the file.
+        least_narrow: weights of fewer elements, and those of depthwise convolutions, are stored as int8 where
+            the scheme's own type is narrower: they are few bytes and lose most.
         summary: one line for ``--help`` and the report.
     """
 
@@ -31,6 +33,7 @@ class Scheme:
     activations: str | None = None
     interface: str = "float32"
     summary: str = ""
+    least_narrow: int = 0
 
     @property
     def needs_data(self) -> bool:
@@ -59,8 +62,16 @@ WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked 
 DYNAMIC = Scheme("dynamic", "hybrid", "int8", summary="int8 weights, activations quantized at each call")
 INT8 = Scheme("int8", "integer", "int8", "int8", summary="int8 weights and activations; integer accelerators")
 INT16X8 = Scheme("int16x8", "integer", "int8", "int16", summary="int16 activations, int8 weights")
+INT8X4 = Scheme(
+    "int8x4",
+    "integer",
+    "int4",
+    "int8",
+    summary="int8 activations, 4-bit weights in large layers; wants data and recovery",
+    least_narrow=16384,
+)
 
-SCHEMES: Final[dict[str, Scheme]] = {s.name: s for s in (FLOAT16, WEIGHT8, DYNAMIC, INT8, INT16X8)}
+SCHEMES: Final[dict[str, Scheme]] = {s.name: s for s in (FLOAT16, WEIGHT8, DYNAMIC, INT8, INT16X8, INT8X4)}
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:

@@ -17,13 +17,15 @@ class Recipe:
 
     Args:
         name: the candidate's. scheme, interface: see ``quantization.scheme``.
-        rounding: round the weights with data (``recovery.learned``), which costs seconds to a minute.
+        recovery: names of ``recovery.steps.STEPS``, which cost seconds to minutes.
+        last_resort: tried only where nothing else meets the budget, as it loses most of all.
     """
 
     name: str
     scheme: str
     interface: str = "float32"
-    rounding: bool = False
+    recovery: tuple[str, ...] = ()
+    last_resort: bool = False
 
 
 RECIPES: Final[tuple[Recipe, ...]] = (
@@ -34,12 +36,14 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("int8-io-int8", "int8", "int8"),
     Recipe("int8-io-uint8", "int8", "uint8"),
     Recipe("int16x8", "int16x8"),
-    Recipe("int8+rounding", "int8", rounding=True),
-    Recipe("weight8+rounding", "weight8", rounding=True),
-    Recipe("int16x8+rounding", "int16x8", rounding=True),
+    Recipe("int8+bias", "int8", recovery=("bias-correction",)),
+    Recipe("int8+rounding", "int8", recovery=("rounding",)),
+    Recipe("weight8+rounding", "weight8", recovery=("rounding",)),
+    Recipe("int16x8+rounding", "int16x8", recovery=("rounding",)),
+    Recipe("int8x4+recovery", "int8x4", recovery=("mixed-precision", "rounding"), last_resort=True),
 )
-"""Cheap ones first. Rounding with data is tried when its plain twin misses the budget, or always when the
-effort is thorough, and never when it is quick."""
+"""Cheap ones first. A recovery is tried when its plain twin misses the budget, or always when the effort is
+thorough, and never when it is quick."""
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:

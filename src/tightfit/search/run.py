@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,15 +16,15 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.errors import DataError, ModelError, OptionError, TightfitError, unknown_name
 from tightfit.graph.inspect import summary
+from tightfit.graph.ir import Array
 from tightfit.quantization.calibration import Calibration, calibrate, input_names
 from tightfit.quantization.pipeline import Source, open_source, write_plan
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme, find_scheme
-from tightfit.recovery.layers import collect_moments, layers_of
-from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.moments import Moments
+from tightfit.recovery.steps import Work, recover
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import choose, judge, pareto
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
@@ -124,11 +125,15 @@ class _Search:
         return candidate
 
     def _worth_trying(self, recipe: Recipe) -> bool:
-        """Rounding with data is for what its plain twin does not reach."""
-        if not recipe.rounding or self.job.recipes or self.job.effort == "thorough":
+        """A recovery is for what its plain twin, or as a last resort nothing so far, reaches."""
+        if not recipe.recovery or self.job.recipes or self.job.effort == "thorough":
             return True
-        twins = [c for c in self.outcome.candidates if c.name == recipe.scheme]
-        return self.job.effort == "normal" and any(c.meets_budget is False and not c.failure for c in twins)
+        if self.job.effort == "quick":
+            return False
+        made = [c for c in self.outcome.candidates if not c.failure]
+        if recipe.last_resort:
+            return not any(c.meets_budget for c in made)
+        return any(c.meets_budget is False for c in made if c.name == recipe.scheme)
 
     def _candidate(self, recipe: Recipe) -> Candidate:
         wanted = find_scheme(recipe.scheme, recipe.interface)
@@ -136,7 +141,7 @@ class _Search:
         candidate.layout = self.job.layout
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
         try:
-            self._make(candidate, wanted, path, rounding=recipe.rounding)
+            self._make(candidate, wanted, path, recipe.recovery)
         except TightfitError as error:
             candidate.failure = str(error)
             return candidate
@@ -144,29 +149,31 @@ class _Search:
         self._measure(candidate, path)
         return candidate
 
-    def _make(self, candidate: Candidate, scheme: Scheme, path: Path, *, rounding: bool) -> None:
+    def _make(self, candidate: Candidate, scheme: Scheme, path: Path, recovery: Sequence[str]) -> None:
         seen = self._calibration()
         observers = {} if self.job.observer is None else dict.fromkeys(("int8", "int16"), self.job.observer)
-        source, plan = self.source, make_plan(self.source.model, scheme, Ranges([seen.statistics], observers))
-        if rounding:
-            model, plan = round_with_data(source.model, plan, self._moments(plan))
-            source = replace(source, model=model)
-            candidate.steps.append("weights rounded with data")
+        ranges = Ranges([seen.statistics], observers)
+        source, plan = self.source, make_plan(self.source.model, scheme, ranges)
+        if recovery:
+            work = recover(self._work(plan, ranges), recovery)
+            source, plan = replace(source, model=work.model), work.plan
+            candidate.steps += work.notes
         written = write_plan(source, plan, path, target=self.job.layout, probes=seen.probes)
         candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
         candidate.steps += written.notes
         candidate.plan_summary = summarize(plan)
 
-    def _moments(self, plan: Plan) -> dict[str, Moments]:
-        """The second moments of every layer's inputs, collected once for all schemes."""
-        wanted = {layer.op.name for layer in layers_of(self.source.model.main, plan.graphs[0].ops)}
-        if not wanted <= set(self.moments):
-            count = len(self.calibrating)
-            self.listener.stage(f"what {len(wanted)} layers see in {count} samples", count)
-            samples = (s.inputs for s in self.calibration_set.samples(self.calibrating))
-            steps = _Steps(self.listener, count)
-            self.moments.update(collect_moments(self.source.model, plan, samples, progress=steps))
-        return self.moments
+    def _work(self, plan: Plan, ranges: Ranges) -> Work:
+        """What recoveries start from; the moments are collected once for all candidates."""
+
+        def samples() -> Iterator[Mapping[str, Array]]:
+            return (s.inputs for s in self.calibration_set.samples(self.calibrating))
+
+        work = Work(self.source.model, plan, ranges, samples, self.job.model.stat().st_size)
+        work.size_bytes = self.job.budget.max_size
+        work.moments = self.moments
+        work.progress = _Stages(self.listener, len(self.calibrating))
+        return work
 
     def _measure(self, candidate: Candidate, path: Path) -> None:
         count = len(self.evaluating)
@@ -224,6 +231,20 @@ class _Steps:
     def __call__(self) -> None:
         self.done += 1
         self.listener.advance(self.done, self.total)
+
+
+class _Stages:
+    """Turns the words of a recovery's progress into stages for the listener."""
+
+    def __init__(self, listener: Listener, samples: int) -> None:
+        self.listener, self.samples, self.current = listener, samples, ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        count = total or self.samples
+        if what != self.current:
+            self.current = what
+            self.listener.stage(what, count)
+        self.listener.advance(done, count)
 
 
 def _specs(source: Source) -> list[InputSpec]:

@@ -8,8 +8,8 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,21 @@ from tightfit.data.image_options import ImageOptions
 from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.errors import DataError, ModelError
+from tightfit.errors import DataError, ModelError, OptionError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
 from tightfit.graph.inspect import summary
-from tightfit.graph.ir import Model
+from tightfit.graph.ir import Array, Model
 from tightfit.graph.reader import read_model
-from tightfit.quantization.calibration import calibration_workers, input_names
-from tightfit.quantization.pipeline import Written, open_source, quantize_file
-from tightfit.quantization.planning import Overrides
-from tightfit.quantization.scheme import find_scheme
+from tightfit.quantization.calibration import calibrate, calibration_workers, input_names
+from tightfit.quantization.pipeline import Source, Written, open_source, quantize_file, write_plan
+from tightfit.quantization.planning import Overrides, check_overrides, make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.steps import Work, recover
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
 from tightfit.runtime.child import prepare
@@ -105,7 +107,7 @@ def quantize(
     wanted = find_scheme(scheme, chosen.interface)
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
-    samples = None
+    samples: Callable[[], Iterator[Mapping[str, Array]]] | None = None
     if data is not None:
         dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
         if len(dataset) < 2:
@@ -118,12 +120,17 @@ def quantize(
         indices = None
         if count < len(dataset):
             indices, _ = split(labels, len(dataset), count, seed=chosen.seed, overlap=True)
-        samples = (s.inputs for s in dataset.samples(indices))
+
+        def samples() -> Iterator[Mapping[str, Array]]:
+            return (s.inputs for s in dataset.samples(indices))
+
+    if chosen.recovery:
+        return quantize_recovered(source, wanted, Path(output), samples, chosen)
     return quantize_file(
         source,
         wanted,
         output,
-        samples,
+        samples() if samples else None,
         overrides=chosen.overrides,
         observers=chosen.observers,
         target=chosen.layout,
@@ -138,6 +145,7 @@ class QuantizeOptions:
         interface: type of the model's inputs and outputs. calibration: samples to calibrate with.
         overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``.
+        recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
     """
 
     interface: str = "float32"
@@ -146,6 +154,34 @@ class QuantizeOptions:
     overrides: Overrides = ()
     observers: Mapping[str, str] | None = None
     layout: str = "cpu"
+    recovery: tuple[str, ...] = ()
+    max_size: int | None = None
+
+
+def quantize_recovered(
+    source: Source,
+    scheme: Scheme,
+    output: Path,
+    samples: Callable[[], Iterator[Mapping[str, Array]]] | None,
+    options: QuantizeOptions,
+) -> Written:
+    """Writes one file by one scheme after recoveries; the notes say what each did.
+
+    Raises:
+        OptionError: there are no samples, or a recovery is unknown. TightfitError: see ``quantize``.
+    """
+    if samples is None:
+        raise OptionError(f"Recovery ({', '.join(options.recovery)}) looks at samples; pass data (about 100).")
+    rules = check_overrides(source.model, options.overrides)
+    seen = calibrate(source.model, samples())
+    ranges = Ranges([seen.statistics], options.observers)
+    plan = make_plan(source.model, scheme, ranges, overrides=rules)
+    work = Work(source.model, plan, ranges, samples, source.path.stat().st_size, options.max_size)
+    work.overrides = rules
+    recover(work, options.recovery)
+    recovered = replace(source, model=work.model)
+    written = write_plan(recovered, work.plan, output, target=options.layout, probes=seen.probes)
+    return replace(written, notes=[*work.notes, *written.notes])
 
 
 def evaluate(

@@ -128,12 +128,19 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     "--override", multiple=True, metavar="OP=SCHEME", help="Another scheme, or float, for some ops."
 )
 @click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
+@click.option(
+    "--recover",
+    metavar="STEPS",
+    default="",
+    help="Accuracy back from samples, comma-separated: mixed-precision, rounding, bias-correction, …",
+)
+@click.option("--max-size", help="What mixed precision may fill, as 3.3MB; 0.179 of the float file by default.")
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan as JSON here.")
 @seed_option
 @json_option
 @in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
-    """Quantize MODEL by SCHEME: float16, weight8, dynamic, int8 or int16x8."""
+    """Quantize MODEL by SCHEME: float16, weight8, dynamic, int8, int16x8 or int8x4."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import quantize as run  # noqa: PLC0415 - loaded when used
@@ -151,6 +158,8 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
         overrides=parse_overrides(options["override"]),
         observers=dict.fromkeys(("int8", "int16"), observer) if observer else None,
         layout=options["layout"],
+        recovery=tuple(filter(None, options["recover"].split(","))),
+        max_size=parse_size(options["max_size"]),
     )
     if options["plan_file"]:
         with atomic_file(options["plan_file"]) as file:

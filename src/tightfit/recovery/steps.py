@@ -15,7 +15,7 @@ from tightfit.graph.ir import Array, Model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.plan import Plan
-from tightfit.quantization.planning import make_plan
+from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
 from tightfit.recovery.layers import collect_moments, layers_of
@@ -40,6 +40,7 @@ class Work:
         samples: starts the calibration samples anew at each call.
         float_bytes: size of the float file. size_bytes: the most that the result may have, None for
             ``SPARE_SHARE`` of it.
+        overrides: those that ``plan`` was made with.
         moments: layer name → second moments; filled when a step needs them, and worth keeping.
         progress: hears what is done, how much of how many.
         model: the weights as they are so far. notes: what each step did.
@@ -51,6 +52,7 @@ class Work:
     samples: Callable[[], Iterator[Mapping[str, Array]]]
     float_bytes: int
     size_bytes: int | None = None
+    overrides: Overrides = ()
     moments: dict[str, Moments] = field(default_factory=dict)
     progress: Progress | None = None
     model: Model = field(init=False)
@@ -90,7 +92,7 @@ def mixed_precision(work: Work) -> None:
     assignment = widen(found, spare)
     work.notes.append(assignment.summary())
     if assignment.wider:
-        overrides = assignment.overrides("int8")
+        overrides = [*work.overrides, *assignment.overrides("int8")]
         work.plan = make_plan(work.original, work.plan.scheme, work.ranges, overrides=overrides)
 
 

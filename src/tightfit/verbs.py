@@ -171,7 +171,9 @@ def quantize_recovered(
         OptionError: there are no samples, or a recovery is unknown. TightfitError: see ``quantize``.
     """
     if samples is None:
-        raise OptionError(f"Recovery ({', '.join(options.recovery)}) looks at samples; pass data (about 100).")
+        raise OptionError(
+            f"Recovery ({', '.join(options.recovery)}) looks at samples; pass data (about 100)."
+        )
     rules = check_overrides(source.model, options.overrides)
     seen = calibrate(source.model, samples())
     ranges = Ranges([seen.statistics], options.observers)

@@ -134,7 +134,9 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     default="",
     help="Accuracy back from samples, comma-separated: mixed-precision, rounding, bias-correction, …",
 )
-@click.option("--max-size", help="What mixed precision may fill, as 3.3MB; 0.179 of the float file by default.")
+@click.option(
+    "--max-size", help="What mixed precision may fill, as 3.3MB; 0.179 of the float file by default."
+)
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan as JSON here.")
 @seed_option
 @json_option

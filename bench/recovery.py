@@ -1,0 +1,143 @@
+"""Prints what each recovery gains, beside litert-quantizer and TensorFlow's quantizer, on the same photos.
+
+All sides calibrate with the same samples in the same shuffled order and are evaluated on the same others.
+
+    bench/recovery.py --model M.tflite --data photos/ --image size=224,crop=0.875,mean=127,std=128
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import peers
+from machine import describe_machine
+from ptq_accuracy import open_dataset, write_calibration
+from sample_file import Array, Rows, map_samples
+from tightfit.data.split import split
+from tightfit.evaluation.accuracy import evaluate
+from tightfit.quantization.calibration import calibrate, input_names
+from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.recovery.moments import Moments
+from tightfit.recovery.steps import Work, recover
+
+STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "int8": ((), ("bias-correction",), ("rounding",)),
+    "int16x8": ((), ("rounding",)),
+    "int8x4": ((), ("bias-correction",), ("rounding",), ("mixed-precision", "rounding")),
+}
+PEERS = {
+    "litert-quantizer": ("litert-quantizer", "peer_litert_quantizer.py", ("int8", "int16x8")),
+    "tensorflow": ("tensorflow", "peer_tensorflow_quantizer.py", ("int8", "int16x8")),
+}
+
+
+@dataclass
+class Made:
+    """One file: how it was made, and in how many seconds beyond calibration."""
+
+    name: str
+    path: Path
+    seconds: float
+    failure: str | None = None
+
+
+def own_files(source: Source, schemes: list[str], samples: Path, folder: Path) -> Iterator[Made]:
+    """Makes a file for each scheme and list of steps; calibration and moments are shared, and timed once."""
+    rows = Rows(map_samples(samples), list(input_names(source.model)))
+
+    def again() -> Iterator[Mapping[str, Array]]:
+        return iter(rows)
+
+    start = time.perf_counter()
+    seen = calibrate(source.model, again())
+    print(f"calibration {time.perf_counter() - start:.1f} s", file=sys.stderr)
+    moments: dict[str, Moments] = {}
+    for scheme in schemes:
+        for steps in STEPS[scheme]:
+            start = time.perf_counter()
+            ranges = Ranges([seen.statistics])
+            plan = make_plan(source.model, scheme, ranges)
+            work = Work(source.model, plan, ranges, again, source.path.stat().st_size, moments=moments)
+            recover(work, steps)
+            path = folder / f"own_{scheme}_{len(steps)}_{'_'.join(steps)}.tflite"
+            write_plan(replace(source, model=work.model), work.plan, path, probes=seen.probes)
+            name = " + ".join([scheme, *steps])
+            yield Made(f"tightfit {name}", path, time.perf_counter() - start)
+
+
+def peer_files(model: Path, schemes: list[str], samples: Path, folder: Path) -> Iterator[Made]:
+    """Makes the peers' files; a refusal is a row, not the end."""
+    for whose, (environment, script, offered) in PEERS.items():
+        for scheme in [s for s in schemes if s in offered]:
+            path = folder / f"{whose}_{scheme}.tflite"
+            request: dict[str, Any] = {
+                "model": str(model), "samples": str(samples), "scheme": scheme, "out": str(path),
+                "mode": "profiler", "threads": os.cpu_count(),
+            }  # fmt: skip
+            start = time.perf_counter()
+            failure = None
+            try:
+                peers.run(environment, script, request)
+            except peers.PeerError as error:
+                failure = str(error)
+            yield Made(f"{whose} {scheme}", path, time.perf_counter() - start, failure)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    """Makes all files, evaluates them together and prints the table."""
+    data = open_dataset(options)
+    calibration, evaluation = split(data.labels(), len(data), options.calibration, seed=options.seed)
+    samples = folder / "calibration.npz"
+    write_calibration(data, np.random.default_rng(options.seed).permutation(calibration), samples)
+    source = open_source(options.model)
+    made = [
+        *own_files(source, options.schemes, samples, folder),
+        *peer_files(options.model, options.schemes, samples, folder),
+    ]
+    good = [m for m in made if m.failure is None]
+    base, *results = evaluate([options.model, *(m.path for m in good)], data, evaluation, threads=2)
+    print(describe_machine())
+    print(
+        f"{options.model.name}: {base.metric} {base.value:.4f} on {len(evaluation)} samples; calibrated with"
+    )
+    print(f"{len(calibration)} others, seed {options.seed}; drop with its 95 % interval\n")
+    print(f"{'':42} {'size':>6} {'drop':>7} {'interval':>17} {'agree':>7} {'SNR dB':>7} {'seconds':>8}")
+    for one, result in zip(good, results, strict=True):
+        size = one.path.stat().st_size / options.model.stat().st_size
+        interval = f"[{result.drop_low:+.3f}, {result.drop_high:+.3f}]"
+        print(f"{one.name:42} {size:6.3f} {result.drop:+7.4f} {interval:>17} {result.agreement:7.4f}"
+              f" {result.snr_db:7.1f} {one.seconds:8.1f}")  # fmt: skip
+    for one in made:
+        if one.failure:
+            print(f"{one.name} was not written: {one.failure}")
+
+
+def main() -> None:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="float .tflite")
+    parser.add_argument("--data", required=True, help="as for the tightfit command")
+    parser.add_argument("--image", help="as for the tightfit command")
+    parser.add_argument("--calibration", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--schemes", nargs="+", default=list(STEPS), choices=list(STEPS))
+    with tempfile.TemporaryDirectory() as folder:
+        measure(parser.parse_args(), Path(folder))
+
+
+if __name__ == "__main__":
+    main()

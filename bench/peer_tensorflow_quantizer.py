@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.optimize import calibrator
 
 
@@ -39,12 +38,8 @@ def main() -> None:
         return samples(request["samples"], names)
 
     work = calibrator.Calibrator(model)
-    if request["scheme"] == "int8":
-        written = mlir_quantize(
-            work.calibrate(generator), input_data_type=tf.float32, output_data_type=tf.float32
-        )
-    else:
-        written = work.calibrate_and_quantize(generator, tf.float32, tf.float32, True, tf.int16, tf.int64)
+    activations, biases = {"int8": (tf.int8, tf.int32), "int16x8": (tf.int16, tf.int64)}[request["scheme"]]
+    written = work.calibrate_and_quantize(generator, tf.float32, tf.float32, True, activations, biases)
     Path(request["out"]).write_bytes(written)
     print(json.dumps({"size_bytes": len(written)}))
 

@@ -1,0 +1,311 @@
+"""Fine-tuning in stages: first prune in float, then cluster and round together, each in its turn.
+
+    sparsity alone          Mask                          float file with zeros
+    scheme alone            plan                          QAT
+    sparsity + scheme       Mask → Mask + plan            PQAT
+    clusters + scheme       Cluster + plan                CQAT
+    all three               Mask → Mask + Cluster + plan  PCQAT
+
+Without labels the float model teaches; with labels both count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+
+from tightfit.data.dataset import Dataset
+from tightfit.errors import DataError, OptionError
+from tightfit.graph.ir import Array, Model
+from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.quantization.scheme import Scheme
+from tightfit.recovery.steps import Work, recover
+from tightfit.training.callbacks import KeepLastGood, UpdateMasks
+from tightfit.training.checkpoints import (
+    Progress,
+    SaveEachEpoch,
+    arrays_of,
+    load_progress,
+    restore,
+    save_progress,
+)
+from tightfit.training.distillation import Distillation
+from tightfit.training.export import export
+from tightfit.training.feeding import Batches
+from tightfit.training.network import Network
+from tightfit.training.schedules import OneShot, Polynomial, check_sparsity
+from tightfit.training.weight_transforms import Cluster, Mask
+
+CALIBRATION: Final = 100
+_LABELS_SHARE: Final = 0.5
+_RAMP: Final = 0.7
+"""The sparsity is reached after this share of the pruning stage; the rest heals."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a training is asked for.
+
+    Args:
+        scheme: of the file, None for float. sparsity, pattern, scope: see ``pruning.Mask``.
+        clusters, per: see ``clustering.Cluster``. epochs: of all stages together.
+        batch: samples a step. learning_rate: of Adam, which a cosine brings to zero.
+        labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
+        features: tensors that the teacher shows besides its outputs. seed: of shuffling.
+    """
+
+    scheme: Scheme | None = None
+    sparsity: float | None = None
+    pattern: str = "unstructured"
+    scope: str = "layer"
+    clusters: int | None = None
+    per: str = "tensor"
+    epochs: int = 5
+    batch: int = 32
+    learning_rate: float = 2e-4
+    labels: str = "auto"
+    features: tuple[str, ...] = ()
+    seed: int = 0
+
+    def stages(self) -> list[str]:
+        """The stages in order: ``prune``, ``finish``."""
+        if self.sparsity is not None and (self.scheme is not None or self.clusters is not None):
+            return ["prune", "finish"]
+        return ["finish"]
+
+
+@dataclass
+class Trained:
+    """What a training gave.
+
+    Args:
+        model, plan: ``apply_plan`` of the two is the file; plan is None for a float file.
+        history: one row an epoch. notes: what a reader should know.
+    """
+
+    model: Model
+    plan: Plan | None
+    history: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+
+
+def check_request(request: Request, dataset: Dataset) -> bool:
+    """Checks a request against the data; gives whether labels are used.
+
+    Raises:
+        OptionError: nothing is asked for, or a number is out of its range.
+        DataError: labels are asked for and the data has none.
+    """
+    if request.scheme is None and request.sparsity is None and request.clusters is None:
+        raise OptionError(
+            "Nothing is asked for: give a scheme, a sparsity, a number of clusters, or several."
+        )
+    if request.scheme is not None and request.scheme.compute != "integer":
+        raise OptionError(
+            f"Training rounds as integer kernels do; '{request.scheme.name}' has none. "
+            "Take int8, int16x8 or int8x4, or quantize without training."
+        )
+    if request.sparsity is not None:
+        check_sparsity(request.sparsity)
+    if request.epochs < len(request.stages()):
+        raise OptionError(
+            f"Pruning and then rounding takes 2 epochs or more; received {request.epochs}."
+            if request.epochs == 1
+            else f"Training takes at least one epoch; received {request.epochs}."
+        )
+    if not 0 < request.learning_rate < 1:
+        raise OptionError(f"A learning rate lies between 0 and 1; received {request.learning_rate:g}.")
+    if request.labels not in ("auto", "yes", "no"):
+        raise OptionError(f"Labels are auto, yes or no; received '{request.labels}'.")
+    if request.labels == "yes" and not dataset.has_labels:
+        raise DataError("The labels are to count, but the data has none. Give labels, or --labels no.")
+    return dataset.has_labels and request.labels != "no"
+
+
+def check_clusters(request: Request, model: Model) -> None:
+    """Checks that there are more weights than values to share.
+
+    Raises:
+        OptionError: there are not.
+    """
+    if request.clusters is None:
+        return
+    largest = max((t.size for t in model.main.tensors() if t.is_constant and t.dtype == "float32"), default=0)
+    if not 2 <= request.clusters < largest:
+        raise OptionError(
+            f"Received {request.clusters} clusters; the model's largest tensor has {largest} weights. "
+            "Take from 2 to 256."
+        )
+
+
+def finetune(
+    model: Model,
+    dataset: Dataset,
+    indices: Sequence[int] | Array,
+    request: Request,
+    checkpoint: Path,
+    listener: Callable[[str, int, int, dict[str, Any]], None] | None = None,
+) -> Trained:
+    """Trains a float model for what is asked; goes on from the checkpoint of the same training.
+
+    Args:
+        model: cleaned; it is not changed. indices: the samples to train and calibrate with.
+        checkpoint: written after each epoch, removed by the caller when the file is there.
+        listener: called with (stage, step, steps, metrics) after each step.
+
+    Raises:
+        OptionError, DataError: see ``check_request``. ModelError: an op has no lowering; it is named.
+    """
+    labelled = check_request(request, dataset)
+    check_clusters(request, model)
+    settings = _settings(request, dataset, indices, model)
+    progress = load_progress(checkpoint, settings) or Progress(settings)
+    training = _Training(model, dataset, indices, request, progress, labelled=labelled)
+    for index, stage in enumerate(request.stages()):
+        training.run(index, stage, checkpoint, listener)
+    return Trained(training.current, training.plan, progress.history, training.notes)
+
+
+class _Training:
+    """The stages of one request; ``current`` is the float model as it is so far."""
+
+    def __init__(
+        self, model: Model, dataset: Dataset, indices: Sequence[int] | Array, request: Request,
+        progress: Progress, *, labelled: bool,
+    ) -> None:  # fmt: skip
+        self.original = self.current = model
+        self.dataset, self.indices, self.request = dataset, indices, request
+        self.progress, self.labelled = progress, labelled
+        self.plan: Plan | None = None
+        self.notes: list[str] = []
+
+    def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
+        """Trains one stage, or only rebuilds it when the checkpoint is behind it."""
+        epochs = self._epochs(stage)
+        network = self._network(stage, epochs)
+        student = self._student(network)
+        self._compile(student, epochs)
+        if index < self.progress.stage:
+            restore(student, self.progress.finished[index])
+        else:
+            if self.progress.arrays:
+                restore(student, self.progress.arrays)
+            self._fit(student, network, (self.progress.epoch, epochs), checkpoint, listener)
+            self.progress.arrays = arrays_of(student)
+            self.progress.finish_stage()
+            save_progress(checkpoint, self.progress)
+        self.current, self.plan = export(network)
+
+    def _epochs(self, stage: str) -> int:
+        both = len(self.request.stages()) == 2
+        half = self.request.epochs // 2
+        return self.request.epochs if not both else half if stage == "prune" else self.request.epochs - half
+
+    def _network(self, stage: str, epochs: int) -> Network:
+        request = self.request
+        transforms: list[Any] = []
+        if request.sparsity is not None:
+            steps = epochs * max(1, len(self.indices) // request.batch)
+            ramps = stage == "prune" or len(request.stages()) == 1
+            schedule = (
+                Polynomial(request.sparsity, end=max(1, int(_RAMP * steps)))
+                if ramps
+                else OneShot(request.sparsity)
+            )
+            transforms.append(Mask(schedule, request.pattern, request.scope))
+        if stage == "finish" and request.clusters is not None:
+            transforms.append(Cluster(request.clusters, per=request.per))
+        plan = None
+        if stage == "finish" and request.scheme is not None:
+            plan = self._plan(request.scheme, free=not transforms)
+        return Network(self.current, plan, transforms)
+
+    def _plan(self, scheme: Scheme, *, free: bool) -> Plan:
+        """The plan that training starts from: for 4-bit weights, after rounding with data."""
+
+        def samples() -> Any:
+            return (s.inputs for s in self.dataset.samples(list(self.indices[:CALIBRATION])))
+
+        ranges = Ranges([calibrate(self.current, samples()).statistics])
+        plan = make_plan(self.current, scheme, ranges)
+        if free and scheme.weights == "int4":
+            work = recover(Work(self.current, plan, ranges, samples, 0), ["rounding"])
+            self.current, plan = work.model, work.plan
+        return plan
+
+    def _student(self, network: Network) -> Any:
+        teacher = Network(self.original, check=False)
+        share = _LABELS_SHARE if self.labelled else 0.0
+        return Distillation(network, teacher, self.request.features, labels_share=share)
+
+    def _compile(self, student: Any, epochs: int) -> None:
+        steps = epochs * max(1, len(self.indices) // self.request.batch)
+        rate = keras.optimizers.schedules.CosineDecay(self.request.learning_rate, steps, alpha=0.02)
+        loss = None
+        if self.labelled:
+            loss = (
+                keras.losses.SparseCategoricalCrossentropy(from_logits=not student.decides[0])
+                if _are_classes(self.dataset)
+                else "mean_squared_error"
+            )
+        student.compile(keras.optimizers.Adam(rate, clipnorm=1.0), loss)
+
+    def _fit(
+        self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
+    ) -> None:
+        request, (first, last) = self.request, epochs
+        batches = Batches(
+            self.dataset, self.indices, request.batch,
+            labelled=self.labelled, seed=request.seed, epoch=first,
+        )  # fmt: skip
+        done = first * len(batches)
+        keep = KeepLastGood()
+        callbacks = [
+            UpdateMasks(network, every=max(1, len(batches) // 4), start=done),
+            keep,
+            SaveEachEpoch(checkpoint, self.progress),
+            _Steps(listener, self.progress.stage, done, last * len(batches)),
+        ]
+        student.fit(batches, initial_epoch=first, epochs=last, verbose=0, callbacks=callbacks)
+        if keep.failed is not None:
+            self.notes.append(
+                f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "
+                "before were kept. Train with a smaller learning rate."
+            )
+
+
+def _are_classes(dataset: Dataset) -> bool:
+    labels = dataset.labels()
+    return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
+
+
+def _settings(request: Request, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:
+    facts = asdict(request) | {
+        "data": dataset.fingerprint(),
+        "samples": len(indices),
+        "ops": len(model.main.ops),
+        "backend": keras.backend.backend(),
+    }
+    return json.dumps(facts, sort_keys=True, default=str)
+
+
+class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Tells a listener of each step."""
+
+    def __init__(self, listener: Any, stage: int, done: int, total: int) -> None:
+        super().__init__()
+        self.listener, self.stage, self.done, self.total = listener, stage, done, total
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Counts."""
+        self.done += 1
+        if self.listener is not None:
+            self.listener(f"stage {self.stage + 1}", self.done, self.total, dict(logs or {}))

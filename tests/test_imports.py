@@ -17,7 +17,7 @@ ORDER = [
     {"evaluation", "targets"},
     {"search"},
     {"report"},
-    {"verbs"},
+    {"verbs", "finetune"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -1,4 +1,4 @@
-"""``Cluster``: the transform that shares values. Where the centroids start is decided in ``centroids``."""
+"""``Cluster``: the transform that shares values. Where the centroids start is decided in ``compression.centroids``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import ops
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
 from tightfit.quantization.arithmetic import spread
-from tightfit.training.centroids import INITIAL
+from tightfit.compression.centroids import INITIAL
 from tightfit.training.fake_quant import round_through
 from tightfit.training.graph_weights import Weight
 

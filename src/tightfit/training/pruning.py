@@ -1,4 +1,4 @@
-"""``Mask``: the transform that prunes. What to keep is decided in ``masks``, when in ``schedules``."""
+"""``Mask``: the transform that prunes. What to keep is decided in ``compression.patterns``, when in ``schedules``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import ops
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
 from tightfit.training.graph_weights import Weight
-from tightfit.training.masks import UNSTRUCTURED, check_pattern, keep, keep_globally
+from tightfit.compression.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
 from tightfit.training.schedules import OneShot, Schedule
 
 Attached = Callable[[Any, Any], Any]
@@ -25,7 +25,7 @@ class Mask:
 
     Args:
         schedule: the sparsity at each step, see ``schedules``; a number stands for ``OneShot``.
-        pattern: ``unstructured``, N:M, or blocks (``masks.check_pattern``).
+        pattern: ``unstructured``, N:M, or blocks (``patterns.check_pattern``).
         scope: ``layer``: each has the sparsity; ``global``: all together have it (unstructured only).
         smallest: weights of fewer elements stay dense.
     """

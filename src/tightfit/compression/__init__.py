@@ -1,0 +1,1 @@
+"""Smaller models: which weights go, which values they share, and how sparse ones are stored."""

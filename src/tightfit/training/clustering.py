@@ -1,4 +1,4 @@
-"""``Cluster``: the transform that shares values. Where the centroids start is decided in ``compression.centroids``."""
+"""``Cluster``: the transform that shares values; they start as ``compression.centroids`` decides."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tightfit.compression.centroids import INITIAL
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
 from tightfit.quantization.arithmetic import spread
-from tightfit.compression.centroids import INITIAL
 from tightfit.training.fake_quant import round_through
 from tightfit.training.graph_weights import Weight
 

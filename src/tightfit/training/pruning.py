@@ -1,4 +1,4 @@
-"""``Mask``: the transform that prunes. What to keep is decided in ``compression.patterns``, when in ``schedules``."""
+"""``Mask``: the transform that prunes: what goes decides ``compression.patterns``, when ``schedules``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tightfit.compression.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
 from tightfit.training.graph_weights import Weight
-from tightfit.compression.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
 from tightfit.training.schedules import OneShot, Schedule
 
 Attached = Callable[[Any, Any], Any]

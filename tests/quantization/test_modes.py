@@ -333,3 +333,22 @@ def test_a_hybrid_op_takes_its_small_weights_along():
 
 def test_a_hybrid_op_with_small_weights_only_stays_float():
     assert op_plan(plan(lstm_net(8, 4), "dynamic"), "UNIDIRECTIONAL_SEQUENCE_LSTM").mode == FLOAT
+
+
+def test_an_op_without_a_kernel_for_four_bit_weights_gets_eight_and_stays_on_integers():
+    b = Builder()
+    x = b.input("x", [1, 64, 256])
+    slopes = b.weights("slopes", 64, 256)
+    y = b.op("PRELU", [x, slopes], x.shape)
+    product = b.op("BATCH_MATMUL", [y, y], [1, 64, 64], table="BatchMatMulOptions", options={"adjY": True})
+    model = b.model(b.dense(product, 4096))
+    made = plan(model, "int8x4")
+    assert [op.mode for op in made.ops()] == [INTEGER] * 3
+    prelu, matmul, dense = made.ops()
+    assert prelu.constants[1].dtype == "int8"
+    assert "no int8 kernel with int4 weights" in prelu.reason
+    assert matmul.reason == ""
+    assert dense.constants[1].dtype == "int4"
+    asked = plan(model, "int8", overrides=[("PRELU", "int8x4"), ("BATCH_MATMUL", "int8x4")])
+    assert [op.mode for op in asked.ops()] == [INTEGER] * 3
+    assert asked.ops()[0].constants[1].dtype == "int8"

@@ -24,6 +24,7 @@ from tightfit.quantization.rules import (
     only_moves,
     real_inputs,
     real_outputs,
+    weight_of,
 )
 from tightfit.quantization.scheme import SCHEMES, Scheme, find_scheme
 
@@ -120,8 +121,28 @@ def scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
     for override in context.overrides:
         if override.matches(op):
             reason = override.reason or f"asked for: {override.pattern} → {override.scheme}"
-            return (None if override.scheme == "float" else find_scheme(override.scheme)), reason
-    return _wide_enough(op, context.scheme)
+            return (
+                None if override.scheme == "float" else _computable(op, find_scheme(override.scheme))[0]
+            ), reason
+    scheme, reason = _wide_enough(op, context.scheme)
+    if scheme is not context.scheme:
+        return scheme, reason
+    return _computable(op, scheme)
+
+
+def _computable(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
+    """The scheme with int8 weights for an op whose integer kernel takes no narrower ones.
+
+    Of two activations multiplied (attention) nothing is stored, so there is nothing to say.
+    """
+    rule, dtype = find_rule(op.kind), scheme.activations or ""
+    if scheme.compute != INTEGER or scheme.weights not in NARROW or rule is None:
+        return scheme, ""
+    if rule.version(dtype, scheme.weights) is not None or rule.version(dtype) is None:
+        return scheme, ""
+    stored = weight_of(op, rule) is not None
+    reason = f"no {dtype} kernel with {scheme.weights} weights; stored as int8" if stored else ""
+    return replace(scheme, weights="int8"), reason
 
 
 def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:

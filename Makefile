@@ -15,8 +15,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## The main job on the embedded model and images.
 	$(BIN)/python examples/demo.py --output demo-out
 
-test: $(STAMP)  ## Every test that runs without large extras.
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Every test; what needs TensorFlow, torch or ../shared says so and is skipped where that is absent.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from tightfit.report.report import Report
 from tightfit.runtime.child import prepare
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.run import optimize as search
+from tightfit.targets.fitting import overrides_for, rewrites_for, scheme_for
+from tightfit.targets.profile import find_target
 
 Pathlike = str | Path
 Steps = Callable[[int, int], None]
@@ -104,7 +107,7 @@ def quantize(
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
     chosen = QuantizeOptions(**options)
-    wanted = find_scheme(scheme, chosen.interface)
+    wanted = chosen.scheme(scheme)
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
     samples: Callable[[], Iterator[Mapping[str, Array]]] | None = None
@@ -124,7 +127,7 @@ def quantize(
         def samples() -> Iterator[Mapping[str, Array]]:
             return (s.inputs for s in dataset.samples(indices))
 
-    if chosen.recovery:
+    if chosen.recovery or (chosen.target and samples):
         return quantize_recovered(source, wanted, Path(output), samples, chosen)
     return quantize_file(
         source,
@@ -133,7 +136,7 @@ def quantize(
         samples() if samples else None,
         overrides=chosen.overrides,
         observers=chosen.observers,
-        target=chosen.layout,
+        target=chosen.laid_out,
     )
 
 
@@ -142,20 +145,35 @@ class QuantizeOptions:
     """What ``quantize`` takes besides model, scheme and data.
 
     Args:
-        interface: type of the model's inputs and outputs. calibration: samples to calibrate with.
+        interface: type of the model's inputs and outputs; None for float32, or what the target takes.
+        calibration: samples to calibrate with.
         overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
-        layout: ``cpu``, ``npu`` or ``micro``.
+        layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
         recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
+        target: name of the device that the file is for.
     """
 
-    interface: str = "float32"
+    interface: str | None = None
     calibration: int = 100
     seed: int = 0
     overrides: Overrides = ()
     observers: Mapping[str, str] | None = None
-    layout: str = "cpu"
+    layout: str | None = None
     recovery: tuple[str, ...] = ()
     max_size: int | None = None
+    target: str | None = None
+
+    def scheme(self, name: str) -> Scheme:
+        """The scheme of a name with the types at the ends, as the target takes it."""
+        if self.target is None:
+            return find_scheme(name, self.interface or "float32")
+        return scheme_for(find_target(self.target), name, self.interface)
+
+    @property
+    def laid_out(self) -> str:
+        """The layout that was asked for, else the target's."""
+        own = "cpu" if self.target is None else find_target(self.target).family.layout
+        return self.layout or own
 
 
 def quantize_recovered(
@@ -165,7 +183,7 @@ def quantize_recovered(
     samples: Callable[[], Iterator[Mapping[str, Array]]] | None,
     options: QuantizeOptions,
 ) -> Written:
-    """Writes one file by one scheme after recoveries; the notes say what each did.
+    """Writes one file by one scheme after recoveries, and as a target takes it; the notes say what was done.
 
     Raises:
         OptionError: there are no samples, or a recovery is unknown. TightfitError: see ``quantize``.
@@ -176,13 +194,21 @@ def quantize_recovered(
         )
     rules = check_overrides(source.model, options.overrides)
     seen = calibrate(source.model, samples())
-    ranges = Ranges([seen.statistics], options.observers)
+    ranges, adapt = Ranges([seen.statistics], options.observers), None
+    if options.target is not None:
+        device = find_target(options.target)
+        rules, adapt = (
+            overrides_for(device, source.model, scheme, ranges, rules),
+            partial(rewrites_for, device),
+        )
     plan = make_plan(source.model, scheme, ranges, overrides=rules)
     work = Work(source.model, plan, ranges, samples, source.path.stat().st_size, options.max_size)
     work.overrides = rules
     recover(work, options.recovery)
     recovered = replace(source, model=work.model)
-    written = write_plan(recovered, work.plan, output, target=options.layout, probes=seen.probes)
+    written = write_plan(
+        recovered, work.plan, output, target=options.laid_out, probes=seen.probes, adapt=adapt
+    )
     return replace(written, notes=[*work.notes, *written.notes])
 
 

@@ -66,7 +66,9 @@ CASES: dict[str, Limited] = {
     "argmax_depth": Limited(lambda: argmax(127), lambda: argmax(128), {"most": 127}),
     "axis_is_batch": Limited(lambda: gathered(1, 1), lambda: gathered(1, 0)),
     "batch_one": Limited(lambda: mean((1, 4, 4, 2), [1]), lambda: mean((2, 4, 4, 2), [1])),
-    "bias_range": Limited(conv, lambda: conv_with(big_bias()), {"bits": 40}),
+    "bias_range": Limited(
+        lambda: conv(dtype="int16"), lambda: conv_with(big_bias(), conv(dtype="int16")), {"bits": 40}
+    ),
     "bias_shape": Limited(conv, lambda: conv_with(fixed("b", np.zeros((2, 4)), "int32", 0.0005))),
     "bias_types": Limited(
         conv, lambda: conv_with(fixed("b", np.zeros(8), "int16", 0.0005)), {"types": ("int32", "int64")}
@@ -163,6 +165,7 @@ CASES: dict[str, Limited] = {
     "same_scale": Limited(lambda: with_scale(SCALE), lambda: with_scale(0.1)),
     "same_types": Limited(lambda: with_types("int8", "int8"), lambda: with_types("int8", "int16")),
     "scale_below": Limited(lambda: unary("ABS"), lambda: with_scale(4.0), {"most": 2.0}),
+    "short_bias": Limited(conv, lambda: conv_with(fixed("b", [0] * 8, "int64", 0.0005))),
     "slope_type": Limited(lambda: prelu((1, 1, 3)), lambda: prelu((1, 1, 3), "int16")),
     "softmax_beta": Limited(lambda: softmax((1, 4)), lambda: softmax((1, 4), 2.0), {"beta": 1.0}),
     "softmax_length": Limited(lambda: softmax((1, 16)), lambda: softmax((1, 17)), {"most": 16}),

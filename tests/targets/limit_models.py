@@ -31,8 +31,8 @@ def float_dense(weight_dtype: str) -> Model:
     )
 
 
-def conv_with(bias: Tensor | None) -> Model:
-    model = conv()
+def conv_with(bias: Tensor | None, model: Model | None = None) -> Model:
+    model = model or conv()
     model.main.set_input(model.main.ops[0], 2, bias)
     if bias is not None and bias.data is None:
         model.main.inputs.append(bias)
@@ -206,4 +206,4 @@ def two_types(second: str) -> Model:
 
 
 def big_bias() -> Tensor:
-    return fixed("b", [0] * 7 + [1 << 41], "int64", 0.0005)
+    return fixed("b", [0] * 7 + [1 << 49], "int64", 0.0005)

@@ -17,6 +17,7 @@ from tightfit.cli.options import (
     parse_overrides,
     parse_size,
     seed_option,
+    target_options,
     threads_option,
 )
 from tightfit.cli.progress import Bars
@@ -51,8 +52,16 @@ from tightfit.cli.progress import Bars
 @click.option(
     "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
 )
+@target_options
 @click.option(
-    "--layout", default="cpu", show_default=True, help="What the files are laid out for: cpu, npu, micro."
+    "--min-accelerated",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="Share of the multiply-accumulates that the target must accelerate.",
+)
+@click.option(
+    "--layout", help="What files are laid out for: cpu, npu, micro; cpu or the target's by default."
 )
 @click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
 @click.option("--effort", default="normal", show_default=True, help="quick, normal or thorough.")
@@ -88,6 +97,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.search.budget import Budget  # noqa: PLC0415 - loaded when used
     from tightfit.search.job import Job  # noqa: PLC0415 - loaded when used
+    from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
 
     latency, ratio = parse_latency(options["max_latency"])
     budget = Budget(
@@ -97,6 +107,9 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         max_latency_ratio=ratio,
         minutes=options["minutes"],
         confident=options["confident"],
+        target=None if options["target"] is None else find_target(options["target"]).name,
+        target_memory=parse_size(options["memory"]),
+        min_accelerated=options["min_accelerated"],
     )
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     names = (
@@ -119,7 +132,8 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.argument("scheme")
 @data_options(required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option("--io", "interface", default="float32", show_default=True, help="Type of inputs and outputs.")
+@click.option("--io", "interface", help="Type of inputs and outputs: float32, or what the target takes.")
+@target_options
 @click.option(
     "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
 )
@@ -127,7 +141,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.option(
     "--override", multiple=True, metavar="OP=SCHEME", help="Another scheme, or float, for some ops."
 )
-@click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
+@click.option("--layout", help="cpu, npu or micro; cpu, or the target's, by default.")
 @click.option(
     "--recover",
     metavar="STEPS",
@@ -160,15 +174,30 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
         overrides=parse_overrides(options["override"]),
         observers=dict.fromkeys(("int8", "int16"), observer) if observer else None,
         layout=options["layout"],
+        target=options["target"],
         recovery=tuple(filter(None, options["recover"].split(","))),
         max_size=parse_size(options["max_size"]),
     )
     if options["plan_file"]:
         with atomic_file(options["plan_file"]) as file:
             file.write(written.plan.to_json().encode())
-    facts = _facts(model, written)
-    click.echo(json.dumps(facts, indent=1) if as_json else _words(facts, written))
-    return 0
+    facts, verdict = _facts(model, written), _verdict(written, options)
+    if verdict is not None:
+        facts["target"] = verdict.as_json()
+    said = [_words(facts, written)] + ([] if verdict is None else [f"target: {verdict.summary()}"])
+    click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(said))
+    return 0 if verdict is None or (verdict.runs and verdict.fits) else 1
+
+
+def _verdict(written: Any, options: dict[str, Any]) -> Any:
+    """What the target makes of the written file, None where there is no target."""
+    from tightfit.graph.reader import read_model  # noqa: PLC0415 - loaded when used
+    from tightfit.targets.check import check  # noqa: PLC0415 - loaded when used
+
+    if options["target"] is None:
+        return None
+    memory = parse_size(options["memory"])
+    return check(read_model(written.path), options["target"], memory_bytes=memory)
 
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:

@@ -23,6 +23,15 @@ threads_option = click.option(
 seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Seed of the data's split.")
 
 
+def target_options(function: F) -> F:
+    """Adds ``--target`` and ``--memory``."""
+    target = click.option(
+        "--target", metavar="NAME", help="The device: 'tightfit check --target list MODEL'."
+    )
+    memory = click.option("--memory", metavar="SIZE", help="Memory of the device, for example 256KiB.")
+    return target(memory(function))
+
+
 def data_options(*, required: bool) -> Callable[[F], F]:
     """Adds ``--data`` and ``--image``."""
 

@@ -46,7 +46,7 @@ def decide_constants(op: Op, plan: OpPlan, scheme: Scheme, activation: Storage |
         axis = _axis(op, rule, hybrid=hybrid)
         plan.constants = {i: _weight(op, i, axis, scheme.weights) for i in positions}
     elif plan.mode == INTEGER and rule is not None and rule.weight is not None:
-        return _integer_constants(op, plan, rule, scheme.weights, activation)
+        return _integer_constants(op, plan, rule, scheme, activation)
     return 0
 
 
@@ -84,12 +84,12 @@ def _symmetric(scales: npt.NDArray[np.float32], axis: int | None, dtype: str) ->
     )
 
 
-def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, dtype: str, activation: Storage | None) -> int:
+def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, scheme: Scheme, activation: Storage | None) -> int:
     position = weight_of(op, rule)
     weight = None if position is None else op.input(position)
     if position is None or weight is None or weight.data is None:
         return 0
-    axis = rule.weight_axis
+    axis, dtype = None if op.kind in scheme.one_scale else rule.weight_axis, scheme.weights
     scales = _finite(weight_scales(weight.data, axis, dtype), op)
     bias = _bias_values(op, rule)
     widened = 0

@@ -121,9 +121,8 @@ def scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
     for override in context.overrides:
         if override.matches(op):
             reason = override.reason or f"asked for: {override.pattern} → {override.scheme}"
-            return (
-                None if override.scheme == "float" else _computable(op, find_scheme(override.scheme))[0]
-            ), reason
+            own = _own_scheme(override, context.scheme)
+            return (None if own is None else _computable(op, own)[0]), reason
     scheme, reason = _wide_enough(op, context.scheme)
     if scheme is not context.scheme:
         return scheme, reason
@@ -143,6 +142,12 @@ def _computable(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
     stored = weight_of(op, rule) is not None
     reason = f"no {dtype} kernel with {scheme.weights} weights; stored as int8" if stored else ""
     return replace(scheme, weights="int8"), reason
+
+
+def _own_scheme(override: Override, scheme: Scheme) -> Scheme | None:
+    if override.scheme == "float":
+        return None
+    return replace(find_scheme(override.scheme), one_scale=scheme.one_scale)
 
 
 def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -81,9 +81,18 @@ def open_source(path: str | Path) -> Source:
 
 
 def write_plan(
-    source: Source, plan: Plan, output: Path, *, target: str = "cpu", probes: Sequence[Probe] = ()
+    source: Source,
+    plan: Plan,
+    output: Path,
+    *,
+    target: str = "cpu",
+    probes: Sequence[Probe] = (),
+    adapt: Callable[[Model], list[str]] | None = None,
 ) -> Written:
     """Applies a plan and writes the first layout of the target that LiteRT runs correctly.
+
+    Args:
+        adapt: changes the quantized model in place for a device, and says what it did.
 
     Raises:
         OptionError: unknown target, or the output is the source's file.
@@ -91,7 +100,7 @@ def write_plan(
     """
     _check_places(source.path, output, target)
     base = apply_plan(source.model, plan)
-    notes = list(plan.notes)
+    notes = [*plan.notes, *(adapt(base) if adapt is not None else ())]
     for rewrites in LAYOUTS[target]:
         model = copy_model(base)
         changed = lay_out(model, rewrites)

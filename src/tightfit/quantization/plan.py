@@ -133,7 +133,8 @@ class Plan:
 def plan_from_json(text: str) -> Plan:
     """Gives the plan that ``Plan.to_json`` wrote."""
     data = json.loads(text)
-    return Plan(Scheme(**data["scheme"]), [_graph(g) for g in data["graphs"]], data["notes"])
+    scheme = data["scheme"] | {"one_scale": tuple(data["scheme"].get("one_scale", ()))}
+    return Plan(Scheme(**scheme), [_graph(g) for g in data["graphs"]], data["notes"])
 
 
 def _graph(data: dict[str, Any]) -> GraphPlan:

@@ -24,6 +24,7 @@ class Scheme:
         interface: type of the model's float inputs and outputs in the file.
         least_narrow: weights of fewer elements, and those of depthwise convolutions, are stored as int8 where
             the scheme's own type is narrower: they are few bytes and lose most.
+        one_scale: builtin operators whose integer weights get one scale, not one a channel.
         summary: one line for ``--help`` and the report.
     """
 
@@ -34,6 +35,7 @@ class Scheme:
     interface: str = "float32"
     summary: str = ""
     least_narrow: int = 0
+    one_scale: tuple[str, ...] = ()
 
     @property
     def needs_data(self) -> bool:

@@ -37,7 +37,8 @@ class Budget:
         max_size: file size in bytes.
         max_latency: milliseconds a call on this machine.
         max_latency_ratio: latency relative to the original on this machine.
-        target: name of the target that must take the file.
+        target: name of the target that must take the file. target_memory: bytes, where they are not the
+            target's. min_accelerated: share of the multiply–accumulates that it must accelerate.
         minutes: time that the search may take; it judges no candidate.
         confident: judge the drop by the upper end of its 95 % interval, not by its estimate.
 
@@ -50,6 +51,8 @@ class Budget:
     max_latency: float | None = None
     max_latency_ratio: float | None = None
     target: str | None = None
+    target_memory: int | None = None
+    min_accelerated: float = 0.9
     minutes: float | None = None
     confident: bool = False
 

@@ -62,12 +62,18 @@ class TargetVerdict:
         accelerated: share of the MACs that the accelerator runs, 0–1, or None.
         latency_ms: the target's own estimate, or None.
         reasons: what falls back or is refused, and why.
+        memory_bytes: what has to fit into the target's memory, at least, or None.
+        tool: what the target's own compiler or interpreter says, in sentences.
+        ops: verdict of each op: ``op``, ``kind``, ``macs``, ``accelerated``, ``reason``, ``fix``.
     """
 
     fits: bool
     accelerated: float | None = None
     latency_ms: float | None = None
     reasons: list[str] = field(default_factory=list)
+    memory_bytes: int | None = None
+    tool: list[str] = field(default_factory=list)
+    ops: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass

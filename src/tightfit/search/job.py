@@ -33,6 +33,7 @@ class Job:
         calibration_data: samples of their own to calibrate with; by default they are split off ``data``.
         calibration: samples to calibrate with. evaluation: samples to evaluate at most, None for all left.
         metric: see ``evaluation.accuracy.evaluate``. threads: for latency; accuracy uses what is there.
+        layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
         recipes: names of ``RECIPES`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
@@ -49,7 +50,7 @@ class Job:
     seed: int = 0
     metric: str = "auto"
     threads: int = 1
-    layout: str = "cpu"
+    layout: str | None = None
     observer: str | None = None
     recipes: Sequence[str] = ()
     effort: str = "normal"

@@ -22,11 +22,12 @@ from tightfit.quantization.pipeline import Source, open_source, write_plan
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
-from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.quantization.scheme import Scheme
 from tightfit.recovery.moments import Moments
 from tightfit.recovery.steps import Work, recover
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import choose, judge, pareto
+from tightfit.search.fitting import Fitting, refuse_unknown
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
@@ -65,7 +66,9 @@ class _Search:
         self.job = job
         self.listener = listener
         self.started = time.monotonic()
-        recipes = find_recipes(job.recipes)
+        refuse_unknown(job.budget)
+        self.fitting = Fitting(job.budget)
+        recipes = self.fitting.recipes(find_recipes(job.recipes), job.recipes)
         if job.effort not in EFFORTS:
             raise OptionError(unknown_name("effort", job.effort, EFFORTS))
         self.source = open_source(job.model)
@@ -136,9 +139,9 @@ class _Search:
         return any(c.meets_budget is False for c in made if c.name == recipe.scheme)
 
     def _candidate(self, recipe: Recipe) -> Candidate:
-        wanted = find_scheme(recipe.scheme, recipe.interface)
+        wanted = self.fitting.scheme(recipe.scheme, recipe.interface)
         candidate = Candidate(recipe.name, recipe.scheme, [wanted.summary], interface=recipe.interface)
-        candidate.layout = self.job.layout
+        candidate.layout = self.fitting.layout(self.job.layout)
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
         try:
             self._make(candidate, wanted, path, recipe.recovery)
@@ -153,12 +156,16 @@ class _Search:
         seen = self._calibration()
         observers = {} if self.job.observer is None else dict.fromkeys(("int8", "int16"), self.job.observer)
         ranges = Ranges([seen.statistics], observers)
-        source, plan = self.source, make_plan(self.source.model, scheme, ranges)
+        overrides = self.fitting.overrides(self.source.model, scheme, ranges)
+        source, plan = self.source, make_plan(self.source.model, scheme, ranges, overrides=overrides)
         if recovery:
-            work = recover(self._work(plan, ranges), recovery)
+            work = self._work(plan, ranges)
+            work.overrides = overrides
+            recover(work, recovery)
             source, plan = replace(source, model=work.model), work.plan
             candidate.steps += work.notes
-        written = write_plan(source, plan, path, target=self.job.layout, probes=seen.probes)
+        layout, adapt = self.fitting.layout(self.job.layout), self.fitting.adapt
+        written = write_plan(source, plan, path, target=layout, probes=seen.probes, adapt=adapt)
         candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
         candidate.steps += written.notes
         candidate.plan_summary = summarize(plan)
@@ -182,6 +189,7 @@ class _Search:
         self.listener.stage(f"{candidate.name}: latency, size, error per layer", 1)
         if candidate.failure is None:
             self.bench.costs(candidate, path)
+            self.fitting.judge(candidate, path)
         self.listener.advance(1, 1)
 
     def _calibration(self) -> Calibration:
@@ -219,6 +227,7 @@ class _Search:
             "versions": [version("ai-edge-litert"), __version__],
             "settings": [str(job.image), job.calibration, job.evaluation, job.seed, job.metric, job.threads],
             "layout": [job.layout, job.observer],
+            "target": [job.budget.target, job.budget.target_memory, job.budget.min_accelerated],
         }
 
 

@@ -30,7 +30,7 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
     """
     device = find_target(target) if isinstance(target, str) else target
     placements = [p for i, graph in enumerate(model.graphs) for p in _place(graph, i, device)]
-    refused = next((p.reason for p in placements if p.rule.startswith(_REFUSES)), "")
+    refused = next((p.reason for p in placements if p.refuses), "")
     if refused:
         placements = [_refused(p) for p in placements]
     return Verdict(
@@ -110,7 +110,9 @@ def _cut_after_first(graph: Graph, found: dict[int, tuple[str, str, str] | None]
 def _placement(op: Op, graph: int, index: int, broken: tuple[str, str, str] | None) -> Placement:
     kind = op.kind if op.custom_code is None else f"CUSTOM {op.custom_code}"
     place = (graph, index, kind, op.name, macs(op))
-    return Placement(*place) if broken is None else Placement(*place, False, *broken)
+    if broken is None:
+        return Placement(*place)
+    return Placement(*place, False, *broken, refuses=broken[1].startswith(_REFUSES))
 
 
 def _refused(placement: Placement) -> Placement:

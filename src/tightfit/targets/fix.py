@@ -72,8 +72,11 @@ FIXES: Final[tuple[Fix, ...]] = (
 """The rewrites of single ops. Two more change whole models: ``integer-interface`` and ``widen-int4``."""
 
 
-def fix(model: Model, target: Target) -> tuple[Model, list[Applied]]:
+def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list[Applied]]:
     """Gives a copy of a model with fewer fallbacks on the target, and what was rewritten.
+
+    Args:
+        ends: float inputs and outputs may become integers.
 
     Raises:
         ModelError: nothing could be rewritten.
@@ -82,8 +85,8 @@ def fix(model: Model, target: Target) -> tuple[Model, list[Applied]]:
     done: list[Applied] = []
     if widened := widen_int4(fixed):
         done.append(Applied("widen-int4", "int4 weights are stored as int8", tuple(widened)))
-    if target.family.interface == "int8" and (ends := integer_interface(fixed)):
-        done.append(Applied("integer-interface", "the model takes and gives integers", tuple(ends)))
+    if ends and target.family.interface == "int8" and (changed := integer_interface(fixed)):
+        done.append(Applied("integer-interface", "the model takes and gives integers", tuple(changed)))
     found: dict[str, list[str]] = {}
     for graph in fixed.graphs:
         for op in list(graph.ops):

@@ -29,6 +29,7 @@ class Family:
         tool: ``vela``, ``tflite-micro`` or "": what proves the verdict.
         layout: the layout of ``quantization.layouts`` for this family.
         schemes: schemes that it takes, best first.
+        one_scale: builtin operators whose weights must have one scale, not one a channel.
         interface: type of inputs and outputs that leaves nothing to convert on the fallback.
         source: the documents that the rules come from.
         notes: what the rules do not say.
@@ -45,6 +46,7 @@ class Family:
     partitions: int = 0
     tool: str = ""
     interface: str = "float32"
+    one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -115,6 +117,7 @@ def _family(name: str, table: Mapping[str, Any]) -> Family:
         ops=frozenset(table["ops"].split()),
         rules=tuple(_rule(r, table["source"]) for r in table.get("rules", ())),
         schemes=tuple(table["schemes"]),
+        one_scale=tuple(table.get("one_scale", "").split()),
         notes=tuple(table.get("notes", ())),
         **{key: table[key] for key in simple if key in table},
     )

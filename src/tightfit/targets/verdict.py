@@ -18,7 +18,7 @@ class Placement:
     Args:
         graph: index of its graph. index: of the op in its graph. name: its first output's.
         reason: why it falls back, in words; "" when it is accelerated. rule: the limit's sentence.
-        fix: what to change.
+        fix: what to change. refuses: the compiler refuses the whole file because of the op.
     """
 
     graph: int
@@ -30,6 +30,7 @@ class Placement:
     reason: str = ""
     rule: str = ""
     fix: str = ""
+    refuses: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Gives plain values."""

@@ -46,6 +46,17 @@ def bias_types(op: Op, *, types: Sequence[str]) -> str | None:
     return None if found is None or found.dtype in types else f"'{found.name}' is {found.dtype}"
 
 
+def short_bias(op: Op) -> str | None:
+    """Under 8-bit activations the bias is no int64.
+
+    Fix: quantize the model with tightfit, which stores it as int32.
+    """
+    found = bias(op)
+    if found is None or data(op).dtype not in ("int8", "uint8") or found.dtype != "int64":
+        return None
+    return f"'{found.name}' is int64 under {data(op).dtype}"
+
+
 def has_bias(op: Op) -> str | None:
     """The op has a bias.
 

@@ -1,0 +1,72 @@
+"""A search for a target tries what the target takes, and says op by op what it makes of each candidate."""
+
+from __future__ import annotations
+
+import pytest
+
+from tightfit.demo import MODEL
+from tightfit.errors import OptionError
+from tightfit.search.budget import Budget
+from tightfit.search.fitting import Fitting
+from tightfit.search.job import Job
+from tightfit.search.recipes import RECIPES
+from tightfit.verbs import optimize
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    budget = Budget(target="edge-tpu", target_memory=64_000)
+    return optimize(
+        Job(
+            model=MODEL, data="tightfit.demo:evaluation", output=tmp_path_factory.mktemp("fit"),
+            evaluation=30, calibration=10, budget=budget, effort="quick",
+        )
+    )  # fmt: skip
+
+
+def test_only_what_the_target_takes_is_tried(report):
+    assert [(c.name, c.interface, c.layout) for c in report.candidates[1:]] == [("int8", "int8", "npu")]
+
+
+def test_the_verdict_on_each_candidate_is_in_the_report(report):
+    original, int8 = (c.targets["edge-tpu"] for c in report.candidates)
+    assert (original.accelerated, int8.accelerated) == (0.0, 1.0)
+    assert not original.fits
+    assert len(int8.ops) == len(original.ops)
+    assert all(op["accelerated"] for op in int8.ops)
+    assert all(op["reason"] and op["fix"] for op in original.ops)
+
+
+def test_a_candidate_that_does_not_fit_misses_the_budget_with_the_reason(report):
+    original, int8 = report.candidates
+    assert "0.0 % of its MACs are accelerated, the budget wants 90.0 %" in original.reasons[0]
+    assert int8.meets_budget is False
+    assert "bytes for weights, there are 64,000" in int8.reasons[0]
+    assert not report.meets_budget
+
+
+def test_the_verdicts_survive_the_journal(report):
+    again = type(report).from_json(report.to_json())
+    assert again.candidates[1].targets == report.candidates[1].targets
+
+
+def test_recipes_that_are_named_stay():
+    fitting = Fitting(Budget(target="ethos-u55-128"))
+    assert {r.scheme for r in fitting.recipes(RECIPES, ())} == {"int8", "int16x8"}
+    named = [r for r in RECIPES if r.name == "float16"]
+    assert fitting.recipes(named, ["float16"]) == tuple(named)
+
+
+def test_without_a_target_nothing_changes():
+    fitting = Fitting(Budget())
+    assert fitting.recipes(RECIPES, ()) == RECIPES
+    assert (fitting.layout(None), fitting.layout("npu"), fitting.adapt) == ("cpu", "npu", None)
+
+
+def test_an_unknown_target_and_a_memory_without_one_are_refused(tmp_path):
+    job = {"model": MODEL, "data": "tightfit.demo:evaluation", "output": tmp_path / "out"}
+    with pytest.raises(OptionError, match=r"Unknown target 'ethos-u55'.*Did you mean"):
+        optimize(Job(**job, budget=Budget(target="ethos-u55")))
+    with pytest.raises(OptionError, match="--memory without --target"):
+        optimize(Job(**job, budget=Budget(target_memory=5)))
+    assert not (tmp_path / "out").exists()

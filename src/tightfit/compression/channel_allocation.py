@@ -1,0 +1,64 @@
+"""How many channels each group keeps under a budget: always the cheapest block of channels goes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.compression.channel_costs import Costs
+from tightfit.compression.channel_ranking import Ranking
+
+LEAST_SHARE: Final = 0.125
+"""No group loses more than seven eighths of its channels."""
+
+
+def allocate(
+    rankings: Sequence[Ranking], costs: Costs, limit: float, multiple: int = 8
+) -> npt.NDArray[np.int64]:
+    """Gives how many channels each group keeps so that the cost is at most the limit.
+
+    Each step takes the block of channels with the least loss for what it saves; a group's count goes down
+    through multiples of ``multiple``, which is how many channels kernels compute at once.
+
+    Args:
+        rankings: one a group of ``costs``. limit: in the unit of ``costs``.
+
+    Returns:
+        The counts; where even the smallest cost more than the limit, the smallest.
+    """
+    kept = np.array([r.order.size for r in rankings], np.int64)
+    counts = [steps(r.order.size, multiple) for r in rankings]
+    while costs.total(kept) > limit:
+        saved = costs.savings(kept)
+        offers = [
+            _price(r, int(n), c, float(s)) for r, n, c, s in zip(rankings, kept, counts, saved, strict=True)
+        ]
+        best = int(np.argmin(offers)) if offers else 0
+        if not offers or not np.isfinite(offers[best]):
+            break
+        kept[best] = max(n for n in counts[best] if n < kept[best])
+    return kept
+
+
+def steps(size: int, multiple: int) -> list[int]:
+    """Gives the numbers of channels that a group may keep, from most to fewest.
+
+    Example:
+        >>> steps(36, 8), steps(8, 8), steps(6, 1)
+        ([32, 24, 16, 8], [], [5, 4, 3, 2, 1])
+    """
+    least = max(multiple, int(np.ceil(size * LEAST_SHARE)))
+    return [n for n in range(size - 1, least - 1, -1) if n % multiple == 0]
+
+
+def _price(ranking: Ranking, kept: int, counts: Sequence[int], saving: float) -> float:
+    """The least loss a unit saved over all counts below: a steep step may lead to flat ones."""
+    lower = np.array([n for n in counts if n < kept])
+    if not lower.size or saving <= 0:
+        return np.inf
+    size = ranking.order.size
+    losses = ranking.losses[size - lower] - ranking.losses[size - kept]
+    return float((losses / (saving * (kept - lower))).min())

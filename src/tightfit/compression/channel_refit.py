@@ -1,0 +1,214 @@
+"""Fits the layers of a pruned graph one after the other, each on what the layers before it now give.
+
+Both graphs run side by side on LiteRT, the original up to the layer and the pruned one with all layers
+before it fitted already, so errors do not pile up: each layer also makes up for what those before it lost.
+A layer that ends in an addition makes up for what the other branch lost as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.compression.channel_fitting import Fit, extended
+from tightfit.compression.channel_groups import Dependencies
+from tightfit.compression.channel_moments import KINDS, Matrix, Samples, is_fittable, rows, weights_of
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
+from tightfit.graph.passes import remove_dead_ops
+from tightfit.graph.writer import serialize
+from tightfit.quantization.calibration import input_names
+from tightfit.recovery.moments import Window, window_of
+from tightfit.runtime.parallel import cores
+from tightfit.runtime.session import Session
+
+Mask = npt.NDArray[np.bool_]
+Progress = Callable[[int, int], None]
+_FITTED: Final = KINDS | {"DEPTHWISE_CONV_2D"}
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """One layer in the original and in the pruned graph, by the index of its op."""
+
+    index: int
+    outputs: Mask
+    """Which of the original's output channels are left."""
+
+
+def refit(
+    original: Model,
+    pruned: Model,
+    found: Dependencies,
+    stays: Mask,
+    samples: Samples,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Fits the weights and biases of every layer whose input changed; the pruned model is changed in place.
+
+    Args:
+        original: the model that was pruned. pruned: of ``remove_channels(original, stays)``.
+        found: of the original. samples: starts the samples anew at each call.
+
+    Returns:
+        What could not be fitted, in words.
+
+    Raises:
+        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+    """
+    pairs, notes = _pairs(original, pruned, found, stays)
+    for done, pair in enumerate(pairs, 1):
+        _fit_layer(original, pruned, pair, samples)
+        if progress is not None:
+            progress(done, len(pairs))
+    return notes
+
+
+def _pairs(original: Model, pruned: Model, found: Dependencies, stays: Mask) -> tuple[list[_Pair], list[str]]:
+    """The layers whose input is no longer what it was, in order."""
+    changed = {t for t, la in found.labels.items() if not stays[la.channels].all()}
+    pairs: list[_Pair] = []
+    notes: list[str] = []
+    for index, op in enumerate(original.main.ops):
+        if not any(t in changed for t in op.inputs if t is not None):
+            continue
+        changed.update(op.outputs)
+        if op.kind not in _FITTED:
+            continue
+        if not is_fittable(op, _FITTED) or not is_fittable(pruned.main.ops[index], _FITTED):
+            notes.append(f"{op.kind} '{op.name}' was not fitted: it is grouped, shared or too wide.")
+            continue
+        label = found.labels.get(op.outputs[0])
+        outputs = np.ones(op.outputs[0].shape[-1], bool) if label is None else stays[label.channels]
+        pairs.append(_Pair(index, outputs))
+    return pairs, notes
+
+
+def _fit_layer(original: Model, pruned: Model, pair: _Pair, samples: Samples) -> None:
+    before, after = original.main.ops[pair.index], pruned.main.ops[pair.index]
+    start = _weights(after)
+    fit = Fit(_window(after))
+    goal = _Goal(before, after, pair.outputs)
+    for wanted, given in _side_by_side(original, pruned, goal, samples):
+        fit.update(extended(given[0], fit.window), goal.rows(wanted, given))
+    _store(after, fit.solve(start, bias=after.input(2) is not None))
+
+
+class _Goal:
+    """What a layer is to give: what it gave in the original graph, plus what a sum with it has lost.
+
+    Attributes:
+        watched: the tensors to run for, (of the original, of the pruned graph).
+    """
+
+    def __init__(self, before: Op, after: Op, outputs: Mask) -> None:
+        self.outputs, self.window, self.kind = outputs, _window(before), before.kind
+        self.weights = _weights(before)[outputs]
+        self.watched = ([_source(before)], [_source(after)])
+        other = _other_branch(before), _other_branch(after)
+        self.adds = other[0] is not None and other[1] is not None
+        if other[0] is not None and other[1] is not None:
+            self.watched[0].append(other[0])
+            self.watched[1].append(other[1])
+
+    def rows(self, wanted: list[Array], given: list[Array]) -> Matrix:
+        """Gives the wanted outputs before the activation, at the places that ``vectors`` takes."""
+        seen = extended(wanted[0], self.window)
+        if self.kind == "DEPTHWISE_CONV_2D":
+            return np.asarray(seen[self.outputs] @ self.weights.swapaxes(-1, -2))
+        goal = seen @ self.weights.T
+        if self.adds:
+            # The output has as many places as windows were taken of the input.
+            lost = wanted[1][..., self.outputs] - given[1]
+            goal += extended(lost, Window())[:, :-1]
+        return np.asarray(goal)
+
+
+def _other_branch(op: Op) -> Tensor | None:
+    """The other operand of the addition that alone reads a layer without activation, if it comes earlier."""
+    output = op.outputs[0]
+    if op.kind != "CONV_2D" or op.options.get("fusedActivationFunction", 0) or len(output.consumers) != 1:
+        return None
+    reader, position = output.consumers[0]
+    if reader.kind != "ADD" or op.graph is None:
+        return None
+    other = reader.inputs[1 - position]
+    if other is None or other.is_constant or other.shape != output.shape:
+        return None
+    earlier = other.producer is None or op.graph.ops.index(other.producer) < op.graph.ops.index(op)
+    return other if earlier else None
+
+
+def _side_by_side(
+    original: Model, pruned: Model, goal: _Goal, samples: Samples
+) -> Iterator[tuple[list[Array], list[Array]]]:
+    """The watched tensors of both graphs for each sample, from two processes."""
+    models = [_part(m, tensors) for m, tensors in zip((original, pruned), goal.watched, strict=True)]
+    threads = max(1, min(cores(), 4) // 2)
+    with Session(models[0], threads=threads) as first, Session(models[1], threads=threads) as second:
+        runs = zip(samples(), first.run_many(samples()), second.run_many(samples()), strict=True)
+        for sample, wanted, given in runs:
+            yield tuple(  # type: ignore[misc] # two lists
+                [wanted_or_input(m, t, sample, found) for t in tensors]
+                for m, tensors, found in (
+                    (original, goal.watched[0], wanted),
+                    (pruned, goal.watched[1], given),
+                )
+            )
+
+
+def wanted_or_input(
+    model: Model, tensor: Tensor, sample: Mapping[str, Array], found: Mapping[str, Array]
+) -> Array:
+    """Gives a tensor of one run: an input as it was fed, any other as it came out."""
+    if tensor.producer is None:
+        return next(sample[n] for n, t in input_names(model).items() if t is tensor)
+    return found[model.main.keys()[tensor]]
+
+
+def _part(model: Model, tensors: list[Tensor]) -> bytes:
+    """The bytes of the graph up to some tensors."""
+    keys = model.main.keys()
+    twin = copy_model(model)
+    named = {key: t for t, key in twin.main.keys().items()}
+    wanted = {keys[t]: named[keys[t]] for t in tensors if t.producer is not None}
+    inputs = input_names(twin)
+    twin.main.outputs = list(wanted.values()) or list(twin.main.outputs)
+    twin.signatures = [Signature("part", inputs, wanted or {"output": twin.main.outputs[0]})]
+    remove_dead_ops(twin)
+    return bytes(serialize(twin))
+
+
+def _source(op: Op) -> Tensor:
+    tensor = op.inputs[0]
+    assert tensor is not None  # noqa: S101 - fittable layers have one
+    return tensor
+
+
+def _window(op: Op) -> Window:
+    return window_of(op.kind, weights_of(op).shape, op.options)
+
+
+def _weights(op: Op) -> Matrix:
+    """Weights and bias as (outputs, K + 1), or (channels, 1, K + 1) for depthwise."""
+    values = rows(np.asarray(weights_of(op).data), op.kind)
+    bias = op.input(2)
+    column = np.zeros(len(values)) if bias is None or bias.data is None else np.asarray(bias.data, np.float64)
+    whole = np.concatenate([values, column.reshape(-1, 1)], 1)
+    return whole[:, None, :] if op.kind == "DEPTHWISE_CONV_2D" else whole
+
+
+def _store(op: Op, fitted: Matrix) -> None:
+    """Writes fitted weights and bias into the layer's own constants."""
+    weights, bias = weights_of(op), op.input(2)
+    flat = fitted.reshape(fitted.shape[0], -1)
+    values = flat[:, :-1]
+    shaped = values.T if op.kind == "DEPTHWISE_CONV_2D" else values
+    dtype = np.asarray(weights.data).dtype
+    weights.data = np.ascontiguousarray(shaped.reshape(weights.shape), dtype)
+    if bias is not None:
+        bias.data = np.ascontiguousarray(flat[:, -1], np.asarray(bias.data).dtype)

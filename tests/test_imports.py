@@ -17,7 +17,7 @@ ORDER = [
     {"evaluation", "targets"},
     {"search"},
     {"report"},
-    {"verbs", "finetune"},
+    {"verbs", "training_verbs"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -11,14 +11,17 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS = ("benchmark", "evaluate", "inspect", "optimize", "quantize")
+_VERBS = {
+    **dict.fromkeys(("benchmark", "evaluate", "inspect", "optimize", "quantize"), "tightfit.verbs"),
+    "finetune": "tightfit.training_verbs",
+}
 
 __all__ = ["__version__", *_VERBS]  # noqa: PLE0604 - the verbs are named once
 
 
 def __getattr__(name: str) -> Any:
     if name in _VERBS:
-        return getattr(import_module("tightfit.verbs"), name)
+        return getattr(import_module(_VERBS[name]), name)
     raise AttributeError(f"module 'tightfit' has no attribute '{name}'")
 
 

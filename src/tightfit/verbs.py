@@ -3,7 +3,7 @@
 Example:
     >>> import tightfit
     >>> sorted(v for v in tightfit.__all__ if not v.startswith("_"))
-    ['benchmark', 'evaluate', 'inspect', 'optimize', 'quantize']
+    ['benchmark', 'evaluate', 'finetune', 'inspect', 'optimize', 'quantize']
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import click
 from tightfit import __version__
 from tightfit.cli.doctor import doctor
 from tightfit.cli.explain import explain
+from tightfit.cli.finetune import finetune
 from tightfit.cli.models import benchmark, evaluate, inspect
 from tightfit.cli.optimize import optimize, quantize
 from tightfit.cli.targets import advise, check, models
@@ -30,7 +31,19 @@ def app(context: click.Context, *, debug: bool) -> None:
     context.obj = {"debug": debug}
 
 
-for command in (optimize, quantize, evaluate, benchmark, check, explain, doctor, advise, models, inspect):
+for command in (
+    optimize,
+    quantize,
+    finetune,
+    evaluate,
+    benchmark,
+    check,
+    explain,
+    doctor,
+    advise,
+    models,
+    inspect,
+):
     app.add_command(command)
 
 

@@ -68,6 +68,11 @@ class Bars:
         if self.live:
             self._bar.update(self._task, completed=done, total=total)
 
+    def title(self, name: str) -> None:
+        """Changes what stands before the stage's bar."""
+        if self.live:
+            self._bar.update(self._task, description=name[:44])
+
     def found(self, outcome: object) -> None:
         """Passes a result on."""
         if self._found is not None:

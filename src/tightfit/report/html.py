@@ -15,7 +15,7 @@ _QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")
 
 def render_html(report: Report) -> str:
     """Gives the page; every word from a model, a file name or the data is escaped."""
-    page: str = _environment().get_template("template.html").render(view=make_view(report))
+    page: str = environment().get_template("template.html").render(view=make_view(report))
     return page
 
 
@@ -30,7 +30,8 @@ def write_html(report: Report, path: str | Path) -> None:
         file.write(page)
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """Gives what renders the templates of this folder, with everything escaped."""
     import jinja2  # noqa: PLC0415 - only a page needs it
 
     environment = jinja2.Environment(

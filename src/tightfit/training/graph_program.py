@@ -50,7 +50,7 @@ class GraphProgram:
 
         Args:
             inputs: graph input → values with the batch in front.
-            dtype: that float constants are given. rounded: False leaves all fake-quantizers out.
+            dtype: that float constants are given. rounded: False leaves fake-quantizers and transforms out.
         """
         call = Call(self, dtype, training=training, rounded=rounded)
         for tensor, value in inputs.items():
@@ -153,7 +153,7 @@ class Call:
         if not self.rounded:
             tensor = self.program.graph.ops[index].inputs[position]
             assert tensor is not None  # noqa: S101 - trained positions hold constants
-            return self.converted(self.weights.transformed(tensor, None, self.cache))
+            return self.converted(self.weights.variables[tensor])
         return self.converted(self.weights.use(index, position, self.cache, scale))
 
     def input_scale(self, index: int) -> Any:

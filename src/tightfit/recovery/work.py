@@ -1,0 +1,87 @@
+"""A model on its way through the recoveries: the graph, its plan, and what samples showed of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tightfit.graph.ir import Array, Model
+from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import Overrides, make_plan
+from tightfit.quantization.ranges import Ranges
+from tightfit.recovery.layers import collect_moments, layers_of
+from tightfit.recovery.moments import Moments
+
+Progress = Callable[[str, int, int], None]
+
+SPARE_SHARE: Final = 0.179
+"""Up to this share of the float file, mixed precision spends bytes when no size is asked for."""
+
+
+@dataclass
+class Work:
+    """A model on its way through the recoveries.
+
+    Args:
+        original: the float model. plan: made for it with ``ranges``.
+        samples: starts the calibration samples anew at each call.
+        float_bytes: size of the float file. size_bytes: the most that the result may have, None for
+            ``SPARE_SHARE`` of it.
+        overrides: those that ``plan`` was made with.
+        moments: layer name → second moments; filled when a step needs them, and worth keeping.
+        progress: hears what is done, how much of how many.
+        model: the weights as they are so far. notes: what each step did.
+    """
+
+    original: Model
+    plan: Plan
+    ranges: Ranges
+    samples: Callable[[], Iterator[Mapping[str, Array]]]
+    float_bytes: int
+    size_bytes: int | None = None
+    overrides: Overrides = ()
+    moments: dict[str, Moments] = field(default_factory=dict)
+    progress: Progress | None = None
+    model: Model = field(init=False)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.model = self.original
+
+    def tell(self, what: str) -> Callable[[int, int], None]:
+        """Gives what a step calls with (done, total)."""
+
+        def report(done: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(what, done, total)
+
+        return report
+
+    def seen(self) -> dict[str, Moments]:
+        """The moments of every layer of the plan, collected once."""
+        wanted = {layer.op.name for layer in layers_of(self.original.main, self.plan.graphs[0].ops)}
+        if not wanted <= set(self.moments):
+            report, count = self.tell(f"what {len(wanted)} layers see"), itertools.count(1)
+            found = collect_moments(
+                self.original, self.plan, self.samples(), progress=lambda: report(next(count), 0)
+            )
+            self.moments.update(found)
+        return self.moments
+
+    def adopt(self, model: Model) -> None:
+        """Goes on with another float model of the same function: ranges and plan are made anew.
+
+        Raises:
+            TightfitError: LiteRT cannot run it, or it cannot be planned.
+        """
+        report, count = self.tell("ranges of the changed model"), itertools.count(1)
+        seen = calibrate(
+            model, self.samples(), detailed=self.ranges.detailed, progress=lambda: report(next(count), 0)
+        )
+        self.original = self.model = model
+        self.ranges = Ranges([seen.statistics], self.ranges.observers)
+        self.moments = {}  # not cleared: the old ones may serve other candidates
+        self.plan = make_plan(model, self.plan.scheme, self.ranges, overrides=self.overrides)

@@ -276,7 +276,7 @@ def test_a_layout_that_litert_refuses_falls_back_to_the_next(monkeypatch, nets, 
     written = quantize_file(
         nets / "residual.tflite", "int16x8", tmp_path / "out.tflite", samples_of(residual_net(), 2)
     )
-    assert written.layout == {"float_islands": 5}
+    assert written.layout == {"float_islands": 6}
     assert "layout shorten_every_bias was given up: LiteRT refused" in written.notes[0]
 
 

@@ -227,6 +227,19 @@ def _words(facts: dict[str, Any], written: Any) -> str:
         f"ops: {ops}",
     ]
     lines += [f"layout: {name} ({count} ops)" for name, count in facts["layout"].items()]
-    lines += [f"float: {p.kind} {p.name}: {p.reason}" for p in written.plan.refusals()]
+    lines += _left_in_float(written.plan.refusals())
     lines += [f"note: {note}" for note in facts["notes"]]
     return "\n".join(lines)
+
+
+def _left_in_float(refusals: list[Any]) -> list[str]:
+    """One line for each kind and reason, with the first op's name."""
+    from tightfit.report.printable import printable  # noqa: PLC0415 - loaded when used
+
+    groups: dict[tuple[str, str], list[str]] = {}
+    for op in refusals:
+        groups.setdefault((op.kind, op.reason), []).append(op.name)
+    return [
+        f"float: {len(names)} {kind}: {reason} ({'' if len(names) == 1 else 'first '}'{printable(names[0], 60)}')"
+        for (kind, reason), names in groups.items()
+    ]

@@ -240,6 +240,6 @@ def _left_in_float(refusals: list[Any]) -> list[str]:
     for op in refusals:
         groups.setdefault((op.kind, op.reason), []).append(op.name)
     return [
-        f"float: {len(names)} {kind}: {reason} ({'' if len(names) == 1 else 'first '}'{printable(names[0], 60)}')"
+        f"float: {len(names)} {kind}: {reason} (the first is '{printable(names[0], 60)}')"
         for (kind, reason), names in groups.items()
     ]

@@ -1,0 +1,214 @@
+"""From any model to a float ``.tflite`` that was compared with its source: export, clean, rename, write, run.
+
+``load`` is the verb; ``open_model`` is the boundary through which the other verbs take any MODEL. Neither
+knows a framework: ``formats`` has a row for each.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit.convert.comparison import Difference, compare
+from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
+from tightfit.convert.interface import name_tensors, take_bytes
+from tightfit.convert.isolation import export_apart
+from tightfit.convert.options import Exported, Options, RouteError
+from tightfit.errors import ModelError, OptionError
+from tightfit.graph.ir import Model
+from tightfit.graph.passes import clean
+from tightfit.graph.reader import read_model
+from tightfit.graph.versions import min_runtime_version
+from tightfit.graph.writer import write_model
+
+_BACKENDS: Final = {
+    "jax": (("keras", "jax", "litert_converter"), "keras"),
+    "tensorflow": (("keras", "tensorflow"), "tensorflow"),
+    "torch": (("keras", "torch", "litert_torch"), "torch"),
+}
+
+
+@dataclass
+class Converted:
+    """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
+
+    Args:
+        path: the file. source: what it was made of. route: the tools that it went through.
+        differences: for each output the largest difference on random inputs; empty for a ``.tflite``.
+        seconds: how long it took. notes: what a reader should know.
+    """
+
+    path: Path
+    source: str
+    route: str
+    differences: list[Difference]
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def model(self) -> Model:
+        """The graph, read from the file."""
+        return read_model(self.path)
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest absolute difference over all outputs, 0 when there was nothing to compare."""
+        return max((d.largest for d in self.differences), default=0.0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives the facts as JSON can hold them."""
+        rows = [asdict(d) for d in self.differences]
+        plain = {"source": self.source, "path": str(self.path), "route": self.route, "seconds": self.seconds}
+        size = {"size_bytes": self.path.stat().st_size}
+        return plain | size | {"differences": rows, "notes": self.notes}
+
+
+def load(source: Any, output: str | Path | None = None, options: Options | None = None) -> Converted:
+    """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
+
+    Args:
+        source: the path of a ``.tflite``, ``.keras``, ``.h5``, ``.onnx``, ``.pt2`` or SavedModel folder,
+            ``module:attribute``, or a Keras, torch or ONNX model object.
+        output: the file to write; by default one that lives as long as this process.
+        options: see ``Options``.
+
+    Raises:
+        ModelError: the source cannot be converted, or the result differs from it. OptionError: a package is
+        missing, or an option is wrong.
+
+    Example:
+        >>> load("model.bin")
+        Traceback (most recent call last):
+        ...
+        tightfit.errors.ModelError: There is no model 'model.bin'; check the path. Expected .tflite, .keras, \
+.h5, .onnx, .pt2, a SavedModel folder or module:attribute.
+    """
+    chosen, start = options or Options(), time.perf_counter()
+    label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+    path = _place(label) if output is None else Path(output)
+    if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
+        raise OptionError(f"The output '{path}' is the model itself, which is never changed; name another.")
+    exported = _export(source, chosen)
+    model = read_model(exported.data)
+    notes = [*exported.notes, *_tidy(model)]
+    if chosen.uint8 is not None:
+        notes += take_bytes(model, *chosen.uint8)
+    version = min_runtime_version(model)
+    if version:
+        model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
+    with _trial(path) as trial:
+        write_model(model, trial)
+        differences = compare(trial, model, exported.probes, bytes_read=chosen.uint8)
+        trial.replace(path)
+    return Converted(path, label, exported.route, differences, time.perf_counter() - start, notes)
+
+
+def open_model(source: Any, *, trust: bool = False) -> Path:
+    """Gives the path of a ``.tflite``: the source itself, or what it is converted to for this process.
+
+    Raises:
+        ModelError, OptionError: see ``load``.
+    """
+    if isinstance(source, Converted):
+        return source.path
+    if isinstance(source, str | os.PathLike) and is_tflite(source) and not is_spec(str(source)):
+        return Path(source)
+    key = (str(source), trust)
+    if not isinstance(source, str | os.PathLike):
+        return load(source, options=Options(trust=trust)).path
+    if key not in _opened:
+        _opened[key] = load(source, options=Options(trust=trust)).path
+    return _opened[key]
+
+
+_opened: dict[tuple[str, bool], Path] = {}
+
+
+def _tidy(model: Model) -> list[str]:
+    notes = clean(model)
+    name_tensors(model)
+    return notes
+
+
+# -- routes ----------------------------------------------------------------------------------------
+
+
+def _export(source: Any, options: Options) -> Exported:
+    if not isinstance(source, str | os.PathLike):
+        from tightfit.convert.worker import export_object  # noqa: PLC0415 - the object's framework is loaded
+
+        return export_object(source, options)
+    name = os.fspath(source)
+    if not is_spec(name):
+        if is_tflite(name):
+            return Exported(Path(name).read_bytes(), [], "a .tflite already")
+        row = find_format(Path(name))
+        if row is not KERAS:
+            row.check_installed()
+            return export_apart(name, options, {"KERAS_BACKEND": "jax"})
+    return _through_keras(name, options, own_code=is_spec(name))
+
+
+def _through_keras(name: str, options: Options, *, own_code: bool) -> Exported:
+    """Tries the backends in order; the first that takes the model wins, the notes tell what others said."""
+    refusals: list[str] = []
+    for backend in _backends(options, own_code=own_code):
+        try:
+            exported = export_apart(name, options, {"KERAS_BACKEND": backend})
+        except RouteError as error:
+            refusals.append(str(error))
+            continue
+        exported.notes[:0] = refusals
+        return exported
+    raise ModelError(refusals[0])
+
+
+def _backends(options: Options, *, own_code: bool) -> list[str]:
+    if options.backend != "auto":
+        check_installed(f"with Keras on {options.backend}", *_BACKENDS[options.backend])
+        return [options.backend]
+    able = [b for b, (needs, _) in _BACKENDS.items() if all(find_spec(n) is not None for n in needs)]
+    if not able and own_code:
+        return ["jax"]  # the code may give a model of another framework
+    if not able:
+        check_installed(KERAS.title, KERAS.needs, KERAS.extra)
+    return able
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+_folder: list[Path] = []
+
+
+def _place(label: str) -> Path:
+    """A file of its own in a folder that goes when the process ends."""
+    if not _folder:
+        _folder.append(Path(tempfile.mkdtemp(prefix="tightfit-models-")))
+        atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)
+    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
+    own = Path(tempfile.mkdtemp(dir=_folder[0]))
+    return own / f"{stem}.tflite"
+
+
+@contextlib.contextmanager
+def _trial(path: Path) -> Iterator[Path]:
+    """A place beside the output: a file that fails its check never stands under the output's name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tightfit-") as folder:
+            yield Path(folder) / path.name
+    except OSError as error:
+        raise ModelError(f"Cannot write '{path}': {error.strerror}. Choose a writable place.") from error

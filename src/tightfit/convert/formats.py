@@ -1,0 +1,112 @@
+"""Which file belongs to which framework, and what must be installed for it. One row a format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from tightfit.errors import ModelError, OptionError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of model.
+
+    Args:
+        title: what messages call it. module: the file of this package that exports it.
+        needs: importable packages. extra: the extra of tightfit that installs them.
+        fits: whether a path is of this kind.
+    """
+
+    title: str
+    module: str
+    needs: tuple[str, ...]
+    extra: str
+    fits: Callable[[Path], bool]
+
+    def check_installed(self) -> None:
+        """Refuses when a package is missing.
+
+        Raises:
+            OptionError: names the package and the command that installs it.
+        """
+        check_installed(self.title, self.needs, self.extra)
+
+
+def check_installed(title: str, needs: tuple[str, ...], extra: str) -> None:
+    """Refuses when a package that a route needs is missing; see ``Format.check_installed``."""
+    missing = [name for name in needs if find_spec(name) is None]
+    if missing:
+        raise OptionError(
+            f"Converting {title} needs {', '.join(missing)}, which is not installed: "
+            f"pip install 'tightfit[{extra}]'."
+        )
+
+
+def _ends(*suffixes: str) -> Callable[[Path], bool]:
+    return lambda path: path.suffix.lower() in suffixes
+
+
+def _is_saved_model(path: Path) -> bool:
+    return (path / "saved_model.pb").is_file()
+
+
+_JAX: Final = ("jax", "litert_converter")
+
+KERAS: Final = Format("a Keras model", "keras", ("keras", *_JAX), "keras", _ends(".keras", ".h5", ".hdf5"))
+SAVED_MODEL: Final = Format("a SavedModel", "saved_model", ("tensorflow",), "tensorflow", _is_saved_model)
+ONNX: Final = Format("an ONNX model", "onnx", ("onnx", *_JAX), "onnx", _ends(".onnx"))
+TORCH: Final = Format("a torch program", "torch", ("torch", "litert_torch"), "torch", _ends(".pt2"))
+
+FORMATS: Final = (KERAS, SAVED_MODEL, ONNX, TORCH)
+
+_REFUSED: Final = {
+    ".pt": "a pickled torch file, which runs code when it is opened",
+    ".pth": "a pickled torch file, which runs code when it is opened",
+    ".ckpt": "a checkpoint, which holds weights without the model",
+    ".pkl": "a pickle, which runs code when it is opened",
+    ".pickle": "a pickle, which runs code when it is opened",
+    ".joblib": "a pickle, which runs code when it is opened",
+    ".safetensors": "a file of weights without the model",
+    ".npz": "a file of arrays without the model",
+}
+_CURE: Final = (
+    "Load it in a function of yours and pass module:function, or save the model whole: torch.export.save to "
+    ".pt2, model.save to .keras"
+)
+
+
+def find_format(path: Path) -> Format:
+    """Gives the format of a path that is no ``.tflite``.
+
+    Raises:
+        ModelError: there is no such file, or it is of no kind that can be converted.
+    """
+    for row in FORMATS:
+        if row.fits(path) and path.exists():
+            return row
+    suffix = path.suffix.lower()
+    if suffix in _REFUSED:
+        raise ModelError(f"'{path}' is {_REFUSED[suffix]}. {_CURE}.")
+    known = ".tflite, .keras, .h5, .onnx, .pt2, a SavedModel folder or module:attribute"
+    if not path.exists():
+        raise ModelError(f"There is no model '{path}'; check the path. Expected {known}.")
+    what = "is a folder without saved_model.pb" if path.is_dir() else "is of no known kind"
+    raise ModelError(f"'{path}' {what}; expected {known}.")
+
+
+def is_tflite(source: str | Path) -> bool:
+    """True for what is read as ``.tflite``: the suffix, or any file of another, unknown suffix."""
+    path = Path(source)
+    known = any(row.fits(path) for row in FORMATS) or path.suffix.lower() in _REFUSED
+    return path.suffix.lower() == ".tflite" or (path.is_file() and not known)
+
+
+def is_spec(source: str | Path) -> bool:
+    """True for ``module:attribute``: a dotted name, a colon, a dotted name, and no such file."""
+    module, colon, attribute = str(source).partition(":")
+    dotted = all(part.isidentifier() for name in (module, attribute) for part in name.split("."))
+    return bool(colon) and dotted and not Path(source).exists()

@@ -1,0 +1,65 @@
+"""What a caller of the file sees: names of inputs, outputs and ops, and inputs that take bytes."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+
+from tightfit.graph.ir import Graph, Model, Op, Tensor
+
+_TRACE: Final = re.compile(r"^(jit\([^)]*\)|main|StatefulPartitionedCall|tightfit)/")
+
+
+def name_tensors(model: Model) -> None:
+    """Gives inputs and outputs their signature's names, and ops the name of the layer that they came from."""
+    for graph in model.graphs:
+        for tensor in graph.tensors():
+            tensor.name = plain_name(tensor.name)
+    for signature in model.signatures:
+        for name, tensor in (*signature.outputs.items(), *signature.inputs.items()):
+            tensor.name = name
+
+
+def plain_name(name: str) -> str:
+    """Gives the layer's part of a name that a converter fused of several, without the tracer's prefix.
+
+    Example:
+        >>> plain_name("min;max;jit(f)/bn_Conv1/mul;jit(f)/Conv1/conv_general_dilated")
+        'Conv1/conv_general_dilated'
+    """
+    parts = [part for part in name.split(";") if "/" in part] or name.split(";")
+    return _TRACE.sub("", parts[-1]) or name
+
+
+def take_bytes(model: Model, mean: float, std: float) -> list[str]:
+    """Makes image inputs uint8: the graph computes ``(x - mean) / std`` of the bytes itself.
+
+    Condition: the input is float32 and has three or four dimensions.
+    """
+    done = []
+    for graph in model.graphs:
+        for position, tensor in enumerate(list(graph.inputs)):
+            if tensor.dtype == "float32" and len(tensor.shape) in (3, 4):
+                given = _bytes_before(graph, tensor, mean, std)
+                graph.inputs[position] = given
+                for signature in model.signatures:
+                    signature.inputs = {n: given if t is tensor else t for n, t in signature.inputs.items()}
+                done.append(given.name)
+    return [f"The input '{name}' takes bytes; (x − {mean:g}) / {std:g} is in the file." for name in done]
+
+
+def _bytes_before(graph: Graph, tensor: Tensor, mean: float, std: float) -> Tensor:
+    """Puts CAST, SUB and MUL before all readers of an input; gives the new input."""
+    signature = tensor.shape_signature
+    given = Tensor(tensor.name, tensor.shape, "uint8", shape_signature=signature)
+    reals = Tensor(f"{tensor.name}/cast", tensor.shape, shape_signature=signature)
+    centred = Tensor(f"{tensor.name}/centred", tensor.shape, shape_signature=signature)
+    tensor.name = f"{tensor.name}/scaled"
+    options = {"inDataType": 3, "outDataType": 0}
+    constants = [Tensor(f"{given.name}/{n}", (), data=np.float32(v)) for n, v in (("mean", mean), ("scale", 1 / std))]
+    graph.insert(0, Op("CAST", [given], [reals], options, "CastOptions"))
+    graph.insert(1, Op("SUB", [reals, constants[0]], [centred], {}, "SubOptions"))
+    graph.insert(2, Op("MUL", [centred, constants[1]], [tensor], {}, "MulOptions"))
+    return given

@@ -1,0 +1,101 @@
+"""What a conversion may be told, and what an exporter hands back. Nothing here imports a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from tightfit.errors import ModelError, OptionError, unknown_name
+from tightfit.graph.ir import Array
+
+BACKENDS: Final = ("auto", "jax", "tensorflow", "torch")
+
+
+class RouteError(ModelError):
+    """One way to convert does not take the model; another may."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is converted.
+
+    Args:
+        trust: run code that the file names or holds (Lambda layers, custom classes of other modules).
+        batch: samples in a call; None leaves it free (-1 in the file).
+        shapes: input name (``""`` for the only one) → whole shape with the batch, where the model has none.
+        signature: of a SavedModel with several: only this one.
+        backend: of Keras: ``jax``, ``tensorflow``, ``torch``, or ``auto``: JAX, then the others that the
+            model needs.
+        channel_last: image inputs of torch and ONNX models become NHWC instead of NCHW.
+        uint8: ``(mean, std)``: inputs of three or four dimensions take bytes, the file computes
+            ``(x - mean) / std`` itself.
+
+    Raises:
+        OptionError: a value is not one of these.
+    """
+
+    trust: bool = False
+    batch: int | None = 1
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    signature: str | None = None
+    backend: str = "auto"
+    channel_last: bool = False
+    uint8: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise OptionError(unknown_name("Keras backend", self.backend, BACKENDS))
+        if self.batch is not None and self.batch < 1:
+            raise OptionError(f"Received the batch {self.batch}; expected 1 or more, or 'dynamic'.")
+        if self.uint8 is not None and self.uint8[1] == 0:
+            raise OptionError("Received std=0; expected the number that the bytes are divided by.")
+
+    def plain(self) -> dict[str, Any]:
+        """Gives the options as JSON can hold them; ``Options.of`` reads it."""
+        return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes.items()}}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Options:
+        """Gives the options of ``plain``'s result."""
+        shapes = {name: tuple(shape) for name, shape in plain["shapes"].items()}
+        uint8 = None if plain["uint8"] is None else tuple(plain["uint8"])
+        return cls(**{**plain, "shapes": shapes, "uint8": uint8})
+
+    def shape_of(self, name: str, known: tuple[int | None, ...] | None) -> tuple[int | None, ...] | None:
+        """Gives the shape of an input: the user's, else the known one with the wanted batch."""
+        given = self.shapes.get(name, self.shapes.get(""))
+        if given is not None:
+            return given
+        if not known:
+            return known
+        return (self.batch if known[0] is None else known[0], *known[1:])
+
+
+@dataclass
+class Probe:
+    """Random inputs, and what the source framework made of them.
+
+    Args:
+        inputs: by the signature's names. outputs: by the signature's names.
+        signature: the key of the signature that was called.
+    """
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    signature: str = "serving_default"
+
+
+@dataclass
+class Exported:
+    """What an exporter hands back.
+
+    Args:
+        data: a float ``.tflite`` as bytes. probes: to compare with. route: the tools it went through.
+        notes: what a reader should know.
+    """
+
+    data: bytes
+    probes: list[Probe]
+    route: str
+    notes: list[str] = field(default_factory=list)

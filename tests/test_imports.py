@@ -12,6 +12,7 @@ ORDER = [
     {"errors", "quantities"},
     {"graph"},
     {"runtime", "data"},
+    {"convert"},
     {"quantization"},
     {"recovery", "training", "compression"},
     {"evaluation", "targets"},

@@ -3,7 +3,7 @@
 Example:
     >>> import tightfit
     >>> sorted(v for v in tightfit.__all__ if not v.startswith("_"))
-    ['benchmark', 'evaluate', 'finetune', 'inspect', 'optimize', 'quantize']
+    ['benchmark', 'evaluate', 'finetune', 'inspect', 'load', 'optimize', 'quantize']
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tightfit.convert.conversion import load, open_model
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
@@ -85,6 +86,7 @@ def optimize(job: Job, listener: Listener | None = None) -> Report:
     Raises:
         TightfitError: the model or the data cannot be used; nothing was written then.
     """
+    job = replace(job, model=open_model(job.model))
     return report_of(search(job, _Reporting(listener or Quiet())))
 
 
@@ -226,13 +228,13 @@ def evaluate(
     Raises:
         TightfitError: the data does not fit the first model, or that one fails.
     """
-    for model in models:
-        read_model(model)
-    dataset = open_data(data, image=image, inputs=model_inputs(models[0]))
+    paths = [open_model(m) for m in models]
+    for path in paths:
+        read_model(path)
+    dataset = open_data(data, image=image, inputs=model_inputs(paths[0]))
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
-    paths = [Path(m) for m in models]
     return evaluate_models(paths, dataset, indices, metric=metric, threads=2, progress=progress)
 
 
@@ -253,11 +255,12 @@ def benchmark(
     Raises:
         ModelError: a file cannot be read. RuntimeFailureError: the first model does not run.
     """
-    for model in models:
-        read_model(model)
-    paths = [Path(m) for m in models]
+    paths = [open_model(m) for m in models]
+    for path in paths:
+        read_model(path)
     latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
-    return [Benchmark(str(p), t, footprint(p)) for p, t in zip(paths, latencies, strict=True)]
+    named = zip(models, paths, latencies, strict=True)
+    return [Benchmark(str(m), t, footprint(p)) for m, p, t in named]
 
 
 def inspect(model: Pathlike) -> dict[str, Any]:
@@ -266,7 +269,7 @@ def inspect(model: Pathlike) -> dict[str, Any]:
     Raises:
         ModelError: the file cannot be read.
     """
-    return summary(read_model(model))
+    return summary(read_model(open_model(model)))
 
 
 def model_inputs(path: Pathlike) -> list[InputSpec]:
@@ -275,7 +278,7 @@ def model_inputs(path: Pathlike) -> list[InputSpec]:
     Raises:
         ModelError: the file cannot be read, or has no input.
     """
-    return inputs_of(read_model(path), path)
+    return inputs_of(read_model(open_model(path)), path)
 
 
 def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
@@ -292,4 +295,4 @@ def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
     return specs
 
 
-__all__ = ["benchmark", "evaluate", "inspect", "machine", "open_source", "optimize", "quantize"]
+__all__ = ["benchmark", "evaluate", "inspect", "load", "machine", "open_source", "optimize", "quantize"]

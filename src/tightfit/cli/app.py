@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
+from tightfit.cli.convert import convert
 from tightfit.cli.doctor import doctor
 from tightfit.cli.explain import explain
 from tightfit.cli.finetune import finetune
@@ -43,6 +44,7 @@ for command in (
     advise,
     models,
     inspect,
+    convert,
 ):
     app.add_command(command)
 

@@ -201,7 +201,9 @@ def _verdict(written: Any, options: dict[str, Any]) -> Any:
 
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:
-    size, original = written.path.stat().st_size, model.stat().st_size
+    from tightfit.convert.conversion import open_model  # noqa: PLC0415 - loaded when used
+
+    size, original = written.path.stat().st_size, open_model(model).stat().st_size
     return {
         "path": str(written.path),
         "scheme": written.plan.scheme.name,

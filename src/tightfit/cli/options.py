@@ -136,3 +136,40 @@ def in_working_folder(function: F) -> F:
         return function(*args, **kwargs)
 
     return wrapped  # type: ignore[return-value] # functools.wraps keeps the signature
+
+
+def parse_shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Gives input name → shape of ``NAME=1,224,224,3`` words; the name is empty where none is given.
+
+    Raises:
+        OptionError: a word is no list of positive numbers.
+
+    Example:
+        >>> parse_shapes(("1,8", "mask=1,8,8"))
+        {'': (1, 8), 'mask': (1, 8, 8)}
+    """
+    shapes = {}
+    for value in values:
+        name, _, sizes = value.rpartition("=")
+        if not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", sizes):
+            raise OptionError(
+                f"Received the input shape '{value}'; expected [NAME=]SHAPE, for example 1,224,224,3."
+            )
+        shapes[name] = tuple(int(s) for s in sizes.split(","))
+    return shapes
+
+
+def parse_assignments(text: str, names: tuple[str, ...]) -> dict[str, float]:
+    """Gives name → number of ``a=1,b=2``; every name must be there.
+
+    Raises:
+        OptionError: a name is missing or unknown, or a value is no number.
+
+    Example:
+        >>> parse_assignments("mean=127.5,std=127.5", ("mean", "std"))
+        {'mean': 127.5, 'std': 127.5}
+    """
+    found = dict(re.findall(r"([a-z]+)=(-?[0-9]*\.?[0-9]+)(?:,|$)", text))
+    if set(found) != set(names):
+        raise OptionError(f"Received '{text}'; expected {','.join(f'{n}=NUMBER' for n in names)}.")
+    return {name: float(found[name]) for name in names}

@@ -36,6 +36,7 @@ def check(model: Path, as_json: bool, **options: Any) -> int:
 
     Exit code 1: the target cannot run the model, or its memory is too small.
     """
+    from tightfit.convert.conversion import open_model  # noqa: PLC0415 - loaded when used
     from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
     from tightfit.graph.reader import read_model  # noqa: PLC0415 - loaded when used
     from tightfit.targets.check import check as judge  # noqa: PLC0415 - loaded when used
@@ -48,7 +49,7 @@ def check(model: Path, as_json: bool, **options: Any) -> int:
     if options["fixing"] != (options["output"] is not None):
         raise OptionError("--fix writes a file: pass --fix and -o FILE.tflite together.")
     target, memory = find_target(options["target"]), parse_size(options["memory"])
-    read = read_model(model)
+    read = read_model(open_model(model))
     applied: list[Any] = []
     if options["fixing"]:
         read, applied = _fixed(read, target, options["output"])

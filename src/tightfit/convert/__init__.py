@@ -1,1 +1,1 @@
-"""Models of other frameworks become float ``.tflite`` files: one file a framework, each imported when needed."""
+"""Models of other frameworks become float ``.tflite`` files: one file a framework, imported when needed."""

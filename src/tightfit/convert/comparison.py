@@ -9,13 +9,13 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.convert.options import Probe
+from tightfit.convert.exporting import Probe
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Model
 from tightfit.runtime.session import Session
 
 _ALLOWED: Final = 1e-3
-"""Of the largest value of an output: float32 kernels of two libraries differ by 1e-6 an op, and it adds up."""
+"""Of an output's largest value: float32 kernels of two libraries differ by 1e-6 an op, and it adds up."""
 
 
 @dataclass(frozen=True)

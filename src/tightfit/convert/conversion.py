@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.convert.comparison import Difference, compare
+from tightfit.convert.exporting import Exported, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.convert.interface import name_tensors, take_bytes
 from tightfit.convert.isolation import export_apart
-from tightfit.convert.options import Exported, Options, RouteError
+from tightfit.convert.keras_files import check_file
+from tightfit.convert.options import Options
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.graph.passes import clean
@@ -123,7 +125,7 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
     """
     if isinstance(source, Converted):
         return source.path
-    if isinstance(source, str | os.PathLike) and is_tflite(source) and not is_spec(str(source)):
+    if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
     key = (str(source), trust)
     if not isinstance(source, str | os.PathLike):
@@ -155,7 +157,9 @@ def _export(source: Any, options: Options) -> Exported:
         if is_tflite(name):
             return Exported(Path(name).read_bytes(), [], "a .tflite already")
         row = find_format(Path(name))
-        if row is not KERAS:
+        if row is KERAS:
+            check_file(Path(name), trust=options.trust)  # before a process starts for it
+        else:
             row.check_installed()
             return export_apart(name, options, {"KERAS_BACKEND": "jax"})
     return _through_keras(name, options, own_code=is_spec(name))

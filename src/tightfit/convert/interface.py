@@ -9,28 +9,36 @@ import numpy as np
 
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 
-_TRACE: Final = re.compile(r"^(jit\([^)]*\)|main|StatefulPartitionedCall|tightfit)/")
+_TRACE: Final = re.compile(r"^(jit\([^)]*\)|main|StatefulPartitionedCall)/")
+_WEIGHTED: Final = re.compile(
+    r"/(conv_general_dilated|dot_general|Conv2D|MatMul|depthwise|BiasAdd|convolution|addmm|linear)\d*$"
+)
 
 
 def name_tensors(model: Model) -> None:
     """Gives inputs and outputs their signature's names, and ops the name of the layer that they came from."""
     for graph in model.graphs:
         for tensor in graph.tensors():
-            tensor.name = plain_name(tensor.name)
+            tensor.name = plain_name(tensor.name, constant=tensor.is_constant)
     for signature in model.signatures:
         for name, tensor in (*signature.outputs.items(), *signature.inputs.items()):
             tensor.name = name
 
 
-def plain_name(name: str) -> str:
+def plain_name(name: str, *, constant: bool = False) -> str:
     """Gives the layer's part of a name that a converter fused of several, without the tracer's prefix.
+
+    A layer with weights gives its op its own name; other ops keep the name of the operation too.
 
     Example:
         >>> plain_name("min;max;jit(f)/bn_Conv1/mul;jit(f)/Conv1/conv_general_dilated")
-        'Conv1/conv_general_dilated'
+        'Conv1'
     """
-    parts = [part for part in name.split(";") if "/" in part] or name.split(";")
-    return _TRACE.sub("", parts[-1]) or name
+    parts = name.split(";")
+    heavy = [part for part in parts if _WEIGHTED.search(part)]
+    named = heavy or [part for part in parts if "/" in part] or parts
+    plain = _TRACE.sub("", named[-1]) or name
+    return _WEIGHTED.sub("", plain) if heavy and not constant else plain
 
 
 def take_bytes(model: Model, mean: float, std: float) -> list[str]:
@@ -58,7 +66,10 @@ def _bytes_before(graph: Graph, tensor: Tensor, mean: float, std: float) -> Tens
     centred = Tensor(f"{tensor.name}/centred", tensor.shape, shape_signature=signature)
     tensor.name = f"{tensor.name}/scaled"
     options = {"inDataType": 3, "outDataType": 0}
-    constants = [Tensor(f"{given.name}/{n}", (), data=np.float32(v)) for n, v in (("mean", mean), ("scale", 1 / std))]
+    constants = [
+        Tensor(f"{given.name}/{name}", (), data=np.asarray(value, np.float32))
+        for name, value in (("mean", mean), ("scale", 1 / std))
+    ]
     graph.insert(0, Op("CAST", [given], [reals], options, "CastOptions"))
     graph.insert(1, Op("SUB", [reals, constants[0]], [centred], {}, "SubOptions"))
     graph.insert(2, Op("MUL", [centred, constants[1]], [tensor], {}, "MulOptions"))

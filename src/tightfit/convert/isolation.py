@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.convert.options import Exported, Options, Probe, RouteError
+from tightfit.convert.exporting import Exported, Probe, RouteError
+from tightfit.convert.options import Options
 from tightfit.errors import DataError, ModelError, OptionError
 
 # The parent's places come last: a struct.py beside a user's script must not stand in for the library's.
@@ -58,7 +59,7 @@ def _run(folder: Path, environment: Mapping[str, str]) -> str:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=os.environ | _QUIET | environment,
+            env={**os.environ, **_QUIET, **environment},
             check=False,
         )
     code = process.returncode
@@ -79,4 +80,4 @@ def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:
     for side in ("inputs", "outputs"):
         with np.load(folder / f"{side}{position}.npz", allow_pickle=False) as arrays:
             sides.append({n: arrays[f"a{j}"] for j, n in enumerate(row[side])})
-    return Probe(*sides, signature=row["signature"])
+    return Probe(sides[0], sides[1], row["signature"])

@@ -16,12 +16,11 @@ from typing import Any
 
 import keras
 
+from tightfit.convert.exporting import Exported, RouteError, Specs, first_line
 from tightfit.convert.keras_files import check_file, modules_in, read_config
-from tightfit.convert.options import Exported, Options, RouteError
+from tightfit.convert.options import Options
 from tightfit.convert.recurrent import LONGEST, unrolled
 from tightfit.errors import ModelError
-
-Inputs = dict[str, tuple[tuple[int | None, ...], str]]
 
 
 def export(source: Any, options: Options) -> Exported:
@@ -55,10 +54,9 @@ def load_file(path: Path, options: Options) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=not options.trust)
     except Exception as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"Keras {keras.__version__} cannot load '{path.name}': {words[0][:300]} If it needs classes of "
-            "yours, write a function that loads it with them and pass module:function."
+            f"Keras {keras.__version__} cannot load '{path.name}': {first_line(error)} If it needs classes "
+            "of yours, write a function that loads it with them and pass module:function."
         ) from error
 
 
@@ -74,7 +72,7 @@ class Call:
         self.structure = _structure(model, options)
         leaves = [leaf for leaf in keras.tree.flatten(self.structure) if leaf is not None]
         self.names = _unique([_plain_name(leaf.name, i) for i, leaf in enumerate(leaves)])
-        self.inputs: Inputs = {
+        self.inputs: Specs = {
             name: (_whole_shape(options, name, leaf.shape), leaf.dtype)
             for name, leaf in zip(self.names, leaves, strict=True)
         }
@@ -90,8 +88,10 @@ class Call:
 
     def on(self, arrays: Sequence[Any]) -> Any:
         """Gives the model's own result."""
-        return self.model(self.pack(arrays), training=False) if _takes_training(self.model) else self.model(
-            self.pack(arrays)
+        return (
+            self.model(self.pack(arrays), training=False)
+            if _takes_training(self.model)
+            else self.model(self.pack(arrays))
         )
 
     def flat(self, *arrays: Any) -> list[Any]:
@@ -127,10 +127,9 @@ def _by_jax(call: Call, options: Options) -> Exported:
 
 
 def _untraceable(model: Any, error: Exception) -> str:
-    words = str(error).strip().splitlines() or [""]
     return (
-        f"The model '{model.name}' cannot be traced on JAX ({type(error).__name__}: {words[0][:200]}); a layer "
-        "may call tf.*, torch or NumPy: use keras.ops, or convert with --backend tensorflow or torch."
+        f"The model '{model.name}' cannot be traced on JAX ({type(error).__name__}: {first_line(error)}); a "
+        "layer may call tf.*, torch or NumPy: use keras.ops, or convert with --backend tensorflow or torch."
     )
 
 
@@ -199,8 +198,8 @@ def _check_steps(call: Call, layers: Sequence[str]) -> None:
     longest = max((s[1] or 0 for s, _ in call.inputs.values() if len(s) > 1), default=0)
     if layers and longest > LONGEST:
         raise ModelError(
-            f"The layer '{layers[0]}' would be unrolled over {longest} steps, more than {LONGEST}; convert it "
-            "for a shorter sequence with --input-shape, and carry its state in the application."
+            f"The layer '{layers[0]}' would be unrolled over {longest} steps, more than {LONGEST}; convert "
+            "it for a shorter sequence with --input-shape, and carry its state in the application."
         )
 
 
@@ -230,4 +229,3 @@ def _unique(names: Sequence[str]) -> list[str]:
 def _takes_training(model: Any) -> bool:
     parameters = inspect.signature(model.call).parameters
     return "training" in parameters or getattr(model, "_call_has_training_arg", False)
-

@@ -71,7 +71,7 @@ def _zip_config(path: Path) -> Any:
 
 
 def _h5_config(path: Path) -> Any:
-    import h5py  # noqa: PLC0415 - comes with Keras
+    import h5py  # type: ignore[import-untyped] # noqa: PLC0415 - comes with Keras
 
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
@@ -85,8 +85,10 @@ def _code_in(config: Any) -> Iterator[str]:
     for node in _nodes(config):
         name = str(node["class_name"])
         if name in _CODE_LAYERS and not _foreign_module(node):
-            layer = (node.get("config") or {}).get("name") if isinstance(node.get("config"), dict) else None
-            yield f"has a {name.strip('_').capitalize()} layer{f' {layer!r}' if layer else ''} that {_CODE_LAYERS[name]}"
+            config = node.get("config")
+            layer = config.get("name") if isinstance(config, dict) else None
+            title = name.strip("_").capitalize() if name == "__lambda__" else name
+            yield f"has a {title} layer{f' {layer!r}' if layer else ''} that {_CODE_LAYERS[name]}"
         elif module := _foreign_module(node):
             yield f"names the class {name} of the Python module '{module}'"
 

@@ -1,4 +1,4 @@
-"""What a conversion may be told, and what an exporter hands back. Nothing here imports a framework."""
+"""What a conversion may be told. Nothing here imports a framework."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from tightfit.errors import ModelError, OptionError, unknown_name
-from tightfit.graph.ir import Array
+from tightfit.errors import OptionError, unknown_name
 
 BACKENDS: Final = ("auto", "jax", "tensorflow", "torch")
-
-
-class RouteError(ModelError):
-    """One way to convert does not take the model; another may."""
 
 
 @dataclass(frozen=True)
@@ -70,32 +65,3 @@ class Options:
         if not known:
             return known
         return (self.batch if known[0] is None else known[0], *known[1:])
-
-
-@dataclass
-class Probe:
-    """Random inputs, and what the source framework made of them.
-
-    Args:
-        inputs: by the signature's names. outputs: by the signature's names.
-        signature: the key of the signature that was called.
-    """
-
-    inputs: dict[str, Array]
-    outputs: dict[str, Array]
-    signature: str = "serving_default"
-
-
-@dataclass
-class Exported:
-    """What an exporter hands back.
-
-    Args:
-        data: a float ``.tflite`` as bytes. probes: to compare with. route: the tools it went through.
-        notes: what a reader should know.
-    """
-
-    data: bytes
-    probes: list[Probe]
-    route: str
-    notes: list[str] = field(default_factory=list)

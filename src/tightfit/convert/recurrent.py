@@ -32,8 +32,8 @@ def unrolled(model: Any) -> Iterator[list[str]]:
     stateful = [x.name for x in layers if x.stateful]
     if stateful:
         raise ModelError(
-            f"The recurrent layer '{stateful[0]}' keeps its state between calls (stateful=True), which a file "
-            "cannot hold; make the state an input and an output of the model."
+            f"The recurrent layer '{stateful[0]}' keeps its state between calls (stateful=True), which a "
+            "file cannot hold; make the state an input and an output of the model."
         )
     changed = [x for x in layers if not x.unroll]
     for layer in changed:

@@ -14,15 +14,11 @@ import jax
 import numpy as np
 from jax import export
 
-from tightfit.convert.options import Probe
+from tightfit.convert.exporting import Probe, Specs, first_line, random_arrays
 from tightfit.errors import ModelError
 
-Shape = Sequence[int | None]
 
-
-def export_function(
-    function: Callable[..., Sequence[Any]], inputs: dict[str, tuple[Shape, str]], outputs: Sequence[str]
-) -> bytes:
+def export_function(function: Callable[..., Sequence[Any]], inputs: Specs, outputs: Sequence[str]) -> bytes:
     """Gives the ``.tflite`` of a traceable function.
 
     Args:
@@ -45,30 +41,30 @@ def export_function(
             api.run_convert_to_tfl_passes(parsed, passmanager.PassManager(), api.ConvertToTFLConfig())
             return bytes(api.export_flatbuffer_to_bytes(parsed.operation))
         except (RuntimeError, ValueError, ir.MLIRError) as error:
-            raise ModelError(f"litert-converter cannot express the model: {_first_line(error)}") from error
+            raise ModelError(f"litert-converter cannot express the model: {first_line(error)}") from error
 
 
-def _lowered(
-    function: Callable[..., Sequence[Any]], inputs: dict[str, tuple[Shape, str]]
-) -> bytes | str:
+def _lowered(function: Callable[..., Sequence[Any]], inputs: Specs) -> bytes | str:
     """StableHLO: bytecode for static shapes, text for a free batch, which only ``jax.export`` traces."""
     traced = jax.jit(function, keep_unused=True)
     if all(None not in shape for shape, _ in inputs.values()):
-        specs = [jax.ShapeDtypeStruct(tuple(s), np.dtype(d)) for s, d in inputs.values()]
+        specs = [_spec(tuple(s), np.dtype(d)) for s, d in inputs.values()]
         stream = io.BytesIO()
-        traced.lower(*specs).compiler_ir("stablehlo").operation.write_bytecode(stream)
+        module: Any = traced.lower(*specs).compiler_ir("stablehlo")
+        module.operation.write_bytecode(stream)
         return stream.getvalue()
     (batch,) = export.symbolic_shape("batch")
-    specs = [
-        jax.ShapeDtypeStruct(tuple(batch if d is None else d for d in s), np.dtype(t))
-        for s, t in inputs.values()
-    ]
+    specs = [_spec(tuple(batch if d is None else d for d in s), np.dtype(t)) for s, t in inputs.values()]
     return str(export.export(traced, platforms=["cpu"])(*specs).mlir_module())
+
+
+def _spec(shape: Any, dtype: Any) -> Any:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call] # JAX's own
 
 
 def probe_function(
     function: Callable[..., Sequence[Any]],
-    inputs: dict[str, tuple[Shape, str]],
+    inputs: Specs,
     outputs: Sequence[str],
     count: int = 2,
 ) -> list[Probe]:
@@ -79,22 +75,3 @@ def probe_function(
         results = function(*arrays.values())
         probes.append(Probe(arrays, {n: np.asarray(r) for n, r in zip(outputs, results, strict=True)}))
     return probes
-
-
-def random_arrays(inputs: dict[str, tuple[Shape, str]], seed: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Gives random inputs: reals in [-1, 1), integers 0 or 1, which are valid indices of any table."""
-    generator = np.random.default_rng(seed)
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for name, (shape, dtype) in inputs.items():
-        sizes = [1 if d is None else d for d in shape]
-        if np.dtype(dtype).kind == "f":
-            arrays[name] = generator.uniform(-1, 1, sizes).astype(dtype)
-        else:
-            arrays[name] = generator.integers(0, 2, sizes).astype(dtype)
-    return arrays
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
-    return told[0][:300]

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.convert.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
-from tightfit.convert.options import Exported, Options, Probe
+from tightfit.convert.exporting import Exported, Probe
+from tightfit.convert.formats import KERAS, TORCH, Format, find_format, is_spec
+from tightfit.convert.options import Options
 from tightfit.data.user_code import load_function
 from tightfit.errors import ModelError, TightfitError
 
@@ -43,7 +44,7 @@ def export_source(source: str, options: Options) -> Exported:
     path = Path(source)
     row = find_format(path)
     row.check_installed()
-    return _exporter(row)(path, options)
+    return _exported(row, path, options)
 
 
 def export_object(model: Any, options: Options) -> Exported:
@@ -57,14 +58,14 @@ def export_object(model: Any, options: Options) -> Exported:
     if isinstance(model, str | Path):
         return export_source(str(model), options)
     names = {c.__module__.split(".")[0] for c in type(model).__mro__}
-    for package, row in (("keras", KERAS), ("torch", TORCH), ("onnx", ONNX)):
+    for package, row in (("keras", KERAS), ("torch", TORCH)):
         if package in names:
             if row is not KERAS:
                 row.check_installed()
-            return _exporter(row)(model, options)
+            return _exported(row, model, options)
     raise ModelError(
-        f"Received an object of type {type(model).__name__}; expected a Keras model, a torch module, an ONNX "
-        "ModelProto, a path, or a function that gives one."
+        f"Received an object of type {type(model).__name__}; expected a Keras model, a torch module, a path, "
+        "or a function that gives one."
     )
 
 
@@ -73,8 +74,9 @@ def load_object(spec: str) -> Any:
     return load_function(spec, "a model, or a function that gives one")
 
 
-def _exporter(row: Format) -> Any:
-    return import_module(f"tightfit.convert.{row.module}").export
+def _exported(row: Format, source: Any, options: Options) -> Exported:
+    exported: Exported = import_module(f"tightfit.convert.{row.module}").export(source, options)
+    return exported
 
 
 def _save(probes: list[Probe], folder: Path) -> list[dict[str, Any]]:
@@ -82,10 +84,9 @@ def _save(probes: list[Probe], folder: Path) -> list[dict[str, Any]]:
     listed = []
     for i, probe in enumerate(probes):
         for side, arrays in (("inputs", probe.inputs), ("outputs", probe.outputs)):
-            np.savez(folder / f"{side}{i}.npz", **{f"a{j}": a for j, a in enumerate(arrays.values())})
+            named: dict[str, Any] = {f"a{j}": a for j, a in enumerate(arrays.values())}
+            np.savez(folder / f"{side}{i}.npz", **named)
         listed.append(
             {"inputs": list(probe.inputs), "outputs": list(probe.outputs), "signature": probe.signature}
         )
     return listed
-
-

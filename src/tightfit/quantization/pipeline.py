@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tightfit.convert.conversion import open_model
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError, unknown_name
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
@@ -69,15 +70,16 @@ class Written:
 
 
 def open_source(path: str | Path) -> Source:
-    """Reads and cleans a float ``.tflite``.
+    """Reads and cleans a float ``.tflite``; a model of another framework is converted first.
 
     Raises:
         ModelError: it cannot be read, or is already quantized.
     """
-    model = read_model(path)
+    place = open_model(path)
+    model = read_model(place)
     notes = clean(model)
     refuse_quantized(model)
-    return Source(Path(path), model, notes)
+    return Source(place, model, notes)
 
 
 def write_plan(

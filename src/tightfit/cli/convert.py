@@ -1,0 +1,75 @@
+"""``tightfit convert``: a model of any framework becomes a float ``.tflite``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tightfit.cli.options import in_working_folder, json_option, parse_assignments, parse_shapes
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
+@click.option("--trust", is_flag=True, help="Run code that the file names or holds (Lambda, custom classes).")
+@click.option("--batch", default="1", show_default=True, help="Samples in a call, or 'dynamic'.")
+@click.option(
+    "--input-shape", multiple=True, metavar="[NAME=]SHAPE", help="Whole shape of an input: 1,224,224,3."
+)
+@click.option("--signature", help="Of a SavedModel with several: only this one.")
+@click.option(
+    "--backend", default="auto", show_default=True, help="Keras backend: auto, jax, tensorflow or torch."
+)
+@click.option("--channel-last", is_flag=True, help="Images of torch and ONNX models come as NHWC.")
+@click.option("--uint8", metavar="mean=M,std=S", help="Image inputs take bytes; (x - M) / S is in the file.")
+@json_option
+@in_working_folder
+def convert(model: Path, as_json: bool, **options: Any) -> int:
+    """Convert MODEL to a float .tflite and compare it with its source on random inputs.
+
+    MODEL: a .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
+    """
+    from tightfit.convert.conversion import load  # noqa: PLC0415 - loaded when used
+    from tightfit.convert.options import Options  # noqa: PLC0415 - loaded when used
+
+    result = load(str(model), options["output"], Options(**_chosen(options)))
+    click.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if as_json else _words(result))
+    return 0
+
+
+def _chosen(options: dict[str, Any]) -> dict[str, Any]:
+    uint8 = None
+    if options["uint8"] is not None:
+        numbers = parse_assignments(options["uint8"], ("mean", "std"))
+        uint8 = numbers["mean"], numbers["std"]
+    same = {name: options[name] for name in ("trust", "signature", "backend", "channel_last")}
+    return same | {
+        "batch": _batch(options["batch"]),
+        "shapes": parse_shapes(options["input_shape"]),
+        "uint8": uint8,
+    }
+
+
+def _batch(text: str) -> int | None:
+    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
+
+    if text == "dynamic":
+        return None
+    if not text.isdigit():
+        raise OptionError(f"Received --batch {text}; expected a number of samples, or 'dynamic'.")
+    return int(text)
+
+
+def _words(result: Any) -> str:
+    from tightfit.quantities import format_bytes  # noqa: PLC0415 - loaded when used
+
+    size = format_bytes(result.path.stat().st_size)
+    lines = [f"{result.path}: {size}, {result.route}, {result.seconds:.1f} s"]
+    lines += [
+        f"output '{d.output}': largest difference {d.largest:.2g} (values up to {d.scale:.3g})"
+        for d in result.differences
+    ]
+    return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])

@@ -31,6 +31,9 @@ class Cluster:
         clusters: how many values. initial: where they start: ``linear``, ``density`` or ``kmeans++``.
         per: ``tensor``, or ``channel`` for so many in each output channel.
         keep_zeros: one value is zero, and what is zero stays so. smallest: smaller weights stay as they are.
+
+    Attributes:
+        trained: the centroids of each weight, once a network has taken the transform.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Cluster:
             raise OptionError(f"Clustering needs at least 2 values; received {clusters}.")
         self.clusters, self.initial, self.per = clusters, initial, per
         self.keep_zeros, self.smallest = keep_zeros, smallest
+        self.trained: list[Any] = []
 
     def attach_all(self, owner: Any, weights: Mapping[Tensor, Weight]) -> dict[Tensor, Attached]:
         """Makes centroids for each weight and gives what applies them.
@@ -60,7 +64,13 @@ class Cluster:
                 f"{self.clusters} clusters are no fewer than the {largest} values of the largest weight; "
                 "ask for fewer."
             )
-        return {t: Clustering(self, owner, w) for t, w in chosen.items()}
+        found: dict[Tensor, Attached] = {}
+        self.trained = []
+        for tensor, weight in chosen.items():
+            clustering = Clustering(self, owner, weight)
+            self.trained.append(clustering.centroids)
+            found[tensor] = clustering
+        return found
 
     def get_config(self) -> dict[str, Any]:
         """Gives the constructor's arguments."""

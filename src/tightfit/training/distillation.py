@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import keras
 from keras import ops
@@ -11,6 +11,9 @@ from keras import ops
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Op, Tensor
 from tightfit.training.network import Network
+
+RESIDUAL: Final = "residual"
+"""Stands for the ends of residual blocks among the names of features."""
 
 
 class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
@@ -21,7 +24,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     Args:
         student: a ``Network``; its variables are trained. teacher: a ``Network`` of the same float graph.
-        features: keys of inner tensors to compare too. feature_weight: what they count together.
+        features: keys of inner tensors to compare too; ``residual`` stands for the sums of two activations.
+        feature_weight: what they count together.
         temperature: logits are divided by it before they are compared as probabilities.
         labels_share: how much the loss given to ``compile`` counts; 0 needs no labels.
 
@@ -94,6 +98,18 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         return ops.mean(ops.sum(ops.exp(target) * (target - given), axis=-1)) * self.temperature**2
 
 
+def residual_sums(network: Network) -> list[str]:
+    """Gives the keys of the sums of two activations: where the blocks of residual networks end."""
+    graph = network.source.main
+    keys = graph.keys()
+    varying = network.program.varying
+    return [
+        keys[op.outputs[0]]
+        for op in graph.ops
+        if op.kind == "ADD" and all(t in varying for t in op.inputs) and op.outputs[0] not in graph.outputs
+    ]
+
+
 def relative_error(wanted: Any, found: Any) -> Any:
     """Gives ``mean (wanted - found)² / mean wanted²``."""
     return ops.mean(ops.square(wanted - found)) / (ops.mean(ops.square(wanted)) + 1e-12)
@@ -110,6 +126,7 @@ def _find(network: Network, features: Sequence[str]) -> list[Tensor]:
     keys: Mapping[str, Tensor] = {
         key: t for t, key in network.source.main.keys().items() if t.producer is not None
     }
+    features = [key for name in features for key in (residual_sums(network) if name == RESIDUAL else [name])]
     unknown = [name for name in features if name not in keys]
     if unknown:
         raise OptionError(

@@ -12,6 +12,7 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError
 from tightfit.graph.ir import Array
+from tightfit.training.augmentation import augment, check_augmentations
 
 _KEPT_BYTES: Final = 1_500_000_000
 
@@ -24,18 +25,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     Args:
         dataset: as for the model's inputs. indices: the samples to train with. size: of a batch.
         labelled: whether labels go along. seed: of the shuffling. epoch: the epoch to begin with.
+        augment: what is done to images, see ``augmentation``.
 
     Raises:
-        DataError: there are fewer samples than one batch takes.
+        DataError: there are fewer samples than one batch takes. OptionError: an augmentation does not fit.
     """
 
     def __init__(
         self, dataset: Dataset, indices: Sequence[int] | Array, size: int, *,
-        labelled: bool, seed: int = 0, epoch: int = 0,
+        labelled: bool, seed: int = 0, epoch: int = 0, augment: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.dataset, self.indices, self.size = dataset, [int(i) for i in indices], size
         self.labelled, self.seed, self.epoch = labelled, seed, epoch
+        self.augment = check_augmentations(augment, labelled=labelled)
         if len(self.indices) < size:
             raise DataError(
                 f"There are {len(self.indices)} samples to train with and a batch takes {size}. "
@@ -53,6 +56,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         samples = self._samples([self.indices[i] for i in chosen])
         names = list(samples[0][0])
         arrays = {n: np.concatenate([inputs[n] for inputs, _ in samples]) for n in names}
+        arrays = augment(arrays, self.augment, np.random.default_rng([self.seed, self.epoch, batch]))
         x = arrays if len(names) > 1 else arrays[names[0]]
         return (x, np.asarray([label for _, label in samples])) if self.labelled else (x,)
 

@@ -41,6 +41,7 @@ from tightfit.training.distillation import Distillation
 from tightfit.training.export import export
 from tightfit.training.feeding import Batches
 from tightfit.training.network import Network
+from tightfit.training.optimizer import RelativeAdam, sizes_of
 from tightfit.training.schedules import OneShot, Polynomial, check_sparsity
 from tightfit.training.weight_transforms import Cluster, Mask
 
@@ -57,9 +58,11 @@ class Request:
     Args:
         scheme: of the file, None for float. sparsity, pattern, scope: see ``pruning.Mask``.
         clusters, per: see ``clustering.Cluster``. epochs: of all stages together.
-        batch: samples a step. learning_rate: of Adam, which a cosine brings to zero.
+        batch: samples a step. learning_rate: the share by which a step moves a weight (``RelativeAdam``); a
+            cosine brings it to zero.
         labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
         features: tensors that the teacher shows besides its outputs. seed: of shuffling.
+        augment: what is done to training images, names of ``augmentation.AUGMENTATIONS``.
     """
 
     scheme: Scheme | None = None
@@ -70,10 +73,11 @@ class Request:
     per: str = "tensor"
     epochs: int = 5
     batch: int = 32
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-3
     labels: str = "auto"
     features: tuple[str, ...] = ()
     seed: int = 0
+    augment: tuple[str, ...] = ()
 
     def stages(self) -> list[str]:
         """The stages in order: ``prune``, ``finish``."""
@@ -256,7 +260,7 @@ class _Training:
                 if _are_classes(self.dataset)
                 else "mean_squared_error"
             )
-        student.compile(keras.optimizers.Adam(rate, clipnorm=1.0), loss)
+        student.compile(RelativeAdam(rate, sizes_of(student.student)), loss)
 
     def _fit(
         self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
@@ -264,7 +268,7 @@ class _Training:
         request, (first, last) = self.request, epochs
         batches = Batches(
             self.dataset, self.indices, request.batch,
-            labelled=self.labelled, seed=request.seed, epoch=first,
+            labelled=self.labelled, seed=request.seed, epoch=first, augment=request.augment,
         )  # fmt: skip
         done = first * len(batches)
         keep = KeepLastGood()

@@ -37,9 +37,7 @@ WITH_PEER = ("QAT", "PQAT", "CQAT", "PCQAT")
 
 def requests(options: argparse.Namespace) -> dict[str, Request]:
     """Name → what is asked for; the same epochs for all."""
-    plain = Request(
-        epochs=options.epochs, batch=options.batch, learning_rate=options.rate, seed=options.seed
-    )
+    plain = Request(epochs=options.epochs, batch=options.batch, learning_rate=options.rate, seed=options.seed)
     sparse, shared = {"sparsity": options.sparsity}, {"clusters": options.clusters}
     rounded = {"scheme": INT8}
     parts: dict[str, dict[str, Any]] = {

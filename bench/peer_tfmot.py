@@ -129,7 +129,7 @@ def train_quantized(network: Any, training: Training, mode: str) -> Any:
 
 
 def main() -> None:
-    """Reads ``{"mode", "weights", "data", "indices", "epochs", "batch", "rate", …, "out"}``, writes the file."""
+    """Reads the request (see ``collaborative.peer_files``) and writes the file."""
     request = json.load(sys.stdin)
     keras.utils.set_random_seed(request["seed"])
     network = build_network()

@@ -55,9 +55,7 @@ def scaled_fashion(data: Path, folder: Path) -> Path:
     """Writes Fashion-MNIST as the demo takes it, float32 (n, 28, 28, 1) in [0, 1], and gives the file."""
     path = folder / "fashion.npz"
     with np.load(data) as raw:
-        images = {
-            n: raw[n][..., None].astype(np.float32) / np.float32(255) for n in ("x_train", "x_test")
-        }
+        images = {n: raw[n][..., None].astype(np.float32) / np.float32(255) for n in ("x_train", "x_test")}
         np.savez(path, **images, **{n: raw[n].astype(np.int64) for n in ("y_train", "y_test")})
     return path
 
@@ -90,7 +88,12 @@ def train_file(case: Case, request: Request, path: Path, probes: list[Probe]) ->
     peers.RESULTS.mkdir(exist_ok=True)
     checkpoint = peers.RESULTS / f"{case.name}_{path.stem}.checkpoint.npz"
     trained = finetune(
-        case.source.model, case.training, case.indices, request, checkpoint, Teller(f"{case.name} {path.stem}")
+        case.source.model,
+        case.training,
+        case.indices,
+        request,
+        checkpoint,
+        Teller(f"{case.name} {path.stem}"),
     )
     write_trained(case, trained, path, probes)
     checkpoint.unlink(missing_ok=True)

@@ -55,7 +55,8 @@ def combinations(
     results = evaluate(list(files.values()), dataset, indices, metric=metric, threads=2)
     original = next(iter(files.values())).stat().st_size
     return [
-        _row(name, path, result, original) for (name, path), result in zip(files.items(), results, strict=True)
+        _row(name, path, result, original)
+        for (name, path), result in zip(files.items(), results, strict=True)
     ]
 
 
@@ -101,19 +102,21 @@ def combinations_text(rows: list[Combination]) -> str:
     Example:
         >>> row = Combination("QAT", "top1", 0.9212, 0.001, (-0.002, 0.004), 0.01, 255, 208416, 171000, 0.3)
         >>> print(combinations_text([row]))
-                        accuracy    drop    95 % interval  zeros values     file      zip
-        QAT               0.9212 +0.0010 [-0.002, +0.004]   1.0%    255   208 kB   171 kB
+                       accuracy    drop    95 % interval  zeros values     file      zip
+        QAT              0.9212 +0.0010 [-0.002, +0.004]   1.0%    255   208 kB   171 kB
     """
-    title = f"{'':16}{'accuracy':>8} {'drop':>7} {'95 % interval':>16} {'zeros':>6} {'values':>6}"
+    title = f"{'':15}{'accuracy':>8} {'drop':>7} {'95 % interval':>16} {'zeros':>6} {'values':>6}"
     lines = [f"{title} {'file':>8} {'zip':>8}"]
     return "\n".join([*lines, *(_line(row) for row in rows)])
 
 
 def _line(row: Combination) -> str:
     if row.accuracy is None:
-        return f"{row.name:16}failed: {row.failure}"
+        return f"{row.name:15}failed: {row.failure}"
     drop = "" if row.drop is None else f"{row.drop:+.4f}"
     ends = row.drop_interval
     interval = "" if ends is None else f"[{ends[0]:+.3f}, {ends[1]:+.3f}]"
     sizes = f"{format_bytes(row.size_bytes):>8} {format_bytes(row.zip_bytes):>8}"
-    return f"{row.name:16}{row.accuracy:8.4f} {drop:>7} {interval:>16} {row.zeros:6.1%} {row.unique:6} {sizes}"
+    return (
+        f"{row.name:15}{row.accuracy:8.4f} {drop:>7} {interval:>16} {row.zeros:6.1%} {row.unique:6} {sizes}"
+    )

@@ -35,7 +35,8 @@ def shift(images: Array, random: Random) -> Array:
     down, right = (random.integers(-m, m + 1, len(images))[:, None] for m in most)
     rows = np.clip(np.arange(height) + down, 0, height - 1)
     columns = np.clip(np.arange(width) + right, 0, width - 1)
-    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    taken = images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return np.asarray(taken)
 
 
 def zoom(images: Array, random: Random) -> Array:
@@ -91,7 +92,7 @@ def augment(arrays: dict[str, Array], names: Sequence[str], random: Random) -> d
 
 def _crop(image: Array, random: Random) -> Array:
     rows, columns = (_places(side, random) for side in image.shape[:2])
-    return _between(_between(image, rows, 0), columns, 1).astype(image.dtype)
+    return np.asarray(_between(_between(image, rows, 0), columns, 1), image.dtype)
 
 
 def _places(side: int, random: Random) -> npt.NDArray[np.float64]:

@@ -31,7 +31,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         DataError: there are fewer samples than one batch takes. OptionError: an augmentation does not fit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of one feed
         self, dataset: Dataset, indices: Sequence[int] | Array, size: int, *,
         labelled: bool, seed: int = 0, epoch: int = 0, augment: Sequence[str] = (),
     ) -> None:  # fmt: skip

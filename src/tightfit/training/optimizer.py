@@ -66,7 +66,7 @@ def _root_mean_square(values: Array, axis: int | None) -> Array:
     """The size of a tensor, or of each channel in a shape that broadcasts."""
     whole = float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
     if axis is None or values.ndim < 2:
-        return np.float32(whole or 1.0).reshape(())
+        return np.asarray(whole or 1.0, np.float32)
     others = tuple(i for i in range(values.ndim) if i != axis)
     sizes = np.sqrt(np.mean(np.square(values), axis=others, keepdims=True))
     return np.asarray(np.maximum(sizes, _LEAST_SHARE * (whole or 1.0)), np.float32)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array, Sparsity, Tensor
+from tightfit.graph.ir import Array, Model, Sparsity, Tensor
+from tightfit.quantities import format_count
 
 _LARGEST: Final = 2**31  # elements; no runtime takes a larger tensor
 
@@ -52,6 +53,31 @@ def dense_values(tensor: Tensor) -> Array:
             f"The sparsity of constant '{tensor.name}' with shape {list(tensor.shape)} is damaged: {error}. "
             "Convert the model again."
         ) from error
+
+
+def restore_sparse(model: Model) -> list[str]:
+    """Turns sparse constants into dense ones in place; a DENSIFY behind one goes.
+
+    Condition: what a DENSIFY writes is no output of the graph.
+
+    Returns:
+        A sentence with the number of constants, or nothing.
+
+    Raises:
+        ModelError: a sparse constant is damaged.
+    """
+    count = 0
+    for graph in model.graphs:
+        for tensor in graph.tensors():
+            if tensor.sparsity is not None and tensor.is_constant:
+                tensor.data, tensor.sparsity = dense_values(tensor), None
+                count += 1
+        for op in [o for o in graph.ops if o.kind == "DENSIFY"]:
+            source, result = op.input(0), op.outputs[0]
+            if source is not None and source.is_constant and result not in graph.outputs:
+                graph.remove(op)
+                graph.replace_uses(result, source)
+    return [f"Stored {format_count(count, 'sparse constant')} in full again."] if count else []
 
 
 class _MismatchError(ValueError):

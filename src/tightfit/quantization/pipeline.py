@@ -15,6 +15,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.graph.passes import clean
 from tightfit.graph.reader import read_model
+from tightfit.graph.sparsity import restore_sparse
 from tightfit.graph.versions import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.quantization.apply import apply_plan
@@ -72,12 +73,14 @@ class Written:
 def open_source(path: str | Path) -> Source:
     """Reads and cleans a float ``.tflite``; a model of another framework is converted first.
 
+    Sparse constants become dense ones.
+
     Raises:
         ModelError: it cannot be read, or is already quantized.
     """
     place = open_model(path)
     model = read_model(place)
-    notes = clean(model)
+    notes = [*restore_sparse(model), *clean(model)]
     refuse_quantized(model)
     return Source(place, model, notes)
 

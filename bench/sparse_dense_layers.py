@@ -2,7 +2,7 @@
 
     python bench/sparse_dense_layers.py [--rounds 9]
 
-Every file is measured in turns with dense float32, on one thread. Blocks of 1x4 in float32 and of 1x16 in int8
+Every file is measured in turns with dense float32, on one thread. 1x4 blocks in float32 and 1x16 blocks in int8
 are read by FULLY_CONNECTED as they stand in the file; other patterns are unpacked at load and gain nothing.
 """
 

@@ -2,8 +2,8 @@
 
     python bench/sparse_dense_layers.py [--rounds 9]
 
-Every file is measured in turns with dense float32, on one thread. 1x4 blocks in float32 and 1x16 blocks in int8
-are read by FULLY_CONNECTED as they stand in the file; other patterns are unpacked at load and gain nothing.
+Every file is measured in turns with dense float32, on one thread. FULLY_CONNECTED reads 1x4 blocks in float32
+and 1x16 blocks in int8 as they stand in the file; other patterns are unpacked at load and gain nothing.
 """
 
 from __future__ import annotations

@@ -113,10 +113,10 @@ def encoded_bytes(values: Array, form: Form) -> int:
     """Gives the bytes of a sparse constant in a file, its indices and tables included, without making it."""
     leaves = _leaves(values, form)[1]
     used = (leaves != 0).any(axis=-1)
-    count = int(used.sum())
+    count = int(np.count_nonzero(used))
     segments = (used.size // used.shape[-1] + 1) * _width(count)
     indices = count * _width(used.shape[-1] - 1)
-    return count * form.block * values.itemsize + segments + indices + _TABLE_BYTES
+    return count * form.block * int(values.itemsize) + segments + indices + _TABLE_BYTES
 
 
 def _width(largest: int) -> int:

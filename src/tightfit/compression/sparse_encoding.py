@@ -116,7 +116,7 @@ def encoded_bytes(values: Array, form: Form) -> int:
     count = int(np.count_nonzero(used))
     segments = (used.size // used.shape[-1] + 1) * _width(count)
     indices = count * _width(used.shape[-1] - 1)
-    return count * form.block * int(values.itemsize) + segments + indices + _TABLE_BYTES
+    return int(count * form.block * values.itemsize + segments + indices + _TABLE_BYTES)
 
 
 def _width(largest: int) -> int:

@@ -14,9 +14,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from tightfit.compression.channel_moments import Matrix
 from tightfit.recovery.moments import Window, vectors
+
+Rows = npt.NDArray[np.float32]
 
 _PULL: Final = 1e-3
 
@@ -34,15 +37,15 @@ class Fit:
         self.cross: Matrix | None = None
         self.count = 0
 
-    def update(self, given: Matrix, wanted: Matrix) -> None:
+    def update(self, given: Rows, wanted: Rows) -> None:
         """Adds one sample: the input's rows, see ``extended``, and the outputs wanted for them.
 
         Args:
             given: (rows, K + 1), or (channels, rows, K + 1) for depthwise.
             wanted: (rows, outputs), or (channels, rows, 1).
         """
-        moments = given.swapaxes(-1, -2) @ given
-        cross = given.swapaxes(-1, -2) @ wanted
+        moments = (given.swapaxes(-1, -2) @ given).astype(np.float64)
+        cross = (given.swapaxes(-1, -2) @ wanted).astype(np.float64)
         self.moments = moments if self.moments is None else self.moments + moments
         self.cross = cross if self.cross is None else self.cross + cross
         self.count += given.shape[-2]
@@ -66,7 +69,7 @@ class Fit:
         return np.asarray(fitted)
 
 
-def extended(values: np.ndarray, window: Window) -> Matrix:
+def extended(values: Rows, window: Window) -> Rows:
     """Gives the rows that meet the weights, a one at their end: ([channels,] rows, K + 1)."""
-    found = vectors(values, window).astype(np.float64)
-    return np.concatenate([found, np.ones((*found.shape[:-1], 1))], -1)
+    found = vectors(values, window)
+    return np.concatenate([found, np.ones((*found.shape[:-1], 1), np.float32)], -1)

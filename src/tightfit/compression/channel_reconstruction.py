@@ -51,7 +51,7 @@ class _State:
         weights = rows(np.asarray(weights_of(reader.op).data), reader.op.kind)
         # A bias makes up for means: moments about the mean are those with the bias fitted.
         centred = mean[:-1, :-1] - np.outer(mean[:-1, -1], mean[-1, :-1])
-        self.power = max(float(np.einsum("ij,jk,ik->", weights, centred, weights)), 1e-30)
+        self.power = max(float(np.sum((weights @ centred) * weights)), 1e-30)
         size = centred.shape[0]
         damping = _DAMPING * max(float(np.trace(centred)) / size, 1e-30)
         self.inverse = np.linalg.inv(centred + damping * np.eye(size))
@@ -71,7 +71,7 @@ class _State:
             return 0.0
         part = self.weights[:, place]
         block = self.inverse[np.ix_(place, place)]
-        return float(np.einsum("ij,ji->", part, np.linalg.solve(block, part.T)))
+        return float(np.sum(part.T * np.linalg.solve(block, part.T)))
 
     def remove(self, channels: Sequence[int]) -> float:
         """Takes channels out, lets the other weights make up for them, and gives the loss."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import tee
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.compression.channel_fitting import Fit, extended
+from tightfit.compression.channel_fitting import Fit, Rows, extended
 from tightfit.compression.channel_groups import Dependencies
 from tightfit.compression.channel_moments import KINDS, Matrix, Samples, is_fittable, rows, weights_of
 from tightfit.graph.copying import copy_model
@@ -29,6 +30,9 @@ from tightfit.runtime.session import Session
 Mask = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 _FITTED: Final = KINDS | {"DEPTHWISE_CONV_2D"}
+_FEWEST: Final = 32
+_ROWS_A_COLUMN: Final = 20
+"""A layer is fitted to at least 32 samples, and to 20 places of its output for each weight of a filter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +94,13 @@ def _pairs(original: Model, pruned: Model, found: Dependencies, stays: Mask) -> 
 
 def _fit_layer(original: Model, pruned: Model, pair: _Pair, samples: Samples) -> None:
     before, after = original.main.ops[pair.index], pruned.main.ops[pair.index]
-    start = _weights(after)
     fit = Fit(_window(after))
     goal = _Goal(before, after, pair.outputs)
-    for wanted, given in _side_by_side(original, pruned, goal, samples):
+    start = _weights(after)
+    for count, (wanted, given) in enumerate(_side_by_side(original, pruned, goal, samples), 1):
         fit.update(extended(given[0], fit.window), goal.rows(wanted, given))
+        if count >= _FEWEST and fit.count >= _ROWS_A_COLUMN * start.shape[-1]:
+            break
     _store(after, fit.solve(start, bias=after.input(2) is not None))
 
 
@@ -107,7 +113,7 @@ class _Goal:
 
     def __init__(self, before: Op, after: Op, outputs: Mask) -> None:
         self.outputs, self.window, self.kind = outputs, _window(before), before.kind
-        self.weights = _weights(before)[outputs]
+        self.weights = _weights(before)[outputs].astype(np.float32)
         self.watched = ([_source(before)], [_source(after)])
         other = _other_branch(before), _other_branch(after)
         self.adds = other[0] is not None and other[1] is not None
@@ -115,7 +121,7 @@ class _Goal:
             self.watched[0].append(other[0])
             self.watched[1].append(other[1])
 
-    def rows(self, wanted: list[Array], given: list[Array]) -> Matrix:
+    def rows(self, wanted: list[Array], given: list[Array]) -> Rows:
         """Gives the wanted outputs before the activation, at the places that ``vectors`` takes."""
         seen = extended(wanted[0], self.window)
         if self.kind == "DEPTHWISE_CONV_2D":
@@ -150,10 +156,11 @@ def _side_by_side(
     models = [_part(m, tensors) for m, tensors in zip((original, pruned), goal.watched, strict=True)]
     threads = max(1, min(cores(), 4) // 2)
     with Session(models[0], threads=threads) as first, Session(models[1], threads=threads) as second:
-        runs = zip(samples(), first.run_many(samples()), second.run_many(samples()), strict=True)
+        one, two, three = tee(samples(), 3)
+        runs = zip(one, first.run_many(two), second.run_many(three), strict=True)
         for sample, wanted, given in runs:
             yield tuple(  # type: ignore[misc] # two lists
-                [wanted_or_input(m, t, sample, found) for t in tensors]
+                [_taken(m, t, sample, found) for t in tensors]
                 for m, tensors, found in (
                     (original, goal.watched[0], wanted),
                     (pruned, goal.watched[1], given),
@@ -161,9 +168,7 @@ def _side_by_side(
             )
 
 
-def wanted_or_input(
-    model: Model, tensor: Tensor, sample: Mapping[str, Array], found: Mapping[str, Array]
-) -> Array:
+def _taken(model: Model, tensor: Tensor, sample: Mapping[str, Array], found: Mapping[str, Array]) -> Array:
     """Gives a tensor of one run: an input as it was fed, any other as it came out."""
     if tensor.producer is None:
         return next(sample[n] for n, t in input_names(model).items() if t is tensor)

@@ -1,0 +1,187 @@
+"""The verb ``prune_channels``: from a float file and a budget to a smaller float file, checked on LiteRT."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tightfit.compression.channel_groups import find_dependencies
+from tightfit.compression.channels import (
+    ChannelBudget,
+    ChannelOptions,
+    GroupChange,
+    Measure,
+    Pruned,
+    describe,
+)
+from tightfit.compression.channels import prune_channels as prune
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureError
+from tightfit.evaluation.latency import compare_latency
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model
+from tightfit.graph.writer import write_model
+from tightfit.quantization.checking import check_file, random_probes
+from tightfit.quantization.pipeline import Source, finish, open_source
+from tightfit.verbs import inputs_of
+
+Stage = Callable[[str, int, int], None]
+
+_ROUNDS: Final = 15
+_SECONDS: Final = 8.0
+_KEPT_BYTES: Final = 256_000_000
+
+
+@dataclass
+class ChannelPruned:
+    """A file without some of its channels.
+
+    Args:
+        path: the file. size_bytes, original_bytes: of it and of the model.
+        macs, original_macs: multiply–accumulates. groups: what each group lost, or why it stays.
+        samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
+    """
+
+    path: Path
+    size_bytes: int
+    original_bytes: int
+    macs: int
+    original_macs: int
+    groups: list[GroupChange]
+    samples: int
+    meets_budget: bool
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives it as plain data."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def channel_groups(model: str | Path) -> list[dict[str, Any]]:
+    """Gives the groups of channels of a model that go together, and why some must stay.
+
+    Raises:
+        ModelError: the file cannot be read, or is quantized.
+    """
+    return describe(find_dependencies(open_source(model).model))
+
+
+def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
+    model: str | Path,
+    output: str | Path,
+    *,
+    macs: float | None = None,
+    size: int | None = None,
+    latency: float | None = None,
+    importance: str | None = None,
+    refit: bool = True,
+    multiple: int = 8,
+    data: str | None = None,
+    image: ImageOptions | None = None,
+    samples: int = 250,
+    seed: int = 0,
+    stage: Stage | None = None,
+) -> ChannelPruned:
+    """Writes a smaller float file without the channels that matter least.
+
+    Args:
+        macs: fraction of the multiply–accumulates to keep. size: bytes of the file. latency: fraction of the
+            original's latency, measured on this machine. Exactly one of the three.
+        importance: ``magnitude``, ``reconstruction`` or ``taylor``. refit: fit what is left to the data.
+        multiple: a group keeps a multiple of it. data: samples without labels; at most ``samples`` are used.
+        stage: hears (what, done, of).
+
+    Raises:
+        TightfitError: the model, the data or an option cannot be used; nothing was written then.
+    """
+    budget = ChannelBudget(macs, size, latency)
+    options = ChannelOptions(importance, refit, multiple)
+    source, path = open_source(model), Path(output)
+    if path.resolve() == source.path.resolve():
+        raise OptionError(
+            f"The output '{path}' is the model itself, which is never changed; name another file."
+        )
+    used, again = _samples(source, data, image, samples, seed)
+    measure = None if latency is None else _measure(source)
+    done = prune(source.model, budget, options, again, measure, stage)
+    write(done, source, path)
+    return ChannelPruned(
+        path, path.stat().st_size, source.path.stat().st_size, done.macs_after, done.macs_before,
+        done.groups, used, done.reached, [*source.notes, *done.notes],
+    )  # fmt: skip
+
+
+def _samples(
+    source: Source, data: str | None, image: ImageOptions | None, count: int, seed: int
+) -> tuple[int, Callable[[], Iterator[Mapping[str, Array]]] | None]:
+    """How many samples are used, and a function that starts them anew."""
+    if data is None:
+        return 0, None
+    dataset = open_data(data, image=image, inputs=inputs_of(source.model, source.path))
+    if len(dataset) < 2:
+        raise DataError(f"The data has {len(dataset)} sample; fitting takes many. Give at least 100.")
+    indices = None
+    if count < len(dataset):
+        indices, _ = split(dataset.labels(), len(dataset), count, seed=seed, overlap=True)
+
+    kept = list(_while_small(s.inputs for s in dataset.samples(indices)))
+    used = min(count, len(dataset))
+
+    def again() -> Iterator[Mapping[str, Array]]:
+        if len(kept) == used:
+            return iter(kept)
+        return (s.inputs for s in dataset.samples(indices))
+
+    return used, again
+
+
+def _while_small(samples: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
+    """Samples until they fill 256 MB: each layer reads them again, and decoding photos takes longer."""
+    size = 0
+    for sample in samples:
+        size += sum(np.asarray(a).nbytes for a in sample.values())
+        if size > _KEPT_BYTES:
+            return
+        yield sample
+
+
+def _measure(source: Source) -> Measure:
+    """A function that writes a model aside and times it, interleaved with the original."""
+
+    def ratio(model: Model) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            trial = Path(folder) / "trial.tflite"
+            write_model(model, trial)
+            _, found = compare_latency([source.path, trial], rounds=_ROUNDS, budget_s=_SECONDS)
+        if found.ratio is None:
+            raise RuntimeFailureError(f"The latency of a pruned model cannot be measured: {found.reason}.")
+        return found.ratio
+
+    return ratio
+
+
+def write(done: Pruned, source: Source, output: Path) -> None:
+    """Writes a pruned model beside its place, runs it on LiteRT, then renames it.
+
+    Raises:
+        ModelError: it cannot be written. RuntimeFailureError: LiteRT does not run it.
+    """
+    model = copy_model(done.model)
+    finish(model)
+    probes = random_probes(source.path, source.model)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
+            trial = Path(folder) / output.name
+            write_model(model, trial)
+            check_file(trial, source.model, probes)
+            trial.replace(output)
+    except OSError as error:
+        raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error

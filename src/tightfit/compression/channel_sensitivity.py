@@ -1,0 +1,128 @@
+"""How much of the outputs each group costs, measured on LiteRT with half of its channels gone.
+
+    noise_g = Σ |y − y_g|² / Σ |y|²
+
+over samples and outputs (before a closing softmax), y_g from the model in which only group g lost channels
+and its readers made up for it in closed form. It puts the curves of different groups into one unit, whatever
+the importance that made them.
+
+Source: as ``recovery.sensitivity``: the loss itself is measured and no gradient is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from tightfit.compression.channel_importance import Rankings, Subject
+from tightfit.compression.channel_moments import Matrix, rows, weights_of
+from tightfit.compression.channel_ranking import Ranking
+from tightfit.compression.channel_removal import Mask, remove_channels
+from tightfit.compression.ends import before_softmax
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model, Op, Signature
+from tightfit.graph.passes import remove_dead_ops
+from tightfit.graph.writer import serialize
+from tightfit.quantization.calibration import input_names, output_names
+from tightfit.runtime.parallel import cores
+from tightfit.runtime.session import Session
+
+SAMPLES: Final = 24
+_DAMPING: Final = 1e-4
+_SHARE: Final = 0.5
+
+
+def in_units_of_outputs(
+    subject: Subject, rankings: Rankings, progress: Callable[[int, int], None] | None = None
+) -> Rankings:
+    """Gives the rankings with losses in shares of the outputs' power.
+
+    Raises:
+        OptionError: the subject has no samples. RuntimeFailureError: LiteRT cannot run a pruned model.
+    """
+    samples = [dict(s) for s in islice(subject.given_samples()(), SAMPLES)]
+    wanted = list(_ends(subject.model, samples))
+    power = max(sum(float(np.square(y).sum()) for ys in wanted for y in ys), 1e-30)
+    scaled = {}
+    for done, group in enumerate(subject.groups, 1):
+        ranking = rankings[group]
+        gone = int(len(group) * (1 - _SHARE))
+        lost = 0.0
+        for ys, given in zip(wanted, _ends(_without(subject, ranking, gone), samples), strict=True):
+            lost += sum(float(np.square(a - b).sum()) for a, b in zip(ys, given, strict=True))
+        scaled[group] = _scaled(ranking, gone, lost / power)
+        if progress is not None:
+            progress(done, len(subject.groups))
+    return scaled
+
+
+def _scaled(ranking: Ranking, gone: int, noise: float) -> Ranking:
+    """The curve through the measured point; a flat curve becomes a straight line."""
+    predicted = float(ranking.losses[gone]) if gone else 0.0
+    if predicted > 0:
+        return ranking.scaled(noise / predicted)
+    line = np.arange(ranking.losses.size, dtype=np.float64) * (noise / max(gone, 1))
+    return Ranking(ranking.order, line)
+
+
+def _without(subject: Subject, ranking: Ranking, gone: int) -> Model:
+    """The model without the first channels of one ranking, its readers made up for in closed form."""
+    stays = np.ones(subject.found.size, bool)
+    stays[ranking.order[:gone]] = False
+    pruned = remove_channels(subject.model, stays)
+    make_up(subject, pruned, stays)
+    return pruned
+
+
+def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
+    """Lets what readers still see stand in for what they no longer see, by the moments of the original.
+
+        W' = W · M_:,s · (M_s,s)⁻¹
+
+    with the columns s that stay and the bias among them; the pruned model is changed in place.
+    """
+    moments = subject.moments()
+    places = {op: i for i, op in enumerate(subject.model.main.ops)}
+    for reader in subject.readers():
+        left = stays[reader.columns]
+        op = pruned.main.ops[places[reader.op]]
+        bias = op.input(2)
+        if left.all() or bias is None or bias.data is None:
+            continue
+        mean = moments[reader.op].mean()
+        place = np.append(np.flatnonzero(left), left.size)
+        block = mean[np.ix_(place, place)]
+        damping = _DAMPING * np.trace(block) / place.size * np.eye(place.size)
+        spread = np.linalg.solve(block + damping, mean[np.ix_(place, np.flatnonzero(~left))])
+        _spread(op, reader.op, spread, subject, stays)
+
+
+def _spread(op: Op, original: Op, shares: Matrix, subject: Subject, stays: Mask) -> None:
+    """Adds the weights of the columns that went to those that stay, in the shares of a regression."""
+    weights, bias = weights_of(op), op.inputs[2]
+    assert bias is not None  # noqa: S101 - the caller looked
+    label = subject.found.labels.get(original.outputs[0])
+    columns = next(r.columns for r in subject.readers() if r.op is original)
+    whole = rows(np.asarray(weights_of(original).data), original.kind)
+    outputs = np.ones(len(whole), bool) if label is None else stays[label.channels]
+    moved = whole[outputs][:, ~stays[columns]] @ shares.T
+    fitted = rows(np.asarray(weights.data), op.kind) + moved[:, :-1]
+    weights.data = fitted.reshape(weights.shape).astype(np.float32)
+    bias.data = (np.asarray(bias.data) + moved[:, -1]).astype(np.float32)
+
+
+def _ends(model: Model, samples: Sequence[Mapping[str, Array]]) -> Iterator[list[Array]]:
+    """The float outputs before a closing softmax, for each sample."""
+    twin = copy_model(model)
+    keys = twin.main.keys()
+    ends = list(dict.fromkeys(before_softmax(t) for t in output_names(twin).values()))
+    ends = [t for t in ends if t.dtype == "float32" and t.producer is not None] or list(twin.main.outputs)
+    twin.main.outputs = ends
+    twin.signatures = [Signature("ends", input_names(twin), {keys[t]: t for t in ends})]
+    remove_dead_ops(twin)
+    with Session(bytes(serialize(twin)), threads=min(cores(), 2)) as session:
+        for found in session.run_many(samples):
+            yield [np.asarray(found[keys[t]], np.float64) for t in ends]

@@ -1,0 +1,147 @@
+"""Ranks channels by what the loss changes, to first order, when their readers no longer see them.
+
+    score_c = E[(Σ_{w reads c} w · ∂L/∂w)²]
+
+over samples, all readers of the channel together. The sum is the inner product of the channel's activations
+with their gradient, so the score is that of a gate on the channel. Without labels L is the log-likelihood of
+a decision drawn from the model's own probabilities (the Fisher information), or, for other outputs, their
+inner product with normal noise.
+
+Source: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning". Departure: no labels. Keras
+and a backend are loaded here only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+
+from tightfit.compression.channel_groups import Dependencies, Group
+from tightfit.compression.channel_moments import Samples
+from tightfit.compression.channel_ranking import Ranking, ranking_of
+from tightfit.compression.channel_trace import SUMMED, Place
+from tightfit.compression.ends import before_softmax
+from tightfit.errors import OptionError
+from tightfit.graph.ir import Array, Model, Tensor
+
+SAMPLES: Final = 64
+_BACKENDS: Final = ("tensorflow", "torch", "jax")
+
+
+def rank_by_taylor(
+    model: Model, found: Dependencies, groups: Sequence[Group], samples: Samples
+) -> dict[Group, Ranking]:
+    """Gives rankings by the first-order effect on the outputs; gradients of 64 samples, one by one.
+
+    Raises:
+        OptionError: Keras or every backend is missing. ModelError: an op has no lowering for training.
+    """
+    places = [p for p in found.places if p.role == SUMMED]
+    sums = np.zeros(found.size)
+    for effects in _effects(model, places, samples):
+        sums += np.square(effects)
+    return {g: ranking_of(g.channels, sums[g.channels]) for g in groups}
+
+
+def _effects(model: Model, places: Sequence[Place], samples: Samples) -> Any:
+    """For each sample the first-order change of the loss by channel number."""
+    slopes = _Slopes(model, list(dict.fromkeys(p.tensor for p in places)))
+    random = np.random.default_rng(0)
+    size = max((int(p.channels.max()) for p in places), default=-1) + 1
+    for sample in islice(samples(), SAMPLES):
+        found = slopes.of(sample, random)
+        effects = np.zeros(size)
+        for tensor, gradient in found.items():
+            # A shared constant is cut once; its gradient holds all of its uses.
+            place = next(p for p in places if p.tensor is tensor)
+            products = gradient * np.asarray(tensor.data, np.float64)
+            rest = tuple(a for a in range(products.ndim) if a != place.axis)
+            np.add.at(effects, place.channels, products.sum(rest))
+        yield effects
+
+
+class _Slopes:
+    """Gradients of a model's loss with respect to some of its constants, on any backend."""
+
+    def __init__(self, model: Model, tensors: Sequence[Tensor]) -> None:
+        installed = [b for b in _BACKENDS if find_spec(b) is not None]
+        if find_spec("keras") is None or not installed:
+            raise OptionError(
+                "The importance 'taylor' needs Keras and a backend: pip install 'tightfit[keras]'. "
+                "Or take 'reconstruction', which needs neither."
+            )
+        os.environ.setdefault("KERAS_BACKEND", installed[0])
+        from tightfit.training.network import Network  # noqa: PLC0415 - loads Keras
+
+        self.network = Network(model)
+        trained = self.network.graph_weights.variables
+        self.tensors = [t for t in tensors if t in trained]
+        self.variables = [trained[t] for t in self.tensors]
+        outputs = list(self.network.output_tensors.values())
+        self.ends = [before_softmax(t) for t in outputs]
+        self.decides = [end is not output for end, output in zip(self.ends, outputs, strict=True)]
+
+    def of(self, sample: Mapping[str, Array], random: np.random.Generator) -> dict[Tensor, Array]:
+        """Gives the gradients for one sample."""
+        from keras import ops  # noqa: PLC0415 - loads Keras
+
+        outputs = self.network.tensors(dict(sample), self.ends)
+        directions = [
+            self._direction(np.asarray(ops.convert_to_numpy(y), np.float32), decides, random)
+            for y, decides in zip(outputs, self.decides, strict=True)
+        ]
+
+        def loss() -> Any:
+            values = self.network.tensors(dict(sample), self.ends)
+            return sum(ops.sum(v * d) for v, d in zip(values, directions, strict=True))
+
+        found = _gradients(loss, self.variables)
+        return {
+            t: np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(g)), np.float64)
+            for t, g in zip(self.tensors, found, strict=True)
+        }
+
+    def _direction(self, values: Array, decides: bool, random: np.random.Generator) -> Array:
+        """The gradient of the loss with respect to one output."""
+        if not decides:
+            scale = float(np.sqrt(np.mean(np.square(values)))) or 1.0
+            return np.asarray(random.standard_normal(values.shape) / scale / np.sqrt(values.size), np.float32)
+        exponents = np.exp(values - values.max(-1, keepdims=True))
+        probabilities = (exponents / exponents.sum(-1, keepdims=True)).reshape(-1, values.shape[-1])
+        drawn = np.array([random.choice(p.size, p=p / p.sum()) for p in probabilities.astype(np.float64)])
+        chosen = np.eye(values.shape[-1], dtype=np.float32)[drawn]
+        return np.asarray((probabilities - chosen).reshape(values.shape), np.float32)
+
+
+def _gradients(loss: Any, variables: Sequence[Any]) -> Sequence[Any]:
+    """The gradients of a function of variables."""
+    import keras  # noqa: PLC0415 - loaded when gradients are wanted
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415 - one backend is there
+
+        with tf.GradientTape() as tape:
+            value = loss()
+        gradients: Sequence[Any] = tape.gradient(
+            value, [v.value for v in variables], unconnected_gradients="zero"
+        )
+        return gradients
+    if backend == "torch":
+        import torch  # noqa: PLC0415 - one backend is there
+
+        found = torch.autograd.grad(loss(), [v.value for v in variables], allow_unused=True)
+        return [torch.zeros_like(v.value) if g is None else g for g, v in zip(found, variables, strict=True)]
+    import jax  # noqa: PLC0415 - one backend is there
+
+    def function(values: list[Any]) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return loss()
+
+    found_by_jax: Sequence[Any] = jax.grad(function)([v.value for v in variables])
+    return found_by_jax

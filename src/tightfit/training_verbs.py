@@ -51,7 +51,8 @@ class Options:
 
     Args:
         train: samples to train with at most, None for all that are not held out.
-        layout: ``cpu``, ``npu`` or ``micro``.
+        layout: ``cpu``, ``npu`` or ``micro``. teacher: the float file that a smaller one came from; it is
+            what the result is then compared with.
     """
 
     scheme: str | None = None
@@ -69,6 +70,7 @@ class Options:
     seed: int = 0
     train: int | None = None
     layout: str = "cpu"
+    teacher: str | Path | None = None
 
 
 @dataclass
@@ -140,11 +142,12 @@ def finetune(
         if listener is not None:
             listener("measuring", done, total, {})
 
-    before, after = evaluate_models([source.path, output], dataset, held_out, threads=2, progress=measured)
+    original = Path(chosen.teacher or source.path)
+    before, after = evaluate_models([original, output], dataset, held_out, threads=2, progress=measured)
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
     return Finetuned(
-        output, before, after, footprint(output), footprint(source.path), zeros, values,
+        output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes,
     )  # fmt: skip
 

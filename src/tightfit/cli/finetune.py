@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     "--labels", default="auto", show_default=True, help="auto, yes or no: without, the float model teaches."
 )
 @click.option("--feature", "features", multiple=True, metavar="TENSOR", help="The teacher shows this too.")
+@click.option("--teacher", metavar="MODEL", help="The float model that MODEL was pruned from.")
 @click.option("--train", type=click.IntRange(1), help="Train with so many samples at most.")
 @click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
 @seed_option

@@ -49,7 +49,10 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.decides = [
             logits is not end for logits, end in zip(ends, student.output_tensors.values(), strict=True)
         ]
-        self.wanted = [ends + _find(student, features), _twins(student, teacher, ends, features)]
+        inner, outer = ends + _find(student, features), _twins(student, teacher, ends, features)
+        # A student that has lost channels shows only what it still has all channels of.
+        alike = [i for i, (s, t) in enumerate(zip(inner, outer, strict=True)) if s.shape == t.shape]
+        self.wanted = [[tensors[i] for i in alike] for tensors in (inner, outer)]
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:

@@ -23,6 +23,7 @@ from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.ir import Array, Model
 from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.pipeline import open_source
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
@@ -63,6 +64,8 @@ class Request:
         labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
         features: tensors that the teacher shows besides its outputs. seed: of shuffling.
         augment: what is done to training images, names of ``augmentation.AUGMENTATIONS``.
+        teacher: the file of a larger float model with the same outputs, for one that has lost channels;
+            None takes the model itself.
     """
 
     scheme: Scheme | None = None
@@ -78,6 +81,7 @@ class Request:
     features: tuple[str, ...] = ()
     seed: int = 0
     augment: tuple[str, ...] = ()
+    teacher: str | Path | None = None
 
     def stages(self) -> list[str]:
         """The stages in order: ``prune``, ``finish``."""
@@ -108,9 +112,11 @@ def check_request(request: Request, dataset: Dataset) -> bool:
         OptionError: nothing is asked for, or a number is out of its range.
         DataError: labels are asked for and the data has none.
     """
-    if request.scheme is None and request.sparsity is None and request.clusters is None:
+    wishes = (request.scheme, request.sparsity, request.clusters, request.teacher)
+    if all(wish is None for wish in wishes):
         raise OptionError(
-            "Nothing is asked for: give a scheme, a sparsity, a number of clusters, or several."
+            "Nothing is asked for: give a scheme, a sparsity, a number of clusters, or several; or the "
+            "teacher of a smaller model."
         )
     if request.scheme is not None and request.scheme.compute != "integer":
         raise OptionError(
@@ -185,7 +191,8 @@ class _Training:
         self, model: Model, dataset: Dataset, indices: Sequence[int] | Array, request: Request,
         progress: Progress, *, labelled: bool,
     ) -> None:  # fmt: skip
-        self.original = self.current = model
+        self.current = model
+        self.original = model if request.teacher is None else open_source(request.teacher).model
         self.dataset, self.indices, self.request = dataset, indices, request
         self.progress, self.labelled = progress, labelled
         self.plan: Plan | None = None

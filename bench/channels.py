@@ -90,16 +90,14 @@ def print_latency(original: Path, folder: Path) -> None:
     whole = total_macs(original)
     print(describe_machine())
     print(f"{'':30} {'MACs':>7} {'median ms':>10} {'ratio':>7} {'95 % interval':>16} {'of the MACs':>12}")
-    for path, latency in zip([original, *files], found, strict=True):
+    for path, t in zip([original, *files], found, strict=True):
         share = total_macs(path) / whole
-        if latency.ratio is None or latency.median_ms is None:
-            print(f"{path.stem:30} {latency.reason}")
+        if t.ratio is None or t.median_ms is None:
+            print(f"{path.stem:30} {t.reason}")
             continue
-        interval = f"[{latency.ratio_low:.3f}, {latency.ratio_high:.3f}]"
-        gain = f"{(1 - latency.ratio) / (1 - share):12.2f}" if share < 1 else ""
-        print(
-            f"{path.stem:30} {share:7.3f} {latency.median_ms:10.2f} {latency.ratio:7.3f} {interval:>16} {gain}"
-        )
+        interval = f"[{t.ratio_low:.3f}, {t.ratio_high:.3f}]"
+        gain = f"{(1 - t.ratio) / (1 - share):12.2f}" if share < 1 else ""
+        print(f"{path.stem:30} {share:7.3f} {t.median_ms:10.2f} {t.ratio:7.3f} {interval:>16} {gain}")
 
 
 def total_macs(path: Path) -> int:
@@ -114,9 +112,7 @@ def print_accuracy(case: Case, original: Path, folder: Path) -> None:
     results = evaluate(files, case.evaluation, case.measured, threads=2)
     print(describe_machine())
     print(f"{case.name}: {len(case.measured)} samples measure, none of them was used before\n")
-    print(
-        f"{'':30} {'MACs':>7} {'bytes':>7} {'accuracy':>9} {'drop':>8} {'95 % interval':>18} {'agreement':>10}"
-    )
+    print(f"{'':30} {'MACs':>7} {'bytes':>7} {'accuracy':>9} {'drop':>8} {'95 %':>18} {'agreement':>10}")
     for path, result in zip(files, results, strict=True):
         interval = "" if path == original else f"[{result.drop_low:+.4f}, {result.drop_high:+.4f}]"
         print(f"{path.stem:30} {total_macs(path) / whole:7.3f} {path.stat().st_size / size:7.3f} "

@@ -15,6 +15,7 @@ _VERBS = {
     **dict.fromkeys(("benchmark", "evaluate", "inspect", "optimize", "quantize"), "tightfit.verbs"),
     "load": "tightfit.convert.conversion",
     "finetune": "tightfit.training_verbs",
+    **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.channel_verbs"),
 }
 
 __all__ = ["__version__", *_VERBS]  # noqa: PLE0604 - the verbs are named once

@@ -2,8 +2,9 @@
 
 Example:
     >>> import tightfit
-    >>> sorted(v for v in tightfit.__all__ if not v.startswith("_"))
-    ['benchmark', 'evaluate', 'finetune', 'inspect', 'load', 'optimize', 'quantize']
+    >>> print(*sorted(v for v in tightfit.__all__ if not v.startswith("_")))  # doctest: +NORMALIZE_WHITESPACE
+    benchmark channel_groups evaluate finetune inspect load optimize prune_channels
+    quantize
 """
 
 from __future__ import annotations

@@ -202,6 +202,19 @@ def test_a_divisor_of_the_run_time_must_stay_away_from_zero(limits, fits):
     assert (row.mode == INTEGER) == fits
 
 
+@pytest.mark.parametrize(("least", "fits"), [(0.01, True), (0.001, False)])
+@pytest.mark.parametrize("reader", ["LOG", "RSQRT"])
+def test_values_of_many_magnitudes_stay_float_where_the_small_ones_count(reader, least, fits):
+    b = Builder()
+    sums = b.op("ADD", [b.input("x", [1, 4]), b.input("y", [1, 4])], [1, 4], name="sum")
+    model = b.model(b.op(reader, [sums], [1, 4]))
+    # Half a step of int8 over [0, 1] is 1 / 510.
+    ranges = given(model, sum=(least, 1.0))
+    plans = plan(model, "int8", ranges=ranges)
+    assert [op_plan(plans, kind).mode == INTEGER for kind in ("ADD", reader)] == [fits, fits]
+    assert fits or "int8 would store its smallest values as zero" in op_plan(plans, "ADD").reason
+
+
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])
 def test_a_root_of_what_was_below_zero_stays_float(scheme):
     b = Builder()

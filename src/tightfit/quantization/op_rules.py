@@ -54,6 +54,8 @@ class OpRule:
             since the kernel copies or compares stored integers; ``ALL`` for every activation.
         same_inputs: positions of inputs that share scale and zero point among themselves.
         nonzero: the position of an input that must not hold the stored zero, or None: the kernel fails.
+        relative: the position of an input whose relative error counts, or None: small values that are stored
+            as zero are lost to the op, however large its range.
         fixed_output: dtype → (scale, zero point) of the outputs, where the kernel sets them.
         least_input_scale: below it the int8 kernel cannot tell neighbouring values apart.
         accumulator: what one step of the kernel's arithmetic is worth: the scale of the ``input``, the
@@ -89,6 +91,7 @@ class OpRule:
     same_scale: tuple[int, ...] = ()
     same_inputs: tuple[int, ...] = ()
     nonzero: int | None = None
+    relative: int | None = None
     fixed_output: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     least_input_scale: float = 0.0
     accumulator: str = ""

@@ -84,9 +84,12 @@ _ARITHMETIC: Final = (
     OpRule("PRELU", "activations.cc", int8=1, int16=1, weight=1, accumulator="input"),
     OpRule("ABS", "elementwise.cc", int8=2, int16=3, accumulator="input"),
     OpRule("EXP", "exp.cc", int8=2, int16=2, unless=_TABLE),
-    OpRule("LOG", "elementwise.cc", int8=2, int16=2, unless=_TABLE + ": poor near zero"),
+    OpRule("LOG", "elementwise.cc", int8=2, int16=2, relative=0, unless=_TABLE + ": poor near zero"),
     OpRule("SQRT", "elementwise.cc", int8=2, int16=2, unless="rounds down; a negative input fails the call"),
-    OpRule("RSQRT", "elementwise.cc", int8=2, int16=3, unless=_TABLE + "; a negative input fails the call"),
+    OpRule(
+        "RSQRT", "elementwise.cc", int8=2, int16=3, relative=0,
+        unless=_TABLE + "; a negative input fails the call",
+    ),
 )  # fmt: skip
 
 _COMPARISONS: Final = (

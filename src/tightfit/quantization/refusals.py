@@ -58,6 +58,7 @@ def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str 
         or _zero_divisor(op, rule, dtype, range_of)
         or _negative_root(op, dtype, range_of)
         or _too_fine(op, rule, dtype, range_of)
+        or _vanishing(op, rule, dtype, range_of)
     )
 
 
@@ -129,6 +130,32 @@ def _too_fine(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None
     if activation_parameters(low, high, dtype)[0] >= rule.least_input_scale:
         return None
     return f"its values lie in [{low:.3g}, {high:.3g}]; {rule.unless}"
+
+
+def _vanishing(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
+    """Values of many magnitudes must not be stored, nor read, where the small ones count too."""
+    for tensor, kind in _where_small_values_count(op, rule):
+        limits = range_of(tensor, dtype)
+        if limits is None or limits[0] <= 0.0:
+            continue
+        if limits[0] < activation_parameters(*limits, dtype)[0] / 2:
+            return (
+                f"'{tensor.name}' lies in [{limits[0]:.3g}, {limits[1]:.3g}]: {dtype} would store its "
+                f"smallest values as zero, and {kind} needs them"
+            )
+    return None
+
+
+def _where_small_values_count(op: Op, rule: OpRule) -> list[tuple[Tensor, str]]:
+    """The tensors at an op whose relative error counts, each with the kind of the op that reads it so."""
+    own = None if rule.relative is None else op.input(rule.relative)
+    found = [] if own is None else [(own, op.kind)]
+    for _, tensor in real_outputs(op, rule):
+        for reader, position in tensor.consumers:
+            theirs = find_rule(reader.kind)
+            if theirs is not None and theirs.relative == position:
+                found.append((tensor, reader.kind))
+    return found
 
 
 def constant_range(tensor: Tensor) -> Range | None:

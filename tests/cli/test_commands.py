@@ -50,6 +50,16 @@ def test_inspect_tells_inputs_ops_and_size(call):
     assert "DEPTHWISE_CONV_2D" in out
 
 
+def test_inspect_shows_the_groups_of_channels_and_why_some_stay(call):
+    code, out, _ = call("inspect", MODEL, "--groups", "--json")
+    groups = json.loads(out)["channel_groups"]
+    assert code == 0
+    assert [g["channels"] for g in groups] == [32, 48, 64, 96, 192, 256, 10]
+    code, out, _ = call("inspect", MODEL, "--groups")
+    assert code == 0
+    assert "stays: SOFTMAX" in out
+
+
 @pytest.mark.parametrize("scheme", ["float16", "weight8", "dynamic"])
 def test_quantize_needs_no_data_for_these(call, tmp_path, scheme):
     code, out, _ = call("quantize", MODEL, scheme, "-o", tmp_path / "q.tflite", "--json")

@@ -28,7 +28,7 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
 from tightfit.runtime.session import Session
 
-FULLY = 0.5
+HALF = 0.5
 
 
 def total_macs(model: Model) -> int:
@@ -139,6 +139,23 @@ def test_reconstruction_sees_that_a_copied_channel_is_free_and_magnitude_does_no
     assert fallback[group].losses[half] > 0.1 * fallback[group].losses[-1]
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on torch
+def test_taylor_puts_channels_that_are_barely_read_first():
+    pytest.importorskip("keras", reason="gradients need Keras")
+    from tightfit.compression.channel_taylor import rank_by_taylor  # noqa: PLC0415 - loads Keras
+
+    model = conv_net()
+    filters = model.main.ops[1].inputs[1]
+    data = np.array(filters.data)
+    data[..., 2] *= 1e-3
+    filters.data = data
+    found = find_dependencies(model)
+    group = found.removable()[0]
+    ranking = rank_by_taylor(model, found, [group], samples_of(model, 8))[group]
+    assert ranking.order[0] == group.channels[2]
+    assert ranking.losses[1] < 1e-3 * ranking.losses[-1]
+
+
 # -- fitting ---------------------------------------------------------------------------------------
 
 
@@ -191,10 +208,10 @@ def test_a_closed_form_makes_up_for_copies():
 
 def test_half_of_the_demos_macs_go_and_most_decisions_stay(tmp_path):
     done = prune_channels(
-        MODEL, tmp_path / "small.tflite", macs=FULLY, data="tightfit.demo:calibration", samples=100
+        MODEL, tmp_path / "small.tflite", macs=HALF, data="tightfit.demo:calibration", samples=100
     )
     assert done.meets_budget
-    assert done.macs <= FULLY * done.original_macs
+    assert done.macs <= HALF * done.original_macs
     assert all(g.kept % 8 == 0 or g.kept == g.channels for g in done.groups)
     assert done.size_bytes == (tmp_path / "small.tflite").stat().st_size < done.original_bytes
     assert any("SOFTMAX" in note for note in done.notes)
@@ -234,7 +251,7 @@ def test_the_pruned_file_is_a_float_model_that_quantizes(tmp_path):
     from tightfit.verbs import quantize  # noqa: PLC0415 - one test's
 
     path = tmp_path / "small.tflite"
-    prune_channels(MODEL, path, macs=FULLY)
+    prune_channels(MODEL, path, macs=HALF)
     written = quantize(
         path, "int8", tmp_path / "int8.tflite", data="tightfit.demo:calibration", calibration=50
     )
@@ -273,9 +290,9 @@ def test_a_model_without_channels_to_lose_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "one.tflite"
     write_model(b.model(b.softmax(b.dense(b.input("x", [1, 4]), 3))), path)
     with pytest.raises(ModelError, match="stays: SOFTMAX 'probabilities' weighs them"):
-        prune_channels(path, tmp_path / "small.tflite", macs=FULLY)
+        prune_channels(path, tmp_path / "small.tflite", macs=HALF)
 
 
 def test_the_model_itself_is_never_the_output():
     with pytest.raises(OptionError, match="never changed"):
-        prune_channels(MODEL, MODEL, macs=FULLY)
+        prune_channels(MODEL, MODEL, macs=HALF)

@@ -94,17 +94,32 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--groups", is_flag=True, help="Show which channels go together when they are pruned.")
 @json_option
-def inspect(model: Path, as_json: bool) -> int:
+def inspect(model: Path, groups: bool, as_json: bool) -> int:
     """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
     from tightfit.cli.facts import inspection  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import inspect as run  # noqa: PLC0415 - loaded when used
 
+    if groups:
+        return _show_groups(model, as_json)
     facts = run(model)
     if as_json:
         click.echo(_json(facts))
     else:
         Console().print(inspection(facts))
+    return 0
+
+
+def _show_groups(model: Path, as_json: bool) -> int:
+    from tightfit.channel_verbs import channel_groups  # noqa: PLC0415 - loaded when used
+    from tightfit.cli.channels import groups_table  # noqa: PLC0415 - loaded when used
+
+    found = channel_groups(model)
+    if as_json:
+        click.echo(_json({"channel_groups": found}))
+    else:
+        Console().print(groups_table(found))
     return 0
 
 

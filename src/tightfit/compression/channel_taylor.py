@@ -14,7 +14,7 @@ and a backend are loaded here only.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any, Final
@@ -43,16 +43,15 @@ def rank_by_taylor(
     """
     places = [p for p in found.places if p.role == SUMMED]
     sums = np.zeros(found.size)
-    for effects in _effects(model, places, samples):
+    for effects in _effects(model, places, samples, found.size):
         sums += np.square(effects)
     return {g: ranking_of(g.channels, sums[g.channels]) for g in groups}
 
 
-def _effects(model: Model, places: Sequence[Place], samples: Samples) -> Any:
+def _effects(model: Model, places: Sequence[Place], samples: Samples, size: int) -> Iterator[Array]:
     """For each sample the first-order change of the loss by channel number."""
     slopes = _Slopes(model, list(dict.fromkeys(p.tensor for p in places)))
     random = np.random.default_rng(0)
-    size = max((int(p.channels.max()) for p in places), default=-1) + 1
     for sample in islice(samples(), SAMPLES):
         found = slopes.of(sample, random)
         effects = np.zeros(size)
@@ -85,63 +84,84 @@ class _Slopes:
         outputs = list(self.network.output_tensors.values())
         self.ends = [before_softmax(t) for t in outputs]
         self.decides = [end is not output for end, output in zip(self.ends, outputs, strict=True)]
+        self.run, self.slopes = _compiled(self.network, self.ends, self.variables)
 
     def of(self, sample: Mapping[str, Array], random: np.random.Generator) -> dict[Tensor, Array]:
         """Gives the gradients for one sample."""
         from keras import ops  # noqa: PLC0415 - loads Keras
 
-        outputs = self.network.tensors(dict(sample), self.ends)
+        inputs = {name: np.asarray(values) for name, values in sample.items()}
         directions = [
-            self._direction(np.asarray(ops.convert_to_numpy(y), np.float32), decides, random)
-            for y, decides in zip(outputs, self.decides, strict=True)
+            _direction(np.asarray(ops.convert_to_numpy(y), np.float32), random, decides=decides)
+            for y, decides in zip(self.run(inputs), self.decides, strict=True)
         ]
-
-        def loss() -> Any:
-            values = self.network.tensors(dict(sample), self.ends)
-            return sum(ops.sum(v * d) for v, d in zip(values, directions, strict=True))
-
-        found = _gradients(loss, self.variables)
+        found = self.slopes(inputs, directions)
         return {
-            t: np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(g)), np.float64)
+            t: np.asarray(ops.convert_to_numpy(g), np.float64)
             for t, g in zip(self.tensors, found, strict=True)
         }
 
-    def _direction(self, values: Array, decides: bool, random: np.random.Generator) -> Array:
-        """The gradient of the loss with respect to one output."""
-        if not decides:
-            scale = float(np.sqrt(np.mean(np.square(values)))) or 1.0
-            return np.asarray(random.standard_normal(values.shape) / scale / np.sqrt(values.size), np.float32)
-        exponents = np.exp(values - values.max(-1, keepdims=True))
-        probabilities = (exponents / exponents.sum(-1, keepdims=True)).reshape(-1, values.shape[-1])
-        drawn = np.array([random.choice(p.size, p=p / p.sum()) for p in probabilities.astype(np.float64)])
-        chosen = np.eye(values.shape[-1], dtype=np.float32)[drawn]
-        return np.asarray((probabilities - chosen).reshape(values.shape), np.float32)
+
+def _direction(values: Array, random: np.random.Generator, *, decides: bool) -> Array:
+    """The gradient of the loss with respect to one output."""
+    if not decides:
+        scale = float(np.sqrt(np.square(values).sum())) or 1.0
+        return np.asarray(random.standard_normal(values.shape) / scale, np.float32)
+    exponents = np.exp(values - values.max(-1, keepdims=True))
+    probabilities = (exponents / exponents.sum(-1, keepdims=True)).reshape(-1, values.shape[-1])
+    drawn = np.array([random.choice(p.size, p=p / p.sum()) for p in probabilities.astype(np.float64)])
+    chosen = np.eye(values.shape[-1], dtype=np.float32)[drawn]
+    return np.asarray((probabilities - chosen).reshape(values.shape), np.float32)
 
 
-def _gradients(loss: Any, variables: Sequence[Any]) -> Sequence[Any]:
-    """The gradients of a function of variables."""
+def _compiled(network: Any, ends: Sequence[Tensor], variables: Sequence[Any]) -> tuple[Any, Any]:
+    """The forward pass, and the gradients of Σ output · direction, as functions on the backend that runs."""
     import keras  # noqa: PLC0415 - loaded when gradients are wanted
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf  # noqa: PLC0415 - one backend is there
+    def forward(inputs: Any) -> list[Any]:
+        return list(network.tensors(inputs, ends))
 
+    def loss(inputs: Any, directions: Any) -> Any:
+        pairs = zip(forward(inputs), directions, strict=True)
+        return sum(keras.ops.sum(y * keras.ops.convert_to_tensor(d)) for y, d in pairs)
+
+    by_backend = {"tensorflow": _with_tensorflow, "torch": _with_torch, "jax": _with_jax}
+    return by_backend[keras.backend.backend()](forward, loss, variables)
+
+
+def _with_tensorflow(forward: Any, loss: Any, variables: Sequence[Any]) -> tuple[Any, Any]:
+    import tensorflow as tf  # noqa: PLC0415 - one backend is there
+
+    def slopes(inputs: Any, directions: Any) -> Any:
         with tf.GradientTape() as tape:
-            value = loss()
-        gradients: Sequence[Any] = tape.gradient(
-            value, [v.value for v in variables], unconnected_gradients="zero"
-        )
-        return gradients
-    if backend == "torch":
-        import torch  # noqa: PLC0415 - one backend is there
+            value = loss(inputs, directions)
+        return tape.gradient(value, [v.value for v in variables], unconnected_gradients="zero")
 
-        found = torch.autograd.grad(loss(), [v.value for v in variables], allow_unused=True)
-        return [torch.zeros_like(v.value) if g is None else g for g, v in zip(found, variables, strict=True)]
+    return forward, slopes
+
+
+def _with_torch(forward: Any, loss: Any, variables: Sequence[Any]) -> tuple[Any, Any]:
+    import torch  # noqa: PLC0415 - one backend is there
+
+    def slopes(inputs: Any, directions: Any) -> Any:
+        values = [v.value for v in variables]
+        found = torch.autograd.grad(loss(inputs, directions), values, allow_unused=True)
+        return [torch.zeros_like(v) if g is None else g for g, v in zip(found, values, strict=True)]
+
+    return forward, slopes
+
+
+def _with_jax(forward: Any, loss: Any, variables: Sequence[Any]) -> tuple[Any, Any]:
     import jax  # noqa: PLC0415 - one backend is there
+    import keras  # noqa: PLC0415 - loaded already
 
-    def function(values: list[Any]) -> Any:
+    def shifted(values: Any, inputs: Any, directions: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return loss()
+            return loss(inputs, directions)
 
-    found_by_jax: Sequence[Any] = jax.grad(function)([v.value for v in variables])
-    return found_by_jax
+    compiled = jax.jit(jax.grad(shifted))
+
+    def slopes(inputs: Any, directions: Any) -> Any:
+        return compiled([v.value for v in variables], inputs, directions)
+
+    return jax.jit(forward), slopes

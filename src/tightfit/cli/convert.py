@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tightfit.cli.options import in_working_folder, json_option, parse_assignments, parse_shapes
+from tightfit.cli.options import in_working_folder, json_option, parse_assignments, parse_held, parse_shapes
 
 
 @click.command()
@@ -24,6 +24,9 @@ from tightfit.cli.options import in_working_folder, json_option, parse_assignmen
     "--backend", default="auto", show_default=True, help="Keras backend: auto, jax, tensorflow or torch."
 )
 @click.option("--channel-last", is_flag=True, help="Images of torch and ONNX models come as NHWC.")
+@click.option(
+    "--hold", multiple=True, metavar="NAME=NUMBER", help="An ONNX input that always has this value."
+)
 @click.option("--uint8", metavar="mean=M,std=S", help="Image inputs take bytes; (x - M) / S is in the file.")
 @json_option
 @in_working_folder
@@ -49,6 +52,7 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     return same | {
         "batch": _batch(options["batch"]),
         "shapes": parse_shapes(options["input_shape"]),
+        "held": parse_held(options["hold"]),
         "uint8": uint8,
     }
 

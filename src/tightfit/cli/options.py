@@ -173,3 +173,20 @@ def parse_assignments(text: str, names: tuple[str, ...]) -> dict[str, float]:
     if set(found) != set(names):
         raise OptionError(f"Received '{text}'; expected {','.join(f'{n}=NUMBER' for n in names)}.")
     return {name: float(found[name]) for name in names}
+
+
+def parse_held(values: tuple[str, ...]) -> dict[str, float]:
+    """Gives name → number of ``NAME=NUMBER`` words.
+
+    Raises:
+        OptionError: a word is no such pair.
+
+    Example:
+        >>> parse_held(("sr=16000",))
+        {'sr': 16000.0}
+    """
+    pairs = [re.fullmatch(r"(.+)=(-?[0-9]*\.?[0-9]+)", value) for value in values]
+    for value, pair in zip(values, pairs, strict=True):
+        if pair is None:
+            raise OptionError(f"Received '{value}'; expected NAME=NUMBER, for example sr=16000.")
+    return {pair[1]: float(pair[2]) for pair in pairs if pair is not None}

@@ -58,9 +58,10 @@ _JAX: Final = ("jax", "litert_converter")
 
 KERAS: Final = Format("a Keras model", "keras", ("keras", *_JAX), "keras", _ends(".keras", ".h5", ".hdf5"))
 SAVED_MODEL: Final = Format("a SavedModel", "saved_model", ("tensorflow",), "tensorflow", _is_saved_model)
+ONNX: Final = Format("an ONNX model", "onnx", ("onnx", *_JAX), "onnx", _ends(".onnx"))
 TORCH: Final = Format("a torch program", "torch", ("torch", "litert_torch"), "torch", _ends(".pt2"))
 
-FORMATS: Final = (KERAS, SAVED_MODEL, TORCH)
+FORMATS: Final = (KERAS, SAVED_MODEL, ONNX, TORCH)
 
 _REFUSED: Final = {
     ".pt": "a pickled torch file, which runs code when it is opened",

@@ -23,6 +23,7 @@ class Options:
         backend: of Keras: ``jax``, ``tensorflow``, ``torch``, or ``auto``: JAX, then the others that the
             model needs.
         channel_last: image inputs of torch and ONNX models become NHWC instead of NCHW.
+        held: input name → the number that an ONNX input always has; the file has no such input.
         uint8: ``(mean, std)``: inputs of three or four dimensions take bytes, the file computes
             ``(x - mean) / std`` itself.
 
@@ -36,6 +37,7 @@ class Options:
     signature: str | None = None
     backend: str = "auto"
     channel_last: bool = False
+    held: Mapping[str, float] = field(default_factory=dict)
     uint8: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

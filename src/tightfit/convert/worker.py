@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.convert.exporting import Exported, Probe
-from tightfit.convert.formats import KERAS, TORCH, Format, find_format, is_spec
+from tightfit.convert.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
 from tightfit.convert.options import Options
 from tightfit.data.user_code import load_function
 from tightfit.errors import ModelError, TightfitError
@@ -58,14 +58,14 @@ def export_object(model: Any, options: Options) -> Exported:
     if isinstance(model, str | Path):
         return export_source(str(model), options)
     names = {c.__module__.split(".")[0] for c in type(model).__mro__}
-    for package, row in (("keras", KERAS), ("torch", TORCH)):
+    for package, row in (("keras", KERAS), ("torch", TORCH), ("onnx", ONNX)):
         if package in names:
             if row is not KERAS:
                 row.check_installed()
             return _exported(row, model, options)
     raise ModelError(
-        f"Received an object of type {type(model).__name__}; expected a Keras model, a torch module, a path, "
-        "or a function that gives one."
+        f"Received an object of type {type(model).__name__}; expected a Keras model, a torch module, an ONNX "
+        "ModelProto, a path, or a function that gives one."
     )
 
 

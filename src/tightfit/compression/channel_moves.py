@@ -193,11 +193,10 @@ def _pad(trace: Trace, op: Op) -> None:
 
 
 def _set_widths(op: Op, kept: Mapping[Tensor, Kept]) -> None:
-    source, output = op.inputs[0], op.outputs[0]
-    widths = numbers(op.input(1))
-    if source is None or source not in kept or output not in kept or widths is None:
+    output, widths = op.outputs[0], numbers(op.input(1))
+    if output not in kept or widths is None:
         return
-    axis, whole = kept[source].axis, kept[output].mask.size
+    axis, whole = kept[output].axis, kept[output].mask.size
     low, high = widths[2 * axis : 2 * axis + 2]
     widths[2 * axis] = kept[output].before(low)
     widths[2 * axis + 1] = kept[output].before(whole) - kept[output].before(whole - high)

@@ -6,10 +6,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tightfit.demo import MODEL
-from tightfit.errors import TightfitError
+from tightfit.errors import DataError, TightfitError
 from tightfit.search.budget import Budget
 from tightfit.search.job import Job
 from tightfit.verbs import Quiet, optimize
@@ -84,6 +85,15 @@ def test_a_changed_file_is_made_again(result):
     again = optimize(job(folder))
     assert path.stat().st_size == len(whole)
     assert again.chosen is not None
+
+
+def test_a_bad_calibration_sample_is_told_and_nothing_is_written(tmp_path):
+    images = np.zeros((30, 28, 28, 1), np.float32)
+    images[::2, 3, 3] = np.inf  # whichever samples calibrate, some of them are bad
+    np.savez(tmp_path / "bad.npz", x=images, y=np.arange(30) % 10)
+    with pytest.raises(DataError, match="NaN or infinite in input 'image'"):
+        optimize(job(tmp_path / "out", data=str(tmp_path / "bad.npz"), evaluation=None))
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interruption_loses_nothing(tmp_path):

@@ -91,6 +91,9 @@ class _Search:
         self.moments: dict[str, Moments] = {}
 
     def run(self) -> None:
+        plain = [recipe.name for recipe in self.recipes if not recipe.recovery]
+        if any(self.journal.get(name, self.job.output) is None for name in plain):
+            self._calibration()  # bad samples are told of before anything is written
         self.outcome.candidates.append(self._original())
         self.update()
         for recipe in self.recipes:

@@ -13,6 +13,7 @@ ORDER = [
     {"graph"},
     {"runtime", "data"},
     {"convert"},
+    {"provenance"},
     {"quantization"},
     {"recovery", "training", "compression"},
     {"evaluation", "targets"},

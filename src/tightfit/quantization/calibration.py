@@ -89,8 +89,8 @@ def _by_name(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     return dict(zip(unique_names([t.name for t in tensors]), tensors, strict=True))
 
 
-def _keeps_state(model: Model) -> bool:
-    """True when a call sees what earlier calls left behind, so that the order of samples counts."""
+def keeps_state(model: Model) -> bool:
+    """Tells whether a call sees what earlier calls left behind, so that the order of samples counts."""
     tensors = any(t.is_variable for graph in model.graphs for t in graph.tensors())
     return tensors or any(op.kind == "READ_VARIABLE" for graph in model.graphs for op in graph.ops)
 
@@ -133,7 +133,7 @@ def calibrate(
     """
     twin, watches = watching_model(model, detailed=detailed)
     counter = _Counter(samples, model, progress, detailed=detailed)
-    several = 1 if _keeps_state(model) else workers or calibration_workers()
+    several = 1 if keeps_state(model) else workers or calibration_workers()
     seen: dict[str, Watch] = observe_together(serialize(twin), counter, watches, workers=several)
     if not counter.count:
         raise DataError("There is no calibration sample; give at least one, better 100.")

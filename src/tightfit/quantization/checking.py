@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Array, Model
+from tightfit.provenance.probes import THREADS, Limits, answers
 from tightfit.quantization.arithmetic import dequantize, quantize
-from tightfit.quantization.calibration import Probe, main_signature, output_names
+from tightfit.quantization.calibration import Probe, keeps_state, main_signature, output_names
 from tightfit.runtime.samples import TensorSpec, random_sample
 from tightfit.runtime.session import Session
 
@@ -24,10 +25,14 @@ class Check:
     Args:
         snr_db: see ``snr_db``, over all probes.
         outputs: the file's outputs (reals as float32) for each probe, by tensor key of the float model.
+        answers: the file's raw outputs by name for seeded inputs, where asked for.
+        unanswered: why LiteRT did not answer those, or "".
     """
 
     snr_db: float
     outputs: list[dict[str, Array]]
+    answers: list[dict[str, Array]] = field(default_factory=list)
+    unanswered: str = ""
 
 
 def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
@@ -44,7 +49,9 @@ def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
     return [(sample, _by_key(outputs, model))]
 
 
-def check_file(path: Path, model: Model, probes: Sequence[Probe], *, threads: int = 2) -> Check:
+def check_file(
+    path: Path, model: Model, probes: Sequence[Probe], *, threads: int = THREADS, seeded: Limits | None = None
+) -> Check:
     """Runs the probes through a file and gives its signal-to-noise against the float model.
 
     Args:
@@ -52,20 +59,41 @@ def check_file(path: Path, model: Model, probes: Sequence[Probe], *, threads: in
         model: the float model that the file was made from.
         probes: inputs and what the float model makes of them.
         threads: CPU threads LiteRT may use.
+        seeded: limits of seeded inputs to be answered too.
 
     Raises:
         RuntimeFailureError: LiteRT refuses the file, dies on it, or it gives NaN, infinity or another shape.
     """
+    answered, unanswered = _answers(path, model, seeded) if keeps_state(model) else ([], "")
     with _session(path, model, threads) as session:
         outputs = {s.name: s for s in session.outputs}
         results = []
         for inputs, _ in probes if _is_callable(model) else ():
             raw = session.run({s.name: _stored(inputs[s.name], s) for s in session.inputs})
             results.append(_by_key({n: _real(v, outputs[n]) for n, v in raw.items()}, model))
+        if not keeps_state(model):
+            answered, unanswered = _ask(session, model, seeded)
     references = [expected for _, expected in probes][: len(results)]
     for result, expected in zip(results, references, strict=True):
         _refuse_broken(result, expected, path)
-    return Check(snr_over(results, references), results)
+    return Check(snr_over(results, references), results, answered, unanswered)
+
+
+def _answers(path: Path, model: Model, seeded: Limits | None) -> tuple[list[dict[str, Array]], str]:
+    """The answers in a session of its own: a model with state answers by what it was asked before."""
+    if seeded is None:
+        return [], ""
+    with _session(path, model, THREADS) as session:
+        return _ask(session, model, seeded)
+
+
+def _ask(session: Session, model: Model, seeded: Limits | None) -> tuple[list[dict[str, Array]], str]:
+    if seeded is None or not _is_callable(model):
+        return [], ""
+    try:
+        return answers(session, seeded), ""
+    except RuntimeFailureError as error:
+        return [], str(error)
 
 
 def snr_db(values: Mapping[str, Array], reference: Mapping[str, Array]) -> float:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tightfit.convert.conversion import open_model
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError, unknown_name
@@ -18,6 +18,8 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import restore_sparse
 from tightfit.graph.versions import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.provenance.probes import limits_of, output_steps
+from tightfit.provenance.record import KEY, Record, fill, grouped, reserve, source_facts, versions
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration import (
     Calibration,
@@ -25,6 +27,7 @@ from tightfit.quantization.calibration import (
     calibrate,
     calibration_workers,
     input_names,
+    output_names,
 )
 from tightfit.quantization.checking import Check, check_file, random_probes, snr_db
 from tightfit.quantization.layouts import LAYOUTS, lay_out
@@ -47,11 +50,13 @@ class Source:
 
     Args:
         model: cleaned. notes: what the clean-up did.
+        facts: what a file made of it says about its data, overrides and steps; None leaves provenance out.
     """
 
     path: Path
     model: Model
     notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] | None = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +117,8 @@ def write_plan(
         if rewrites and not changed:
             continue
         try:
-            check = _write_checked(model, base if changed else None, source, output, probes)
+            facts = provenance(source, plan, changed, notes)
+            check = _write_checked(model, base if changed else None, source, output, probes, facts)
         except RuntimeFailureError as error:
             if not changed:
                 raise
@@ -131,8 +137,27 @@ def _check_places(path: Path, output: Path, target: str) -> None:
         )
 
 
+def provenance(
+    source: Source, plan: Plan | None, layout: Mapping[str, int], notes: Sequence[str]
+) -> dict[str, Any] | None:
+    """Gives what a file made of a source says about itself, None where it is to say nothing."""
+    if source.facts is None:
+        return None
+    facts = {"versions": versions(), "source": source_facts(source.path), "steps": list(notes)}
+    if plan is not None:
+        reasons = [(p.kind, p.reason) for p in plan.refusals()]
+        facts |= {"scheme": plan.scheme.name, "interface": plan.scheme.interface, "layout": dict(layout)}
+        facts |= {"plan": plan.counts(), "left_in_float": grouped(reasons)}
+    return facts | source.facts
+
+
 def _write_checked(
-    model: Model, base: Model | None, source: Source, output: Path, probes: Sequence[Probe]
+    model: Model,
+    base: Model | None,
+    source: Source,
+    output: Path,
+    probes: Sequence[Probe],
+    facts: dict[str, Any] | None,
 ) -> Check:
     """Writes beside the output, checks, then renames: a file that fails its check never stands there."""
     finish(model)
@@ -140,8 +165,7 @@ def _write_checked(
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
             trial = Path(folder) / output.name
-            write_model(model, trial)
-            check = check_file(trial, source.model, probes)
+            check = write_recorded(model, trial, source.model, probes, facts)
             if base is not None and probes and check.snr_db < _CLEARLY_RIGHT_DB:
                 _compare_with_base(check, base, source, Path(folder) / "base.tflite", probes)
             trial.replace(output)
@@ -150,6 +174,28 @@ def _write_checked(
     except ModelError as error:
         # The user named the output, not the trial file beside it.
         raise ModelError(_TRIAL.sub("", str(error))) from error
+    return check
+
+
+def write_recorded(
+    model: Model, path: Path, reference: Model, probes: Sequence[Probe], facts: dict[str, Any] | None
+) -> Check:
+    """Writes a file, checks it in LiteRT, and puts its provenance and its answers to seeded probes in.
+
+    Args:
+        reference: the float model. facts: see ``provenance``; None leaves provenance out.
+
+    Raises:
+        ModelError: it cannot be written. RuntimeFailureError: see ``check_file``.
+    """
+    mark = None if facts is None else reserve(model)
+    write_model(model, path)
+    limits = limits_of([inputs for inputs, _ in probes])
+    check = check_file(path, reference, probes, seeded=None if mark is None else limits)
+    if mark is not None and facts is not None:
+        steps = output_steps(output_names(model))
+        record = Record(facts, limits, unreplayable=check.unanswered)
+        fill(model, path, mark, record, [{n: (v, steps.get(n)) for n, v in a.items()} for a in check.answers])
     return check
 
 
@@ -168,8 +214,9 @@ def _compare_with_base(
 
 
 def finish(model: Model) -> None:
-    """Stamps the least runtime version that the file needs into its metadata."""
+    """Stamps the least runtime version that the file needs into its metadata; drops an older provenance."""
     model.validate()
+    model.metadata.pop(KEY, None)
     version = min_runtime_version(model)
     if version:
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")

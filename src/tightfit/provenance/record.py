@@ -1,0 +1,197 @@
+"""The record inside a file: recipe, versions, data, and the answers to seeded probes.
+
+Stored as deflated JSON in the metadata entry ``tightfit.provenance``. The entry takes 1 % of the constants,
+at least 1 kB and at most 8 kB: answers keep as many values as fit, then long lists are cut.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import mmap
+import platform
+import secrets
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit import __version__
+from tightfit.errors import ModelError
+from tightfit.graph.ir import Array, Model
+from tightfit.provenance.probes import Answer, Limits, summarize
+
+KEY: Final = "tightfit.provenance"
+LEAST_BYTES: Final = 1024
+MOST_BYTES: Final = 8192
+_SHARE: Final = 0.01
+_LISTED: Final = 12
+_LONGEST: Final = 160
+_READ_LIMIT: Final = 1 << 20
+_FEWEST: Final = 4
+_MOST_VALUES: Final = 512
+_MOST_PROBES: Final = 16
+_LARGEST: Final = 1e39
+
+Found = Sequence[Mapping[str, tuple[Array, float | None]]]
+"""For each probe, output name → its values and its step where something sets one."""
+
+
+@dataclass
+class Record:
+    """What a file says about itself.
+
+    Args:
+        facts: plain values: ``versions``, ``source``, ``scheme``, ``plan``, ``steps``, ``data`` …
+        limits: of the seeded inputs. answers: for each probe, output name → answer.
+        unreplayable: why there are no answers, "" when there are.
+    """
+
+    facts: dict[str, Any]
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    answers: list[dict[str, Answer]] = field(default_factory=list)
+    unreplayable: str = ""
+
+    def encode(self) -> bytes:
+        """Gives the bytes of the metadata entry."""
+        plain = {
+            "facts": self.facts,
+            "limits": {n: list(v) for n, v in self.limits.items()},
+            "answers": [{n: a.as_json() for n, a in probe.items()} for probe in self.answers],
+            "unreplayable": self.unreplayable,
+        }
+        return zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Record:
+        """Gives the record of a metadata entry.
+
+        Raises:
+            ModelError: the entry is damaged, or larger than a record can be.
+        """
+        try:
+            inflater = zlib.decompressobj()
+            plain = json.loads(inflater.decompress(data, _READ_LIMIT))
+            limits = {str(n): (float(v[0]), float(v[1])) for n, v in plain["limits"].items()}
+            _refuse_odd(limits, len(plain["answers"]))
+            found = [{n: Answer.from_json(a) for n, a in probe.items()} for probe in plain["answers"]]
+            return cls(dict(plain["facts"]), limits, found, str(plain["unreplayable"]))
+        except (zlib.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ModelError(
+                f"The file's provenance is damaged ({error}); expected what tightfit writes. "
+                "Make the file again."
+            ) from error
+
+
+def _refuse_odd(limits: Limits, probes: int) -> None:
+    if not all(abs(end) < _LARGEST for ends in limits.values() for end in ends):
+        raise ValueError("limits that are no numbers")
+    if probes > _MOST_PROBES:
+        raise ValueError(f"{probes} probes")
+
+
+def read_record(model: Model) -> Record | None:
+    """Gives the record of a model, None when it carries none.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    data = model.metadata.get(KEY)
+    return None if data is None else Record.decode(data)
+
+
+def reserve(model: Model) -> bytes:
+    """Puts a placeholder of the record's full size into a model's metadata, and gives its mark.
+
+    So the file is written once: ``fill`` puts the record in place after LiteRT has answered the probes.
+    """
+    stored = sum(t.data.nbytes for g in model.graphs for t in g.tensors() if t.data is not None)
+    mark = secrets.token_bytes(32)
+    model.metadata[KEY] = mark.ljust(min(MOST_BYTES, max(LEAST_BYTES, round(_SHARE * stored))), b"\0")
+    return mark
+
+
+def fill(model: Model, path: Path, mark: bytes, record: Record, found: Found) -> None:
+    """Writes the record over its placeholder, in the file and in the model.
+
+    Args:
+        found: outputs and their steps for each probe; the record keeps of them what fits.
+    """
+    room = len(model.metadata[KEY])
+    data = _fitted(record, found, room).ljust(room, b"\0")
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        place = content.find(mark)
+        content[place : place + room] = data
+    model.metadata[KEY] = data
+
+
+def versions() -> dict[str, str]:
+    """Gives what a file was made with: our version, LiteRT's, Python's and the machine's kind."""
+    try:
+        litert = version("ai-edge-litert")
+    except PackageNotFoundError:
+        litert = "unknown"
+    return {
+        "tightfit": __version__,
+        "litert": litert,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()} {platform.system()}",
+    }
+
+
+def source_facts(path: Path) -> dict[str, Any]:
+    """Gives name, size and SHA-256 of the file that a model was made from."""
+    state = path.stat()
+    digest = _sha256(path, state.st_mtime_ns, state.st_size)
+    return {"name": path.name, "size_bytes": state.st_size, "sha256": digest}
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: Path, changed: int, size: int) -> str:  # noqa: ARG001 - a changed file is another key
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def grouped(reasons: Sequence[tuple[str, str]]) -> list[str]:
+    """Gives ``kind: reason`` pairs with their number, the most frequent first.
+
+    Example:
+        >>> grouped([("MUL", "no kernel"), ("MUL", "no kernel")])
+        ['2 MUL: no kernel']
+    """
+    return [f"{n} {kind}: {reason}" for (kind, reason), n in Counter(reasons).most_common()]
+
+
+def _fitted(record: Record, found: Found, most: int) -> bytes:
+    """The encoded record within its bound: fewer values an answer, then shorter lists."""
+    record.facts, kept = _bounded(record.facts), _MOST_VALUES
+    while True:
+        record.answers = [{n: summarize(v, s, kept) for n, (v, s) in p.items()} for p in found]
+        data = record.encode()
+        if len(data) <= most or kept <= _FEWEST:
+            break
+        kept //= 2
+    for shortened in ("left_in_float", "steps", "overrides", "layout"):
+        if len(data) > most:
+            record.facts[shortened] = []
+            data = record.encode()
+    if len(data) > most:
+        record.answers, record.unreplayable = [], "too many outputs for a record of this size"
+        data = record.encode()
+    return data
+
+
+def _bounded(value: Any) -> Any:
+    """Plain values with long strings and lists cut, so that a model's names cannot swell the record."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    if isinstance(value, Mapping):
+        return {str(k): _bounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        rest = [f"… and {len(value) - _LISTED} more"] if len(value) > _LISTED else []
+        return [_bounded(v) for v in value[:_LISTED]] + rest
+    return value

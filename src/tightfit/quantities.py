@@ -131,3 +131,14 @@ def _signed(value: float, digits: int, *, plus: bool = False) -> str:
     if not any(c in "123456789" for c in text):
         return text
     return (MINUS if value < 0 else "+" if plus else "") + text
+
+
+def short_name(name: str, most: int = 48) -> str:
+    """Gives the first of the names that a converter joined with semicolons, its end when it is long.
+
+    Example:
+        >>> short_name("block8/relu/Relu6;block8/norm/add;block8/convolution")
+        'block8/relu/Relu6'
+    """
+    first = name.split(";", maxsplit=1)[0]
+    return first if len(first) <= most else f"…{first[1 - most :]}"

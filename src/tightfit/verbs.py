@@ -3,19 +3,20 @@
 Example:
     >>> import tightfit
     >>> print(*sorted(v for v in tightfit.__all__ if not v.startswith("_")))  # doctest: +NORMALIZE_WHITESPACE
-    benchmark channel_groups evaluate finetune inspect load optimize prune_channels
-    quantize
+    benchmark channel_groups diff evaluate finetune inspect load optimize prune_channels
+    quantize verify
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tightfit.convert.conversion import load, open_model
+from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
@@ -23,6 +24,7 @@ from tightfit.data.split import split
 from tightfit.errors import DataError, ModelError, OptionError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.evaluation.device import Device, latency_on
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
@@ -113,6 +115,7 @@ def quantize(
     wanted = chosen.scheme(scheme)
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
+    source.facts = chosen.facts()
     samples: Callable[[], Iterator[Mapping[str, Array]]] | None = None
     if data is not None:
         dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
@@ -126,6 +129,8 @@ def quantize(
         indices = None
         if count < len(dataset):
             indices, _ = split(labels, len(dataset), count, seed=chosen.seed, overlap=True)
+        if source.facts is not None:
+            source.facts["data"] = data_facts(dataset, count, chosen.seed)
 
         def samples() -> Iterator[Mapping[str, Array]]:
             return (s.inputs for s in dataset.samples(indices))
@@ -153,7 +158,7 @@ class QuantizeOptions:
         overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
         recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
-        target: name of the device that the file is for.
+        target: name of the device that the file is for. provenance: False leaves it out of the file.
     """
 
     interface: str | None = None
@@ -165,6 +170,15 @@ class QuantizeOptions:
     recovery: tuple[str, ...] = ()
     max_size: int | None = None
     target: str | None = None
+    provenance: bool = True
+
+    def facts(self) -> dict[str, Any] | None:
+        """What the file says about the options that it was made with."""
+        if not self.provenance:
+            return None
+        rules = [list(o) if isinstance(o, tuple) else [o.pattern, o.scheme] for o in self.overrides]
+        chosen = {"target": self.target, "observers": dict(self.observers or {})}
+        return {"overrides": rules, "recovery": list(self.recovery)} | {k: v for k, v in chosen.items() if v}
 
     def scheme(self, name: str) -> Scheme:
         """The scheme of a name with the types at the ends, as the target takes it."""
@@ -209,10 +223,24 @@ def quantize_recovered(
     work.overrides = rules
     recover(work, options.recovery)
     recovered = replace(source, model=work.model)
+    if source.facts is not None:
+        recovered.facts = {**source.facts, "steps": work.notes}
     written = write_plan(
         recovered, work.plan, output, target=options.laid_out, probes=seen.probes, adapt=adapt
     )
     return replace(written, notes=[*work.notes, *written.notes])
+
+
+def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:
+    """Gives what a file says about the data that it was calibrated with: what tells it apart, no sample."""
+    known = dataset.describe()
+    return {
+        "name": known["name"],
+        "count": known["count"],
+        "calibration_samples": calibration,
+        "seed": seed,
+        "fingerprint": dataset.fingerprint(),
+    }
 
 
 def evaluate(
@@ -241,27 +269,41 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What one file costs on this machine."""
+    """What one file costs, and the machine that its latency was measured on."""
 
     path: str
     latency: Latency
     footprint: Footprint
+    machine: dict[str, Any] = field(default_factory=machine)
 
 
 def benchmark(
-    models: Sequence[Pathlike], *, threads: int = 1, rounds: int = 50, seconds: float = 30.0
+    models: Sequence[Pathlike],
+    *,
+    threads: int = 1,
+    rounds: int = 50,
+    seconds: float = 30.0,
+    on: Device | None = None,
 ) -> list[Benchmark]:
     """Gives interleaved latency, memory and sizes of each model; ratios are to the first.
 
+    Args:
+        on: measure latency on this device instead of here.
+
     Raises:
-        ModelError: a file cannot be read. RuntimeFailureError: the first model does not run.
+        ModelError: a file cannot be read. RuntimeFailureError: the first model does not run, or the device
+            cannot be reached.
     """
     paths = [open_model(m) for m in models]
     for path in paths:
         read_model(path)
-    latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
+    where = machine()
+    if on is None:
+        latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
+    else:
+        where, latencies = latency_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
     named = zip(models, paths, latencies, strict=True)
-    return [Benchmark(str(m), t, footprint(p)) for m, p, t in named]
+    return [Benchmark(str(m), t, footprint(p), where) for m, p, t in named]
 
 
 def inspect(model: Pathlike) -> dict[str, Any]:
@@ -296,4 +338,10 @@ def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
     return specs
 
 
+<<<<<<< HEAD
 __all__ = ["benchmark", "evaluate", "inspect", "load", "machine", "open_source", "optimize", "quantize"]
+=======
+__all__ = [
+    "benchmark", "evaluate", "inspect", "machine", "open_source", "optimize", "quantize",
+]  # fmt: skip
+>>>>>>> f2dc50b (Verify and compare files; measure latency on a device over ssh)

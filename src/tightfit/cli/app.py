@@ -14,6 +14,7 @@ from tightfit.cli.explain import explain
 from tightfit.cli.finetune import finetune
 from tightfit.cli.models import benchmark, evaluate, inspect
 from tightfit.cli.optimize import optimize, quantize
+from tightfit.cli.provenance import diff, verify
 from tightfit.cli.targets import advise, check, models
 from tightfit.errors import TightfitError
 
@@ -46,6 +47,8 @@ for command in (
     inspect,
     convert,
 ):
+    app.add_command(command)
+for command in (verify, diff):
     app.add_command(command)
 
 

@@ -62,17 +62,28 @@ def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, 
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--rounds", default=50, show_default=True, type=click.IntRange(6), help="Rounds at most.")
 @click.option("--seconds", default=30.0, show_default=True, type=float, help="Time for all rounds.")
+@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device, by ssh.")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="Configuration for ssh instead of yours.")
+@click.option("--remote-python", default="python3", show_default=True, help="Python on the device.")
 @threads_option
 @json_option
 def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed."""
-    from tightfit.evaluation.machine import machine  # noqa: PLC0415 - loaded when used
+    """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed.
+
+    With --on, latency and memory are of a Linux device that ssh reaches by a key; it needs Python 3.11 and
+    ai-edge-litert, nothing else.
+    """
+    from tightfit.evaluation.device import Device  # noqa: PLC0415 - loaded when used
     from tightfit.quantities import format_bytes  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import benchmark as run  # noqa: PLC0415 - loaded when used
 
-    results = run(models, **options)
+    url, config, python = options.pop("on"), options.pop("ssh_config"), options.pop("remote_python")
+    device = None if url is None else Device.parse(url, config=config, python=python)
+    results = run(models, on=device, **options)
+    where = results[0].machine
     if as_json:
-        click.echo(_json({"machine": machine(), "models": [asdict(r) for r in results]}))
+        rows = [{k: v for k, v in asdict(r).items() if k != "machine"} for r in results]
+        click.echo(_json({"machine": where, "models": rows}))
         return 0
     table = Table(
         "model", "median ms", "quartiles", "ratio", "95 %", "memory", "disk", "zip", "zstd", box=None
@@ -89,6 +100,8 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         cells = (_number(t.median_ms, 2), quartiles, _number(t.ratio, 2), span, memory)
         table.add_row(path.name, *cells, *sizes)
     Console().print(table)
+    if device is not None:
+        click.echo(f"latency and memory: {where['on']} ({where['cpu'] or where['arch']}, {where['os']})")
     return 0
 
 

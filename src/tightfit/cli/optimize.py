@@ -16,6 +16,7 @@ from tightfit.cli.options import (
     parse_latency,
     parse_overrides,
     parse_size,
+    provenance_option,
     seed_option,
     target_options,
     threads_option,
@@ -67,6 +68,7 @@ from tightfit.cli.progress import Bars
 @click.option("--effort", default="normal", show_default=True, help="quick, normal or thorough.")
 @click.option("--only", multiple=True, metavar="NAME", help="Try only this candidate; may be given again.")
 @click.option("--fresh", is_flag=True, help="Measure everything again instead of going on.")
+@provenance_option
 @threads_option
 @seed_option
 @json_option
@@ -123,7 +125,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         "observer",
         "effort",
     )
-    chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed")}
+    chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
     return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
 
 
@@ -152,6 +154,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     "--max-size", help="What mixed precision may fill, as 3.3MB; 0.179 of the float file by default."
 )
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan as JSON here.")
+@provenance_option
 @seed_option
 @json_option
 @in_working_folder
@@ -175,6 +178,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
         observers=dict.fromkeys(("int8", "int16"), observer) if observer else None,
         layout=options["layout"],
         target=options["target"],
+        provenance=options["provenance"],
         recovery=tuple(filter(None, options["recover"].split(","))),
         max_size=parse_size(options["max_size"]),
     )

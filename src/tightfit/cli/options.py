@@ -22,6 +22,12 @@ threads_option = click.option(
 )
 seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Seed of the data's split.")
 
+provenance_option = click.option(
+    "--provenance/--no-provenance",
+    default=True,
+    help="Recipe, versions and expected answers inside the file, for 'tightfit verify'.",
+)
+
 
 def target_options(function: F) -> F:
     """Adds ``--target`` and ``--memory``."""

@@ -72,7 +72,7 @@ def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dic
     Example:
         >>> spec = TensorSpec("x", (2,), "float32")
         >>> seeded_inputs([spec], {"x": (0.0, 1.0)}, 0)["x"].tolist()
-        [0.6369616985321045, 0.26978671550750732]
+        [0.6369616985321045, 0.2697867155075073]
     """
     bits = np.random.PCG64(seed)
     return {spec.name: _noise(spec, limits.get(spec.name), bits) for spec in specs}

@@ -48,13 +48,14 @@ class Record:
     Args:
         facts: plain values: ``versions``, ``source``, ``scheme``, ``plan``, ``steps``, ``data`` …
         limits: of the seeded inputs. answers: for each probe, output name → answer.
-        unreplayable: why there are no answers, "" when there are.
+        unreplayable: why there are no answers, "" when there are. signature: the one that was asked.
     """
 
     facts: dict[str, Any]
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     answers: list[dict[str, Answer]] = field(default_factory=list)
     unreplayable: str = ""
+    signature: str | None = None
 
     def encode(self) -> bytes:
         """Gives the bytes of the metadata entry."""
@@ -63,6 +64,7 @@ class Record:
             "limits": {n: list(v) for n, v in self.limits.items()},
             "answers": [{n: a.as_json() for n, a in probe.items()} for probe in self.answers],
             "unreplayable": self.unreplayable,
+            "signature": self.signature,
         }
         return zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
 
@@ -79,7 +81,10 @@ class Record:
             limits = {str(n): (float(v[0]), float(v[1])) for n, v in plain["limits"].items()}
             _refuse_odd(limits, len(plain["answers"]))
             found = [{n: Answer.from_json(a) for n, a in probe.items()} for probe in plain["answers"]]
-            return cls(dict(plain["facts"]), limits, found, str(plain["unreplayable"]))
+            called = plain.get("signature")
+            return cls(
+                dict(plain["facts"]), limits, found, str(plain["unreplayable"]), called and str(called)
+            )
         except (zlib.error, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ModelError(
                 f"The file's provenance is damaged ({error}); expected what tightfit writes. "

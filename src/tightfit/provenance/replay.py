@@ -111,11 +111,11 @@ def replay(path: str | Path, *, fingerprint: str | None = None) -> Replay:
 
 def _compare(path: Path, record: Record) -> list[Difference]:
     found = []
-    with Session(path, threads=THREADS) as session:
+    with Session(path, threads=THREADS, signature=record.signature) as session:
         given = answers(session, record.limits, len(record.answers))
     for number, (wanted, got) in enumerate(zip(record.answers, given, strict=True)):
         for name, answer in wanted.items():
-            values = got[name] if name in got else None
+            values = got.get(name)
             found.append(_difference(number, name, answer, values))
     return found
 

@@ -27,6 +27,7 @@ from tightfit.quantization.calibration import (
     calibrate,
     calibration_workers,
     input_names,
+    main_signature,
     output_names,
 )
 from tightfit.quantization.checking import Check, check_file, random_probes, snr_db
@@ -143,12 +144,13 @@ def provenance(
     """Gives what a file made of a source says about itself, None where it is to say nothing."""
     if source.facts is None:
         return None
-    facts = {"versions": versions(), "source": source_facts(source.path), "steps": list(notes)}
+    steps = [*source.facts.get("steps", ()), *notes]
+    facts = {"versions": versions(), "source": source_facts(source.path)} | source.facts | {"steps": steps}
     if plan is not None:
         reasons = [(p.kind, p.reason) for p in plan.refusals()]
         facts |= {"scheme": plan.scheme.name, "interface": plan.scheme.interface, "layout": dict(layout)}
         facts |= {"plan": plan.counts(), "left_in_float": grouped(reasons)}
-    return facts | source.facts
+    return facts
 
 
 def _write_checked(
@@ -194,7 +196,9 @@ def write_recorded(
     check = check_file(path, reference, probes, seeded=None if mark is None else limits)
     if mark is not None and facts is not None:
         steps = output_steps(output_names(model))
-        record = Record(facts, limits, unreplayable=check.unanswered)
+        called = main_signature(model)
+        key = None if called is None else called.key
+        record = Record(facts, limits, unreplayable=check.unanswered, signature=key)
         fill(model, path, mark, record, [{n: (v, steps.get(n)) for n, v in a.items()} for a in check.answers])
     return check
 

@@ -11,7 +11,7 @@ from typing import Any
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
-from tightfit.quantities import format_percent
+from tightfit.quantities import format_percent, short_name
 from tightfit.quantization.modes import Override
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme, find_scheme
@@ -24,7 +24,6 @@ from tightfit.targets.fitting import interface_for, overrides_for, rewrites_for,
 from tightfit.targets.micro import MicroRun
 from tightfit.targets.profile import find_target
 from tightfit.targets.proof import Proof, prove
-from tightfit.targets.tensor_limits import short_name
 from tightfit.targets.verdict import Placement, Verdict
 
 _MOST_REASONS = 8

@@ -37,6 +37,7 @@ class Job:
         recipes: names of ``RECIPES`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
+        provenance: False leaves it out of the files.
     """
 
     model: Path
@@ -55,6 +56,7 @@ class Job:
     recipes: Sequence[str] = ()
     effort: str = "normal"
     fresh: bool = False
+    provenance: bool = True
 
 
 @dataclass

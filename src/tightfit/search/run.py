@@ -18,6 +18,7 @@ from tightfit.errors import DataError, ModelError, OptionError, TightfitError, u
 from tightfit.graph.inspect import summary
 from tightfit.graph.ir import Array
 from tightfit.quantization.calibration import Calibration, calibrate, input_names
+from tightfit.quantization.modes import Override
 from tightfit.quantization.pipeline import Source, open_source, write_plan
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
@@ -167,6 +168,7 @@ class _Search:
             recover(work, recovery)
             source, plan = replace(source, model=work.model), work.plan
             candidate.steps += work.notes
+        source = replace(source, facts=self._provenance(candidate, overrides))
         layout, adapt = self.fitting.layout(self.job.layout), self.fitting.adapt
         written = write_plan(source, plan, path, target=layout, probes=seen.probes, adapt=adapt)
         candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
@@ -222,6 +224,23 @@ class _Search:
         described["fingerprint"] = self.dataset.fingerprint()
         return described
 
+    def _provenance(self, candidate: Candidate, overrides: Sequence[Override]) -> dict[str, Any] | None:
+        """What the candidate's file says about how it was made."""
+        if not self.job.provenance:
+            return None
+        data = {k: self.outcome.data[k] for k in ("name", "count", "calibration_samples", "seed")}
+        if self.calibration_set is not self.dataset:
+            data |= {k: self.calibration_set.describe()[k] for k in ("name", "count")}
+        data["fingerprint"] = self.calibration_set.fingerprint()
+        rules = [[o.pattern, o.scheme] for o in overrides]
+        target = self.job.budget.target
+        return {
+            "candidate": candidate.name,
+            "steps": list(candidate.steps),
+            "overrides": rules,
+            "data": data,
+        } | ({"target": target} if target else {})
+
     def _facts(self) -> dict[str, Any]:
         job = self.job
         return {
@@ -229,7 +248,7 @@ class _Search:
             "data": [self.dataset.fingerprint(), self.calibration_set.fingerprint()],
             "versions": [version("ai-edge-litert"), __version__],
             "settings": [str(job.image), job.calibration, job.evaluation, job.seed, job.metric, job.threads],
-            "layout": [job.layout, job.observer],
+            "layout": [job.layout, job.observer, job.provenance],
             "target": [job.budget.target, job.budget.target_memory, job.budget.min_accelerated],
         }
 

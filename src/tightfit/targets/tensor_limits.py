@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tightfit.graph.ir import Op, Tensor
+from tightfit.quantities import short_name
 from tightfit.targets.operands import data, data_inputs, data_tensors, parameters
 
 
@@ -123,14 +124,3 @@ def listed(tensors: Iterable[Tensor]) -> str | None:
         return None
     words = [f"'{short_name(t.name)}' is {t.dtype}{list(t.shape)}" for t in found[:2]]
     return ", ".join(words) + (f" and {len(found) - 2} more" if len(found) > 2 else "")
-
-
-def short_name(name: str, most: int = 48) -> str:
-    """Gives the first of the names that a converter joined with semicolons, its end when it is long.
-
-    Example:
-        >>> short_name("block8/relu/Relu6;block8/norm/add;block8/convolution")
-        'block8/relu/Relu6'
-    """
-    first = name.split(";", maxsplit=1)[0]
-    return first if len(first) <= most else f"…{first[1 - most :]}"

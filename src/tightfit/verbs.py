@@ -338,10 +338,4 @@ def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
     return specs
 
 
-<<<<<<< HEAD
 __all__ = ["benchmark", "evaluate", "inspect", "load", "machine", "open_source", "optimize", "quantize"]
-=======
-__all__ = [
-    "benchmark", "evaluate", "inspect", "machine", "open_source", "optimize", "quantize",
-]  # fmt: skip
->>>>>>> f2dc50b (Verify and compare files; measure latency on a device over ssh)

@@ -15,9 +15,9 @@ from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureEr
 from tightfit.graph.ir import Graph, Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.provenance.record import LEAST_BYTES
 from tightfit.quantization import calibration, layouts, pipeline
 from tightfit.quantization.apply import apply_plan
-from tightfit.provenance.record import LEAST_BYTES
 from tightfit.quantization.calibration import Calibration, calibrate
 from tightfit.quantization.layouts import LAYOUTS, REWRITES, Rewrite
 from tightfit.quantization.pipeline import Source, Written, open_source, quantize_file, write_plan

@@ -24,7 +24,8 @@ from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureError
-from tightfit.evaluation.latency import compare_latency
+from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.graph.writer import write_model
@@ -44,16 +45,19 @@ class ChannelPruned:
     """A file without some of its channels.
 
     Args:
-        path: the file. size_bytes, original_bytes: of it and of the model.
-        macs, original_macs: multiply–accumulates. groups: what each group lost, or why it stays.
+        path: the file. size, original_size: of it and of the model, plain and compressed.
+        macs, original_macs: multiply–accumulates. latency, original_latency: measured side by side here.
+        groups: what each group lost, or why it stays.
         samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
     """
 
     path: Path
-    size_bytes: int
-    original_bytes: int
+    size: Footprint
+    original_size: Footprint
     macs: int
     original_macs: int
+    latency: Latency
+    original_latency: Latency
     groups: list[GroupChange]
     samples: int
     meets_budget: bool
@@ -112,10 +116,21 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     measure = None if latency is None else _measure(source)
     done = prune(source.model, budget, options, again, measure, stage)
     write(done, source, path)
+    before, after = compare_latency([source.path, path], rounds=_ROUNDS, budget_s=_SECONDS)
+    notes = [*source.notes, *done.notes, *_told(after)]
     return ChannelPruned(
-        path, path.stat().st_size, source.path.stat().st_size, done.macs_after, done.macs_before,
-        done.groups, used, done.reached, [*source.notes, *done.notes],
+        path, footprint(path), footprint(source.path), done.macs_after, done.macs_before, after, before,
+        done.groups, used, done.reached, notes,
     )  # fmt: skip
+
+
+def _told(latency: Latency) -> list[str]:
+    """What to say where a smaller model is not surely faster here."""
+    if latency.reason is not None:
+        return [f"The latency could not be measured: {latency.reason}."]
+    if latency.ratio_high is None or latency.ratio_high < 1:
+        return []
+    return ["No gain on this target: the latency on this machine is not surely below the original's."]
 
 
 def _samples(

@@ -1,20 +1,83 @@
-"""What channel groups look like on a terminal: before pruning (``inspect --groups``) and after."""
+"""Channels on the command line: what ``tightfit prune --pattern channel`` does, and groups as a table."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+import click
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.quantities import format_bytes, format_ratio
+from tightfit.cli.options import parse_latency, parse_size
+from tightfit.cli.progress import Bars
+from tightfit.errors import OptionError
+from tightfit.quantities import format_bytes, format_milliseconds, format_ratio
 
 if TYPE_CHECKING:
     from tightfit.channel_verbs import ChannelPruned
 
 _NAME = 34
+
+
+def prune_by_channels(
+    model: Path, output: Path, budget: Mapping[str, Any], options: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Prunes channels for a command and prints what was done; 1 when the budget is not met.
+
+    Args:
+        budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not given.
+        options: what ``channel_verbs.prune_channels`` takes besides; ``image`` as the user wrote it.
+    """
+    from tightfit.channel_verbs import prune_channels  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+
+    image = options.get("image")
+    given = dict(options) | {"image": ImageOptions.parse(image) if image else None}
+    limits: dict[str, Any] = {
+        "macs": budget.get("macs"),
+        "size": parse_size(budget.get("size")),
+        "latency": _fraction(model, budget.get("latency")),
+    }
+    with Bars(quiet=as_json) as bars:
+        result = prune_channels(model, output, **limits, **given, stage=_Heard(bars))
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(pruned_table(result))
+    return 0 if result.meets_budget else 1
+
+
+def _fraction(model: Path, text: str | None) -> float | None:
+    """The share of the model's own latency that a limit such as ``12ms`` or ``0.6x`` is."""
+    wanted, ratio = parse_latency(text)
+    if wanted is None:
+        return ratio
+    from tightfit.evaluation.latency import compare_latency  # noqa: PLC0415 - loaded when used
+
+    own = compare_latency([model])[0].median_ms
+    if own is None or wanted >= own:
+        raise OptionError(
+            f"Received the latency '{text}', but the model itself takes {own or 0:.2f} ms here; give less."
+        )
+    return wanted / own
+
+
+class _Heard:
+    """Draws a bar for each stage."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars, self.name = bars, ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Moves the bar on."""
+        if stage != self.name:
+            self.name = stage
+            self.bars.stage(stage, total)
+        self.bars.advance(done, total)
 
 
 def groups_table(groups: Sequence[Mapping[str, Any]]) -> Group:
@@ -44,10 +107,17 @@ def pruned_table(result: ChannelPruned) -> Group:
     lines = [
         f"MACs {result.original_macs:,} → {result.macs:,} "
         f"({format_ratio(result.macs / max(result.original_macs, 1))}), {fitted}",
-        f"file {format_bytes(result.original_bytes)} → {format_bytes(result.size_bytes)} "
-        f"({format_ratio(result.size_bytes / max(result.original_bytes, 1))})",
+        f"file {_change(result.original_size.size_bytes, result.size.size_bytes)}, "
+        f"zip {_change(result.original_size.zip_bytes, result.size.zip_bytes)}",
+        f"latency {format_milliseconds(result.original_latency.median_ms)} → "
+        f"{format_milliseconds(result.latency.median_ms)} ({format_ratio(result.latency.ratio)}), "
+        "measured side by side on this machine",
     ]
     return Group(table, Text(), *map(Text, lines), *[Text(f"note: {note}") for note in result.notes])
+
+
+def _change(before: int, after: int) -> str:
+    return f"{format_bytes(before)} → {format_bytes(after)} ({format_ratio(after / max(before, 1))})"
 
 
 def format_ops(count: int) -> str:

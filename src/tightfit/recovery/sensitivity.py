@@ -11,25 +11,17 @@ few dozen samples afford and no gradient is needed for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tightfit.data.adapt import adapt_inputs
-from tightfit.data.samples import Sample
 from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
-from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.layers import Layer, layers_of
 from tightfit.recovery.learned import round_one
 from tightfit.recovery.moments import Moments
-from tightfit.runtime.parallel import cores
-from tightfit.runtime.session import Session
-
-Inputs = Mapping[str, Array]
+from tightfit.recovery.outputs import Inputs, noise_share, outputs_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ def measure_sensitivities(
         for layer in layers_of(twin.main, plan.graphs[0].ops)
         if layer.plan.constants[1].dtype in dtypes and layer.op.name in moments
     ]
-    wanted = list(_outputs(twin, samples))
+    wanted = list(outputs_of(twin, samples))
     found = []
     for done, layer in enumerate(layers, 1):
         noise = _noise_of(twin, layer, moments[layer.op.name], samples, wanted)
@@ -96,22 +88,9 @@ def _noise_of(
     before = (layer.weights.data, None if bias is None else bias.data)
     try:
         round_one(layer, moments.mean())
-        pairs = list(zip(wanted, _outputs(twin, samples), strict=True))
+        got = list(outputs_of(twin, samples))
     finally:
         layer.weights.data = before[0]
         if bias is not None:
             bias.data = before[1]
-    lost = sum(_power([a - b for a, b in zip(x, y, strict=True)]) for x, y in pairs)
-    return lost / max(sum(_power(x) for x, _ in pairs), 1e-30)
-
-
-def _outputs(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]:
-    """The float outputs of each sample, in signature order."""
-    with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
-        fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)
-        for results in session.run_many(fitted):
-            yield [np.asarray(results[spec.name], np.float64) for spec in session.outputs]
-
-
-def _power(arrays: Sequence[Array]) -> float:
-    return float(sum(np.square(a).sum() for a in arrays))
+    return noise_share(wanted, got)

@@ -12,6 +12,7 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
+from tightfit.recovery.activation_steps import masks, mixed_activations, smoothing
 from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
 from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.mixed_precision import widen
@@ -63,7 +64,10 @@ def bias_sequence(work: Work) -> None:
 
 
 STEPS: Final[dict[str, Callable[[Work], None]]] = {
+    "masks": masks,
+    "smoothing": smoothing,
     "mixed-precision": mixed_precision,
+    "mixed-activations": mixed_activations,
     "rounding": rounding,
     "bias-correction": bias_correction,
     "bias-sequence": bias_sequence,

@@ -9,6 +9,7 @@ from typing import Final
 
 from tightfit.graph.ir import Array, Model
 from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.observers import Range
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.quantization.ranges import Ranges
@@ -21,6 +22,10 @@ SPARE_SHARE: Final = 0.179
 """Up to this share of the float file, mixed precision spends bytes when no size is asked for."""
 
 
+LEAST_NOISE: Final = 0.01
+"""1 % of the power is a cosine of 0.995 between vectors: what mixed activations aim at when not told."""
+
+
 @dataclass
 class Work:
     """A model on its way through the recoveries.
@@ -30,7 +35,9 @@ class Work:
         samples: starts the calibration samples anew at each call.
         float_bytes: size of the float file. size_bytes: the most that the result may have, None for
             ``SPARE_SHARE`` of it.
+        noise: the most that mixed activations may cost, as a share of the outputs' power.
         overrides: those that ``plan`` was made with.
+        known: tensor key → the range that a step found integers to need, whatever calibration saw.
         moments: layer name → second moments; filled when a step needs them, and worth keeping.
         progress: hears what is done, how much of how many.
         model: the weights as they are so far. notes: what each step did.
@@ -42,7 +49,9 @@ class Work:
     samples: Callable[[], Iterator[Mapping[str, Array]]]
     float_bytes: int
     size_bytes: int | None = None
+    noise: float = LEAST_NOISE
     overrides: Overrides = ()
+    known: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
     progress: Progress | None = None
     model: Model = field(init=False)
@@ -83,5 +92,8 @@ class Work:
         )
         self.original = self.model = model
         self.ranges = Ranges([seen.statistics], self.ranges.observers)
+        for key, limits in self.known.items():
+            for dtype in self.ranges.observers:
+                self.ranges.set(0, key, dtype, limits)
         self.moments = {}  # not cleared: the old ones may serve other candidates
         self.plan = make_plan(model, self.plan.scheme, self.ranges, overrides=self.overrides)

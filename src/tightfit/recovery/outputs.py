@@ -1,0 +1,44 @@
+"""What a float or changed model answers on LiteRT, and how far answers are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tightfit.data.adapt import adapt_inputs
+from tightfit.data.samples import Sample
+from tightfit.graph.ir import Array, Model
+from tightfit.graph.writer import serialize
+from tightfit.runtime.parallel import cores
+from tightfit.runtime.session import Session
+
+Inputs = Mapping[str, Array]
+
+
+def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]:
+    """Gives the outputs of each sample as float64, in signature order.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the model. DataError: a sample does not fit.
+    """
+    with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
+        fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)
+        for results in session.run_many(fitted):
+            yield [np.asarray(results[spec.name], np.float64) for spec in session.outputs]
+
+
+def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:
+    """Gives ``Σ |y − ŷ|² / Σ |y|²`` over samples and outputs.
+
+    Example:
+        >>> noise_share([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
+        0.01
+    """
+    pairs = list(zip(wanted, got, strict=True))
+    lost = sum(_power([a - b for a, b in zip(x, y, strict=True)]) for x, y in pairs)
+    return lost / max(sum(_power(x) for x, _ in pairs), 1e-30)
+
+
+def _power(arrays: Sequence[Array]) -> float:
+    return float(sum(np.square(a).sum() for a in arrays))

@@ -158,6 +158,7 @@ class QuantizeOptions:
         overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
         recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
+        max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
         target: name of the device that the file is for. provenance: False leaves it out of the file.
     """
 
@@ -169,6 +170,7 @@ class QuantizeOptions:
     layout: str | None = None
     recovery: tuple[str, ...] = ()
     max_size: int | None = None
+    max_noise: float | None = None
     target: str | None = None
     provenance: bool = True
 
@@ -220,6 +222,7 @@ def quantize_recovered(
         )
     plan = make_plan(source.model, scheme, ranges, overrides=rules)
     work = Work(source.model, plan, ranges, samples, source.path.stat().st_size, options.max_size)
+    work.noise = options.max_noise or work.noise
     work.overrides = rules
     recover(work, options.recovery)
     recovered = replace(source, model=work.model)

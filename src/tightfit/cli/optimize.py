@@ -146,9 +146,16 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.option("--layout", help="cpu, npu or micro; cpu, or the target's, by default.")
 @click.option(
     "--recover",
+    "--recovery",
     metavar="STEPS",
     default="",
-    help="Accuracy back from samples, comma-separated: mixed-precision, rounding, bias-correction, …",
+    help="Accuracy back from samples, comma-separated: masks, smoothing, mixed-precision, mixed-activations, "
+    "rounding, bias-correction, …",
+)
+@click.option(
+    "--max-noise",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="What mixed activations may cost, a share of the outputs' power; 0.01 by default.",
 )
 @click.option(
     "--max-size", help="What mixed precision may fill, as 3.3MB; 0.179 of the float file by default."
@@ -181,6 +188,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
         provenance=options["provenance"],
         recovery=tuple(filter(None, options["recover"].split(","))),
         max_size=parse_size(options["max_size"]),
+        max_noise=options["max_noise"],
     )
     if options["plan_file"]:
         with atomic_file(options["plan_file"]) as file:

@@ -40,6 +40,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("int8+rounding", "int8", recovery=("rounding",)),
     Recipe("weight8+rounding", "weight8", recovery=("rounding",)),
     Recipe("int16x8+rounding", "int16x8", recovery=("rounding",)),
+    Recipe("int8+mixed", "int8", recovery=("masks", "smoothing", "mixed-activations")),
     Recipe("int8x4+recovery", "int8x4", recovery=("mixed-precision", "rounding"), last_resort=True),
 )
 """Cheap ones first. A recovery is tried when its plain twin misses the budget, or always when the effort is

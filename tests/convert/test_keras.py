@@ -198,3 +198,15 @@ def test_a_model_of_our_own_code_is_named_module_attribute(tmp_path, monkeypatch
     assert kinds(result) == {"FULLY_CONNECTED": 1}
     with pytest.raises(Exception, match="own_models"):
         load("own_models:missing")
+
+
+def test_gelu_and_layer_normalization_come_out_short():
+    x = keras.Input((3, 8))
+    model = keras.Model(x, layers.Dense(4, activation="gelu")(layers.LayerNormalization()(x)))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0, 1, w.shape) for w in model.get_weights()])
+    result = load(model)
+    assert kinds(result)["GELU"] == 1
+    assert sum(kinds(result).values()) == 11
+    assert result.largest_difference < 1e-5
+    assert any("GELU" in note for note in result.notes)

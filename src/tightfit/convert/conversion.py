@@ -21,6 +21,7 @@ from typing import Any, Final
 from tightfit.convert.comparison import Difference, compare
 from tightfit.convert.exporting import Exported, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
+from tightfit.convert.fusing import fuse
 from tightfit.convert.interface import name_tensors, take_bytes
 from tightfit.convert.isolation import export_apart
 from tightfit.convert.keras_files import check_file
@@ -139,9 +140,8 @@ _opened: dict[tuple[str, bool], Path] = {}
 
 
 def _tidy(model: Model) -> list[str]:
-    notes = clean(model)
     name_tensors(model)
-    return notes
+    return [*clean(model), *fuse(model)]
 
 
 # -- routes ----------------------------------------------------------------------------------------

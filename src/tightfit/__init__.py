@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _VERBS = {
     **dict.fromkeys(("benchmark", "evaluate", "inspect", "optimize", "quantize"), "tightfit.verbs"),
     **dict.fromkeys(("diff", "verify"), "tightfit.provenance_verbs"),
+    **dict.fromkeys(("advise", "check", "models"), "tightfit.target_verbs"),
     "load": "tightfit.convert.conversion",
     "finetune": "tightfit.training_verbs",
     **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.channel_verbs"),

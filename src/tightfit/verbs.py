@@ -3,8 +3,8 @@
 Example:
     >>> import tightfit
     >>> print(*sorted(v for v in tightfit.__all__ if not v.startswith("_")))  # doctest: +NORMALIZE_WHITESPACE
-    benchmark channel_groups diff evaluate finetune inspect load optimize prune_channels
-    quantize verify
+    advise benchmark channel_groups check diff evaluate finetune inspect load models optimize
+    prune_channels quantize verify
 """
 
 from __future__ import annotations

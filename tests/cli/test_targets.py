@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tightfit.cli.optimize import quantize
 from tightfit.cli.targets import advise, check, models
+from tightfit.demo import MODEL
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
@@ -61,6 +63,29 @@ def test_check_writes_the_fixed_model(float_ends, tmp_path):
     assert [op.kind for op in read_model(tmp_path / "fixed.tflite").main.ops] == ["CONV_2D"]
 
 
+def test_a_fixed_model_is_compared_with_the_original_on_litert(float_ends, tmp_path):
+    words = (
+        "--target",
+        "ethos-u55-128",
+        "--no-compile",
+        "--fix",
+        "-o",
+        str(tmp_path / "fixed.tflite"),
+        "--json",
+    )
+    code, output = run(check, float_ends, *words)
+    found = json.loads(output)
+    assert code == 0
+    assert [f["kind"] for f in found["before"]["fallbacks"]] == ["QUANTIZE", "DEQUANTIZE"]
+    assert found["fallbacks"] == []
+    assert [o["equal"] for o in found["answers"]] == [True]
+
+
+def test_a_model_is_not_overwritten_by_its_fix(float_ends):
+    with pytest.raises(OptionError, match="is the model itself, which is never changed"):
+        run(check, float_ends, "--target", "ethos-u55-128", "--fix", "-o", float_ends)
+
+
 def test_check_ends_with_1_where_the_target_cannot_run_the_model(tmp_path):
     write_model(unary("GELU"), tmp_path / "gelu.tflite")
     assert run(check, str(tmp_path / "gelu.tflite"), "--target", "micro", "--no-compile")[0] == 1
@@ -76,8 +101,23 @@ def test_a_fix_without_a_file_to_write_is_refused(float_ends):
         run(check, float_ends, "--target", "micro", "--fix")
 
 
-def test_targets_are_listed(float_ends):
-    assert "qualcomm-htp" in run(check, float_ends, "--target", "list")[1]
+def test_targets_are_listed():
+    assert "qualcomm-htp" in run(check, "--target", "list")[1]
+    with pytest.raises(OptionError, match="Received no MODEL"):
+        run(check, "--target", "micro")
+
+
+def test_quantize_for_a_target_says_what_it_makes_of_the_file(tmp_path):
+    words = [str(MODEL), "int8", "--data", "tightfit.demo:calibration", "--calibration", "8"]
+    words += ["--target", "edge-tpu", "--json", "-o", str(tmp_path / "made.tflite")]
+    code, output = run(quantize, *words)
+    assert code == 0
+    assert json.loads(output)["target"]["accelerated_share"] == 1.0
+    made = read_model(tmp_path / "made.tflite").main
+    assert [t.dtype for t in (*made.inputs, *made.outputs)] == ["int8", "int8"]
+    assert run(quantize, *words, "--memory", "50kB")[0] == 1
+    with pytest.raises(OptionError, match=r"'edge-tpu' .* takes int8; received the scheme 'int16x8'"):
+        run(quantize, words[0], "int16x8", *words[2:])
 
 
 def test_advise_by_flags():

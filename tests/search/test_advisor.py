@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_every_combination_of_answers_ends_in_advice():
 
 def test_every_command_that_is_advised_exists():
     for rule in rules():
-        for command in rule.command.split(" && "):
+        for command in re.split(r" && | \|\| ", rule.command):
             program, verb, *words = command.split()
             assert program == "tightfit"
             assert verb in app.commands
@@ -52,6 +53,7 @@ def test_questions_are_asked_one_after_the_other_until_the_answer_is_known():
     advice, question = walk(answers)
     assert question is None
     assert "--effort thorough" in advice.command
+    assert "|| tightfit finetune MODEL --scheme int8" in advice.command
 
 
 def test_the_guides_table_is_kept():

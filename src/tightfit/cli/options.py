@@ -32,7 +32,7 @@ provenance_option = click.option(
 def target_options(function: F) -> F:
     """Adds ``--target`` and ``--memory``."""
     target = click.option(
-        "--target", metavar="NAME", help="The device: 'tightfit check --target list MODEL'."
+        "--target", metavar="NAME", help="The device; 'tightfit check --target list' lists them."
     )
     memory = click.option("--memory", metavar="SIZE", help="Memory of the device, for example 256KiB.")
     return target(memory(function))

@@ -19,7 +19,7 @@ _LISTED = 20
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--target",
     required=True,
@@ -31,52 +31,44 @@ _LISTED = 20
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The fixed .tflite to write.")
 @click.option("--no-compile", is_flag=True, help="Do not run the target's own compiler or interpreter.")
 @json_option
-def check(model: Path, as_json: bool, **options: Any) -> int:
+def check(model: Path | None, as_json: bool, **options: Any) -> int:
     """Tell op by op whether TARGET accelerates MODEL, why not, and what to change.
 
     Exit code 1: the target cannot run the model, or its memory is too small.
     """
-    from tightfit.convert.conversion import open_model  # noqa: PLC0415 - loaded when used
     from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
-    from tightfit.graph.reader import read_model  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.check import check as judge  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.proof import prove  # noqa: PLC0415 - loaded when used
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
+    from tightfit.target_verbs import check as run  # noqa: PLC0415 - loaded when used
 
     if options["target"] == "list":
         _list_targets()
         return 0
+    if model is None:
+        raise OptionError("Received no MODEL; expected a file to check, or --target list.")
     if options["fixing"] != (options["output"] is not None):
         raise OptionError("--fix writes a file: pass --fix and -o FILE.tflite together.")
-    target, memory = find_target(options["target"]), parse_size(options["memory"])
-    read = read_model(open_model(model))
-    applied: list[Any] = []
-    if options["fixing"]:
-        read, applied = _fixed(read, target, options["output"])
-    verdict = judge(read, target, memory_bytes=memory)
-    proof = None if options["no_compile"] else prove(read, verdict)
+    found = run(
+        model,
+        options["target"],
+        memory_bytes=parse_size(options["memory"]),
+        fixed=options["output"],
+        compile=not options["no_compile"],
+    )
     if as_json:
-        plain = verdict.as_json() | {"proof": None if proof is None else proof.as_json()}
-        plain |= {"applied": [{"fix": a.name, "effect": a.effect, "ops": list(a.ops)} for a in applied]}
-        click.echo(json.dumps(plain, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(strict(found.as_json()), indent=1, ensure_ascii=False))
     else:
-        _show(verdict, proof, applied)
-    return 0 if verdict.runs and verdict.fits else 1
+        _show(found)
+    return 0 if found.runs else 1
 
 
-def _fixed(model: Any, target: Any, output: Path) -> tuple[Any, list[Any]]:
-    from tightfit.graph.writer import write_model  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.fix import fix  # noqa: PLC0415 - loaded when used
-
-    fixed, applied = fix(model, target)
-    write_model(fixed, output)
-    return fixed, applied
-
-
-def _show(verdict: Any, proof: Any, applied: list[Any]) -> None:
-    console = Console(highlight=False)
-    for row in applied:
+def _show(found: Any) -> None:
+    console, verdict, proof = Console(highlight=False), found.verdict, found.proof
+    if found.before is not None:
+        console.print(Text(f"before: {found.before.summary()}"), soft_wrap=True)
+    for row in found.applied:
         console.print(Text(f"{row.name}: {row.effect} ({len(row.ops)})"))
+    if found.answers is not None:
+        console.print(Text(found.comparison()), soft_wrap=True)
     console.print(Text(verdict.summary()), soft_wrap=True)
     if verdict.fallbacks and not verdict.refused:
         console.print(_fallbacks(verdict))
@@ -111,8 +103,8 @@ def _list_targets() -> None:
 @json_option
 def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
     """Find the way to optimize a model: by questions on a terminal, or by --answer in scripts."""
-    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
     from tightfit.search.advisor import parse_answers, questions, walk  # noqa: PLC0415 - loaded when used
+    from tightfit.target_verbs import advise as run  # noqa: PLC0415 - loaded when used
 
     if listing:
         for question in questions().values():
@@ -121,13 +113,12 @@ def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
                 click.echo(f"  {question.name}={option.name}  {option.text}")
         return 0
     given = parse_answers(answer)
-    advice, missing = walk(given)
-    while missing is not None and sys.stdin.isatty() and not as_json:
+    while sys.stdin.isatty() and not as_json:
+        missing = walk(given)[1]
+        if missing is None:
+            break
         given[missing.name] = _ask(missing)
-        advice, missing = walk(given)
-    if missing is not None or advice is None:
-        name, names = (missing.name, "|".join(missing.options)) if missing else ("", "")
-        raise OptionError(f"The way depends on '{name}'. Answer it with --answer {name}={names}.")
+    advice = run(given)
     click.echo(json.dumps(advice.as_json(), indent=1, ensure_ascii=False) if as_json else advice.text())
     return 0
 
@@ -149,9 +140,9 @@ def _ask(question: Any) -> str:
 @json_option
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
     """List ready models that fit a budget, with their published numbers and where they are hosted."""
-    from tightfit.targets.models import find_models  # noqa: PLC0415 - loaded when used
+    from tightfit.target_verbs import models as run  # noqa: PLC0415 - loaded when used
 
-    found = find_models(
+    found = run(
         max_size_bytes=parse_size(max_size),
         max_macs=parse_size(max_macs),
         min_accuracy=options["min_accuracy"],

@@ -16,7 +16,7 @@ _VERBS = {
     **dict.fromkeys(("diff", "verify"), "tightfit.provenance_verbs"),
     **dict.fromkeys(("advise", "check", "models"), "tightfit.target_verbs"),
     "load": "tightfit.convert.conversion",
-    "finetune": "tightfit.training_verbs",
+    **dict.fromkeys(("finetune", "simulate"), "tightfit.training_verbs"),
     **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.channel_verbs"),
 }
 

@@ -1,9 +1,10 @@
-"""The verb ``finetune``: from a float file, data and a wish to a trained file with its measured accuracy."""
+"""The verbs that run a model in Keras: ``finetune`` trains it, ``simulate`` holds it against the device."""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tightfit.convert.conversion import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
@@ -29,10 +31,11 @@ from tightfit.quantization.checking import check_file, random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.pipeline import Source, finish, open_source, write_plan
 from tightfit.quantization.scheme import find_scheme
-from tightfit.verbs import inputs_of
+from tightfit.verbs import inputs_of, quantize
 
 if TYPE_CHECKING:
     from tightfit.training.finetuning import Request, Trained
+    from tightfit.training.simulation import Simulation
 
 Listener = Callable[[str, int, int, dict[str, Any]], None]
 
@@ -104,7 +107,7 @@ class Finetuned:
 
 
 def finetune(
-    model: str | Path,
+    model: Any,
     data: str,
     output: str | Path,
     options: Options | None = None,
@@ -112,12 +115,13 @@ def finetune(
     image: ImageOptions | None = None,
     listener: Listener | None = None,
 ) -> Finetuned:
-    """Trains a float ``.tflite`` for the integers, zeros and shared values that are asked for.
+    """Trains a float model for the integers, zeros and shared values that are asked for.
 
     A quarter of the samples (at most 1,000) is held out to measure with. The checkpoint
     ``<output>.checkpoint`` is written after each epoch; the same call goes on from it.
 
     Args:
+        model: anything that ``load`` takes. output: the ``.tflite`` to write.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
 
     Raises:
@@ -128,7 +132,7 @@ def finetune(
     backend = choose_backend()
     from tightfit.training.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
 
-    source = open_source(model)
+    source = open_source(open_model(model))
     _check_output(source, output, chosen)
     request = _request(chosen)
     dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
@@ -150,6 +154,49 @@ def finetune(
         output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes,
     )  # fmt: skip
+
+
+def simulate(
+    model: Any,
+    data: str,
+    scheme: str | None = None,
+    *,
+    image: ImageOptions | None = None,
+    limit: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Runs a quantized model as training simulates it and in LiteRT, on the same samples.
+
+    Args:
+        model: an integer ``.tflite`` of any writer; or a float model, which is quantized by ``scheme`` first.
+        limit: samples at most to compare the decisions on; the first 8 of them compare every op.
+
+    Raises:
+        OptionError: Keras is missing, or a float model comes without a scheme.
+        ModelError: the file computes on no integers, or an op has no lowering.
+    """
+    choose_backend()
+    from tightfit.training.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
+    from tightfit.training.simulation import simulate as compare  # noqa: PLC0415 - loads Keras
+
+    path = open_model(model)
+    stored = read_model(path)
+    dataset = open_data(data, image=image, inputs=inputs_of(stored, path))
+    chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), overlap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = path
+        if not is_integer(stored):
+            if scheme is None:
+                raise OptionError(
+                    f"'{path.name}' is float; name a scheme to simulate: int8, int16x8 or int8x4."
+                )
+            file = Path(folder) / "quantized.tflite"
+            quantize(path, scheme, file, data=data, image=image, layout="npu")
+        twin, plan = as_float(read_model(file))
+        return compare(
+            twin, plan, file, dataset.samples(chosen),
+            progress=None if progress is None else lambda done: progress(done, len(chosen)),
+        )  # fmt: skip
 
 
 def choose_backend() -> str:

@@ -4,7 +4,7 @@ Example:
     >>> import tightfit
     >>> print(*sorted(v for v in tightfit.__all__ if not v.startswith("_")))  # doctest: +NORMALIZE_WHITESPACE
     advise benchmark channel_groups check diff evaluate finetune inspect load models optimize
-    prune_channels quantize verify
+    prune_channels quantize simulate verify
 """
 
 from __future__ import annotations

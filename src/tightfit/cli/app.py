@@ -15,6 +15,7 @@ from tightfit.cli.finetune import finetune
 from tightfit.cli.models import benchmark, evaluate, inspect
 from tightfit.cli.optimize import optimize, quantize
 from tightfit.cli.provenance import diff, verify
+from tightfit.cli.simulate import simulate
 from tightfit.cli.targets import advise, check, models
 from tightfit.errors import TightfitError
 
@@ -46,6 +47,7 @@ for command in (
     models,
     inspect,
     convert,
+    simulate,
 ):
     app.add_command(command)
 for command in (verify, diff):

@@ -7,10 +7,10 @@ compared with the device's in steps of the output's scale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from keras import ops
@@ -21,11 +21,14 @@ from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import dequantize
-from tightfit.quantization.calibration import input_names, output_names
+from tightfit.quantization.calibration import input_names
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.runtime.session import Session
+from tightfit.training.decisions import Decisions
 from tightfit.training.graph_program import Call
 from tightfit.training.network import Network
+
+_COMPARED: Final = 8
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,15 @@ class Simulation:
     Args:
         ops: every integer op of the graph, in its order.
         equal_decisions: share of samples whose largest output is at the same place, run end to end.
-        samples: how many samples ran.
+        samples: how many ran end to end. compared: how many the ops were compared on.
+        left_out: integer ops whose tensors the file does not have (float islands, fused ends).
     """
 
     ops: list[OpDifference]
     equal_decisions: float
     samples: int
+    compared: int = 0
+    left_out: int = 0
 
     @property
     def largest_steps(self) -> float:
@@ -64,14 +70,21 @@ class Simulation:
 
 
 def simulate(
-    model: Model, plan: Plan, file: str | Path, samples: Iterable[Sample], *, delegate: bool = True
+    model: Model,
+    plan: Plan,
+    file: str | Path,
+    samples: Iterable[Sample],
+    *,
+    compared: int = _COMPARED,
+    progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Compares the network of a plan with the file that was written from it.
 
     Args:
         model: the float model that the plan was made for. plan: what the file was written from.
         file: the quantized file, in any layout that keeps the integer tensors.
-        samples: reals, as a ``Dataset`` gives them. delegate: run XNNPACK's kernels where it has them.
+        samples: reals, as a ``Dataset`` gives them; read once. compared: on so many the ops are compared.
+        progress: called with the number of samples that are done.
 
     Raises:
         ModelError: the model cannot be trained. RuntimeFailureError: LiteRT cannot run the file.
@@ -79,22 +92,24 @@ def simulate(
     network = Network(model, plan, ranges="fixed", check=False)
     tapped = _Tapped(read_model(file), model, plan)
     worst = {op: np.zeros(2) for op in tapped.ops}
+    decisions = Decisions(network)
     known: dict[Tensor, Array] = {}
-    equal = count = 0
-    with Session(tapped.bytes, delegate=delegate) as session:
-        for sample in samples:
-            raw = session.run(adapt_inputs(sample, session.inputs))
-            device = {t: tapped.real(t, raw[n]) for t, n in tapped.names.items()}
-            known = known or _known_values(network, sample)
-            for op in tapped.ops:
-                found = _difference(network, op, device, known)
-                worst[op] = np.asarray([max(worst[op][0], found[0]), worst[op][1] + found[1]])
-            equal += _same_decisions(network, sample, {n: device[t] for n, t in tapped.ends.items()})
-            count += 1
-    differences = [
-        OpDifference(op.name, op.kind, float(w[0]), float(w[1]) / max(count, 1)) for op, w in worst.items()
-    ]
-    return Simulation(differences, equal / max(count, 1), count)
+    with Session(tapped.bytes) as taps, Session(file) as device:
+        for count, sample in enumerate(samples):
+            if count < compared:
+                raw = taps.run(adapt_inputs(sample, taps.inputs))
+                seen = {t: tapped.real(t, raw[n]) for t, n in tapped.names.items()}
+                known = known or _known_values(network, sample)
+                for op in tapped.ops:
+                    found = _difference(network, op, seen, known)
+                    worst[op] = np.asarray([max(worst[op][0], found[0]), worst[op][1] + found[1]])
+            decisions.add(sample, device.run(adapt_inputs(sample, device.inputs)))
+            if progress is not None:
+                progress(count + 1)
+    equal, count = decisions.finish()
+    over = max(min(compared, count), 1)
+    differences = [OpDifference(o.name, o.kind, float(w[0]), float(w[1]) / over) for o, w in worst.items()]
+    return Simulation(differences, equal / max(count, 1), count, min(compared, count), tapped.left_out)
 
 
 def _known_values(network: Network, sample: Sample) -> dict[Tensor, Array]:
@@ -145,17 +160,6 @@ def _held_point(network: Network, tensor: Tensor) -> Any:
     return network.program.points.outputs.get((index, tensor.producer.outputs.index(tensor)))
 
 
-def _same_decisions(network: Network, sample: Sample, device: Mapping[str, Array]) -> bool:
-    """True when every output of the network, run end to end, is largest where the device's is."""
-    named = {n: ops.convert_to_tensor(sample.inputs[n]) for n in network.input_tensors}
-    values = network.tensors(named, network.output_tensors.values())
-    return all(
-        int(np.argmax(ops.convert_to_numpy(v))) == int(np.argmax(device[n]))
-        for n, v in zip(network.output_tensors, values, strict=True)
-        if n in device
-    )
-
-
 class _Tapped:
     """The quantized file with the twins of the float model's tensors as outputs."""
 
@@ -172,7 +176,6 @@ class _Tapped:
             twin = next((inner[n] for n in names if n in inner), None)
             if not tensor.is_constant and twin is not None and twin.shape == tensor.shape:
                 self.twins[tensor] = twin
-        self.ends = {n: t for n, t in output_names(model).items() if t in self.twins}
         self.ops = self._comparable(model, plan)
         self.names = {t: str(i) for i, t in enumerate(self.twins)}
         self.bytes = self._serialize(file)
@@ -181,7 +184,9 @@ class _Tapped:
         """The integer ops whose inputs and outputs the file still has."""
         pairs = zip(model.main.ops, plan.graphs[0].ops, strict=True)
         integer = [op for op, decision in pairs if decision.mode == INTEGER]
-        return [op for op in integer if all(self._is_seen(t) for t in (*op.inputs, *op.outputs))]
+        found = [op for op in integer if all(self._is_seen(t) for t in (*op.inputs, *op.outputs))]
+        self.left_out = len(integer) - len(found)
+        return found
 
     def _is_seen(self, tensor: Tensor | None) -> bool:
         """True for what a difference needs; integers that a graph works out are known beforehand."""

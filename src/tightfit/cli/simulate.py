@@ -1,0 +1,68 @@
+"""``tightfit simulate``: does the integer model that training sees compute what LiteRT computes?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.cli.explain import short
+from tightfit.cli.options import data_options, in_working_folder, json_option
+from tightfit.cli.progress import Bars
+from tightfit.quantities import format_count, format_percent
+
+if TYPE_CHECKING:
+    from tightfit.training.simulation import Simulation
+
+_SHOWN = 10
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@data_options(required=True)
+@click.option("--scheme", help="Quantize a float MODEL by this first: int8, int16x8 or int8x4.")
+@click.option(
+    "--limit", default=1000, show_default=True, type=click.IntRange(1), help="Samples for the decisions."
+)
+@json_option
+@in_working_folder
+def simulate(model: Path, as_json: bool, **options: Any) -> int:
+    """Compare the simulation of MODEL with LiteRT: steps of difference for each op, equal decisions."""
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.training_verbs import simulate as run  # noqa: PLC0415 - loaded when used
+
+    options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
+    with Bars(quiet=as_json) as bars:
+        bars.stage("simulating", options["limit"])
+        found = run(model, progress=bars.advance, **options)
+    if as_json:
+        click.echo(
+            json.dumps(asdict(found) | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
+        )
+    else:
+        Console(highlight=False).print(as_text(found))
+    return 0
+
+
+def as_text(found: Simulation) -> Group:
+    """Gives a comparison for a person: the ops that differ most first."""
+    lines = [
+        f"{format_percent(found.equal_decisions, 2)} equal decisions on "
+        f"{format_count(found.samples, 'sample')}; "
+        f"every op given the device's inputs: at most {found.largest_steps:g} steps apart, on "
+        f"{format_count(len(found.ops), 'op')} and {format_count(found.compared, 'sample')}"
+    ]
+    if found.left_out:
+        lines.append(
+            f"not compared: {format_count(found.left_out, 'op')} whose tensors the file does not keep"
+        )
+    table = Table("op", "", "steps", "values that differ", box=None, padding=(0, 2, 0, 0))
+    for op in sorted(found.ops, key=lambda op: (-op.steps, -op.share))[:_SHOWN]:
+        table.add_row(Text(short(op.name)), op.kind, f"{op.steps:g}", format_percent(op.share, 3))
+    return Group(*map(Text, lines), Text(), table)

@@ -7,7 +7,7 @@ A layer that ends in an addition makes up for what the other branch lost as well
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import tee
 from typing import Final
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tightfit.compression.channel_fitting import Fit, Rows, extended
 from tightfit.compression.channel_groups import Dependencies
 from tightfit.compression.channel_moments import KINDS, Matrix, Samples, is_fittable, rows, weights_of
-from tightfit.graph.copying import copy_model
+from tightfit.graph.copying import copy_graph, copy_model
 from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.passes import remove_dead_ops
 from tightfit.graph.writer import serialize
@@ -152,38 +152,46 @@ def _other_branch(op: Op) -> Tensor | None:
 def _side_by_side(
     original: Model, pruned: Model, goal: _Goal, samples: Samples
 ) -> Iterator[tuple[list[Array], list[Array]]]:
-    """The watched tensors of both graphs for each sample, from two processes."""
-    models = [_part(m, tensors) for m, tensors in zip((original, pruned), goal.watched, strict=True)]
-    threads = max(1, min(cores(), 4) // 2)
-    with Session(models[0], threads=threads) as first, Session(models[1], threads=threads) as second:
-        one, two, three = tee(samples(), 3)
-        runs = zip(one, first.run_many(two), second.run_many(three), strict=True)
-        for sample, wanted, given in runs:
-            yield tuple(  # type: ignore[misc] # two lists
-                [_taken(m, t, sample, found) for t in tensors]
-                for m, tensors, found in (
-                    (original, goal.watched[0], wanted),
-                    (pruned, goal.watched[1], given),
-                )
+    """The watched tensors of both graphs for each sample, from one process that runs both."""
+    names = [[f"{side}_{i}" for i in range(len(goal.watched[0]))] for side in ("wanted", "given")]
+    model = _merged(original, pruned, goal, names)
+    feeds = [
+        [next((n for n, x in input_names(m).items() if x is t), None) for t in tensors]
+        for m, tensors in zip((original, pruned), goal.watched, strict=True)
+    ]
+    with Session(model, threads=min(cores(), 2)) as session:
+        fed, seen = tee(samples())
+        for sample, found in zip(seen, session.run_many(fed), strict=True):
+            wanted, given = (
+                [
+                    found[name] if fed_by is None else sample[fed_by]
+                    for name, fed_by in zip(ns, fs, strict=True)
+                ]
+                for ns, fs in zip(names, feeds, strict=True)
             )
+            yield wanted, given
 
 
-def _taken(model: Model, tensor: Tensor, sample: Mapping[str, Array], found: Mapping[str, Array]) -> Array:
-    """Gives a tensor of one run: an input as it was fed, any other as it came out."""
-    if tensor.producer is None:
-        return next(sample[n] for n, t in input_names(model).items() if t is tensor)
-    return found[model.main.keys()[tensor]]
-
-
-def _part(model: Model, tensors: list[Tensor]) -> bytes:
-    """The bytes of the graph up to some tensors."""
-    keys = model.main.keys()
-    twin = copy_model(model)
-    named = {key: t for t, key in twin.main.keys().items()}
-    wanted = {keys[t]: named[keys[t]] for t in tensors if t.producer is not None}
+def _merged(original: Model, pruned: Model, goal: _Goal, names: list[list[str]]) -> bytes:
+    """One model that runs both graphs up to the watched tensors on the same inputs."""
+    twin = copy_model(original)
+    graph = twin.main
+    own = dict(zip(original.main.tensors(), graph.tensors(), strict=True))
+    second, other = copy_graph(pruned.main)
+    for ours, theirs in zip(graph.inputs, second.inputs, strict=True):
+        second.replace_uses(theirs, ours, outputs=False)
+    for op in list(second.ops):
+        second.remove(op)
+        graph.append(op)
+    outputs = {
+        name: mapping[t]
+        for ns, tensors, mapping in zip(names, goal.watched, (own, other), strict=True)
+        for name, t in zip(ns, tensors, strict=True)
+        if t.producer is not None
+    }
     inputs = input_names(twin)
-    twin.main.outputs = list(wanted.values()) or list(twin.main.outputs)
-    twin.signatures = [Signature("part", inputs, wanted or {"output": twin.main.outputs[0]})]
+    graph.outputs = list(dict.fromkeys(outputs.values())) or graph.outputs[:1]
+    twin.signatures = [Signature("both", inputs, outputs or {"output": graph.outputs[0]})]
     remove_dead_ops(twin)
     return bytes(serialize(twin))
 

@@ -19,7 +19,8 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.layers import collect_moments
 from tightfit.recovery.learned import round_with_data
-from tightfit.recovery.rounding import round_depthwise, round_layer, search_scales
+from tightfit.recovery.rounding import round_depthwise, round_layer
+from tightfit.recovery.weight_scales import search_scales
 
 
 def problem(seed, count=12, rows=5, mixing=1.0):

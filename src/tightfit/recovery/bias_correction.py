@@ -18,21 +18,15 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.data.adapt import adapt_inputs
-from tightfit.data.samples import Sample
-from tightfit.errors import DataError, QuantizationError
+from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Array, Model, Signature, Tensor
-from tightfit.graph.passes import remove_dead_ops
-from tightfit.graph.writer import serialize
-from tightfit.quantization.apply import apply_plan
+from tightfit.graph.ir import Array, Model
 from tightfit.quantization.arithmetic import dequantize
-from tightfit.quantization.calibration import input_names
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.storing import store
+from tightfit.recovery.device import device_model, device_sources, run_to
 from tightfit.recovery.layers import Layer, layers_of
 from tightfit.recovery.moments import Moments, vectors
-from tightfit.runtime.session import Session
 
 Vector = npt.NDArray[np.float64]
 Samples = Callable[[], Iterator[Mapping[str, Array]]]
@@ -79,7 +73,7 @@ def correct_in_sequence(
         wanted = moments[layer.op.name].mean()[..., :-1, -1]
         given = wanted
         if layer.source.producer is not None:
-            given = _device_mean(apply_plan(changed, plan), layer, samples())
+            given = _device_mean(device_model(changed, plan), layer, samples())
         _set_bias(original, layer, wanted, given)
         if progress is not None:
             progress(done, len(pairs))
@@ -115,45 +109,11 @@ def _stored(layer: Layer) -> Array:
 
 def _device_mean(device: Model, layer: Layer, samples: Iterator[Mapping[str, Array]]) -> Vector:
     """The mean of what a layer multiplies its weights with on the device."""
-    tap = _device_source(device, layer)
-    prefix = _prefix(device, tap.name)
-    held = prefix.main.outputs[0]
     total, rows = np.zeros(1), 0
-    with Session(bytes(serialize(prefix))) as session:
-        for results in session.run_many(adapt_inputs(Sample(dict(s)), session.inputs) for s in samples):
-            seen = vectors(_real(results["tap"], held), layer.window)
-            total = total + seen.sum(axis=-2, dtype=np.float64)
-            rows += seen.shape[-2]
+    for (values,) in run_to(device, device_sources(device, [layer]), samples):
+        seen = vectors(values, layer.window)
+        total = total + seen.sum(axis=-2, dtype=np.float64)
+        rows += seen.shape[-2]
     if not rows:
         raise DataError("There is no calibration sample; give at least one, better 100.")
     return total / rows
-
-
-def _device_source(device: Model, layer: Layer) -> Tensor:
-    """The tensor that the layer's op reads in the quantized model; its weights tell the op."""
-    for op in device.main.ops:
-        weights = op.input(1)
-        if op.kind == layer.op.kind and weights is not None and weights.name == layer.weights.name:
-            source = op.input(0)
-            if source is not None:
-                return source
-    raise QuantizationError(f"{layer.op!r} is not in the quantized model; make a plan for this model.")
-
-
-def _prefix(model: Model, name: str) -> Model:
-    """The part of a model that computes one tensor, which becomes its only output."""
-    twin = copy_model(model)
-    graph = twin.main
-    tensor = graph.find(name)
-    names = input_names(twin)
-    graph.outputs = [tensor]
-    twin.signatures = [Signature("prefix", names, {"tap": tensor})]
-    remove_dead_ops(twin)
-    return twin
-
-
-def _real(values: Array, tensor: Tensor) -> npt.NDArray[np.float32]:
-    q = tensor.quantization
-    if q is None or not q.is_affine:
-        return np.asarray(values, np.float32)
-    return np.asarray(dequantize(values, q.scale, q.zero_point), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,15 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import OpPlan, Plan, Storage
+from tightfit.recovery.damping import CHOICES, choose_damping
 from tightfit.recovery.layers import Layer, layers_of
 from tightfit.recovery.moments import Moments
-from tightfit.recovery.rounding import round_depthwise, round_layer, search_scales
+from tightfit.recovery.rounding import Matrix, damped, round_depthwise, round_layer
+from tightfit.recovery.weight_scales import round_on_best_scales, search_scales
+
+_FEW: Final = 7
+"""Up to this largest integer (four bits), scales are searched with the rounding itself, which takes three
+times as long."""
 
 
 def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) -> tuple[Model, Plan]:
@@ -33,39 +40,65 @@ def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) ->
     places = {id(p): i for i, p in enumerate(ops)}
     for layer in layers_of(twin.main, ops):
         if layer.op.name in moments:
-            ops[places[id(layer.plan)]] = round_one(layer, moments[layer.op.name].mean())
+            ops[places[id(layer.plan)]] = round_one(layer, moments[layer.op.name])
     graphs = [replace(plan.graphs[0], ops=ops), *plan.graphs[1:]]
     return twin, replace(plan, graphs=graphs)
 
 
-def round_one(layer: Layer, moments: npt.NDArray[np.float64]) -> OpPlan:
+def round_one(layer: Layer, moments: Moments) -> OpPlan:
     """Rounds one layer's weights in place and gives its plan with the scales that were found.
 
     Args:
-        moments: ``E[x̃ x̃ᵀ]`` of its inputs, (K+1, K+1) or (channels, K+1, K+1).
+        moments: of its inputs.
     """
-    storage = layer.plan.constants[1]
-    top = LIMITS[storage.dtype][1]
     values = layer.weights.data
     assert values is not None  # noqa: S101 - layers have constant weights
     weights = layer.rows(values)
-    bias = _bias_values(layer, weights.shape[0])
-    depthwise = layer.window.depthwise
-    means = moments[..., :-1, -1]
-    variances = np.maximum(np.diagonal(moments, axis1=-2, axis2=-1)[..., :-1] - means**2, 1e-12)
-    scales = np.broadcast_to(np.asarray(storage.scale, np.float64), weights.shape[:1]).copy()
+    return round_towards(layer, weights, bias_values(layer, weights.shape[0]), moments)
+
+
+def round_towards(layer: Layer, weights: Matrix, bias: Matrix, moments: Moments) -> OpPlan:
+    """Rounds one layer towards given reals, in place, and gives its plan with the scales that were found.
+
+    Args:
+        weights: (rows, K), the reals that would serve best. bias: (rows,). moments: of its inputs.
+    """
+    storage = layer.plan.constants[1]
+    top = LIMITS[storage.dtype][1]
+    rounder = round_depthwise if layer.window.depthwise else round_layer
+    largest = np.broadcast_to(np.asarray(storage.scale, np.float64), weights.shape[:1]).copy()
+    seen = damped(moments.mean(), _damping(layer, weights, moments, largest, top))
     if len(storage.scale) > 1:
-        scales = search_scales(weights, variances, scales, top)
-        scales = np.maximum(scales, _least_scales(layer, bias)).astype(np.float32).astype(np.float64)
-    rounder = round_depthwise if depthwise else round_layer
-    integers, corrected = rounder(weights, bias, moments, scales, top)
+        variances = np.diagonal(seen, axis1=-2, axis2=-1)[..., :-1] - seen[..., :-1, -1] ** 2
+        least = _least_scales(layer, bias)
+        first = np.maximum(search_scales(weights, variances, largest, top), least)
+        limits = (least, first.astype(np.float32).astype(np.float64), largest)
+        few = top <= _FEW
+        found = (
+            round_on_best_scales(rounder, weights, bias, seen, limits, top)
+            if few
+            else (*rounder(weights, bias, seen, limits[1], top), limits[1])
+        )
+    else:
+        found = (*rounder(weights, bias, seen, largest, top), largest)
+    integers, corrected, scales = found
     layer.weights.data = layer.shaped(integers * scales[:, None])
     if layer.bias is not None:
         layer.bias.data = corrected.astype(np.float32).reshape(layer.bias.shape)
-    return _replanned(layer.plan, storage, scales)
+    return replanned(layer.plan, storage, scales)
 
 
-def _bias_values(layer: Layer, count: int) -> npt.NDArray[np.float64]:
+def _damping(layer: Layer, weights: Matrix, moments: Moments, scales: Matrix, top: int) -> float:
+    """The damping for a layer, chosen once for each integer type; depthwise needs next to none."""
+    if layer.window.depthwise:
+        return CHOICES[0]
+    if top not in moments.damping:
+        moments.damping[top] = choose_damping(weights, moments.means(), scales, top)
+    return moments.damping[top]
+
+
+def bias_values(layer: Layer, count: int) -> npt.NDArray[np.float64]:
+    """Gives the bias of a layer as reals, (rows,); zeros where it has none."""
     if layer.bias is None or layer.bias.data is None:
         return np.zeros(count)
     return np.asarray(layer.bias.data.reshape(-1), np.float64)
@@ -81,8 +114,8 @@ def _least_scales(layer: Layer, bias: npt.NDArray[np.float64]) -> npt.NDArray[np
     return np.asarray(np.abs(bias) / (2.0**30 * input_scale))
 
 
-def _replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) -> OpPlan:
-    """The op's plan with the scales that were found; the bias stays on the product's grid."""
+def replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) -> OpPlan:
+    """Gives the op's plan with the scales that were found; the bias stays on the product's grid."""
     constants = dict(plan.constants)
     if len(storage.scale) > 1:
         found = tuple(scales.astype(np.float32).tolist())

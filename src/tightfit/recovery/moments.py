@@ -35,39 +35,62 @@ class Window:
 
 
 class Moments:
-    """Sums ``x̃ x̃ᵀ`` over positions and samples.
+    """Sums ``x̃ x̃ᵀ`` over positions, for every other sample apart: one half can judge what the other chose.
 
     Attributes:
-        total: shape (K+1, K+1), or (channels, K+1, K+1) for depthwise; the last row belongs to the bias.
-        rows: number of vectors summed.
+        halves: of even and of odd samples, each of shape (K+1, K+1), or (channels, K+1, K+1) for depthwise;
+            the last row belongs to the bias. rows: number of vectors summed in each. samples: seen so far.
+        damping: largest integer → how far these moments are to be trusted for it, once that was found.
     """
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.total: npt.NDArray[np.float64] | None = None
-        self.rows = 0
+        self.halves: list[npt.NDArray[np.float64] | None] = [None, None]
+        self.rows = [0, 0]
+        self.samples = 0
+        self.damping: dict[int, float] = {}
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
-        rows = vectors(values, self.window)
-        ones = np.ones((*rows.shape[:-1], 1), np.float32)
-        extended = np.concatenate([rows, ones], axis=-1)
-        added = (extended.swapaxes(-1, -2) @ extended).astype(np.float64)
-        self.total = added if self.total is None else self.total + added
-        self.rows += rows.shape[-2]
+        rows = extended(values, self.window)
+        added = (rows.swapaxes(-1, -2) @ rows).astype(np.float64)
+        self._add(self.samples % 2, added, rows.shape[-2])
+        self.samples += 1
+
+    def _add(self, half: int, added: npt.NDArray[np.float64], rows: int) -> None:
+        known = self.halves[half]
+        self.halves[half] = added if known is None else known + added
+        self.rows[half] += rows
 
     def merge(self, others: Sequence[Moments]) -> None:
         """Adds what others saw; sums are exact in any order."""
         for other in others:
-            if other.total is not None:
-                self.total = other.total if self.total is None else self.total + other.total
-                self.rows += other.rows
+            self.samples += other.samples
+            for half, total in enumerate(other.halves):
+                if total is not None:
+                    self._add(half, total, other.rows[half])
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """Gives ``E[x̃ x̃ᵀ]``."""
-        if self.total is None or not self.rows:
+        """Gives ``E[x̃ x̃ᵀ]``.
+
+        Raises:
+            ValueError: no sample was seen.
+        """
+        known = [total for total in self.halves if total is not None]
+        if not known:
             raise ValueError("no sample was seen")
-        return self.total / self.rows
+        return np.asarray(sum(known) / sum(self.rows), np.float64)
+
+    def means(self) -> list[npt.NDArray[np.float64]]:
+        """Gives the mean of each half that saw samples: two, or one of a single sample."""
+        pairs = zip(self.halves, self.rows, strict=True)
+        return [total / rows for total, rows in pairs if total is not None]
+
+
+def extended(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+    """The vectors with a one at their end, the input of the bias."""
+    rows = vectors(values, window)
+    return np.concatenate([rows, np.ones((*rows.shape[:-1], 1), np.float32)], axis=-1)
 
 
 def vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:

@@ -87,7 +87,7 @@ def _noise_of(
     bias = layer.bias
     before = (layer.weights.data, None if bias is None else bias.data)
     try:
-        round_one(layer, moments.mean())
+        round_one(layer, moments)
         got = list(outputs_of(twin, samples))
     finally:
         layer.weights.data = before[0]

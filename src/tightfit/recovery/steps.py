@@ -1,6 +1,7 @@
 """The recoveries in the one order in which they must run, one row each.
 
-What moves weights comes after what chooses their type, and biases are fitted to the weights that stay.
+What changes the float model comes first, what moves weights after what chooses their type, and biases are
+fitted to the weights that stay.
 """
 
 from __future__ import annotations
@@ -10,18 +11,34 @@ from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.writer import serialize
+from tightfit.quantities import format_count
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activation_steps import masks, mixed_activations, smoothing
 from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
+from tightfit.recovery.equalization import equalize
 from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.mixed_precision import widen
 from tightfit.recovery.sensitivity import measure_sensitivities
+from tightfit.recovery.sequence import round_in_sequence
 from tightfit.recovery.work import SPARE_SHARE, Work
 
 __all__ = ["STEPS", "Work", "recover"]
 
 SENSITIVITY_SAMPLES: Final = 24
+
+
+def equalization(work: Work) -> None:
+    """Gives channels equal reach where that gains (``equalization.equalize``) and calibrates anew."""
+    report, count = work.tell("channels between layers"), itertools.count(1)
+    model, changed = equalize(
+        work.original, work.plan, work.samples(), progress=lambda: report(next(count), 0)
+    )
+    if not changed:
+        work.notes.append("no two layers gain from equalization")
+        return
+    work.adopt(model)
+    work.notes.append(f"channels equalized after {format_count(len(changed), 'layer')}")
 
 
 def mixed_precision(work: Work) -> None:
@@ -42,6 +59,19 @@ def rounding(work: Work) -> None:
     """Rounds every layer's weights with data, biases included (``learned.round_with_data``)."""
     work.model, work.plan = round_with_data(work.original, work.plan, work.seen())
     work.notes.append("weights rounded with data")
+
+
+def rounding_sequence(work: Work) -> None:
+    """Rounds layer after layer on the device's inputs (``sequence.round_in_sequence``)."""
+    work.model, work.plan = round_in_sequence(
+        work.original,
+        work.model,
+        work.plan,
+        work.seen(),
+        work.samples,
+        progress=work.tell("rounding, layer by layer"),
+    )
+    work.notes.append("weights rounded layer by layer on the device's inputs")
 
 
 def bias_correction(work: Work) -> None:
@@ -66,6 +96,7 @@ def bias_sequence(work: Work) -> None:
 STEPS: Final[dict[str, Callable[[Work], None]]] = {
     "masks": masks,
     "smoothing": smoothing,
+    "equalization": equalization,
     "mixed-precision": mixed_precision,
     "mixed-activations": mixed_activations,
     "rounding": rounding,

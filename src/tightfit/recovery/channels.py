@@ -1,0 +1,55 @@
+"""What calibration sees of each channel of a tensor; NumPy only, as the runtime's child imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Channels:
+    """The extremes and the power of each channel (the last axis) over samples.
+
+    Attributes:
+        low, high: extremes, (channels,); empty before the first sample. power: sum of squares, (channels,).
+        rows: number of values of each channel.
+    """
+
+    def __init__(self) -> None:
+        self.low: npt.NDArray[np.float64] = np.zeros(0)
+        self.high: npt.NDArray[np.float64] = np.zeros(0)
+        self.power: npt.NDArray[np.float64] = np.zeros(0)
+        self.rows = 0
+
+    def update(self, values: npt.NDArray[np.float32]) -> None:
+        """Adds one sample's tensor."""
+        flat = values.reshape(-1, values.shape[-1])
+        if not flat.size:
+            return
+        power = np.einsum("ij,ij->j", flat, flat).astype(np.float64)
+        self._add(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64), power, len(flat))
+
+    def merge(self, others: Sequence[Channels]) -> None:
+        """Adds what others saw."""
+        for other in others:
+            if other.rows:
+                self._add(other.low, other.high, other.power, other.rows)
+
+    def _add(
+        self,
+        low: npt.NDArray[np.float64],
+        high: npt.NDArray[np.float64],
+        power: npt.NDArray[np.float64],
+        rows: int,
+    ) -> None:
+        first = not self.rows
+        self.low = low if first else np.minimum(self.low, low)
+        self.high = high if first else np.maximum(self.high, high)
+        self.power = power if first else self.power + power
+        self.rows += rows
+
+    @property
+    def mean_square(self) -> npt.NDArray[np.float64]:
+        """``E[x²]`` of each channel."""
+        return self.power / max(self.rows, 1)

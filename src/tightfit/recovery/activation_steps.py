@@ -66,10 +66,10 @@ def smoothing(work: Work) -> None:
     if noise_share(wanted, list(outputs_of(model, samples))) > EQUAL:
         work.notes.append("smoothing was given up: it changes the float model's answers")
         return
-    before = _measured(work, work.plan, wanted, samples)
+    before = measured_noise(work, work.plan, wanted, samples)
     kept = replace(work)
     work.adopt(model)
-    after = _measured(work, work.plan, wanted, samples)
+    after = measured_noise(work, work.plan, wanted, samples)
     what = f"loud channels of {len(moved)} normalizations moved into the weights behind them"
     if after >= before:
         work.original, work.model, work.plan = kept.original, kept.model, kept.plan
@@ -89,7 +89,7 @@ def mixed_activations(work: Work) -> None:
         return
     samples = few_samples(work, NOISE_SAMPLES)
     wanted = list(outputs_of(work.original, samples))
-    found = _measured(work, work.plan, wanted, samples)
+    found = measured_noise(work, work.plan, wanted, samples)
     before, allowed = found, work.noise
     if found <= work.noise:
         return
@@ -100,7 +100,7 @@ def mixed_activations(work: Work) -> None:
     for _ in range(ATTEMPTS):
         widened = choose_wider(edges, costs, allowed)
         plan, overrides = _widened_plan(work, widened)
-        found = _measured(work, plan, wanted, samples)
+        found = measured_noise(work, plan, wanted, samples)
         if best is None or found < best.noise:
             best = _Choice(widened, plan, overrides, found)
         if found <= work.noise:
@@ -146,8 +146,10 @@ def _equal(work: Work, model: Model) -> bool:
     return noise_share(list(before), list(after)) <= EQUAL
 
 
-def _measured(work: Work, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]) -> float:
-    """The noise of a plan's file, infinite where it does not run."""
+def measured_noise(
+    work: Work, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
+) -> float:
+    """Gives the noise of a plan's file on LiteRT, infinite where it does not run."""
     try:
         return noise_share(wanted, list(outputs_of(_file(work.original, plan), samples)))
     except TightfitError:
@@ -188,4 +190,4 @@ def _sentence(model: Model, choice: _Choice, before: float) -> str:
     )
 
 
-__all__ = ["few_samples", "masks", "mixed_activations", "smoothing"]
+__all__ = ["few_samples", "masks", "measured_noise", "mixed_activations", "smoothing"]

@@ -6,7 +6,9 @@ fitted to the weights that stay.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -14,11 +16,19 @@ from tightfit.graph.writer import serialize
 from tightfit.quantities import format_count
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.activation_steps import masks, mixed_activations, smoothing
+from tightfit.recovery.activation_steps import (
+    NOISE_SAMPLES,
+    few_samples,
+    masks,
+    measured_noise,
+    mixed_activations,
+    smoothing,
+)
 from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
 from tightfit.recovery.equalization import equalize
 from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.mixed_precision import widen
+from tightfit.recovery.outputs import outputs_of
 from tightfit.recovery.sensitivity import measure_sensitivities
 from tightfit.recovery.sequence import round_in_sequence
 from tightfit.recovery.work import SPARE_SHARE, Work
@@ -35,10 +45,19 @@ def equalization(work: Work) -> None:
         work.original, work.plan, work.samples(), progress=lambda: report(next(count), 0)
     )
     if not changed:
-        work.notes.append("no two layers gain from equalization")
         return
+    samples = few_samples(work, NOISE_SAMPLES)
+    wanted = list(outputs_of(work.original, samples))
+    before, kept = measured_noise(work, work.plan, wanted, samples), replace(work)
     work.adopt(model)
-    work.notes.append(f"channels equalized after {format_count(len(changed), 'layer')}")
+    after = measured_noise(work, work.plan, wanted, samples)
+    what = f"channels equalized after {format_count(len(changed), 'layer')}"
+    if after >= before:
+        work.original, work.model, work.plan = kept.original, kept.model, kept.plan
+        work.ranges, work.moments = kept.ranges, kept.moments
+        work.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
+        return
+    work.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
 
 
 def mixed_precision(work: Work) -> None:

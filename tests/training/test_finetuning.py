@@ -10,10 +10,13 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
 from models import NONE, Builder  # noqa: E402 - after the check for Keras
+from tightfit.compression.channel_groups import find_dependencies  # noqa: E402 - after the check for Keras
+from tightfit.compression.channel_removal import remove_channels  # noqa: E402 - after the check for Keras
 from tightfit.data.samples import InputSpec  # noqa: E402 - after the check for Keras
 from tightfit.data.sources import open_data  # noqa: E402 - after the check for Keras
 from tightfit.errors import DataError, OptionError  # noqa: E402 - after the check for Keras
 from tightfit.evaluation.weight_values import weight_values  # noqa: E402 - after the check for Keras
+from tightfit.graph.writer import write_model  # noqa: E402 - after the check for Keras
 from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the check for Keras
 from tightfit.quantization.scheme import INT8, find_scheme  # noqa: E402 - after the check for Keras
 from tightfit.training.finetuning import Request, finetune  # noqa: E402 - after the check for Keras
@@ -73,6 +76,21 @@ def test_without_labels_the_teacher_alone_trains(unlabelled, tmp_path):
     trained = run(unlabelled, Request(clusters=6, epochs=1, batch=16), tmp_path)
     assert trained.plan is None
     assert held(trained).unique <= 6
+
+
+def test_a_model_without_some_channels_learns_from_the_one_it_came_from(unlabelled, tmp_path):
+    """Nothing else is asked for; a feature that has lost channels is left out, one that has not teaches."""
+    whole = tmp_path / "whole.tflite"
+    write_model(MODEL, whole)
+    found = find_dependencies(MODEL)
+    stays = np.ones(found.size, bool)
+    stays[found.removable()[0].channels[::2]] = False
+    pruned = remove_channels(MODEL, stays)
+    request = Request(epochs=2, batch=8, labels="no", teacher=whole, features=("conv_0", "dense_2"))
+    trained = finetune(pruned, unlabelled, range(COUNT), request, tmp_path / "checkpoint.npz")
+    assert trained.plan is None
+    assert trained.model.main.ops[0].outputs[0].shape == (1, 4, 4, 16)
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
 
 
 class StopError(Exception):

@@ -5,6 +5,9 @@
 Each combination has the same epochs over the same images. The table is printed and written to
 ``bench/results/collaborative.json``. With ``--peer`` TFMOT trains QAT, PQAT, CQAT and PCQAT of the same
 network from the same weights (``peer_tfmot.py``); its numbers are measured by the same code.
+
+Files of the same settings that lie in ``bench/results`` are not trained again: a run that was stopped goes
+on, and ``--train own`` and ``--train peer`` may run side by side before the run that measures.
 """
 
 from __future__ import annotations
@@ -32,12 +35,13 @@ from training_cases import Case, demo_case, probes_of, train_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = "tfmot"
+SETTINGS = ("samples", "epochs", "batch", "sparsity", "clusters", "seed")
 WITH_PEER = ("QAT", "PQAT", "CQAT", "PCQAT")
 
 
 def requests(options: argparse.Namespace) -> dict[str, Request]:
     """Name → what is asked for; the same epochs for all."""
-    plain = Request(epochs=options.epochs, batch=options.batch, learning_rate=options.rate, seed=options.seed)
+    plain = Request(epochs=options.epochs, batch=options.batch, seed=options.seed)
     sparse, shared = {"sparsity": options.sparsity}, {"clusters": options.clusters}
     rounded = {"scheme": INT8}
     parts: dict[str, dict[str, Any]] = {
@@ -52,38 +56,40 @@ def requests(options: argparse.Namespace) -> dict[str, Request]:
     return {name: replace(plain, **asked) for name, asked in parts.items()}
 
 
-def own_files(case: Case, options: argparse.Namespace, folder: Path) -> dict[str, Path]:
+def own_files(case: Case, options: argparse.Namespace, kept: Path) -> dict[str, Path]:
     """The float model, post-training int8, and every trained combination."""
-    files = {"float": case.source.path, "int8 (PTQ)": folder / "ptq.tflite"}
+    files = {"float": case.source.path, "int8 (PTQ)": kept / "ptq.tflite"}
     quantize_file(case.source, INT8, files["int8 (PTQ)"], case.calibration())
     probes = probes_of(case)
     for name, request in requests(options).items():
-        files[name] = folder / f"{name.replace(' + ', '_')}.tflite"
-        train_file(case, request, files[name], probes)
+        files[name] = kept / f"{name.replace(' + ', '_')}.tflite"
+        if not files[name].exists():
+            train_file(case, request, files[name], probes)
     return files
 
 
-def peer_files(case: Case, options: argparse.Namespace, data: Path, folder: Path) -> dict[str, Path]:
+def peer_files(case: Case, options: argparse.Namespace, data: Path, kept: Path) -> dict[str, Path]:
     """TFMOT's files; a failure is told and leaves its row out."""
-    weights = folder / "weights.npz"
+    weights = kept / "weights.npz"
     network = keras.saving.load_model(ROOT / "examples" / "demo.keras")
     np.savez(weights, **{f"w{i}": a for i, a in enumerate(network.get_weights())})
     files = {}
     for mode in WITH_PEER:
-        path = folder / f"tfmot_{mode}.tflite"
+        path = files[f"{PEER} {mode}"] = kept / f"tfmot_{mode}.tflite"
+        if path.exists():
+            continue
         request = {
             "mode": mode, "weights": str(weights), "data": str(data), "out": str(path),
             "indices": [int(i) for i in case.indices], "epochs": options.epochs, "batch": options.batch,
-            "rate": options.peer_rate, "sparsity": options.sparsity, "clusters": options.clusters,
-            "seed": options.seed,
+            "rate": options.peer_rate * requests(options)[mode].rate, "seed": options.seed,
+            "sparsity": options.sparsity, "clusters": options.clusters,
         }  # fmt: skip
         print(f"{PEER} {mode} ...", file=sys.stderr)
         try:
             peers.run(PEER, "peer_tfmot.py", request)
         except peers.PeerError as error:
             print(f"{PEER} {mode} was not written: {error}", file=sys.stderr)
-            continue
-        files[f"{PEER} {mode}"] = path
+            del files[f"{PEER} {mode}"]
     return files
 
 
@@ -106,16 +112,17 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     """Trains, measures, prints, writes the JSON."""
     case = demo_case(options.data, folder, options.seed)
     case.indices = case.indices[: options.samples]
-    files = own_files(case, options, folder)
-    if options.peer:
-        files |= peer_files(case, options, folder / "fashion.npz", folder)
+    asked = {key: getattr(options, key) for key in SETTINGS}
+    kept = peers.RESULTS / "_".join(["combinations", *(f"{value:g}" for value in asked.values())])
+    kept.mkdir(parents=True, exist_ok=True)
+    files = own_files(case, options, kept) if options.train != "peer" else {}
+    if options.peer or options.train == "peer":
+        files |= peer_files(case, options, folder / "fashion.npz", kept)
+    if options.train:
+        return
     rows = combinations(files, case.evaluation, case.measured)
-    asked = {
-        key: getattr(options, key) for key in ("epochs", "batch", "rate", "sparsity", "clusters", "seed")
-    }
-    peers.RESULTS.mkdir(exist_ok=True)
     output = peers.RESULTS / "collaborative.json"
-    write_combinations(rows, output, {"training": {**asked, "samples": len(case.indices)}})
+    write_combinations(rows, output, {"training": asked})
     print(describe_machine())
     print(
         f"{len(case.indices)} images for {options.epochs} epochs, {len(case.measured)} test images; sparsity "
@@ -131,15 +138,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="npz of Fashion-MNIST")
-    parser.add_argument("--samples", type=int, default=60000)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--samples", type=int, default=20000, help="images that train")
+    parser.add_argument("--epochs", type=int, default=4, help="of all stages together")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=2e-3, help="ours: share of a weight a step")
-    parser.add_argument("--peer-rate", type=float, default=1e-3, help="TFMOT's: of Adam")
-    parser.add_argument("--sparsity", type=float, default=0.8)
+    parser.add_argument("--peer-rate", type=float, default=0.05, help="TFMOT's Adam: times our rate")
+    parser.add_argument("--sparsity", type=float, default=0.85, help="depthwise convolutions stay dense")
     parser.add_argument("--clusters", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", action="store_true", help="train TFMOT's too")
+    parser.add_argument("--train", choices=("own", "peer"), help="train these only, measure nothing")
     with tempfile.TemporaryDirectory() as folder:
         measure(parser.parse_args(), Path(folder))
 

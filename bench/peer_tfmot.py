@@ -26,6 +26,7 @@ from tf_keras import layers
 CLASSES = 10
 STEM = 32
 BLOCKS = ((48, 1), (64, 2), (64, 1), (96, 1), (96, 1), (192, 2), (192, 1), (256, 1))  # (channels, stride)
+UPDATES = 28
 PRESERVING = {
     "PQAT": tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme,
     "CQAT": tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme,
@@ -93,8 +94,10 @@ class Training:
 
 def prune(network: Any, training: Training, stage: int) -> Any:
     """Magnitude pruning with a polynomial schedule that ends after 70 % of the stage, as ours does."""
+    # It prunes only at multiples of the frequency: the end must be one, or the sparsity is never reached.
+    frequency = max(1, int(0.7 * training.steps(stage)) // UPDATES)
     schedule = tfmot.sparsity.keras.PolynomialDecay(
-        0.0, training.request["sparsity"], 0, max(1, int(0.7 * training.steps(stage))), frequency=50
+        0.0, training.request["sparsity"], 0, UPDATES * frequency, frequency=frequency
     )
     pruned = tfmot.sparsity.keras.prune_low_magnitude(network, pruning_schedule=schedule)
     training.fit(pruned, stage, (tfmot.sparsity.keras.UpdatePruningStep(),))

@@ -1,6 +1,6 @@
 """Prints what quantization-aware training wins back of what post-training quantization loses.
 
-Two cases, each with 4-bit weights and int8 activations:
+Two cases, each with 4-bit weights and int8 activations; the demo with one scale a tensor:
 
     bench/qat.py demo --data fashion_mnist.npz
     bench/qat.py photos --model M.tflite --data photos/ --image size=224,crop=0.875,mean=127,std=128
@@ -34,15 +34,15 @@ from tightfit.recovery.steps import Work, recover
 from tightfit.training.finetuning import Request
 from training_cases import Case, demo_case, photo_case, probes_of, train_file
 
-ALL_FOUR = replace(INT8X4, least_narrow=0)
-"""Small layers too have 4-bit weights: the demo has few large ones."""
+COARSE = replace(INT8X4, least_narrow=0, one_scale=("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"))
+"""4-bit weights in small layers too, and one scale a tensor, as targets without scales a channel take it."""
 
 
 def request_of(options: argparse.Namespace) -> Request:
     """The training of a case."""
     if options.case == "demo":
         return Request(
-            scheme=ALL_FOUR, epochs=options.epochs or 4, batch=64, learning_rate=options.rate or 2e-3,
+            scheme=COARSE, epochs=options.epochs or 4, batch=64, learning_rate=options.rate or 0.01,
             augment=("flip", "shift"), seed=options.seed,
         )  # fmt: skip
     return Request(
@@ -94,8 +94,11 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     """Makes the files, evaluates them on the same samples and prints the table."""
     if options.case == "demo":
         case = demo_case(options.data, folder, options.seed)
+        case.indices = case.indices[: options.training or 20000]
     else:
-        case = photo_case(options.model, str(options.data), options.image, options.seed, options.training)
+        case = photo_case(
+            options.model, str(options.data), options.image, options.seed, options.training or 250
+        )
     request = request_of(options)
     assert request.scheme is not None  # noqa: S101 - both cases have one
     files = {"float": case.source.path, **untrained_files(case, request.scheme, folder)}
@@ -128,7 +131,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="npz of Fashion-MNIST; folder of photos")
     parser.add_argument("--model", type=Path, help="float .tflite, for photos")
     parser.add_argument("--image", help="as for the tightfit command, for photos")
-    parser.add_argument("--training", type=int, default=250, help="photos that train")
+    parser.add_argument("--training", type=int, help="samples that train: 20000 and 250")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)

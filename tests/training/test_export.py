@@ -80,7 +80,12 @@ def test_zeros_stay_zeros_and_clusters_stay_clusters_in_the_integers(per, tmp_pa
     model = MODELS["residual"]()
     samples = samples_of(model, 8)
     plan = planned(model, "int8", samples)
-    network = Network(model, plan, [Mask(0.75, smallest=200), Cluster(8, per=per, smallest=200)], check=False)
+    network = Network(
+        model,
+        plan,
+        [Mask(0.75, smallest=200, depthwise=True), Cluster(8, per=per, smallest=200)],
+        check=False,
+    )
     train(network, samples)
     twin, trained = export(network)
     path = written(twin, trained, samples, tmp_path)

@@ -27,8 +27,8 @@ COUNT = 32
 def network():
     """A 1×1 convolution, a dense layer, a softmax."""
     b = Builder()
-    y = b.conv(b.input("image", [1, 4, 4, 24]), 32, kernel=1, activation=NONE)
-    return b.model(b.softmax(b.dense(b.mean(y), 16)))
+    y = b.conv(b.input("image", [1, 4, 4, 24]), 48, kernel=1, activation=NONE)
+    return b.model(b.softmax(b.dense(b.mean(y), 24)))
 
 
 MODEL = network()
@@ -131,8 +131,11 @@ PRUNE = Request(sparsity=0.5)
         (replace(PRUNE, learning_rate=2.0), "between 0 and 1; received 2"),
         (replace(PRUNE, labels="maybe"), "received 'maybe'"),
         (replace(PRUNE, augment=("flop",)), "flip"),
+        (replace(PRUNE, schedule="linear"), "polynomial"),
+        (replace(PRUNE, ranges="moving"), "average"),
+        (Request(clusters=8, initial="random"), "density"),
         (replace(PRUNE, augment=("mix",)), "leave 'mix' out"),
-        (Request(clusters=5000), "Received 5000 clusters; the model's largest tensor has 768"),
+        (Request(clusters=5000), "Received 5000 clusters; the model's largest tensor has 1152"),
     ],
 )
 def test_wrong_requests_are_refused(data, tmp_path, request_, message):

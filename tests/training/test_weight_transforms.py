@@ -20,7 +20,7 @@ from tightfit.graph.sparsity import dense_values  # noqa: E402 - after the check
 from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the check for Keras
 from tightfit.training.export import export  # noqa: E402 - after the check for Keras
 from tightfit.training.network import Network  # noqa: E402 - after the check for Keras
-from tightfit.training.schedules import Constant, OneShot, Polynomial  # noqa: E402 - after the check for Keras
+from tightfit.training.schedules import SCHEDULES, Constant, OneShot, Polynomial  # noqa: E402 - after the check for Keras
 from tightfit.training.weight_transforms import Cluster, Mask, check_order  # noqa: E402 - after the check
 
 
@@ -148,6 +148,8 @@ def test_schedules_reach_their_sparsity():
     assert (steps[10], steps[25]) == (pytest.approx(0.3), 0.9)
     assert [Constant(0.4, begin=3)(s) for s in (2, 3, 99)] == [0.0, 0.4, 0.4]
     assert [OneShot(0.4, step=3)(s) for s in (2, 3)] == [0.0, 0.4]
+    for make in SCHEDULES.values():
+        assert make(0.8, 50)(50) == 0.8
 
 
 @pytest.mark.parametrize(

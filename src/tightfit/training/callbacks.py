@@ -59,12 +59,16 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Keeps the weights that the training starts from."""
-        self.good = self.model.get_weights()
+        self.good = self._copies()
+
+    def _copies(self) -> list[Any]:
+        """Copies: on JAX the arrays may be views of memory that the next step takes over."""
+        return [np.array(w) for w in self.model.get_weights()]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keeps the weights, or takes the last ones back."""
         if np.isfinite((logs or {}).get("loss", 0.0)):
-            self.good = self.model.get_weights()
+            self.good = self._copies()
             return
         self.failed = epoch
         self.model.stop_training = True

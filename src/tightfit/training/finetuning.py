@@ -43,13 +43,19 @@ from tightfit.training.export import export
 from tightfit.training.feeding import Batches
 from tightfit.training.network import Network
 from tightfit.training.optimizer import RelativeAdam, sizes_of
-from tightfit.training.schedules import OneShot, Polynomial, check_sparsity
+from tightfit.training.quantizers import check_ranges
+from tightfit.training.schedules import SCHEDULES, check_schedule, check_sparsity
 from tightfit.training.weight_transforms import Cluster, Mask
 
 CALIBRATION: Final = 100
 _LABELS_SHARE: Final = 0.5
-_RAMP: Final = 0.7
-"""The sparsity is reached after this share of the pruning stage; the rest heals."""
+_WARM_UP: Final = 0.05
+"""Adam's first steps know little of the gradients: the rate grows to its value in this share of a stage."""
+_LAST_SHARE: Final = 0.02
+_SHARE_BETWEEN: Final = 0.3
+"""What a stage leaves of the learning rate at its end: the next one goes on healing."""
+_UPDATES: Final = 40
+"""Choices of the masks in a stage: small jumps heal."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,11 @@ class Request:
     """What a training is asked for.
 
     Args:
-        scheme: of the file, None for float. sparsity, pattern, scope: see ``pruning.Mask``.
-        clusters, per: see ``clustering.Cluster``. epochs: of all stages together.
+        scheme: of the file, None for float. ranges: how they move, see ``quantizers``.
+        sparsity, pattern, scope: see ``pruning.Mask``. schedule: a name of ``schedules.SCHEDULES``.
+        clusters, per, initial: see ``clustering.Cluster``. epochs: of all stages together.
         batch: samples a step. learning_rate: the share by which a step moves a weight (``RelativeAdam``); a
-            cosine brings it to zero.
+            cosine brings it to zero. None takes that of ``rate``.
         labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
         features: tensors that the teacher shows besides its outputs. seed: of shuffling.
         augment: what is done to training images, names of ``augmentation.AUGMENTATIONS``.
@@ -76,12 +83,25 @@ class Request:
     per: str = "tensor"
     epochs: int = 5
     batch: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     labels: str = "auto"
     features: tuple[str, ...] = ()
     seed: int = 0
     augment: tuple[str, ...] = ()
     teacher: str | Path | None = None
+    schedule: str = "polynomial"
+    initial: str = "kmeans++"
+    ranges: str = "learned"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: larger where more was taken away from the weights.
+
+        Measured on the demo: with 85 % zeros 0.02 ends at 90.3 %, 0.01 at 89.3 %, 0.005 at 87.5 % correct.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.02 if self.sparsity is not None else 0.005 if self.clusters is not None else 0.002
 
     def stages(self) -> list[str]:
         """The stages in order: ``prune``, ``finish``."""
@@ -125,14 +145,16 @@ def check_request(request: Request, dataset: Dataset) -> bool:
         )
     if request.sparsity is not None:
         check_sparsity(request.sparsity)
+    check_schedule(request.schedule)
+    check_ranges(request.ranges)
     if request.epochs < len(request.stages()):
         raise OptionError(
             f"Pruning and then rounding takes 2 epochs or more; received {request.epochs}."
             if request.epochs == 1
             else f"Training takes at least one epoch; received {request.epochs}."
         )
-    if not 0 < request.learning_rate < 1:
-        raise OptionError(f"A learning rate lies between 0 and 1; received {request.learning_rate:g}.")
+    if not 0 < request.rate < 1:
+        raise OptionError(f"A learning rate lies between 0 and 1; received {request.rate:g}.")
     if request.labels not in ("auto", "yes", "no"):
         raise OptionError(f"Labels are auto, yes or no; received '{request.labels}'.")
     if request.labels == "yes" and not dataset.has_labels:
@@ -203,7 +225,7 @@ class _Training:
         epochs = self._epochs(stage)
         network = self._network(stage, epochs)
         student = self._student(network)
-        self._compile(student, epochs)
+        self._compile(student, epochs, last=index == len(self.request.stages()) - 1)
         if index < self.progress.stage:
             restore(student, self.progress.finished[index])
         else:
@@ -226,18 +248,14 @@ class _Training:
         if request.sparsity is not None:
             steps = epochs * max(1, len(self.indices) // request.batch)
             ramps = stage == "prune" or len(request.stages()) == 1
-            schedule = (
-                Polynomial(request.sparsity, end=max(1, int(_RAMP * steps)))
-                if ramps
-                else OneShot(request.sparsity)
-            )
-            transforms.append(Mask(schedule, request.pattern, request.scope))
+            schedule = SCHEDULES[request.schedule if ramps else "one-shot"]
+            transforms.append(Mask(schedule(request.sparsity, steps), request.pattern, request.scope))
         if stage == "finish" and request.clusters is not None:
-            transforms.append(Cluster(request.clusters, per=request.per))
+            transforms.append(Cluster(request.clusters, request.initial, request.per))
         plan = None
         if stage == "finish" and request.scheme is not None:
             plan = self._plan(request.scheme, free=not transforms)
-        return Network(self.current, plan, transforms)
+        return Network(self.current, plan, transforms, ranges=request.ranges)
 
     def _plan(self, scheme: Scheme, *, free: bool) -> Plan:
         """The plan that training starts from: for 4-bit weights, after rounding with data."""
@@ -257,9 +275,16 @@ class _Training:
         share = _LABELS_SHARE if self.labelled else 0.0
         return Distillation(network, teacher, self.request.features, labels_share=share)
 
-    def _compile(self, student: Any, epochs: int) -> None:
+    def _compile(self, student: Any, epochs: int, *, last: bool) -> None:
         steps = epochs * max(1, len(self.indices) // self.request.batch)
-        rate = keras.optimizers.schedules.CosineDecay(self.request.learning_rate, steps, alpha=0.02)
+        warm = int(_WARM_UP * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm else self.request.rate,
+            steps - warm,
+            alpha=_LAST_SHARE if last else _SHARE_BETWEEN,
+            warmup_target=self.request.rate if warm else None,
+            warmup_steps=warm,
+        )
         loss = None
         if self.labelled:
             loss = (
@@ -280,12 +305,13 @@ class _Training:
         done = first * len(batches)
         keep = KeepLastGood()
         callbacks = [
-            UpdateMasks(network, every=max(1, len(batches) // 4), start=done),
+            UpdateMasks(network, every=max(1, last * len(batches) // _UPDATES), start=done),
             keep,
             SaveEachEpoch(checkpoint, self.progress),
             _Steps(listener, self.progress.stage, done, last * len(batches)),
         ]
-        student.fit(batches, initial_epoch=first, epochs=last, verbose=0, callbacks=callbacks)
+        # Keras shuffles the batches too, otherwise each time; these are shuffled by seed and epoch.
+        student.fit(batches, initial_epoch=first, epochs=last, verbose=0, shuffle=False, callbacks=callbacks)
         if keep.failed is not None:
             self.notes.append(
                 f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import keras
 
-from tightfit.errors import OptionError
+from tightfit.errors import OptionError, unknown_name
 
 
 def check_sparsity(sparsity: float) -> float:
@@ -126,3 +127,24 @@ class OneShot(_Saved):
 
 
 Schedule = Constant | Polynomial | OneShot
+
+_RAMP: Final = 0.7
+"""A polynomial reaches the sparsity after this share of the steps; the rest heals."""
+
+SCHEDULES: Final[dict[str, Callable[[float, int], Schedule]]] = {
+    "polynomial": lambda sparsity, steps: Polynomial(sparsity, end=max(1, int(_RAMP * steps))),
+    "constant": lambda sparsity, _: Constant(sparsity),
+    "one-shot": lambda sparsity, _: OneShot(sparsity),
+}
+"""Name → (final sparsity, steps of the training) → schedule."""
+
+
+def check_schedule(name: str) -> str:
+    """Gives the name of a schedule back when it is one.
+
+    Raises:
+        OptionError: it is none; the closest one is named.
+    """
+    if name not in SCHEDULES:
+        raise OptionError(unknown_name("schedule", name, SCHEDULES))
+    return name

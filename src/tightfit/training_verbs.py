@@ -67,13 +67,17 @@ class Options:
     per: str = "tensor"
     epochs: int = 5
     batch: int = 32
-    learning_rate: float = 2e-4
+    learning_rate: float | None = None
     labels: str = "auto"
     features: tuple[str, ...] = ()
     seed: int = 0
     train: int | None = None
     layout: str = "cpu"
     teacher: str | Path | None = None
+    schedule: str = "polynomial"
+    initial: str = "kmeans++"
+    ranges: str = "learned"
+    augment: tuple[str, ...] = ()
 
 
 @dataclass

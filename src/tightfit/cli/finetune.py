@@ -37,15 +37,19 @@ if TYPE_CHECKING:
 @click.option(
     "--scope", default="layer", show_default=True, help="layer: each has the sparsity; global: all together."
 )
+@click.option("--schedule", default="polynomial", show_default=True, help="Or constant, or one-shot.")
 @click.option("--clusters", type=int, help="How many values the weights of a tensor share.")
 @click.option("--per", default="tensor", show_default=True, help="Share values in a tensor or a channel.")
+@click.option("--initial", default="kmeans++", show_default=True, help="Of the values; or linear, density.")
+@click.option("--ranges", default="learned", show_default=True, help="Of integers; or average, or fixed.")
 @click.option("--epochs", default=5, show_default=True, type=int, help="Of all stages together.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(1), help="Samples a step.")
-@click.option("--learning-rate", default=2e-4, show_default=True, type=float, help="Of Adam, at the start.")
+@click.option("--learning-rate", type=float, help="Share of a weight that a step moves; by default it fits.")
 @click.option(
     "--labels", default="auto", show_default=True, help="auto, yes or no: without, the float model teaches."
 )
 @click.option("--feature", "features", multiple=True, metavar="TENSOR", help="The teacher shows this too.")
+@click.option("--augment", multiple=True, metavar="NAME", help="Change images: flip, shift, zoom, mix.")
 @click.option("--teacher", metavar="MODEL", help="The float model that MODEL was pruned from.")
 @click.option("--train", type=click.IntRange(1), help="Train with so many samples at most.")
 @click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")

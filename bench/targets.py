@@ -2,7 +2,7 @@
 
     bench/targets.py [MODEL.tflite …] [--targets ethos-u55-128,ethos-u85-256,micro] [--versions int8,mixed]
 
-Each model is written as float32, float16, dynamic, int8, int16x8 and mixed (some ops in another type).
+Each model is taken as it is and written as float16, dynamic, int8, int16x8 and mixed (some ops otherwise).
 A row says how many ops run on the accelerator by our verdict and by the tool, and which differ. Exit code 1
 when any differs.
 """
@@ -32,7 +32,7 @@ from tightfit.targets.profile import find_target
 
 SHARED = Path(__file__).parents[2] / "shared" / "models"
 TARGETS = "ethos-u55-128,ethos-u65-256,ethos-u85-256,micro"
-VERSIONS = "float32,float16,dynamic,int8,int16x8,mixed"
+VERSIONS = "as-is,float16,dynamic,int8,int16x8,mixed"
 MIXED = (
     ("DEPTHWISE_CONV_2D", "float"), ("SOFTMAX", "float"), ("MAX_POOL_2D", "int16x8"), ("ADD", "int16x8"),
     ("LEAKY_RELU", "float"), ("FULLY_CONNECTED", "int16x8"), ("TRANSPOSE", "float"),
@@ -81,7 +81,7 @@ def _versions(path: Path, names: list[str]) -> Iterator[tuple[str, Model]]:
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                made = path if name == "float32" else _quantized(path, name, Path(folder) / "made.tflite")
+                made = path if name == "as-is" else _quantized(path, name, Path(folder) / "made.tflite")
                 yield name, read_model(made)
             except TightfitError as error:
                 print(f"{path.stem[:38]:<38} {name:<9} not made: {str(error)[:100]}", flush=True)

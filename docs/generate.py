@@ -78,8 +78,20 @@ def _family(family: Family) -> str:
         "\n".join(f"- {note}" for note in family.notes),
         f"Ops: {', '.join(sorted(family.ops))}.",
         _table(["rule", "ops", "what to do"], [_rule_row(rule, family) for rule in family.rules]),
+        _exceptions(family),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def _exceptions(family: Family) -> str:
+    """The limits that the tool was not seen to keep on a model of one op, with the reason."""
+    if not family.exceptions:
+        return ""
+    rows = [f"- `{limit}`: {why}." for limit, why in family.exceptions.items()]
+    head = (
+        f"The verdict is compared with {family.tool} op by op. Not compared, or refused for another reason:"
+    )
+    return "\n\n".join([head, "\n".join(rows)])
 
 
 def _rule_row(rule: Rule, family: Family) -> list[str]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integer_models import conv, unary, with_float_ends
+from integer_models import conv, feature, unary, with_float_ends
 from limit_cases import CASES
 
 from tightfit.errors import ModelError, OptionError
+from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.quantization.calibration import input_names
 from tightfit.quantization.pipeline import quantize_file
@@ -26,23 +27,33 @@ needs_vela = pytest.mark.skipif(
 SHARED = Path(__file__).parents[3] / "shared" / "models"
 FAMILIES = ("ethos-u55-128", "ethos-u85-256")
 
-EXCEPTIONS = {
-    "constant_parameters": "vela takes PAD without constant amounts for an invalid file before it judges it",
-    "fused_activation": "vela knows no SIGN_BIT and ends with an error instead of placing the op on the CPU",
-    "parameter_types": "vela reads int16 amounts as int32 and finds the buffer too short",
-    "plain_lstm": "vela needs the intermediates of an LSTM, which a model of one op does not carry",
-}
-"""Limits whose models vela refuses for another reason than the limit."""
-
 OVERRIDES = (
     ("DEPTHWISE_CONV_2D", "float"), ("SOFTMAX", "float"), ("MAX_POOL_2D", "int16x8"), ("ADD", "int16x8"),
     ("LEAKY_RELU", "float"), ("FULLY_CONNECTED", "int16x8"), ("TRANSPOSE", "float"),
 )  # fmt: skip
 
+ALL = {"VAR_HANDLE", "READ_VARIABLE", "ADD", "ASSIGN_VARIABLE"}
+
+
+def counter() -> Model:
+    """A variable that grows by what comes in."""
+    x, total, new = feature("x", (1, 8)), feature("total", (1, 8)), feature("new", (1, 8))
+    handle = Tensor("handle", (), "resource")
+    plain = {"fusedActivationFunction": 0}
+    graph = Graph()
+    graph.inputs, graph.outputs = [x], [new]
+    graph.append(Op("VAR_HANDLE", [], [handle], {"container": "", "sharedName": "v"}, "VarHandleOptions"))
+    graph.append(Op("READ_VARIABLE", [handle], [total], {}, "ReadVariableOptions"))
+    graph.append(Op("ADD", [x, total], [new], plain, "AddOptions"))
+    graph.append(Op("ASSIGN_VARIABLE", [handle, new], [], {}, "AssignVariableOptions"))
+    return Model([graph])
+
 
 def limits(target: str) -> list[str]:
-    used = {rule.limit for rule in find_target(target).family.rules}
-    return sorted(set(CASES) & used - set(EXCEPTIONS))
+    """The limits that a family has, or has otherwise than the first one: each run of vela takes time."""
+    family, first = find_target(target).family, find_target(FAMILIES[0]).family
+    rules = [r for r in family.rules if family is first or r not in first.rules]
+    return sorted({r.limit for r in rules} - set(family.exceptions))
 
 
 @needs_vela
@@ -57,6 +68,15 @@ def test_the_verdict_on_a_limit_is_velas(target, limit):
         else:
             assert not verdict.refused
             assert placed(verdict) == compiled.npu_ops
+
+
+@needs_vela
+@pytest.mark.parametrize(("target", "kinds"), [("ethos-u55-128", {"ADD"}), ("ethos-u85-256", ALL)])
+def test_the_verdict_on_a_variable_is_velas(target, kinds):
+    model = counter()
+    verdict = check(model, target)
+    assert {p.kind for p in verdict.placements if p.accelerated} == kinds
+    assert placed(verdict) == compile_ethos_u(model, find_target(target)).npu_ops
 
 
 @needs_vela

@@ -12,7 +12,7 @@ from tightfit.graph.ir import Graph, Model, Op
 from tightfit.graph.macs import macs
 from tightfit.targets.memory import peak_bytes, weight_bytes
 from tightfit.targets.profile import Target, find_target
-from tightfit.targets.vela_patterns import dilated_patterns, needless_ops
+from tightfit.targets.vela_patterns import dilated_patterns, needless_ops, variable_handles
 from tightfit.targets.verdict import Placement, Verdict
 
 _NOT_LISTED: Final = "The op is one that the target takes."
@@ -85,6 +85,7 @@ def _place(graph: Graph, number: int, target: Target) -> list[Placement]:
     found = {id(op): judge(op, target) for op in graph.ops}
     if target.family.tool == "vela":
         found.update({id(op): None for op in dilated_patterns(graph, lambda op: judge(op, target) is None)})
+        found.update({id(op): None for op in variable_handles(graph, lambda op: found[id(op)] is None)})
         found.update({id(op): None for op in needless_ops(graph, lambda op: found[id(op)] is None)})
     if target.family.partitions == 1:
         _cut_after_first(graph, found)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import ModelError, OptionError
-from tightfit.graph.ir import Model
+from tightfit.graph.ir import Model, Op
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.targets.profile import Target
@@ -129,10 +129,10 @@ def _read(model: Model, left: Model, said: str, folder: Path, accelerator: str) 
     npu, cpu = set(), {}
     for g, graph in enumerate(model.graphs):
         others = left.graphs[g].ops if g < len(left.graphs) else []
-        remaining = Counter((op.kind, op.outputs[0].name) for op in others if op.outputs)
+        remaining = Counter((op.kind, _place(op)) for op in others)
         for i, op in enumerate(graph.ops):
             # vela renames a bool output that it converts.
-            key = next((k for k in ((op.kind, op.name), (op.kind, f"{op.name}_int8")) if remaining[k]), None)
+            key = next((k for n in (_place(op), f"{_place(op)}_int8") if remaining[k := (op.kind, n)]), None)
             if key is not None:
                 remaining[key] -= 1
                 cpu[g, i] = reasons.get((op.kind, op.name), "")
@@ -141,6 +141,11 @@ def _read(model: Model, left: Model, said: str, folder: Path, accelerator: str) 
     return Compilation(
         accelerator, frozenset(npu), cpu, version=_version(said), **_numbers(folder, bool(npu))
     )
+
+
+def _place(op: Op) -> str:
+    """What tells an op from others of its kind: its output's name, or its inputs' where it writes none."""
+    return op.name if op.outputs else "; ".join(t.name for t in op.inputs if t is not None)
 
 
 def _numbers(folder: Path, any_npu: bool) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Family:
         interface: type of inputs and outputs that leaves nothing to convert on the fallback.
         source: the documents that the rules come from.
         notes: what the rules do not say.
+        exceptions: limit → why the tool does not show it on a model of one op.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Family:
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    exceptions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def _family(name: str, table: Mapping[str, Any]) -> Family:
         schemes=tuple(table["schemes"]),
         one_scale=tuple(table.get("one_scale", "").split()),
         notes=tuple(table.get("notes", ())),
+        exceptions=dict(table.get("exceptions", {})),
         **{key: table[key] for key in simple if key in table},
     )
 

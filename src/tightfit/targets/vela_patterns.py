@@ -2,8 +2,9 @@
 
 A dilated convolution that a converter wrote as SPACE_TO_BATCH_ND, convolution, BATCH_TO_SPACE_ND is put
 together again before vela asks what is supported. What only computes the shape for a RESHAPE on the NPU is
-left out, as the output's own shape is known. Source: RewriteSpaceToBatchConvBatchToSpace in vela's
-``regor/compiler/tflite_graph_optimiser.cpp``; the second was seen in compiled files.
+left out, as the output's own shape is known, and so are the handles of variables that the NPU keeps. Source:
+RewriteSpaceToBatchConvBatchToSpace in vela's ``regor/compiler/tflite_graph_optimiser.cpp``; the others were
+seen in compiled files.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ def _merged(op: Op, before: Op, after: Op) -> Op:
     sizes = [int(v) for v in block.data.reshape(-1)] if block is not None and block.data is not None else [1]
     options = op.options | {"dilationHFactor": sizes[0], "dilationWFactor": sizes[-1]}
     return Op(op.kind, [before.inputs[0], *op.inputs[1:]], after.outputs, options, op.options_type)
+
+
+def variable_handles(graph: Graph, accelerated: Callable[[Op], bool]) -> list[Op]:
+    """Gives the VAR_HANDLEs of variables that the NPU alone reads and writes, in memory of its own."""
+    handles = [op for op in graph.ops if op.kind == "VAR_HANDLE"]
+    return [op for op in handles if all(accelerated(r) for t in op.outputs for r, _ in t.consumers)]
 
 
 def needless_ops(graph: Graph, accelerated: Callable[[Op], bool]) -> list[Op]:

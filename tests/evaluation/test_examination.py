@@ -280,12 +280,12 @@ def large_pictures(count):
     return ((random.random((1, 128, 128, 3), np.float32), i % 4) for i in range(count))
 
 
-def thirty_large():
-    return large_pictures(30)
+def sixty_large():
+    return large_pictures(60)
 
 
-def hundred_fifty_large():
-    return large_pictures(150)
+def hundred_eighty_large():
+    return large_pictures(180)
 
 
 def test_memory_does_not_grow_with_the_samples(tmp_path):
@@ -293,7 +293,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path):
     x = b.input("image", [1, 128, 128, 3])
     write_model(b.model(b.softmax(b.dense(b.mean(x), 4))), tmp_path / "m.tflite")
     peaks = []
-    for source in ("thirty_large", "hundred_fifty_large"):
+    for source in ("sixty_large", "hundred_eighty_large"):
         spec = InputSpec("image", (1, 128, 128, 3), "float32")
         dataset = open_data(f"{__name__}:{source}", image=None, inputs=[spec])
         tracemalloc.start()

@@ -118,6 +118,8 @@ class Reading:
         spread_before, spread_after: mean total variation distance of an answer from the mean answer, 0-1.
         confidence_before, confidence_after: mean probability of the decision.
         confidence_z: mean of the paired differences in confidence ÷ its standard error.
+        truth_gain: how much more probability the labels' classes get when read otherwise, on average.
+        truth_z: that ÷ its standard error, paired; 0 without labels.
     """
 
     name: str
@@ -134,6 +136,8 @@ class Reading:
     confidence_before: float
     confidence_after: float
     confidence_z: float
+    truth_gain: float = 0.0
+    truth_z: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.doctor import diagnose
 from tightfit.data.evidence import Answer, Evidence, Finding, HeldOut, OutputFacts, Shift, TensorFacts
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.reading_checks import NEEDED_GAIN
+from tightfit.data.reading_checks import WORTH_TRYING
 from tightfit.data.readings import KINDS, ORDER
 from tightfit.data.sample_log import SampleLog
 from tightfit.data.samples import Array, InputSpec, Sample
@@ -175,7 +175,7 @@ class _Examination:
         labelled = evidence.labelled()
         wrong = sum(label != answer.decision for label, answer in labelled)
         # Where nearly all labels are right, no other range can be better by what it would have to be.
-        kinds = KINDS if not labelled or wrong >= NEEDED_GAIN * len(labelled) else (ORDER,)
+        kinds = KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
         with Session(self.source.path, threads=2) as session:
             evidence.readings = self.trials.readings(session, deciding, kinds)
 

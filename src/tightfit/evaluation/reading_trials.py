@@ -15,14 +15,14 @@ from tightfit.data.samples import Array, Sample
 from tightfit.evaluation.extremes import probabilities
 from tightfit.runtime.session import Session
 
-TRIED: Final = 24
+TRIED: Final = 48
 """Samples that each reading is tried on."""
 
 _BYTES: Final = 64 << 20
 
 
 class Trials:
-    """Keeps up to 24 samples, spread evenly over those that go by, and tries readings on them.
+    """Keeps up to 48 samples, spread evenly over those that go by, and tries readings on them.
 
     Args:
         total: how many samples will go by.
@@ -80,8 +80,9 @@ class Trials:
         labels = [s.label if isinstance(s.label, int) else None for s in self.samples]
         pairs = list(zip(labels, before.argmax(axis=1), after.argmax(axis=1), strict=True))
         labelled = [(bool(k == a), bool(k == b)) for k, a, b in pairs if k is not None]
-        gains = after.max(axis=1) - before.max(axis=1)
-        error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0
+        _, confidence_z = _mean_and_z(after.max(axis=1) - before.max(axis=1))
+        known = [(i, k) for i, k in enumerate(labels) if k is not None and 0 <= k < before.shape[1]]
+        truth_gain, truth_z = _mean_and_z(np.array([after[i, k] - before[i, k] for i, k in known]))
         return Reading(
             row.name,
             samples=len(pairs),
@@ -96,8 +97,18 @@ class Trials:
             spread_after=_spread(after),
             confidence_before=float(before.max(axis=1).mean()),
             confidence_after=float(after.max(axis=1).mean()),
-            confidence_z=float(gains.mean()) / error if error > 0 else 0.0,
+            confidence_z=confidence_z,
+            truth_gain=truth_gain,
+            truth_z=truth_z,
         )
+
+
+def _mean_and_z(gains: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The mean of paired differences, and that ÷ its standard error."""
+    if len(gains) < 2:
+        return 0.0, 0.0
+    error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    return float(gains.mean()), float(gains.mean()) / error if error > 0 else 0.0
 
 
 def _share(rows: npt.NDArray[np.float64]) -> float:

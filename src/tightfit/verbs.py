@@ -18,6 +18,7 @@ from typing import Any
 from tightfit.convert.conversion import load, open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
+from tightfit.data.sample_log import SampleLog
 from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
@@ -26,6 +27,7 @@ from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.device import Device, latency_on
 from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.glance import glance
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
 from tightfit.graph.inspect import summary
@@ -132,20 +134,27 @@ def quantize(
         if source.facts is not None:
             source.facts["data"] = data_facts(dataset, count, chosen.seed)
 
+        log = SampleLog()
+
         def samples() -> Iterator[Mapping[str, Array]]:
-            return (s.inputs for s in dataset.samples(indices))
+            given = dataset.samples(indices)
+            return (s.inputs for s in (given if log.samples else log.watch(given)))
 
     if chosen.recovery or (chosen.target and samples):
-        return quantize_recovered(source, wanted, Path(output), samples, chosen)
-    return quantize_file(
-        source,
-        wanted,
-        output,
-        samples() if samples else None,
-        overrides=chosen.overrides,
-        observers=chosen.observers,
-        target=chosen.laid_out,
-    )
+        written = quantize_recovered(source, wanted, Path(output), samples, chosen)
+    else:
+        written = quantize_file(
+            source,
+            wanted,
+            output,
+            samples() if samples else None,
+            overrides=chosen.overrides,
+            observers=chosen.observers,
+            target=chosen.laid_out,
+        )
+    if not (data is not None and chosen.doctor):
+        return written
+    return replace(written, notes=[*glance(source, dataset, indices, log), *written.notes])
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,7 @@ class QuantizeOptions:
         recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
         max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
         target: name of the device that the file is for. provenance: False leaves it out of the file.
+        doctor: False says nothing about the data.
     """
 
     interface: str | None = None
@@ -173,6 +183,7 @@ class QuantizeOptions:
     max_noise: float | None = None
     target: str | None = None
     provenance: bool = True
+    doctor: bool = True
 
     def facts(self) -> dict[str, Any] | None:
         """What the file says about the options that it was made with."""

@@ -15,6 +15,7 @@ from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.errors import DataError, ModelError, OptionError, TightfitError, unknown_name
+from tightfit.evaluation.glance import full
 from tightfit.graph.inspect import summary
 from tightfit.graph.ir import Array
 from tightfit.quantization.calibration import Calibration, calibrate, input_names
@@ -95,6 +96,7 @@ class _Search:
         plain = [recipe.name for recipe in self.recipes if not recipe.recovery]
         if any(self.journal.get(name, self.job.output) is None for name in plain):
             self._calibration()  # bad samples are told of before anything is written
+        self._examine()
         self.outcome.candidates.append(self._original())
         self.update()
         for recipe in self.recipes:
@@ -121,6 +123,13 @@ class _Search:
         self.listener.found(outcome)
 
     # -- steps ---------------------------------------------------------------------------------
+
+    def _examine(self) -> None:
+        """Tells what is wrong with the data before it spoils what is made of it."""
+        self.listener.stage("examining the data", len(self.calibrating))
+        calibration = self.calibration_set, self.calibrating
+        evaluation = self.dataset, self.evaluating
+        self.outcome.notes += full(self.source, calibration, evaluation, self.listener.advance)
 
     def _original(self) -> Candidate:
         path = self.job.output / "candidates" / "float32.tflite"

@@ -161,11 +161,12 @@ def measure(folder: Path) -> None:
     print(f"{head}  MACs by activation  seconds")
     for one, result, timed in zip(made, results, times, strict=True):
         size = one.path.stat().st_size / path.stat().st_size
+        ratio = "-" if timed.ratio is None else f"{timed.ratio:.2f}"
         by = ", ".join(f"{k} {v:.0%}" for k, v in one.activations.items())
-        print(f"{one.name:44} {size:5.2f} {result.value:7.4f} {result.snr_db:7.1f} {timed.ratio:5.2f}"
+        print(f"{one.name:44} {size:5.2f} {result.value:7.4f} {result.snr_db:7.1f} {ratio:>5}"
               f" {one.weights8:7.1%}  {by}  {one.seconds:.0f}")  # fmt: skip
-    for one in made:
-        for note in one.notes:
+    for one, timed in zip(made, times, strict=True):
+        for note in [*one.notes, *([timed.reason] if timed.reason else [])]:
             print(f"{one.name}: {note}")
 
 

@@ -13,7 +13,7 @@ keras = pytest.importorskip("keras", reason="training needs Keras: pip install t
 
 from quantized_models import planned, samples_of  # noqa: E402 - after the check for Keras
 
-from models import NONE, Builder  # noqa: E402 - after the check for Keras
+from models import NONE, Builder, residual_net  # noqa: E402 - after the check for Keras
 from tightfit.compression.patterns import keep, keep_globally  # noqa: E402 - after the check for Keras
 from tightfit.errors import OptionError  # noqa: E402 - after the check for Keras
 from tightfit.graph.sparsity import dense_values  # noqa: E402 - after the check for Keras
@@ -125,6 +125,17 @@ def test_gradients_reach_centroids_and_weights(scheme):
     assert len(cluster.trained) == 2
     assert all(moved[v.path] > 0 for v in cluster.trained)
     assert all(d > 0 for path, d in moved.items() if path.endswith("filter"))
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_depthwise_weights_are_pruned_on_demand_only(depthwise):
+    mask = Mask(0.5, smallest=200, depthwise=depthwise)
+    Network(residual_net(), None, [mask], check=False)
+    kinds = {weight.op.kind for weight, _ in mask.sites}
+    assert ("DEPTHWISE_CONV_2D" in kinds) == depthwise
+    assert "CONV_2D" in kinds
+    again = Mask.from_config(mask.get_config())
+    assert (again.depthwise, again.smallest, again.schedule) == (depthwise, 200, OneShot(0.5))
 
 
 def test_global_sparsity_takes_more_from_flatter_weights():

@@ -16,7 +16,7 @@ from tightfit.training.graph_weights import Weight
 from tightfit.training.schedules import OneShot, Schedule
 
 Attached = Callable[[Any, Any], Any]
-_SMALLEST: Final = 1024
+SMALLEST: Final = 1024
 
 
 @keras.saving.register_keras_serializable("tightfit")
@@ -37,7 +37,7 @@ class Mask:
         schedule: Schedule | float,
         pattern: str = UNSTRUCTURED,
         scope: str = "layer",
-        smallest: int = _SMALLEST,
+        smallest: int = SMALLEST,
         *,
         depthwise: bool = False,
     ) -> None:

@@ -29,8 +29,8 @@ from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.graph.writer import write_model
-from tightfit.quantization.checking import check_file, random_probes
-from tightfit.quantization.pipeline import Source, finish, open_source
+from tightfit.quantization.checking import random_probes
+from tightfit.quantization.pipeline import Source, finish, open_source, provenance, write_recorded
 from tightfit.verbs import inputs_of
 
 Stage = Callable[[str, int, int], None]
@@ -195,8 +195,10 @@ def write(done: Pruned, source: Source, output: Path) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
             trial = Path(folder) / output.name
-            write_model(model, trial)
-            check_file(trial, source.model, probes)
+            facts = provenance(
+                source, None, {}, [f"MACs {done.macs_before:,} → {done.macs_after:,}", *done.notes]
+            )
+            write_recorded(model, trial, source.model, probes, facts)
             trial.replace(output)
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error

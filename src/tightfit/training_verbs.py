@@ -26,10 +26,9 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
-from tightfit.graph.writer import write_model
-from tightfit.quantization.checking import check_file, random_probes
+from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
-from tightfit.quantization.pipeline import Source, finish, open_source, write_plan
+from tightfit.quantization.pipeline import Source, finish, open_source, provenance, write_plan, write_recorded
 from tightfit.quantization.scheme import find_scheme
 from tightfit.verbs import inputs_of, quantize
 
@@ -141,6 +140,7 @@ def finetune(
     request = _request(chosen)
     dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
     training, held_out = divide(dataset, chosen)
+    source.facts = _facts(dataset, len(training), chosen)
     checkpoint = output.with_name(output.name + ".checkpoint")
     output.parent.mkdir(parents=True, exist_ok=True)
     trained = train(source.model, dataset, training, request, checkpoint, listener)
@@ -237,6 +237,15 @@ def divide(dataset: Dataset, options: Options) -> tuple[Array, Array]:
     return training if options.train is None else training[: options.train], held_out
 
 
+def _facts(dataset: Dataset, trained: int, options: Options) -> dict[str, Any]:
+    """What the file says about its training: the data's fingerprint and the options that are not default."""
+    plain = Options()
+    chosen = {k: v for k, v in asdict(options).items() if v != getattr(plain, k)}
+    known = dataset.describe()
+    data = {"name": known["name"], "count": known["count"], "fingerprint": dataset.fingerprint()}
+    return {"finetune": {"epochs": options.epochs, **chosen}, "data": {**data, "training_samples": trained}}
+
+
 def _check_output(source: Source, output: Path, options: Options) -> None:
     if options.layout not in LAYOUTS:
         raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
@@ -264,10 +273,9 @@ def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[
     model = copy_model(trained.model)
     finish(model)
     try:
-        write_model(model, output)
+        write_recorded(model, output, model, [], provenance(source, None, {}, trained.notes))
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
-    check_file(output, model, [])
     return []
 
 

@@ -46,10 +46,10 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
 def _replayed(found: Any) -> list[str]:
     made, here = found.facts.get("versions", {}), found.here
     what = [str(found.facts[k]) for k in ("scheme", "candidate", "target") if found.facts.get(k)]
-    source = found.facts.get("source", {})
+    source, how = found.facts.get("source", {}), f" ({', '.join(what)})" if what else ""
     lines = [
         f"{found.path}: {found.verdict()}",
-        f"made of {source.get('name', 'a model')} ({', '.join(what)}) with {_versions(made)}",
+        f"made of {source.get('name', 'a model')}{how} with {_versions(made)}",
         f"replayed with {_versions(here)}",
     ]
     lines += [f"step: {step}" for step in found.facts.get("steps", ())]

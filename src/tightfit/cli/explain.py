@@ -28,6 +28,7 @@ _LONGEST = 44
 @data_options(required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the best remedy's .tflite here.")
 @click.option("--overlay", type=click.Path(path_type=Path), help="Write node data for Model Explorer here.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write what was found as a page here.")
 @click.option(
     "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
 )
@@ -47,13 +48,17 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     from tightfit.evaluation.explain import explain as run  # noqa: PLC0415 - loaded when used
     from tightfit.evaluation.explanation import Request  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
+    from tightfit.report.explanation_page import write_explanation  # noqa: PLC0415 - loaded when used
 
+    page = options.pop("page")
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         found = run(Request(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:
         with atomic_file(overlay) as file:
             file.write(found.overlay.encode())
+    if page is not None:
+        write_explanation(found, page)
     if as_json:
         click.echo(as_document(found))
     else:

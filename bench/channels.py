@@ -32,6 +32,9 @@ from tightfit.quantization.pipeline import open_source
 from tightfit.training.finetuning import Request
 from training_cases import Case, demo_case, photo_case, train_file
 
+CHOOSING = 1000
+"""Training samples that choose and fit at most."""
+
 WAYS: dict[str, ChannelOptions] = {
     "magnitude": ChannelOptions("magnitude", refit=False),
     "reconstruction": ChannelOptions("reconstruction"),
@@ -45,7 +48,7 @@ def prune(case: Case, way: str, budget: ChannelBudget, path: Path) -> None:
     if path.exists():
         return
     begin = time.perf_counter()
-    kept = [s.inputs for s in case.training.samples(sorted(case.indices[:250].tolist()))]
+    kept = [s.inputs for s in case.training.samples(sorted(case.indices[:CHOOSING].tolist()))]
 
     def samples() -> Iterator[Mapping[str, Array]]:
         return iter(kept)
@@ -64,7 +67,7 @@ def request_of(options: argparse.Namespace) -> Request:
     teacher = options.model
     if options.case == "demo":
         return Request(
-            epochs=options.epochs or 3, batch=64, learning_rate=2e-3, augment=("flip", "shift"),
+            epochs=options.epochs or 6, batch=64, learning_rate=2e-3, augment=("flip", "shift"),
             seed=options.seed, teacher=teacher,
         )  # fmt: skip
     return Request(

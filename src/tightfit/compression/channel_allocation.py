@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tightfit.compression.channel_costs import Costs
 from tightfit.compression.channel_ranking import Ranking
 
-LEAST_SHARE: Final = 0.125
-"""No group loses more than seven eighths of its channels."""
+LEAST_SHARE: Final = 0.25
+"""No group loses more than three quarters of its channels: beyond, nothing was measured."""
 
 
 def allocate(
@@ -48,7 +48,7 @@ def steps(size: int, multiple: int) -> list[int]:
 
     Example:
         >>> steps(36, 8), steps(8, 8), steps(6, 1)
-        ([32, 24, 16, 8], [], [5, 4, 3, 2, 1])
+        ([32, 24, 16], [], [5, 4, 3, 2])
     """
     least = max(multiple, int(np.ceil(size * LEAST_SHARE)))
     return [n for n in range(size - 1, least - 1, -1) if n % multiple == 0]

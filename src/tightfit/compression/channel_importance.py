@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -12,10 +12,12 @@ from tightfit.compression.channel_ranking import Ranking, rank_by_magnitude
 from tightfit.compression.channel_reconstruction import rank_by_reconstruction
 from tightfit.compression.channel_taylor import rank_by_taylor
 from tightfit.errors import OptionError, unknown_name
-from tightfit.graph.ir import Model, Op
+from tightfit.graph.ir import Array, Model, Op
 from tightfit.recovery.moments import Moments
 
 Rankings = dict[Group, Ranking]
+
+_JUDGING: Final = 8
 
 
 @dataclass(eq=False)
@@ -41,8 +43,13 @@ class Subject:
     def moments(self) -> dict[Op, Moments]:
         """Gives what the readers see, by one pass over the samples."""
         if self._moments is None:
-            self._moments = collect(self.model, self.readers(), self.given_samples()(), self.progress)
+            seen = (s for i, s in enumerate(self.given_samples()()) if i % _JUDGING)
+            self._moments = collect(self.model, self.readers(), seen, self.progress)
         return self._moments
+
+    def judging(self) -> Iterator[Mapping[str, Array]]:
+        """Gives the samples that the moments know nothing of: every eighth."""
+        return (s for i, s in enumerate(self.given_samples()()) if i % _JUDGING == 0)
 
     def given_samples(self) -> Samples:
         """Gives the samples.

@@ -27,6 +27,7 @@ Samples = Callable[[], Iterator[Mapping[str, Array]]]
 Matrix = npt.NDArray[np.float64]
 
 KINDS: Final = frozenset({"CONV_2D", "FULLY_CONNECTED"})
+_LEAST_DAMPING: Final = 1e-4
 MOST_COLUMNS: Final = 5000
 """A layer that multiplies more values a product is not fitted: its moments would take over 200 MB."""
 
@@ -60,6 +61,18 @@ def weights_of(op: Op) -> Tensor:
     tensor = op.inputs[1]
     assert tensor is not None  # noqa: S101 - layers were chosen for it
     return tensor
+
+
+def damping(mean: Matrix, rows: int) -> Matrix:
+    """Gives what is added to moments before they are inverted: the more, the fewer rows they come from.
+
+        δ = max(10⁻⁴, K / 10·rows) · mean of the diagonal
+
+    Few rows show most channels as copies of others, which more rows would not.
+    """
+    size = mean.shape[-1]
+    share = max(_LEAST_DAMPING, size / (10 * max(rows, 1)))
+    return np.asarray(share * max(float(np.trace(mean)) / size, 1e-30) * np.eye(size), np.float64)
 
 
 def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:

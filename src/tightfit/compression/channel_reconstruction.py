@@ -19,12 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.compression.channel_groups import Group
-from tightfit.compression.channel_moments import Matrix, Reader, rows, weights_of
+from tightfit.compression.channel_moments import Matrix, Reader, damping, rows, weights_of
 from tightfit.compression.channel_ranking import Ranking
 from tightfit.graph.ir import Op
 from tightfit.recovery.moments import Moments
 
-_DAMPING: Final = 1e-4
 _STEPS: Final = 48
 
 
@@ -38,7 +37,7 @@ def rank_by_reconstruction(
     ranked = {}
     for group in groups:
         own = [r for r in readers if r.op in group.readers and r.op in moments]
-        states = [_State(r, moments[r.op].mean()) for r in own]
+        states = [_State(r, moments[r.op].mean(), sum(moments[r.op].rows)) for r in own]
         ranked[group] = _rank(group, states) if states else fallback[group]
     return ranked
 
@@ -46,15 +45,13 @@ def rank_by_reconstruction(
 class _State:
     """One reader while channels go: the columns left, its weights and the inverse of their moments."""
 
-    def __init__(self, reader: Reader, mean: Matrix) -> None:
+    def __init__(self, reader: Reader, mean: Matrix, count: int) -> None:
         self.columns = reader.columns
         weights = rows(np.asarray(weights_of(reader.op).data), reader.op.kind)
         # A bias makes up for means: moments about the mean are those with the bias fitted.
         centred = mean[:-1, :-1] - np.outer(mean[:-1, -1], mean[-1, :-1])
         self.power = max(float(np.sum((weights @ centred) * weights)), 1e-30)
-        size = centred.shape[0]
-        damping = _DAMPING * max(float(np.trace(centred)) / size, 1e-30)
-        self.inverse = np.linalg.inv(centred + damping * np.eye(size))
+        self.inverse = np.linalg.inv(centred + damping(centred, count))
         self.weights = weights
 
     def scores(self, channels: Sequence[int]) -> npt.NDArray[np.float64]:

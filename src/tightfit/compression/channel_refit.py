@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.compression.channel_fitting import Fit, Rows, extended
+from tightfit.compression.channel_fitting import Fit, Rows
 from tightfit.compression.channel_groups import Dependencies
 from tightfit.compression.channel_moments import KINDS, Matrix, Samples, is_fittable, rows, weights_of
 from tightfit.graph.copying import copy_graph, copy_model
@@ -23,7 +23,7 @@ from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.passes import remove_dead_ops
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration import input_names
-from tightfit.recovery.moments import Window, window_of
+from tightfit.recovery.moments import Window, extended, window_of
 from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
 
@@ -99,9 +99,9 @@ def _fit_layer(original: Model, pruned: Model, pair: _Pair, samples: Samples) ->
     start = _weights(after)
     for count, (wanted, given) in enumerate(_side_by_side(original, pruned, goal, samples), 1):
         fit.update(extended(given[0], fit.window), goal.rows(wanted, given))
-        if count >= _FEWEST and fit.count >= _ROWS_A_COLUMN * start.shape[-1]:
+        if count >= _FEWEST and fit.rows >= _ROWS_A_COLUMN * start.shape[-1]:
             break
-    _store(after, fit.solve(start, bias=after.input(2) is not None))
+    _store(after, fit.solve(start))
 
 
 class _Goal:

@@ -1,10 +1,10 @@
-"""How much of the outputs each group costs, measured on LiteRT with half of its channels gone.
+"""How much of the outputs each group costs, measured on LiteRT with a half and three quarters of it gone.
 
     noise_g = Σ |y − y_g|² / Σ |y|²
 
-over samples and outputs (before a closing softmax), y_g from the model in which only group g lost channels
-and its readers made up for it in closed form. It puts the curves of different groups into one unit, whatever
-the importance that made them.
+over outputs (before a closing softmax) and samples that the moments know nothing of, y_g from the model in
+which only group g lost channels and its readers made up for it in closed form. It puts the curves of
+different groups into one unit, whatever the importance that made them.
 
 Source: as ``recovery.sensitivity``: the loss itself is measured and no gradient is needed.
 """
@@ -12,13 +12,13 @@ Source: as ``recovery.sensitivity``: the loss itself is measured and no gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final
 
 import numpy as np
 
 from tightfit.compression.channel_importance import Rankings, Subject
-from tightfit.compression.channel_moments import Matrix, rows, weights_of
+from tightfit.compression.channel_moments import Matrix, damping, rows, weights_of
 from tightfit.compression.channel_ranking import Ranking
 from tightfit.compression.channel_removal import Mask, remove_channels
 from tightfit.compression.ends import before_softmax
@@ -31,8 +31,7 @@ from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
 
 SAMPLES: Final = 24
-_DAMPING: Final = 1e-4
-_SHARE: Final = 0.5
+_SHARES: Final = (0.5, 0.75)
 
 
 def in_units_of_outputs(
@@ -43,29 +42,46 @@ def in_units_of_outputs(
     Raises:
         OptionError: the subject has no samples. RuntimeFailureError: LiteRT cannot run a pruned model.
     """
-    samples = [dict(s) for s in islice(subject.given_samples()(), SAMPLES)]
+    samples = [dict(s) for s in islice(subject.judging(), SAMPLES)]
     wanted = list(_ends(subject.model, samples))
     power = max(sum(float(np.square(y).sum()) for ys in wanted for y in ys), 1e-30)
     scaled = {}
     for done, group in enumerate(subject.groups, 1):
         ranking = rankings[group]
-        gone = int(len(group) * (1 - _SHARE))
-        lost = 0.0
-        for ys, given in zip(wanted, _ends(_without(subject, ranking, gone), samples), strict=True):
-            lost += sum(float(np.square(a - b).sum()) for a, b in zip(ys, given, strict=True))
-        scaled[group] = _scaled(ranking, gone, lost / power)
+        points = [(0, 0.0)]
+        for share in _SHARES:
+            gone = int(len(group) * share)
+            lost = 0.0
+            for ys, given in zip(wanted, _ends(_without(subject, ranking, gone), samples), strict=True):
+                lost += sum(float(np.square(a - b).sum()) for a, b in zip(ys, given, strict=True))
+            points.append((gone, max(lost / power, points[-1][1])))
+        scaled[group] = through(ranking, points)
         if progress is not None:
             progress(done, len(subject.groups))
     return scaled
 
 
-def _scaled(ranking: Ranking, gone: int, noise: float) -> Ranking:
-    """The curve through the measured point; a flat curve becomes a straight line."""
-    predicted = float(ranking.losses[gone]) if gone else 0.0
-    if predicted > 0:
-        return ranking.scaled(noise / predicted)
-    line = np.arange(ranking.losses.size, dtype=np.float64) * (noise / max(gone, 1))
-    return Ranking(ranking.order, line)
+def through(ranking: Ranking, points: Sequence[tuple[int, float]]) -> Ranking:
+    """Gives the ranking with a curve through measured points, and of its own shape between and beyond them.
+
+    Args:
+        points: (channels gone, loss) from (0, 0) on, both growing.
+
+    Example:
+        >>> own = Ranking(np.arange(4), np.array([0.0, 1.0, 2.0, 4.0, 8.0]))
+        >>> through(own, [(0, 0.0), (2, 6.0)]).losses.tolist()
+        [0.0, 3.0, 6.0, 12.0, 24.0]
+    """
+    own = ranking.losses
+    made = np.zeros_like(own)
+    for (first, low), (end, high) in pairwise(points):
+        place = slice(first, own.size if end == points[-1][0] else end + 1)
+        rise = own[end] - own[first]
+        steps = (
+            (own[place] - own[first]) / rise if rise > 0 else np.arange(own[place].size) / max(end - first, 1)
+        )
+        made[place] = low + (high - low) * steps
+    return Ranking(ranking.order, made)
 
 
 def _without(subject: Subject, ranking: Ranking, gone: int) -> Model:
@@ -95,8 +111,9 @@ def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
         mean = moments[reader.op].mean()
         place = np.append(np.flatnonzero(left), left.size)
         block = mean[np.ix_(place, place)]
-        damping = _DAMPING * np.trace(block) / place.size * np.eye(place.size)
-        spread = np.linalg.solve(block + damping, mean[np.ix_(place, np.flatnonzero(~left))])
+        added = damping(block, sum(moments[reader.op].rows))
+        added[-1, -1] = 0.0
+        spread = np.linalg.solve(block + added, mean[np.ix_(place, np.flatnonzero(~left))])
         _spread(op, reader.op, spread, subject, stays)
 
 

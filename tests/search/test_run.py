@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tightfit.demo import MODEL
 from tightfit.errors import DataError, TightfitError
+from tightfit.recovery.steps import STEPS
+from tightfit.report.text import render_text
 from tightfit.search.budget import Budget
+from tightfit.search.candidates import Candidate
 from tightfit.search.job import Job
+from tightfit.search.recipes import RECIPES
+from tightfit.search.run import _Search
 from tightfit.verbs import Quiet, optimize
 
 SPEC_KEYS = {
@@ -112,6 +119,85 @@ def test_an_interruption_loses_nothing(tmp_path):
 def test_rounding_with_data_is_tried_when_the_budget_is_missed(tmp_path):
     report = optimize(job(tmp_path, recipes=("int8+rounding",), evaluation=20))
     assert "weights rounded with data" in report.candidates[1].steps
+
+
+def test_the_report_tells_what_a_recovery_brought(tmp_path):
+    report = optimize(job(tmp_path, recipes=("int8", "int8+rounding"), evaluation=20))
+    plain, recovered = report.candidates[1:]
+    assert not plain.gain
+    assert recovered.gain["over"] == "int8"
+    assert recovered.gain["agreement"] == pytest.approx(recovered.agreement - plain.agreement)
+    assert recovered.gain["snr_db"] == pytest.approx(recovered.snr_db - plain.snr_db)
+    assert any(step.startswith("beside int8: agreement with float") for step in recovered.steps)
+    assert "int8+rounding: beside int8" in render_text(report, width=200)
+
+
+def test_a_recovery_that_breaks_fails_its_candidate_and_not_the_search(tmp_path, monkeypatch):
+    def broken(work):  # noqa: ARG001 - the signature of a step
+        raise ValueError("an array of the wrong shape")
+
+    monkeypatch.setitem(STEPS, "rounding", broken)
+    report = optimize(job(tmp_path, recipes=("int8+rounding", "int16x8"), evaluation=20))
+    other, failed = report.candidates[1:]
+    assert "ValueError: an array of the wrong shape" in failed.failure
+    assert failed.path is None
+    assert other.failure is None
+    assert report.finished
+
+
+def tried(tmp_path, effort, *, fits):
+    """The candidates that a search tries where each of them fits the budget, or none does."""
+    search = _Search(job(tmp_path, recipes=(), effort=effort), Quiet())
+    names = []
+    for recipe in RECIPES:
+        if search._worth_trying(recipe):
+            names.append(recipe.name)
+            made = Candidate(recipe.name, recipe.scheme, ["made"], interface=recipe.interface)
+            made.meets_budget = fits
+            search.outcome.candidates.append(made)
+    search.bench.close()
+    return names
+
+
+def test_recoveries_are_tried_by_effort_and_while_the_budget_is_missed(tmp_path):
+    enough = tried(tmp_path, "normal", fits=True)
+    assert not [n for n in enough if "+" in n]
+    quick, normal = tried(tmp_path, "quick", fits=False), tried(tmp_path, "normal", fits=False)
+    assert {"int8+bias", "int8+rounding"} <= set(quick)
+    assert set(quick) < set(normal)
+    assert "int8x4+recovery" in normal
+    assert set(tried(tmp_path, "thorough", fits=True)) == {r.name for r in RECIPES}
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import test_run, os, signal
+class Deadly(test_run.Quiet):
+    def found(self, outcome):
+        if len(outcome.candidates) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+test_run.optimize(test_run.job(__import__("pathlib").Path(sys.argv[1]), **test_run.THOROUGH), Deadly())
+"""
+THOROUGH = {"recipes": ("int8", "int8+rounding", "int8x4+recovery"), "effort": "thorough", "evaluation": 20}
+
+
+def test_a_killed_thorough_run_goes_on_where_it_was(tmp_path):
+    here = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), here], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "best.tflite").exists()
+    heard = []
+
+    class Listening(Quiet):
+        def stage(self, name, total):  # noqa: ARG002 - the listener's signature
+            heard.append(name)
+
+    report = optimize(job(tmp_path, **THOROUGH), Listening())
+    assert report.finished
+    assert [c.name for c in report.candidates] == ["float32", *THOROUGH["recipes"]]
+    assert not any(name.startswith("int8: ") for name in heard), "what was finished is not made again"
+    assert any(name.startswith("int8x4+recovery: ") for name in heard)
 
 
 def test_a_search_that_cannot_begin_leaves_nothing(tmp_path):

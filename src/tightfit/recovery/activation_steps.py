@@ -10,11 +10,13 @@ import numpy as np
 
 from tightfit.errors import DataError, TightfitError
 from tightfit.graph.ir import Array, Model, Op
+from tightfit.quantities import format_count
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.layouts import lay_out
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
+from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.rules import TABLES, refusal_reason
 from tightfit.recovery.activation_choice import Widened, choose_wider, op_costs
 from tightfit.recovery.activation_noise import measure_activations
@@ -22,6 +24,7 @@ from tightfit.recovery.gates import Gates
 from tightfit.recovery.masks import shrink_masks
 from tightfit.recovery.movers import hands_on, origin
 from tightfit.recovery.outputs import noise_share, outputs_of
+from tightfit.recovery.range_choice import choose_observers, chosen_ranges
 from tightfit.recovery.smoothing import smooth
 from tightfit.recovery.work import Work
 
@@ -76,6 +79,35 @@ def smoothing(work: Work) -> None:
         work.ranges, work.moments = kept.ranges, kept.moments
         work.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
         return
+    work.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
+
+
+def activation_ranges(work: Work) -> None:
+    """Takes for each activation the range that disturbs the outputs least (``range_choice``), if all gain."""
+    if work.plan.scheme.activations != "int8":
+        return
+    samples = few_samples(work, NOISE_SAMPLES)
+    report = work.tell("ranges of the activations")
+    found = choose_observers(
+        work.original, work.plan, work.ranges, samples, overrides=work.overrides, progress=report
+    )
+    chosen = chosen_ranges(work.original, work.ranges, found, "int8")
+    chosen = {key: limits for key, limits in chosen.items() if key not in work.known}
+    if not chosen:
+        return
+    ranges = Ranges(work.ranges.statistics, work.ranges.observers)
+    for key, limits in (chosen | work.known).items():
+        ranges.set(0, key, "int8", limits)
+    plan = make_plan(work.original, work.plan.scheme, ranges, overrides=work.overrides)
+    wanted = list(outputs_of(work.original, samples))
+    before = measured_noise(work, work.plan, wanted, samples)
+    after = measured_noise(work, plan, wanted, samples)
+    what = f"ranges of {format_count(len(chosen), 'activation')} cut where the outputs want it"
+    if after >= before:
+        work.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
+        return
+    work.ranges, work.plan = ranges, plan
+    work.known |= chosen
     work.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
 
 
@@ -190,4 +222,4 @@ def _sentence(model: Model, choice: _Choice, before: float) -> str:
     )
 
 
-__all__ = ["few_samples", "masks", "measured_noise", "mixed_activations", "smoothing"]
+__all__ = ["activation_ranges", "few_samples", "masks", "measured_noise", "mixed_activations", "smoothing"]

@@ -54,15 +54,7 @@ def round_one(layer: Layer, moments: Moments) -> OpPlan:
     values = layer.weights.data
     assert values is not None  # noqa: S101 - layers have constant weights
     weights = layer.rows(values)
-    return round_towards(layer, weights, bias_values(layer, weights.shape[0]), moments)
-
-
-def round_towards(layer: Layer, weights: Matrix, bias: Matrix, moments: Moments) -> OpPlan:
-    """Rounds one layer towards given reals, in place, and gives its plan with the scales that were found.
-
-    Args:
-        weights: (rows, K), the reals that would serve best. bias: (rows,). moments: of its inputs.
-    """
+    bias = bias_values(layer, weights.shape[0])
     storage = layer.plan.constants[1]
     top = LIMITS[storage.dtype][1]
     rounder = round_depthwise if layer.window.depthwise else round_layer

@@ -18,6 +18,7 @@ from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activation_steps import (
     NOISE_SAMPLES,
+    activation_ranges,
     few_samples,
     masks,
     measured_noise,
@@ -30,7 +31,6 @@ from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.mixed_precision import widen
 from tightfit.recovery.outputs import outputs_of
 from tightfit.recovery.sensitivity import measure_sensitivities
-from tightfit.recovery.sequence import round_in_sequence
 from tightfit.recovery.work import SPARE_SHARE, Work
 
 __all__ = ["STEPS", "Work", "recover"]
@@ -80,19 +80,6 @@ def rounding(work: Work) -> None:
     work.notes.append("weights rounded with data")
 
 
-def rounding_sequence(work: Work) -> None:
-    """Rounds layer after layer on the device's inputs (``sequence.round_in_sequence``)."""
-    work.model, work.plan = round_in_sequence(
-        work.original,
-        work.model,
-        work.plan,
-        work.seen(),
-        work.samples,
-        progress=work.tell("rounding, layer by layer"),
-    )
-    work.notes.append("weights rounded layer by layer on the device's inputs")
-
-
 def bias_correction(work: Work) -> None:
     """Fits biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
     work.model = correct_fast(work.original, work.model, work.plan, work.seen())
@@ -116,6 +103,7 @@ STEPS: Final[dict[str, Callable[[Work], None]]] = {
     "masks": masks,
     "smoothing": smoothing,
     "equalization": equalization,
+    "activation-ranges": activation_ranges,
     "mixed-precision": mixed_precision,
     "mixed-activations": mixed_activations,
     "rounding": rounding,

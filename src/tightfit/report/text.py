@@ -15,6 +15,7 @@ from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.sentences import choice_sentence, gain_notes
 from tightfit.search.candidates import Candidate
+from tightfit.search.gains import gain_sentences
 from tightfit.search.metric_words import metric_words
 
 _WIDTH = 80
@@ -26,6 +27,7 @@ def summary(report: Report) -> Group:
     """Gives the report as something that a rich console prints; names are never read as markup."""
     parts: list[RenderableType] = [_choice(report), Text(), candidate_table(report)]
     for title, lines in (
+        ("Recovery", gain_sentences(report.candidates)),
         ("Does not fit", _misses(report)),
         ("Without a gain", _gains(report)),
         ("Note", report.notes),

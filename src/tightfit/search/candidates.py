@@ -102,6 +102,8 @@ class Candidate:
         failure: why it could not be made or measured, or None. A failed candidate is never chosen.
         plan_summary, layer_error: how its ops run, and the error of each.
         sha256: of the file, as hexadecimal digits.
+        gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
+            ``drop`` and ``snr_db``; empty without recovery.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Candidate:
     plan_summary: PlanSummary | None = None
     layer_error: list[LayerError] = field(default_factory=list)
     sha256: str | None = None
+    gain: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_original(self) -> bool:

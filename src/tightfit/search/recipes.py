@@ -18,6 +18,7 @@ class Recipe:
     Args:
         name: the candidate's. scheme, interface: see ``quantization.scheme``.
         recovery: names of ``recovery.steps.STEPS``, which cost seconds to minutes.
+        effort: the least effort that pays for it.
         last_resort: tried only where nothing else meets the budget, as it loses most of all.
     """
 
@@ -25,6 +26,7 @@ class Recipe:
     scheme: str
     interface: str = "float32"
     recovery: tuple[str, ...] = ()
+    effort: str = "quick"
     last_resort: bool = False
 
 
@@ -40,11 +42,27 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("int8+rounding", "int8", recovery=("rounding",)),
     Recipe("weight8+rounding", "weight8", recovery=("rounding",)),
     Recipe("int16x8+rounding", "int16x8", recovery=("rounding",)),
-    Recipe("int8+mixed", "int8", recovery=("masks", "smoothing", "mixed-activations")),
-    Recipe("int8x4+recovery", "int8x4", recovery=("mixed-precision", "rounding"), last_resort=True),
+    Recipe("int8+equalization", "int8", recovery=("equalization", "rounding"), effort="normal"),
+    Recipe(
+        "int8+ranges", "int8", recovery=("equalization", "activation-ranges", "rounding"), effort="normal"
+    ),
+    Recipe("int8+mixed", "int8", recovery=("masks", "smoothing", "mixed-activations"), effort="normal"),
+    Recipe(
+        "int8+bias-sequence",
+        "int8",
+        recovery=("equalization", "rounding", "bias-sequence"),
+        effort="thorough",
+    ),
+    Recipe(
+        "int8x4+recovery",
+        "int8x4",
+        recovery=("mixed-precision", "rounding"),
+        effort="normal",
+        last_resort=True,
+    ),
 )
-"""Cheap ones first. A recovery is tried when its plain twin misses the budget, or always when the effort is
-thorough, and never when it is quick."""
+"""Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
+recovery of that scheme meets the budget; always when the effort is thorough."""
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:

@@ -31,6 +31,7 @@ from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import choose, judge, pareto
 from tightfit.search.fitting import Fitting, refuse_unknown
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
+from tightfit.search.gains import note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measure import Bench, summarize
@@ -141,15 +142,16 @@ class _Search:
         return candidate
 
     def _worth_trying(self, recipe: Recipe) -> bool:
-        """A recovery is for what its plain twin, or as a last resort nothing so far, reaches."""
+        """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
         if not recipe.recovery or self.job.recipes or self.job.effort == "thorough":
             return True
-        if self.job.effort == "quick":
+        if EFFORTS.index(recipe.effort) > EFFORTS.index(self.job.effort):
             return False
         made = [c for c in self.outcome.candidates if not c.failure]
         if recipe.last_resort:
             return not any(c.meets_budget for c in made)
-        return any(c.meets_budget is False for c in made if c.name == recipe.scheme)
+        same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
+        return bool(same) and not any(c.meets_budget for c in same)
 
     def _candidate(self, recipe: Recipe) -> Candidate:
         wanted = self.fitting.scheme(recipe.scheme, recipe.interface)
@@ -158,11 +160,14 @@ class _Search:
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
         try:
             self._make(candidate, wanted, path, recipe.recovery)
+            candidate.path = self._relative(path)
+            self._measure(candidate, path)
         except TightfitError as error:
             candidate.failure = str(error)
-            return candidate
-        candidate.path = self._relative(path)
-        self._measure(candidate, path)
+        except Exception as error:  # noqa: BLE001 - whatever breaks one candidate, the search goes on
+            candidate.failure = f"It broke on {type(error).__name__}: {error}. Please report this."
+        if recipe.recovery:
+            note_gain(candidate, self.outcome.candidates)
         return candidate
 
     def _make(self, candidate: Candidate, scheme: Scheme, path: Path, recovery: Sequence[str]) -> None:

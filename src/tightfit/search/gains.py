@@ -1,0 +1,52 @@
+"""What a recovery brought: its candidate beside the plain one of the same scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tightfit.quantities import format_percent
+from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import metric_words
+
+
+def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
+    """Fills ``candidate.gain`` and adds it to the steps as a sentence, where its plain twin was measured.
+
+    Args:
+        made: the candidates so far; the twin has the scheme's name, as plain candidates have.
+
+    Example:
+        >>> plain = Candidate("int8", "int8", agreement=0.96, accuracy=0.88)
+        >>> better = Candidate("int8+rounding", "int8", agreement=0.99, accuracy=0.9)
+        >>> note_gain(better, [plain])
+        >>> better.steps
+        ['beside int8: agreement with float 96.0 % → 99.0 %, accuracy 88.0 % → 90.0 %']
+    """
+    twin = next((c for c in made if c.name == candidate.scheme and c.failure is None), None)
+    if twin is None or candidate.failure is not None or twin.name == candidate.name:
+        return
+    gain: dict[str, str | float] = {"over": twin.name}
+    parts = []
+    if twin.agreement is not None and candidate.agreement is not None:
+        gain["agreement"] = candidate.agreement - twin.agreement
+        before, after = format_percent(twin.agreement), format_percent(candidate.agreement)
+        parts.append(f"agreement with float {before} → {after}")
+    if twin.drop is not None and candidate.drop is not None:
+        gain["drop"] = candidate.drop - twin.drop
+    if twin.accuracy is not None and candidate.accuracy is not None and candidate.metric != "agreement":
+        words = metric_words(candidate.metric)
+        parts.append(f"{words.noun} {words.score(twin.accuracy)} → {words.score(candidate.accuracy)}")
+    if twin.snr_db is not None and candidate.snr_db is not None:
+        gain["snr_db"] = candidate.snr_db - twin.snr_db
+    candidate.gain = gain
+    if parts:
+        candidate.steps.append(f"beside {twin.name}: {', '.join(parts)}")
+
+
+def gain_sentences(candidates: Sequence[Candidate]) -> list[str]:
+    """Gives one line for each candidate that a recovery changed, the gains that were measured in it."""
+    return [
+        f"{c.name}: {next(s for s in reversed(c.steps) if s.startswith('beside '))}"
+        for c in candidates
+        if c.gain and any(s.startswith("beside ") for s in c.steps)
+    ]

@@ -8,6 +8,9 @@ from integer_models import conv, feature, fixed, model_of, unary, weights, with_
 from models import conv_net
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import write_model
+from tightfit.quantization.pipeline import quantize_file
 from tightfit.targets.check import check
 from tightfit.targets.memory import peak_bytes, weight_bytes
 from tightfit.targets.profile import find_target, targets
@@ -34,6 +37,15 @@ def test_a_float_model_is_not_accelerated_by_an_integer_target():
 
 def test_a_float_model_is_accelerated_by_xnnpack():
     assert not check(conv_net(), "cpu").fallbacks
+
+
+def test_a_float16_model_is_accelerated_by_the_gpu(tmp_path):
+    write_model(conv_net(), tmp_path / "float.tflite")
+    quantize_file(tmp_path / "float.tflite", "float16", tmp_path / "half.tflite")
+    half = read_model(tmp_path / "half.tflite")
+    assert any(t.dtype == "float16" and len(t.shape) == 1 for t in half.main.tensors()), "no bias was halved"
+    assert check(half, "gpu").accelerated_share == 1.0
+    assert not check(half, "gpu").fallbacks
 
 
 def test_float_ends_fall_back_and_cost_no_share():

@@ -19,13 +19,22 @@ def constant_weights(op: Op) -> str | None:
     return listed(t for t in (weights(op), bias(op)) if t is not None and not t.is_constant)
 
 
-def constant_bias(op: Op) -> str | None:
+def constant_bias(op: Op, *, unpacked: bool = False) -> str | None:
     """The bias is a constant.
 
     Fix: fold what computes the bias, or add it with an ADD.
+
+    Args: ``unpacked``: one that a DEQUANTIZE unpacks from float16 or int8 counts as a constant too.
     """
     found = bias(op)
-    return None if found is None or found.is_constant else f"'{found.name}' is computed at run time"
+    if found is None or found.is_constant:
+        return None
+    maker = found.producer
+    if unpacked and maker is not None and maker.kind == "DEQUANTIZE":
+        source = maker.input(0)
+        if source is not None and source.is_constant:
+            return None
+    return f"'{found.name}' is computed at run time"
 
 
 def weight_types(op: Op, *, types: Sequence[str]) -> str | None:

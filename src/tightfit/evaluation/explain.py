@@ -24,7 +24,7 @@ from tightfit.evaluation.op_facts import Cause, Facts
 from tightfit.evaluation.overlay import overlay
 from tightfit.evaluation.pairing import Pairing
 from tightfit.evaluation.remedies import damage, trials
-from tightfit.evaluation.workshop import AGAIN, SIDE_BY_SIDE, Workshop, parts, try_remedies
+from tightfit.evaluation.workshop import AGAIN, SIDE_BY_SIDE, Workshop, int8_share, parts, try_remedies
 from tightfit.graph.ir import Op
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
@@ -195,7 +195,8 @@ class _Explaining:
         with tempfile.TemporaryDirectory(prefix="tightfit-") as folder:
             shop = Workshop(self.source, scheme, seen, self._inputs, Path(folder))
             shop.take_over(self.pairing)
-            result.int8_share = shop.int8_share(shop.plan(AGAIN)[1])
+            source, plan = shop.plan(AGAIN)
+            result.int8_share = int8_share(source.model, plan)
             wanted = trials([damage(r.name, self.targets[r.name]) for r in result.ops[:REMEDIED]], scheme)
             self.stage(f"{len(wanted)} remedies", len(wanted) + 1)
             result.remedies, files = try_remedies(

@@ -17,6 +17,8 @@ from tightfit.quantization.scheme import Scheme
 
 Pairs = tuple[tuple[str, str], ...]
 
+_ACTIVATIONS: Final = frozenset({"RELU", "RELU6", "PRELU", "LEAKY_RELU"})
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -25,7 +27,7 @@ class Trial:
     Args:
         kind: a key of ``REMEDIES``. title: what is done, in words. op: for which op, "" for the whole model.
         overrides: op name → scheme, before those that the file already has.
-        observer: another observer for all ranges. rounding: weights are rounded with data.
+        observer: another observer for all ranges. recovery: names of ``recovery.steps.STEPS``.
     """
 
     kind: str
@@ -33,12 +35,13 @@ class Trial:
     op: str = ""
     overrides: Pairs = ()
     observer: str | None = None
-    rounding: bool = False
+    recovery: tuple[str, ...] = ()
 
     def options(self) -> str:
         """The options of ``tightfit quantize`` that apply it; "" where that command has none for it."""
         words = [f"--override {shlex.quote(f'{name}={scheme}')}" for name, scheme in self.overrides]
         words += [f"--observer {self.observer}"] if self.observer else []
+        words += [f"--recover {','.join(self.recovery)}"] if self.recovery else []
         return " ".join(words)
 
 
@@ -102,12 +105,33 @@ def rounding(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - th
     """Weights rounded with what the layers see."""
     if scheme.activations is None or scheme.weights not in ("int8", "int4"):
         return []
-    return [Trial("rounding", "weights rounded with data", rounding=True)]
+    return [Trial("rounding", "weights rounded with data", recovery=("rounding",))]
+
+
+def equalization(found: Damage, scheme: Scheme) -> list[Trial]:
+    """Channels with equal reach between layers, where a layer of channels is damaged."""
+    layers = {"CONV_2D", "DEPTHWISE_CONV_2D", *_ACTIVATIONS}
+    if scheme.activations is None or found.op is None or found.op.kind not in layers:
+        return []
+    return [Trial("equalization", "channels equalized between layers", recovery=("equalization",))]
+
+
+def attention(found: Damage, scheme: Scheme) -> list[Trial]:
+    """Smaller masks and smoothed normalizations, in a model that attends."""
+    graph = None if found.op is None else found.op.graph
+    if scheme.activations is None or graph is None or all(op.kind != "SOFTMAX" for op in graph.ops):
+        return []
+    if all(op.kind != "BATCH_MATMUL" for op in graph.ops):
+        return []
+    steps = ("masks", "smoothing")
+    return [Trial("attention", "masks made smaller and normalizations smoothed", recovery=steps)]
 
 
 REMEDIES: Final[dict[str, Callable[[Damage, Scheme], list[Trial]]]] = {
     "observer": observer,
     "rounding": rounding,
+    "equalization": equalization,
+    "attention": attention,
     "wider": wider,
     "float": floating,
 }
@@ -128,7 +152,7 @@ def _group(found: Damage, kind: str, scheme: str, words: str) -> Trial:
 def trials(damages: Sequence[Damage], scheme: Scheme) -> list[Trial]:
     """Every trial for some damaged ops, equal ones once."""
     made = [t for row in REMEDIES.values() for found in damages for t in row(found, scheme)]
-    unique: dict[tuple[Pairs, str | None, bool], Trial] = {}
+    unique: dict[tuple[Pairs, str | None, tuple[str, ...]], Trial] = {}
     for trial in made:
-        unique.setdefault((trial.overrides, trial.observer, trial.rounding), trial)
+        unique.setdefault((trial.overrides, trial.observer, trial.recovery), trial)
     return list(unique.values())

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from tightfit.errors import TightfitError
+from tightfit.errors import OptionError, TightfitError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.explanation import Remedy
 from tightfit.evaluation.pairing import Pairing
 from tightfit.evaluation.remedies import Pairs, Trial
-from tightfit.graph.ir import Array
+from tightfit.graph.ir import Array, Model
 from tightfit.graph.macs import macs
 from tightfit.quantization.calibration import Calibration
 from tightfit.quantization.pipeline import Source, write_plan
@@ -20,8 +20,7 @@ from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme
-from tightfit.recovery.layers import collect_moments
-from tightfit.recovery.learned import round_with_data
+from tightfit.recovery.steps import Work, recover
 
 SIDE_BY_SIDE: Final = 4
 """Models that run at once, each in its child process."""
@@ -64,14 +63,17 @@ class Workshop:
         observers = dict.fromkeys(("int8", "int16"), trial.observer) if trial.observer else None
         ranges = Ranges([self.seen.statistics], observers)
         plan = make_plan(self.source.model, self.scheme, ranges, overrides=overrides)
-        if not trial.rounding:
+        if not trial.recovery:
             return self.source, plan
-        moments = collect_moments(self.source.model, plan, self.samples())
-        model, plan = round_with_data(self.source.model, plan, moments)
-        return replace(self.source, model=model), plan
+        size = self.source.path.stat().st_size
+        work = Work(self.source.model, plan, ranges, lambda: iter(self.samples()), size)
+        work.overrides = overrides
+        if not recover(work, trial.recovery).notes:
+            raise OptionError("there is nothing in this model that it would change")
+        return replace(self.source, model=work.model), work.plan
 
-    def write(self, trial: Trial) -> tuple[Path, Plan]:
-        """The file with a remedy, checked in LiteRT.
+    def write(self, trial: Trial) -> tuple[Path, float]:
+        """The file with a remedy, checked in LiteRT, and its share of work on int8.
 
         Raises:
             TightfitError: it cannot be planned, or LiteRT does not run it.
@@ -80,7 +82,7 @@ class Workshop:
         self.made += 1
         path = self.folder / f"remedy-{self.made}.tflite"
         write_plan(source, plan, path, probes=self.seen.probes)
-        return path, plan
+        return path, int8_share(source.model, plan)
 
     def take_over(self, pairing: Pairing) -> None:
         """Notes where the file computes otherwise than its scheme alone would make it."""
@@ -92,13 +94,13 @@ class Workshop:
                 found.append((op.name, _SCHEME_OF[actual]))
         self.present = tuple(found)
 
-    def int8_share(self, plan: Plan) -> float:
-        """The share of the multiply–accumulates that run on int8, 0-1; 0 for a model without any."""
-        ops = self.source.model.main.ops
-        rows = zip(ops, plan.graphs[0].ops, strict=True)
-        on = sum(macs(op) for op, row in rows if row.mode == INTEGER and row.dtype == "int8")
-        total = sum(macs(op) for op in ops)
-        return on / total if total else 0.0
+
+def int8_share(model: Model, plan: Plan) -> float:
+    """The share of a model's multiply–accumulates that run on int8, 0-1; 0 for a model without any."""
+    rows = zip(model.main.ops, plan.graphs[0].ops, strict=True)
+    on = sum(macs(op) for op, row in rows if row.mode == INTEGER and row.dtype == "int8")
+    total = sum(macs(op) for op in model.main.ops)
+    return on / total if total else 0.0
 
 
 def try_remedies(
@@ -118,12 +120,11 @@ def try_remedies(
         for trial in group:
             remedy = Remedy(trial.kind, trial.title, trial.op, trial.options())
             try:
-                path, plan = shop.write(trial)
+                path, share = shop.write(trial)
             except TightfitError as error:
                 remedies.append(replace(remedy, failure=str(error)))
                 continue
-            size, share = path.stat().st_size, shop.int8_share(plan)
-            written.append((replace(remedy, size_bytes=size, int8_share=share), path))
+            written.append((replace(remedy, size_bytes=path.stat().st_size, int8_share=share), path))
             files[trial.title] = path
         results = measure([path for _, path in written]) if written else []
         remedies += [_measured(r, a) for (r, _), a in zip(written, results, strict=True)]

@@ -136,7 +136,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         budget = ChannelBudget(macs=options.macs)
         for way in options.ways:
             prune(case, way, budget, folder / f"{way}.tflite")
-        if "reconstruction" in options.ways:
+        if "reconstruction" in options.ways and options.epochs != 0:
             train(
                 case,
                 request_of(options),
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--image", help="as for the tightfit command")
     parser.add_argument("--macs", type=float, default=0.5)
     parser.add_argument("--training", type=int, default=250, help="photos that choose, fit and distil")
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--epochs", type=int, help="of the training afterwards; 0 leaves it out")
     parser.add_argument("--ways", nargs="+", default=["magnitude", "reconstruction"], choices=list(WAYS))
     parser.add_argument("--latency", action="store_true", help="only measure the files of the folder")
     parser.add_argument("--folder", type=Path, required=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_graphs import build
 
-from models import conv_net, random_inputs, residual_net
+from models import Builder, conv_net, random_inputs, residual_net
 from tightfit.channel_verbs import channel_groups, prune_channels
 from tightfit.compression.channel_allocation import allocate
 from tightfit.compression.channel_costs import byte_costs, mac_costs
@@ -189,6 +189,21 @@ def test_fitting_brings_outputs_closer(block):
     assert np.square(outputs(pruned, samples) - wanted).sum() < 0.7 * before
 
 
+def test_an_image_that_a_dense_layer_flattens_by_itself_is_left_as_it_is():
+    b = Builder()
+    x = b.conv(b.input("image", [1, 4, 4, 3]), 16)
+    y = b.op(
+        "FULLY_CONNECTED", [x, b.weights("w", 5, 256), b.weights("b", 5)], [1, 5],
+        table="FullyConnectedOptions", options={"fusedActivationFunction": 0},
+    )  # fmt: skip
+    model = b.model(y)
+    done = prune(model, ChannelBudget(macs=0.6), ChannelOptions(multiple=4), samples_of(model))
+    assert done.model.main.ops[1].inputs[1].shape == (5, 16 * done.groups[0].kept)
+    assert done.notes[-1].startswith("FULLY_CONNECTED")
+    assert "was not fitted" in done.notes[-1]
+    assert outputs(done.model, samples_of(model)).shape == (40, 1, 5)
+
+
 def test_a_closed_form_makes_up_for_copies():
     model = with_twin_channels(conv_net())
     found = find_dependencies(model)
@@ -286,8 +301,6 @@ def test_wrong_options_are_refused(budget, message, tmp_path):
 
 
 def test_a_model_without_channels_to_lose_is_refused_with_the_reason(tmp_path):
-    from models import Builder  # noqa: PLC0415 - one test's
-
     b = Builder()
     path = tmp_path / "one.tflite"
     write_model(b.model(b.softmax(b.dense(b.input("x", [1, 4]), 3))), path)

@@ -83,7 +83,8 @@ def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:
     if len(weights.consumers) != 1 or (bias is not None and (len(bias.consumers) != 1 or bias.data is None)):
         return False
     if op.kind == "FULLY_CONNECTED":
-        return weights.shape[1] <= MOST_COLUMNS
+        # An image that the kernel flattens by itself has other rows than its shape says.
+        return weights.shape[1] == source.shape[-1] and weights.shape[1] <= MOST_COLUMNS
     if op.kind == "DEPTHWISE_CONV_2D":
         return weights.shape[-1] == source.shape[-1]
     return weights.shape[-1] == source.shape[-1] and int(np.prod(weights.shape[1:])) <= MOST_COLUMNS

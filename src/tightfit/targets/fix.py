@@ -15,7 +15,12 @@ from tightfit.errors import ModelError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op
 from tightfit.targets.check import check, judge
-from tightfit.targets.fix_arithmetic import divide_by_constant, requantize_inputs, widen_int4
+from tightfit.targets.fix_arithmetic import (
+    divide_by_constant,
+    leaky_as_prelu,
+    requantize_inputs,
+    widen_int4,
+)
 from tightfit.targets.fix_interface import integer_interface
 from tightfit.targets.fix_layout import depth_to_space, gather_slices, repeat_pixels, space_to_depth
 from tightfit.targets.fix_reduction import reshape_mean
@@ -67,6 +72,9 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("depth-to-space", "DEPTH_TO_SPACE", depth_to_space, "DEPTH_TO_SPACE as RESHAPE, TRANSPOSE, RESHAPE"),
     _fix("space-to-depth", "SPACE_TO_DEPTH", space_to_depth, "SPACE_TO_DEPTH as RESHAPE, TRANSPOSE, RESHAPE"),
     _fix("gather-slices", "GATHER", gather_slices, "a GATHER with constant indices as slices"),
+    _fix(
+        "leaky-as-prelu", "LEAKY_RELU", leaky_as_prelu, "LEAKY_RELU as PRELU of one slope", exact=False
+    ),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),
 )  # fmt: skip
 """The rewrites of single ops. Two more change whole models: ``integer-interface`` and ``widen-int4``."""

@@ -47,6 +47,21 @@ def divide_by_constant(op: Op) -> list[Op] | None:
     return [Op("MUL", [source, factor], op.outputs, options, "MulOptions")]
 
 
+def leaky_as_prelu(op: Op) -> list[Op] | None:
+    """Gives a PRELU whose slope is the LEAKY_RELU's in every channel: α = (α / 127) · 127."""
+    source, target = op.input(0), op.outputs[0]
+    if source is None or source.dtype not in ("int8", "uint8") or not source.shape:
+        return None
+    alpha = float(op.options.get("alpha") or 0.0)
+    step = np.array([abs(alpha) / 127 or 1.0], np.float32)
+    level = int(np.sign(alpha)) * 127
+    shape = (*([1] * (len(source.shape) - 2)), source.shape[-1])
+    zero = 128 if source.dtype == "uint8" else 0
+    stored = np.full(shape, level + zero, source.dtype)
+    slope = Tensor(f"{op.name}/slope", shape, source.dtype, stored, Quantization(step, np.array([zero])))
+    return [Op("PRELU", [source, slope], [target])]
+
+
 def widen_int4(model: Model) -> list[str]:
     """Stores int4 constants as int8 in place and gives their names: the same integers, the same values."""
     widened = []

@@ -70,7 +70,7 @@ def mixed_precision(work: Work) -> None:
     assignment = widen(found, spare)
     work.notes.append(assignment.summary())
     if assignment.wider:
-        work.overrides = (*work.overrides, *assignment.overrides("int8"))
+        work.overrides = (*assignment.overrides("int8"), *work.overrides)
         work.plan = make_plan(work.original, work.plan.scheme, work.ranges, overrides=work.overrides)
 
 

@@ -17,6 +17,7 @@ _VERBS = {
     **dict.fromkeys(("advise", "check", "models"), "tightfit.target_verbs"),
     "load": "tightfit.convert.conversion",
     **dict.fromkeys(("finetune", "simulate"), "tightfit.training_verbs"),
+    **dict.fromkeys(("cluster", "prune"), "tightfit.shrink_verbs"),
     **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.channel_verbs"),
 }
 

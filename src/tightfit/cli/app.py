@@ -15,6 +15,7 @@ from tightfit.cli.finetune import finetune
 from tightfit.cli.models import benchmark, evaluate, inspect
 from tightfit.cli.optimize import optimize, quantize
 from tightfit.cli.provenance import diff, verify
+from tightfit.cli.shrink import cluster, prune
 from tightfit.cli.simulate import simulate
 from tightfit.cli.targets import advise, check, models
 from tightfit.errors import TightfitError
@@ -38,6 +39,8 @@ for command in (
     optimize,
     quantize,
     finetune,
+    prune,
+    cluster,
     evaluate,
     benchmark,
     check,

@@ -1,0 +1,161 @@
+"""One-shot clustering: the weights of a layer share a few values, so that compression finds them again.
+
+Batch norm is folded before (``graph.passes.clean``, the converters), as folding afterwards would multiply the
+values by the channels. Where a plan stores a weight as integers, the values are integers that all channels
+share, each channel with its own scale: they stay as few in the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tightfit.compression.centroids import INITIAL
+from tightfit.errors import OptionError, unknown_name
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model, Op
+from tightfit.quantization.arithmetic import LIMITS, spread
+from tightfit.quantization.plan import OpPlan, Plan, Storage
+
+PER: Final = ("tensor", "channel")
+KINDS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_SMALLEST: Final = 256
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What is wanted.
+
+    Args:
+        count: values that a tensor (or one channel of it) shares, zero included where it has zeros.
+        per: ``tensor`` or ``channel``. initial: a key of ``centroids.INITIAL``.
+
+    Raises:
+        OptionError: a value is out of range or unknown.
+    """
+
+    count: int
+    per: str = "tensor"
+    initial: str = "kmeans++"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.count <= 256:
+            raise OptionError(f"Received {self.count} clusters; expected 2 to 256, such as 16.")
+        if self.per not in PER:
+            raise OptionError(unknown_name("scope of clusters", self.per, PER))
+        if self.initial not in INITIAL:
+            raise OptionError(unknown_name("start of centroids", self.initial, INITIAL))
+
+
+@dataclass(frozen=True)
+class ClusteredLayer:
+    """What was done to one weight.
+
+    Args:
+        name, kind: of its op. values: different ones now. error: ``Σ (w' − w)² / Σ w²``.
+    """
+
+    name: str
+    kind: str
+    values: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """A clustered graph and what was done to it, layer by layer."""
+
+    model: Model
+    layers: list[ClusteredLayer]
+
+
+def cluster_weights(model: Model, wanted: Clusters, plan: Plan | None = None) -> Clustered:
+    """Gives a clustered copy of a float model.
+
+    Args:
+        plan: how the file will store the weights; with it the shared values lie on its grids.
+
+    Raises:
+        OptionError: no weight has more values than there are clusters.
+    """
+    twin = copy_model(model)
+    plans = plan.ops() if plan is not None else [None for graph in twin.graphs for _ in graph.ops]
+    pairs = zip([op for graph in twin.graphs for op in graph.ops], plans, strict=True)
+    chosen = [(op, row) for op, row in pairs if _is_large(op, wanted.count)]
+    if not chosen:
+        raise OptionError(
+            f"Nothing to cluster: no weight has more than {max(wanted.count, _SMALLEST)} values. "
+            "Ask for fewer clusters."
+        )
+    done: dict[int, Array] = {}
+    return Clustered(twin, [_cluster(op, row, wanted, done) for op, row in chosen])
+
+
+def _is_large(op: Op, count: int) -> bool:
+    weight = op.input(1)
+    if op.kind not in KINDS or weight is None or weight.data is None or weight.dtype != "float32":
+        return False
+    return weight.sparsity is None and weight.size > max(count, _SMALLEST)
+
+
+def _cluster(op: Op, plan: OpPlan | None, wanted: Clusters, done: dict[int, Array]) -> ClusteredLayer:
+    """Clusters one weight; a weight of several ops is clustered once."""
+    weight = op.input(1)
+    assert weight is not None  # noqa: S101 - _is_large saw a constant
+    assert weight.data is not None  # noqa: S101 - _is_large saw a constant
+    values, place = weight.data, weight.data.__array_interface__["data"][0]
+    if place not in done:
+        done[place] = shared_values(values, wanted, _output_axis(op), _storage(plan))
+    weight.data = done[place].reshape(values.shape)
+    power = max(float(np.square(values, dtype=np.float64).sum()), 1e-30)
+    change = float(np.square(weight.data - values, dtype=np.float64).sum())
+    return ClusteredLayer(op.name, op.kind, np.unique(weight.data).size, change / power)
+
+
+def _output_axis(op: Op) -> int:
+    return 3 if op.kind == "DEPTHWISE_CONV_2D" else 0
+
+
+def _storage(plan: OpPlan | None) -> Storage | None:
+    storage = None if plan is None else plan.constants.get(1)
+    return storage if storage is not None and storage.scale else None
+
+
+def shared_values(values: Array, wanted: Clusters, axis: int, storage: Storage | None = None) -> Array:
+    """Gives weights of which each is the centroid next to it.
+
+    Args:
+        axis: of the output channels. storage: its grid holds the centroids; None for floats.
+
+    Example:
+        >>> w = np.float32([[0.0625, 0.125, 0.75, 1.25], [0.0, 0.1875, 1.0, 1.0]])
+        >>> shared_values(w, Clusters(3), 0).tolist()
+        [[0.125, 0.125, 1.0, 1.0], [0.0, 0.125, 1.0, 1.0]]
+    """
+    scale = spread(storage.scale, values.ndim, storage.axis) if storage is not None else np.float32(1.0)
+    rows = np.moveaxis(values / scale, axis, 0)
+    flat = rows.reshape(1 if wanted.per == "tensor" else len(rows), -1)
+    limit = None if storage is None else LIMITS[storage.dtype][1]
+    shared = np.stack([_nearest(row, _centroids(row, wanted, limit)) for row in flat])
+    return np.asarray(np.moveaxis(shared.reshape(rows.shape), 0, axis) * scale, np.float32)
+
+
+def _centroids(row: Array, wanted: Clusters, limit: int | None) -> Array:
+    """The shared values of one row, ascending; zero is one of them where the row has zeros."""
+    zeros = bool((row == 0).any())
+    rest = row[row != 0]
+    if rest.size == 0:
+        return np.zeros(1, row.dtype)
+    count = min(wanted.count - zeros, rest.size)
+    found = INITIAL[wanted.initial](rest, count)
+    if limit is not None:
+        found = np.clip(np.rint(found), -limit, limit)
+    return np.unique(np.append(found, 0.0) if zeros else found).astype(np.float32)
+
+
+def _nearest(row: Array, centroids: Array) -> Array:
+    """Each value's centroid; what is zero stays zero, as zero is a centroid then."""
+    shared = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, row)]
+    return np.where(row == 0, np.float32(0), shared)

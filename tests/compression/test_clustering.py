@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import Builder
-from tightfit.compression.clustering import Clusters, cluster_weights, shared_values
+from tightfit.compression.centroids import INITIAL
+from tightfit.compression.clustering import PER, Clusters, cluster_weights, shared_values
 from tightfit.compression.lut import saved_bytes, table_bytes
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Tensor
@@ -19,8 +20,10 @@ from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import find_scheme
 
 
-@given(st.integers(2, 40), st.sampled_from(["tensor", "channel"]), st.sampled_from(["linear", "density", "kmeans++"]),
-       st.floats(0.0, 0.9), st.integers(0, 100))  # fmt: skip
+@given(
+    st.integers(2, 40), st.sampled_from(PER), st.sampled_from(list(INITIAL)), st.floats(0.0, 0.9),
+    st.integers(0, 100),
+)  # fmt: skip
 def test_there_are_no_more_values_than_asked_and_zeros_stay(count, per, initial, zeros, seed):
     random = np.random.default_rng(seed)
     values = random.normal(size=(8, 5, 6)).astype(np.float32)

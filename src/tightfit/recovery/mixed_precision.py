@@ -17,6 +17,9 @@ _BITS: Final = {"int8": 8, "int4": 4, "int2": 2}
 _NEGLIGIBLE: Final = 1e-3
 """Widening stops where what is left of the noise is this share of what there was."""
 
+_QUIET: Final = 1e-5
+"""Or this share of the outputs' power: 50 dB below them nothing is gained."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -63,7 +66,7 @@ def widen(sensitivities: Sequence[Sensitivity], spare_bytes: int, dtype: str = "
     left, spent, wider = total, 0, []
     for one in sorted(sensitivities, key=lambda s: s.noise / max(s.elements, 1), reverse=True):
         cost = one.elements * (_BITS[dtype] - _BITS[one.dtype]) // 8
-        if left <= _NEGLIGIBLE * total:
+        if left <= max(_NEGLIGIBLE * total, _QUIET):
             break
         if spent + cost <= spare_bytes:
             wider.append(one.name)

@@ -120,12 +120,13 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         files |= peer_files(case, options, folder / "fashion.npz", kept)
     if options.train:
         return
-    rows = combinations(files, case.evaluation, case.measured)
+    measured = case.measured[:: max(1, len(case.measured) // options.images)]
+    rows = combinations(files, case.evaluation, measured)
     output = peers.RESULTS / "collaborative.json"
     write_combinations(rows, output, {"training": asked})
     print(describe_machine())
     print(
-        f"{len(case.indices)} images for {options.epochs} epochs, {len(case.measured)} test images; sparsity "
+        f"{len(case.indices)} images for {options.epochs} epochs, {len(measured)} test images; sparsity "
         f"{options.sparsity:g}, {options.clusters} clusters; zip of the float file: {rows[0].zip_bytes}\n"
     )
     print(combinations_text(rows))
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20000, help="images that train")
     parser.add_argument("--epochs", type=int, default=4, help="of all stages together")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--images", type=int, default=10000, help="test images that measure")
     parser.add_argument("--peer-rate", type=float, default=0.05, help="TFMOT's Adam: times our rate")
     parser.add_argument("--sparsity", type=float, default=0.85, help="depthwise convolutions stay dense")
     parser.add_argument("--clusters", type=int, default=16)

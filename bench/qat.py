@@ -42,7 +42,7 @@ def request_of(options: argparse.Namespace) -> Request:
     """The training of a case."""
     if options.case == "demo":
         return Request(
-            scheme=COARSE, epochs=options.epochs or 4, batch=64, learning_rate=options.rate or 0.01,
+            scheme=COARSE, epochs=options.epochs or 3, batch=64, learning_rate=options.rate or 0.01,
             augment=("flip", "shift"), seed=options.seed,
         )  # fmt: skip
     return Request(
@@ -108,11 +108,12 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     seconds = time.perf_counter() - begin
     files["trained (QAT)"] = path
     paths = list(files.values())
-    results = {m: evaluate(paths, case.evaluation, case.measured, metric=m) for m in ("top1", "agreement")}
+    measured = case.measured[:: max(1, len(case.measured) // options.images)]
+    results = {m: evaluate(paths, case.evaluation, measured, metric=m) for m in ("top1", "agreement")}
     print(describe_machine())
     print(
         f"{case.name}: {request.scheme.name}, {len(case.indices)} samples train for {request.epochs} epochs "
-        f"({seconds:.0f} s), {len(case.measured)} others measure\n"
+        f"({seconds:.0f} s), {len(measured)} others measure\n"
     )
     print_table(list(files), paths, results["top1"])
     for metric, found in results.items():
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="float .tflite, for photos")
     parser.add_argument("--image", help="as for the tightfit command, for photos")
     parser.add_argument("--training", type=int, help="samples that train: 20000 and 250")
+    parser.add_argument("--images", type=int, default=10000, help="samples that measure at most")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float, help="learning rate")
     parser.add_argument("--seed", type=int, default=0)

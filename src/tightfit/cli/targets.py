@@ -163,9 +163,8 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
     console = Console(highlight=False)
     console.print(table)
     for m in found[:1]:
-        console.print(
-            Text(f"\n{m.name} is hosted at {m.page}\nfetch and check it:\n  {m.command(options['target'])}")
-        )
+        hosted = f"\n{m.name} is hosted at {m.page}\nfetch and check it:\n  {m.command(options['target'])}"
+        console.print(Text(hosted), soft_wrap=True)
     return 0
 
 

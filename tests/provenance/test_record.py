@@ -97,6 +97,9 @@ def test_several_inputs_and_outputs(tmp_path):
         zlib.compress(b'{"facts":{},"limits":{"x":[0,1e400]},"answers":[],"unreplayable":""}'),
         zlib.compress(b'{"facts":{},"limits":{},"answers":[{"y":{"dtype":"O"}}],"unreplayable":""}'),
         zlib.compress(b'{"facts":{},"limits":{},"answers":[' + b"{}," * 99 + b'{}],"unreplayable":""}'),
+        zlib.compress(b'{"facts":{"steps":5},"limits":{},"answers":[],"unreplayable":""}'),
+        zlib.compress(b'{"facts":{},"limits":{},"answers":[{"y":{"dtype":"int8","shape":[1],"digest":"",'
+                      b'"step":0,"values":"AA=="}}],"unreplayable":""}'),
     ],
 )  # fmt: skip
 def test_a_damaged_record_is_refused(data):

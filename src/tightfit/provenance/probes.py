@@ -61,9 +61,12 @@ class Answer:
             raise ValueError(f"the type {kind}")
         values = np.frombuffer(base64.b64decode(plain["values"]), kind.newbyteorder("<")).astype(kind)
         shape = tuple(int(n) for n in plain["shape"])
+        step = float(plain["step"])
         if values.size > math.prod(shape) or any(n < 0 for n in shape):
             raise ValueError(f"{values.size} values for the shape {shape}")
-        return cls(kind.name, shape, str(plain["digest"]), float(plain["step"]), values)
+        if not (math.isfinite(step) and step > 0):
+            raise ValueError(f"the step {step}")
+        return cls(kind.name, shape, str(plain["digest"]), step, values)
 
 
 def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dict[str, Array]:

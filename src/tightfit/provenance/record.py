@@ -79,7 +79,7 @@ class Record:
             inflater = zlib.decompressobj()
             plain = json.loads(inflater.decompress(data, _READ_LIMIT))
             limits = {str(n): (float(v[0]), float(v[1])) for n, v in plain["limits"].items()}
-            _refuse_odd(limits, len(plain["answers"]))
+            _refuse_odd(plain["facts"], limits, len(plain["answers"]))
             found = [{n: Answer.from_json(a) for n, a in probe.items()} for probe in plain["answers"]]
             called = plain.get("signature")
             return cls(
@@ -92,7 +92,11 @@ class Record:
             ) from error
 
 
-def _refuse_odd(limits: Limits, probes: int) -> None:
+def _refuse_odd(facts: Mapping[str, Any], limits: Limits, probes: int) -> None:
+    kinds = {"versions": dict, "source": dict, "data": dict, "steps": list}
+    for name, kind in kinds.items():
+        if not isinstance(facts.get(name, kind()), kind):
+            raise TypeError(f"'{name}' of another type")
     if not all(abs(end) < _LARGEST for ends in limits.values() for end in ends):
         raise ValueError("limits that are no numbers")
     if probes > _MOST_PROBES:

@@ -131,3 +131,24 @@ def test_the_command_prints_json(tmp_path):
     assert facts["path"] == str(out)
     assert facts["values"] <= 8
     assert facts["size"]["size_bytes"] == out.stat().st_size
+
+
+def test_the_channel_pattern_writes_a_smaller_float_file(tmp_path):
+    out = tmp_path / "f.tflite"
+    given = [
+        "prune",
+        str(MODEL),
+        "--pattern",
+        "channel",
+        "--macs",
+        "0.7",
+        "--no-refit",
+        "-o",
+        str(out),
+        "--json",
+    ]
+    command = [sys.executable, "-m", "tightfit", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    facts = json.loads(done.stdout)
+    assert facts["macs"] <= 0.7 * facts["original_macs"]
+    assert out.stat().st_size < MODEL.stat().st_size

@@ -54,6 +54,9 @@ def _shared(function: Any) -> Any:
 @click.option("--max-size", metavar="SIZE", help="Channels: largest file, for example 5MB.")
 @click.option("--max-latency", metavar="TIME", help="Channels: slowest call here: 12ms, or 0.6x.")
 @click.option("--importance", help="Channels: magnitude, reconstruction or taylor.")
+@click.option("--refit/--no-refit", default=True, help="Channels: fit what is left to the data.")
+@click.option("--multiple", default=8, show_default=True, type=click.IntRange(1),
+              help="Channels: a group keeps a multiple of it.")  # fmt: skip
 @_shared
 def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
     """Make weights of MODEL zero, or whole channels go, and write a smaller file.
@@ -118,7 +121,7 @@ def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_js
             "--pattern channel writes a float file; quantize that with 'tightfit quantize' next."
         )
     budget = {"macs": options["macs"], "size": options["max_size"], "latency": options["max_latency"]}
-    given = {n: options[n] for n in ("importance", "data", "image", "seed")}
+    given = {n: options[n] for n in ("importance", "data", "image", "seed", "refit", "multiple")}
     given["samples"] = options["calibration"]
     return prune_by_channels(model, output, budget, given, as_json=as_json)
 

@@ -27,8 +27,8 @@ class Costs:
     """The cost of a graph for any number of channels a group keeps.
 
     Args:
-        found: of the graph. groups: that may lose channels. weights: (cost, places of its axes) each.
-        fixed: what does not depend on them.
+        groups: those that may lose channels. weights: what each costs whole, and the channels along each of
+            its axes. fixed: what does not depend on them.
     """
 
     def __init__(

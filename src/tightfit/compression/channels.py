@@ -35,6 +35,9 @@ _TRIALS: Final = 6
 _CLOSE: Final = 0.02
 """A latency this near below the limit ends the search."""
 
+_MISSED: Final = "The budget was not reached: every group is at its smallest."
+_TOO_SLOW: Final = f"The budget was not reached: none of {_TRIALS} models that were measured is fast enough."
+
 
 @dataclass(frozen=True)
 class ChannelBudget:
@@ -149,7 +152,8 @@ def prune_channels(
     kept, reached = work.counts(budget, measure)
     stays = work.stays(kept)
     pruned = remove_channels(model, stays)
-    notes = work.notes(reached)
+    notes = [] if reached else [_MISSED if budget.latency is None else _TOO_SLOW]
+    notes += work.notes()
     if chosen.refit and samples is not None:
         notes += refit(model, pruned, work.found, stays, samples, partial(heard, "fitting"))
     after = sum(macs(op) for op in pruned.main.ops)
@@ -231,13 +235,10 @@ class _Work:
             for g in self.found.groups
         ]
 
-    def notes(self, reached: bool) -> list[str]:
+    def notes(self) -> list[str]:
         """Which groups stay whole and why, the dearest first."""
         frozen = sorted((g for g in self.found.groups if g.reason and g.macs), key=lambda g: -g.macs)
-        notes = [f"'{g.name}' keeps its {len(g)} channels: {g.reason}." for g in frozen]
-        if not reached:
-            notes.insert(0, "The budget was not reached: every group is at its smallest.")
-        return notes
+        return [f"'{g.name}' keeps its {len(g)} channels: {g.reason}." for g in frozen]
 
 
 def _why_whole(group: Group, counts: dict[Group, int], multiple: int) -> str | None:

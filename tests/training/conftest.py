@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+# Hundreds of small programs run once each: what XLA spends on making them fast is most of the time.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "quantization"))

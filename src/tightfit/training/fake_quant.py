@@ -6,8 +6,11 @@ tensors (Keras 3.15.1), so nothing of it is used here.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -42,9 +45,42 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) ->
     Thresholds". Departure: no scaling of the gradient; the scale is trained as a logarithm (``quantizers``).
     """
     scale = ops.convert_to_tensor(scale, "float32")
-    steps = ops.cast(x, "float32") * (1.0 / scale)
-    inside = ops.clip(steps, bottom - zero_point, top - zero_point)
-    return ops.cast(round_through(inside) * scale, x.dtype)
+    bounds = (ops.convert_to_tensor(bottom - zero_point, "float32"),
+              ops.convert_to_tensor(top - zero_point, "float32"))  # fmt: skip
+    forward, backward = _kernels()
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
+    def quantized(x: Any, scale: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return backward(x, scale, *bounds, args[0] if upstream is None else upstream)
+
+        return forward(x, scale, *bounds), gradient
+
+    return ops.cast(quantized(ops.cast(x, "float32"), scale), x.dtype)
+
+
+def _forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
+    return ops.round(ops.clip(x * (1.0 / scale), low, high)) * scale
+
+
+def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[Any, Any]:
+    """The gradients of values and of scale; all is formed anew from ``x``, so that nothing else is kept."""
+    steps = x * (1.0 / scale)
+    passed = upstream * ops.cast((steps >= low) & (steps <= high), "float32")
+    terms = upstream * ops.round(ops.clip(steps, low, high)) - passed * steps
+    rank = len(scale.shape)
+    shared = [i for i in range(len(x.shape)) if rank == 0 or scale.shape[i] == 1]
+    return passed, ops.sum(terms, axis=shared, keepdims=rank > 0)
+
+
+@functools.cache
+def _kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Forward and backward; in TensorFlow each line would be a pass over memory, XLA makes one of all."""
+    if keras.backend.backend() != "tensorflow":
+        return _forward, _backward
+    import tensorflow as tf  # noqa: PLC0415 - only on this backend
+
+    return tf.function(_forward, jit_compile=True), tf.function(_backward, jit_compile=True)
 
 
 def round_through(x: Any) -> Any:

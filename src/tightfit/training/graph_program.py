@@ -15,6 +15,7 @@ from tightfit.graph.ir import Array, Graph, Op, Tensor
 from tightfit.quantization.rules import find_rule
 from tightfit.training.batching import lift
 from tightfit.training.graph_weights import GraphWeights
+from tightfit.training.integer_kernels import INTEGER_KERNELS
 from tightfit.training.op_lowerings import OP_LOWERINGS, Lowering
 from tightfit.training.quantization_points import Point, Points
 from tightfit.training.quantizers import ActivationQuantizer
@@ -101,13 +102,23 @@ class Call:
         if results is None:
             operands = [self.operand(index, row, op, i, t) for i, t in enumerate(op.inputs)]
             made = row.function(op, operands)
-            results = made if isinstance(made, list) else [made]
+            results = made if isinstance(made, list) else [self.as_kernel(index, op, operands, made)]
         for position, (tensor, value) in enumerate(zip(op.outputs, results, strict=False)):
             point = self.points.outputs.get((index, position))
             if point is not None:
                 self.held[tensor] = point
                 value = value if index in self.points.moved else self.rounding(point, value)  # noqa: PLW2901
             self.values[tensor] = value
+
+    def as_kernel(self, index: int, op: Op, operands: list[Any], made: Any) -> Any:
+        """Gives what an integer kernel makes where it does more than round; the gradient stays float's."""
+        point = self.points.inputs.get((index, 0))
+        kernel = None if point is None else INTEGER_KERNELS.get((op.kind, point.storage.dtype))
+        if point is None or kernel is None:
+            return made
+        scale, _ = self.program.quantizers[point].parameters()
+        exact = kernel(op, ops.stop_gradient(operands[0]), ops.stop_gradient(scale))
+        return made + ops.stop_gradient(ops.cast(exact, made.dtype) - made)
 
     def static_results(self, op: Op) -> list[Any] | None:
         """Computes an op whose inputs are all known with NumPy: shapes that a graph works out."""

@@ -37,7 +37,10 @@ def test_gradients_pass_inside_of_the_range_and_tell_the_scale_how_to_move():
     scales = np.float32([0.01, 0.02, 0.04]).reshape(1, 1, 3)
     weight = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)
     _, (of_x, of_scale) = value_and_gradients(
-        lambda v: keras.ops.sum(fake_quantize(v[0], v[1], 3.0, -128, 127) * weight), [X, scales]
+        lambda v: keras.ops.sum(
+            fake_quantize(v[0], v[1], 3.0, -128, 127) * keras.ops.convert_to_tensor(weight)
+        ),
+        [X, scales],
     )
     steps = X * (np.float32(1) / scales)
     low, high = -131.0, 124.0

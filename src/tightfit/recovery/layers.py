@@ -14,7 +14,7 @@ from tightfit.graph.ir import Array, Graph, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration import calibration_workers, input_names
 from tightfit.quantization.plan import OpPlan, Plan
-from tightfit.recovery.moments import Moments, Window, window_of
+from tightfit.recovery.moments import MOST_INPUTS, Moments, Window, window_of
 from tightfit.runtime.parallel import observe_together
 
 KINDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
@@ -55,6 +55,11 @@ class Layer:
     def window(self) -> Window:
         """How it walks over its input."""
         return window_of(self.op.kind, self.weights.shape, self.op.options)
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the second moments of what meets its weights fit into memory."""
+        return self.window.depthwise or self.weights.size // self.weights.shape[0] <= MOST_INPUTS
 
     def rows(self, values: Array) -> npt.NDArray[np.float64]:
         """Weights as (output channels, K), in the order that ``Moments`` uses."""
@@ -97,11 +102,12 @@ def collect_moments(
 ) -> dict[str, Moments]:
     """Gives layer name → second moments of its input over the samples, by one pass of the float model.
 
-    Layers that read the same tensor through the same window share one matrix.
+    Layers that read the same tensor through the same window share one matrix; those that are not measurable
+    have none.
     """
     twin = copy_model(model)
     keys = twin.main.keys()
-    layers = layers_of(twin.main, plan.graphs[0].ops)
+    layers = [la for la in layers_of(twin.main, plan.graphs[0].ops) if la.is_measurable]
     wanted = {(keys[layer.source], layer.window): layer.source for layer in layers}
     fed = {key for key, _ in wanted if wanted_input(twin, key, keys)}
     observers = {key: Several([w for k, w in wanted if k == key]) for key, _ in wanted}

@@ -14,6 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+MOST_INPUTS: Final = 4608
+"""Layers whose weights meet more values than this (512 channels of 3 × 3) have too large a matrix: 85 MB each
+half."""
+
 ROWS: Final = 128
 """Positions taken of each sample's feature map, spread evenly."""
 
@@ -37,6 +41,8 @@ class Window:
 class Moments:
     """Sums ``x̃ x̃ᵀ`` over positions, for every other sample apart: one half can judge what the other chose.
 
+    Sums are float32, which halves the memory: their rounding is far below the damping of any use.
+
     Attributes:
         halves: of even and of odd samples, each of shape (K+1, K+1), or (channels, K+1, K+1) for depthwise;
             the last row belongs to the bias. rows: number of vectors summed in each. samples: seen so far.
@@ -45,7 +51,7 @@ class Moments:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.halves: list[npt.NDArray[np.float64] | None] = [None, None]
+        self.halves: list[npt.NDArray[np.float32] | None] = [None, None]
         self.rows = [0, 0]
         self.samples = 0
         self.damping: dict[int, float] = {}
@@ -53,17 +59,19 @@ class Moments:
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
         rows = extended(values, self.window)
-        added = (rows.swapaxes(-1, -2) @ rows).astype(np.float64)
-        self._add(self.samples % 2, added, rows.shape[-2])
+        self._add(self.samples % 2, rows.swapaxes(-1, -2) @ rows, rows.shape[-2])
         self.samples += 1
 
-    def _add(self, half: int, added: npt.NDArray[np.float64], rows: int) -> None:
+    def _add(self, half: int, added: npt.NDArray[np.float32], rows: int) -> None:
         known = self.halves[half]
-        self.halves[half] = added if known is None else known + added
+        if known is None:
+            self.halves[half] = added
+        else:
+            known += added
         self.rows[half] += rows
 
     def merge(self, others: Sequence[Moments]) -> None:
-        """Adds what others saw; sums are exact in any order."""
+        """Adds what others saw."""
         for other in others:
             self.samples += other.samples
             for half, total in enumerate(other.halves):
@@ -79,12 +87,12 @@ class Moments:
         known = [total for total in self.halves if total is not None]
         if not known:
             raise ValueError("no sample was seen")
-        return np.asarray(sum(known) / sum(self.rows), np.float64)
+        return np.asarray(sum(t.astype(np.float64) for t in known) / sum(self.rows), np.float64)
 
     def means(self) -> list[npt.NDArray[np.float64]]:
         """Gives the mean of each half that saw samples: two, or one of a single sample."""
         pairs = zip(self.halves, self.rows, strict=True)
-        return [total / rows for total, rows in pairs if total is not None]
+        return [total.astype(np.float64) / rows for total, rows in pairs if total is not None]
 
 
 def extended(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:

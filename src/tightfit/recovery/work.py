@@ -71,7 +71,8 @@ class Work:
 
     def seen(self) -> dict[str, Moments]:
         """The moments of every layer of the plan, collected once."""
-        wanted = {layer.op.name for layer in layers_of(self.original.main, self.plan.graphs[0].ops)}
+        layers = layers_of(self.original.main, self.plan.graphs[0].ops)
+        wanted = {layer.op.name for layer in layers if layer.is_measurable}
         if not wanted <= set(self.moments):
             report, count = self.tell(f"what {len(wanted)} layers see"), itertools.count(1)
             found = collect_moments(

@@ -150,13 +150,11 @@ class _Writer:
         return self.norm(added, "embeddings.LayerNorm")
 
     def pooled(self, x: Tensor, real: Tensor) -> Tensor:
-        """The mean over the real positions, of length one."""
+        """The mean over the real positions, of length one: so the sum will do, without their number."""
         length = x.shape[1]
         weights = self.reshaped(real, [1, length, 1], "pool/mask")
         total = self.reduce("SUM", self.pair("MUL", x, weights, "pool/kept"), 1, "pool/total", keep=False)
-        count = self.reduce("SUM", weights, 1, "pool/count", keep=False)
-        mean = self.pair("DIV", total, count, "pool/mean")
-        return self.op("L2_NORMALIZATION", [mean], mean.shape, "embedding", "L2NormOptions")
+        return self.op("L2_NORMALIZATION", [total], total.shape, "embedding", "L2NormOptions")
 
 
 def build(weights: Mapping[str, Floats], length: int = 64) -> Model:

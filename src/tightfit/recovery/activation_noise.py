@@ -1,6 +1,6 @@
 """How much of the outputs each activation costs in int8, measured on LiteRT with few samples.
 
-    noise(S) = Σ |y − y_S|² / Σ |y|²
+    noise(S) = mean over the samples of |y − y_S|² / |y|²
 
 where ``y_S`` are the outputs with the roundings S (see ``gates``) and float everywhere else. Noise of
 roundings nearly adds up, so a set that costs next to nothing need not be taken apart: the noisiest set is
@@ -12,20 +12,16 @@ Departure from a list of one run an op: a few dozen runs find the handful of act
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tightfit.errors import DataError
 from tightfit.recovery.gates import Edge, Gates
-from tightfit.recovery.outputs import Inputs, noise_share
+from tightfit.recovery.outputs import Inputs, sample_noise
 
 MOST_RUNS: Final = 240
 """Sets measured at most."""
-
-_LOST: Final = 4.0
-"""Noise of outputs that have nothing in common with the wanted ones, or are NaN."""
 
 _FINE: Final = 0.02
 """Sets below this share of the allowed noise are not taken apart."""
@@ -62,9 +58,7 @@ def measure_activations(
         wanted = list(gates.answers(session, samples))
 
         def of(chosen: range) -> float:
-            share = noise_share(wanted, list(gates.answers(session, samples, chosen)))
-            # A root of a value rounded below zero is NaN: as bad as nothing right at all.
-            return min(share, _LOST) if math.isfinite(share) else _LOST
+            return sample_noise(wanted, list(gates.answers(session, samples, chosen)))
 
         every = range(len(noise))
         sets = [(-of(every), every.start, every.stop)] if noise else []

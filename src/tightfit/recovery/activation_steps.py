@@ -23,12 +23,13 @@ from tightfit.recovery.activation_noise import measure_activations
 from tightfit.recovery.gates import Gates
 from tightfit.recovery.masks import shrink_masks
 from tightfit.recovery.movers import hands_on, origin
-from tightfit.recovery.outputs import noise_share, outputs_of
+from tightfit.recovery.outputs import noise_share, outputs_of, sample_noise
 from tightfit.recovery.range_choice import choose_observers, chosen_ranges
 from tightfit.recovery.smoothing import smooth
 from tightfit.recovery.work import Work
 
 NOISE_SAMPLES: Final = 6
+CHECK_SAMPLES: Final = 18
 EQUAL: Final = 1e-6
 """A changed float model whose outputs differ by more than this share of their power is given up."""
 
@@ -119,20 +120,20 @@ def mixed_activations(work: Work) -> None:
     """
     if work.plan.scheme.activations != "int8":
         return
-    samples = few_samples(work, NOISE_SAMPLES)
+    samples = few_samples(work, CHECK_SAMPLES)
     wanted = list(outputs_of(work.original, samples))
-    found = measured_noise(work, work.plan, wanted, samples)
-    before, allowed = found, work.noise
+    before = found = _sample_noise(work, work.plan, wanted, samples)
+    allowed = work.noise
     if found <= work.noise:
         return
-    gates = Gates(work.original, work.plan)
-    edges = measure_activations(gates, samples, work.noise, progress=work.tell("noise of int8 activations"))
+    gates, some = Gates(work.original, work.plan), samples[:: max(1, len(samples) // NOISE_SAMPLES)]
+    edges = measure_activations(gates, some, work.noise, progress=work.tell("noise of int8 activations"))
     costs = op_costs(work.original.main)
     best: _Choice | None = None
     for _ in range(ATTEMPTS):
         widened = choose_wider(edges, costs, allowed)
         plan, overrides = _widened_plan(work, widened)
-        found = measured_noise(work, plan, wanted, samples)
+        found = _sample_noise(work, plan, wanted, samples)
         if best is None or found < best.noise:
             best = _Choice(widened, plan, overrides, found)
         if found <= work.noise:
@@ -184,6 +185,16 @@ def measured_noise(
     """Gives the noise of a plan's file on LiteRT, infinite where it does not run."""
     try:
         return noise_share(wanted, list(outputs_of(_file(work.original, plan), samples)))
+    except TightfitError:
+        return float("inf")
+
+
+def _sample_noise(
+    work: Work, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
+) -> float:
+    """The same, every sample counting alike."""
+    try:
+        return sample_noise(wanted, list(outputs_of(_file(work.original, plan), samples)))
     except TightfitError:
         return float("inf")
 

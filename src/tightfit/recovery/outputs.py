@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
 
 Inputs = Mapping[str, Array]
+
+LOST: Final = 4.0
+"""Noise of an answer that has nothing in common with the wanted one."""
 
 
 def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]:
@@ -38,6 +43,25 @@ def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]
     pairs = list(zip(wanted, got, strict=True))
     lost = sum(_power([a - b for a, b in zip(x, y, strict=True)]) for x, y in pairs)
     return lost / max(sum(_power(x) for x, _ in pairs), 1e-30)
+
+
+def sample_noise(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:
+    """Gives the mean of the samples' own noise shares, each at most 4: a sample counts whatever its power.
+
+    Powers below a thousandth of the mean count as that; NaN counts as 4.
+
+    Example:
+        >>> quiet, loud = [np.array([1.0])], [np.array([10.0])]
+        >>> round(sample_noise([quiet, loud], [[np.array([0.0])], loud]), 3)
+        0.5
+    """
+    least = 1e-3 * sum(_power(x) for x in wanted) / max(len(wanted), 1)
+    shares = []
+    for x, y in zip(wanted, got, strict=True):
+        share = _power([a - b for a, b in zip(x, y, strict=True)]) / max(_power(x), least, 1e-30)
+        # What has nothing in common with the wanted answer, or is NaN, is lost; worse there is not.
+        shares.append(min(share, LOST) if math.isfinite(share) else LOST)
+    return sum(shares) / max(len(shares), 1)
 
 
 def _power(arrays: Sequence[Array]) -> float:

@@ -1,0 +1,27 @@
+"""A model of token ids: data by input name, cosine as the metric, mixed activations as a candidate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attention_models import attention, inputs
+from tightfit.graph.writer import write_model
+from tightfit.search.budget import Budget
+from tightfit.search.job import Job
+from tightfit.verbs import optimize
+
+
+def test_mixed_activations_meet_a_budget_that_int8_misses(tmp_path):
+    write_model(attention(loud=60.0), tmp_path / "float.tflite")
+    samples = inputs(60)
+    np.savez(tmp_path / "ids.npz", **{k: np.concatenate([s[k] for s in samples]) for k in samples[0]})
+    job = Job(
+        tmp_path / "float.tflite", str(tmp_path / "ids.npz"), tmp_path / "out", metric="cosine",
+        calibration=20, evaluation=30, recipes=("int8", "int8+mixed"), budget=Budget(max_drop=0.01),
+    )  # fmt: skip
+    report = optimize(job)
+    plain, mixed = (next(c for c in report.candidates if c.name == n) for n in job.recipes)
+    assert (plain.metric, plain.meets_budget) == ("cosine", False)
+    assert (mixed.failure, mixed.meets_budget) == (None, True)
+    assert mixed.accuracy > 0.99 > plain.accuracy
+    assert any("masks of 1 attentions" in step for step in mixed.steps)

@@ -12,6 +12,7 @@ from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_we
 from tightfit.compression.lut import saved_bytes
 from tightfit.compression.pruning import PrunedLayer, Pruning, prune_weights
 from tightfit.compression.sparse_files import write_sparse
+from tightfit.compression.sparse_inference import make_eligible
 from tightfit.compression.sparse_storage import StoredLayer
 from tightfit.convert.conversion import open_model
 from tightfit.data.image_options import ImageOptions
@@ -125,6 +126,7 @@ def prune(
     pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
     work.zeros = True
     work.adopt(pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}")
+    work.make_eligible()
     return work.write(work.plan(), pruned.layers)
 
 
@@ -186,6 +188,16 @@ class _Work:
         facts = self.source.facts
         facts = None if facts is None else {**facts, "steps": [*facts.get("steps", ()), step]}
         self.source = replace(self.source, model=model, facts=facts)
+
+    def make_eligible(self) -> None:
+        """Rewrites a pruned model so that XNNPACK can skip its zeros where that is exact; says why not."""
+        name, layout = self.options.scheme, self.options.layout
+        if layout != "cpu" or (name != FLOAT and SCHEMES[name].compute != "float"):
+            return
+        found = make_eligible(self.source.model)
+        if found.eligible:
+            self.adopt(found.model, "rewritten for XNNPACK's sparse inference")
+        self.notes.append(found.sentence())
 
     def plan(self) -> Plan | None:
         """How the weights as they are now will be stored, None for float."""

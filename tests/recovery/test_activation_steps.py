@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from attention_models import LENGTH, WIDTH, attention, inputs, pre_norm
 
+from attention_models import LENGTH, WIDTH, attention, inputs, pre_norm
 from tightfit.errors import DataError
 from tightfit.graph.ir import Model
 from tightfit.quantization.apply import apply_plan

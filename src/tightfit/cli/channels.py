@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import parse_latency, parse_size
-from tightfit.cli.progress import Bars
+from tightfit.cli.progress import Bars, Stages
 from tightfit.errors import OptionError
 from tightfit.quantities import format_bytes, format_milliseconds, format_ratio
 
@@ -43,7 +43,7 @@ def prune_by_channels(
         "latency": _fraction(model, budget.get("latency")),
     }
     with Bars(quiet=as_json) as bars:
-        result = prune_channels(model, output, **limits, **given, stage=_Heard(bars))
+        result = prune_channels(model, output, **limits, **given, stage=Stages(bars))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:
@@ -64,20 +64,6 @@ def _fraction(model: Path, text: str | None) -> float | None:
             f"Received the latency '{text}', but the model itself takes {own or 0:.2f} ms here; give less."
         )
     return wanted / own
-
-
-class _Heard:
-    """Draws a bar for each stage."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars, self.name = bars, ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Moves the bar on."""
-        if stage != self.name:
-            self.name = stage
-            self.bars.stage(stage, total)
-        self.bars.advance(done, total)
 
 
 def groups_table(groups: Sequence[Mapping[str, Any]]) -> Group:

@@ -77,3 +77,17 @@ class Bars:
         """Passes a result on."""
         if self._found is not None:
             self._found(outcome)
+
+
+class Stages:
+    """Draws one bar after the other for what calls with (what, done, of)."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars, self.name = bars, ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Moves the bar on, or starts the next one."""
+        if stage != self.name:
+            self.name = stage
+            self.bars.stage(stage, total)
+        self.bars.advance(done, total)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import data_options, in_working_folder, json_option, provenance_option, seed_option
-from tightfit.cli.progress import Bars
+from tightfit.cli.progress import Bars, Stages
 from tightfit.errors import OptionError
 from tightfit.quantities import format_bytes, format_milliseconds, format_percent, format_ratio
 
@@ -80,7 +80,7 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
         )
     wanted = Pruning(options["sparsity"], options["pattern"], options["scope"], options["skip"])
     with Bars(quiet=as_json) as bars:
-        return _show(run(model, output, wanted, _options(options), _Heard(bars)), model, as_json=as_json)
+        return _show(run(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json)
 
 
 @click.command()
@@ -98,7 +98,7 @@ def cluster(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 
     wanted = Clusters(options["clusters"], options["per"], options["initial"])
     with Bars(quiet=as_json) as bars:
-        return _show(run(model, output, wanted, _options(options), _Heard(bars)), model, as_json=as_json)
+        return _show(run(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json)
 
 
 def _options(options: dict[str, Any]) -> ShrinkOptions:
@@ -124,20 +124,6 @@ def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_js
     given = {n: options[n] for n in ("importance", "data", "image", "seed", "refit", "multiple")}
     given["samples"] = options["calibration"]
     return prune_by_channels(model, output, budget, given, as_json=as_json)
-
-
-class _Heard:
-    """Draws a bar for each stage."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars, self.name = bars, ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Moves the bar on."""
-        if stage != self.name:
-            self.name = stage
-            self.bars.stage(stage, total)
-        self.bars.advance(done, total)
 
 
 def _show(result: Shrunk, model: Path, *, as_json: bool) -> int:

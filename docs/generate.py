@@ -1,8 +1,9 @@
 # ruff: noqa: INP001 - a script beside the pages that it writes, not a package
-"""Writes docs/targets.md and docs/ops.md from the tables of the package.
+"""Writes docs/targets.md, docs/ops.md and docs/onnx.md from the tables of the package.
 
 Run ``python docs/generate.py`` after a change of ``targets/profiles.toml``, ``targets/*_limits.py``,
-``quantization/op_table.py`` or ``quantization/float_only.py``; a test tells when the pages are out of date.
+``quantization/op_table.py``, ``quantization/float_only.py`` or ``convert/onnx_*.py``; a test tells when the
+pages are out of date.
 """
 
 from __future__ import annotations
@@ -54,8 +55,25 @@ def ops_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def onnx_page() -> str:
+    """Gives docs/onnx.md: the ONNX ops that are translated, and what of them is not."""
+    from tightfit.convert import onnx_table  # noqa: PLC0415 - needs JAX
+
+    ops, oldest, newest = onnx_table.ONNX_OPS, onnx_table.OLDEST_OPSET, onnx_table.NEWEST_OPSET
+    rows = [[kind, row.note or "all of it"] for kind, row in sorted(ops.items())]
+    parts = [
+        "# ONNX ops",
+        _NOTICE,
+        f"{len(ops)} ops of opset {oldest} to {newest} are translated; If too, where its "
+        "condition is known once the shapes are. Any other op is refused by its name, all of a model at once.",
+        _table(["op", "covered"], rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def write_pages() -> None:
-    """Writes both pages."""
+    """Writes the pages."""
+    (FOLDER / "onnx.md").write_text(onnx_page(), encoding="utf-8")
     (FOLDER / "targets.md").write_text(targets_page(), encoding="utf-8")
     (FOLDER / "ops.md").write_text(ops_page(), encoding="utf-8")
 

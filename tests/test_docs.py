@@ -21,3 +21,8 @@ def generator():
 def test_the_page_is_up_to_date(page):
     expected = getattr(generator(), f"{page}_page")()
     assert (DOCS / f"{page}.md").read_text(encoding="utf-8") == expected, "run: python docs/generate.py"
+
+
+def test_the_page_of_onnx_is_up_to_date():
+    pytest.importorskip("jax", reason="needs jax: the extra 'onnx'")
+    assert (DOCS / "onnx.md").read_text(encoding="utf-8") == generator().onnx_page()

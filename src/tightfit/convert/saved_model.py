@@ -44,15 +44,22 @@ def export(source: Path, options: Options) -> Exported:
 
 
 def export_keras(call: Any, options: Options) -> Exported:
-    """Gives the float ``.tflite`` of a Keras model on the TensorFlow backend."""
-    del options
+    """Gives the float ``.tflite`` of a Keras model on the TensorFlow backend.
 
-    def function(**arrays: Any) -> dict[str, Any]:
-        return dict(zip(call.outputs, call.flat(*(arrays[n] for n in call.names)), strict=True))
+    Keras writes the SavedModel: variables that it does not track itself would stay variables in the file.
+    """
+    import keras  # noqa: PLC0415 - loaded by the caller
 
-    holder = tf.Module()
-    holder.model = call.model
-    exported = convert_functions(holder, {"serving_default": (function, call.inputs)})
+    def serve(*arrays: Any) -> dict[str, Any]:
+        return dict(zip(call.outputs, call.flat(*arrays), strict=True))
+
+    archive = keras.export.ExportArchive()
+    archive.track(call.model)
+    signature = [tf.TensorSpec(shape, dtype, name=n) for n, (shape, dtype) in call.inputs.items()]
+    archive.add_endpoint("serving_default", serve, input_signature=signature)
+    with tempfile.TemporaryDirectory(prefix="tightfit-keras-") as folder:
+        archive.write_out(folder, verbose=False)
+        exported = export(Path(folder), options)
     exported.route = f"Keras on TensorFlow, {_ROUTE}"
     return exported
 

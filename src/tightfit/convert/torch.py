@@ -22,6 +22,8 @@ import torch
 from tightfit.convert.exporting import Exported, Probe, first_line
 from tightfit.convert.options import Options
 from tightfit.errors import ModelError
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import serialize
 
 _ROUTE: Final = "torch.export, litert-torch"
 _TARGET: Final = re.compile(
@@ -162,7 +164,20 @@ def _convert(
                 {n: r.detach().numpy() for n, r in zip(given, results, strict=True)},
             )
         )
-    return Exported(data, probes, _ROUTE)
+    return Exported(_renamed(data, inputs, outputs) if inputs else data, probes, _ROUTE)
+
+
+def _renamed(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """The file with names of the signature: litert-torch calls them args_0, output_0 and so on."""
+    model = read_model(data)
+    for signature in model.signatures:
+        for side, names, prefix in (
+            (signature.inputs, inputs, "args_"),
+            (signature.outputs, outputs, "output_"),
+        ):
+            tensors = [side.pop(f"{prefix}{i}") for i in range(len(names))]
+            side.update(zip(names, tensors, strict=True))
+    return serialize(model)
 
 
 def _leaves(result: Any) -> list[Any]:

@@ -76,7 +76,7 @@ class Clock:
         return time.perf_counter(), sum(os.times()[:4])
 
 
-def own_files(source: Source, schemes: list[str], samples: Path, folder: Path) -> Iterator[Made]:
+def own_files(source: Source, options: argparse.Namespace, samples: Path, folder: Path) -> Iterator[Made]:
     """Makes a file for each scheme and list of steps; calibration and moments are shared, and timed once."""
     rows = Rows(map_samples(samples), list(input_names(source.model)))
 
@@ -87,8 +87,9 @@ def own_files(source: Source, schemes: list[str], samples: Path, folder: Path) -
     seen = calibrate(source.model, again())
     print(f"calibration {time.perf_counter() - start:.1f} s", file=sys.stderr)
     moments: dict[str, Moments] = {}
-    for scheme in schemes:
-        for steps in STEPS[scheme]:
+    wanted = [(s, steps) for s in options.schemes for steps in STEPS[s]]
+    for scheme, steps in wanted:
+        if not set(steps) & set(options.without):
             start = Clock()
             ranges = Ranges([seen.statistics])
             plan = make_plan(source.model, scheme, ranges)
@@ -122,12 +123,14 @@ def peer_files(model: Path, schemes: list[str], samples: Path, folder: Path) -> 
 def measure(options: argparse.Namespace, folder: Path) -> None:
     """Makes all files, evaluates them together and prints the table."""
     data = open_dataset(options)
-    calibration, evaluation = split(data.labels(), len(data), options.calibration, seed=options.seed)
+    calibration, evaluation = split(
+        data.labels(), len(data), options.calibration, options.evaluation, seed=options.seed
+    )
     samples = folder / "calibration.npz"
     write_calibration(data, np.random.default_rng(options.seed).permutation(calibration), samples)
     source = open_source(options.model)
     made = [
-        *own_files(source, options.schemes, samples, folder),
+        *own_files(source, options, samples, folder),
         *peer_files(options.model, options.schemes, samples, folder),
     ]
     good = [m for m in made if m.failure is None]
@@ -160,6 +163,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="as for the tightfit command")
     parser.add_argument("--image", help="as for the tightfit command")
     parser.add_argument("--calibration", type=int, default=100)
+    parser.add_argument("--evaluation", type=int, help="at most this many others evaluate")
+    parser.add_argument("--without", nargs="+", default=[], help="recoveries to leave out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--schemes", nargs="+", default=list(STEPS), choices=list(STEPS))
     with tempfile.TemporaryDirectory() as folder:

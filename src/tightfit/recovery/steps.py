@@ -65,6 +65,8 @@ def mixed_precision(work: Work) -> None:
     chosen = [dict(s) for s, _ in zip(work.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
     moments, report = work.seen(), work.tell("sensitivity of each layer")
     found = measure_sensitivities(work.original, work.plan, moments, chosen, progress=report)
+    if not found:
+        return
     limit = work.size_bytes or int(SPARE_SHARE * work.float_bytes)
     spare = limit - len(serialize(apply_plan(work.original, work.plan)))
     assignment = widen(found, spare)

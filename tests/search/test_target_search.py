@@ -20,11 +20,12 @@ def report(tmp_path_factory):
         Job(
             model=MODEL, data="tightfit.demo:evaluation", output=tmp_path_factory.mktemp("fit"),
             evaluation=30, calibration=10, budget=budget, effort="quick",
+            recipes=("int8",),
         )
     )  # fmt: skip
 
 
-def test_only_what_the_target_takes_is_tried(report):
+def test_a_candidate_has_the_ends_and_the_layout_of_the_target(report):
     assert [(c.name, c.interface, c.layout) for c in report.candidates[1:]] == [("int8", "int8", "npu")]
 
 
@@ -53,6 +54,7 @@ def test_the_verdicts_survive_the_journal(report):
 def test_recipes_that_are_named_stay():
     fitting = Fitting(Budget(target="ethos-u55-128"))
     assert {r.scheme for r in fitting.recipes(RECIPES, ())} == {"int8", "int16x8"}
+    assert {r.interface for r in fitting.recipes(RECIPES, ())} == {"int8", "int16"}
     named = [r for r in RECIPES if r.name == "float16"]
     assert fitting.recipes(named, ["float16"]) == tuple(named)
 

@@ -37,15 +37,15 @@ class Fitting:
         self.target = None if budget.target is None else find_target(budget.target)
 
     def recipes(self, recipes: Sequence[Recipe], named: Iterable[str]) -> tuple[Recipe, ...]:
-        """The recipes that the target takes, with its types at the ends; those named by the user stay."""
+        """The recipes that the target takes, with its types at the ends; others where the user named them."""
         if self.target is None:
             return tuple(recipes)
         device, kept = self.target, list[Recipe]()
         for recipe in recipes:
-            if recipe.name in named:
-                kept.append(recipe)
-            elif recipe.scheme in device.family.schemes and recipe.interface == "float32":
+            if recipe.scheme in device.family.schemes and recipe.interface == "float32":
                 kept.append(replace(recipe, interface=interface_for(device, recipe.scheme)))
+            elif recipe.name in named:
+                kept.append(recipe)
         return tuple(kept)
 
     def layout(self, asked: str | None) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -105,8 +106,8 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
 }
 
 
-def convert(path: Path, output: Path) -> tuple[dict[str, Any], float]:
-    """Runs ``tightfit convert`` and gives its JSON and the seconds from start to end."""
+def convert(path: Path, output: Path) -> tuple[dict[str, Any], float, float]:
+    """Runs ``tightfit convert``; gives its JSON, the seconds from start to end, and those of the CPU."""
     command = [sys.executable, "-m", "tightfit", "convert", str(path), "-o", str(output), "--json"]
     # The custom classes live in this script: the file names their module, which takes trust.
     command += ["--trust"] if path.stem == "nested" else []
@@ -117,25 +118,33 @@ def convert(path: Path, output: Path) -> tuple[dict[str, Any], float]:
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stderr)
-    return json.loads(done.stdout), seconds
+    return json.loads(done.stdout), seconds, cpu_seconds() - used
+
+
+def cpu_seconds() -> float:
+    """Gives the CPU time of all children so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
     """Prints a row a network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    print(f"{'network':12} {'seconds':>8} {'MB':>6} {'difference':>11} {'largest value':>14}  ops")
+    print(
+        f"{'network':12} {'seconds':>8} {'CPU s':>6} {'MB':>6} {'difference':>11} {'largest value':>14}  ops"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for network in parser.parse_args().only:
             path, output = folder / f"{network}.keras", folder / f"{network}.tflite"
             NETWORKS[network]().save(path)
-            facts, seconds = convert(path, output)
+            facts, seconds, used = convert(path, output)
             worst = max(facts["differences"], key=lambda d: d["largest"] / max(d["scale"], 1e-30))
             ops = Counter(op.kind for op in read_model(output).main.ops).most_common(4)
             size = facts["size_bytes"] / 1e6
             told = ", ".join(f"{n} {kind}" for kind, n in ops)
-            row = f"{seconds:8.1f} {size:6.1f} {worst['largest']:11.1e} {worst['scale']:14.2e}"
+            row = f"{seconds:8.1f} {used:6.1f} {size:6.1f} {worst['largest']:11.1e} {worst['scale']:14.2e}"
             print(f"{network:12} {row}  {told}", flush=True)
 
 

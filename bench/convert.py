@@ -112,7 +112,7 @@ def convert(path: Path, output: Path) -> tuple[dict[str, Any], float, float]:
     # The custom classes live in this script: the file names their module, which takes trust.
     command += ["--trust"] if path.stem == "nested" else []
     places = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    start = time.perf_counter()
+    start, used = time.perf_counter(), cpu_seconds()
     environment = os.environ | {"PYTHONPATH": places}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     seconds = time.perf_counter() - start

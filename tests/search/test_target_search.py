@@ -59,6 +59,17 @@ def test_recipes_that_are_named_stay():
     assert fitting.recipes(named, ["float16"]) == tuple(named)
 
 
+def test_what_widens_activations_is_left_out_where_they_have_8_bits():
+    widening = {r.name for r in RECIPES if "mixed-activations" in r.recovery}
+    assert widening
+    kept = {name: {r.name for r in Fitting(Budget(target=name)).recipes(RECIPES, ())} for name in TARGETS}
+    assert widening <= kept["ethos-u55-128"]
+    assert not widening & kept["edge-tpu"]
+
+
+TARGETS = ("ethos-u55-128", "edge-tpu")
+
+
 def test_without_a_target_nothing_changes():
     fitting = Fitting(Budget())
     assert fitting.recipes(RECIPES, ()) == RECIPES

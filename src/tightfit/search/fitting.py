@@ -22,11 +22,12 @@ from tightfit.targets.check import check
 from tightfit.targets.ethos_u import Compilation
 from tightfit.targets.fitting import interface_for, overrides_for, rewrites_for, scheme_for
 from tightfit.targets.micro import MicroRun
-from tightfit.targets.profile import find_target
+from tightfit.targets.profile import Target, find_target
 from tightfit.targets.proof import Proof, prove
 from tightfit.targets.verdict import Placement, Verdict
 
 _MOST_REASONS = 8
+_WIDENS = "mixed-activations"
 
 
 class Fitting:
@@ -42,7 +43,7 @@ class Fitting:
             return tuple(recipes)
         device, kept = self.target, list[Recipe]()
         for recipe in recipes:
-            if recipe.scheme in device.family.schemes and recipe.interface == "float32":
+            if _takes(device, recipe) and recipe.interface == "float32":
                 kept.append(replace(recipe, interface=interface_for(device, recipe.scheme)))
             elif recipe.name in named:
                 kept.append(recipe)
@@ -105,6 +106,12 @@ class Fitting:
         if isinstance(proof.result, MicroRun) and not proof.result.runs and verdict.runs:
             found += proof.lines()
         return found
+
+
+def _takes(device: Target, recipe: Recipe) -> bool:
+    """True when a target takes files of a recipe; some recoveries give ops 16-bit activations."""
+    schemes = device.family.schemes
+    return recipe.scheme in schemes and ("int16x8" in schemes or _WIDENS not in recipe.recovery)
 
 
 def refuse_unknown(budget: Budget) -> None:

@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--photos", help="NAME=FOLDER: the model of that name decides on these photos")
     parser.add_argument("--image", help="how the photos become arrays")
     parser.add_argument("--only", action="append", help="only the model of this name; may be given again")
+    parser.add_argument("--scheme", action="append", help="by default int8 and int16x8")
     options = parser.parse_args()
     print(f"{describe_machine()}, Keras on {choose_backend()}")
     print(
@@ -119,7 +120,7 @@ def main() -> None:
         if options.only and path.stem not in options.only:
             continue
         source = open_source(path)
-        for scheme in SCHEMES:
+        for scheme in options.scheme or SCHEMES:
             data = (
                 of_demo(source) if path == demo.MODEL
                 else of_photos(source, folder, options.image) if path.stem == named

@@ -34,7 +34,8 @@ class ChannelGate(layers.Layer):
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Gates the image."""
-        return x * ops.hard_sigmoid(ops.matmul(ops.mean(x, axis=(1, 2), keepdims=True), self.mix))
+        gate = ops.hard_sigmoid(ops.matmul(ops.mean(x, axis=(1, 2)), self.mix))
+        return x * ops.expand_dims(gate, (1, 2))
 
 
 class Block(keras.Model):

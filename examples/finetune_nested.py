@@ -10,6 +10,10 @@ same in your own ``compile`` and ``fit``.
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # what tightfit[keras] installs
+
 import keras
 import numpy as np
 from keras import layers, ops

@@ -166,7 +166,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @json_option
 @in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
-    """Quantize MODEL by SCHEME: float16, weight8, dynamic, int8, int16x8 or int8x4."""
+    """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
     from tightfit.verbs import quantize as run  # noqa: PLC0415 - loaded when used

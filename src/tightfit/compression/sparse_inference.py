@@ -26,6 +26,7 @@ from tightfit.compression.sparse_conditions import (
 )
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.pointwise import is_pointwise, to_dense
 
 _CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _ALIKE: Final = frozenset(
@@ -113,36 +114,51 @@ def make_eligible(model: Model) -> Eligibility:
 def _rewrite(graph: Graph) -> None:
     """The head as dense layers, and padding that is alike on both sides as a PAD."""
     for op in list(graph.ops):
-        if op.kind == "CONV_2D" and _is_dense(op):
+        if _is_dense(op):
             to_dense(graph, op)
         elif op.kind in _CONVOLUTIONS:
             _pad_alike(graph, op)
+        if op.kind == "FULLY_CONNECTED" and _reads_mean(op):
+            _flatten(graph, op)
 
 
 def _is_dense(op: Op) -> bool:
     """A 1×1 convolution of one pixel is a dense layer."""
     data = op.input(0)
-    weight = op.input(1)
-    one = data is not None and data.shape[1:3] == (1, 1) and kernel_of(op) == (1, 1)
-    return one and weight is not None and data is not None and weight.shape[-1] == data.shape[-1]
+    return data is not None and data.shape[1:3] == (1, 1) and is_pointwise(op)
 
 
-def to_dense(graph: Graph, op: Op) -> None:
-    """Turns a 1×1 convolution of stride 1 without padding into a FULLY_CONNECTED of the same shape, exactly.
+def _reads_mean(op: Op) -> bool:
+    """A dense layer that reads the MEAN as an image of one pixel, which XNNPACK then fails to reshape."""
+    data = op.input(0)
+    from_mean = data is not None and data.producer is not None and is_global_mean(data.producer)
+    return from_mean and data is not None and len(data.shape) == 4
 
-    Condition: constant float weights without groups.
-    """
-    weight = op.inputs[1]
-    assert weight is not None  # noqa: S101 - kernel_of saw it
-    flat = Tensor(weight.name, (weight.shape[0], weight.shape[3]), weight.dtype)
-    flat.data = None if weight.data is None else weight.data.reshape(flat.shape)
-    graph.set_input(op, 1, flat)
-    op.kind, op.version = "FULLY_CONNECTED", 0
-    op.options = {
-        "fusedActivationFunction": op.options.get("fusedActivationFunction", 0),
-        "keepNumDims": True,
-    }
-    op.options_type = "FullyConnectedOptions"
+
+def _flatten(graph: Graph, op: Op) -> None:
+    """Lets a dense layer read and write rows, between two RESHAPEs."""
+    data, image = op.inputs[0], op.outputs[0]
+    if data is None:
+        return
+    rows, result = _rows(data, f"{op.name}/rows"), _rows(image, f"{op.name}/result")
+    graph.set_input(op, 0, rows)
+    graph.set_output(op, 0, result)
+    graph.insert_before(op, _reshape(data, rows))
+    graph.insert_after(op, _reshape(result, image))
+    op.options = {**op.options, "keepNumDims": False}
+
+
+def _rows(tensor: Tensor, name: str) -> Tensor:
+    channels = tensor.shape[-1]
+    signature = None if tensor.shape_signature is None else (tensor.shape_signature[0], channels)
+    return Tensor(name, (tensor.shape[0], channels), shape_signature=signature)
+
+
+def _reshape(source: Tensor, target: Tensor) -> Op:
+    shape = np.array([-1, *target.shape[1:]], np.int32)
+    constant = Tensor(f"{target.name}/shape", shape.shape, "int32", shape)
+    options = {"newShape": shape.tolist()}
+    return Op("RESHAPE", [source, constant], [target], options, "ReshapeOptions")
 
 
 def _pad_alike(graph: Graph, op: Op) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from tightfit.graph.ir import Array, Graph, Model, Op, Tensor
+from tightfit.graph.pointwise import is_pointwise, to_dense
 from tightfit.quantization.arithmetic import dequantize
 
 _INT32_TYPE: Final = 2  # TensorType.INT32 in schema.fbs
@@ -34,6 +35,18 @@ class Rewrite:
     name: str
     apply: Callable[[Graph], int]
     effect: str
+
+
+def dense_pointwise(graph: Graph) -> int:
+    """Writes 1×1 convolutions with 4-bit weights and float activations as FULLY_CONNECTED.
+
+    XNNPACK takes 4-bit weights there, and not in CONV_2D, whose own kernel is slow.
+    """
+    found = [op for op in graph.ops if is_pointwise(op) and op.outputs[0].dtype == "float32"]
+    narrow = [op for op in found if op.inputs[1] is not None and op.inputs[1].dtype == "int4"]
+    for op in narrow:
+        to_dense(graph, op)
+    return len(narrow)
 
 
 def unpack_hybrid(graph: Graph) -> int:
@@ -156,6 +169,7 @@ def _quantized_after(graph: Graph, op: Op) -> None:
 REWRITES: Final[dict[str, Rewrite]] = {
     r.name: r
     for r in (
+        Rewrite("dense_pointwise", dense_pointwise, "weight4 MobileNetV2: 2.3× → about 1.1× float latency"),
         Rewrite("unpack_hybrid", unpack_hybrid, "dynamic range MobileNetV2: 1.7× → about 1.0× float latency"),
         Rewrite("short_biases", short_biases, "int16x8 MobileNetV2: 31× → 9.2× float latency"),
         Rewrite("float_islands", float_islands, "int16x8 MobileNetV2: 31× → 1.5× float latency"),
@@ -165,8 +179,8 @@ REWRITES: Final[dict[str, Rewrite]] = {
 
 LAYOUTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "cpu": (
-        ("unpack_hybrid", "float_islands", "bridge_through_float"),
-        ("unpack_hybrid", "short_biases", "bridge_through_float"),
+        ("dense_pointwise", "unpack_hybrid", "float_islands", "bridge_through_float"),
+        ("dense_pointwise", "unpack_hybrid", "short_biases", "bridge_through_float"),
         (),
     ),
     "npu": ((),),

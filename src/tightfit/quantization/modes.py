@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tightfit.graph.ir import Graph, Op, Tensor
+from tightfit.graph.pointwise import is_pointwise
 from tightfit.quantization.observers import Range
 from tightfit.quantization.op_rules import OpRule
 from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED, OpPlan
@@ -154,7 +155,9 @@ def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
     """The scheme with int8 weights for an op whose weights are not worth storing in fewer bits."""
     if scheme.least_narrow and scheme.weights in NARROW:
         largest = max((t.size for t in op.inputs if t is not None and t.is_constant), default=0)
-        wider = replace(scheme, weights="int8")
+        wider = replace(scheme, weights="int8") if scheme.compute == INTEGER else SCHEMES["weight8"]
+        if scheme.compute == HYBRID and op.kind == "CONV_2D" and not is_pointwise(op):
+            return wider, "only dense layers and 1×1 convolutions have a fast 4-bit kernel; stored as int8"
         if op.kind == "DEPTHWISE_CONV_2D":
             return wider, "depthwise weights are few and lose most; stored as int8"
         if 0 < largest < scheme.least_narrow:

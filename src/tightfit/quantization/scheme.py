@@ -62,6 +62,13 @@ class Scheme:
 FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
 WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")
 DYNAMIC = Scheme("dynamic", "hybrid", "int8", summary="int8 weights, activations quantized at each call")
+WEIGHT4 = Scheme(
+    "weight4",
+    "hybrid",
+    "int4",
+    summary="4-bit weights in dense layers and 1×1 convolutions, 8-bit in others; wants recovery",
+    least_narrow=4096,
+)
 INT8 = Scheme("int8", "integer", "int8", "int8", summary="int8 weights and activations; integer accelerators")
 INT16X8 = Scheme("int16x8", "integer", "int8", "int16", summary="int16 activations, int8 weights")
 INT8X4 = Scheme(
@@ -73,7 +80,9 @@ INT8X4 = Scheme(
     least_narrow=16384,
 )
 
-SCHEMES: Final[dict[str, Scheme]] = {s.name: s for s in (FLOAT16, WEIGHT8, DYNAMIC, INT8, INT16X8, INT8X4)}
+SCHEMES: Final[dict[str, Scheme]] = {
+    s.name: s for s in (FLOAT16, WEIGHT8, WEIGHT4, DYNAMIC, INT8, INT16X8, INT8X4)
+}
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:

@@ -33,6 +33,7 @@ class Recipe:
 RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("float16", "float16"),
     Recipe("weight8", "weight8"),
+    Recipe("weight4", "weight4"),
     Recipe("dynamic", "dynamic"),
     Recipe("int8", "int8"),
     Recipe("int8-io-int8", "int8", "int8"),
@@ -41,6 +42,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("int8+bias", "int8", recovery=("bias-correction",)),
     Recipe("int8+rounding", "int8", recovery=("rounding",)),
     Recipe("weight8+rounding", "weight8", recovery=("rounding",)),
+    Recipe("weight4+rounding", "weight4", recovery=("rounding",), effort="normal", last_resort=True),
     Recipe("int16x8+rounding", "int16x8", recovery=("rounding",)),
     Recipe("int8+equalization", "int8", recovery=("equalization", "rounding"), effort="normal"),
     Recipe(

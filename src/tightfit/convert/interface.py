@@ -37,8 +37,21 @@ def plain_name(name: str, *, constant: bool = False) -> str:
     parts = name.split(";")
     heavy = [part for part in parts if _WEIGHTED.search(part)]
     named = heavy or [part for part in parts if "/" in part] or parts
-    plain = _TRACE.sub("", named[-1]) or name
+    plain = _TRACE.sub("", _attributes(named[-1])) or name
     return _WEIGHTED.sub("", plain) if heavy and not constant else plain
+
+
+def _attributes(name: str) -> str:
+    """The attributes of a torch module's path, whose names litert-torch writes with their classes.
+
+    Example:
+        >>> _attributes("nets.Net/nets.Block_body/torch.nn.modules.conv.Conv2d_stem")
+        'body/stem'
+    """
+    if "torch.nn." not in name:
+        return name
+    own = (segment.rpartition(".")[2].partition("_")[2] for segment in name.split("/"))
+    return "/".join(part for part in own if part) or name
 
 
 def take_bytes(model: Model, mean: float, std: float) -> list[str]:

@@ -15,6 +15,7 @@ from tightfit.demo import MODEL
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
+from tightfit.provenance_verbs import verify
 from tightfit.shrink_verbs import ShrinkOptions, cluster, prune
 from tightfit.verbs import evaluate
 
@@ -44,6 +45,7 @@ def test_zeros_are_in_the_file_and_make_it_smaller(scheme, tmp_path):
     assert done.size.size_bytes < 0.5 * done.original_size.size_bytes
     assert done.path.stat().st_size == done.size.size_bytes
     assert done.stored
+    assert verify(done.path).equal
 
 
 def test_samples_keep_more_decisions_than_magnitude_alone(tmp_path):

@@ -16,7 +16,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.graph.writer import write_model
 from tightfit.quantization.checking import snr_db
-from tightfit.quantization.pipeline import finish
+from tightfit.quantization.pipeline import stamp_version
 from tightfit.runtime.samples import random_sample
 from tightfit.runtime.session import Session
 
@@ -53,7 +53,8 @@ def write_sparse(model: Model, output: Path) -> SparseFile:
     """Writes the smallest sparse file of a model that LiteRT runs like the dense one.
 
     Args:
-        model: dense, of any scheme; left as it is.
+        model: dense, of any scheme; left as it is. A provenance that it has goes into the file: the answers
+            are the same.
 
     Raises:
         ModelError: the output cannot be written. RuntimeFailureError: LiteRT does not run even the dense
@@ -70,7 +71,7 @@ def write_sparse(model: Model, output: Path) -> SparseFile:
 def _first_that_runs(model: Model, output: Path, folder: Path) -> SparseFile:
     dense = folder / "dense.tflite"
     plain = copy_model(model)
-    finish(plain)
+    stamp_version(plain)
     write_model(plain, dense)
     sample, expected = _answers(dense)
     notes: list[str] = []
@@ -79,7 +80,7 @@ def _first_that_runs(model: Model, output: Path, folder: Path) -> SparseFile:
         layers = store_sparse(twin, feed=feed, leave=leave)
         if not any(layer.form != "dense" for layer in layers):
             break
-        finish(twin)
+        stamp_version(twin)
         write_model(twin, trial)
         try:
             least = _SAME_STEPS_DB if any(x.fed and x.integer for x in layers) else _SAME_DB

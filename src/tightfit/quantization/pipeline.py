@@ -219,8 +219,17 @@ def _compare_with_base(
 
 def finish(model: Model) -> None:
     """Stamps the least runtime version that the file needs into its metadata; drops an older provenance."""
-    model.validate()
     model.metadata.pop(KEY, None)
+    stamp_version(model)
+
+
+def stamp_version(model: Model) -> None:
+    """Stamps the least runtime version that the file needs into its metadata.
+
+    Raises:
+        ModelError: the model is not consistent.
+    """
+    model.validate()
     version = min_runtime_version(model)
     if version:
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")

@@ -36,7 +36,8 @@ from training_cases import Case, demo_case, probes_of, train_file
 ROOT = Path(__file__).resolve().parents[1]
 PEER = "tfmot"
 SETTINGS = ("samples", "epochs", "batch", "sparsity", "clusters", "seed")
-WITH_PEER = ("QAT", "PQAT", "CQAT", "PCQAT")
+COMBINATIONS = ("prune", "cluster", "prune + cluster", "QAT", "PQAT", "PCQAT", "CQAT")
+WITH_PEER = ("QAT", "PQAT", "PCQAT", "CQAT")
 
 
 def requests(options: argparse.Namespace) -> dict[str, Request]:
@@ -50,10 +51,10 @@ def requests(options: argparse.Namespace) -> dict[str, Request]:
         "prune + cluster": sparse | shared,
         "QAT": rounded,
         "PQAT": sparse | rounded,
-        "CQAT": shared | rounded,
         "PCQAT": sparse | shared | rounded,
+        "CQAT": shared | rounded,
     }
-    return {name: replace(plain, **asked) for name, asked in parts.items()}
+    return {name: replace(plain, **asked) for name, asked in parts.items() if name in options.only}
 
 
 def own_files(case: Case, options: argparse.Namespace, kept: Path) -> dict[str, Path]:
@@ -74,7 +75,7 @@ def peer_files(case: Case, options: argparse.Namespace, data: Path, kept: Path) 
     network = keras.saving.load_model(ROOT / "examples" / "demo.keras")
     np.savez(weights, **{f"w{i}": a for i, a in enumerate(network.get_weights())})
     files = {}
-    for mode in WITH_PEER:
+    for mode in [mode for mode in WITH_PEER if mode in options.only]:
         path = files[f"{PEER} {mode}"] = kept / f"tfmot_{mode}.tflite"
         if path.exists():
             continue
@@ -98,8 +99,8 @@ def verdicts(rows: list[Combination]) -> list[str]:
     by_name = {row.name: row for row in rows}
     lines = []
     for mode in WITH_PEER:
-        own, other = by_name[mode], by_name.get(f"{PEER} {mode}")
-        if other is None or own.accuracy is None or other.accuracy is None:
+        own, other = by_name.get(mode), by_name.get(f"{PEER} {mode}")
+        if own is None or other is None or own.accuracy is None or other.accuracy is None:
             continue
         lines.append(
             f"{mode}: accuracy {own.accuracy - other.accuracy:+.4f} against {PEER}, zip size "
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("--sparsity", type=float, default=0.85, help="depthwise convolutions stay dense")
     parser.add_argument("--clusters", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=COMBINATIONS, choices=COMBINATIONS)
     parser.add_argument("--peer", action="store_true", help="train TFMOT's too")
     parser.add_argument("--train", choices=("own", "peer"), help="train these only, measure nothing")
     with tempfile.TemporaryDirectory() as folder:

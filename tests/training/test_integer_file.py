@@ -16,6 +16,7 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import INTEGER
 from tightfit.runtime.session import Session
+from tightfit.training.decisions import _largest
 from tightfit.training.integer_file import as_float, is_integer
 from tightfit.training.integer_kernels import softmax_int16
 from tightfit.training.simulation import simulate
@@ -48,6 +49,12 @@ def test_a_file_whose_ends_are_integers_is_simulated(tmp_path):
     twin, plan = as_float(stored)
     assert set(plan.graphs[0].interface.values()) == {"int8"}
     assert all(t.dtype == "float32" for t in (*twin.main.inputs, *twin.main.outputs))
+
+
+def test_of_equal_outputs_any_is_the_decision_and_nan_is_none():
+    assert _largest(np.int8([[3, 7, 7]])) == {1, 2}
+    assert _largest(np.float32([0.5, 0.25])) == {0}
+    assert not _largest(np.float32([0.5, np.nan]))
 
 
 def test_a_float_file_is_refused():

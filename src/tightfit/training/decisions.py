@@ -19,6 +19,8 @@ class Decisions:
     """Counts the samples whose outputs are all largest where the device's are.
 
     Samples are held until a batch is full: a compiled batch is many times faster than samples one by one.
+    Of values that are equally the largest any is the decision: int8 probabilities in steps of 1/256 are often
+    equal, and which of them is named first says nothing about the model.
 
     Args:
         network: with fixed ranges, as ``simulation`` makes it.
@@ -26,7 +28,7 @@ class Decisions:
 
     def __init__(self, network: Any) -> None:
         self.network = network
-        self.waiting: list[tuple[Mapping[str, Array], list[int]]] = []
+        self.waiting: list[tuple[Mapping[str, Array], list[set[int]]]] = []
         self.equal = self.count = self.bytes = 0
 
     def add(self, sample: Sample, device: Mapping[str, Array]) -> None:
@@ -36,7 +38,7 @@ class Decisions:
         # A file of one output may call it otherwise; of several, the names agree.
         outputs = [device[n] for n in names] if set(names) <= set(device) else given
         inputs = {n: np.asarray(sample.inputs[n]) for n in self.network.input_tensors}
-        self.waiting.append((inputs, [int(np.argmax(o)) for o in outputs]))
+        self.waiting.append((inputs, [_largest(o) for o in outputs]))
         self.bytes += sum(a.nbytes for a in inputs.values())
         if len(self.waiting) == _BATCH or self.bytes > _BATCH_BYTES:
             self.run()
@@ -49,9 +51,9 @@ class Decisions:
                    for n, t in self.network.input_tensors.items()}  # fmt: skip
         found = self.network.predict_on_batch(stacked)
         values = [np.asarray(ops.convert_to_numpy(v)) for v in _listed(found)]
-        places = [v.reshape(v.shape[0], -1).argmax(-1) for v in values]
+        places = [[_largest(sample) for sample in v] for v in values]
         for i, (_, wanted) in enumerate(self.waiting):
-            self.equal += all(int(p[i]) == w for p, w in zip(places, wanted, strict=True))
+            self.equal += all(p[i] & w for p, w in zip(places, wanted, strict=True))
         self.count += len(self.waiting)
         self.waiting, self.bytes = [], 0
 
@@ -64,6 +66,12 @@ class Decisions:
         """Gives the equal ones and how many there are."""
         self.run()
         return self.equal, self.count
+
+
+def _largest(values: Array) -> set[int]:
+    """The places of the largest value."""
+    flat = np.asarray(values).reshape(-1)
+    return set(np.flatnonzero(flat == flat.max()).tolist()) if flat.size else set()
 
 
 def _listed(found: Any) -> list[Any]:

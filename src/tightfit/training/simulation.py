@@ -52,7 +52,7 @@ class Simulation:
 
     Args:
         ops: every integer op of the graph, in its order.
-        equal_decisions: share of samples whose largest output is at the same place, run end to end.
+        equal_decisions: share of samples with the same largest output (of equal ones any), run end to end.
         samples: how many ran end to end. compared: how many the ops were compared on.
         left_out: integer ops whose tensors the file does not have (float islands, fused ends).
     """

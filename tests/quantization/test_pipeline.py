@@ -27,7 +27,10 @@ from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import SCHEMES
 
 DEMO = Path(tightfit.__file__).parent / "demo" / "model.tflite"
-LEAST_DB = {"float16": 50.0, "weight8": 35.0, "dynamic": 35.0, "int8": 25.0, "int16x8": 40.0, "int8x4": 8.0}
+LEAST_DB = {
+    "float16": 50.0, "weight8": 35.0, "weight4": 8.0, "dynamic": 35.0, "int8": 25.0, "int16x8": 40.0,
+    "int8x4": 8.0,
+}  # fmt: skip
 NETS = {"residual": residual_net, "transformer": transformer_net}
 
 

@@ -89,7 +89,7 @@ def test_a_model_without_some_channels_learns_from_the_one_it_came_from(unlabell
     request = Request(epochs=2, batch=8, labels="no", teacher=whole, features=("conv_0", "dense_2"))
     trained = finetune(pruned, unlabelled, range(COUNT), request, tmp_path / "checkpoint.npz")
     assert trained.plan is None
-    assert trained.model.main.ops[0].outputs[0].shape == (1, 4, 4, 16)
+    assert trained.model.main.ops[0].outputs[0].shape == (1, 4, 4, 24)
     assert trained.history[-1]["loss"] < trained.history[0]["loss"]
 
 

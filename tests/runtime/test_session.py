@@ -221,6 +221,7 @@ def test_a_prepared_child_is_taken_by_the_next_session():
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")  # of JAX, once it is loaded
 def test_a_fork_neither_takes_nor_ends_the_children_of_its_parent(session):
     child.prepare()
     (ready,) = child._spare

@@ -22,7 +22,7 @@ check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors src/tightfit
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors src/tightfit
 
 format: $(STAMP)
 	$(BIN)/ruff format .

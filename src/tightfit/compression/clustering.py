@@ -130,7 +130,7 @@ def shared_values(values: Array, wanted: Clusters, axis: int, storage: Storage |
         axis: of the output channels. storage: its grid holds the centroids; None for floats.
 
     Example:
-        >>> w = np.float32([[0.0625, 0.125, 0.75, 1.25], [0.0, 0.1875, 1.0, 1.0]])
+        >>> w = np.float32([[0.125, 0.125, 0.75, 1.25], [0.0, 0.125, 1.0, 1.0]])
         >>> shared_values(w, Clusters(3), 0).tolist()
         [[0.125, 0.125, 1.0, 1.0], [0.0, 0.125, 1.0, 1.0]]
     """

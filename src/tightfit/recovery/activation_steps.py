@@ -70,11 +70,16 @@ def smoothing(work: Work) -> None:
     if noise_share(wanted, list(outputs_of(model, samples))) > EQUAL:
         work.notes.append("smoothing was given up: it changes the float model's answers")
         return
-    before = measured_noise(work, work.plan, wanted, samples)
-    kept = replace(work)
+    what = f"loud channels of {len(moved)} normalizations moved into the weights behind them"
+    adopt_if_better(work, model, samples, what)
+
+
+def adopt_if_better(work: Work, model: Model, samples: list[dict[str, Array]], what: str) -> None:
+    """Goes on with a changed float model if the outputs' noise on LiteRT falls; the notes say ``what``."""
+    wanted = list(outputs_of(work.original, samples))
+    before, kept = measured_noise(work, work.plan, wanted, samples), replace(work)
     work.adopt(model)
     after = measured_noise(work, work.plan, wanted, samples)
-    what = f"loud channels of {len(moved)} normalizations moved into the weights behind them"
     if after >= before:
         work.original, work.model, work.plan = kept.original, kept.model, kept.plan
         work.ranges, work.moments = kept.ranges, kept.moments

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -19,9 +18,9 @@ from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activation_steps import (
     NOISE_SAMPLES,
     activation_ranges,
+    adopt_if_better,
     few_samples,
     masks,
-    measured_noise,
     mixed_activations,
     smoothing,
 )
@@ -29,7 +28,6 @@ from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
 from tightfit.recovery.equalization import equalize
 from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.mixed_precision import widen
-from tightfit.recovery.outputs import outputs_of
 from tightfit.recovery.sensitivity import measure_sensitivities
 from tightfit.recovery.work import SPARE_SHARE, Work
 
@@ -47,17 +45,7 @@ def equalization(work: Work) -> None:
     if not changed:
         return
     samples = few_samples(work, NOISE_SAMPLES)
-    wanted = list(outputs_of(work.original, samples))
-    before, kept = measured_noise(work, work.plan, wanted, samples), replace(work)
-    work.adopt(model)
-    after = measured_noise(work, work.plan, wanted, samples)
-    what = f"channels equalized after {format_count(len(changed), 'layer')}"
-    if after >= before:
-        work.original, work.model, work.plan = kept.original, kept.model, kept.plan
-        work.ranges, work.moments = kept.ranges, kept.moments
-        work.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
-        return
-    work.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
+    adopt_if_better(work, model, samples, f"channels equalized after {format_count(len(changed), 'layer')}")
 
 
 def mixed_precision(work: Work) -> None:

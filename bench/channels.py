@@ -22,7 +22,6 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from machine import describe_machine
 from sample_file import Array
-from tightfit.channel_verbs import write
 from tightfit.compression.channels import ChannelBudget, ChannelOptions, prune_channels
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
@@ -30,6 +29,7 @@ from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.quantization.pipeline import open_source
 from tightfit.training.finetuning import Request
+from tightfit.verbs.channels import write
 from training_cases import Case, demo_case, photo_case, train_file
 
 CHOOSING = 1000

@@ -30,7 +30,7 @@ from machine import describe_machine
 from tightfit.compression.pruning import Pruning
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.shrink_verbs import ShrinkOptions, prune
+from tightfit.verbs.shrink import ShrinkOptions, prune
 
 CPU = "Nehalem"
 PROFILE = """

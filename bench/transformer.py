@@ -35,7 +35,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.steps import Work, recover
 from tightfit.runtime.session import Session
-from tightfit.verbs import inputs_of
+from tightfit.verbs.inputs import inputs_of
 
 LENGTH = 64
 CALIBRATION, EVALUATION = 100, 60

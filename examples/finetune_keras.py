@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import tightfit
-from tightfit.training_verbs import Options
+from tightfit.verbs.finetune import Options
 
 MODEL = Path(__file__).with_name("demo.keras")
 

@@ -26,7 +26,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.training.export import export
 from tightfit.training.network import Network
-from tightfit.training_verbs import Options
+from tightfit.verbs.finetune import Options
 
 
 class ChannelGate(layers.Layer):

@@ -19,7 +19,7 @@ ORDER = [
     {"evaluation", "targets"},
     {"search"},
     {"report"},
-    {"verbs", "training_verbs", "channel_verbs", "shrink_verbs", "provenance_verbs", "target_verbs"},
+    {"verbs"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

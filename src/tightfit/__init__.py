@@ -12,13 +12,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _VERBS = {
-    **dict.fromkeys(("benchmark", "evaluate", "inspect", "optimize", "quantize"), "tightfit.verbs"),
-    **dict.fromkeys(("diff", "verify"), "tightfit.provenance_verbs"),
-    **dict.fromkeys(("advise", "check", "models"), "tightfit.target_verbs"),
+    **dict.fromkeys(("benchmark", "evaluate", "inspect"), "tightfit.verbs.measure"),
+    "optimize": "tightfit.verbs.optimize",
+    "quantize": "tightfit.verbs.quantize",
+    **dict.fromkeys(("diff", "verify"), "tightfit.verbs.provenance"),
+    **dict.fromkeys(("advise", "check", "models"), "tightfit.verbs.targets"),
     "load": "tightfit.convert.conversion",
-    **dict.fromkeys(("finetune", "simulate"), "tightfit.training_verbs"),
-    **dict.fromkeys(("cluster", "prune"), "tightfit.shrink_verbs"),
-    **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.channel_verbs"),
+    "finetune": "tightfit.verbs.finetune",
+    "simulate": "tightfit.verbs.simulate",
+    **dict.fromkeys(("cluster", "prune"), "tightfit.verbs.shrink"),
+    **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.verbs.channels"),
 }
 
 __all__ = ["__version__", *_VERBS]  # noqa: PLE0604 - the verbs are named once

@@ -11,7 +11,7 @@ from tightfit.cli.provenance import diff, verify
 from tightfit.demo import MODEL
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.verbs import quantize
+from tightfit.verbs.quantize import quantize
 
 DATA = "tightfit.demo:calibration"
 

@@ -7,7 +7,6 @@ import pytest
 from random_graphs import build
 
 from models import Builder, conv_net, random_inputs, residual_net
-from tightfit.channel_verbs import channel_groups, prune_channels
 from tightfit.compression.channel_allocation import allocate
 from tightfit.compression.channel_costs import byte_costs, mac_costs
 from tightfit.compression.channel_groups import find_dependencies
@@ -27,6 +26,7 @@ from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
 from tightfit.runtime.session import Session
+from tightfit.verbs.channels import channel_groups, prune_channels
 
 HALF = 0.5
 
@@ -265,7 +265,7 @@ def test_an_unreachable_budget_is_told(tmp_path):
 
 
 def test_the_pruned_file_is_a_float_model_that_quantizes(tmp_path):
-    from tightfit.verbs import quantize  # noqa: PLC0415 - one test's
+    from tightfit.verbs.quantize import quantize  # noqa: PLC0415 - one test's
 
     path = tmp_path / "small.tflite"
     prune_channels(MODEL, path, macs=HALF)

@@ -21,7 +21,7 @@ from tightfit.cli.models import benchmark as command
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.evaluation.device import Device, bundle, latency_on
 from tightfit.graph.writer import write_model
-from tightfit.verbs import benchmark
+from tightfit.verbs.measure import benchmark
 
 SSHD = shutil.which("sshd") or next((p for p in ("/usr/sbin/sshd",) if Path(p).exists()), None)
 KEYGEN = shutil.which("ssh-keygen") or "ssh-keygen"

@@ -31,8 +31,9 @@ from tightfit.graph.writer import serialize, write_model
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.pipeline import open_source
 from tightfit.runtime.session import Session
-from tightfit.verbs import evaluate as accuracy_of
-from tightfit.verbs import model_inputs, quantize
+from tightfit.verbs.inputs import model_inputs
+from tightfit.verbs.measure import evaluate as accuracy_of
+from tightfit.verbs.quantize import quantize
 
 DEMO = "tightfit.demo:everything"
 

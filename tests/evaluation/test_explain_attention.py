@@ -10,7 +10,8 @@ from attention_models import attention, inputs
 from tightfit.evaluation.explain import explain
 from tightfit.evaluation.explanation import Request
 from tightfit.graph.writer import write_model
-from tightfit.verbs import evaluate, quantize
+from tightfit.verbs.measure import evaluate
+from tightfit.verbs.quantize import quantize
 
 
 def test_the_mask_is_the_op_and_smaller_masks_the_remedy(tmp_path):

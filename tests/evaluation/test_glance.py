@@ -6,7 +6,8 @@ import pytest
 
 from tightfit import demo
 from tightfit.search.job import Job
-from tightfit.verbs import optimize, quantize
+from tightfit.verbs.optimize import optimize
+from tightfit.verbs.quantize import quantize
 
 
 def as_bytes():

@@ -20,7 +20,7 @@ from tightfit.search.candidates import Candidate
 from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES
 from tightfit.search.run import _Search
-from tightfit.verbs import Quiet, optimize
+from tightfit.verbs.optimize import Quiet, optimize
 
 SPEC_KEYS = {
     "name", "scheme", "steps", "path", "size_bytes", "compressed_bytes", "peak_memory_bytes", "latency_ms",

@@ -10,7 +10,7 @@ from tightfit.search.budget import Budget
 from tightfit.search.fitting import Fitting
 from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES
-from tightfit.verbs import optimize
+from tightfit.verbs.optimize import optimize
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from attention_models import attention, inputs
 from tightfit.graph.writer import write_model
 from tightfit.search.budget import Budget
 from tightfit.search.job import Job
-from tightfit.verbs import optimize
+from tightfit.verbs.optimize import optimize
 
 
 def test_mixed_activations_meet_a_budget_that_int8_misses(tmp_path):

@@ -14,7 +14,9 @@ from models import conv_net, random_inputs
 from tightfit.cli.app import app
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.writer import write_model
-from tightfit.training_verbs import Options, choose_backend, finetune, simulate
+from tightfit.verbs.backend import choose_backend
+from tightfit.verbs.finetune import Options, finetune
+from tightfit.verbs.simulate import simulate
 
 COUNT = 40
 

@@ -18,7 +18,7 @@ from tightfit.errors import OptionError
 from tightfit.quantities import format_bytes, format_milliseconds, format_ratio
 
 if TYPE_CHECKING:
-    from tightfit.channel_verbs import ChannelPruned
+    from tightfit.verbs.channels import ChannelPruned
 
 _NAME = 34
 
@@ -30,10 +30,10 @@ def prune_by_channels(
 
     Args:
         budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not given.
-        options: what ``channel_verbs.prune_channels`` takes besides; ``image`` as the user wrote it.
+        options: what ``verbs.channels.prune_channels`` takes besides; ``image`` as the user wrote it.
     """
-    from tightfit.channel_verbs import prune_channels  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.channels import prune_channels  # noqa: PLC0415 - loaded when used
 
     image = options.get("image")
     given = dict(options) | {"image": ImageOptions.parse(image) if image else None}

@@ -18,7 +18,7 @@ from tightfit.quantities import format_bytes, format_interval, format_percent, f
 if TYPE_CHECKING:
     from tightfit.evaluation.accuracy import Accuracy
     from tightfit.evaluation.footprint import Footprint
-    from tightfit.training_verbs import Finetuned
+    from tightfit.verbs.finetune import Finetuned
 
 
 @click.command()
@@ -64,8 +64,8 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     """
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.report.training_page import write_training  # noqa: PLC0415 - loaded when used
-    from tightfit.training_verbs import Options  # noqa: PLC0415 - loaded when used
-    from tightfit.training_verbs import finetune as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.finetune import Options  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.finetune import finetune as run  # noqa: PLC0415 - loaded when used
 
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None

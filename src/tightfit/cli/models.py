@@ -27,7 +27,7 @@ from tightfit.cli.progress import Bars
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Give the accuracy of MODELS on the data, each with its paired difference to the first."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs import evaluate as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.measure import evaluate as run  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
@@ -75,7 +75,7 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """
     from tightfit.evaluation.device import Device  # noqa: PLC0415 - loaded when used
     from tightfit.quantities import format_bytes  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs import benchmark as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.measure import benchmark as run  # noqa: PLC0415 - loaded when used
 
     url, config, python = options.pop("on"), options.pop("ssh_config"), options.pop("remote_python")
     device = None if url is None else Device.parse(url, config=config, python=python)
@@ -112,7 +112,7 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 def inspect(model: Path, groups: bool, as_json: bool) -> int:
     """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
     from tightfit.cli.facts import inspection  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs import inspect as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.measure import inspect as run  # noqa: PLC0415 - loaded when used
 
     if groups:
         return _show_groups(model, as_json)
@@ -125,8 +125,8 @@ def inspect(model: Path, groups: bool, as_json: bool) -> int:
 
 
 def _show_groups(model: Path, as_json: bool) -> int:
-    from tightfit.channel_verbs import channel_groups  # noqa: PLC0415 - loaded when used
     from tightfit.cli.channels import groups_table  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.channels import channel_groups  # noqa: PLC0415 - loaded when used
 
     found = channel_groups(model)
     if as_json:

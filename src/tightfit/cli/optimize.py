@@ -79,7 +79,7 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
 
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
     from tightfit.search.recipes import RECIPES  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs import optimize as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.optimize import optimize as run  # noqa: PLC0415 - loaded when used
 
     job = _job(model, options)
     pieces = 1 + 2 * (1 + len(options["only"] or RECIPES))
@@ -169,7 +169,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs import quantize as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.quantize import quantize as run  # noqa: PLC0415 - loaded when used
 
     observer = options["observer"]
     written = run(

@@ -31,7 +31,7 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
     With --data: whether that is the data it was made with. Exit code 0: equal (or within --steps), 1: not.
     """
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.provenance_verbs import verify as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.provenance import verify as run  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     found = run(model, options["data"], image=image)
@@ -82,7 +82,7 @@ def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
     Exit code 0: equal, 1: not.
     """
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.provenance_verbs import diff as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.provenance import diff as run  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     found = run(first, second, options["data"], image=image, limit=options["limit"])

@@ -17,7 +17,7 @@ from tightfit.errors import OptionError
 from tightfit.quantities import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:
-    from tightfit.shrink_verbs import ShrinkOptions, Shrunk
+    from tightfit.verbs.shrink import ShrinkOptions, Shrunk
 
 _CHANNEL = "channel"
 _OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance")
@@ -67,7 +67,7 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
     if options["pattern"] == _CHANNEL:
         return _prune_channels(model, output, options, as_json=as_json)
     from tightfit.compression.pruning import Pruning  # noqa: PLC0415 - loaded when used
-    from tightfit.shrink_verbs import prune as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.shrink import prune as run  # noqa: PLC0415 - loaded when used
 
     misplaced = [
         f"--{n.replace('_', '-')}" for n in ("macs", "max_size", "max_latency", "importance") if options[n]
@@ -94,7 +94,7 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 def cluster(model: Path, output: Path, as_json: bool, **options: Any) -> int:
     """Give the weights of MODEL a few shared values, so that the file compresses well."""
     from tightfit.compression.clustering import Clusters  # noqa: PLC0415 - loaded when used
-    from tightfit.shrink_verbs import cluster as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.shrink import cluster as run  # noqa: PLC0415 - loaded when used
 
     wanted = Clusters(options["clusters"], options["per"], options["initial"])
     with Bars(quiet=as_json) as bars:
@@ -103,7 +103,7 @@ def cluster(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 
 def _options(options: dict[str, Any]) -> ShrinkOptions:
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.shrink_verbs import ShrinkOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.shrink import ShrinkOptions  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     return ShrinkOptions(data=options["data"], image=image, **{name: options[name] for name in _OWN})

@@ -35,7 +35,7 @@ _SHOWN = 10
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
     """Compare the simulation of MODEL with LiteRT: steps of difference for each op, equal decisions."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.training_verbs import simulate as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.simulate import simulate as run  # noqa: PLC0415 - loaded when used
 
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:

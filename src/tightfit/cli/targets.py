@@ -38,7 +38,7 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
     """
     from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
     from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
-    from tightfit.target_verbs import check as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.targets import check as run  # noqa: PLC0415 - loaded when used
 
     if options["target"] == "list":
         _list_targets()
@@ -104,7 +104,7 @@ def _list_targets() -> None:
 def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
     """Find the way to optimize a model: by questions on a terminal, or by --answer in scripts."""
     from tightfit.search.advisor import parse_answers, questions, walk  # noqa: PLC0415 - loaded when used
-    from tightfit.target_verbs import advise as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.targets import advise as run  # noqa: PLC0415 - loaded when used
 
     if listing:
         for question in questions().values():
@@ -140,7 +140,7 @@ def _ask(question: Any) -> str:
 @json_option
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
     """List ready models that fit a budget, with their published numbers and where they are hosted."""
-    from tightfit.target_verbs import models as run  # noqa: PLC0415 - loaded when used
+    from tightfit.verbs.targets import models as run  # noqa: PLC0415 - loaded when used
 
     found = run(
         max_size_bytes=parse_size(max_size),

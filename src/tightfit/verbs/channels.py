@@ -31,7 +31,7 @@ from tightfit.graph.ir import Array, Model
 from tightfit.graph.writer import write_model
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.pipeline import Source, finish, open_source, provenance, write_recorded
-from tightfit.verbs import inputs_of
+from tightfit.verbs.inputs import inputs_of
 
 Stage = Callable[[str, int, int], None]
 

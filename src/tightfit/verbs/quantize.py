@@ -1,97 +1,31 @@
-"""The library's verbs, one for each command: they put the parts together and print nothing.
-
-Example:
-    >>> import tightfit
-    >>> {"benchmark", "evaluate", "inspect", "optimize", "quantize"} <= set(tightfit.__all__)
-    True
-"""
+"""Writes one file by one scheme, with or without recoveries, for a target or for none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tightfit.convert.conversion import load, open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sample_log import SampleLog
-from tightfit.data.samples import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.errors import DataError, ModelError, OptionError
-from tightfit.evaluation.accuracy import Accuracy
-from tightfit.evaluation.accuracy import evaluate as evaluate_models
-from tightfit.evaluation.device import Device, latency_on
-from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.errors import DataError, OptionError
 from tightfit.evaluation.glance import glance
-from tightfit.evaluation.latency import Latency, compare_latency
-from tightfit.evaluation.machine import machine
-from tightfit.graph.inspect import summary
-from tightfit.graph.ir import Array, Model
-from tightfit.graph.reader import read_model
-from tightfit.quantization.calibration import calibrate, calibration_workers, input_names
+from tightfit.graph.ir import Array
+from tightfit.quantization.calibration import calibrate, calibration_workers
 from tightfit.quantization.pipeline import Source, Written, open_source, quantize_file, write_plan
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.steps import Work, recover
-from tightfit.report.collecting import report_of, write_report
-from tightfit.report.report import Report
 from tightfit.runtime.child import prepare
-from tightfit.search.job import Job, Listener, Outcome
-from tightfit.search.run import optimize as search
 from tightfit.targets.fitting import overrides_for, rewrites_for, scheme_for
 from tightfit.targets.profile import find_target
-
-Pathlike = str | Path
-Steps = Callable[[int, int], None]
-
-
-class Quiet:
-    """A listener that hears nothing."""
-
-    def stage(self, name: str, total: int) -> None:
-        """Ignores a stage."""
-
-    def advance(self, done: int, total: int) -> None:
-        """Ignores a step."""
-
-    def found(self, outcome: Outcome) -> None:
-        """Ignores a result."""
-
-
-class _Reporting:
-    """Writes the report after each candidate, then passes everything on."""
-
-    def __init__(self, inner: Listener) -> None:
-        self.inner = inner
-
-    def stage(self, name: str, total: int) -> None:
-        self.inner.stage(name, total)
-
-    def advance(self, done: int, total: int) -> None:
-        self.inner.advance(done, total)
-
-    def found(self, outcome: Outcome) -> None:
-        write_report(report_of(outcome), outcome.job.output)
-        self.inner.found(outcome)
-
-
-def optimize(job: Job, listener: Listener | None = None) -> Report:
-    """Tries every scheme, measures, chooses; writes best.tflite, candidates/, report.json and report.html.
-
-    Args:
-        job: the model, the data, the budget and the folder.
-        listener: hears the progress.
-
-    Raises:
-        TightfitError: the model or the data cannot be used; nothing was written then.
-    """
-    job = replace(job, model=open_model(job.model))
-    return report_of(search(job, _Reporting(listener or Quiet())))
+from tightfit.verbs.inputs import Pathlike, inputs_of
 
 
 def quantize(
@@ -254,101 +188,3 @@ def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "fingerprint": dataset.fingerprint(),
     }
-
-
-def evaluate(
-    models: Sequence[Pathlike],
-    data: str,
-    *,
-    image: ImageOptions | None = None,
-    metric: str = "auto",
-    limit: int | None = None,
-    progress: Steps | None = None,
-) -> list[Accuracy]:
-    """Gives the accuracy of each model on the data, with the paired drop from the first.
-
-    Raises:
-        TightfitError: the data does not fit the first model, or that one fails.
-    """
-    paths = [open_model(m) for m in models]
-    for path in paths:
-        read_model(path)
-    dataset = open_data(data, image=image, inputs=model_inputs(paths[0]))
-    indices = None
-    if limit is not None and limit < len(dataset):
-        indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
-    return evaluate_models(paths, dataset, indices, metric=metric, threads=2, progress=progress)
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What one file costs, and the machine that its latency was measured on."""
-
-    path: str
-    latency: Latency
-    footprint: Footprint
-    machine: dict[str, Any] = field(default_factory=machine)
-
-
-def benchmark(
-    models: Sequence[Pathlike],
-    *,
-    threads: int = 1,
-    rounds: int = 50,
-    seconds: float = 30.0,
-    on: Device | None = None,
-) -> list[Benchmark]:
-    """Gives interleaved latency, memory and sizes of each model; ratios are to the first.
-
-    Args:
-        on: measure latency on this device instead of here.
-
-    Raises:
-        ModelError: a file cannot be read. RuntimeFailureError: the first model does not run, or the device
-            cannot be reached.
-    """
-    paths = [open_model(m) for m in models]
-    for path in paths:
-        read_model(path)
-    where = machine()
-    if on is None:
-        latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
-    else:
-        where, latencies = latency_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
-    named = zip(models, paths, latencies, strict=True)
-    return [Benchmark(str(m), t, footprint(p), where) for m, p, t in named]
-
-
-def inspect(model: Pathlike) -> dict[str, Any]:
-    """Gives what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    return summary(read_model(open_model(model)))
-
-
-def model_inputs(path: Pathlike) -> list[InputSpec]:
-    """Gives the inputs of a model as the data must fit them; integer inputs are fed from reals.
-
-    Raises:
-        ModelError: the file cannot be read, or has no input.
-    """
-    return inputs_of(read_model(open_model(path)), path)
-
-
-def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
-    """Gives the inputs of a model that was read from a path; see ``model_inputs``."""
-    named = input_names(model)
-    if not named:
-        raise ModelError(f"'{path}' has no input, so no data can be run through it.")
-    specs = []
-    for name, tensor in named.items():
-        q = tensor.quantization if tensor.is_quantized else None
-        scale = None if q is None else float(q.scale[0])
-        zero_point = None if q is None else int(q.zero_point[0])
-        specs.append(InputSpec(name, tensor.shape_signature or tensor.shape, tensor.dtype, scale, zero_point))
-    return specs
-
-
-__all__ = ["benchmark", "evaluate", "inspect", "load", "machine", "open_source", "optimize", "quantize"]

@@ -15,9 +15,9 @@ from tightfit.demo import MODEL
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
-from tightfit.provenance_verbs import verify
-from tightfit.shrink_verbs import ShrinkOptions, cluster, prune
-from tightfit.verbs import evaluate
+from tightfit.verbs.measure import evaluate
+from tightfit.verbs.provenance import verify
+from tightfit.verbs.shrink import ShrinkOptions, cluster, prune
 
 CALIBRATION, EVALUATION = "tightfit.demo:calibration", "tightfit.demo:evaluation"
 

@@ -36,8 +36,8 @@ from tightfit.quantization.scheme import SCHEMES, find_scheme
 from tightfit.quantization.statistics import Statistics
 from tightfit.recovery.layers import collect_moments
 from tightfit.recovery.moments import Moments
-from tightfit.training_verbs import weight_facts
-from tightfit.verbs import inputs_of
+from tightfit.verbs.inputs import inputs_of
+from tightfit.verbs.weights import weight_facts
 
 Stage = Callable[[str, int, int], None]
 Samples = Callable[[], Iterator[Mapping[str, Array]]]

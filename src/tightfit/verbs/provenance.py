@@ -9,7 +9,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.difference import Difference, difference
 from tightfit.provenance.replay import Replay, replay
-from tightfit.verbs import Pathlike, model_inputs
+from tightfit.verbs.inputs import Pathlike, model_inputs
 
 
 def verify(model: Pathlike, data: str | None = None, *, image: ImageOptions | None = None) -> Replay:

@@ -1,13 +1,9 @@
-"""The verbs that run a model in Keras: ``finetune`` trains it, ``simulate`` holds it against the device."""
+"""Trains a model for the file that ships, and measures what came of it."""
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,25 +20,21 @@ from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array
-from tightfit.graph.reader import read_model
-from tightfit.graph.sparsity import dense_values
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.pipeline import Source, finish, open_source, provenance, write_plan, write_recorded
 from tightfit.quantization.scheme import find_scheme
-from tightfit.verbs import inputs_of, quantize
+from tightfit.verbs.backend import choose_backend
+from tightfit.verbs.inputs import inputs_of
+from tightfit.verbs.weights import weight_facts
 
 if TYPE_CHECKING:
     from tightfit.training.finetuning import Request, Trained
-    from tightfit.training.simulation import Simulation
 
 Listener = Callable[[str, int, int, dict[str, Any]], None]
 
-_BACKENDS: Final = ("tensorflow", "torch", "jax")
-"""In the order of speed of a training step on a CPU, measured (docs/finetune.md)."""
 _HELD_OUT: Final = 0.25
 _MOST_HELD_OUT: Final = 1000
-_SMALLEST_WEIGHT: Final = 256
 _OWN: Final = frozenset({"scheme", "interface", "train", "layout"})
 """Fields of ``Options`` that the training itself does not take."""
 
@@ -160,69 +152,6 @@ def finetune(
     )  # fmt: skip
 
 
-def simulate(
-    model: Any,
-    data: str,
-    scheme: str | None = None,
-    *,
-    image: ImageOptions | None = None,
-    limit: int = 1000,
-    progress: Callable[[int, int], None] | None = None,
-) -> Simulation:
-    """Runs a quantized model as training simulates it and in LiteRT, on the same samples.
-
-    Args:
-        model: an integer ``.tflite`` of any writer; or a float model, which is quantized by ``scheme`` first.
-        limit: samples at most to compare the decisions on; the first 8 of them compare every op.
-
-    Raises:
-        OptionError: Keras is missing, or a float model comes without a scheme.
-        ModelError: the file computes on no integers, or an op has no lowering.
-    """
-    choose_backend()
-    from tightfit.training.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
-    from tightfit.training.simulation import simulate as compare  # noqa: PLC0415 - loads Keras
-
-    path = open_model(model)
-    stored = read_model(path)
-    dataset = open_data(data, image=image, inputs=inputs_of(stored, path))
-    chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), overlap=True)
-    with tempfile.TemporaryDirectory() as folder:
-        file = path
-        if not is_integer(stored):
-            if scheme is None:
-                raise OptionError(
-                    f"'{path.name}' is float; name a scheme to simulate: int8, int16x8 or int8x4."
-                )
-            file = Path(folder) / "quantized.tflite"
-            quantize(path, scheme, file, data=data, image=image, layout="npu")
-        twin, plan = as_float(read_model(file))
-        return compare(
-            twin, plan, file, dataset.samples(chosen),
-            progress=None if progress is None else lambda done: progress(done, len(chosen)),
-        )  # fmt: skip
-
-
-def choose_backend() -> str:
-    """Gives the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.
-
-    Raises:
-        OptionError: Keras or every backend is missing, or ``KERAS_BACKEND`` names one that is.
-    """
-    installed = [b for b in _BACKENDS if find_spec(b) is not None]
-    if find_spec("keras") is None or not installed:
-        raise OptionError(
-            "Training needs Keras 3 and one of its backends, which are not installed: "
-            "pip install 'tightfit[keras]'."
-        )
-    if "keras" in sys.modules:
-        return str(sys.modules["keras"].backend.backend())
-    wanted = os.environ.setdefault("KERAS_BACKEND", installed[0])
-    if wanted not in installed:
-        raise OptionError(unknown_name("or missing backend in KERAS_BACKEND", wanted, installed))
-    return wanted
-
-
 def divide(dataset: Dataset, options: Options) -> tuple[Array, Array]:
     """Gives the samples to train with, shuffled, and those to measure with; both follow the seed.
 
@@ -277,17 +206,3 @@ def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
     return []
-
-
-def weight_facts(path: Path) -> tuple[float, int]:
-    """Gives the share of zeros in the large weights of a file, and the most distinct values in one."""
-    zeros = total = values = 0
-    for tensor in (t for g in read_model(path).graphs for t in g.tensors() if t.is_constant):
-        weighs = tensor.dtype in ("float32", "int8", "int4", "float16") and len(tensor.shape) > 1
-        if not weighs or tensor.size < _SMALLEST_WEIGHT:
-            continue  # biases and tables are no weights
-        data = dense_values(tensor)
-        zeros += int((data == 0).sum())
-        total += data.size
-        values = max(values, np.unique(data).size)
-    return zeros / max(total, 1), values

@@ -1,0 +1,33 @@
+"""The Keras backend that a verb runs on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import Final
+
+from tightfit.errors import OptionError, unknown_name
+
+_BACKENDS: Final = ("tensorflow", "torch", "jax")
+"""In the order of speed of a training step on a CPU, measured (docs/finetune.md)."""
+
+
+def choose_backend() -> str:
+    """Gives the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.
+
+    Raises:
+        OptionError: Keras or every backend is missing, or ``KERAS_BACKEND`` names one that is.
+    """
+    installed = [b for b in _BACKENDS if find_spec(b) is not None]
+    if find_spec("keras") is None or not installed:
+        raise OptionError(
+            "Training needs Keras 3 and one of its backends, which are not installed: "
+            "pip install 'tightfit[keras]'."
+        )
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    wanted = os.environ.setdefault("KERAS_BACKEND", installed[0])
+    if wanted not in installed:
+        raise OptionError(unknown_name("or missing backend in KERAS_BACKEND", wanted, installed))
+    return wanted

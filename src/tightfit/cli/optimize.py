@@ -40,6 +40,9 @@ from tightfit.cli.progress import Bars
 )
 @click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
 @click.option(
+    "--max-zip", metavar="SIZE", help="Largest file packed as zip, as a download or an app holds it."
+)
+@click.option(
     "--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original."
 )
 @click.option("--minutes", type=float, help="Start nothing new after this time.")
@@ -105,6 +108,7 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     budget = Budget(
         max_drop=parse_drop(options["max_drop"]),
         max_size=parse_size(options["max_size"]),
+        max_zip=parse_size(options["max_zip"]),
         max_latency=latency,
         max_latency_ratio=ratio,
         minutes=options["minutes"],

@@ -54,6 +54,11 @@ def budget_facts(budget: Budget, metric: str = "top1") -> list[Fact]:
     return [
         Fact("Loss", "any" if budget.max_drop is None else f"at most {drop}, judged {judged}"),
         Fact("File size", "any" if budget.max_size is None else f"at most {format_bytes(budget.max_size)}"),
+        *(
+            []
+            if budget.max_zip is None
+            else [Fact("Packed", f"at most {format_bytes(budget.max_zip)} as zip")]
+        ),
         Fact("Latency", f"at most {' and '.join(latency)}" if latency else "any"),
         Fact("Target", printable(budget.target or "this machine", 60)),
         *([] if budget.minutes is None else [Fact("Time to search", f"{budget.minutes:g} minutes")]),

@@ -18,6 +18,7 @@ from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
 
 ONE_POINT = 0.01
+_PACKED = ("packed size", "Packed as zip the file is")
 _RELATIVE = ("latency", "Its latency relative to the original is")
 
 
@@ -34,7 +35,7 @@ class Budget:
 
     Args:
         max_drop: accuracy that may be lost, a fraction (0.01 is one point).
-        max_size: file size in bytes.
+        max_size: file size in bytes. max_zip: bytes of the file packed as zip, as in a download.
         max_latency: milliseconds a call on this machine.
         max_latency_ratio: latency relative to the original on this machine.
         target: name of the target that must take the file. target_memory: bytes, where they are not the
@@ -55,12 +56,13 @@ class Budget:
     min_accelerated: float = 0.9
     minutes: float | None = None
     confident: bool = False
+    max_zip: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses limits that no file could meet."""
         if self.max_drop is not None and not (math.isfinite(self.max_drop) and self.max_drop >= 0):
             raise OptionError(f"max_drop is {self.max_drop}; expected 0 or more, such as 0.01 for one point.")
-        for name in ("max_size", "max_latency", "max_latency_ratio", "minutes"):
+        for name in ("max_size", "max_zip", "max_latency", "max_latency_ratio", "minutes"):
             limit = getattr(self, name)
             if limit is not None and not (math.isfinite(limit) and limit > 0):
                 raise OptionError(f"{name} is {limit}; expected a number above 0, or nothing for no limit.")
@@ -68,8 +70,8 @@ class Budget:
     @property
     def is_empty(self) -> bool:
         """True when nothing limits the candidates."""
-        limits = (self.max_drop, self.max_size, self.max_latency, self.max_latency_ratio, self.target)
-        return all(limit is None for limit in limits)
+        limits = (self.max_drop, self.max_size, self.max_zip, self.max_latency, self.max_latency_ratio)
+        return all(limit is None for limit in (*limits, self.target))
 
     def meets(self, candidate: Candidate) -> bool:
         """True when the candidate was made and keeps to every limit.
@@ -92,6 +94,7 @@ class Budget:
         found = [
             _drop_shortfall(self, candidate),
             _over(("size", "The file is"), candidate.size_bytes, self.max_size, format_bytes),
+            _over(_PACKED, candidate.compressed_bytes.get("zip"), self.max_zip, format_bytes),
             _over(("latency", "A call takes"), candidate.latency_ms, self.max_latency, format_milliseconds),
             _over(_RELATIVE, candidate.latency_ratio, self.max_latency_ratio, format_ratio),
             _target_shortfall(self.target, candidate),

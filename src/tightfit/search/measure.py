@@ -63,14 +63,14 @@ class Bench:
         if result.drop_low is not None and result.drop_high is not None:
             candidate.drop_interval = (result.drop_low, result.drop_high)
 
-    def costs(self, candidate: Candidate, path: Path) -> None:
-        """Fills sizes, latency beside the float model, memory and the error per layer."""
+    def costs(self, candidate: Candidate, path: Path, *, layers: bool = True) -> None:
+        """Fills sizes, latency beside the float model, memory and the error per layer, if asked."""
         sizes = footprint(path)
         candidate.size_bytes = sizes.size_bytes
         candidate.compressed_bytes = {"zip": sizes.zip_bytes, "zstd": sizes.zstd_bytes}
         candidate.sha256 = file_sha256(path)
         self._latency(candidate, path)
-        if not candidate.is_original and candidate.failure is None:
+        if layers and not candidate.is_original and candidate.failure is None:
             self._layers(candidate, path)
 
     def _latency(self, candidate: Candidate, path: Path) -> None:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tightfit.errors import OptionError, unknown_name
 
 EFFORTS: Final = ("quick", "normal", "thorough")
+
+
+class Shrink(NamedTuple):
+    """What makes the model smaller before its weights are stored.
+
+    Args:
+        way: a key of ``shrinking.WAYS``. amount: the share of zeros, the values that a tensor shares, or the
+            share of the multiply–accumulates that is kept.
+    """
+
+    way: str
+    amount: float
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,7 @@ class Recipe:
         recovery: names of ``recovery.steps.STEPS``, which cost seconds to minutes.
         effort: the least effort that pays for it.
         last_resort: tried only where nothing else meets the budget, as it loses most of all.
+        shrink: what is taken out of the model first, or None.
     """
 
     name: str
@@ -28,6 +41,7 @@ class Recipe:
     recovery: tuple[str, ...] = ()
     effort: str = "quick"
     last_resort: bool = False
+    shrink: Shrink | None = None
 
 
 RECIPES: Final[tuple[Recipe, ...]] = (
@@ -62,9 +76,21 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         effort="normal",
         last_resort=True,
     ),
+    Recipe("int8+clusters32", "int8", effort="normal", shrink=Shrink("clusters", 32)),
+    Recipe("int8+clusters16", "int8", effort="normal", shrink=Shrink("clusters", 16)),
+    Recipe("weight8+zeros60", "weight8", effort="normal", shrink=Shrink("zeros", 0.6)),
+    Recipe("int8+zeros60", "int8", effort="normal", shrink=Shrink("zeros", 0.6)),
+    Recipe("weight8+zeros80", "weight8", effort="normal", shrink=Shrink("zeros", 0.8)),
+    Recipe("int8+channels75", "int8", effort="normal", shrink=Shrink("channels", 0.75)),
+    Recipe("weight8+channels75", "weight8", effort="normal", shrink=Shrink("channels", 0.75)),
+    Recipe("weight4+channels75", "weight4", effort="normal", shrink=Shrink("channels", 0.75)),
+    Recipe("int8+channels50", "int8", effort="normal", shrink=Shrink("channels", 0.5)),
+    Recipe("weight8+channels50", "weight8", effort="normal", shrink=Shrink("channels", 0.5)),
+    Recipe("weight4+channels50", "weight4", effort="normal", shrink=Shrink("channels", 0.5)),
 )
 """Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
-recovery of that scheme meets the budget; always when the effort is thorough."""
+recovery of that scheme meets the budget; always when the effort is thorough. A smaller model is for a size, a
+packed size or a latency that nothing else meets; ``shrinking.refusal`` says when it is not tried."""
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:

@@ -36,6 +36,7 @@ from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measure import Bench, summarize
 from tightfit.search.recipes import EFFORTS, Recipe, find_recipes
+from tightfit.search.shrinking import Shrinker, refusal, tell, training_notes
 
 
 def optimize(job: Job, listener: Listener) -> Outcome:
@@ -86,12 +87,15 @@ class _Search:
         if job.fresh:
             self.journal.found.clear()
         self.recipes = recipes
+        self.shrinker = Shrinker(self.fitting.target)
         facts = summary(self.source.model)
         kept = {k: facts[k] for k in ("parameters", "macs", "scheme")}
         self.outcome = Outcome(job, [], model=kept, data=self._describe())
         self.outcome.notes += self.source.notes
         self.calibrated: Calibration | None = None
         self.moments: dict[str, Moments] = {}
+        self.compares_layers = True
+        self.refused: dict[str, list[str]] = {}
 
     def run(self) -> None:
         plain = [recipe.name for recipe in self.recipes if not recipe.recovery]
@@ -110,6 +114,9 @@ class _Search:
             self.outcome.candidates.append(candidate)
             self.journal.put(candidate)
             self.update()
+        notes = self.outcome.notes
+        notes += [f"Not tried: {', '.join(names)}. {why}" for why, names in self.refused.items()]
+        notes += training_notes(self.recipes, self.outcome.candidates, self.job.budget)
 
     def update(self) -> None:
         """Judges all, keeps the best file up to date and tells the listener."""
@@ -143,6 +150,8 @@ class _Search:
 
     def _worth_trying(self, recipe: Recipe) -> bool:
         """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
+        if recipe.shrink is not None:
+            return self._worth_shrinking(recipe)
         if not recipe.recovery or self.job.recipes or self.job.effort == "thorough":
             return True
         if EFFORTS.index(recipe.effort) > EFFORTS.index(self.job.effort):
@@ -153,13 +162,23 @@ class _Search:
         same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
         return bool(same) and not any(c.meets_budget for c in same)
 
+    def _worth_shrinking(self, recipe: Recipe) -> bool:
+        """True where a smaller model is asked for; a note says why it is not tried."""
+        if self.job.recipes:
+            return True
+        made, budget = self.outcome.candidates, self.job.budget
+        why = refusal(recipe, self.job.effort, budget, made, self.fitting.target)
+        if why:
+            self.refused.setdefault(why, []).append(recipe.name)
+        return why is None
+
     def _candidate(self, recipe: Recipe) -> Candidate:
         wanted = self.fitting.scheme(recipe.scheme, recipe.interface)
         candidate = Candidate(recipe.name, recipe.scheme, [wanted.summary], interface=recipe.interface)
         candidate.layout = self.fitting.layout(self.job.layout)
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
         try:
-            self._make(candidate, wanted, path, recipe.recovery)
+            self._make(candidate, wanted, path, recipe)
             candidate.path = self._relative(path)
             self._measure(candidate, path)
         except TightfitError as error:
@@ -168,26 +187,35 @@ class _Search:
             candidate.failure = f"It broke on {type(error).__name__}: {error}. Please report this."
         if recipe.recovery:
             note_gain(candidate, self.outcome.candidates)
+        if recipe.shrink is not None:
+            plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
+            tell(candidate, recipe.shrink, plain)
         return candidate
 
-    def _make(self, candidate: Candidate, scheme: Scheme, path: Path, recovery: Sequence[str]) -> None:
+    def _make(self, candidate: Candidate, scheme: Scheme, path: Path, recipe: Recipe) -> None:
         seen = self._calibration()
         observers = {} if self.job.observer is None else dict.fromkeys(("int8", "int16"), self.job.observer)
         ranges = Ranges([seen.statistics], observers)
         overrides = self.fitting.overrides(self.source.model, scheme, ranges)
         source, plan = self.source, make_plan(self.source.model, scheme, ranges, overrides=overrides)
-        if recovery:
+        layout, adapt = self.fitting.layout(self.job.layout), self.fitting.adapt
+        changed = None
+        if recipe.recovery or recipe.shrink is not None:
             work = self._work(plan, ranges)
             work.overrides = overrides
-            recover(work, recovery)
+            if recipe.shrink is not None:
+                changed = self.shrinker.shrink(work, recipe.shrink, layout)
+            recover(work, recipe.recovery)
             source, plan = replace(source, model=work.model), work.plan
             candidate.steps += work.notes
         source = replace(source, facts=self._provenance(candidate, overrides))
-        layout, adapt = self.fitting.layout(self.job.layout), self.fitting.adapt
         written = write_plan(source, plan, path, target=layout, probes=seen.probes, adapt=adapt)
         candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
         candidate.steps += written.notes
+        if recipe.shrink is not None:
+            candidate.steps += self.shrinker.store(recipe.shrink, path)
         candidate.plan_summary = summarize(plan)
+        self.compares_layers = changed is None or not changed.mirrored
 
     def _work(self, plan: Plan, ranges: Ranges) -> Work:
         """What recoveries start from; the moments are collected once for all candidates."""
@@ -207,7 +235,7 @@ class _Search:
         self.bench.accuracy(candidate, path, self.listener.advance)
         self.listener.stage(f"{candidate.name}: latency, size, error per layer", 1)
         if candidate.failure is None:
-            self.bench.costs(candidate, path)
+            self.bench.costs(candidate, path, layers=self.compares_layers)
             self.fitting.judge(candidate, path)
         self.listener.advance(1, 1)
 

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from tightfit.compression.channel_groups import find_dependencies
 from tightfit.compression.channels import (
     ChannelBudget,
@@ -20,6 +18,7 @@ from tightfit.compression.channels import (
     describe,
 )
 from tightfit.compression.channels import prune_channels as prune
+from tightfit.compression.sample_memory import remembered
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
@@ -37,7 +36,6 @@ Stage = Callable[[str, int, int], None]
 
 _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
-_KEPT_BYTES: Final = 256_000_000
 
 
 @dataclass
@@ -146,25 +144,7 @@ def _samples(
     if count < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), count, seed=seed, overlap=True)
 
-    kept = list(_while_small(s.inputs for s in dataset.samples(indices)))
-    used = min(count, len(dataset))
-
-    def again() -> Iterator[Mapping[str, Array]]:
-        if len(kept) == used:
-            return iter(kept)
-        return (s.inputs for s in dataset.samples(indices))
-
-    return used, again
-
-
-def _while_small(samples: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
-    """Samples until they fill 256 MB: each layer reads them again, and decoding photos takes longer."""
-    size = 0
-    for sample in samples:
-        size += sum(np.asarray(a).nbytes for a in sample.values())
-        if size > _KEPT_BYTES:
-            return
-        yield sample
+    return min(count, len(dataset)), remembered(lambda: (s.inputs for s in dataset.samples(indices)))
 
 
 def _measure(source: Source) -> Measure:

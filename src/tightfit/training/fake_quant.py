@@ -7,7 +7,7 @@ tensors (Keras 3.15.1), so nothing of it is used here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -17,6 +17,8 @@ from keras import ops
 from tightfit.graph.ir import Op
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import Storage
+
+Ends = tuple[float | None, float | None]
 
 
 def limits(storage: Storage) -> tuple[int, int]:
@@ -47,7 +49,7 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) ->
     scale = ops.convert_to_tensor(scale, "float32")
     bounds = (ops.convert_to_tensor(bottom - zero_point, "float32"),
               ops.convert_to_tensor(top - zero_point, "float32"))  # fmt: skip
-    forward, backward = _kernels()
+    forward, backward = _kernels()[:2]
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
     def quantized(x: Any, scale: Any) -> Any:
@@ -73,14 +75,66 @@ def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[A
     return passed, ops.sum(terms, axis=shared, keepdims=rank > 0)
 
 
+def fake_quantize_sum(y: Any, bias: Any, ends: Ends, scale: Any, bounds: tuple[Any, Any]) -> Any:
+    """Gives ``fake_quantize(clip(y + bias, ends))``: what a convolution does after its sum, in one pass.
+
+    Each of the three would read and write the whole tensor, forward and backward, and keep its input; here
+    only ``y`` is kept. The gradients are those of the three in a row.
+
+    Args:
+        y: (…, channels). bias: (channels,). ends: least and largest value of the activation, None for none.
+        scale: a scalar. bounds: the least and the largest step: the integers less the zero point.
+    """
+    fixed = [ops.convert_to_tensor(bound, "float32") for bound in bounds]
+    forward, backward = (functools.partial(k, ends=ends) for k in _kernels()[2:])
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
+    def quantized(y: Any, bias: Any, scale: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return backward(y, bias, scale, *fixed, args[0] if upstream is None else upstream)
+
+        return forward(y, bias, scale, *fixed), gradient
+
+    operands = (ops.cast(value, "float32") for value in (y, ops.reshape(bias, (-1,)), scale))
+    return ops.cast(quantized(*operands), y.dtype)
+
+
+def _forward_sum(y: Any, bias: Any, scale: Any, low: Any, high: Any, *, ends: Ends) -> Any:
+    return _forward(_clipped(y + bias, ends), scale, low, high)
+
+
+def _backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what comes back
+    y: Any, bias: Any, scale: Any, low: Any, high: Any, upstream: Any, *, ends: Ends
+) -> tuple[Any, Any, Any]:
+    """The gradients of sum, bias and scale."""
+    total = y + bias
+    passed, stretched = _backward(_clipped(total, ends), scale, low, high, upstream)
+    for inside in _inside(total, ends):
+        passed = passed * ops.cast(inside, "float32")
+    return passed, ops.sum(passed, axis=tuple(range(len(y.shape) - 1))), stretched
+
+
+def _clipped(total: Any, ends: Ends) -> Any:
+    total = total if ends[0] is None else ops.maximum(total, ends[0])
+    return total if ends[1] is None else ops.minimum(total, ends[1])
+
+
+def _inside(total: Any, ends: Ends) -> Iterator[Any]:
+    if ends[0] is not None:
+        yield total > ends[0]
+    if ends[1] is not None:
+        yield total < ends[1]
+
+
 @functools.cache
-def _kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Forward and backward; in TensorFlow each line would be a pass over memory, XLA makes one of all."""
+def _kernels() -> tuple[Callable[..., Any], ...]:
+    """Forward and backward, of values and of sums; TensorFlow passes over memory for each line, XLA once."""
+    plain = _forward, _backward, _forward_sum, _backward_sum
     if keras.backend.backend() != "tensorflow":
-        return _forward, _backward
+        return plain
     import tensorflow as tf  # noqa: PLC0415 - only on this backend
 
-    return tf.function(_forward, jit_compile=True), tf.function(_backward, jit_compile=True)
+    return tuple(tf.function(kernel, jit_compile=True) for kernel in plain)
 
 
 def round_through(x: Any) -> Any:

@@ -14,6 +14,7 @@ from tightfit.graph.folding import CONSTANT_OPS
 from tightfit.graph.ir import Array, Graph, Op, Tensor
 from tightfit.quantization.rules import find_rule
 from tightfit.training.batching import lift
+from tightfit.training.epilogues import ends_in_sum, rounded_sum
 from tightfit.training.graph_weights import GraphWeights
 from tightfit.training.integer_kernels import INTEGER_KERNELS
 from tightfit.training.op_lowerings import OP_LOWERINGS, Lowering
@@ -91,7 +92,8 @@ class Call:
 
     def rounding(self, point: Point, value: Any) -> Any:
         """Gives a value on the grid of a point."""
-        return self.program.quantizers[point](value, training=self.training)
+        quantizer = self.program.quantizers[point]
+        return quantizer(value, self.cache, training=self.training)
 
     # -- ops -----------------------------------------------------------------------------------
 
@@ -101,6 +103,13 @@ class Call:
         results = self.static_results(op)
         if results is None:
             operands = [self.operand(index, row, op, i, t) for i, t in enumerate(op.inputs)]
+            quantizer = self.quantizer_of_sum(index, op, operands)
+            if quantizer is not None:
+                self.held[op.outputs[0]] = quantizer.point
+                self.values[op.outputs[0]] = rounded_sum(
+                    row, op, operands, quantizer, quantizer.parameters(self.cache)
+                )
+                return
             made = row.function(op, operands)
             results = made if isinstance(made, list) else [self.as_kernel(index, op, operands, made)]
         for position, (tensor, value) in enumerate(zip(op.outputs, results, strict=False)):
@@ -110,13 +119,21 @@ class Call:
                 value = value if index in self.points.moved else self.rounding(point, value)  # noqa: PLW2901
             self.values[tensor] = value
 
+    def quantizer_of_sum(self, index: int, op: Op, operands: list[Any]) -> ActivationQuantizer | None:
+        """The quantizer that can take in bias and activation, None where each goes its own way."""
+        point = self.points.outputs.get((index, 0))
+        if point is None or not ends_in_sum(op, operands):
+            return None
+        quantizer = self.program.quantizers[point]
+        return None if quantizer.ranges == "average" else quantizer
+
     def as_kernel(self, index: int, op: Op, operands: list[Any], made: Any) -> Any:
         """Gives what an integer kernel makes where it does more than round; the gradient stays float's."""
         point = self.points.inputs.get((index, 0))
         kernel = None if point is None else INTEGER_KERNELS.get((op.kind, point.storage.dtype))
         if point is None or kernel is None:
             return made
-        scale, _ = self.program.quantizers[point].parameters()
+        scale, _ = self.program.quantizers[point].parameters(self.cache)
         exact = kernel(op, ops.stop_gradient(operands[0]), ops.stop_gradient(scale))
         return made + ops.stop_gradient(ops.cast(exact, made.dtype) - made)
 
@@ -171,7 +188,7 @@ class Call:
         """The scale of the activation that an integer op's weights multiply."""
         rule = find_rule(self.program.graph.ops[index].kind)
         point = None if rule is None else self.points.inputs.get((index, rule.activation))
-        return None if point is None else self.program.quantizers[point].parameters()[0]
+        return None if point is None else self.program.quantizers[point].parameters(self.cache)[0]
 
     def computed(self, index: int, row: Lowering, position: int, tensor: Tensor) -> Any:
         """Gives an activation on the grid that the op reads."""

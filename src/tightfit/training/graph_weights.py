@@ -15,11 +15,13 @@ from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
 from tightfit.quantization.rules import find_rule, weight_of
 from tightfit.training.fake_quant import halve_precision
+from tightfit.training.learned_scales import LearnedScales
 from tightfit.training.op_lowerings import trained_positions
 from tightfit.training.quantizers import WeightQuantizer, bias_room, quantize_bias
 
 Attached = Callable[[Any, Any], Any]
 Use = tuple[int, int]
+Scales = tuple[str, LearnedScales]
 
 _KERNELS: Final[dict[str, tuple[int, ...]]] = {
     "CONV_2D": (1,), "DEPTHWISE_CONV_2D": (1,), "CONV_3D": (1,), "TRANSPOSE_CONV": (1,),
@@ -74,13 +76,13 @@ class GraphWeights:
 
     Args:
         owner: the Keras model that keeps the variables. plan: where they are rounded, or None.
-        transforms: see ``weight_transforms``. ranges: see ``quantizers``.
+        transforms: see ``weight_transforms``. scales: how they move (``quantizers.RANGES``), who keeps them.
     """
 
     def __init__(
-        self, owner: Any, graph: Graph, plan: GraphPlan | None, transforms: Sequence[Any], ranges: str
+        self, owner: Any, graph: Graph, plan: GraphPlan | None, transforms: Sequence[Any], scales: Scales
     ) -> None:
-        self.graph, self.owner, self.ranges = graph, owner, ranges
+        self.graph, self.owner, (self.ranges, self.learned) = graph, owner, scales
         self.keys = graph.keys()
         self.decisions: list[OpPlan | None] = list(plan.ops) if plan else [None] * len(graph.ops)
         self.variables: dict[Tensor, Any] = {}
@@ -124,8 +126,7 @@ class GraphWeights:
             if decision is None or tensor is None or tensor not in self.variables or not storage.scale:
                 continue
             if decision.mode != INTEGER or position == _weight_position(op):
-                name = f"{self.keys[tensor]}:{op.name}"
-                made = WeightQuantizer(self.owner, name, storage, len(tensor.shape), self.ranges)
+                made = WeightQuantizer(storage, len(tensor.shape), self.ranges, self.learned)
                 self.quantizers[index, position] = made
 
     def value(self, tensor: Tensor) -> Any:
@@ -176,10 +177,10 @@ class GraphWeights:
             )
             quantizer = self.quantizers[index, position]
             if bias is None or stored is None or input_scale is None:
-                cache[key] = quantizer.scales(self.variables[tensor])
+                cache[key] = quantizer.scales(cache, self.variables[tensor])
             else:
                 grid = input_scale * bias_room(stored.dtype)
-                cache[key] = quantizer.scales(self.variables[tensor], self.value(bias), grid)
+                cache[key] = quantizer.scales(cache, self.variables[tensor], self.value(bias), grid)
         return cache[key]
 
     def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:

@@ -22,6 +22,7 @@ from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
 from tightfit.training.equality import check_equality
 from tightfit.training.graph_program import GraphProgram
 from tightfit.training.graph_weights import GraphWeights
+from tightfit.training.learned_scales import LearnedScales
 from tightfit.training.quantization_points import Points, find_points
 from tightfit.training.quantizers import ActivationQuantizer, check_ranges
 from tightfit.training.weight_transforms import check_order
@@ -65,8 +66,11 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         main, decisions = self.source.main, None if plan is None else plan.graphs[0]
         self._refuse_other_plan(decisions)
         points = Points() if decisions is None else find_points(main, decisions)
-        self.graph_weights = GraphWeights(self, main, decisions, self.transforms, self.ranges)
-        quantizers = {p: ActivationQuantizer(self, p, self.ranges) for p in points.all()}
+        learned = LearnedScales()
+        scales = self.ranges, learned
+        self.graph_weights = GraphWeights(self, main, decisions, self.transforms, scales)
+        quantizers = {p: ActivationQuantizer(self, p, *scales) for p in points.all()}
+        learned.build(self)
         self.program = GraphProgram(main, self.graph_weights, points, quantizers)
         self.input_tensors = input_names(self.source)
         self.output_tensors = output_names(self.source)

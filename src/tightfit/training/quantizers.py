@@ -1,8 +1,7 @@
 """The trained state of fake-quantization: how the scale of a point or of a weight is held and moves.
 
-``learned``: the scale is ``initial · exp(stretch)`` and the stretch is trained (a logarithm, so that steps
-are relative and Adam's size fits all). ``average``: activations follow a moving average of their extremes,
-weights their largest value. ``fixed``: the plan's scales stay.
+``learned``: the scale is trained as a logarithm (``learned_scales``). ``average``: activations follow a
+moving average of their extremes, weights their largest value. ``fixed``: the plan's scales stay.
 """
 
 from __future__ import annotations
@@ -15,12 +14,15 @@ from keras import ops
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.plan import Storage
-from tightfit.training.fake_quant import fake_quantize, limits, round_through
+from tightfit.training.fake_quant import Ends, fake_quantize, fake_quantize_sum, limits, round_through
+from tightfit.training.learned_scales import LearnedScales, Part
 from tightfit.training.quantization_points import Point
 
 RANGES: Final = ("learned", "average", "fixed")
 _MOMENTUM: Final = 0.99
 _SMALLEST: Final = 1e-9
+Grid = tuple[Any, Any]
+"""Scale and zero point."""
 _BIAS_ROOM: Final = {"int32": 2.0**30, "int64": 2.0**46}
 """The largest bias on its grid; the rest of the accumulator is left for the sum."""
 
@@ -42,29 +44,41 @@ class ActivationQuantizer:
     Args:
         owner: the Keras model that keeps the variables. point: what the plan says.
         ranges: one of ``RANGES``; the scales that a kernel fixes never move.
+        learned: keeps the scales that are trained.
     """
 
-    def __init__(self, owner: Any, point: Point, ranges: str) -> None:
-        self.storage = point.storage
+    def __init__(self, owner: Any, point: Point, ranges: str, learned: LearnedScales) -> None:
+        self.point, self.storage = point, point.storage
         self.ranges = "fixed" if point.fixed else ranges
         self.bounds = limits(point.storage)
         self.initial = np.float32(point.storage.scale[0])
         self.zero_point = float(point.storage.zero_point[0])
         self.least = self.initial if "coarser" in point.storage.reason else np.float32(_SMALLEST)
-        self.stretch = self.low = self.high = None
+        self.low = self.high = None
+        self.learned: Part | None = None
         if self.ranges == "learned":
-            self.stretch = owner.add_state(point.name, "stretch", np.zeros(()), trainable=True)
+            self.learned = learned.add(np.asarray(self.initial), float(self.least))
         elif self.ranges == "average":
             ends = [self.initial * (b - self.zero_point) for b in self.bounds]
             self.low = owner.add_state(point.name, "low", np.asarray(ends[0]), trainable=False)
             self.high = owner.add_state(point.name, "high", np.asarray(ends[1]), trainable=False)
 
-    def __call__(self, x: Any, *, training: bool) -> Any:
-        """Gives the values on the grid; under ``average`` the range follows them while training."""
+    def __call__(self, x: Any, cache: dict[Any, Any], *, training: bool) -> Any:
+        """Gives the values on the grid; under ``average`` the range follows them while training.
+
+        Args:
+            cache: what this call of the network computed already.
+        """
         if training and self.low is not None and self.high is not None:
             self.follow(x)
-        scale, zero_point = self.parameters()
+        scale, zero_point = self.parameters(cache)
         return fake_quantize(x, scale, zero_point, *self.bounds)
+
+    def after_sum(self, y: Any, bias: Any, ends: Ends, grid: Grid) -> Any:
+        """Gives ``clip(y + bias, ends)`` on the grid, in one pass; ``average`` must see the values."""
+        scale, zero_point = grid
+        bottom, top = self.bounds
+        return fake_quantize_sum(y, bias, ends, scale, (bottom - zero_point, top - zero_point))
 
     def follow(self, x: Any) -> None:
         """Moves the range towards the values of this step."""
@@ -73,10 +87,10 @@ class ActivationQuantizer:
             assert variable is not None  # noqa: S101 - both exist under "average"
             variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
 
-    def parameters(self) -> tuple[Any, Any]:
+    def parameters(self, cache: dict[Any, Any]) -> Grid:
         """Gives scale and zero point as they are now."""
-        if self.stretch is not None:
-            return ops.maximum(ops.exp(self.stretch) * float(self.initial), self.least), self.zero_point
+        if self.learned is not None:
+            return ops.reshape(self.learned(cache), ()), self.zero_point
         if self.low is None or self.high is None:
             return ops.convert_to_tensor(self.initial), self.zero_point
         bottom, top = self.bounds
@@ -90,7 +104,7 @@ class ActivationQuantizer:
         """Gives the storage as the training left it."""
         if self.ranges == "fixed":
             return self.storage
-        scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters())
+        scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters({}))
         bottom, top = self.bounds
         span = (scale * (bottom - zero_point), scale * (top - zero_point))
         reason = f"{self.ranges} in training"
@@ -102,29 +116,24 @@ class WeightQuantizer:
     """Rounds one constant weight, symmetric, with a scale for each channel or one for all.
 
     Args:
-        owner: the Keras model that keeps the variables. name: of the weight.
-        storage: what the plan says. rank: of the weight.
+        storage: what the plan says. rank: of the weight. learned: keeps the scales that are trained.
     """
 
-    def __init__(self, owner: Any, name: str, storage: Storage, rank: int, ranges: str) -> None:
+    def __init__(self, storage: Storage, rank: int, ranges: str, learned: LearnedScales) -> None:
         self.storage, self.rank, self.ranges = storage, rank, ranges
         self.bounds = limits(storage)
         self.initial = np.asarray(storage.scale, np.float32)
-        self.stretch = None
-        if ranges == "learned":
-            self.stretch = owner.add_state(name, "stretch", np.zeros(self.initial.shape), trainable=True)
+        self.learned = learned.add(self.initial) if ranges == "learned" else None
 
-    def scales(self, weights: Any, bias: Any = None, grid: Any = None) -> Any:
+    def scales(self, cache: dict[Any, Any], weights: Any, bias: Any = None, grid: Any = None) -> Any:
         """Gives the scales as they are now, shape (channels,) or (1,).
 
         Args:
-            weights: the weight, for ``average``.
+            cache: what this call of the network computed already. weights: the weight, for ``average``.
             bias: the bias whose integers must fit the accumulator, or None.
             grid: with it, the input's scale times the accumulator's room.
         """
-        scales = ops.convert_to_tensor(self.initial)
-        if self.stretch is not None:
-            scales = scales * ops.exp(self.stretch)
+        scales = ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
         if self.ranges == "average":
             axes = None if self.storage.axis is None else tuple(self.others())
             largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes))

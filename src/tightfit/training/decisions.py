@@ -10,6 +10,7 @@ from keras import ops
 
 from tightfit.data.samples import Sample
 from tightfit.graph.ir import Array
+from tightfit.training.device_kernels import DeviceKernels
 
 _BATCH: Final = 16
 _BATCH_BYTES: Final = 64 << 20
@@ -18,18 +19,17 @@ _BATCH_BYTES: Final = 64 << 20
 class Decisions:
     """Counts the samples whose outputs are all largest where the device's are.
 
-    Samples are held until a batch is full: a compiled batch is many times faster than samples one by one.
-    Of values that are equally the largest any is the decision: int8 probabilities in steps of 1/256 are often
-    equal, and which of them is named first says nothing about the model.
+    Samples are held until a batch is full. Equal means the same first place of the largest value. Beside it
+    are counted those with a largest value in common: int8 probabilities in steps of 1/256 are often equal.
 
     Args:
-        network: with fixed ranges, as ``simulation`` makes it.
+        network: with fixed ranges, as ``simulation`` makes it. kernels: of that network, None as in training.
     """
 
-    def __init__(self, network: Any) -> None:
-        self.network = network
-        self.waiting: list[tuple[Mapping[str, Array], list[set[int]]]] = []
-        self.equal = self.count = self.bytes = 0
+    def __init__(self, network: Any, kernels: DeviceKernels | None) -> None:
+        self.network, self.kernels = network, kernels
+        self.waiting: list[tuple[Mapping[str, Array], list[Array]]] = []
+        self.equal = self.tied = self.count = self.bytes = 0
 
     def add(self, sample: Sample, device: Mapping[str, Array]) -> None:
         """Takes one sample and what the device made of it, integers or reals."""
@@ -49,11 +49,13 @@ class Decisions:
             return
         stacked = {n: self._stack([inputs[n] for inputs, _ in self.waiting], t.shape)
                    for n, t in self.network.input_tensors.items()}  # fmt: skip
-        found = self.network.predict_on_batch(stacked)
-        values = [np.asarray(ops.convert_to_numpy(v)) for v in _listed(found)]
-        places = [[_largest(sample) for sample in v] for v in values]
-        for i, (_, wanted) in enumerate(self.waiting):
-            self.equal += all(p[i] & w for p, w in zip(places, wanted, strict=True))
+        wanted = list(self.network.output_tensors.values())
+        found = self.network.tensors(stacked, wanted, kernels=self.kernels)
+        values = [np.asarray(ops.convert_to_numpy(v)) for v in found]
+        for i, (_, device) in enumerate(self.waiting):
+            pairs = [(_largest(v[i % len(v)]), places) for v, places in zip(values, device, strict=True)]
+            self.equal += all(np.array_equal(a[:1], b[:1]) for a, b in pairs)
+            self.tied += all(a.size == b.size == 0 or np.intersect1d(a, b).size > 0 for a, b in pairs)
         self.count += len(self.waiting)
         self.waiting, self.bytes = [], 0
 
@@ -62,17 +64,12 @@ class Decisions:
             return np.concatenate([a.reshape(shape) for a in arrays])
         return np.stack([a.reshape(shape) for a in arrays])
 
-    def finish(self) -> tuple[int, int]:
-        """Gives the equal ones and how many there are."""
+    def finish(self) -> None:
+        """Compares what still waits."""
         self.run()
-        return self.equal, self.count
 
 
-def _largest(values: Array) -> set[int]:
-    """The places of the largest value."""
+def _largest(values: Array) -> Array:
+    """The places of the largest value, in order."""
     flat = np.asarray(values).reshape(-1)
-    return set(np.flatnonzero(flat == flat.max()).tolist()) if flat.size else set()
-
-
-def _listed(found: Any) -> list[Any]:
-    return list(found.values()) if isinstance(found, dict) else [found]
+    return np.flatnonzero(flat == flat.max()) if flat.size else np.zeros(0, np.intp)

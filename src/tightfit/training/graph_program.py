@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from keras import ops
@@ -21,6 +21,9 @@ from tightfit.training.op_lowerings import OP_LOWERINGS, Lowering
 from tightfit.training.quantization_points import Point, Points
 from tightfit.training.quantizers import ActivationQuantizer
 from tightfit.training.trainability import check_lowerings, varying_tensors
+
+if TYPE_CHECKING:
+    from tightfit.training.device_kernels import DeviceKernels
 
 _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
 
@@ -46,15 +49,16 @@ class GraphProgram:
 
     def run(
         self, inputs: Mapping[Tensor, Any], wanted: Iterable[Tensor], *, dtype: str = "float32",
-        training: bool = False, rounded: bool = True,
+        training: bool = False, rounded: bool = True, kernels: DeviceKernels | None = None,
     ) -> list[Any]:  # fmt: skip
         """Gives the wanted tensors, each with the batch in front.
 
         Args:
             inputs: graph input → values with the batch in front.
             dtype: that float constants are given. rounded: False leaves fake-quantizers and transforms out.
+            kernels: compute the ops that have a row there in the device's integers, outside of a trace.
         """
-        call = Call(self, dtype, training=training, rounded=rounded)
+        call = Call(self, dtype, training=training, rounded=rounded, kernels=kernels)
         for tensor, value in inputs.items():
             call.enter(tensor, value)
         for index, op in enumerate(self.graph.ops):
@@ -65,11 +69,15 @@ class GraphProgram:
 class Call:
     """One forward pass: the values so far, and the grid that each stands on."""
 
-    def __init__(self, program: GraphProgram, dtype: str, *, training: bool, rounded: bool) -> None:
+    def __init__(
+        self, program: GraphProgram, dtype: str, *,
+        training: bool, rounded: bool, kernels: DeviceKernels | None = None,
+    ) -> None:  # fmt: skip
         self.program, self.dtype, self.training = program, dtype, training
         self.weights = program.weights
         self.points = program.points if rounded else Points()
-        self.rounded = rounded
+        self.rounded, self.kernels = rounded, kernels
+        self.integers: dict[tuple[Tensor, Point], Array] = {}
         self.values: dict[Tensor, Any] = {}
         self.held: dict[Tensor, Point] = {}
         self.forms: dict[tuple[Tensor, Point], Any] = {}
@@ -101,6 +109,8 @@ class Call:
         """Computes one op and rounds where its kernel rounds."""
         row = OP_LOWERINGS[op.kind]
         results = self.static_results(op)
+        if results is None and self.kernels is not None and self.in_integers(index, op, self.kernels):
+            return
         if results is None:
             operands = [self.operand(index, row, op, i, t) for i, t in enumerate(op.inputs)]
             quantizer = self.quantizer_of_sum(index, op, operands)
@@ -126,6 +136,22 @@ class Call:
             return None
         quantizer = self.program.quantizers[point]
         return None if quantizer.ranges == "average" else quantizer
+
+    def in_integers(self, index: int, op: Op, kernels: DeviceKernels) -> bool:
+        """Computes one op as the device does; False where there is no row for it."""
+        made = kernels.run(self, index, op)
+        if made is None:
+            return False
+        tensor, point = op.outputs[0], self.points.outputs[index, 0]
+        self.held[tensor], self.integers[tensor, point] = point, made
+        return True
+
+    def value(self, tensor: Tensor) -> Any:
+        """Gives what was computed; integers become reals only where reals are read."""
+        if tensor not in self.values and self.kernels is not None and tensor in self.held:
+            point = self.held[tensor]
+            self.values[tensor] = self.kernels.reals(self.integers[tensor, point], point)
+        return self.values[tensor]
 
     def as_kernel(self, index: int, op: Op, operands: list[Any], made: Any) -> Any:
         """Gives what an integer kernel makes where it does more than round; the gradient stays float's."""
@@ -192,13 +218,20 @@ class Call:
 
     def computed(self, index: int, row: Lowering, position: int, tensor: Tensor) -> Any:
         """Gives an activation on the grid that the op reads."""
-        value = self.values[tensor]
+        value = self.value(tensor)
         point = self.points.inputs.get((index, position))
         if point is not None and self.held.get(tensor) is not point:
             if (tensor, point) not in self.forms:
-                self.forms[tensor, point] = self.rounding(point, value)
+                self.forms[tensor, point] = self.requantized(tensor, point, value)
             value = self.forms[tensor, point]
         return value[0] if position in row.weights and tensor not in self.program.varying else value
+
+    def requantized(self, tensor: Tensor, point: Point, value: Any) -> Any:
+        """Gives an activation on another grid than it was made on."""
+        held = self.held.get(tensor)
+        if self.kernels is None or held is None:
+            return self.rounding(point, value)
+        return self.kernels.requantized(value, held, point)
 
     def converted(self, value: Any) -> Any:
         """Gives a float constant in the type that the network computes in."""
@@ -210,4 +243,4 @@ class Call:
         known = self.known(tensor)
         if known is not None:
             return lift(known)
-        return lift(self.weights.value(tensor)) if tensor.is_constant else self.values[tensor]
+        return lift(self.weights.value(tensor)) if tensor.is_constant else self.value(tensor)

@@ -117,16 +117,20 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def tensors(
-        self, inputs: Any, wanted: Iterable[Tensor], *, training: bool = False, rounded: bool = True
-    ) -> list[Any]:
+        self, inputs: Any, wanted: Iterable[Tensor], *,
+        training: bool = False, rounded: bool = True, kernels: Any = None,
+    ) -> list[Any]:  # fmt: skip
         """Gives chosen tensors of the graph for a batch, each with the batch in front of its own axes.
 
         Args:
             rounded: False computes in float, whatever plan and transforms say.
+            kernels: ``DeviceKernels`` of this network, to compute as the device does to the bit.
         """
         named = self.named_inputs(inputs)
         given = {t: self.with_sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
-        return self.program.run(given, wanted, dtype=self.compute_dtype, training=training, rounded=rounded)
+        return self.program.run(
+            given, wanted, dtype=self.compute_dtype, training=training, rounded=rounded, kernels=kernels
+        )
 
     def named_inputs(self, inputs: Any) -> Mapping[str, Any]:
         """Gives the inputs by name.

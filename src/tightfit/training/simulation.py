@@ -2,7 +2,8 @@
 
 The quantized file runs in LiteRT with its inner tensors as outputs. Every integer op of the network is then
 given what the device's op read, so that differences do not add up along the graph, and its result is
-compared with the device's in steps of the output's scale.
+compared with the device's in steps of the output's scale. Ops with a row in ``device_kernels`` are computed
+in integers as LiteRT's CPU kernels do, to the bit; the others in rounded reals, as in training.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tightfit.quantization.calibration import input_names
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.runtime.session import Session
 from tightfit.training.decisions import Decisions
+from tightfit.training.device_kernels import DeviceKernels
 from tightfit.training.graph_program import Call
 from tightfit.training.network import Network
 
@@ -52,13 +54,15 @@ class Simulation:
 
     Args:
         ops: every integer op of the graph, in its order.
-        equal_decisions: share of samples with the same largest output (of equal ones any), run end to end.
+        equal_decisions: share of samples with the same largest output, of equal ones the first, end to end.
+        tied_decisions: share with a largest output in common, of equal ones any.
         samples: how many ran end to end. compared: how many the ops were compared on.
         left_out: integer ops whose tensors the file does not have (float islands, fused ends).
     """
 
     ops: list[OpDifference]
     equal_decisions: float
+    tied_decisions: float
     samples: int
     compared: int = 0
     left_out: int = 0
@@ -90,9 +94,10 @@ def simulate(
         ModelError: the model cannot be trained. RuntimeFailureError: LiteRT cannot run the file.
     """
     network = Network(model, plan, ranges="fixed", check=False)
+    kernels = DeviceKernels(network)
     tapped = _Tapped(read_model(file), model, plan)
     worst = {op: np.zeros(2) for op in tapped.ops}
-    decisions = Decisions(network)
+    decisions = Decisions(network, kernels)
     known: dict[Tensor, Array] = {}
     with Session(tapped.bytes) as taps, Session(file) as device:
         for count, sample in enumerate(samples):
@@ -101,15 +106,17 @@ def simulate(
                 seen = {t: tapped.real(t, raw[n]) for t, n in tapped.names.items()}
                 known = known or _known_values(network, sample)
                 for op in tapped.ops:
-                    found = _difference(network, op, seen, known)
+                    found = _difference(network, kernels, op, seen, known)
                     worst[op] = np.asarray([max(worst[op][0], found[0]), worst[op][1] + found[1]])
             decisions.add(sample, device.run(adapt_inputs(sample, device.inputs)))
             if progress is not None:
                 progress(count + 1)
-    equal, count = decisions.finish()
+    decisions.finish()
+    count = decisions.count
     over = max(min(compared, count), 1)
     differences = [OpDifference(o.name, o.kind, float(w[0]), float(w[1]) / over) for o, w in worst.items()]
-    return Simulation(differences, equal / max(count, 1), count, min(compared, count), tapped.left_out)
+    shares = (decisions.equal / max(count, 1), decisions.tied / max(count, 1))
+    return Simulation(differences, *shares, count, min(compared, count), tapped.left_out)
 
 
 def _known_values(network: Network, sample: Sample) -> dict[Tensor, Array]:
@@ -123,12 +130,13 @@ def _known_values(network: Network, sample: Sample) -> dict[Tensor, Array]:
 
 
 def _difference(
-    network: Network, op: Op, device: Mapping[Tensor, Array], known: Mapping[Tensor, Array]
-) -> Array:
+    network: Network, kernels: DeviceKernels, op: Op, device: Mapping[Tensor, Array],
+    known: Mapping[Tensor, Array],
+) -> Array:  # fmt: skip
     """Gives (largest difference in steps, share that differs) of one op for one sample."""
     graph = network.source.main
     index = graph.ops.index(op)
-    call = Call(network.program, "float32", training=False, rounded=True)
+    call = Call(network.program, "float32", training=False, rounded=True, kernels=kernels)
     call.values.update(known)
     for tensor in op.inputs:
         if tensor is not None and not tensor.is_constant and tensor in device and tensor not in known:
@@ -142,7 +150,7 @@ def _difference(
         point = network.program.points.outputs.get((index, position))
         if point is None or tensor not in device:
             continue
-        simulated = np.asarray(ops.convert_to_numpy(call.values[tensor]), np.float64)[0]
+        simulated = np.asarray(ops.convert_to_numpy(call.value(tensor)), np.float64)[0]
         # Both are whole numbers of steps but for float32's last bit.
         gap = np.abs(
             np.rint(simulated / point.storage.scale[0]) - np.rint(device[tensor] / point.storage.scale[0])

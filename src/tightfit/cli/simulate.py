@@ -54,8 +54,7 @@ def as_text(found: Simulation) -> Group:
     """Gives a comparison for a person: the ops that differ most first."""
     lines = [
         f"{format_percent(found.equal_decisions, 2)} equal decisions on "
-        f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} where any of "
-        "equally large outputs counts); "
+        f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} counting ties); "
         f"every op given the device's inputs: at most {found.largest_steps:g} steps apart, on "
         f"{format_count(len(found.ops), 'op')} and {format_count(found.compared, 'sample')}"
     ]

@@ -13,10 +13,12 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
+from tightfit.graph.constant_moves import MOVES
 from tightfit.graph.ir import Array, Op, Tensor
 from tightfit.quantization.plan import INTEGER
 from tightfit.quantization.rules import find_rule
 from tightfit.training.integer_elementwise import ELEMENTWISE
+from tightfit.training.integer_moves import CHOICES, moved
 from tightfit.training.integer_products import PRODUCTS
 from tightfit.training.integer_reductions import REDUCTIONS
 from tightfit.training.integer_tables import TABLES
@@ -26,7 +28,7 @@ from tightfit.training.quantization_points import Point
 from tightfit.training.rescaling import Grid, requantize
 
 DEVICE_KERNELS: Final[dict[str, Callable[[Work], Array]]] = {
-    **PRODUCTS, **ELEMENTWISE, **REDUCTIONS, **TABLES,
+    **PRODUCTS, **ELEMENTWISE, **REDUCTIONS, **TABLES, **CHOICES,
 }  # fmt: skip
 """Builtin operator → its int8 and int16 arithmetic on LiteRT's CPU."""
 
@@ -46,13 +48,16 @@ class DeviceKernels:
         self.weights: dict[int, Weights | None] = {}
         self.grids: dict[Point, Grid] = {}
 
-    def run(self, call: Any, index: int, op: Op) -> Array | None:
+    def run(self, call: Any, index: int, op: Op) -> list[Array] | None:
         """Gives the stored integers that an op makes, the batch in front; None where it has no row."""
         row, point = DEVICE_KERNELS.get(op.kind), self.program.points.outputs.get((index, 0))
-        if row is None or point is None or self.decisions[index].mode != INTEGER:
+        moves = op.kind in MOVES and index in self.program.points.moved
+        if (row is None and not moves) or point is None or self.decisions[index].mode != INTEGER:
             return None
         work = self.work(call, index, op, point)
-        return None if work is None else row(work)
+        if work is None:
+            return None
+        return moved(work) if row is None else [row(work)]
 
     def work(self, call: Any, index: int, op: Op, output: Point) -> Work | None:
         """Gathers what an op works on; None where it reads reals that stand on no grid."""

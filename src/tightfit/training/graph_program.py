@@ -142,8 +142,9 @@ class Call:
         made = kernels.run(self, index, op)
         if made is None:
             return False
-        tensor, point = op.outputs[0], self.points.outputs[index, 0]
-        self.held[tensor], self.integers[tensor, point] = point, made
+        for position, (tensor, values) in enumerate(zip(op.outputs, made, strict=True)):
+            point = self.points.outputs[index, position]
+            self.held[tensor], self.integers[tensor, point] = point, values
         return True
 
     def value(self, tensor: Tensor) -> Any:

@@ -37,7 +37,7 @@ def _add_xnnpack(work: Work, sign: int) -> Array:
     ratios = _ratios(work)
     shift = _MULTIPLIER_BITS - int(np.frexp(max(ratios))[1]) + 1
     factors = [int(np.rint(r * np.float32(2.0**shift))) for r in ratios]
-    first, second = _both(work)
+    first, second = work.both()
     total = first * factors[0] + second * (sign * factors[1])
     total += 1 << (shift - 1)
     total >>= shift
@@ -54,7 +54,7 @@ def _add_builtin(work: Work, sign: int) -> Array:
     twice = np.float64(np.float32(2) * max(scales))
     factors = [Multiplier.of(np.float64(scale) / twice) for scale in scales]
     last = Multiplier.of(twice / np.float64(np.float32(2.0**left) * work.output.scale))
-    first, second = _both(work)
+    first, second = work.both()
     parts = [f.times_int32(v << left) for f, v in zip(factors, (first, second), strict=True)]
     total = last.times_int32(parts[0] + sign * parts[1])
     if work.dtype == "int16" and sign == 1 and first.shape[1:] == second.shape[1:]:
@@ -68,7 +68,7 @@ def _add_builtin(work: Work, sign: int) -> Array:
 def multiply(work: Work) -> Array:
     """MUL. Source: XNNPACK ``qs8-vmul``; LiteRT ``mul.cc``."""
     factor = work.grid(0).scale * work.grid(1).scale / work.output.scale
-    first, second = _both(work)
+    first, second = work.both()
     total = first * second
     if work.dtype == "int8" and 2**-16 <= factor < 2**8:
         return rescale_float(total, factor, work.output, work.fused)
@@ -116,13 +116,6 @@ def square_root(work: Work) -> Array:
 def _ratios(work: Work) -> list[Any]:
     """The scales of both inputs over the output's, float32."""
     return [work.grid(i).scale / work.output.scale for i in (0, 1)]
-
-
-def _both(work: Work) -> list[Array]:
-    """Both inputs without their zero points, with axes of one after the batch where ranks differ."""
-    values = [work.shifted(i).astype(np.int64) for i in (0, 1)]
-    rank = max(v.ndim for v in values)
-    return [v.reshape(v.shape[0], *([1] * (rank - v.ndim)), *v.shape[1:]) for v in values]
 
 
 ELEMENTWISE: Final[dict[str, Callable[[Work], Array]]] = {

@@ -1,4 +1,4 @@
-"""Means, sums and average pools on integers, as LiteRT's CPU computes them."""
+"""Means, sums and pools on integers, as LiteRT's CPU computes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def mean(work: Work) -> Array:
     total, count = _total(work)
     if work.dtype == "int8":
         return _rounded(work, total, count, np.float32(1.0) / np.float32(count))
-    multiplier = Multiplier.of(work.grid().scale / work.output.scale)
+    multiplier = Multiplier.of(np.float64(work.grid().scale) / np.float64(work.output.scale))
     shift = min(count.bit_length() - 1, 32, 31 + int(multiplier.shift))
     narrowed = Multiplier((multiplier.mantissa << shift) // count, multiplier.shift - shift)
     return work.output.within(narrowed.times_int32(total) + work.output.zero_point)
@@ -54,14 +54,23 @@ def _rounded(work: Work, found: Array, count: int, share: np.float32) -> Array:
 
 def average_pool(work: Work) -> Array:
     """AVERAGE_POOL_2D: a quotient of integers, halves away from zero. Source: ``integer_ops/pooling.h``."""
+    return _pool(work, _quotient)
+
+
+def max_pool(work: Work) -> Array:
+    """MAX_POOL_2D. Source: ``integer_ops/pooling.h``."""
+    return _pool(work, lambda window: window.max(axis=(1, 2)))
+
+
+def _pool(work: Work, function: Callable[[Array], Array]) -> Array:
     values, options = work.values[0], work.op.options
     assert values is not None  # noqa: S101 - a pool has an input
-    x = values.reshape(-1, *values.shape[2:]).astype(np.int64)
+    x = values.reshape(-1, *values.shape[2:]).astype(np.int32)
     size = [int(options.get(f"filter{d}", 1)) for d in ("Height", "Width")]
     strides = [int(options.get(f"stride{d}", 1)) for d in "HW"]
     same = int(options.get("padding", 0)) == 0
     spans = [_spans(x.shape[i + 1], size[i], strides[i], same=same) for i in (0, 1)]
-    made = np.stack([np.stack([_quotient(x[:, a:b, c:d]) for c, d in spans[1]], 1) for a, b in spans[0]], 1)
+    made = np.stack([np.stack([function(x[:, a:b, c:d]) for c, d in spans[1]], 1) for a, b in spans[0]], 1)
     return work.output.within(made.reshape(work.batch, -1, *made.shape[1:]), work.fused)
 
 
@@ -80,5 +89,5 @@ def _spans(size: int, window: int, stride: int, *, same: bool) -> list[tuple[int
 
 
 REDUCTIONS: Final[dict[str, Callable[[Work], Array]]] = {
-    "MEAN": mean, "SUM": total, "AVERAGE_POOL_2D": average_pool,
+    "MEAN": mean, "SUM": total, "AVERAGE_POOL_2D": average_pool, "MAX_POOL_2D": max_pool,
 }  # fmt: skip

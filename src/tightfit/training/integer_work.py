@@ -67,6 +67,12 @@ class Work:
         assert values is not None  # noqa: S101 - rows ask for inputs that hold reals
         return np.subtract(values, self.grid(position).zero_point, dtype=np.int32)
 
+    def both(self) -> list[Array]:
+        """Gives both inputs without their zero points, axes of one after the batch where ranks differ."""
+        values = [self.shifted(i).astype(np.int64) for i in (0, 1)]
+        rank = max(v.ndim for v in values)
+        return [v.reshape(v.shape[0], *([1] * (rank - v.ndim)), *v.shape[1:]) for v in values]
+
     @property
     def fused(self) -> int:
         """The activation that the op has built in."""

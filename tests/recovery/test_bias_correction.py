@@ -15,7 +15,8 @@ from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration import calibrate, input_names
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
+from tightfit.recovery.bias_correction import correct_fast
+from tightfit.recovery.bias_sequence import correct_in_sequence
 from tightfit.recovery.layers import collect_moments
 from tightfit.runtime.session import Session
 
@@ -71,7 +72,7 @@ def test_a_correction_in_sequence_sees_the_errors_of_layers_before(material):
     model, plan, samples, moments = material
     calls = []
     corrected = correct_in_sequence(
-        model, model, plan, moments, lambda: iter(samples[:24]), progress=lambda a, b: calls.append((a, b))
+        model, model, plan, lambda: iter(samples[:24]), progress=lambda a, b: calls.append((a, b))
     )
     assert calls[-1][0] == calls[-1][1] == len(calls)
     fast = correct_fast(model, model, plan, moments)

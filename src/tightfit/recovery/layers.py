@@ -87,7 +87,8 @@ def layers_of(graph: Graph, plans: Iterable[OpPlan]) -> list[Layer]:
         channels = source.shape[-1] if source is not None and source.shape else 0
         grouped = op.kind == "CONV_2D" and weights.shape[-1] != channels
         multiplied = op.kind == "DEPTHWISE_CONV_2D" and weights.shape[-1] != channels
-        if weights.is_constant and single and not grouped and not multiplied:
+        flattened = op.kind == "FULLY_CONNECTED" and weights.shape[-1] != channels
+        if weights.is_constant and single and not (grouped or multiplied or flattened):
             found.append(Layer(op, plan))
     return found
 

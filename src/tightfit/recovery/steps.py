@@ -24,7 +24,8 @@ from tightfit.recovery.activation_steps import (
     mixed_activations,
     smoothing,
 )
-from tightfit.recovery.bias_correction import correct_fast, correct_in_sequence
+from tightfit.recovery.bias_correction import correct_fast
+from tightfit.recovery.bias_sequence import correct_in_sequence
 from tightfit.recovery.equalization import equalize
 from tightfit.recovery.learned import round_with_data
 from tightfit.recovery.mixed_precision import widen
@@ -82,7 +83,6 @@ def bias_sequence(work: Work) -> None:
         work.original,
         work.model,
         work.plan,
-        work.seen(),
         work.samples,
         progress=work.tell("biases, layer by layer"),
     )

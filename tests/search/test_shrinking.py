@@ -38,7 +38,8 @@ def test_smaller_models_are_tried_only_for_what_nothing_else_meets():
     assert refusal(channels, "normal", Budget(max_drop=0.01), []) == ""
     assert refusal(channels, "normal", SMALL, [made("int8", fits=True)]) == ""
     assert refusal(channels, "normal", SMALL, [made("int8")]) is None
-    assert refusal(channels, "thorough", Budget(max_drop=0.01), [made("int8", fits=True)]) is None
+    assert refusal(channels, "thorough", SMALL, [made("int8", fits=True)]) is None
+    assert refusal(channels, "thorough", Budget(max_drop=0.01), []) == "", "no limit asks for it"
     assert refusal(recipe("int8+clusters32"), "normal", SMALL, []) == "", "clusters are no smaller on disk"
     assert refusal(recipe("int8+clusters32"), "normal", Budget(max_zip=100), []) is None
 

@@ -175,13 +175,14 @@ def refusal(
         )
     if _loses_already(recipe, budget, made):
         return "A model from which less was taken loses more than the budget allows."
-    return None if effort == "thorough" else _unasked(recipe.shrink, effort, budget, made)
+    return _unasked(recipe.shrink, effort, budget, made)
 
 
 def _unasked(shrink: Shrink, effort: str, budget: Budget, made: Sequence[Candidate]) -> str | None:
     """Why the budget does not call for a smaller model; None where it does."""
     asked = {limit for limit in WAYS[shrink.way].serves if getattr(budget, limit) is not None}
-    if not asked or any(c.meets_budget for c in made):
+    # Minutes a candidate: even a thorough search takes nothing out of a model that no limit asks to be smaller.
+    if not asked or (effort != "thorough" and any(c.meets_budget for c in made)):
         return ""
     if effort == "quick":
         return "It takes minutes; --effort normal tries it."

@@ -13,7 +13,7 @@ from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES, find_recipes
 from tightfit.search.shrinking import WAYS, refusal, training_notes
 from tightfit.targets.profile import find_target
-from tightfit.verbs import optimize
+from tightfit.verbs.optimize import optimize
 
 SMALL = Budget(max_drop=0.01, max_size=100)
 

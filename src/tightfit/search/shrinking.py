@@ -181,7 +181,7 @@ def refusal(
 def _unasked(shrink: Shrink, effort: str, budget: Budget, made: Sequence[Candidate]) -> str | None:
     """Why the budget does not call for a smaller model; None where it does."""
     asked = {limit for limit in WAYS[shrink.way].serves if getattr(budget, limit) is not None}
-    # Minutes a candidate: even a thorough search takes nothing out of a model that no limit asks to be smaller.
+    # It takes minutes: even a thorough search leaves a model whole that no limit asks to be smaller.
     if not asked or (effort != "thorough" and any(c.meets_budget for c in made)):
         return ""
     if effort == "quick":

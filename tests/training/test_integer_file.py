@@ -52,9 +52,9 @@ def test_a_file_whose_ends_are_integers_is_simulated(tmp_path):
 
 
 def test_of_equal_outputs_any_is_the_decision_and_nan_is_none():
-    assert _largest(np.int8([[3, 7, 7]])) == {1, 2}
-    assert _largest(np.float32([0.5, 0.25])) == {0}
-    assert not _largest(np.float32([0.5, np.nan]))
+    assert list(_largest(np.int8([[3, 7, 7]]))) == [1, 2]
+    assert list(_largest(np.float32([0.5, 0.25]))) == [0]
+    assert not len(_largest(np.float32([0.5, np.nan])))
 
 
 def test_a_float_file_is_refused():

@@ -16,7 +16,7 @@ from tightfit.quantization.calibration import calibrate, input_names
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.bias_correction import correct_fast
-from tightfit.recovery.bias_sequence import correct_in_sequence
+from tightfit.recovery.bias_sequence import Results, correct_in_sequence
 from tightfit.recovery.layers import collect_moments
 from tightfit.runtime.session import Session
 
@@ -79,3 +79,11 @@ def test_a_correction_in_sequence_sees_the_errors_of_layers_before(material):
     plain = mean_error(model, apply_plan(model, plan), samples)
     assert mean_error(model, apply_plan(corrected, plan), samples) < plain
     assert mean_error(model, apply_plan(fast, plan), samples) < plain
+
+
+def test_what_the_activation_cuts_off_moves_no_bias():
+    seen = Results()
+    seen.add(np.float32([[-9.0]] * 99 + [[3.0]]))  # before ReLU the float model has a mean of -10, say
+    wanted = np.array([0.03])
+    np.testing.assert_allclose(seen.shift(wanted, (0.0, np.inf), np.zeros(1)), 0.0, atol=1e-6)
+    assert seen.shift(np.array([-10.0]), (-np.inf, np.inf), np.zeros(1))[0] < -1

@@ -9,8 +9,12 @@ keras = pytest.importorskip("keras", reason="training needs Keras: pip install t
 
 from backend_gradients import value_and_gradients  # noqa: E402 - after the check for Keras
 
+from tightfit.graph.activations import CLIPS  # noqa: E402 - after the check for Keras
 from tightfit.quantization.arithmetic import dequantize, quantize  # noqa: E402 - after the check for Keras
-from tightfit.training.fake_quant import fake_quantize  # noqa: E402 - after the check for Keras
+from tightfit.training.fake_quant import (  # noqa: E402 - after the check for Keras
+    fake_quantize,
+    fake_quantize_sum,
+)
 
 X = np.random.default_rng(0).normal(0, 2, (4, 5, 3)).astype(np.float32)
 
@@ -62,3 +66,28 @@ def test_one_scale_gathers_the_gradient_of_all_values():
     expected = np.where(inside, np.rint(steps) - steps, np.clip(steps, -128, 127)).sum()
     assert of_scale.shape == ()
     assert float(of_scale) == pytest.approx(float(expected), rel=1e-4, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", sorted(CLIPS))
+def test_bias_activation_and_rounding_in_one_pass_are_the_three_in_a_row(name):
+    bias, scale, (least, most) = np.float32([-0.5, 0.0, 0.7]), np.float32(0.02), CLIPS[name]
+    weight = np.random.default_rng(2).normal(size=X.shape).astype(np.float32)
+
+    def weighed(y):
+        return keras.ops.sum(y * keras.ops.convert_to_tensor(weight))
+
+    def in_a_row(v):
+        total = v[0] + v[1]
+        total = total if least is None else keras.ops.maximum(total, least)
+        total = total if most is None else keras.ops.minimum(total, most)
+        return weighed(fake_quantize(total, v[2], -100.0, -128, 127))
+
+    once = value_and_gradients(
+        lambda v: weighed(fake_quantize_sum(v[0], v[1], CLIPS[name], v[2], (-28.0, 227.0))), [X, bias, scale]
+    )
+    value, gradients = value_and_gradients(in_a_row, [X, bias, scale])
+    # float32 sums of 60 terms of up to 6, and of up to 227 steps for the scale.
+    np.testing.assert_allclose(once[0], value, rtol=1e-5, atol=1e-4)
+    for found, expected in zip(once[1], gradients, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+    assert 0 < np.count_nonzero(once[1][0]) < X.size

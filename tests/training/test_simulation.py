@@ -73,7 +73,7 @@ def test_decisions_count_ties_beside_what_is_equal():
         row = given.copy()
         row[0, places] = 1.0
         decisions.add(sample, {"probabilities": row})
-    decisions.finish()
+    decisions.run()
     assert decisions.count == 3
     assert decisions.equal == 1 + (first < other)
     assert decisions.tied == 2

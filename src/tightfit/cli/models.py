@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 
 from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
 from tightfit.cli.progress import Bars
+
+_NAME: Final = 20
+"""Columns of a model's name where numbers need the other 60."""
 
 
 @click.command()
@@ -37,17 +40,34 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
-    table = Table("model", results[0].metric, "95 %", "drop", "95 %", "agreement", "SNR dB", "n", box=None)
+    table = _narrow(results[0].metric, "95 %", "drop", "95 %", "agrees", "SNR dB", "n")
     for path, r in zip(models, results, strict=True):
         if r.failure:
             table.add_row(path.name, r.failure)
             continue
-        span = (_number(r.low), _number(r.high))
-        lost = (_number(r.drop_low), _number(r.drop_high))
-        cells = (_number(r.value), " … ".join(span), _number(r.drop), " … ".join(lost), _number(r.agreement))
-        table.add_row(path.name, *cells, _number(r.snr_db, 1), str(r.n))
+        cells = (
+            _number(r.value),
+            _span(r.low, r.high, 3),
+            _number(r.drop),
+            _span(r.drop_low, r.drop_high, 3),
+        )
+        table.add_row(path.name, *cells, _number(r.agreement), _number(r.snr_db, 1), str(r.n))
     Console().print(table)
     return 0
+
+
+def _narrow(*columns: str) -> Table:
+    """A table that keeps within 80 columns: the model's name gives way, numbers never wrap."""
+    table = Table("model", box=None, padding=(0, 1, 0, 0))
+    name = table.columns[0]
+    name.no_wrap, name.overflow, name.max_width = True, "ellipsis", _NAME
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _span(low: float | None, high: float | None, digits: int) -> str:
+    return f"{_number(low, digits)}…{_number(high, digits)}"
 
 
 def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
@@ -85,21 +105,18 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         rows = [{k: v for k, v in asdict(r).items() if k != "machine"} for r in results]
         click.echo(_json({"machine": where, "models": rows}))
         return 0
-    table = Table(
-        "model", "median ms", "quartiles", "ratio", "95 %", "memory", "disk", "zip", "zstd", box=None
-    )
+    costs = _narrow("median ms", "quartiles", "ratio", "95 %", "memory")
+    bytes_of = _narrow("on disk", "as zip", "as zstd")
     for path, r in zip(models, results, strict=True):
         t, f = r.latency, r.footprint
-        sizes = [format_bytes(n) for n in (f.size_bytes, f.zip_bytes, f.zstd_bytes)]
+        bytes_of.add_row(path.name, *map(format_bytes, (f.size_bytes, f.zip_bytes, f.zstd_bytes)))
         if t.reason:
-            table.add_row(path.name, "-", t.reason, "", "", "", *sizes)
+            costs.add_row(path.name, "-", t.reason)
             continue
-        quartiles = f"{_number(t.low_ms, 2)} … {_number(t.high_ms, 2)}"
-        span = f"{_number(t.ratio_low, 2)} … {_number(t.ratio_high, 2)}"
         memory = "-" if t.peak_memory_bytes is None else format_bytes(t.peak_memory_bytes)
-        cells = (_number(t.median_ms, 2), quartiles, _number(t.ratio, 2), span, memory)
-        table.add_row(path.name, *cells, *sizes)
-    Console().print(table)
+        spans = _span(t.low_ms, t.high_ms, 2), _span(t.ratio_low, t.ratio_high, 2)
+        costs.add_row(path.name, _number(t.median_ms, 2), spans[0], _number(t.ratio, 2), spans[1], memory)
+    Console().print(costs, "", bytes_of, sep="\n")
     if device is not None:
         click.echo(f"latency and memory: {where['on']} ({where['cpu'] or where['arch']}, {where['os']})")
     return 0

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.ir import Array, Op
 
 GROWTH_BYTES: Final = 2**20
@@ -51,12 +52,10 @@ def check_growth(arrays: Sequence[Array], shape: Sequence[int], itemsize: int) -
 
 
 def _activate(op: Op, values: Array) -> Array:
-    """Applies the fused activation: 1 ReLU, 2 ReLU in [−1, 1], 3 ReLU6."""
-    limits = {0: None, 1: (0, None), 2: (-1, 1), 3: (0, 6)}
-    kind = op.options.get("fusedActivationFunction", 0)
-    require(kind in limits, "an activation of the math library")
-    bounds = limits[kind]
-    return values if bounds is None else np.clip(values, *bounds).astype(values.dtype)
+    """Applies the fused activation where it only clips."""
+    name = fused_activation(op)
+    require(name in CLIPS, "an activation of the math library")
+    return np.clip(values, *CLIPS[name]).astype(values.dtype) if name else values
 
 
 def _binary(function: Callable[[Array, Array], Array]) -> Kernel:

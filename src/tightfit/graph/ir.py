@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -396,8 +396,3 @@ class Model:
             for name, tensor in itertools.chain(signature.inputs.items(), signature.outputs.items()):
                 if tensor not in members[signature.graph_index]:
                     raise ModelError(f"Signature '{signature.key}' maps '{name}' to a foreign tensor.")
-
-
-def constants(graph: Graph) -> Iterable[Tensor]:
-    """Gives the constant tensors of a graph."""
-    return (t for t in graph.tensors() if t.is_constant)

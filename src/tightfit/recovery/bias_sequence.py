@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import DataError
+from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
@@ -34,11 +35,6 @@ from tightfit.runtime.parallel import observe_together
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 Samples = Callable[[], Iterator[Mapping[str, Array]]]
-
-_BOUNDS: Final = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-"""Fused activation function → what it lets through (``schema.fbs``, ActivationFunctionType)."""
-
-_AFTER: Final = {"RELU": _BOUNDS[1], "RELU_N1_TO_1": _BOUNDS[2], "RELU6": _BOUNDS[3]}
 
 MOST_ROWS: Final = 4096
 """Positions kept of a layer with an activation function, spread over all samples."""
@@ -86,15 +82,15 @@ def correct_in_sequence(
 def bounds_of(op: Op) -> tuple[float, float]:
     """Gives what the activation function behind an op lets through, fused or as the only op that reads it."""
     after = _reader(op)
-    fused = int(op.options.get("fusedActivationFunction", 0) or 0)
-    return _AFTER[after.kind] if after is not None else _BOUNDS.get(fused, _BOUNDS[0])
+    least, most = CLIPS.get(after.kind if after is not None else fused_activation(op), CLIPS[""])
+    return -np.inf if least is None else least, np.inf if most is None else most
 
 
 def _reader(op: Op) -> Op | None:
     """The activation function that alone reads an op's result."""
     readers = [reader for reader, _ in op.outputs[0].consumers]
     is_end = op.graph is not None and op.outputs[0] in op.graph.outputs
-    return readers[0] if len(readers) == 1 and readers[0].kind in _AFTER and not is_end else None
+    return readers[0] if len(readers) == 1 and readers[0].kind in CLIPS and not is_end else None
 
 
 class Mean:

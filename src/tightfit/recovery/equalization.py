@@ -24,6 +24,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.graph.activations import fused_activation
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
@@ -44,7 +45,8 @@ _MOST: Final = 256.0
 """Channels are scaled by at most this factor: beyond it they carry nothing."""
 
 _ROOM: Final = 0.98
-_NONE, _RELU, _RELU6 = 0, 1, 3
+_EXACT: Final = ("", "RELU", "RELU6")
+"""Activations that channels are scaled through."""
 _BETWEEN: Final = frozenset({"RELU", "RELU6", "PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RESHAPE"})
 
 
@@ -69,15 +71,15 @@ class Pair:
     def ceiling(self) -> float:
         """Where a function between cuts values off: 6, or infinity."""
         kinds = {op.kind for op in self.middle}
-        fused = {_fused(self.first.op)} | {_fused(op) for op in self.middle}
-        return 6.0 if "RELU6" in kinds or _RELU6 in fused else np.inf
+        fused = {fused_activation(self.first.op)} | {fused_activation(op) for op in self.middle}
+        return 6.0 if "RELU6" in kinds or "RELU6" in fused else np.inf
 
     @property
     def rectified(self) -> bool:
         """True when nothing below zero passes."""
         kinds = {op.kind for op in self.middle}
-        fused = {_fused(self.first.op)} | {_fused(op) for op in self.middle}
-        return bool(kinds & {"RELU", "RELU6"} or fused & {_RELU, _RELU6})
+        fused = {fused_activation(self.first.op)} | {fused_activation(op) for op in self.middle}
+        return bool(kinds & {"RELU", "RELU6"} or fused & {"RELU", "RELU6"})
 
 
 def equalize(
@@ -113,7 +115,7 @@ def find_pairs(model: Model, plan: Plan) -> list[Pair]:
     ends = {id(t) for t in model.main.outputs}
     found = []
     for op, layer in layers.items():
-        if _fused(op) not in (_NONE, _RELU, _RELU6):
+        if fused_activation(op) not in _EXACT:
             continue
         middle, last = _follow(op, ends)
         second = layers.get(last) if last is not None else None
@@ -132,15 +134,11 @@ def _follow(op: Op, ends: set[int]) -> tuple[list[Op], Op | None]:
             break
         if reader.kind not in _BETWEEN:
             return middle, reader
-        if reader.outputs[0].shape[-1:] != tensor.shape[-1:] or _fused(reader) not in (_NONE, _RELU, _RELU6):
+        if reader.outputs[0].shape[-1:] != tensor.shape[-1:] or fused_activation(reader) not in _EXACT:
             break
         middle.append(reader)
         tensor = reader.outputs[0]
     return middle, None
-
-
-def _fused(op: Op) -> int:
-    return int(op.options.get("fusedActivationFunction", 0))
 
 
 def _observe(

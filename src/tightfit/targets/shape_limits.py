@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Final
 
+from tightfit.graph import activations
 from tightfit.graph.ir import Op
 from tightfit.targets.operands import (
     data,
@@ -18,16 +18,13 @@ from tightfit.targets.operands import (
     values,
 )
 
-FUSED: Final = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
-"""ActivationFunctionType of ``schema.fbs`` → the op that it stands for."""
-
 
 def fused_activation(op: Op, *, known: Sequence[str], types: Sequence[str]) -> str | None:
     """A fused activation is {known} on {types}.
 
     Fix: keep the activation as an op of its own.
     """
-    name = FUSED.get(int(option(op, "fusedActivationFunction")), "unknown")
+    name = activations.fused_activation(op)
     if not name or (name in known and op.outputs[0].dtype in types):
         return None
     return f"{name} on {op.outputs[0].dtype}"
@@ -38,7 +35,7 @@ def no_fused_activation(op: Op) -> str | None:
 
     Fix: keep the activation as an op of its own.
     """
-    name = FUSED.get(int(option(op, "fusedActivationFunction")), "unknown")
+    name = activations.fused_activation(op)
     return f"{name} is" if name else None
 
 

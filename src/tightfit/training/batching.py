@@ -7,14 +7,19 @@ the axes k + 1 here, whatever it does with the first axis; no reshape has to be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from keras import ops
 
-FUSED: Final[dict[int, str]] = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6", 4: "tanh", 5: "sign_bit"}
-"""``ActivationFunctionType`` of the schema."""
+from tightfit.graph.activations import fused_activation
+from tightfit.graph.ir import Op
+
+_ACTIVATIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "RELU": ops.relu, "RELU6": ops.relu6, "RELU_N1_TO_1": lambda x: ops.clip(x, -1.0, 1.0),
+    "TANH": ops.tanh, "SIGN_BIT": lambda x: ops.cast(x < 0, x.dtype),
+}  # fmt: skip
 
 
 def own_shape(value: Any) -> tuple[int, ...]:
@@ -73,18 +78,10 @@ def lift(value: Any) -> Any:
     return ops.expand_dims(ops.convert_to_tensor(value), 0)
 
 
-def fused(options: Any, value: Any) -> Any:
+def fused(op: Op, value: Any) -> Any:
     """Applies the activation that an op has built in."""
-    name = FUSED[int(options.get("fusedActivationFunction", 0) or 0)]
-    if name == "none":
-        return value
-    if name == "relu":
-        return ops.relu(value)
-    if name == "tanh":
-        return ops.tanh(value)
-    if name == "sign_bit":
-        return ops.cast(value < 0, value.dtype)
-    return ops.clip(value, -1.0, 1.0) if name == "relu_n1_to_1" else ops.relu6(value)
+    name = fused_activation(op)
+    return _ACTIVATIONS[name](value) if name else value
 
 
 def integers(value: Any) -> list[int]:

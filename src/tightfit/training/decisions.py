@@ -64,10 +64,6 @@ class Decisions:
             return np.concatenate([a.reshape(shape) for a in arrays])
         return np.stack([a.reshape(shape) for a in arrays])
 
-    def finish(self) -> None:
-        """Compares what still waits."""
-        self.run()
-
 
 def _largest(values: Array) -> Array:
     """The places of the largest value, in order."""

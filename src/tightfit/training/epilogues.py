@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.ir import Op
-from tightfit.training.batching import FUSED
-from tightfit.training.fake_quant import Ends
 from tightfit.training.op_lowerings import Lowering
 from tightfit.training.quantizers import ActivationQuantizer, Grid
 
 _SUMS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _BIAS: Final = 2
-_ENDS: Final[dict[str, Ends]] = {
-    "none": (None, None), "relu": (0.0, None), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0),
-}  # fmt: skip
-"""Activation → its least and largest value; others are no clip."""
 
 
 def ends_in_sum(op: Op, operands: list[Any]) -> bool:
     """True for an op with weights and a bias whose activation, if it has one, only clips."""
-    return op.kind in _SUMS and len(operands) > _BIAS and operands[_BIAS] is not None and _name(op) in _ENDS
+    return (
+        op.kind in _SUMS
+        and len(operands) > _BIAS
+        and operands[_BIAS] is not None
+        and fused_activation(op) in CLIPS
+    )
 
 
 def rounded_sum(
@@ -29,8 +29,4 @@ def rounded_sum(
     """Gives what the op's row gives, on the quantizer's grid; the row computes only the products."""
     products = Op(op.kind, op.inputs, op.outputs, op.options | {"fusedActivationFunction": 0})
     y = row.function(products, [*operands[:_BIAS], None])
-    return quantizer.after_sum(y, operands[_BIAS], _ENDS[_name(op)], grid)
-
-
-def _name(op: Op) -> str:
-    return FUSED[int(op.options.get("fusedActivationFunction", 0) or 0)]
+    return quantizer.after_sum(y, operands[_BIAS], CLIPS[fused_activation(op)], grid)

@@ -14,11 +14,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tightfit.graph.activations import Ends
 from tightfit.graph.ir import Op
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import Storage
-
-Ends = tuple[float | None, float | None]
 
 
 def limits(storage: Storage) -> tuple[int, int]:

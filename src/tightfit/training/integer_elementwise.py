@@ -103,8 +103,7 @@ def prelu(work: Work) -> Array:
 def relu(work: Work) -> Array:
     """RELU and its family: a rescaled copy, cut off. Source: ``activations.cc``, ``ReluX``."""
     scaled = Multiplier.of(work.grid().scale / work.output.scale).times_int32(work.shifted())
-    kinds = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
-    return work.output.within(scaled + work.output.zero_point, kinds[work.op.kind])
+    return work.output.within(scaled + work.output.zero_point, work.op.kind)
 
 
 def square_root(work: Work) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from tightfit.graph.ir import Array, Op
+from tightfit.training.rescaling import half_away
 
 TABLE_STEPS: Final = 512
 _ONE: Final = 32768.0
@@ -47,15 +48,10 @@ def _table(function: Callable[[Array], Array], low: float, high: float) -> Array
     places = np.linspace(low, high, TABLE_STEPS + 1)
     values = function(places) * _ONE
     halves = (high - low) / TABLE_STEPS / 2
-    samples = _rounded(values)
-    middles = _rounded((values[1:] + samples[:-1]) / 2) - _rounded(function(places[:-1] + halves) * _ONE)
-    samples[:-1] -= _rounded(middles / 2)
+    samples = half_away(values)
+    middles = half_away((values[1:] + samples[:-1]) / 2) - half_away(function(places[:-1] + halves) * _ONE)
+    samples[:-1] -= half_away(middles / 2)
     return np.clip(samples, -_ONE, _ONE - 1).astype(np.float32)
-
-
-def _rounded(values: Array) -> Array:
-    """Halves go away from zero, as in C."""
-    return np.asarray(np.sign(values) * np.floor(np.abs(values) + 0.5))
 
 
 def _looked_up(table: Array, values: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.graph.activations import fused_activation
 from tightfit.graph.ir import Array, Op
 from tightfit.quantization.arithmetic import bias_integers, quantize
 from tightfit.quantization.plan import OpPlan, Storage
@@ -74,9 +75,9 @@ class Work:
         return [v.reshape(v.shape[0], *([1] * (rank - v.ndim)), *v.shape[1:]) for v in values]
 
     @property
-    def fused(self) -> int:
+    def fused(self) -> str:
         """The activation that the op has built in."""
-        return int(self.op.options.get("fusedActivationFunction", 0) or 0)
+        return fused_activation(self.op)
 
 
 def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weights | None:

@@ -19,7 +19,7 @@ def binary(function: Callable[[Any, Any], Any]) -> Lowered:
 
     def lower(op: Op, values: list[Any]) -> Any:
         a, b = align(values)
-        return fused(op.options, function(a, b))
+        return fused(op, function(a, b))
 
     return lower
 

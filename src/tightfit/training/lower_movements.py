@@ -72,7 +72,7 @@ def unpack(op: Op, values: list[Any]) -> list[Any]:
 def concatenation(op: Op, values: list[Any]) -> Any:
     """CONCATENATION along an axis."""
     axis = axis_of(int(op.options.get("axis", 0)), len(values[0].shape) - 1)
-    return fused(op.options, ops.concatenate(spread(values), axis))
+    return fused(op, ops.concatenate(spread(values), axis))
 
 
 def split_evenly(op: Op, values: list[Any]) -> list[Any]:

@@ -25,7 +25,7 @@ def conv_2d(op: Op, values: list[Any]) -> Any:
     else:
         kernel = ops.transpose(weights, (1, 2, 3, 0))
         y = _conv(flat, kernel, strides, dilations, padding)
-    return split(fused(op.options, _plus(y, bias)), count)
+    return split(fused(op, _plus(y, bias)), count)
 
 
 def depthwise_conv_2d(op: Op, values: list[Any]) -> Any:
@@ -42,7 +42,7 @@ def depthwise_conv_2d(op: Op, values: list[Any]) -> Any:
     else:
         kernel = ops.reshape(weights, (height, width, channels, total // channels))
         y = _depthwise(flat, kernel, strides, dilations, padding)
-    return split(fused(op.options, _plus(y, bias)), count)
+    return split(fused(op, _plus(y, bias)), count)
 
 
 def conv_3d(op: Op, values: list[Any]) -> Any:
@@ -53,7 +53,7 @@ def conv_3d(op: Op, values: list[Any]) -> Any:
     dilations = tuple(int(options.get(f"dilation{a}Factor", 1)) for a in "DHW")
     padding = _PADDING[int(options.get("padding", 0))]
     y = ops.conv(merge(x), weights, strides, padding, "channels_last", dilations)
-    return split(fused(options, _plus(y, bias)), own_shape(x)[0])
+    return split(fused(op, _plus(y, bias)), own_shape(x)[0])
 
 
 def transpose_conv(op: Op, values: list[Any]) -> Any:
@@ -71,7 +71,7 @@ def transpose_conv(op: Op, values: list[Any]) -> Any:
         full = (int(x.shape[axis + 1]) - 1) * stride + int(weights.shape[axis])
         before = max(full - size, 0) // 2 if padding == "same" else 0
         y = _cut(y, axis, before, size)
-    return split(fused(op.options, _plus(y, bias)), own_shape(x)[0])
+    return split(fused(op, _plus(y, bias)), own_shape(x)[0])
 
 
 def fully_connected(op: Op, values: list[Any]) -> Any:
@@ -80,7 +80,7 @@ def fully_connected(op: Op, values: list[Any]) -> Any:
     shape = own_shape(x)
     units, depth = (int(d) for d in weights.shape[-2:])
     rows = ops.reshape(x, (-1, math.prod(shape) // depth, depth))
-    y = fused(op.options, _plus(ops.matmul(rows, ops.swapaxes(weights, -1, -2)), bias))
+    y = fused(op, _plus(ops.matmul(rows, ops.swapaxes(weights, -1, -2)), bias))
     return ops.reshape(y, (-1, *shape[:-1], units)) if op.options.get("keepNumDims") else y
 
 

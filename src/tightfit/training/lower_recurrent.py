@@ -39,7 +39,7 @@ class _Cell:
         self.values = values
         self.clip = float(op.options.get("cellClip", 0.0))
         self.projection_clip = float(op.options.get("projClip", 0.0))
-        self.options = op.options
+        self.op = op
         self.units, self.size = (int(d) for d in values[6].shape)
 
     def start(self, x: Any) -> Any:
@@ -52,9 +52,9 @@ class _Cell:
         hidden, state = carry[:, : self.size], carry[:, self.size :]
         forget = ops.sigmoid(self.gate("forget", x, hidden, state))
         new = 1.0 - forget if self.values[1] is None else ops.sigmoid(self.gate("input", x, hidden, state))
-        state = forget * state + new * fused(self.options, self.gate("cell", x, hidden, None))
+        state = forget * state + new * fused(self.op, self.gate("cell", x, hidden, None))
         state = ops.clip(state, -self.clip, self.clip) if self.clip > 0 else state
-        hidden = ops.sigmoid(self.gate("output", x, hidden, state)) * fused(self.options, state)
+        hidden = ops.sigmoid(self.gate("output", x, hidden, state)) * fused(self.op, state)
         carry = ops.concatenate([self.projected(hidden), state], axis=-1)
         return carry, carry
 

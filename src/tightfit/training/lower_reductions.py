@@ -83,7 +83,7 @@ def _pool(op: Op, x: Any, function: Callable[..., Any]) -> Any:
     strides = (int(options.get("strideH", 1)), int(options.get("strideW", 1)))
     padding = _PADDING[int(options.get("padding", 0))]
     y = function(merge(x), window, strides, padding, data_format="channels_last")
-    return split(fused(options, y), own_shape(x)[0])
+    return split(fused(op, y), own_shape(x)[0])
 
 
 def cumsum(op: Op, values: list[Any]) -> Any:

@@ -13,8 +13,9 @@ import numpy as np
 from keras import ops
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.graph.activations import Ends
 from tightfit.quantization.plan import Storage
-from tightfit.training.fake_quant import Ends, fake_quantize, fake_quantize_sum, limits, round_through
+from tightfit.training.fake_quant import fake_quantize, fake_quantize_sum, limits, round_through
 from tightfit.training.learned_scales import LearnedScales, Part
 from tightfit.training.quantization_points import Point
 

@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.quantization.scheme import Scheme
+from tightfit.training.options import TrainingOptions
 from tightfit.training.quantizers import check_ranges
 from tightfit.training.schedules import check_schedule, check_sparsity
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(TrainingOptions):
     """What a training is asked for.
 
     Args:
-        scheme: of the file, None for float. ranges: how they move, see ``quantizers``.
-        sparsity, pattern, scope: see ``pruning.Mask``. schedule: a name of ``schedules.SCHEDULES``.
-        clusters, per, initial: see ``clustering.Cluster``. epochs: of all stages together.
-        batch: samples a step. learning_rate: the share by which a step moves a weight (``RelativeAdam``); a
-            cosine brings it to zero. None takes that of ``rate``.
-        labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
-        features: tensors that the teacher shows besides its outputs. seed: of shuffling.
-        augment: what is done to training images, names of ``augmentation.AUGMENTATIONS``.
-        teacher: the file of a larger float model with the same outputs, for one that has lost channels;
-            None takes the model itself.
+        scheme: of the file, None for float.
     """
 
     scheme: Scheme | None = None
-    sparsity: float | None = None
-    pattern: str = "unstructured"
-    scope: str = "layer"
-    clusters: int | None = None
-    per: str = "tensor"
-    epochs: int = 5
-    batch: int = 32
-    learning_rate: float | None = None
-    labels: str = "auto"
-    features: tuple[str, ...] = ()
-    seed: int = 0
-    augment: tuple[str, ...] = ()
-    teacher: str | Path | None = None
-    schedule: str = "polynomial"
-    initial: str = "kmeans++"
-    ranges: str = "learned"
 
     @property
     def rate(self) -> float:

@@ -11,20 +11,17 @@ Source: XNNPACK ``qs8-igemm``, ``qs8-dwconv`` (fp32 requantization); LiteRT ``ke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.graph.activations import CLIPS
 from tightfit.graph.ir import Array
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import Storage
 
 Integers = npt.NDArray[np.int64]
-_ACTIVATIONS: Final[dict[int, tuple[float | None, float | None]]] = {
-    0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0),
-}  # fmt: skip
-"""``ActivationFunctionType`` → the reals that it cuts off at."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +39,28 @@ class Grid:
         low, high = LIMITS[storage.dtype]
         return cls(np.float32(storage.scale[0]), int(storage.zero_point[0]), low + storage.narrow, high)
 
-    def within(self, values: Array, activation: int = 0) -> npt.NDArray[np.int16]:
+    def within(self, values: Array, activation: str = "") -> npt.NDArray[np.int16]:
         """Cuts integers off at the type's ends and at those of a fused activation.
 
         Example:
-            >>> Grid(np.float32(0.5), 0, -128, 127).within(np.array([-3, 20]), activation=3).tolist()
+            >>> Grid(np.float32(0.5), 0, -128, 127).within(np.array([-3, 20]), activation="RELU6").tolist()
             [0, 12]
         """
         return np.clip(values, *self.bounds(activation)).astype(np.int16)
 
-    def bounds(self, activation: int = 0) -> tuple[int, int]:
+    def bounds(self, activation: str = "") -> tuple[int, int]:
         """Gives the least and the largest integer under a fused activation."""
-        least, most = _ACTIVATIONS[activation]
+        least, most = CLIPS[activation]
         low = self.low if least is None else max(self.low, self.place(least))
         high = self.high if most is None else min(self.high, self.place(most))
         return low, high
 
     def place(self, real: float) -> int:
         """Gives the integer of a real, halves away from zero."""
-        steps = np.float32(real) / self.scale
-        return self.zero_point + int(np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5)))
+        return self.zero_point + int(half_away(np.asarray(np.float32(real) / self.scale)))
 
 
-def rescale_float(total: Array, factor: Any, grid: Grid, activation: int = 0) -> npt.NDArray[np.int16]:
+def rescale_float(total: Array, factor: Any, grid: Grid, activation: str = "") -> npt.NDArray[np.int16]:
     """XNNPACK: ``round(float32(sum) · factor) + zero point``, halves to even.
 
     Args:

@@ -111,7 +111,7 @@ def simulate(
             decisions.add(sample, device.run(adapt_inputs(sample, device.inputs)))
             if progress is not None:
                 progress(count + 1)
-    decisions.finish()
+    decisions.run()
     count = decisions.count
     over = max(min(compared, count), 1)
     differences = [OpDifference(o.name, o.kind, float(w[0]), float(w[1]) / over) for o, w in worst.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.pipeline import Source, finish, open_source, provenance, write_plan, write_recorded
 from tightfit.quantization.scheme import find_scheme
+from tightfit.training.options import TrainingOptions
 from tightfit.verbs.backend import choose_backend
 from tightfit.verbs.inputs import inputs_of
 from tightfit.verbs.weights import weight_facts
@@ -35,40 +36,22 @@ Listener = Callable[[str, int, int, dict[str, Any]], None]
 
 _HELD_OUT: Final = 0.25
 _MOST_HELD_OUT: Final = 1000
-_OWN: Final = frozenset({"scheme", "interface", "train", "layout"})
-"""Fields of ``Options`` that the training itself does not take."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What ``finetune`` takes besides model, data and output; see ``training.finetuning.Request``.
+class Options(TrainingOptions):
+    """What ``finetune`` takes besides model, data and output.
 
     Args:
+        scheme: name of the file's scheme, None for float. interface: type of its inputs and outputs.
         train: samples to train with at most, None for all that are not held out.
-        layout: ``cpu``, ``npu`` or ``micro``. teacher: the float file that a smaller one came from; it is
-            what the result is then compared with.
+        layout: ``cpu``, ``npu`` or ``micro``.
     """
 
     scheme: str | None = None
     interface: str = "float32"
-    sparsity: float | None = None
-    pattern: str = "unstructured"
-    scope: str = "layer"
-    clusters: int | None = None
-    per: str = "tensor"
-    epochs: int = 5
-    batch: int = 32
-    learning_rate: float | None = None
-    labels: str = "auto"
-    features: tuple[str, ...] = ()
-    seed: int = 0
     train: int | None = None
     layout: str = "cpu"
-    teacher: str | Path | None = None
-    schedule: str = "polynomial"
-    initial: str = "kmeans++"
-    ranges: str = "learned"
-    augment: tuple[str, ...] = ()
 
 
 @dataclass
@@ -188,7 +171,8 @@ def _request(options: Options) -> Request:
     from tightfit.training.finetuning import Request  # noqa: PLC0415 - loads Keras
 
     scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
-    return Request(**{k: v for k, v in asdict(options).items() if k not in _OWN} | {"scheme": scheme})
+    shared = {f.name: getattr(options, f.name) for f in fields(TrainingOptions)}
+    return Request(**shared, scheme=scheme)
 
 
 def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:

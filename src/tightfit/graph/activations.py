@@ -1,0 +1,28 @@
+"""The activation that an op has built in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tightfit.graph.ir import Op
+
+Ends = tuple[float | None, float | None]
+"""The least and the largest value that passes, None for no end."""
+
+FUSED: Final = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
+"""``ActivationFunctionType`` of ``schema.fbs`` → the op that it stands for."""
+
+CLIPS: Final[dict[str, Ends]] = {
+    "": (None, None), "RELU": (0.0, None), "RELU_N1_TO_1": (-1.0, 1.0), "RELU6": (0.0, 6.0),
+}  # fmt: skip
+"""Activations that only clip; ``""`` is none at all."""
+
+
+def fused_activation(op: Op) -> str:
+    """Gives the op that an op's built-in activation stands for, ``""`` for none, ``unknown`` for a new one.
+
+    Example:
+        >>> fused_activation(Op("ADD", [], [], {"fusedActivationFunction": 3}))
+        'RELU6'
+    """
+    return FUSED.get(int(op.options.get("fusedActivationFunction", 0) or 0), "unknown")

@@ -47,8 +47,8 @@ class LearnedScales:
     def all(self, cache: dict[Any, Any]) -> list[Any]:
         """Gives the scales of each part, formed once a call."""
         if self not in cache:
-            grown = ops.exp(self.stretch) * np.concatenate(self.initial)
+            initial, least = (ops.convert_to_tensor(np.concatenate(p)) for p in (self.initial, self.least))
             ends = np.cumsum([part.size for part in self.initial])[:-1].tolist()
-            cache[self] = ops.split(ops.maximum(grown, np.concatenate(self.least)), ends)
+            cache[self] = ops.split(ops.maximum(ops.exp(self.stretch) * initial, least), ends)
         found: list[Any] = cache[self]
         return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from keras import ops
+from keras.backend import standardize_dtype
 
 from tightfit.errors import ModelError
 from tightfit.graph.constant_ops import NotComputableError
@@ -237,7 +238,7 @@ class Call:
     def converted(self, value: Any) -> Any:
         """Gives a float constant in the type that the network computes in."""
         tensor = ops.convert_to_tensor(value)
-        return ops.cast(tensor, self.dtype) if str(tensor.dtype).endswith("float32") else tensor
+        return ops.cast(tensor, self.dtype) if standardize_dtype(tensor.dtype) == "float32" else tensor
 
     def batched(self, tensor: Tensor) -> Any:
         """Gives any tensor with a batch in front."""

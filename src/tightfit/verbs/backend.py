@@ -9,8 +9,8 @@ from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
 
-_BACKENDS: Final = ("tensorflow", "torch", "jax")
-"""In the order of speed of a training step on a CPU, measured (docs/finetune.md)."""
+_BACKENDS: Final = ("tensorflow", "jax", "torch")
+"""In the order of speed of a step of quantization-aware training on a CPU, measured (docs/finetune.md)."""
 
 
 def choose_backend() -> str:

@@ -82,6 +82,16 @@ def test_the_command_writes_file_curve_and_result(work, tmp_path, capsys):
     assert found.equal_decisions >= 0.95
 
 
+def test_zeros_are_left_out_of_the_file_when_asked(work, tmp_path):
+    shape = {"scheme": None, "sparsity": 0.9, "epochs": 1}
+    dense = train(work, tmp_path / "dense.tflite", **shape)
+    sparse = train(work, tmp_path / "sparse.tflite", storage="sparse", **shape)
+    assert sparse.footprint.size_bytes < dense.footprint.size_bytes
+    assert sparse.zeros == pytest.approx(dense.zeros)
+    assert any("stored without their zeros" in note for note in sparse.notes)
+    assert sparse.accuracy.agreement == dense.accuracy.agreement
+
+
 @pytest.mark.parametrize(
     ("data", "options", "error", "words"),
     [
@@ -97,6 +107,7 @@ def test_the_command_writes_file_curve_and_result(work, tmp_path, capsys):
         ("bare.npz", {"scheme": None}, OptionError, "Nothing is asked for"),
         ("bare.npz", {"scheme": "dynamic"}, OptionError, "'dynamic' has none"),
         ("bare.npz", {"layout": "gpu"}, OptionError, "Unknown layout 'gpu'"),
+        ("bare.npz", {"storage": "spares"}, OptionError, "Unknown storage 'spares'"),
         ("bare.npz", {"epochs": 0}, OptionError, "at least one epoch; received 0"),
         ("bare.npz", {"learning_rate": 2.0}, OptionError, "between 0 and 1; received 2"),
     ],

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 @click.option("--teacher", metavar="MODEL", help="The float model that MODEL was pruned from.")
 @click.option("--train", type=click.IntRange(1), help="Train with so many samples at most.")
 @click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
+@click.option(
+    "--storage", default="dense", show_default=True, help="dense; sparse: zeros left out where that is less."
+)
 @seed_option
 @json_option
 @in_working_folder

@@ -14,7 +14,9 @@ from tightfit.compression.sparse_storage import StoredLayer, store_sparse
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
+from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.quantities import format_bytes, format_count
 from tightfit.quantization.checking import snr_db
 from tightfit.quantization.pipeline import stamp_version
 from tightfit.runtime.samples import random_sample
@@ -66,6 +68,21 @@ def write_sparse(model: Model, output: Path) -> SparseFile:
             return _first_that_runs(model, output, Path(folder))
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
+
+
+def leave_zeros_out(path: Path) -> list[str]:
+    """Writes a dense file anew without its zeros where that makes it smaller; says what came of it.
+
+    Raises:
+        ModelError: the file cannot be written. RuntimeFailureError: LiteRT does not run it.
+    """
+    before = path.stat().st_size
+    written = write_sparse(read_model(path), path)
+    sparse = [layer for layer in written.layers if layer.form != "dense"]
+    if not sparse:
+        return ["No gain in bytes on disk: no sparse form of any weight is smaller.", *written.notes]
+    sizes = f"{format_bytes(before)} → {format_bytes(path.stat().st_size)}"
+    return [f"{format_count(len(sparse), 'weight')} stored without their zeros, {sizes}", *written.notes]
 
 
 def _first_that_runs(model: Model, output: Path, folder: Path) -> SparseFile:

@@ -15,11 +15,10 @@ from tightfit.compression.channels import ChannelBudget, prune_channels
 from tightfit.compression.clustering import Clusters, cluster_weights
 from tightfit.compression.pruning import Pruning, prune_weights
 from tightfit.compression.sample_memory import remembered
-from tightfit.compression.sparse_files import write_sparse
+from tightfit.compression.sparse_files import leave_zeros_out
 from tightfit.compression.sparse_inference import make_eligible
 from tightfit.evaluation.machine import machine
 from tightfit.graph.ir import Model
-from tightfit.graph.reader import read_model
 from tightfit.quantities import format_bytes
 from tightfit.quantization.scheme import find_scheme
 from tightfit.recovery.steps import Work
@@ -150,13 +149,7 @@ class Shrinker:
             return []
         if self.target is not None and op not in self.target.family.ops:
             return [f"stored densely: {self.target.title} does not run {op}"]
-        before = path.stat().st_size
-        written = write_sparse(read_model(path), path)
-        sparse = [layer for layer in written.layers if layer.form != "dense"]
-        if not sparse:
-            return ["No gain in bytes on disk: no sparse form of any weight is smaller.", *written.notes]
-        told = f"{len(sparse)} weights stored without their zeros, {format_bytes(before)} → "
-        return [told + format_bytes(path.stat().st_size), *written.notes]
+        return leave_zeros_out(path)
 
 
 def refusal(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tightfit.compression.sparse_files import leave_zeros_out
 from tightfit.convert.conversion import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
@@ -36,6 +37,7 @@ Listener = Callable[[str, int, int, dict[str, Any]], None]
 
 _HELD_OUT: Final = 0.25
 _MOST_HELD_OUT: Final = 1000
+_STORAGES: Final = ("dense", "sparse")
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class Options(TrainingOptions):
         scheme: name of the file's scheme, None for float. interface: type of its inputs and outputs.
         train: samples to train with at most, None for all that are not held out.
         layout: ``cpu``, ``npu`` or ``micro``.
+        storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
     """
 
     scheme: str | None = None
     interface: str = "float32"
     train: int | None = None
     layout: str = "cpu"
+    storage: str = "dense"
 
 
 @dataclass
@@ -120,6 +124,8 @@ def finetune(
     output.parent.mkdir(parents=True, exist_ok=True)
     trained = train(source.model, dataset, training, request, checkpoint, listener)
     notes = [*trained.notes, *_write(source, trained, output, chosen.layout)]
+    if chosen.storage == "sparse":
+        notes += leave_zeros_out(output)
 
     def measured(done: int, total: int) -> None:
         if listener is not None:
@@ -161,6 +167,8 @@ def _facts(dataset: Dataset, trained: int, options: Options) -> dict[str, Any]:
 def _check_output(source: Source, output: Path, options: Options) -> None:
     if options.layout not in LAYOUTS:
         raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
+    if options.storage not in _STORAGES:
+        raise OptionError(unknown_name("storage", options.storage, _STORAGES))
     if output.resolve() == source.path.resolve():
         raise OptionError(
             f"The output '{output}' is the model itself, which is never changed; name another file."

@@ -13,7 +13,7 @@ import models
 from graph.equal import assert_equal
 from graph.odd_models import ODD_MODELS, packed_model, shared_model
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Quantization, Tensor
 from tightfit.graph.reader import enum_names, read_model, to_fields
 from tightfit.graph.writer import serialize, write_model
 from tightfit.runtime.session import Session
@@ -153,3 +153,17 @@ def test_an_inconsistent_graph_is_not_written():
     model.main.ops.reverse()
     with pytest.raises(ModelError, match="before it is written"):
         serialize(model)
+
+
+def test_equal_zero_points_are_stored_once():
+    channels, zeros = 64, np.zeros(64, np.int64)
+    model = models.conv_net()
+    weights = [t for t in model.main.tensors() if t.is_constant]
+    empty = len(serialize(model))
+    for i, tensor in enumerate(weights, start=1):
+        tensor.quantization = Quantization(np.full(channels, 0.1 * i, np.float32), zeros)
+    grown = len(serialize(model)) - empty
+    scales, tables = 4 * channels * len(weights), 32 * len(weights)
+    assert len(weights) > 2
+    assert grown < scales + 8 * channels + tables + 16
+    assert_equal(model, read_model(serialize(model)))

@@ -1,8 +1,9 @@
 """Writes the graph classes as a ``.tflite`` file: whole or not at all, constants aligned to 16 bytes.
 
 With ``reader`` the only place that knows the flatbuffer schema. Constants that share memory share a
-buffer. Up to about 1.9 GB everything stands inside the flatbuffer, as every runtime expects; larger
-models keep their constants behind it (``Buffer.offset`` and ``size``), which needs a runtime ≥ 2.15.
+buffer, and equal shapes, scales and zero points one vector. Up to about 1.9 GB everything stands inside the
+flatbuffer, as every runtime expects; larger models keep their constants behind it (``Buffer.offset`` and
+``size``), which needs a runtime ≥ 2.15.
 """
 
 from __future__ import annotations
@@ -101,6 +102,24 @@ def _chunks(model: Model, external: bool | None) -> Iterator[bytes | memoryview]
         at = place + len(buffer)
 
 
+class _Builder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no types
+    """Stores equal arrays once: an int8 convolution alone has two vectors of as many int64 zeros as channels.
+
+    Tables only refer to vectors, forwards, so several may refer to one; every reader and the format's own
+    verifier follow each reference by itself.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.stored: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: Array) -> int:  # noqa: N802 - the builder's name
+        key = (x.dtype.str, x.tobytes())
+        if key not in self.stored:
+            self.stored[key] = super().CreateNumpyVector(x)
+        return self.stored[key]
+
+
 class _PackedBuffer:
     """Stands for ``BufferT`` in the schema's object API: packs bytes aligned, or names their place."""
 
@@ -140,7 +159,7 @@ class _Writer:
         at: Sequence[int | None] = places or [None] * len(self.buffers)
         self.root.buffers = [_PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
         # Growing the builder copies everything again, so it starts with room for the constants.
-        builder = flatbuffers.Builder(reserve + 64 * len(self.buffers) + 65536)
+        builder = _Builder(reserve + 64 * len(self.buffers) + 65536)
         builder.Finish(self.root.Pack(builder), file_identifier=b"TFL3")
         return memoryview(builder.Bytes)[builder.head :]
 

@@ -13,7 +13,9 @@ pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[
 from models import conv_net, random_inputs
 from tightfit.cli.app import app
 from tightfit.errors import DataError, OptionError
+from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.training.learned_scales import rounded_up
 from tightfit.verbs.backend import choose_backend
 from tightfit.verbs.finetune import Options, finetune
 from tightfit.verbs.simulate import simulate
@@ -80,6 +82,15 @@ def test_the_command_writes_file_curve_and_result(work, tmp_path, capsys):
     found = simulate(output, str(work / "bare.npz"))
     assert found.largest_steps <= 1
     assert found.equal_decisions >= 0.95
+
+
+def test_the_scales_of_a_trained_file_are_short(work, tmp_path):
+    output = tmp_path / "short.tflite"
+    train(work, output, learning_rate=0.01)
+    held = [t.quantization.scale for t in read_model(output).main.tensors() if t.dtype == "int8"]
+    scales = np.concatenate(held)
+    assert (rounded_up(scales) == scales).all()
+    assert any(scale.size > 1 for scale in held)
 
 
 def test_zeros_are_left_out_of_the_file_when_asked(work, tmp_path):

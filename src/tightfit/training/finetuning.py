@@ -40,6 +40,7 @@ from tightfit.training.checkpoints import (
 from tightfit.training.distillation import Distillation
 from tightfit.training.export import export
 from tightfit.training.feeding import Batches
+from tightfit.training.learned_scales import short_scales
 from tightfit.training.network import Network
 from tightfit.training.optimizer import RelativeAdam, sizes_of
 from tightfit.training.pruning import SMALLEST
@@ -169,7 +170,7 @@ class _Training:
         if free and scheme.weights == "int4":
             work = recover(Work(self.current, plan, ranges, samples, 0), ["rounding"])
             self.current, plan = work.model, work.plan
-        return plan
+        return short_scales(plan) if self.request.ranges == "learned" else plan
 
     def _student(self, network: Network) -> Any:
         teacher = Network(self.original, check=False)

@@ -7,7 +7,7 @@ import pytest
 from random_graphs import build
 
 from models import Builder, conv_net, random_inputs, residual_net
-from tightfit.compression.channel_allocation import allocate
+from tightfit.compression.channel_allocation import allocate, steps
 from tightfit.compression.channel_costs import byte_costs, mac_costs
 from tightfit.compression.channel_groups import find_dependencies
 from tightfit.compression.channel_importance import Subject
@@ -110,6 +110,22 @@ def test_an_unreachable_limit_gives_the_smallest():
     rankings = [ranking_of(g.channels, np.ones(len(g))) for g in groups]
     kept = allocate(rankings, mac_costs(model, found, groups), 0.0, 2)
     assert sorted(kept.tolist()) == [2, 6]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6, 0.75])
+def test_the_whole_budget_is_spent(share):
+    model = read_model(MODEL)
+    found = find_dependencies(model)
+    groups = found.removable()
+    rankings = [ranking_of(g.channels, np.full(len(g), 1 / len(g))) for g in groups]
+    costs = mac_costs(model, found, groups)
+    limit = share * total_macs(model)
+    kept = allocate(rankings, costs, limit)
+    assert costs.total(kept) <= limit
+    for g, ranking in enumerate(rankings):
+        more = [n for n in (ranking.order.size, *steps(ranking.order.size, 8)) if n > kept[g]]
+        if more:
+            assert costs.total(np.where(np.arange(len(kept)) == g, min(more), kept)) > limit
 
 
 # -- importance ------------------------------------------------------------------------------------

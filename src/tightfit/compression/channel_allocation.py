@@ -21,7 +21,8 @@ def allocate(
     """Gives how many channels each group keeps so that the cost is at most the limit.
 
     Each step takes the block of channels with the least loss for what it saves; a group's count goes down
-    through multiples of ``multiple``, which is how many channels kernels compute at once.
+    through multiples of ``multiple``, which is how many channels kernels compute at once. What the last block
+    saved too much is spent on the blocks that fit again, those first that win the most for what they cost.
 
     Args:
         rankings: one a group of ``costs``. limit: in the unit of ``costs``.
@@ -40,7 +41,32 @@ def allocate(
         if not offers or not np.isfinite(offers[best]):
             break
         kept[best] = max(n for n in counts[best] if n < kept[best])
-    return kept
+    return _spend(kept, rankings, costs, limit, counts)
+
+
+def _spend(
+    kept: npt.NDArray[np.int64],
+    rankings: Sequence[Ranking],
+    costs: Costs,
+    limit: float,
+    counts: Sequence[Sequence[int]],
+) -> npt.NDArray[np.int64]:
+    """Gives channels back while some fit under the limit."""
+    while True:
+        spent = costs.total(kept)
+        best, most = None, 0.0
+        for g, ranking in enumerate(rankings):
+            size = ranking.order.size
+            for n in (c for c in (size, *counts[g]) if c > kept[g]):
+                more = kept.copy()
+                more[g] = n
+                cost = costs.total(more)
+                won = ranking.losses[size - kept[g]] - ranking.losses[size - n]
+                if cost <= limit and won > most * max(cost - spent, 1e-12):
+                    best, most = more, float(won / max(cost - spent, 1e-12))
+        if best is None:
+            return kept
+        kept = best
 
 
 def steps(size: int, multiple: int) -> list[int]:

@@ -13,6 +13,7 @@ Departures: the pull λ, and that it is towards the old weights.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -26,31 +27,62 @@ Rows = npt.NDArray[np.float32]
 PULLS: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Values of λ in units of the mean square of an input."""
 _HELD_OUT: Final = 4
+_WAITING_BYTES: Final = 16_000_000
 
 
 class Sums:
     """Moments of inputs and their products with what is wanted.
 
+    Rows wait until they are worth a product: adding K × K numbers for each sample takes longer than the
+    product itself, and BLAS wakes its threads for each. Products are float32, sums of them float64.
+
+    Args:
+        target: see ``Fit``.
+
     Attributes:
-        moments: (K + 1, K + 1), or (channels, K + 1, K + 1) for depthwise. cross: (K + 1, outputs).
         rows: how many were added.
     """
 
-    def __init__(self) -> None:
-        self.moments: Matrix = np.zeros((1, 1))
-        self.cross: Matrix = np.zeros((1, 1))
+    def __init__(self, target: Callable[[Rows], Rows]) -> None:
+        self._target = target
+        self._moments: Matrix = np.zeros((1, 1))
+        self._cross: Matrix = np.zeros((1, 1))
+        self._waiting: list[tuple[Rows, Rows]] = []
+        self._bytes = 0
         self.rows = 0
 
-    def add(self, given: Rows, wanted: Rows) -> None:
+    def add(self, given: Rows, shown: Rows) -> None:
         """Adds the rows of one sample."""
-        self.moments = self.moments + given.swapaxes(-1, -2) @ given
-        self.cross = self.cross + given.swapaxes(-1, -2) @ wanted
+        self._waiting.append((given, shown))
+        self._bytes += given.nbytes + shown.nbytes
         self.rows += given.shape[-2]
+        if self._bytes > _WAITING_BYTES:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._waiting:
+            given, shown = (np.concatenate(several, axis=-2) for several in zip(*self._waiting, strict=True))
+            turned = given.swapaxes(-1, -2)
+            self._moments = self._moments + turned @ given
+            self._cross = self._cross + turned @ self._target(shown)
+            self._waiting, self._bytes = [], 0
+
+    @property
+    def moments(self) -> Matrix:
+        """The inputs' products, (K + 1, K + 1), or (channels, K + 1, K + 1) for depthwise."""
+        self._settle()
+        return self._moments
+
+    @property
+    def cross(self) -> Matrix:
+        """The products of inputs and outputs, (K + 1, outputs)."""
+        self._settle()
+        return self._cross
 
     def plus(self, other: Sums) -> Sums:
         """Gives the sums of both."""
-        both = Sums()
-        both.moments, both.cross = self.moments + other.moments, self.cross + other.cross
+        both = Sums(self._target)
+        both._moments, both._cross = self.moments + other.moments, self.cross + other.cross
         both.rows = self.rows + other.rows
         return both
 
@@ -75,11 +107,12 @@ class Fit:
 
     Args:
         window: how the layer walks over its input.
+        target: gives the wanted outputs, (rows, outputs) or (channels, rows, 1), of what was shown of rows.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, target: Callable[[Rows], Rows]) -> None:
         self.window = window
-        self.fitted, self.held = Sums(), Sums()
+        self.fitted, self.held = Sums(target), Sums(target)
         self.samples = 0
 
     @property
@@ -87,15 +120,14 @@ class Fit:
         """How many rows were seen."""
         return self.fitted.rows + self.held.rows
 
-    def update(self, given: Rows, wanted: Rows) -> None:
-        """Adds one sample: rows of ``recovery.moments.extended`` and the outputs wanted for them.
+    def update(self, given: Rows, shown: Rows) -> None:
+        """Adds one sample: rows of ``recovery.moments.extended`` and what their target is made of.
 
         Args:
-            given: (rows, K + 1), or (channels, rows, K + 1) for depthwise.
-            wanted: (rows, outputs), or (channels, rows, 1).
+            given: (rows, K + 1), or (channels, rows, K + 1) for depthwise. shown: as many rows.
         """
         self.samples += 1
-        (self.held if self.samples % _HELD_OUT == 0 else self.fitted).add(given, wanted)
+        (self.held if self.samples % _HELD_OUT == 0 else self.fitted).add(given, shown)
 
     def solve(self, weights: Matrix) -> Matrix:
         """Gives the fitted weights, (outputs, K + 1) or (channels, 1, K + 1), the bias last.
@@ -105,6 +137,29 @@ class Fit:
         """
         if not self.held.rows:
             return self.fitted.solve(weights, PULLS[-1])
-        errors = [self.held.error(self.fitted.solve(weights, pull)) for pull in PULLS]
-        both = self.fitted.plus(self.held)
-        return both.solve(weights, PULLS[int(np.argmin(errors))])
+        best = downhill(lambda i: self.held.error(self.fitted.solve(weights, PULLS[i])), len(PULLS))
+        return self.fitted.plus(self.held).solve(weights, PULLS[best])
+
+
+def downhill(error: Callable[[int], float], count: int) -> int:
+    """Gives where an error of 0 … count - 1 is least, from the middle down to its nearest minimum.
+
+    Example:
+        >>> asked = []
+        >>> downhill(lambda i: asked.append(i) or (i - 2) ** 2, 7), asked
+        (2, [3, 2, 4, 1])
+    """
+    known: dict[int, float] = {}
+
+    def at(place: int) -> float:
+        if place not in known:
+            known[place] = error(place)
+        return known[place]
+
+    place = count // 2
+    while True:
+        near = [i for i in (place, place - 1, place + 1) if 0 <= i < count]
+        best = min(near, key=at)
+        if best == place:
+            return place
+        place = best

@@ -56,9 +56,11 @@ class _State:
 
     def scores(self, channels: Sequence[int]) -> npt.NDArray[np.float64]:
         """The loss of each channel alone, as a share of the output's variance."""
-        places = [np.flatnonzero(self.columns == c) for c in channels]
-        if all(p.size == 1 for p in places):
-            flat = np.concatenate(places)
+        order = np.argsort(self.columns, kind="stable")
+        first, last = (np.searchsorted(self.columns[order], channels, side) for side in ("left", "right"))
+        places = [order[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+        if (last - first == 1).all():
+            flat = order[first]
             energy = np.square(self.weights[:, flat]).sum(0)
             return np.asarray(energy / self.inverse[flat, flat] / self.power)
         return np.array([self._loss(p) for p in places]) / self.power

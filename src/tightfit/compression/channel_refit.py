@@ -7,9 +7,8 @@ A layer that ends in an addition makes up for what the other branch lost as well
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import tee
 from typing import Final
 
 import numpy as np
@@ -18,14 +17,9 @@ import numpy.typing as npt
 from tightfit.compression.channel_fitting import Fit, Rows
 from tightfit.compression.channel_groups import Dependencies
 from tightfit.compression.channel_moments import KINDS, Matrix, Samples, is_fittable, rows, weights_of
-from tightfit.graph.copying import copy_graph, copy_model
-from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
-from tightfit.graph.passes import remove_dead_ops
-from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration import input_names
+from tightfit.compression.channel_side_by_side import SideBySide
+from tightfit.graph.ir import Array, Model, Op, Tensor
 from tightfit.recovery.moments import Window, extended, window_of
-from tightfit.runtime.parallel import cores
-from tightfit.runtime.session import Session
 
 Mask = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]
@@ -65,8 +59,10 @@ def refit(
         DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
     """
     pairs, notes = _pairs(original, pruned, found, stays)
+    runs = SideBySide(original, pruned, samples)
     for done, pair in enumerate(pairs, 1):
-        _fit_layer(original, pruned, pair, samples)
+        runs.advance(pair.index)
+        _fit_layer(original.main.ops[pair.index], pruned.main.ops[pair.index], pair.outputs, runs)
         if progress is not None:
             progress(done, len(pairs))
     return notes
@@ -92,14 +88,13 @@ def _pairs(original: Model, pruned: Model, found: Dependencies, stays: Mask) -> 
     return pairs, notes
 
 
-def _fit_layer(original: Model, pruned: Model, pair: _Pair, samples: Samples) -> None:
-    before, after = original.main.ops[pair.index], pruned.main.ops[pair.index]
-    fit = Fit(_window(after))
-    goal = _Goal(before, after, pair.outputs)
-    start = _weights(after)
-    for count, (wanted, given) in enumerate(_side_by_side(original, pruned, goal, samples), 1):
-        fit.update(extended(given[0], fit.window), goal.rows(wanted, given))
-        if count >= _FEWEST and fit.rows >= _ROWS_A_COLUMN * start.shape[-1]:
+def _fit_layer(before: Op, after: Op, outputs: Mask, runs: SideBySide) -> None:
+    """Fits one layer ``after`` of the pruned graph to what ``before`` gives."""
+    goal, start = _Goal(before, after, outputs), _weights(after)
+    fit = Fit(_window(after), goal.rows)
+    for done, values in enumerate(runs.run(goal.watched), 1):
+        fit.update(extended(values[0], fit.window), goal.shown(values))
+        if done >= _FEWEST and fit.rows >= _ROWS_A_COLUMN * start.shape[-1]:
             break
     _store(after, fit.solve(start))
 
@@ -108,30 +103,36 @@ class _Goal:
     """What a layer is to give: what it gave in the original graph, plus what a sum with it has lost.
 
     Attributes:
-        watched: the tensors to run for, (of the original, of the pruned graph).
+        watched: the tensors to run for: the layer's input in the pruned and in the original graph, and the
+            other operand of a sum in both.
     """
 
     def __init__(self, before: Op, after: Op, outputs: Mask) -> None:
         self.outputs, self.window, self.kind = outputs, _window(before), before.kind
         self.weights = _weights(before)[outputs].astype(np.float32)
-        self.watched = ([_source(before)], [_source(after)])
-        other = _other_branch(before), _other_branch(after)
-        self.adds = other[0] is not None and other[1] is not None
+        self.watched = [_source(after), _source(before)]
+        other = _other_branch(after), _other_branch(before)
         if other[0] is not None and other[1] is not None:
-            self.watched[0].append(other[0])
-            self.watched[1].append(other[1])
+            self.watched += [other[0], other[1]]
 
-    def rows(self, wanted: list[Array], given: list[Array]) -> Rows:
-        """Gives the wanted outputs before the activation, at the places that ``vectors`` takes."""
-        seen = extended(wanted[0], self.window)
+    def shown(self, values: list[Array]) -> Rows:
+        """Gives what the wanted outputs are made of, at the places that ``vectors`` takes."""
+        seen = extended(values[1], self.window)
         if self.kind == "DEPTHWISE_CONV_2D":
-            return np.asarray(seen[self.outputs] @ self.weights.swapaxes(-1, -2))
-        goal = seen @ self.weights.T
-        if self.adds:
-            # The output has as many places as windows were taken of the input.
-            lost = wanted[1][..., self.outputs] - given[1]
-            goal += extended(lost, Window())[:, :-1]
-        return np.asarray(goal)
+            return np.asarray(seen[self.outputs])
+        if len(values) == 2:
+            return seen
+        # The output has as many places as windows were taken of the input.
+        lost = values[3][..., self.outputs] - values[2]
+        return np.concatenate([seen, extended(lost, Window())[:, :-1]], axis=1)
+
+    def rows(self, shown: Rows) -> Rows:
+        """Gives the wanted outputs before the activation."""
+        if self.kind == "DEPTHWISE_CONV_2D":
+            return np.asarray(shown @ self.weights.swapaxes(-1, -2))
+        width = self.weights.shape[1]
+        goal = shown[:, :width] @ self.weights.T
+        return np.asarray(goal + shown[:, width:] if shown.shape[1] > width else goal)
 
 
 def _other_branch(op: Op) -> Tensor | None:
@@ -147,53 +148,6 @@ def _other_branch(op: Op) -> Tensor | None:
         return None
     earlier = other.producer is None or op.graph.ops.index(other.producer) < op.graph.ops.index(op)
     return other if earlier else None
-
-
-def _side_by_side(
-    original: Model, pruned: Model, goal: _Goal, samples: Samples
-) -> Iterator[tuple[list[Array], list[Array]]]:
-    """The watched tensors of both graphs for each sample, from one process that runs both."""
-    names = [[f"{side}_{i}" for i in range(len(goal.watched[0]))] for side in ("wanted", "given")]
-    model = _merged(original, pruned, goal, names)
-    feeds = [
-        [next((n for n, x in input_names(m).items() if x is t), None) for t in tensors]
-        for m, tensors in zip((original, pruned), goal.watched, strict=True)
-    ]
-    with Session(model, threads=min(cores(), 2)) as session:
-        fed, seen = tee(samples())
-        for sample, found in zip(seen, session.run_many(fed), strict=True):
-            wanted, given = (
-                [
-                    found[name] if fed_by is None else sample[fed_by]
-                    for name, fed_by in zip(ns, fs, strict=True)
-                ]
-                for ns, fs in zip(names, feeds, strict=True)
-            )
-            yield wanted, given
-
-
-def _merged(original: Model, pruned: Model, goal: _Goal, names: list[list[str]]) -> bytes:
-    """One model that runs both graphs up to the watched tensors on the same inputs."""
-    twin = copy_model(original)
-    graph = twin.main
-    own = dict(zip(original.main.tensors(), graph.tensors(), strict=True))
-    second, other = copy_graph(pruned.main)
-    for ours, theirs in zip(graph.inputs, second.inputs, strict=True):
-        second.replace_uses(theirs, ours, outputs=False)
-    for op in list(second.ops):
-        second.remove(op)
-        graph.append(op)
-    outputs = {
-        name: mapping[t]
-        for ns, tensors, mapping in zip(names, goal.watched, (own, other), strict=True)
-        for name, t in zip(ns, tensors, strict=True)
-        if t.producer is not None
-    }
-    inputs = input_names(twin)
-    graph.outputs = list(dict.fromkeys(outputs.values())) or graph.outputs[:1]
-    twin.signatures = [Signature("both", inputs, outputs or {"output": graph.outputs[0]})]
-    remove_dead_ops(twin)
-    return bytes(serialize(twin))
 
 
 def _source(op: Op) -> Tensor:

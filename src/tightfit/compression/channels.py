@@ -145,42 +145,58 @@ def prune_channels(
         ModelError: no channel of the model can go; says why. OptionError: samples or a measure are missing.
         DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model or a part of it.
     """
-    chosen, heard = options or ChannelOptions(), stage or _silent
-    work = _Work(model, samples, chosen.multiple, heard)
-    default = "magnitude" if samples is None else "reconstruction"
-    work.rank(find_importance(chosen.importance or default).rank)
-    kept, reached = work.counts(budget, measure)
-    stays = work.stays(kept)
-    pruned = remove_channels(model, stays)
-    notes = [] if reached else [_MISSED if budget.latency is None else _TOO_SLOW]
-    notes += work.notes()
-    if chosen.refit and samples is not None:
-        notes += refit(model, pruned, work.found, stays, samples, partial(heard, "fitting"))
-    after = sum(macs(op) for op in pruned.main.ops)
-    return Pruned(pruned, stays, work.changes(kept), work.macs, after, reached, notes)
+    return ChannelPruner(model, options, samples, stage).prune(budget, measure)
 
 
-class _Work:
-    """One pruning on its way: the dependencies, the rankings, the costs."""
+class ChannelPruner:
+    """Prunes one model to any number of budgets: its channels are ranked once, when the first is asked for.
 
-    def __init__(self, model: Model, samples: Samples | None, multiple: int, stage: Stage) -> None:
-        self.model, self.multiple, self.stage = model, multiple, stage
+    Args: see ``prune_channels``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        options: ChannelOptions | None = None,
+        samples: Samples | None = None,
+        stage: Stage | None = None,
+    ) -> None:
+        self.model, self.options, self.stage = model, options or ChannelOptions(), stage or _silent
+        self.multiple = self.options.multiple
         self.found: Dependencies = find_dependencies(model)
-        self.groups = [g for g in self.found.removable() if len(g) > multiple]
+        self.groups = [g for g in self.found.removable() if len(g) > self.multiple]
         if not self.groups:
-            raise ModelError(_nothing_to_prune(self.found, multiple))
+            raise ModelError(_nothing_to_prune(self.found, self.multiple))
         self.seen = 0
         self.subject = Subject(model, self.found, self.groups, samples, self._advance)
         self.rankings: Rankings = {}
         self.macs = sum(macs(op) for op in model.main.ops)
 
+    def prune(self, budget: ChannelBudget, measure: Measure | None = None) -> Pruned:
+        """Gives the model within a budget.
+
+        Raises: see ``prune_channels``.
+        """
+        if not self.rankings:
+            self._rank()
+        kept, reached = self.counts(budget, measure)
+        stays, samples = self.stays(kept), self.subject.samples
+        pruned = remove_channels(self.model, stays)
+        notes = [] if reached else [_MISSED if budget.latency is None else _TOO_SLOW]
+        notes += self.notes()
+        if self.options.refit and samples is not None:
+            notes += refit(self.model, pruned, self.found, stays, samples, partial(self.stage, "fitting"))
+        after = sum(macs(op) for op in pruned.main.ops)
+        return Pruned(pruned, stays, self.changes(kept), self.macs, after, reached, notes)
+
     def _advance(self) -> None:
         self.seen += 1
         self.stage("observing", self.seen, 0)
 
-    def rank(self, method: Callable[[Subject], Rankings]) -> None:
+    def _rank(self) -> None:
         """Ranks by one importance, in units of the outputs where there are samples."""
-        self.rankings = method(self.subject)
+        default = "magnitude" if self.subject.samples is None else "reconstruction"
+        self.rankings = find_importance(self.options.importance or default).rank(self.subject)
         if self.subject.samples is not None:
             step = partial(self.stage, "measuring groups")
             self.rankings = in_units_of_outputs(self.subject, self.rankings, step)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tightfit.compression.channels import ChannelBudget, prune_channels
+from tightfit.compression.channels import ChannelBudget, ChannelPruner
 from tightfit.compression.clustering import Clusters, cluster_weights
 from tightfit.compression.pruning import Pruning, prune_weights
 from tightfit.compression.sample_memory import remembered
@@ -29,6 +29,19 @@ from tightfit.targets.profile import Target
 
 NO_GAIN: Final = "No gain on this target: "
 _SKIPS: Final = "XNNPACK skips zeros on ARM and on x86 without AVX"
+
+
+@dataclass
+class Pruners:
+    """The channels of a model, ranked once for all shares."""
+
+    last: ChannelPruner | None = None
+
+    def of(self, work: Work) -> ChannelPruner:
+        """Gives what prunes the work's model."""
+        if self.last is None or self.last.model is not work.original:
+            self.last = ChannelPruner(work.original, samples=remembered(work.samples), stage=work.progress)
+        return self.last
 
 
 class Changed(NamedTuple):
@@ -51,26 +64,26 @@ class Way:
     """One way to a smaller model.
 
     Args:
-        change: makes it, from the work, the amount and the layout.
+        change: makes it, from the work, the amount, the layout and what other amounts left to use again.
         serves: limits of the budget that it helps to meet. op: what a target must run, or "".
         depends: True where the result depends on the plan. training: the command that brings accuracy back.
     """
 
-    change: Callable[[Work, float, str], Changed]
+    change: Callable[[Work, float, str, Pruners], Changed]
     serves: tuple[str, ...]
     training: str
     op: str = ""
     depends: bool = False
 
 
-def _clusters(work: Work, count: float, layout: str) -> Changed:  # noqa: ARG001 - the signature of a way
+def _clusters(work: Work, count: float, layout: str, pruners: Pruners) -> Changed:  # noqa: ARG001 - a way
     """Shared values on the plan's own grid, which has to stay."""
     found = cluster_weights(work.original, Clusters(int(count)), work.plan)
     step = f"the weights of each tensor share {count:.0f} values: as large on disk, smaller packed"
     return Changed(found.model, [step], replan=False)
 
 
-def _zeros(work: Work, share: float, layout: str) -> Changed:
+def _zeros(work: Work, share: float, layout: str, pruners: Pruners) -> Changed:  # noqa: ARG001 - a way
     """Zeros that the samples miss least, the other weights fitted to make up for them."""
     pruned = prune_weights(work.original, Pruning(share), work.seen(), work.tell("pruning"))
     steps = [f"{share:.0%} of the weights of each large layer are zero, the others fitted to the samples"]
@@ -80,11 +93,9 @@ def _zeros(work: Work, share: float, layout: str) -> Changed:
     return Changed(eligible.model, [*steps, eligible.sentence()], mirrored=eligible.mirrored)
 
 
-def _channels(work: Work, share: float, layout: str) -> Changed:  # noqa: ARG001 - the signature of a way
+def _channels(work: Work, share: float, layout: str, pruners: Pruners) -> Changed:  # noqa: ARG001 - a way
     """A dense model with fewer channels, its layers fitted to what they gave."""
-    done = prune_channels(
-        work.original, ChannelBudget(macs=share), samples=remembered(work.samples), stage=work.progress
-    )
+    done = pruners.of(work).prune(ChannelBudget(macs=share))
     step = f"channels pruned to {done.macs_after / max(done.macs_before, 1):.2f} of the MACs, layers fitted"
     return Changed(done.model, [step, *(n for n in done.notes if n.startswith("The budget"))])
 
@@ -117,10 +128,12 @@ class Shrinker:
 
     Args:
         target: that the files are for, or None. made: what was made.
+        pruners: what is known of the channels.
     """
 
     target: Target | None
     made: dict[tuple[Shrink, str], Changed] = field(default_factory=dict)
+    pruners: Pruners = field(default_factory=Pruners)
 
     def shrink(self, work: Work, wanted: Shrink, layout: str) -> Changed:
         """Lets the work go on with a smaller model.
@@ -132,7 +145,7 @@ class Shrinker:
         key = (wanted, work.plan.scheme.compute if way.op else "")
         changed = None if way.depends else self.made.get(key)
         if changed is None:
-            changed = way.change(work, wanted.amount, layout)
+            changed = way.change(work, wanted.amount, layout, self.pruners)
         if not way.depends:
             self.made[key] = changed
         if changed.replan:

@@ -67,7 +67,7 @@ def request_of(options: argparse.Namespace) -> Request:
     teacher = options.model
     if options.case == "demo":
         return Request(
-            epochs=options.epochs or 6, batch=64, learning_rate=2e-3, augment=("flip", "shift"),
+            epochs=options.epochs or 12, batch=64, learning_rate=2e-3, augment=("flip",),
             seed=options.seed, teacher=teacher,
         )  # fmt: skip
     return Request(

@@ -103,7 +103,7 @@ def _channels(work: Work, share: float, layout: str, pruners: Pruners) -> Change
 _TRAIN: Final = "tightfit finetune MODEL{scheme} --{what} {amount:g} --data DATA -o OUT.tflite"
 _TRAIN_SMALL: Final = (
     "tightfit prune MODEL --pattern channel --macs {amount:g} --data DATA -o SMALL.tflite && "
-    "tightfit finetune SMALL.tflite --teacher MODEL{scheme} --data DATA -o OUT.tflite"
+    "tightfit finetune SMALL.tflite --teacher MODEL{scheme} --epochs 12 --data DATA -o OUT.tflite"
 )
 
 WAYS: Final[dict[str, Way]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -182,3 +184,17 @@ def test_quantize_recovers_with_samples(call, tmp_path):
     assert json.loads(out)["notes"] == ["weights rounded with data"]
     refused(call(*common, "--recover", "rounding"), "rounding", "pass data")
     refused(call(*common, "--data", IMAGES, "--recover", "roundin"), "roundin", "Did you mean 'rounding'?")
+
+
+def test_idle_threads_of_numpy_do_not_spin():
+    code = (
+        "import os, sys; from tightfit.cli import main; assert 'numpy' not in sys.modules\n"
+        "sys.argv = ['tightfit', '--version']\n"
+        "try: main()\n"
+        "finally: print(os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    )
+    plain = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=plain, check=False
+    )
+    assert done.stdout.split()[-1] == "10"

@@ -145,14 +145,16 @@ def test_a_recovery_that_breaks_fails_its_candidate_and_not_the_search(tmp_path,
     assert report.finished
 
 
-def tried(tmp_path, effort, *, fits):
+def tried(tmp_path, effort, *, fits, budget=None, size=1_000_000):
     """The candidates that a search tries where each of them fits the budget, or none does."""
-    search = _Search(job(tmp_path, recipes=(), effort=effort), Quiet())
+    search = _Search(job(tmp_path, recipes=(), effort=effort, budget=budget or Budget()), Quiet())
     names = []
     for recipe in RECIPES:
         if search._worth_trying(recipe):
             names.append(recipe.name)
-            made = Candidate(recipe.name, recipe.scheme, ["made"], interface=recipe.interface)
+            made = Candidate(
+                recipe.name, recipe.scheme, ["made"], interface=recipe.interface, size_bytes=size
+            )
             made.meets_budget = fits
             search.outcome.candidates.append(made)
     search.bench.close()
@@ -167,6 +169,15 @@ def test_recoveries_are_tried_by_effort_and_while_the_budget_is_missed(tmp_path)
     assert set(quick) < set(normal)
     assert "int8x4+recovery" in normal
     assert set(tried(tmp_path, "thorough", fits=True)) == {r.name for r in RECIPES if r.shrink is None}
+
+
+def test_no_recovery_is_tried_for_a_size_that_it_cannot_change(tmp_path):
+    tight, loose = Budget(max_size=900_000), Budget(max_size=1_000_000)
+    assert "int8+rounding" in tried(tmp_path, "normal", fits=False, budget=loose)
+    names = tried(tmp_path, "normal", fits=False, budget=tight)
+    recoveries = {r.name for r in RECIPES if r.recovery and not r.shrink}
+    assert [n for n in names if n in recoveries] == ["int8x4+recovery"], "it has no plain twin"
+    assert "int8+rounding" in tried(tmp_path, "thorough", fits=False, budget=tight)
 
 
 KILLED = """

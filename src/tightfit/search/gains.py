@@ -1,12 +1,47 @@
-"""What a recovery brought: its candidate beside the plain one of the same scheme."""
+"""What a recovery brought beside the plain candidate of its scheme, and what none can bring."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 from tightfit.quantities import format_percent
+from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
+
+_SURELY: Final = 1.02
+"""A recovered file differs from its plain twin by less: by the scales of a few tensors."""
+
+
+def beyond_recovery(plain: Sequence[Candidate], budget: Budget) -> str | None:
+    """Gives why no recovery can bring a scheme within the budget: none makes a file smaller or faster.
+
+    Args:
+        plain: the candidates of the scheme so far.
+
+    Example:
+        >>> int8 = Candidate("int8", "int8", ["int8"], size_bytes=5_000_000)
+        >>> beyond_recovery([int8], Budget(max_size=2_600_000))
+        'Files of their schemes are too large or too slow, and recovery makes none smaller or faster.'
+        >>> beyond_recovery([int8], Budget(max_size=5_000_000)) is None
+        True
+    """
+    if not plain or not all(_is_too_much(c, budget) for c in plain):
+        return None
+    return "Files of their schemes are too large or too slow, and recovery makes none smaller or faster."
+
+
+def _is_too_much(candidate: Candidate, budget: Budget) -> bool:
+    """True where size or latency are surely over their limits."""
+    size, ratio, interval = candidate.size_bytes, candidate.latency_ratio, candidate.latency_interval
+    if size is not None and budget.max_size is not None and size > _SURELY * budget.max_size:
+        return True
+    if not ratio or interval is None:
+        return False
+    fastest = (candidate.latency_ms or 0.0) * interval[0] / ratio
+    return interval[0] > (budget.max_latency_ratio or math.inf) or fastest > (budget.max_latency or math.inf)
 
 
 def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:

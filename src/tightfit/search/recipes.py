@@ -83,10 +83,22 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("weight8+zeros80", "weight8", effort="normal", shrink=Shrink("zeros", 0.8)),
     Recipe("int8+channels75", "int8", effort="normal", shrink=Shrink("channels", 0.75)),
     Recipe("weight8+channels75", "weight8", effort="normal", shrink=Shrink("channels", 0.75)),
-    Recipe("weight4+channels75", "weight4", effort="normal", shrink=Shrink("channels", 0.75)),
+    Recipe(
+        "weight4+channels75",
+        "weight4",
+        recovery=("rounding",),
+        effort="normal",
+        shrink=Shrink("channels", 0.75),
+    ),
     Recipe("int8+channels50", "int8", effort="normal", shrink=Shrink("channels", 0.5)),
     Recipe("weight8+channels50", "weight8", effort="normal", shrink=Shrink("channels", 0.5)),
-    Recipe("weight4+channels50", "weight4", effort="normal", shrink=Shrink("channels", 0.5)),
+    Recipe(
+        "weight4+channels50",
+        "weight4",
+        recovery=("rounding",),
+        effort="normal",
+        shrink=Shrink("channels", 0.5),
+    ),
 )
 """Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
 recovery of that scheme meets the budget; always when the effort is thorough. A smaller model is for a size, a

@@ -31,7 +31,7 @@ from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import choose, judge, pareto
 from tightfit.search.fitting import Fitting, refuse_unknown
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
-from tightfit.search.gains import note_gain
+from tightfit.search.gains import beyond_recovery, note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measure import Bench, summarize
@@ -157,9 +157,12 @@ class _Search:
         if EFFORTS.index(recipe.effort) > EFFORTS.index(self.job.effort):
             return False
         made = [c for c in self.outcome.candidates if not c.failure]
+        same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
+        if why := beyond_recovery(same, self.job.budget):
+            self.refused.setdefault(why, []).append(recipe.name)
+            return False
         if recipe.last_resort:
             return not any(c.meets_budget for c in made)
-        same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
         return bool(same) and not any(c.meets_budget for c in same)
 
     def _worth_shrinking(self, recipe: Recipe) -> bool:
@@ -185,7 +188,7 @@ class _Search:
             candidate.failure = str(error)
         except Exception as error:  # noqa: BLE001 - whatever breaks one candidate, the search goes on
             candidate.failure = f"It broke on {type(error).__name__}: {error}. Please report this."
-        if recipe.recovery:
+        if recipe.recovery and recipe.shrink is None:
             note_gain(candidate, self.outcome.candidates)
         if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)

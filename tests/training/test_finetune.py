@@ -17,6 +17,7 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
 from tightfit.training.learned_scales import rounded_up
 from tightfit.verbs.backend import choose_backend
+from tightfit.verbs.channels import prune_channels
 from tightfit.verbs.finetune import Options, finetune
 from tightfit.verbs.simulate import simulate
 
@@ -82,6 +83,19 @@ def test_the_command_writes_file_curve_and_result(work, tmp_path, capsys):
     found = simulate(output, str(work / "bare.npz"))
     assert found.largest_steps <= 1
     assert found.equal_decisions >= 0.95
+
+
+def test_a_pruned_model_is_shown_beside_its_teacher(work, tmp_path, capsys):
+    whole, small = work / "model.tflite", tmp_path / "small.tflite"
+    prune_channels(whole, small, macs=0.7, multiple=1)
+    app(
+        ["finetune", str(small), "--teacher", str(whole), "--data", str(work / "bare.npz"), "--epochs", "1",
+         "--batch", "8", "-o", str(tmp_path / "trained.tflite")],
+        standalone_mode=False,
+    )  # fmt: skip
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    names = [row[0] for row in rows if row and row[0].endswith(".tflite")]
+    assert names == ["model.tflite", "trained.tflite"]
 
 
 def test_the_scales_of_a_trained_file_are_short(work, tmp_path):

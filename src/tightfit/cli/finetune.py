@@ -79,7 +79,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        Console(highlight=False).print(as_text(result, model))
+        Console(highlight=False).print(as_text(result, Path(options["teacher"] or model)))
     return 0
 
 

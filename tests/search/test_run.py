@@ -16,7 +16,8 @@ from tightfit.errors import DataError, TightfitError
 from tightfit.recovery.steps import STEPS
 from tightfit.report.text import render_text
 from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates import Candidate, TargetVerdict
+from tightfit.search.gains import beyond_recovery
 from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES
 from tightfit.search.run import _Search
@@ -178,6 +179,31 @@ def test_no_recovery_is_tried_for_a_size_that_it_cannot_change(tmp_path):
     recoveries = {r.name for r in RECIPES if r.recovery and not r.shrink}
     assert [n for n in names if n in recoveries] == ["int8x4+recovery"], "it has no plain twin"
     assert "int8+rounding" in tried(tmp_path, "thorough", fits=False, budget=tight)
+
+
+@pytest.mark.parametrize(
+    ("budget", "facts", "hopeless"),
+    [
+        (Budget(max_latency_ratio=0.5), {"latency_ratio": 0.6, "latency_interval": (0.55, 0.65)}, True),
+        (Budget(max_latency_ratio=0.5), {"latency_ratio": 0.52, "latency_interval": (0.48, 0.6)}, False),
+        (
+            Budget(max_latency=5.0),
+            {"latency_ms": 6.0, "latency_ratio": 0.6, "latency_interval": (0.55, 0.7)},
+            True,
+        ),
+        (
+            Budget(max_latency=5.6),
+            {"latency_ms": 6.0, "latency_ratio": 0.6, "latency_interval": (0.55, 0.7)},
+            False,
+        ),
+        (Budget(target="npu"), {"targets": {"npu": TargetVerdict(fits=False)}}, True),
+        (Budget(target="npu"), {"targets": {"npu": TargetVerdict(fits=True)}}, False),
+        (Budget(max_drop=0.01), {"drop": 0.2}, False),
+    ],
+)
+def test_recovery_changes_no_latency_and_no_verdict_of_a_target(budget, facts, hopeless):
+    plain = Candidate("int8", "int8", ["made"], **facts)
+    assert (beyond_recovery([plain], budget) is not None) == hopeless
 
 
 KILLED = """

@@ -16,7 +16,7 @@ _SURELY: Final = 1.02
 
 
 def beyond_recovery(plain: Sequence[Candidate], budget: Budget) -> str | None:
-    """Gives why no recovery can bring a scheme within the budget: none makes a file smaller or faster.
+    """Gives why no recovery can bring a scheme within the budget: it changes values, not sizes and ops.
 
     Args:
         plain: the candidates of the scheme so far.
@@ -24,17 +24,20 @@ def beyond_recovery(plain: Sequence[Candidate], budget: Budget) -> str | None:
     Example:
         >>> int8 = Candidate("int8", "int8", ["int8"], size_bytes=5_000_000)
         >>> beyond_recovery([int8], Budget(max_size=2_600_000))
-        'Files of their schemes are too large or too slow, and recovery makes none smaller or faster.'
+        'Files of their schemes are too large, too slow or not for the target, which no recovery changes.'
         >>> beyond_recovery([int8], Budget(max_size=5_000_000)) is None
         True
     """
     if not plain or not all(_is_too_much(c, budget) for c in plain):
         return None
-    return "Files of their schemes are too large or too slow, and recovery makes none smaller or faster."
+    return "Files of their schemes are too large, too slow or not for the target, which no recovery changes."
 
 
 def _is_too_much(candidate: Candidate, budget: Budget) -> bool:
-    """True where size or latency are surely over their limits."""
+    """True where size or latency are surely over their limits, or the target does not take the file."""
+    verdict = candidate.targets.get(budget.target or "")
+    if verdict is not None and not verdict.fits:
+        return True
     size, ratio, interval = candidate.size_bytes, candidate.latency_ratio, candidate.latency_interval
     if size is not None and budget.max_size is not None and size > _SURELY * budget.max_size:
         return True

@@ -41,7 +41,13 @@ STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("activation-ranges", "rounding"),
     ),
     "int16x8": ((), ("rounding",)),
-    "int8x4": ((), ("bias-correction",), ("rounding",), ("mixed-precision", "rounding")),
+    "int8x4": (
+        (),
+        ("bias-correction",),
+        ("rounding",),
+        ("mixed-precision", "rounding"),
+        ("mixed-precision", "rounding", "bias-sequence"),
+    ),
 }
 PEERS = {
     "litert-quantizer": ("litert-quantizer", "peer_litert_quantizer.py", ("int8", "int16x8")),

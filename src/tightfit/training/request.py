@@ -27,11 +27,12 @@ class Request(TrainingOptions):
     def rate(self) -> float:
         """The learning rate: larger where more was taken away from the weights.
 
-        Measured on the demo: with 85 % zeros 0.02 ends at 90.3 %, 0.01 at 89.3 %, 0.005 at 87.5 % correct.
+        Measured on the demo: with 85 % zeros 0.02 ends at 90.3 %, 0.01 at 89.3 %, 0.005 at 87.5 % correct;
+        only rounded, after three epochs of 60,000 images, 0.005 at 93.1 %, 0.01 at 93.0 %, 0.002 at 92.9 %.
         """
         if self.learning_rate is not None:
             return self.learning_rate
-        return 0.02 if self.sparsity is not None else 0.005 if self.clusters is not None else 0.002
+        return 0.005 if self.sparsity is None else 0.02
 
     def stages(self) -> list[str]:
         """The stages in order: ``prune``, ``finish``."""

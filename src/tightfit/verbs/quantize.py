@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,28 +51,8 @@ def quantize(
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
     source.facts = chosen.facts()
-    samples: Callable[[], Iterator[Mapping[str, Array]]] | None = None
-    if data is not None:
-        dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
-        if len(dataset) < 2:
-            raise DataError(
-                f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "
-                "least 20, better 100."
-            )
-        labels = dataset.labels()
-        count = min(chosen.calibration, len(dataset))
-        indices = None
-        if count < len(dataset):
-            indices, _ = split(labels, len(dataset), count, seed=chosen.seed, overlap=True)
-        if source.facts is not None:
-            source.facts["data"] = data_facts(dataset, count, chosen.seed)
-
-        log = SampleLog()
-
-        def samples() -> Iterator[Mapping[str, Array]]:
-            given = dataset.samples(indices)
-            return (s.inputs for s in (given if log.samples else log.watch(given)))
-
+    given = None if data is None else Calibration.of(source, model, data, image, chosen)
+    samples = None if given is None else given.samples
     if chosen.recovery or (chosen.target and samples):
         written = quantize_recovered(source, wanted, Path(output), samples, chosen)
     else:
@@ -85,9 +65,50 @@ def quantize(
             observers=chosen.observers,
             target=chosen.laid_out,
         )
-    if not (data is not None and chosen.doctor):
+    if given is None or not chosen.doctor:
         return written
-    return replace(written, notes=[*glance(source, dataset, indices, log), *written.notes])
+    return replace(written, notes=[*glance(source, given.dataset, given.indices, given.log), *written.notes])
+
+
+@dataclass
+class Calibration:
+    """The samples that ranges are seen on; what the doctor looks at is kept on the first pass.
+
+    Args:
+        indices: which samples of the data set; None for all.
+    """
+
+    dataset: Dataset
+    indices: Array | None
+    log: SampleLog = field(default_factory=SampleLog)
+
+    @classmethod
+    def of(
+        cls, source: Source, model: Pathlike, data: str, image: ImageOptions | None, chosen: QuantizeOptions
+    ) -> Calibration:
+        """Opens the data, chooses samples; the source notes which data it was.
+
+        Raises:
+            DataError: the data cannot be read, or has one sample.
+        """
+        dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
+        if len(dataset) < 2:
+            raise DataError(
+                f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "
+                "least 20, better 100."
+            )
+        count = min(chosen.calibration, len(dataset))
+        indices = None
+        if count < len(dataset):
+            indices, _ = split(dataset.labels(), len(dataset), count, seed=chosen.seed, overlap=True)
+        if source.facts is not None:
+            source.facts["data"] = data_facts(dataset, count, chosen.seed)
+        return cls(dataset, indices)
+
+    def samples(self) -> Iterator[Mapping[str, Array]]:
+        """Inputs, one sample after another; may be called again."""
+        given = self.dataset.samples(self.indices)
+        return (s.inputs for s in (given if self.log.samples else self.log.watch(given)))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from colour_model import classifier, pictures
 from planted_models import loud_channel, loud_weight
 
 from tightfit import demo
+from tightfit.cli.explain import advice, short, typed
 from tightfit.cli.explain import explain as command
-from tightfit.cli.explain import short
 from tightfit.cli.options import parse_overrides
 from tightfit.data.samples import Sample
 from tightfit.data.sources import open_data
@@ -25,11 +25,13 @@ from tightfit.evaluation.explanation import Remedy, Request
 from tightfit.evaluation.isolation import INPUT, own_errors
 from tightfit.evaluation.overlay import graph_name
 from tightfit.evaluation.pairing import Pairing
-from tightfit.evaluation.workshop import rank
+from tightfit.evaluation.workshop import Workshop, rank
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.calibration import calibrate, input_names
 from tightfit.quantization.pipeline import open_source
+from tightfit.quantization.scheme import SCHEMES
 from tightfit.runtime.session import Session
 from tightfit.verbs.inputs import model_inputs
 from tightfit.verbs.measure import evaluate as accuracy_of
@@ -104,6 +106,21 @@ def _split(options):
     return shlex.split(options)
 
 
+def test_remedies_start_from_the_mix_that_the_file_was_made_with(tmp_path):
+    big = [op for op in read_model(demo.MODEL).main.ops if op.kind == "CONV_2D" and op.input(1).size >= 16384]
+    file = tmp_path / "mixed.tflite"
+    quantize(demo.MODEL, "int8x4", file, data="tightfit.demo:calibration",
+             overrides=parse_overrides((f"{big[0].name}=int8",)))  # fmt: skip
+    source = open_source(demo.MODEL)
+    name = next(iter(input_names(source.model)))
+    samples = [{name: x} for x, _ in demo.calibration()][:4]
+    seen = calibrate(source.model, samples, workers=1)
+    shop = Workshop(source, SCHEMES["int8x4"], seen, lambda: samples, tmp_path)
+    shop.take_over(Pairing(source.model, read_model(file)))
+    assert len(big) > 1
+    assert shop.present == ((big[0].name, "int8"),)
+
+
 def test_a_loud_channel_is_named_as_the_cause(loud_channel_case):
     _, _, found = loud_channel_case
     causes = {c.kind: c for c in found.ops[0].causes}
@@ -136,7 +153,7 @@ def test_the_given_files_are_not_changed_and_a_good_file_gets_no_miracles(tmp_pa
     assert [(tmp_path / n).read_bytes() for n in ("float.tflite", "int8.tflite")] == before
     assert found.accuracy.drop <= 0.02
     assert all(r.drop <= 0.05 for r in found.remedies if r.failure is None)
-    assert {r.kind for r in found.remedies} == {"again", "observer", "rounding", "wider", "float"}
+    assert {r.kind for r in found.remedies} == {"again", "observer", "bias", "rounding", "wider", "float"}
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "dynamic", "weight8", "float16"])
@@ -229,6 +246,12 @@ def test_the_command_prints_json_and_words_and_writes_the_overlay(tmp_path, loud
     words = CliRunner().invoke(command, arguments, standalone_mode=False).output
     assert name in words
     assert "comes from rounding its weights" in words
+
+
+def test_the_printed_command_reads_images_as_explain_did(loud_channel_case):
+    _, _, found = loud_channel_case
+    command = advice(found, typed(data="a b", image="mean=127,std=128"))[-1].plain
+    assert f"{found.scheme} --data 'a b' --image mean=127,std=128 --" in command
 
 
 def test_names_of_fused_ops_are_shortened_to_their_first_part():

@@ -155,7 +155,7 @@ def dense(data: str, weights: str, *, unpacked: bool = False, island: str | None
         (dense("float32", "int8", unpacked=True), "weight8"),
         (dense("float32", "int4", unpacked=True), "weight4"),
         (dense("float32", "int8"), "dynamic"),
-        (dense("float32", "int4"), "dynamic4"),
+        (dense("float32", "int4"), "weight4"),
         (dense("int8", "int8"), "int8"),
         (dense("uint8", "uint8"), "int8"),
         (dense("int8", "int4"), "int8x4"),
@@ -177,6 +177,14 @@ def test_small_float_tensors_do_not_change_the_name_large_ones_do():
         )
         model.main.append(Op("FULLY_CONNECTED", [x, w], [Tensor("y", [1, size // 16])]))
         assert describe_scheme(model) == scheme
+
+
+@pytest.mark.parametrize(("rows", "scheme"), [(24, "int8x4"), (40, "mixed")])
+def test_a_4_bit_scheme_stores_small_weights_wider(rows: int, scheme: str):
+    model = dense("int8", "int4")
+    x, w = model.main.inputs[0], Tensor("wide", [rows, 64], "int8", np.ones((rows, 64), np.int8))
+    model.main.append(Op("FULLY_CONNECTED", [x, w], [Tensor("y", [1, rows], "int8")]))
+    assert describe_scheme(model) == scheme
 
 
 def test_a_model_without_weights_is_named_by_its_activations():

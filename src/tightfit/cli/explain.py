@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     from tightfit.report.explanation_page import write_explanation  # noqa: PLC0415 - loaded when used
 
     page = options.pop("page")
+    reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         found = run(Request(model, quantized, **options), stage=bars.stage, advance=bars.advance)
@@ -62,7 +64,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     if as_json:
         click.echo(as_document(found))
     else:
-        Console(highlight=False).print(as_text(found, options["data"]))
+        Console(highlight=False).print(as_text(found, reading))
     return 0
 
 
@@ -74,7 +76,7 @@ def as_document(found: Explanation) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False)
 
 
-def as_text(found: Explanation, data: str) -> Group:
+def as_text(found: Explanation, reading: str) -> Group:
     """Gives an explanation for a person."""
     accuracy = found.accuracy
     lines = [
@@ -87,7 +89,7 @@ def as_text(found: Explanation, data: str) -> Group:
         return Group(*parts, Text("No op adds an error."))
     parts += [Text(), _ops(found.ops[:_OPS]), Text(), *_reasons(found.ops)]
     if found.remedies:
-        parts += [Text(), _remedies(found.remedies), *_advice(found, data)]
+        parts += [Text(), _remedies(found.remedies), *advice(found, reading)]
     return Group(*parts, *(Text(f"note: {note}") for note in found.notes))
 
 
@@ -123,13 +125,18 @@ def _remedies(remedies: list[Remedy]) -> Table:
     return table
 
 
-def _advice(found: Explanation, data: str) -> list[Text]:
+def typed(**options: str | None) -> str:
+    """Options as they are typed; those that were not given are left out."""
+    return " ".join(f"--{name} {shlex.quote(value)}" for name, value in options.items() if value)
+
+
+def advice(found: Explanation, reading: str) -> list[Text]:
     """How to apply the first remedy that the quantize command knows."""
     usable = next((r for r in found.remedies if r.helps and r.options), None)
     if usable is None:
         return []
-    command = f"tightfit quantize {found.model} {found.scheme} --data {data} {usable.options} -o fixed.tflite"
-    return [Text(), Text(f"To apply: {command}")]
+    words = [shlex.quote(found.model), found.scheme, reading, usable.options, "-o fixed.tflite"]
+    return [Text(), Text(f"To apply: tightfit quantize {' '.join(words)}")]
 
 
 def short(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from tightfit.evaluation.pairing import Pairing
 from tightfit.evaluation.remedies import damage, trials
 from tightfit.evaluation.workshop import AGAIN, SIDE_BY_SIDE, Workshop, int8_share, parts, try_remedies
 from tightfit.graph.ir import Op
+from tightfit.graph.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
 from tightfit.graph.writer import atomic_file
@@ -116,8 +118,9 @@ class _Explaining:
         """The scheme that remedies start from, None for a file that tightfit has none for."""
         name = describe_scheme(self.pairing.candidate)
         if name == "mixed":
-            types = [self.pairing.compute_type(op) for op in self.source.model.main.ops]
-            name = "int8" if "int8" in types else "int16x8" if "int16" in types else name
+            layers = [op for op in self.source.model.main.ops if weight_tensors(op)]
+            found = Counter(self.pairing.scheme(op) for op in layers).most_common()
+            name = next((n for n, _ in found if n in SCHEMES), name)
         return SCHEMES.get(name)
 
     def _evaluate(self, models: Sequence[Path | bytes], steps: Steps = _silent) -> list[Accuracy]:

@@ -5,10 +5,12 @@ Names tell, which quantization keeps; a conversion stands for the value that it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.macs import weight_tensors
+from tightfit.graph.scheme_detection import stored_weight
 
 CONVERSIONS: Final = ("QUANTIZE", "DEQUANTIZE")
 
@@ -77,6 +79,19 @@ class Pairing:
             if before and all(b.kind == "DEQUANTIZE" for b in before):
                 types = {t.dtype for reader in after for t in reader.outputs if t.dtype == "int16"}
         return next(iter(types), "float")
+
+    def scheme(self, op: Op) -> str:
+        """The scheme that computes an op as the file does: ``int8``, ``int8x4``, ``int16x8`` or ``float``."""
+        twin = self.twin(op)
+        stored = [stored_weight(w)[0] for w in weight_tensors(twin)] if twin is not None else []
+        return scheme_name(self.compute_type(op), [w.dtype for w in stored if w is not None])
+
+
+def scheme_name(compute_type: str, weights: Collection[str]) -> str:
+    """The scheme of an op, by the type that it computes in and those of its stored weights."""
+    if compute_type == "int8" and "int4" in weights:
+        return "int8x4"
+    return "int16x8" if compute_type == "int16" else compute_type
 
 
 def _step(tensor: Tensor) -> float:

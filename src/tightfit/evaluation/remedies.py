@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.ir import Op, Tensor
+from tightfit.graph.macs import weight_tensors
 from tightfit.quantities import format_count
 from tightfit.quantization.rules import only_moves
 from tightfit.quantization.scheme import Scheme
@@ -102,10 +103,26 @@ def observer(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - th
 
 
 def rounding(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - the signature of the table
-    """Weights rounded with what the layers see."""
-    if scheme.activations is None or scheme.weights not in ("int8", "int4"):
+    """Weights rounded with what the layers see; in 8 bits beside float data there is little to round."""
+    if scheme.weights != "int4" and (scheme.activations is None or scheme.weights != "int8"):
         return []
     return [Trial("rounding", "weights rounded with data", recovery=("rounding",))]
+
+
+def bias(found: Damage, scheme: Scheme) -> list[Trial]:
+    """Biases that take up the mean error of their layer's weights."""
+    if scheme.weights not in ("int8", "int4") or found.op is None or not weight_tensors(found.op):
+        return []
+    return [Trial("bias", "biases corrected for the weights' mean error", recovery=("bias-correction",))]
+
+
+def finer(found: Damage, scheme: Scheme) -> list[Trial]:
+    """8-bit weights for an op that a 4-bit scheme gives 4-bit ones."""
+    weights = [] if found.op is None else weight_tensors(found.op)
+    if scheme.weights != "int4" or all(w.size < scheme.least_narrow for w in weights):
+        return []
+    wide = "dynamic" if scheme.activations is None else "int8"
+    return [Trial("finer", f"8-bit weights for {found.name}", found.name, ((found.name, wide),))]
 
 
 def equalization(found: Damage, scheme: Scheme) -> list[Trial]:
@@ -129,9 +146,11 @@ def attention(found: Damage, scheme: Scheme) -> list[Trial]:
 
 REMEDIES: Final[dict[str, Callable[[Damage, Scheme], list[Trial]]]] = {
     "observer": observer,
+    "bias": bias,
     "rounding": rounding,
     "equalization": equalization,
     "attention": attention,
+    "finer": finer,
     "wider": wider,
     "float": floating,
 }

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from tightfit.errors import OptionError, TightfitError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.explanation import Remedy
-from tightfit.evaluation.pairing import Pairing
+from tightfit.evaluation.pairing import Pairing, scheme_name
 from tightfit.evaluation.remedies import Pairs, Trial
 from tightfit.graph.ir import Array, Model
 from tightfit.graph.macs import macs
@@ -27,7 +27,6 @@ SIDE_BY_SIDE: Final = 4
 
 _AS_GOOD_DB: Final = 3.0
 _ENOUGH_DB: Final = 40.0
-_SCHEME_OF: Final = {"int8": "int8", "int16": "int16x8", "float": "float"}
 
 AGAIN: Final = Trial("again", "calibrated again with these samples, nothing else")
 """What every remedy is compared with: the file may have been calibrated otherwise."""
@@ -89,9 +88,10 @@ class Workshop:
         _, plan = self.plan(AGAIN)
         found = []
         for op, row in zip(self.source.model.main.ops, plan.graphs[0].ops, strict=True):
-            actual = pairing.compute_type(op)
-            if row.mode == INTEGER and row.dtype != actual and pairing.twin(op) is not None:
-                found.append((op.name, _SCHEME_OF[actual]))
+            planned = scheme_name(row.dtype or "float", [s.dtype for s in row.constants.values()])
+            actual = pairing.scheme(op)
+            if row.mode == INTEGER and planned != actual and pairing.twin(op) is not None:
+                found.append((op.name, actual))
         self.present = tuple(found)
 
 

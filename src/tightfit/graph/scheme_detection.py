@@ -20,18 +20,24 @@ _UNPACKED: Final = {
 }
 _BESIDE_FLOAT: Final = {
     "float32": "float32", "float16": "float16", "bfloat16": "bfloat16", "int8": "dynamic", "uint8": "dynamic",
-    "int4": "dynamic4", "int2": "dynamic2",
+    "int4": "weight4", "int2": "weight2",
 }  # fmt: skip
 _WIDTHS: Final = {"int8": "8", "uint8": "8", "int4": "4", "int2": "2"}
+_WIDER: Final = {
+    "weight4": ("dynamic", "weight8"), "weight2": ("dynamic", "weight8", "weight4"),
+    "int8x4": ("int8",), "int8x2": ("int8", "int8x4"), "int16x4": ("int16x8",),
+}  # fmt: skip
+"""Scheme → those that its small and depthwise weights have, which are stored wider."""
 _FORWARDS: Final = ("DEQUANTIZE", "DENSIFY", "RESHAPE", "TRANSPOSE")
 
 
 def describe_scheme(model: Model) -> str:
     """Gives the scheme's name: what at least 95 % of the weights have, or ``mixed``.
 
-    ``float32``; ``float16``; ``weight8``, ``weight4`` (integers behind DEQUANTIZE); ``dynamic``, ``dynamic4``
-    (integer weights beside float data); ``int8``; ``int8x4``; ``int16x8`` (also as float islands); … A model
-    without weights is named by its activations.
+    ``float32``; ``float16``; ``weight8`` (integers behind DEQUANTIZE); ``dynamic`` (integer weights beside
+    float data); ``weight4`` (either way); ``int8``; ``int8x4``; ``int16x8`` (also as float islands); … A
+    4-bit scheme has most weights in 4 bits and the others in 8. A model without weights is named by its
+    activations.
     """
     sizes: Counter[str] = Counter()
     for graph in model.graphs:
@@ -43,6 +49,7 @@ def describe_scheme(model: Model) -> str:
     if not sizes.total():
         return _by_activations(model)
     name, size = sizes.most_common(1)[0]
+    size += sum(sizes[wider] for wider in _WIDER.get(name, ()))
     return name if size >= _ENOUGH * sizes.total() else "mixed"
 
 

@@ -47,6 +47,33 @@ def _is_too_much(candidate: Candidate, budget: Budget) -> bool:
     return interval[0] > (budget.max_latency_ratio or math.inf) or fastest > (budget.max_latency or math.inf)
 
 
+def needless(plain: Sequence[Candidate], made: Sequence[Candidate]) -> str | None:
+    """Gives why a scheme's recovery is not needed: something that meets the budget is no larger and faster.
+
+    Args:
+        plain: the candidates of the scheme so far. made: all so far, judged.
+
+    Example:
+        >>> int8 = Candidate("int8", "int8", size_bytes=50, latency_ratio=0.5, meets_budget=True)
+        >>> wide = Candidate("int16x8", "int16x8", size_bytes=50, latency_ratio=1.5, meets_budget=False)
+        >>> needless([wide], [int8, wide])
+        'int8 meets the budget, and is no larger and faster.'
+        >>> needless([int8], [int8, wide]) is None
+        True
+    """
+    better = [c for c in made if c.meets_budget and not c.is_original and all(_is_less(c, p) for p in plain)]
+    return f"{better[0].name} meets the budget, and is no larger and faster." if plain and better else None
+
+
+def _is_less(candidate: Candidate, other: Candidate) -> bool:
+    """True when a candidate is surely faster than another and not larger; both were measured."""
+    sizes = candidate.size_bytes, other.size_bytes
+    ratios = candidate.latency_ratio, other.latency_ratio
+    if None in sizes or None in ratios:
+        return False
+    return (sizes[0] or 0) <= _SURELY * (sizes[1] or 0) and _SURELY * (ratios[0] or 0) < (ratios[1] or 0)
+
+
 def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
     """Fills ``candidate.gain`` and adds it to the steps as a sentence, where its plain twin was measured.
 

@@ -31,7 +31,7 @@ from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import choose, judge, pareto
 from tightfit.search.fitting import Fitting, refuse_unknown
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
-from tightfit.search.gains import beyond_recovery, note_gain
+from tightfit.search.gains import beyond_recovery, needless, note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measure import Bench, summarize
@@ -158,7 +158,7 @@ class _Search:
             return False
         made = [c for c in self.outcome.candidates if not c.failure]
         same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
-        if why := beyond_recovery(same, self.job.budget):
+        if why := beyond_recovery(same, self.job.budget) or needless(same, made):
             self.refused.setdefault(why, []).append(recipe.name)
             return False
         if recipe.last_resort:

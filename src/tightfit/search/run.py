@@ -158,12 +158,14 @@ class _Search:
             return False
         made = [c for c in self.outcome.candidates if not c.failure]
         same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
-        if why := beyond_recovery(same, self.job.budget) or needless(same, made):
-            self.refused.setdefault(why, []).append(recipe.name)
+        if recipe.last_resort and any(c.meets_budget for c in made):
             return False
-        if recipe.last_resort:
-            return not any(c.meets_budget for c in made)
-        return bool(same) and not any(c.meets_budget for c in same)
+        if not recipe.last_resort and (not same or any(c.meets_budget for c in same)):
+            return False
+        why = beyond_recovery(same, self.job.budget) or needless(same, made)
+        if why:
+            self.refused.setdefault(why, []).append(recipe.name)
+        return why is None
 
     def _worth_shrinking(self, recipe: Recipe) -> bool:
         """True where a smaller model is asked for; a note says why it is not tried."""

@@ -51,7 +51,7 @@ class _Scales:
 
     def weight(self, index: int, position: int) -> Any:
         """The scales of one op's weights, on the backend."""
-        return self.weights.scales(index, position, self.input_scale(index), self.cache)
+        return self.weights.scales(index, position, self.cache)
 
 
 def _trained(network: Network, tensor: Tensor, scales: _Scales) -> Array:

@@ -46,7 +46,14 @@ class GraphProgram:
     ) -> None:
         check_lowerings(graph)
         self.graph, self.weights, self.points, self.quantizers = graph, weights, points, quantizers
+        weights.connect(self.input_scale)
         self.varying = varying_tensors(graph)
+
+    def input_scale(self, index: int, cache: dict[Any, Any]) -> Any:
+        """The scale of the activation that an integer op's weights multiply, in the call of this cache."""
+        rule = find_rule(self.graph.ops[index].kind)
+        assert rule is not None  # noqa: S101 - integer ops have a rule
+        return self.quantizers[self.points.inputs[index, rule.activation]].parameters(cache)[0]
 
     def run(
         self, inputs: Mapping[Tensor, Any], wanted: Iterable[Tensor], *, dtype: str = "float32",
@@ -205,18 +212,11 @@ class Call:
 
     def trained(self, index: int, position: int) -> Any:
         """Gives a trained constant as one op uses it."""
-        scale = self.input_scale(index)
         if not self.rounded:
             tensor = self.program.graph.ops[index].inputs[position]
             assert tensor is not None  # noqa: S101 - trained positions hold constants
             return self.converted(self.weights.variables[tensor])
-        return self.converted(self.weights.use(index, position, self.cache, scale))
-
-    def input_scale(self, index: int) -> Any:
-        """The scale of the activation that an integer op's weights multiply."""
-        rule = find_rule(self.program.graph.ops[index].kind)
-        point = None if rule is None else self.points.inputs.get((index, rule.activation))
-        return None if point is None else self.program.quantizers[point].parameters(self.cache)[0]
+        return self.converted(self.weights.use(index, position, self.cache))
 
     def computed(self, index: int, row: Lowering, position: int, tensor: Tensor) -> Any:
         """Gives an activation on the grid that the op reads."""

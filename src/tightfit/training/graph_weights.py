@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +14,11 @@ from tightfit.graph.sparsity import dense_values
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
 from tightfit.quantization.rules import find_rule, weight_of
+from tightfit.training.accumulators import Accumulator, Accumulators, InputScale
 from tightfit.training.fake_quant import halve_precision
 from tightfit.training.learned_scales import LearnedScales
 from tightfit.training.op_lowerings import trained_positions
-from tightfit.training.quantizers import WeightQuantizer, bias_room, quantize_bias
+from tightfit.training.quantizers import WeightQuantizer
 
 Attached = Callable[[Any, Any], Any]
 Use = tuple[int, int]
@@ -89,6 +90,7 @@ class GraphWeights:
         self.quantizers: dict[Use, WeightQuantizer] = {}
         self.weights: dict[Tensor, Weight] = {}
         self.attached: dict[Tensor, list[Attached]] = {}
+        self.accumulators = Accumulators((), lambda _index, _cache: None)
         self._shared: dict[tuple[int, tuple[int, ...]], Any] = {}
         for index, op in enumerate(graph.ops):
             for position in trained_positions(op):
@@ -133,55 +135,49 @@ class GraphWeights:
         """Gives a constant as a variable where it is trained, else as an array."""
         return self.variables[tensor] if tensor in self.variables else real_constant(tensor)
 
-    def use(self, index: int, position: int, cache: dict[Any, Any], input_scale: Any = None) -> Any:
+    def connect(self, input_scale: InputScale) -> None:
+        """Takes the scales of activations in, which the quantizers of a network have after this is made."""
+        self.accumulators = Accumulators(list(self._sums()), input_scale)
+
+    def _sums(self) -> Iterator[Accumulator]:
+        for (index, position), quantizer in self.quantizers.items():
+            op, decision = self.graph.ops[index], self.decisions[index]
+            rule = find_rule(op.kind)
+            if rule is None or rule.bias is None or position != rule.weight or decision is None:
+                continue
+            bias, stored = op.input(rule.bias), decision.constants.get(rule.bias)
+            if decision.mode == INTEGER and bias is not None and stored is not None:
+                weights = self.variables[op.inputs[position]]  # type: ignore[index]  # a constant, as it is quantized
+                yield Accumulator(
+                    (index, position), (index, rule.bias), quantizer, weights, self.value(bias), stored.dtype
+                )
+
+    def use(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
         """Gives a trained constant as one op uses it: transformed, then on its grid.
 
         Args:
             cache: what this call of the network computed already.
-            input_scale: of the activation that the weights multiply, for an integer op.
         """
-        op, decision = self.graph.ops[index], self.decisions[index]
-        tensor = op.inputs[position]
+        decision = self.decisions[index]
+        tensor = self.graph.ops[index].inputs[position]
         assert tensor is not None  # noqa: S101 - trained positions hold constants
         quantizer = self.quantizers.get((index, position))
         if quantizer is not None:
-            scales = self.scales(index, position, input_scale, cache)
+            scales = self.scales(index, position, cache)
             return quantizer(self.transformed(tensor, quantizer.broadcast(scales), cache), scales)
+        if (index, position) in self.accumulators:
+            return self.accumulators.bias((index, position), cache)
         storage = None if decision is None else decision.constants.get(position)
         value = self.transformed(tensor, None, cache)
-        if decision is None or storage is None:
-            return value
-        if storage.dtype == "float16":
-            return halve_precision(value)
-        rule = find_rule(op.kind)
-        if (
-            rule is not None
-            and decision.mode == INTEGER
-            and position == rule.bias
-            and rule.weight is not None
-        ):
-            return quantize_bias(value, self.scales(index, rule.weight, input_scale, cache) * input_scale)
-        return value
+        return halve_precision(value) if storage is not None and storage.dtype == "float16" else value
 
-    def scales(self, index: int, position: int, input_scale: Any, cache: dict[Any, Any]) -> Any:
+    def scales(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
         """Gives the scales of one op's weights as they are now."""
-        key = ("scales", index, position)
-        if key not in cache:
-            op, decision = self.graph.ops[index], self.decisions[index]
-            rule = find_rule(op.kind)
-            tensor = op.inputs[position]
-            assert tensor is not None  # noqa: S101 - quantized weights are there
-            bias = None if rule is None or rule.bias is None else op.input(rule.bias)
-            stored = (
-                decision.constants.get(rule.bias) if decision and rule and rule.bias is not None else None
-            )
-            quantizer = self.quantizers[index, position]
-            if bias is None or stored is None or input_scale is None:
-                cache[key] = quantizer.scales(cache, self.variables[tensor])
-            else:
-                grid = input_scale * bias_room(stored.dtype)
-                cache[key] = quantizer.scales(cache, self.variables[tensor], self.value(bias), grid)
-        return cache[key]
+        if (index, position) in self.accumulators:
+            return self.accumulators.scales((index, position), cache)
+        tensor = self.graph.ops[index].inputs[position]
+        assert tensor is not None  # noqa: S101 - quantized weights are there
+        return self.quantizers[index, position].scales(cache, self.variables[tensor])
 
     def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:
         """Gives a trained constant after its transforms; once a call, however often it is used."""

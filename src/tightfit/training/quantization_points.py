@@ -30,11 +30,13 @@ class Point:
 
     Args:
         name: of the first value. storage: what the plan says. fixed: a kernel sets the scale.
+        given: all values are those of the model's inputs.
     """
 
     name: str
     storage: Storage
     fixed: bool = False
+    given: bool = False
 
 
 @dataclass
@@ -144,8 +146,16 @@ class _Search:
         if root not in made:
             members = [n for n in self.parent if self.root(n) == root]
             fixed = not self.fixed.isdisjoint(members)
-            made[root] = Point(self.name(root), self.storages[root], fixed)
+            given = all(isinstance(owner, Tensor) and self.is_given(owner) for owner, _ in members)
+            made[root] = Point(self.name(root), self.storages[root], fixed, given)
         return made[root]
+
+    def is_given(self, tensor: Tensor) -> bool:
+        """True for a graph input and what is only moved from one."""
+        op = tensor.producer
+        if op is None or not only_moves(op):
+            return tensor in self.graph.inputs
+        return all(t is None or t.is_constant or self.is_given(t) for t in op.inputs)
 
     def name(self, node: Node) -> str:
         owner, which = node

@@ -1,7 +1,8 @@
 """The trained state of fake-quantization: how the scale of a point or of a weight is held and moves.
 
-``learned``: the scale is trained as a logarithm (``learned_scales``). ``average``: activations follow a
-moving average of their extremes, weights their largest value. ``fixed``: the plan's scales stay.
+``learned``: the scale is trained as a logarithm (``learned_scales``); that of the model's inputs is known
+from the data, and its gradient would cost a backward pass through the first layer. ``average``: activations
+follow a moving average of their extremes, weights their largest value. ``fixed``: the plan's scales stay.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from keras import ops
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.activations import Ends
 from tightfit.quantization.plan import Storage
-from tightfit.training.fake_quant import fake_quantize, fake_quantize_sum, limits, round_through
+from tightfit.training.fake_quant import fake_quantize, fake_quantize_sum, limits
 from tightfit.training.learned_scales import LearnedScales, Part
 from tightfit.training.quantization_points import Point
 
@@ -24,8 +25,6 @@ _MOMENTUM: Final = 0.99
 _SMALLEST: Final = 1e-9
 Grid = tuple[Any, Any]
 """Scale and zero point."""
-_BIAS_ROOM: Final = {"int32": 2.0**30, "int64": 2.0**46}
-"""The largest bias on its grid; the rest of the accumulator is left for the sum."""
 
 
 def check_ranges(ranges: str) -> str:
@@ -50,7 +49,7 @@ class ActivationQuantizer:
 
     def __init__(self, owner: Any, point: Point, ranges: str, learned: LearnedScales) -> None:
         self.point, self.storage = point, point.storage
-        self.ranges = "fixed" if point.fixed else ranges
+        self.ranges = "fixed" if point.fixed or (point.given and ranges == "learned") else ranges
         self.bounds = limits(point.storage)
         self.initial = np.float32(point.storage.scale[0])
         self.zero_point = float(point.storage.zero_point[0])
@@ -126,24 +125,17 @@ class WeightQuantizer:
         self.initial = np.asarray(storage.scale, np.float32)
         self.learned = learned.add(self.initial) if ranges == "learned" else None
 
-    def scales(self, cache: dict[Any, Any], weights: Any, bias: Any = None, grid: Any = None) -> Any:
+    def scales(self, cache: dict[Any, Any], weights: Any) -> Any:
         """Gives the scales as they are now, shape (channels,) or (1,).
 
         Args:
             cache: what this call of the network computed already. weights: the weight, for ``average``.
-            bias: the bias whose integers must fit the accumulator, or None.
-            grid: with it, the input's scale times the accumulator's room.
         """
-        scales = ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
         if self.ranges == "average":
             axes = None if self.storage.axis is None else tuple(self.others())
             largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes))
-            scales = ops.maximum(ops.reshape(largest, (-1,)) / self.bounds[1], _SMALLEST)
-        if bias is None or self.ranges == "fixed":
-            return scales
-        least = ops.abs(ops.stop_gradient(ops.reshape(bias, (-1,)))) / grid
-        least = ops.max(least, keepdims=True) if self.initial.size == 1 else least
-        return ops.maximum(scales, least)
+            return ops.maximum(ops.reshape(largest, (-1,)) / self.bounds[1], _SMALLEST)
+        return ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
 
     def others(self) -> list[int]:
         """The axes that share a scale."""
@@ -158,19 +150,3 @@ class WeightQuantizer:
     def __call__(self, weights: Any, scales: Any) -> Any:
         """Gives the weights on the grid."""
         return fake_quantize(weights, self.broadcast(scales), 0.0, *self.bounds)
-
-
-def quantize_bias(bias: Any, scales: Any) -> Any:
-    """Gives a bias on the grid of its accumulator, ``scales`` = input scale · weight scales."""
-    flat = ops.reshape(bias, (-1,))
-    return ops.cast(ops.reshape(round_through(flat / scales) * scales, bias.shape), bias.dtype)
-
-
-def bias_room(dtype: str) -> float:
-    """Gives the largest integer that a bias may have: half of an int32 accumulator for int8.
-
-    Example:
-        >>> bias_room("int32") == 2.0**30
-        True
-    """
-    return _BIAS_ROOM[dtype]

@@ -12,8 +12,10 @@ from backend_gradients import value_and_gradients  # noqa: E402 - after the chec
 from tightfit.graph.activations import CLIPS  # noqa: E402 - after the check for Keras
 from tightfit.quantization.arithmetic import dequantize, quantize  # noqa: E402 - after the check for Keras
 from tightfit.training.fake_quant import (  # noqa: E402 - after the check for Keras
+    PLAIN,
     fake_quantize,
     fake_quantize_sum,
+    kernels,
 )
 
 X = np.random.default_rng(0).normal(0, 2, (4, 5, 3)).astype(np.float32)
@@ -91,3 +93,16 @@ def test_bias_activation_and_rounding_in_one_pass_are_the_three_in_a_row(name):
     for found, expected in zip(once[1], gradients, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
     assert 0 < np.count_nonzero(once[1][0]) < X.size
+
+
+@pytest.mark.parametrize("scale", [np.float32(0.02), np.float32([[[0.02, 0.005, 1.0]]])])
+def test_what_a_backend_computes_faster_is_the_same(scale):
+    x, u = (keras.ops.convert_to_tensor(v) for v in (X, np.random.default_rng(3).normal(size=X.shape)))
+    given = [keras.ops.convert_to_tensor(v, "float32") for v in (scale, -100.0, 120.0)]
+    u = keras.ops.cast(u, "float32")
+    (forward, backward, *_), (plain_forward, plain_backward, *_) = kernels(), PLAIN
+    numpy = keras.ops.convert_to_numpy
+    np.testing.assert_array_equal(numpy(forward(x, *given)), numpy(plain_forward(x, *given)))
+    for found, expected in zip(backward(x, *given, u), plain_backward(x, *given, u), strict=True):
+        # Sums of up to 60 terms of up to 120 steps, in another order.
+        np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-5, atol=60 * 120 * 2.0**-23)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -48,7 +48,7 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) ->
     scale = ops.convert_to_tensor(scale, "float32")
     bounds = (ops.convert_to_tensor(bottom - zero_point, "float32"),
               ops.convert_to_tensor(top - zero_point, "float32"))  # fmt: skip
-    forward, backward = _kernels()[:2]
+    forward, backward = kernels()[:2]
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
     def quantized(x: Any, scale: Any) -> Any:
@@ -85,7 +85,7 @@ def fake_quantize_sum(y: Any, bias: Any, ends: Ends, scale: Any, bounds: tuple[A
         scale: a scalar. bounds: the least and the largest step: the integers less the zero point.
     """
     fixed = [ops.convert_to_tensor(bound, "float32") for bound in bounds]
-    forward, backward = (functools.partial(k, ends=ends) for k in _kernels()[2:])
+    forward, backward = (functools.partial(k, ends=ends) for k in kernels()[2:])
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
     def quantized(y: Any, bias: Any, scale: Any) -> Any:
@@ -125,15 +125,34 @@ def _inside(total: Any, ends: Ends) -> Iterator[Any]:
         yield total < ends[1]
 
 
+PLAIN: Final = (_forward, _backward, _forward_sum, _backward_sum)
+Kernels = tuple[Callable[..., Any], ...]
+"""Forward and backward, of values and of sums."""
+
+
 @functools.cache
-def _kernels() -> tuple[Callable[..., Any], ...]:
-    """Forward and backward, of values and of sums; TensorFlow passes over memory for each line, XLA once."""
-    plain = _forward, _backward, _forward_sum, _backward_sum
-    if keras.backend.backend() != "tensorflow":
-        return plain
+def kernels() -> Kernels:
+    """What the backend computes with: as it stands here, or faster."""
+    faster = _FASTER.get(keras.backend.backend())
+    return PLAIN if faster is None else faster()
+
+
+def _of_tensorflow() -> Kernels:
+    """TensorFlow passes over memory for each line, XLA once."""
     import tensorflow as tf  # noqa: PLC0415 - only on this backend
 
-    return tuple(tf.function(kernel, jit_compile=True) for kernel in plain)
+    return tuple(tf.function(kernel, jit_compile=True) for kernel in PLAIN)
+
+
+def _of_torch() -> Kernels:
+    """Torch runs line by line; in place it touches less memory."""
+    from tightfit.training import torch_kernels as kernels  # noqa: PLC0415 - only on this backend
+
+    return kernels.forward, kernels.backward, kernels.forward_sum, kernels.backward_sum
+
+
+_FASTER: Final[dict[str, Callable[[], Kernels]]] = {"tensorflow": _of_tensorflow, "torch": _of_torch}
+"""Backend → kernels of the same results; JAX compiles the plain ones with all around them."""
 
 
 def round_through(x: Any) -> Any:

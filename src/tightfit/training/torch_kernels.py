@@ -1,0 +1,66 @@
+"""Fake-quantization on torch: the lines of ``fake_quant``, in place where a value is not read again.
+
+Torch runs line by line, and a line that allocates costs as much again: memory that is new is touched for the
+first time. Ends that are tensors of one value make each line many times slower on a CPU than numbers do.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+
+from tightfit.graph.activations import Ends
+
+
+def forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
+    """``scale · round(clip(x / scale, low, high))``."""
+    return (x * (1.0 / scale)).clamp_(float(low), float(high)).round_().mul_(scale)
+
+
+def backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[Any, Any]:
+    """The gradients of values and of scale."""
+    return _gradients(x * (1.0 / scale), scale, (float(low), float(high)), upstream)
+
+
+def forward_sum(y: Any, bias: Any, scale: Any, low: Any, high: Any, *, ends: Ends) -> Any:
+    """``forward`` of ``clip(y + bias, ends)``."""
+    total = y + bias
+    if ends != (None, None):
+        total.clamp_(*ends)
+    return total.mul_(1.0 / scale).clamp_(float(low), float(high)).round_().mul_(scale)
+
+
+def backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what comes back
+    y: Any, bias: Any, scale: Any, low: Any, high: Any, upstream: Any, *, ends: Ends
+) -> tuple[Any, Any, Any]:
+    """The gradients of sum, bias and scale."""
+    steps = y + bias
+    if ends != (None, None):
+        steps.clamp_(*ends)
+    passed, stretched = _gradients(steps.mul_(1.0 / scale), scale, (float(low), float(high)), upstream)
+    if ends != (None, None):
+        least, most = (-np.inf if ends[0] is None else ends[0]), (np.inf if ends[1] is None else ends[1])
+        _between(passed, torch.add(y, bias, out=steps), least, most, into=passed)
+    return passed, passed.sum(dim=tuple(range(passed.ndim - 1))), stretched
+
+
+def _gradients(steps: Any, scale: Any, bounds: tuple[float, float], upstream: Any) -> tuple[Any, Any]:
+    """From ``x / scale``, which is used up: what passes, and the sum of what rounding and clipping change."""
+    passed = _between(upstream, steps, _below(bounds[0]), -_below(-bounds[1]), into=torch.empty_like(steps))
+    terms = steps.clamp(*bounds).round_().mul_(upstream).sub_(steps.mul_(passed))
+    shared = [i for i in range(terms.ndim) if scale.ndim == 0 or scale.shape[i] == 1]
+    return passed, terms.sum(dim=shared, keepdim=scale.ndim > 0)
+
+
+@functools.cache
+def _below(bound: float) -> float:
+    """The next smaller number, as ``_between`` leaves its ends out."""
+    return float(np.nextafter(np.float32(bound), np.float32(-np.inf)))
+
+
+def _between(gradient: Any, values: Any, low: float, high: float, *, into: Any) -> Any:
+    """The gradient where ``low < values < high``, 0 elsewhere, in one pass."""
+    return torch.ops.aten.hardtanh_backward.grad_input(gradient, values, low, high, grad_input=into)

@@ -9,7 +9,7 @@ from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
 
-_BACKENDS: Final = ("tensorflow", "jax", "torch")
+_BACKENDS: Final = ("tensorflow", "torch", "jax")
 """In the order of speed of a step of quantization-aware training on a CPU, measured (docs/finetune.md)."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
+from tightfit.training.learned_scales import parts
 from tightfit.training.quantizers import WeightQuantizer
 
 Use = tuple[int, int]
@@ -118,7 +119,7 @@ class Accumulators:
         """The largest of the values that share a scale."""
         if self._one_each:
             return values
-        return ops.segment_max(values, self.entries, num_segments=self.owners.size, sorted=True)
+        return ops.segment_max(values, self.entries, num_segments=self.owners.size)
 
     def _spread(self, scales: Any) -> Any:
         """One scale for each bias."""
@@ -126,6 +127,4 @@ class Accumulators:
 
 
 def _split(values: Any, owners: Any) -> list[Any]:
-    ends = np.flatnonzero(np.diff(owners)) + 1
-    parts: list[Any] = ops.split(values, ends.tolist())
-    return parts
+    return parts(values, (np.flatnonzero(np.diff(owners)) + 1).tolist())

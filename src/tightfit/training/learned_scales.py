@@ -65,9 +65,19 @@ class LearnedScales:
             ends = np.cumsum([part.size for part in self.initial])[:-1].tolist()
             scales = ops.exp(self.stretch) * initial
             scales = short(scales) if self.are_short else scales
-            cache[self] = ops.split(ops.maximum(scales, least), ends)
+            cache[self] = parts(ops.maximum(scales, least), ends)
         found: list[Any] = cache[self]
         return found
+
+
+def parts(values: Any, ends: list[int]) -> list[Any]:
+    """Gives the pieces of a vector between these places; torch and TensorFlow split none into one.
+
+    Example:
+        >>> [len(part) for part in parts(ops.arange(5), [2])], len(parts(ops.arange(5), []))
+        ([2, 3], 1)
+    """
+    return list(ops.split(values, ends)) if ends else [values]
 
 
 def short(scales: Any) -> Any:

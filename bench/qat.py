@@ -42,7 +42,7 @@ def request_of(options: argparse.Namespace) -> Request:
     """The training of a case."""
     if options.case == "demo":
         return Request(
-            scheme=COARSE, epochs=options.epochs or 3, batch=64, learning_rate=options.rate or 0.01,
+            scheme=COARSE, epochs=options.epochs or 3, batch=64, learning_rate=options.rate,
             augment=("flip", "shift"), seed=options.seed,
         )  # fmt: skip
     return Request(

@@ -33,7 +33,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.runtime.samples import random_sample
 from tightfit.runtime.session import Session
-from tightfit.verbs.backend import choose_backend
+from tightfit.training.backend import choose_backend
 from tightfit.verbs.inputs import inputs_of
 
 SCHEMES = ("int8", "int16x8")

@@ -15,8 +15,8 @@ from tightfit.cli.app import app
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.training.backend import choose_backend
 from tightfit.training.learned_scales import rounded_up
-from tightfit.verbs.backend import choose_backend
 from tightfit.verbs.channels import prune_channels
 from tightfit.verbs.finetune import Options, finetune
 from tightfit.verbs.simulate import simulate

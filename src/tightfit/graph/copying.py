@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 
 
@@ -44,6 +46,23 @@ def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
         twin.append(copy_op(op, mapping))
     for tensor in mapping.values():
         _relink_parts(tensor, mapping)
+    return twin, mapping
+
+
+def copy_part(
+    ops: Sequence[Op], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> tuple[Graph, dict[Tensor, Tensor]]:
+    """Gives a graph of copies of some ops of another, in order, and the map from tensors to the copy's.
+
+    Args:
+        ops: what they read is a constant, an input here, or made by one before.
+    """
+    read = [t for op in ops for t in (*op.inputs, *op.outputs, *op.intermediates) if t is not None]
+    mapping = {t: _copy_tensor(t) for t in dict.fromkeys([*inputs, *read, *outputs])}
+    twin = Graph("part")
+    twin.inputs, twin.outputs = [mapping[t] for t in inputs], [mapping[t] for t in outputs]
+    for op in ops:
+        twin.append(copy_op(op, mapping))
     return twin, mapping
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.samples import Sample
@@ -24,7 +23,6 @@ from tightfit.recovery.layers import Layer
 from tightfit.runtime.session import Session
 
 Samples = Iterable[Mapping[str, Array]]
-Reals = npt.NDArray[np.float32]
 
 
 def device_model(model: Model, plan: Plan) -> Model:
@@ -57,8 +55,8 @@ def device_sources(device: Model, layers: Sequence[Layer]) -> list[Tensor]:
     return found
 
 
-def run_to(model: Model, tensors: Sequence[Tensor], samples: Samples) -> Iterator[list[Reals]]:
-    """Gives the reals of some tensors for each sample, computed by the part of the model that they need.
+def run_to(model: Model, tensors: Sequence[Tensor], samples: Samples) -> Iterator[list[Array]]:
+    """Gives some tensors for each sample, computed by the part of the model that they need: reals as float32.
 
     Raises:
         RuntimeFailureError: LiteRT cannot run that part.
@@ -68,7 +66,7 @@ def run_to(model: Model, tensors: Sequence[Tensor], samples: Samples) -> Iterato
     computed = {t: n for t, n in names.items() if t not in fed}
     if not computed:
         for sample in samples:
-            yield [np.asarray(sample[fed[t]], np.float32) for t in tensors]
+            yield [_given(sample[fed[t]], t) for t in tensors]
         return
     part, held = _part(model, computed)
     with Session(bytes(serialize(part))) as session:
@@ -82,9 +80,7 @@ def run_to(model: Model, tensors: Sequence[Tensor], samples: Samples) -> Iterato
         for results in session.run_many(passed()):
             given = kept.pop(0)
             yield [
-                np.asarray(given[fed[t]], np.float32)
-                if t in fed
-                else _real(results[names[t]], held[names[t]])
+                _given(given[fed[t]], t) if t in fed else _real(results[names[t]], held[names[t]])
                 for t in tensors
             ]
 
@@ -103,8 +99,12 @@ def _part(model: Model, wanted: Mapping[Tensor, str]) -> tuple[Model, dict[str, 
     return twin, held
 
 
-def _real(values: Array, tensor: Tensor) -> Reals:
+def _given(values: Array, tensor: Tensor) -> Array:
+    return np.asarray(values, np.float32) if tensor.dtype == "float32" else np.asarray(values)
+
+
+def _real(values: Array, tensor: Tensor) -> Array:
     q = tensor.quantization
     if q is None or not q.is_affine:
-        return np.asarray(values, np.float32)
+        return np.asarray(values)
     return np.asarray(dequantize(values, q.scale, q.zero_point), np.float32)

@@ -18,8 +18,8 @@ from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.quantization.plan import Plan
+from tightfit.recovery.data_rounding import round_one
 from tightfit.recovery.layers import Layer, layers_of
-from tightfit.recovery.learned import round_one
 from tightfit.recovery.moments import Moments
 from tightfit.recovery.outputs import Inputs, noise_share, outputs_of
 

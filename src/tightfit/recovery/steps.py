@@ -26,11 +26,13 @@ from tightfit.recovery.activation_steps import (
 )
 from tightfit.recovery.bias_correction import correct_fast
 from tightfit.recovery.bias_sequence import correct_in_sequence
+from tightfit.recovery.data_rounding import round_with_data
 from tightfit.recovery.equalization import equalize
-from tightfit.recovery.learned import round_with_data
+from tightfit.recovery.learned_rounding import learn_rounding
 from tightfit.recovery.mixed_precision import widen
 from tightfit.recovery.sensitivity import measure_sensitivities
 from tightfit.recovery.work import SPARE_SHARE, Work
+from tightfit.training.backend import choose_backend
 
 __all__ = ["STEPS", "Work", "recover"]
 
@@ -66,7 +68,7 @@ def mixed_precision(work: Work) -> None:
 
 
 def rounding(work: Work) -> None:
-    """Rounds every layer's weights with data, biases included (``learned.round_with_data``)."""
+    """Rounds every layer's weights with data, biases included (``data_rounding.round_with_data``)."""
     work.model, work.plan = round_with_data(work.original, work.plan, work.seen())
     work.notes.append("weights rounded with data")
 
@@ -97,6 +99,7 @@ STEPS: Final[dict[str, Callable[[Work], None]]] = {
     "mixed-precision": mixed_precision,
     "mixed-activations": mixed_activations,
     "rounding": rounding,
+    "learned-rounding": learn_rounding,
     "bias-correction": bias_correction,
     "bias-sequence": bias_sequence,
 }
@@ -106,11 +109,13 @@ def recover(work: Work, steps: Sequence[str]) -> Work:
     """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
 
     Raises:
-        OptionError: a step is unknown; the closest one is named.
+        OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
     """
     for name in steps:
         if name not in STEPS:
             raise OptionError(unknown_name("recovery", name, STEPS))
+    if "learned-rounding" in steps:
+        choose_backend()  # a missing one is told of before anything else takes its time
     for name, step in STEPS.items():
         if name in steps:
             step(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from tightfit.graph.ir import Array, Model
@@ -40,6 +41,7 @@ class Work:
         known: tensor key → the range that a step found integers to need, whatever calibration saw.
         moments: layer name → second moments; filled when a step needs them, and worth keeping.
         progress: hears what is done, how much of how many.
+        folder: where long steps keep what they finished, to go on when they were stopped; None for nowhere.
         model: the weights as they are so far. notes: what each step did.
     """
 
@@ -54,6 +56,7 @@ class Work:
     known: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
     progress: Progress | None = None
+    folder: Path | None = None
     model: Model = field(init=False)
     notes: list[str] = field(default_factory=list)
 

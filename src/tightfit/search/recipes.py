@@ -76,6 +76,13 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         effort="normal",
         last_resort=True,
     ),
+    Recipe(
+        "int8x4+learned",
+        "int8x4",
+        recovery=("mixed-precision", "rounding", "learned-rounding"),
+        effort="thorough",
+        last_resort=True,
+    ),
     Recipe("int8+clusters32", "int8", effort="normal", shrink=Shrink("clusters", 32)),
     Recipe("int8+clusters16", "int8", effort="normal", shrink=Shrink("clusters", 16)),
     Recipe("weight8+zeros60", "weight8", effort="normal", shrink=Shrink("zeros", 0.6)),

@@ -232,6 +232,7 @@ class _Search:
         work.size_bytes = self.job.budget.max_size
         work.moments = self.moments
         work.progress = _Stages(self.listener, len(self.calibrating))
+        work.folder = self.job.output / "unfinished"
         return work
 
     def _measure(self, candidate: Candidate, path: Path) -> None:

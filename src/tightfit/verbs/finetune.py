@@ -25,8 +25,8 @@ from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.pipeline import Source, finish, open_source, provenance, write_plan, write_recorded
 from tightfit.quantization.scheme import find_scheme
+from tightfit.training.backend import choose_backend
 from tightfit.training.options import TrainingOptions
-from tightfit.verbs.backend import choose_backend
 from tightfit.verbs.inputs import inputs_of
 from tightfit.verbs.weights import weight_facts
 

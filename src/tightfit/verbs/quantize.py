@@ -189,6 +189,7 @@ def quantize_recovered(
     work = Work(source.model, plan, ranges, samples, source.path.stat().st_size, options.max_size)
     work.noise = options.max_noise or work.noise
     work.overrides = rules
+    work.folder = output.with_name(f"{output.name}.unfinished")
     recover(work, options.recovery)
     recovered = replace(source, model=work.model)
     if source.facts is not None:

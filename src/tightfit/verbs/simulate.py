@@ -13,7 +13,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
-from tightfit.verbs.backend import choose_backend
+from tightfit.training.backend import choose_backend
 from tightfit.verbs.inputs import inputs_of
 from tightfit.verbs.quantize import quantize
 

@@ -1,4 +1,4 @@
-"""The Keras backend that a verb runs on."""
+"""The Keras backend that training runs on; imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
         (),
         ("bias-correction",),
         ("rounding",),
+        ("rounding", "learned-rounding"),
         ("mixed-precision", "rounding"),
+        ("mixed-precision", "rounding", "learned-rounding"),
         ("mixed-precision", "rounding", "bias-sequence"),
     ),
 }

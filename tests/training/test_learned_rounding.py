@@ -44,10 +44,10 @@ def dense_model(*, on_grid=False, layers=2):
     return model
 
 
-def work_on(model, folder=None, count=160):
+def work_on(model, folder=None, count=160, few=FEW_BITS):
     ranges = Ranges([calibrate(model, samples(count)).statistics])
-    plan = make_plan(model, "int8", ranges, overrides=FEW_BITS)
-    return Work(model, plan, ranges, lambda: iter(samples(count)), 100_000, overrides=FEW_BITS, folder=folder)
+    plan = make_plan(model, "int8", ranges, overrides=few)
+    return Work(model, plan, ranges, lambda: iter(samples(count)), 100_000, overrides=few, folder=folder)
 
 
 def device_noise(model, work):
@@ -61,13 +61,16 @@ def stored(work):
     return [op.inputs[1].data for op in apply_plan(work.model, work.plan).main.ops if len(op.inputs) > 1]
 
 
-def test_it_gains_on_the_device_beyond_closed_form_rounding():
+def test_what_has_more_bits_learns_to_make_up_for_what_has_few():
     model = dense_model()
-    work = recover(work_on(model), ["rounding"])
+    first = model.main.ops[0].name
+    work = recover(work_on(model, count=256, few=((first, "int8x4"),)), ["rounding"])
+    assert [p.constants[1].dtype for p in work.plan.ops()] == ["int4", "int8"]
     before = device_noise(model, work)
     recover(work, ["learned-rounding"])
-    assert device_noise(model, work) < 0.9 * before
-    assert "rounding learned in 1 of 1 block" in work.notes[-1]
+    # Closed form rounds one layer after the other, and none looks at what the others can take over.
+    assert device_noise(model, work) < 0.85 * before
+    assert work.notes[-1].startswith("rounding learned in 1 of 1 block: noise ")
 
 
 def test_a_model_that_does_not_need_it_keeps_its_weights():
@@ -76,7 +79,7 @@ def test_a_model_that_does_not_need_it_keeps_its_weights():
     recover(work, ["learned-rounding"])
     for one, other in zip(before, stored(work), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert work.notes == ["rounding was learned, and gains in no block"]
+    assert work.notes == ["rounding was not learned: no layer's weights lose anything"]
 
 
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
@@ -89,7 +92,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path, 
         return round_block(*arguments, **options)
 
     monkeypatch.setattr(training, "round_block", watched)
-    model = dense_model(layers=6)
+    model = dense_model(layers=4)
     work = work_on(model, tmp_path / "unfinished")
 
     def stop(what, done, _total):

@@ -18,11 +18,12 @@ from tightfit.graph.ir import Array, Model
 from tightfit.graph.writer import serialize
 from tightfit.quantities import format_count
 from tightfit.quantization.plan import Plan
+from tightfit.recovery.bias_correction import stored_weights
 from tightfit.recovery.block_runs import BlockRuns, Recorded, noise
 from tightfit.recovery.blocks import Block, blocks_of, cut
 from tightfit.recovery.data_rounding import replanned
 from tightfit.recovery.finished_blocks import Arrays, FinishedBlocks
-from tightfit.recovery.layers import layers_of
+from tightfit.recovery.layers import Layer, layers_of
 from tightfit.recovery.spool import SampleSpool
 from tightfit.recovery.work import Work
 from tightfit.training.backend import choose_backend
@@ -32,6 +33,10 @@ FEWEST: Final = 16
 
 _GAIN: Final = 0.99
 """A block whose noise falls by less than a hundredth keeps what it had: that is chance."""
+
+
+_EQUAL: Final = 1e-10
+"""Share of the weights' power: float32 scales lose less."""
 
 
 def learn_rounding(work: Work) -> None:
@@ -49,7 +54,9 @@ def learn_rounding(work: Work) -> None:
         work.notes.append(f"rounding was not learned: {len(samples)} samples, expected {FEWEST} or more")
         return
     learning = _Learning(work, samples)
-    if learning.blocks:
+    if not learning.blocks:
+        work.notes.append("rounding was not learned: no layer's weights lose anything")
+    else:
         learning.run([choose_backend().encode(), *samples.parts()])
 
 
@@ -63,7 +70,9 @@ class _Learning:
         numbers = {op: i for i, op in enumerate(graph.ops)}
         layers = [la for la in layers_of(graph, work.plan.graphs[0].ops) if la.is_measurable]
         self.places = [numbers[layer.op] for layer in layers]
-        self.blocks = blocks_of(graph, [layer.op for layer in layers])
+        rounded = [i for i, layer in zip(self.places, layers, strict=True) if _loses(work, i, layer)]
+        blocks = blocks_of(graph, [layer.op for layer in layers])
+        self.blocks = [b for b in blocks if any(b.start <= i < b.end for i in rounded)]
         self.kept = 0
         self.refused: list[str] = []
 
@@ -151,6 +160,13 @@ class _Learning:
             )
         if self.refused:
             work.notes.append(f"{format_count(len(self.refused), 'block')} cannot learn: {self.refused[0]}")
+
+
+def _loses(work: Work, index: int, layer: Layer) -> bool:
+    """True where the weights as the file will hold them are not the real ones: something is to be gained."""
+    real = layer.rows(np.asarray(layer.weights.data))
+    stored = layer.rows(stored_weights(Layer(work.model.main.ops[index], layer.plan)))
+    return bool(np.square(stored - real).sum() > _EQUAL * np.square(real).sum())
 
 
 def _put(model: Model, plan: Plan, arrays: Mapping[str, Array]) -> Plan:

@@ -9,13 +9,12 @@ after it learn again.
 
 Source: Li et al. 2021, "BRECQ" (blocks); Wei et al. 2022, "QDrop" (inputs of both kinds); Tseng et al. 2024,
 "QuIP#" (what is not yet rounded learns). Departure: no weight is trained between two integers as in AdaRound
-(Nagel et al. 2020). From a rounding in closed form it ended higher, not lower (docs/recover.md), and it takes
-thousands of steps where this takes a hundred.
+(Nagel et al. 2020): from a rounding in closed form that ended higher on most blocks, not lower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,39 +31,38 @@ from tightfit.training.examples import Batches, Examples
 from tightfit.training.network import Network
 from tightfit.training.optimizer import RelativeAdam, sizes_of
 
-STEPS: Final = 100
+STEPS: Final = 200
 """Of each learning; a block of three layers has two or three."""
 
-RATE: Final = 1e-3
+RATE: Final = 2e-3
 """Share of its size by which a weight moves in a step at most."""
 
 _LAST_SHARE: Final = 0.1
-_POSITIONS: Final = 32_768
-_BATCHES: Final = (2, 32)
-"""Samples of a batch: as many as have 32,768 positions, but neither fewer nor more than these."""
+_POSITIONS: Final = 16_384
+_BATCHES: Final = (2, 16)
+"""Samples of a batch: as many as have 16,384 positions, but neither fewer nor more than these."""
 
 _FEW: Final = ("int4", "int2")
 
 
-def round_block(
-    block: Model, plan: Plan, examples: Examples, *, seed: int = 0, tell: Callable[[], None] = lambda: None
-) -> Plan:
+def round_block(block: Model, plan: Plan, examples: Examples, *, seed: int = 0) -> Plan:
     """Rounds all layers of a block in place, and gives its plan with the scales that were found.
 
     Args:
         block: see ``recovery.blocks.cut``; with real weights.
-        plan: its part of the plan. tell: called after each step of learning.
+        plan: its part of the plan. seed: of the batches.
 
     Raises:
         ModelError: an op has no lowering; it is named.
     """
     ops_ = block.main.ops
-    waiting = [ops_.index(layer.op) for layer in layers_of(block.main, plan.graphs[0].ops)]
-    learned = False
+    found = [layer for layer in layers_of(block.main, plan.graphs[0].ops) if layer.is_measurable]
+    layers = [ops_.index(layer.op) for layer in found]
+    waiting, learned = list(layers), False
     while waiting:
         network = Network(block, _with_real(plan, waiting), ranges="fixed", check=False)
         if not learned:
-            _learn(network, waiting, examples, seed, tell)
+            _learn(network, {*((i, 1) for i in waiting), *((i, 2) for i in layers)}, examples, seed)
             _take_over(network, block)
         index = waiting.pop(0)
         layer = Layer(ops_[index], plan.graphs[0].ops[index])
@@ -124,21 +122,9 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
         )
 
 
-class _Told(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    def __init__(self, tell: Callable[[], None]) -> None:
-        super().__init__()
-        self.tell = tell
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        self.tell()
-
-
-def _learn(
-    network: Network, free: Sequence[int], examples: Examples, seed: int, tell: Callable[[], None]
-) -> None:
-    """Trains the weights of some ops, and all biases."""
+def _learn(network: Network, places: set[tuple[int, int]], examples: Examples, seed: int) -> None:
+    """Trains the constants at some places: (op index, input position)."""
     graph, variables = network.source.main, network.graph_weights.variables
-    places = [(i, 1) for i in free] + [(i, 2) for i in range(len(graph.ops))]
     trained = {id(variables[t]) for i, p in places if (t := graph.ops[i].input(p)) in variables}
     sizes = sizes_of(network)
     for variable in network.trainable_variables:
@@ -147,8 +133,8 @@ def _learn(
     rate = keras.optimizers.schedules.CosineDecay(RATE, STEPS, alpha=_LAST_SHARE)
     # Compiled by XLA a block would take longer to start than to train.
     model.compile(RelativeAdam(rate, sizes), jit_compile=keras.backend.backend() == "jax")
-    batches = Batches(examples, _batch_size(graph), STEPS, (seed, len(free)))
-    model.fit(batches, verbose=0, shuffle=False, callbacks=[_Told(tell)])
+    batches = Batches(examples, _batch_size(graph), STEPS, (seed, len(places)))
+    model.fit(batches, verbose=0, shuffle=False)
 
 
 def _mean_square(rows: Array) -> float:

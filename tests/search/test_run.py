@@ -20,7 +20,7 @@ from tightfit.search.candidates import Candidate, TargetVerdict
 from tightfit.search.gains import beyond_recovery
 from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES
-from tightfit.search.run import _Search
+from tightfit.search.selection import Selection
 from tightfit.verbs.optimize import Quiet, optimize
 
 SPEC_KEYS = {
@@ -146,19 +146,18 @@ def test_a_recovery_that_breaks_fails_its_candidate_and_not_the_search(tmp_path,
     assert report.finished
 
 
-def tried(tmp_path, effort, *, fits, budget=None, size=1_000_000):
+def tried(tmp_path, effort, *, fits, budget=None, size=1_000_000, drop=0.0):
     """The candidates that a search tries where each of them fits the budget, or none does."""
-    search = _Search(job(tmp_path, recipes=(), effort=effort, budget=budget or Budget()), Quiet())
-    names = []
+    asked = job(tmp_path, recipes=(), effort=effort, budget=budget or Budget())
+    selection, made, names = Selection(asked, None), [], []
     for recipe in RECIPES:
-        if search._worth_trying(recipe):
+        if selection.wants(recipe, made):
             names.append(recipe.name)
-            made = Candidate(
-                recipe.name, recipe.scheme, ["made"], interface=recipe.interface, size_bytes=size
+            candidate = Candidate(
+                recipe.name, recipe.scheme, ["made"], interface=recipe.interface, size_bytes=size, drop=drop
             )
-            made.meets_budget = fits
-            search.outcome.candidates.append(made)
-    search.bench.close()
+            candidate.meets_budget = fits
+            made.append(candidate)
     return names
 
 
@@ -170,6 +169,14 @@ def test_recoveries_are_tried_by_effort_and_while_the_budget_is_missed(tmp_path)
     assert set(quick) < set(normal)
     assert "int8x4+recovery" in normal
     assert set(tried(tmp_path, "thorough", fits=True)) == {r.name for r in RECIPES if r.shrink is None}
+
+
+def test_other_ends_are_not_tried_where_the_values_inside_lose_too_much(tmp_path):
+    strict = Budget(max_drop=0.01)
+    ends = {"int8-io-int8", "int8-io-uint8"}
+    assert ends <= set(tried(tmp_path, "quick", fits=False, budget=strict))
+    assert not ends & set(tried(tmp_path, "quick", fits=False, budget=strict, drop=0.02))
+    assert ends <= set(tried(tmp_path, "thorough", fits=False, budget=strict, drop=0.02))
 
 
 def test_no_recovery_is_tried_for_a_size_that_it_cannot_change(tmp_path):

@@ -82,6 +82,15 @@ class Budget:
         """
         return candidate.failure is None and not self.shortfalls(candidate)
 
+    def allows_loss_of(self, candidate: Candidate) -> bool:
+        """True when the candidate's accuracy is within the budget, whatever its size and latency are.
+
+        Example:
+            >>> Budget(max_drop=0.01).allows_loss_of(Candidate("int8", "int8", ["int8"], drop=0.02))
+            False
+        """
+        return _drop_shortfall(self, candidate) is None
+
     def shortfalls(self, candidate: Candidate) -> list[Shortfall]:
         """Gives each limit that the candidate misses; a limit on what was not measured is missed.
 

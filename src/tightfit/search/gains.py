@@ -10,6 +10,7 @@ from tightfit.quantities import format_percent
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
+from tightfit.search.recipes import Recipe
 
 _SURELY: Final = 1.02
 """A recovered file differs from its plain twin by less: by the scales of a few tensors."""
@@ -72,6 +73,22 @@ def _is_less(candidate: Candidate, other: Candidate) -> bool:
     if None in sizes or None in ratios:
         return False
     return (sizes[0] or 0) <= _SURELY * (sizes[1] or 0) and _SURELY * (ratios[0] or 0) < (ratios[1] or 0)
+
+
+def repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> str | None:
+    """Gives why other types at the ends need not be tried: inside, the integers are those of the plain twin.
+
+    Example:
+        >>> lossy = Candidate("int8", "int8", ["int8"], drop=0.02)
+        >>> repeated(Recipe("int8-io-int8", "int8", "int8"), [lossy], Budget(max_drop=0.01))
+        'They compute what int8 computes, which loses too much.'
+        >>> repeated(Recipe("int8", "int8"), [lossy], Budget(max_drop=0.01)) is None
+        True
+    """
+    twin = next((c for c in made if c.name == recipe.scheme and c.failure is None), None)
+    if twin is None or recipe.interface == twin.interface or recipe.recovery or budget.allows_loss_of(twin):
+        return None
+    return f"They compute what {twin.name} computes, which loses too much."
 
 
 def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:

@@ -31,12 +31,13 @@ from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import choose, judge, pareto
 from tightfit.search.fitting import Fitting, refuse_unknown
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
-from tightfit.search.gains import beyond_recovery, needless, note_gain
+from tightfit.search.gains import note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measure import Bench, summarize
 from tightfit.search.recipes import EFFORTS, Recipe, find_recipes
-from tightfit.search.shrinking import Shrinker, refusal, tell, training_notes
+from tightfit.search.selection import Selection
+from tightfit.search.shrinking import Shrinker, tell, training_notes
 
 
 def optimize(job: Job, listener: Listener) -> Outcome:
@@ -95,7 +96,7 @@ class _Search:
         self.calibrated: Calibration | None = None
         self.moments: dict[str, Moments] = {}
         self.compares_layers = True
-        self.refused: dict[str, list[str]] = {}
+        self.selection = Selection(job, self.fitting.target)
 
     def run(self) -> None:
         plain = [recipe.name for recipe in self.recipes if not recipe.recovery]
@@ -105,7 +106,7 @@ class _Search:
         self.outcome.candidates.append(self._original())
         self.update()
         for recipe in self.recipes:
-            if not self._worth_trying(recipe):
+            if not self.selection.wants(recipe, self.outcome.candidates):
                 continue
             if self._out_of_time():
                 self.outcome.notes.append(f"The time was used up before {recipe.name}.")
@@ -115,7 +116,7 @@ class _Search:
             self.journal.put(candidate)
             self.update()
         notes = self.outcome.notes
-        notes += [f"Not tried: {', '.join(names)}. {why}" for why, names in self.refused.items()]
+        notes += self.selection.notes()
         notes += training_notes(self.recipes, self.outcome.candidates, self.job.budget)
 
     def update(self) -> None:
@@ -147,35 +148,6 @@ class _Search:
         if candidate.failure is not None:
             raise ModelError(f"The float model does not run: {candidate.failure}")
         return candidate
-
-    def _worth_trying(self, recipe: Recipe) -> bool:
-        """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
-        if recipe.shrink is not None:
-            return self._worth_shrinking(recipe)
-        if not recipe.recovery or self.job.recipes or self.job.effort == "thorough":
-            return True
-        if EFFORTS.index(recipe.effort) > EFFORTS.index(self.job.effort):
-            return False
-        made = [c for c in self.outcome.candidates if not c.failure]
-        same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
-        if recipe.last_resort and any(c.meets_budget for c in made):
-            return False
-        if not recipe.last_resort and (not same or any(c.meets_budget for c in same)):
-            return False
-        why = beyond_recovery(same, self.job.budget) or needless(same, made)
-        if why:
-            self.refused.setdefault(why, []).append(recipe.name)
-        return why is None
-
-    def _worth_shrinking(self, recipe: Recipe) -> bool:
-        """True where a smaller model is asked for; a note says why it is not tried."""
-        if self.job.recipes:
-            return True
-        made, budget = self.outcome.candidates, self.job.budget
-        why = refusal(recipe, self.job.effort, budget, made, self.fitting.target)
-        if why:
-            self.refused.setdefault(why, []).append(recipe.name)
-        return why is None
 
     def _candidate(self, recipe: Recipe) -> Candidate:
         wanted = self.fitting.scheme(recipe.scheme, recipe.interface)

@@ -1,0 +1,62 @@
+"""Which recipes a search tries, given what it found so far, and why it leaves others out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tightfit.search.candidates import Candidate
+from tightfit.search.gains import beyond_recovery, needless, repeated
+from tightfit.search.job import Job
+from tightfit.search.recipes import EFFORTS, Recipe
+from tightfit.search.shrinking import refusal
+from tightfit.targets.profile import Target
+
+
+class Selection:
+    """Says recipe after recipe whether it is worth its time; ``notes`` tell what was left out.
+
+    Args:
+        job: its budget, its effort and the recipes that it names. target: the budget's, or None.
+    """
+
+    def __init__(self, job: Job, target: Target | None) -> None:
+        self.job, self.target = job, target
+        self.refused: dict[str, list[str]] = {}
+
+    def wants(self, recipe: Recipe, candidates: Sequence[Candidate]) -> bool:
+        """True when a recipe should be tried now.
+
+        Args:
+            candidates: all so far, judged.
+        """
+        if self.job.recipes:
+            return True
+        why_not = self._why_not(recipe, candidates)
+        if why_not:
+            self.refused.setdefault(why_not, []).append(recipe.name)
+        return why_not is None
+
+    def notes(self) -> list[str]:
+        """One sentence a reason, with the names that it left out."""
+        return [f"Not tried: {', '.join(names)}. {why}" for why, names in self.refused.items()]
+
+    def _why_not(self, recipe: Recipe, candidates: Sequence[Candidate]) -> str | None:
+        """The reason, "" where nobody needs one."""
+        budget, effort = self.job.budget, self.job.effort
+        if recipe.shrink is not None:
+            return refusal(recipe, effort, budget, candidates, self.target)
+        if effort == "thorough":
+            return None
+        if not recipe.recovery:
+            return repeated(recipe, candidates, budget)
+        if EFFORTS.index(recipe.effort) > EFFORTS.index(effort):
+            return ""
+        return self._no_recovery(recipe, [c for c in candidates if not c.failure])
+
+    def _no_recovery(self, recipe: Recipe, made: Sequence[Candidate]) -> str | None:
+        """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
+        same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
+        rivals = made if recipe.last_resort else same
+        if any(c.meets_budget for c in rivals) or not (recipe.last_resort or same):
+            return ""
+        return beyond_recovery(same, self.job.budget) or needless(same, made)

@@ -72,6 +72,12 @@ def test_every_layer_has_an_error(result):
     assert min(errors.values()) > 5
 
 
+def test_with_little_effort_only_the_chosen_layers_are_compared(tmp_path):
+    report = optimize(job(tmp_path, recipes=("int8", "weight8"), effort="quick", evaluation=20))
+    assert len(report.chosen.layer_error) >= 20
+    assert not any(c.layer_error for c in report.candidates if c is not report.chosen)
+
+
 def test_a_second_run_goes_on_where_the_first_ended(result):
     folder, report = result
     heard = []

@@ -17,25 +17,29 @@ from tightfit.evaluation.layer_error import layer_errors
 from tightfit.quantization.pipeline import Source
 from tightfit.quantization.plan import EXACT, INTEGER, Plan
 from tightfit.search.candidates import Candidate, FloatOp, LayerError, PlanSummary
+from tightfit.search.job import Job
 from tightfit.search.journal import file_sha256
 from tightfit.search.recorded import Recording
 
-LATENCY_SECONDS: Final = 4.0
+LATENCY_SECONDS: Final = {"quick": 2.0, "normal": 4.0, "thorough": 4.0}
+"""Effort → time for the latency of a file: half of it makes the interval 1.4 times as wide."""
+
 ERROR_SAMPLES: Final = 4
 ACCURACY_THREADS: Final = 2
 
 
 class Bench:
-    """Measures files against one float model on one list of samples."""
+    """Measures files against one float model on one list of samples.
 
-    def __init__(
-        self, source: Source, dataset: Dataset, evaluating: Indices, metric: str, threads: int
-    ) -> None:
+    Args:
+        job: its metric, its threads for latency and its effort.
+    """
+
+    def __init__(self, source: Source, dataset: Dataset, evaluating: Indices, job: Job) -> None:
         self.source = source
         self.dataset = dataset
         self.evaluating = evaluating
-        self.metric = metric
-        self.threads = threads
+        self.job = job
         self.recording = Recording(source.path, ACCURACY_THREADS)
 
     def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
@@ -47,7 +51,7 @@ class Bench:
             models,
             self.dataset,
             self.evaluating,
-            metric=self.metric,
+            metric=self.job.metric,
             threads=ACCURACY_THREADS,
             progress=progress,
         )
@@ -70,19 +74,23 @@ class Bench:
         candidate.compressed_bytes = {"zip": sizes.zip_bytes, "zstd": sizes.zstd_bytes}
         candidate.sha256 = file_sha256(path)
         self._latency(candidate, path)
-        if layers and not candidate.is_original and candidate.failure is None:
-            self._layers(candidate, path)
+        if layers:
+            self.layers(candidate, path)
 
     def _latency(self, candidate: Candidate, path: Path) -> None:
         models = [self.source.path] if candidate.is_original else [self.source.path, path]
-        latency = compare_latency(models, threads=self.threads, budget_s=LATENCY_SECONDS)[-1]
+        seconds = LATENCY_SECONDS[self.job.effort]
+        latency = compare_latency(models, threads=self.job.threads, budget_s=seconds)[-1]
         candidate.failure = latency.reason
         candidate.latency_ms, candidate.latency_ratio = latency.median_ms, latency.ratio
         candidate.peak_memory_bytes = latency.peak_memory_bytes
         if latency.ratio_low is not None and latency.ratio_high is not None:
             candidate.latency_interval = (latency.ratio_low, latency.ratio_high)
 
-    def _layers(self, candidate: Candidate, path: Path) -> None:
+    def layers(self, candidate: Candidate, path: Path) -> None:
+        """Fills the error per layer, or says why it could not be measured."""
+        if candidate.is_original or candidate.failure is not None:
+            return
         samples = self.dataset.samples(self.evaluating[:ERROR_SAMPLES])
         try:
             errors = layer_errors(self.source.model, path, samples)

@@ -83,7 +83,7 @@ class _Search:
             self.calibration_set = open_data(job.calibration_data, image=job.image, inputs=specs)
         self.calibrating, self.evaluating = _split(self.dataset, self.calibration_set, job)
         prepare_folder(job.output)
-        self.bench = Bench(self.source, self.dataset, self.evaluating, job.metric, job.threads)
+        self.bench = Bench(self.source, self.dataset, self.evaluating, job)
         self.journal = Journal(job.output, self._facts())
         if job.fresh:
             self.journal.found.clear()
@@ -95,7 +95,7 @@ class _Search:
         self.outcome.notes += self.source.notes
         self.calibrated: Calibration | None = None
         self.moments: dict[str, Moments] = {}
-        self.compares_layers = True
+        self.mirrored: set[str] = set()
         self.selection = Selection(job, self.fitting.target)
 
     def run(self) -> None:
@@ -115,6 +115,7 @@ class _Search:
             self.outcome.candidates.append(candidate)
             self.journal.put(candidate)
             self.update()
+        self._compare_layers()
         notes = self.outcome.notes
         notes += self.selection.notes()
         notes += training_notes(self.recipes, self.outcome.candidates, self.job.budget)
@@ -132,6 +133,18 @@ class _Search:
         self.listener.found(outcome)
 
     # -- steps ---------------------------------------------------------------------------------
+
+    def _compare_layers(self) -> None:
+        """Measures the error per layer of the chosen candidate where it has none."""
+        chosen = self.outcome.chosen()
+        if self.job.effort != "quick" or chosen is None or chosen.path is None or chosen.layer_error:
+            return
+        if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
+            return  # its layers have other channels
+        self.listener.stage(f"{chosen.name}: error per layer", 1)
+        self.bench.layers(chosen, self.job.output / chosen.path)
+        self.journal.put(chosen)
+        self.listener.advance(1, 1)
 
     def _examine(self) -> None:
         """Tells what is wrong with the data before it spoils what is made of it."""
@@ -192,7 +205,8 @@ class _Search:
         if recipe.shrink is not None:
             candidate.steps += self.shrinker.store(recipe.shrink, path)
         candidate.plan_summary = summarize(plan)
-        self.compares_layers = changed is None or not changed.mirrored
+        if changed is not None and changed.mirrored:
+            self.mirrored.add(candidate.name)
 
     def _work(self, plan: Plan, ranges: Ranges) -> Work:
         """What recoveries start from; the moments are collected once for all candidates."""
@@ -213,7 +227,9 @@ class _Search:
         self.bench.accuracy(candidate, path, self.listener.advance)
         self.listener.stage(f"{candidate.name}: latency, size, error per layer", 1)
         if candidate.failure is None:
-            self.bench.costs(candidate, path, layers=self.compares_layers)
+            # With little effort only the chosen one's layers are compared, at the end.
+            layers = candidate.name not in self.mirrored and self.job.effort != "quick"
+            self.bench.costs(candidate, path, layers=layers)
             self.fitting.judge(candidate, path)
         self.listener.advance(1, 1)
 

@@ -21,7 +21,7 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
-from tightfit.cli.progress import Bars
+from tightfit.cli.progress import Bars, Stages
 
 
 @click.command()
@@ -175,25 +175,12 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
     from tightfit.verbs.quantize import quantize as run  # noqa: PLC0415 - loaded when used
 
-    observer = options["observer"]
-    written = run(
-        model,
-        scheme,
-        options["output"],
-        data=options["data"],
-        image=ImageOptions.parse(options["image"]) if options["image"] else None,
-        interface=options["interface"],
-        calibration=options["calibration"],
-        seed=options["seed"],
-        overrides=parse_overrides(options["override"]),
-        observers=dict.fromkeys(("int8", "int16"), observer) if observer else None,
-        layout=options["layout"],
-        target=options["target"],
-        provenance=options["provenance"],
-        recovery=tuple(filter(None, options["recover"].split(","))),
-        max_size=parse_size(options["max_size"]),
-        max_noise=options["max_noise"],
-    )
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    with Bars(quiet=as_json) as bars:
+        written = run(
+            model, scheme, options["output"],
+            data=options["data"], image=image, progress=Stages(bars), **_chosen(options),
+        )  # fmt: skip
     if options["plan_file"]:
         with atomic_file(options["plan_file"]) as file:
             file.write(written.plan.to_json().encode())
@@ -203,6 +190,18 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     said = [_words(facts, written)] + ([] if verdict is None else [f"target: {verdict.summary()}"])
     click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(said))
     return 0 if verdict is None or (verdict.runs and verdict.fits) else 1
+
+
+def _chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``QuantizeOptions``."""
+    observer = options["observer"]
+    same = ("interface", "calibration", "seed", "layout", "target", "provenance", "max_noise")
+    return {name: options[name] for name in same} | {
+        "overrides": parse_overrides(options["override"]),
+        "observers": dict.fromkeys(("int8", "int16"), observer) if observer else None,
+        "recovery": tuple(filter(None, options["recover"].split(","))),
+        "max_size": parse_size(options["max_size"]),
+    }
 
 
 def _verdict(written: Any, options: dict[str, Any]) -> Any:

@@ -54,9 +54,10 @@ class Bars:
             self._bar.stop()
 
     def stage(self, name: str, total: int) -> None:
-        """Begins a stage; the overall bar moves on."""
+        """Begins a stage of ``total`` steps, 0 for an unknown number; the overall bar moves on."""
         if self.live:
-            self._bar.reset(self._task, total=total, description=name[:44], visible=True)
+            # Of an unknown number of steps, rich wants to hear None.
+            self._bar.reset(self._task, total=total or None, description=name[:44], visible=True)
             if self._overall is not None and self._started:
                 self._bar.advance(self._overall)
         elif not self.quiet:

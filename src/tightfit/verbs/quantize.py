@@ -22,6 +22,7 @@ from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.steps import Work, recover
+from tightfit.recovery.work import Progress
 from tightfit.runtime.child import prepare
 from tightfit.targets.fitting import overrides_for, rewrites_for, scheme_for
 from tightfit.targets.profile import find_target
@@ -35,12 +36,14 @@ def quantize(
     *,
     data: str | None = None,
     image: ImageOptions | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Written:
     """Writes one file by one scheme, checked on LiteRT against the float model.
 
     Args:
         data: calibration samples; needed by int8 and int16x8.
+        progress: hears what a recovery does: (what, done, of), of 0 where that is not known.
         options: ``QuantizeOptions``' fields.
 
     Raises:
@@ -54,7 +57,7 @@ def quantize(
     given = None if data is None else Calibration.of(source, model, data, image, chosen)
     samples = None if given is None else given.samples
     if chosen.recovery or (chosen.target and samples):
-        written = quantize_recovered(source, wanted, Path(output), samples, chosen)
+        written = quantize_recovered(source, wanted, Path(output), samples, chosen, progress)
     else:
         written = quantize_file(
             source,
@@ -166,6 +169,7 @@ def quantize_recovered(
     output: Path,
     samples: Callable[[], Iterator[Mapping[str, Array]]] | None,
     options: QuantizeOptions,
+    progress: Progress | None = None,
 ) -> Written:
     """Writes one file by one scheme after recoveries, and as a target takes it; the notes say what was done.
 
@@ -189,6 +193,7 @@ def quantize_recovered(
     work = Work(source.model, plan, ranges, samples, source.path.stat().st_size, options.max_size)
     work.noise = options.max_noise or work.noise
     work.overrides = rules
+    work.progress = progress
     work.folder = output.with_name(f"{output.name}.unfinished")
     recover(work, options.recovery)
     recovered = replace(source, model=work.model)

@@ -15,6 +15,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.blocks import Block, blocks_of, cut
 from tightfit.recovery.finished_blocks import FinishedBlocks
+from tightfit.recovery.learned_rounding import FEWEST, _most_samples
 from tightfit.recovery.outputs import outputs_of
 from tightfit.recovery.spool import MOST_SAMPLES, SampleSpool, Spool
 
@@ -79,6 +80,15 @@ def test_samples_on_disk_are_bounded_and_spread():
     assert values[0] == 0
     assert values[-1] > 990
     assert np.diff(values).max() <= 4
+
+
+def test_of_large_activations_fewer_samples_are_kept():
+    b = Builder()
+    small = b.model(b.conv(b.input("x", [1, 8, 8, 4]), 4))
+    b = Builder()
+    large = b.model(b.conv(b.input("x", [1, 512, 512, 4]), 64))
+    assert _most_samples(small) == MOST_SAMPLES
+    assert FEWEST <= _most_samples(large) <= 4_000_000_000 // (512 * 512 * 64 * 12)
 
 
 def test_samples_of_two_shapes_are_refused():

@@ -24,7 +24,7 @@ from tightfit.recovery.blocks import Block, blocks_of, cut
 from tightfit.recovery.data_rounding import replanned
 from tightfit.recovery.finished_blocks import Arrays, FinishedBlocks
 from tightfit.recovery.layers import Layer, layers_of
-from tightfit.recovery.spool import SampleSpool
+from tightfit.recovery.spool import MOST_SAMPLES, SampleSpool
 from tightfit.recovery.work import Work
 from tightfit.training.backend import choose_backend
 
@@ -34,6 +34,8 @@ FEWEST: Final = 16
 _GAIN: Final = 0.99
 """A block whose noise falls by less than a hundredth keeps what it had: that is chance."""
 
+_MOST_BYTES: Final = 4_000_000_000
+"""What a block's tensors may take on disk; of large ones fewer samples are kept."""
 
 _EQUAL: Final = 1e-10
 """Share of the weights' power: float32 scales lose less."""
@@ -49,7 +51,7 @@ def learn_rounding(work: Work) -> None:
         OptionError: Keras or every backend is missing. RuntimeFailureError: LiteRT cannot run a part.
         DataError: the samples have several shapes.
     """
-    samples = SampleSpool(work.samples)
+    samples = SampleSpool(work.samples, _most_samples(work.original))
     if len(samples) < FEWEST:
         work.notes.append(f"rounding was not learned: {len(samples)} samples, expected {FEWEST} or more")
         return
@@ -58,6 +60,12 @@ def learn_rounding(work: Work) -> None:
         work.notes.append("rounding was not learned: no layer's weights lose anything")
     else:
         learning.run([choose_backend().encode(), *samples.parts()])
+
+
+def _most_samples(model: Model) -> int:
+    """As many as fit on disk: of each, what a block reads of both models and what it answers."""
+    largest = max((t.size for op in model.main.ops for t in op.outputs), default=1)
+    return int(np.clip(_MOST_BYTES // (3 * 4 * max(largest, 1)), FEWEST, MOST_SAMPLES))
 
 
 class _Learning:
@@ -155,9 +163,7 @@ class _Learning:
             work.model, work.plan = self.model, self.plan
             work.notes.append(f"{words}: noise {shares} of the outputs' power")
         else:
-            work.notes.append(
-                f"{words}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)"
-            )
+            work.notes.append(f"{words}: given up, as it gains nothing here ({shares} noise)")
         if self.refused:
             work.notes.append(f"{format_count(len(self.refused), 'block')} cannot learn: {self.refused[0]}")
 

@@ -62,11 +62,17 @@ class Spool:
 
 
 class SampleSpool:
-    """Calibration samples on disk, at most ``MOST_SAMPLES``, spread over all that there are."""
+    """Calibration samples on disk, spread over all that there are.
 
-    def __init__(self, samples: Callable[[], Iterator[Mapping[str, Array]]]) -> None:
+    Args:
+        samples: starts them anew at each call. most: as many are kept.
+    """
+
+    def __init__(
+        self, samples: Callable[[], Iterator[Mapping[str, Array]]], most: int = MOST_SAMPLES
+    ) -> None:
         count = sum(1 for _ in samples())
-        chosen = {i * count // min(count, MOST_SAMPLES) for i in range(min(count, MOST_SAMPLES))}
+        chosen = {i * count // min(count, most) for i in range(min(count, most))}
         self._spools: dict[str, Spool] = {}
         self._count = len(chosen)
         for i, sample in enumerate(samples()):

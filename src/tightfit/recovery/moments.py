@@ -97,6 +97,8 @@ class Moments:
 
 def extended(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
     """The vectors with a one at their end, the input of the bias."""
+    if window.depthwise:
+        return _channel_vectors(values, window, ones=1)
     rows = vectors(values, window)
     return np.concatenate([rows, np.ones((*rows.shape[:-1], 1), np.float32)], axis=-1)
 
@@ -106,15 +108,35 @@ def vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.f
     if window.kernel == (1, 1) and not window.depthwise and values.ndim != 4:
         flat = values.reshape(-1, values.shape[-1])
         return flat[:: max(1, flat.shape[0] // ROWS)]
-    patches = _patches(values, window)
     if window.depthwise:
-        return np.ascontiguousarray(patches.transpose(2, 0, 1))
-    return patches.reshape(patches.shape[0], -1)
+        return _channel_vectors(values, window, ones=0)
+    places, inside = _places(values.shape, window)
+    taken = values.reshape(-1, values.shape[-1])[places]
+    return np.asarray(taken * inside[..., None], np.float32).reshape(len(places), -1)
 
 
-def _patches(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
-    """Patches at evenly spread output positions, shape (rows, kernel positions, channels), zero padded."""
-    batch, height, width, _ = values.shape
+def _channel_vectors(
+    values: npt.NDArray[np.float32], window: Window, *, ones: int
+) -> npt.NDArray[np.float32]:
+    """The vectors of each channel, (channels, rows, K + ones), gathered in one pass over memory."""
+    places, inside = _places(values.shape, window)
+    count = values[..., 0].size
+    # Behind the values stand a zero, which is read outside of the image, and a one.
+    flat = np.zeros((values.shape[-1], count + 2), np.float32)
+    flat[:, :count] = values.reshape(count, -1).T
+    flat[:, -1] = 1.0
+    chosen = np.where(inside, places, count)
+    ends = np.full((len(places), ones), count + 1)
+    return np.take(flat, np.concatenate([chosen, ends], axis=1), axis=1)
+
+
+def _places(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Where evenly spread output positions read, as indices of (batch, height, width), and what is inside.
+
+    Returns:
+        two arrays (rows, kernel positions); an index outside of the image is that of its border.
+    """
+    batch, height, width, _ = shape
     out_h, top = _extent(height, window, 0)
     out_w, left = _extent(width, window, 1)
     count = batch * out_h * out_w
@@ -126,8 +148,8 @@ def _patches(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.
     y = (row * window.stride[0] - top)[:, None] + np.repeat(np.arange(kh), kw) * window.dilation[0]
     x = (column * window.stride[1] - left)[:, None] + np.tile(np.arange(kw), kh) * window.dilation[1]
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    taken = values[n[:, None], np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
-    return np.asarray(taken * inside[..., None], np.float32)
+    within = np.clip(y, 0, height - 1) * width + np.clip(x, 0, width - 1)
+    return n[:, None] * (height * width) + within, inside
 
 
 def _extent(size: int, window: Window, axis: int) -> tuple[int, int]:

@@ -180,3 +180,14 @@ def random_inputs(model: Model, seed: int = 0) -> dict[str, np.ndarray[Any, Any]
         else np.zeros(t.shape, t.dtype)
         for name, t in named.items()
     }
+
+
+def on_four_bits(model: Model) -> Model:
+    """Moves the weights of dense layers to whole multiples of a step that four bits hold."""
+    for op in model.main.ops:
+        weights = op.inputs[1]
+        assert weights is not None
+        assert weights.data is not None
+        steps = np.abs(weights.data).max(axis=1, keepdims=True) / 7
+        weights.data = (np.round(weights.data / steps) * steps).astype(np.float32)
+    return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import RELU, Builder
+from models import RELU, Builder, on_four_bits
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration import calibrate
@@ -37,11 +37,7 @@ def dense_model(*, on_grid):
     b = Builder(seed=2)
     x = b.dense(b.dense(b.input("x", [1, 32]), 48, RELU), 48, RELU)
     model = b.model(b.dense(x, 10))
-    for op in model.main.ops if on_grid else []:
-        weights = op.inputs[1]
-        steps = np.abs(weights.data).max(axis=1, keepdims=True) / 7
-        weights.data = (np.round(weights.data / steps) * steps).astype(np.float32)
-    return model
+    return on_four_bits(model) if on_grid else model
 
 
 def work_on(model):

@@ -10,14 +10,13 @@ import pytest
 pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
 import tightfit.training.reconstruction as training
-from models import RELU, Builder
+from models import RELU, Builder, on_four_bits
 from tightfit.errors import OptionError
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration import calibrate
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.block_runs import noise
-from tightfit.recovery.outputs import outputs_of
+from tightfit.recovery.outputs import outputs_of, tensor_noise
 from tightfit.recovery.steps import Work, recover
 
 FEW_BITS = (("FULLY_CONNECTED", "int8x4"),)
@@ -37,11 +36,7 @@ def dense_model(*, on_grid=False, layers=2):
     for _ in range(layers - 1):
         x = b.dense(x, 40, RELU)
     model = b.model(b.dense(x, 6))
-    for op in model.main.ops if on_grid else []:
-        weights = op.inputs[1]
-        steps = np.abs(weights.data).max(axis=1, keepdims=True) / 7
-        weights.data = (np.round(weights.data / steps) * steps).astype(np.float32)
-    return model
+    return on_four_bits(model) if on_grid else model
 
 
 def work_on(model, folder=None, count=160, few=FEW_BITS):
@@ -54,7 +49,7 @@ def device_noise(model, work):
     """Of the integer model, on samples that calibrated and taught nothing."""
     unseen = samples(seed=5)
     wanted = list(outputs_of(model, unseen))
-    return noise(wanted, outputs_of(apply_plan(work.model, work.plan), unseen))
+    return tensor_noise(wanted, outputs_of(apply_plan(work.model, work.plan), unseen))
 
 
 def stored(work):

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from tightfit.graph.ir import Array, Model, Tensor
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.blocks import Block
 from tightfit.recovery.device import device_model, run_to
+from tightfit.recovery.outputs import tensor_noise
 from tightfit.recovery.spool import SampleSpool, Spool
 
 _HELD_OUT: Final = 8
@@ -57,7 +56,7 @@ class BlockRuns:
         exact, judged = self._kept(both, self.in_float(both))
         device, found = self._kept(both, self.on_device(model, plan, both))
         wanted = [values[count:] for values in judged]
-        before = noise(wanted, (values[count:] for values in found))
+        before = tensor_noise(wanted, (values[count:] for values in found))
         return Recorded(device[:count], exact[:count], exact[count:], wanted, before)
 
     def _kept(self, tensors: Sequence[Tensor], run: Run) -> tuple[list[Spool], list[list[Array]]]:
@@ -82,19 +81,3 @@ class BlockRuns:
         device = device_model(model, plan)
         found = {key: tensor for tensor, key in device.main.keys().items()}
         return run_to(device, [found[self.keys[t]] for t in tensors], self.samples.read(indices))
-
-
-def noise(wanted: Iterable[Sequence[Array]], found: Iterable[Sequence[Array]]) -> float:
-    """Gives the sum over tensors of ``Σ |y − ŷ|² / Σ |y|²``, each over all samples.
-
-    Example:
-        >>> noise([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
-        0.01
-    """
-    lost: dict[int, float] = {}
-    power: dict[int, float] = {}
-    for given, got in zip(wanted, found, strict=True):
-        for i, (y, z) in enumerate(zip(given, got, strict=True)):
-            lost[i] = lost.get(i, 0.0) + float(np.square(y - z, dtype=np.float64).sum())
-            power[i] = power.get(i, 0.0) + float(np.square(y, dtype=np.float64).sum())
-    return sum(lost[i] / max(power[i], 1e-30) for i in lost)

@@ -19,11 +19,12 @@ from tightfit.graph.writer import serialize
 from tightfit.quantities import format_count
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.bias_correction import stored_weights
-from tightfit.recovery.block_runs import BlockRuns, Recorded, noise
+from tightfit.recovery.block_runs import BlockRuns, Recorded
 from tightfit.recovery.blocks import Block, blocks_of, cut
 from tightfit.recovery.data_rounding import replanned
 from tightfit.recovery.finished_blocks import Arrays, FinishedBlocks
 from tightfit.recovery.layers import Layer, layers_of
+from tightfit.recovery.outputs import tensor_noise
 from tightfit.recovery.spool import MOST_SAMPLES, SampleSpool
 from tightfit.recovery.work import Work
 from tightfit.training.backend import choose_backend
@@ -115,7 +116,7 @@ class _Learning:
         changed = copy_model(self.model)
         plan = _put(changed, self.plan, arrays)
         outputs = block.outputs(self.work.original.main)
-        after = noise(recorded.judged, self.runs.on_device(changed, plan, outputs, self.runs.held))
+        after = tensor_noise(recorded.judged, self.runs.on_device(changed, plan, outputs, self.runs.held))
         return arrays if after < _GAIN * recorded.noise else {}
 
     def rounded(self, number: int, block: Block, recorded: Recorded) -> Arrays:
@@ -152,7 +153,7 @@ class _Learning:
         ends = [t for t in dict.fromkeys(work.original.main.outputs) if t.dtype == "float32"]
         wanted = list(runs.in_float(ends, runs.held))
         before, after = (
-            noise(wanted, runs.on_device(model, plan, ends, runs.held))
+            tensor_noise(wanted, runs.on_device(model, plan, ends, runs.held))
             for model, plan in ((work.model, work.plan), (self.model, self.plan))
         )
         words = f"rounding learned in {self.kept} of {format_count(len(self.blocks), 'block')}"

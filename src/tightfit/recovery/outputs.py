@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -43,6 +43,22 @@ def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]
     pairs = list(zip(wanted, got, strict=True))
     lost = sum(_power([a - b for a, b in zip(x, y, strict=True)]) for x, y in pairs)
     return lost / max(sum(_power(x) for x, _ in pairs), 1e-30)
+
+
+def tensor_noise(wanted: Iterable[Sequence[Array]], got: Iterable[Sequence[Array]]) -> float:
+    """Gives the sum over tensors of ``Σ |y − ŷ|² / Σ |y|²``, each over all samples.
+
+    Example:
+        >>> tensor_noise([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
+        0.01
+    """
+    lost: dict[int, float] = {}
+    power: dict[int, float] = {}
+    for one, other in zip(wanted, got, strict=True):
+        for i, (y, z) in enumerate(zip(one, other, strict=True)):
+            lost[i] = lost.get(i, 0.0) + float(np.square(y - z, dtype=np.float64).sum())
+            power[i] = power.get(i, 0.0) + float(np.square(y, dtype=np.float64).sum())
+    return sum(lost[i] / max(power[i], 1e-30) for i in lost)
 
 
 def sample_noise(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:

@@ -105,6 +105,10 @@ STEPS: Final[dict[str, Callable[[Work], None]]] = {
 }
 
 
+NEEDS: Final[dict[str, Callable[[], str]]] = {"learned-rounding": choose_backend}
+"""Step → what raises where something that it needs is not installed."""
+
+
 def recover(work: Work, steps: Sequence[str]) -> Work:
     """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
 
@@ -114,8 +118,8 @@ def recover(work: Work, steps: Sequence[str]) -> Work:
     for name in steps:
         if name not in STEPS:
             raise OptionError(unknown_name("recovery", name, STEPS))
-    if "learned-rounding" in steps:
-        choose_backend()  # a missing one is told of before anything else takes its time
+        if name in NEEDS:
+            NEEDS[name]()  # what is missing is told of before anything takes its time
     for name, step in STEPS.items():
         if name in steps:
             step(work)

@@ -9,7 +9,7 @@ after it learn again.
 
 Source: Li et al. 2021, "BRECQ" (blocks); Wei et al. 2022, "QDrop" (inputs of both kinds); Tseng et al. 2024,
 "QuIP#" (what is not yet rounded learns). Departure: no weight is trained between two integers as in AdaRound
-(Nagel et al. 2020): from a rounding in closed form that ended higher on most blocks, not lower.
+(Nagel et al. 2020): behind a rounding in closed form that gained less where it was tried.
 """
 
 from __future__ import annotations

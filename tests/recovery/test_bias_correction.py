@@ -17,7 +17,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.bias_correction import correct_fast
 from tightfit.recovery.bias_sequence import Results, correct_in_sequence
-from tightfit.recovery.layers import collect_moments
+from tightfit.recovery.collecting import collect_means
 from tightfit.runtime.session import Session
 
 
@@ -28,7 +28,8 @@ def material():
     samples = [{name: image} for image, _ in itertools.islice(calibration(), 24)]
     seen = calibrate(model, iter(samples))
     plan = make_plan(model, "int8x4", Ranges([seen.statistics]), overrides=[("CONV_2D", "int8x4")])
-    return model, plan, samples, collect_moments(model, plan, iter(samples))
+    means = {name: m.mean() for name, m in collect_means(model, plan, iter(samples)).items()}
+    return model, plan, samples, means
 
 
 def outputs(model, samples):
@@ -43,13 +44,13 @@ def mean_error(model, candidate, samples):
 
 
 def test_fast_correction_is_the_formula(material):
-    model, plan, _, moments = material
+    model, plan, _, means = material
     moved = copy_model(model)
-    op = next(o for o in moved.main.ops if o.kind == "CONV_2D" and o.name in moments)
+    op = next(o for o in moved.main.ops if o.kind == "CONV_2D" and o.name in means)
     op.inputs[1].data = op.inputs[1].data * np.float32(1.1)
-    corrected = correct_fast(model, moved, plan, moments)
+    corrected = correct_fast(model, moved, plan, means)
     twin = next(o for o in corrected.main.ops if o.name == op.name)
-    mean = moments[op.name].mean()[:-1, -1]
+    mean = means[op.name]
     first = next(o for o in model.main.ops if o.name == op.name)
     storage = next(p for p in plan.graphs[0].ops if p.name == op.name).constants[1]
     scale = np.asarray(storage.scale).reshape(-1, 1)
@@ -61,21 +62,21 @@ def test_fast_correction_is_the_formula(material):
 
 
 def test_the_models_that_went_in_stay_as_they_were(material):
-    model, plan, _, moments = material
+    model, plan, _, means = material
     before = [t.data.copy() for t in model.main.tensors() if t.data is not None]
-    correct_fast(model, model, plan, moments)
+    correct_fast(model, model, plan, means)
     after = [t.data for t in model.main.tensors() if t.data is not None]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_a_correction_in_sequence_sees_the_errors_of_layers_before(material):
-    model, plan, samples, moments = material
+    model, plan, samples, means = material
     calls = []
     corrected = correct_in_sequence(
         model, model, plan, lambda: iter(samples[:24]), progress=lambda a, b: calls.append((a, b))
     )
     assert calls[-1][0] == calls[-1][1] == len(calls)
-    fast = correct_fast(model, model, plan, moments)
+    fast = correct_fast(model, model, plan, means)
     plain = mean_error(model, apply_plan(model, plan), samples)
     assert mean_error(model, apply_plan(corrected, plan), samples) < plain
     assert mean_error(model, apply_plan(fast, plan), samples) < plain

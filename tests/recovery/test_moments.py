@@ -11,7 +11,7 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration import calibrate
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.moments import MOST_INPUTS, Moments, vectors, window_of
+from tightfit.recovery.moments import MOST_INPUTS, Means, Moments, vectors, window_of
 from tightfit.recovery.steps import Work, recover
 from tightfit.runtime.session import Session
 
@@ -107,3 +107,20 @@ def test_a_layer_with_too_many_inputs_has_no_matrix_and_is_rounded_plainly():
     first, second = model.main.ops
     assert set(work.moments) == {second.name}
     np.testing.assert_array_equal(work.model.main.ops[0].inputs[1].data, first.inputs[1].data)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_means_are_the_last_column_of_the_moments(case):
+    kind, weight_shape, input_shape, options = case
+    window = window_of(kind, weight_shape, options)
+    moments, first, second = Moments(window), Means(window), Means(window)
+    random = np.random.default_rng(6)
+    for i in range(5):
+        x = random.normal(size=input_shape).astype(np.float32)
+        moments.update(x)
+        (first if i % 2 == 0 else second).update(x)
+    first.merge([second])
+    wanted = moments.mean()[..., :-1, -1]
+    # Sums of rows · 5 float32 in another order.
+    bound = sum(moments.rows) * EPSILON * 4
+    np.testing.assert_allclose(first.mean(), wanted, rtol=0, atol=bound)

@@ -11,8 +11,8 @@ from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration import calibrate
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
+from tightfit.recovery.collecting import collect_moments
 from tightfit.recovery.damping import CHOICES, choose_damping
-from tightfit.recovery.layers import collect_moments
 from tightfit.recovery.steps import Work, recover
 from tightfit.runtime.session import Session
 

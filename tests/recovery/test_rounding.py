@@ -17,8 +17,8 @@ from tightfit.quantization.calibration import calibrate
 from tightfit.quantization.pipeline import open_source, write_plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
+from tightfit.recovery.collecting import collect_moments
 from tightfit.recovery.data_rounding import round_with_data
-from tightfit.recovery.layers import collect_moments
 from tightfit.recovery.rounding import round_depthwise, round_layer
 from tightfit.recovery.weight_scales import search_scales
 

@@ -19,7 +19,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration import calibration_workers, input_names
-from tightfit.recovery.layers import Several
+from tightfit.recovery.collecting import Several
 from tightfit.recovery.moments import Moments, Window, window_of
 from tightfit.runtime.parallel import observe_together
 
@@ -118,7 +118,7 @@ def collect(
     windows: dict[str, list[Window]] = {}
     for reader in readers:
         windows.setdefault(keys[sources[reader.op]], []).append(reader.window)
-    observers = {key: Several(list(dict.fromkeys(several))) for key, several in windows.items()}
+    observers = {key: Several(list(dict.fromkeys(several)), Moments) for key, several in windows.items()}
     watched = {keys[t]: t for t in sources.values() if t.producer is not None}
     twin.main.outputs = list(dict.fromkeys(watched.values())) or list(twin.main.outputs)
     twin.signatures = [Signature("moments", input_names(twin), watched)]
@@ -140,7 +140,7 @@ def _source(model: Model, index: int) -> Tensor:
 
 def _fed(
     samples: Iterable[Mapping[str, Array]],
-    observers: Mapping[str, Several],
+    observers: Mapping[str, Several[Moments]],
     progress: Callable[[], None] | None,
 ) -> Iterator[Mapping[str, Array]]:
     """Passes samples on and shows the inputs to their observers."""

@@ -119,7 +119,7 @@ def prune_weights(
     """Gives a pruned copy of a float model.
 
     Args:
-        moments: layer name → second moments of its input (``recovery.layers.collect_moments``); layers
+        moments: layer name → second moments of its input (``recovery.collecting.collect_moments``); layers
             without are pruned by magnitude.
         progress: hears how many layers of how many are done.
 

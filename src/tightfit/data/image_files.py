@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightfit.data.dataset import scalar_labels
+from tightfit.data.decoded import Decoded
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.images import SUFFIXES, load_image
+from tightfit.data.images import SUFFIXES, decode, scale
 from tightfit.data.samples import Array, Record
 from tightfit.errors import DataError
 
@@ -30,7 +31,7 @@ class ImageFile:
 
 
 class ImageFiles:
-    """A list of image files as a source of records with the one array ``x``."""
+    """A list of image files as a source of records with the one array ``x``; decodes each once (``Decoded``)."""
 
     kind = "images"
 
@@ -38,6 +39,7 @@ class ImageFiles:
         self.name = name
         self._files = files
         self._options = options
+        self._decoded = Decoded()
 
     @property
     def has_labels(self) -> bool:
@@ -53,10 +55,17 @@ class ImageFiles:
         return scalar_labels([f.label for f in self._files]) if self.has_labels else None
 
     def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
-        """Decodes the images one at a time."""
+        """Reads the images one at a time."""
         for i in range(len(self._files)) if indices is None else indices:
             file = self._files[i]
-            yield Record(i, f"Image '{file.name}'", {"x": load_image(file.path, self._options)}, file.label)
+            yield Record(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label)
+
+    def _load(self, index: int) -> Array:
+        pixels = self._decoded.get(index)
+        if pixels is None:
+            pixels = decode(self._files[index].path, self._options)
+            self._decoded.put(index, pixels)
+        return scale(pixels, self._options)
 
     def fingerprint(self) -> str:
         """SHA-256 over name, label, size and first 4096 bytes of each file."""

@@ -35,6 +35,15 @@ def load_image(path: Path, options: ImageOptions) -> Array:
     Raises:
         DataError: names the file when it cannot be decoded.
     """
+    return scale(decode(path, options), options)
+
+
+def decode(path: Path, options: ImageOptions) -> Array:
+    """One image as uint8 array (height, width, channels), cut out and resized.
+
+    Raises:
+        DataError: names the file when it cannot be decoded.
+    """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only data of images needs Pillow
 
     try:
@@ -51,7 +60,17 @@ def load_image(path: Path, options: ImageOptions) -> Array:
     if options.crop is not None:
         pixels = pixels.crop(crop_box(pixels.size, (width, height), options.crop))
     array = np.asarray(pixels.resize((width, height), Image.Resampling.BICUBIC))
-    return _scale(array.reshape(height, width, options.channels or 3), options)
+    return array.reshape(height, width, options.channels or 3)
+
+
+def scale(array: Array, options: ImageOptions) -> Array:
+    """Pixels as the numbers that the model takes, in the options' layout."""
+    if options.dtype != "uint8":
+        scaled = array.astype(np.float32)
+        scaled -= np.asarray(options.mean, np.float32)
+        scaled /= np.asarray(options.std, np.float32)
+        array = scaled
+    return np.ascontiguousarray(array.transpose(2, 0, 1)) if options.layout == "nchw" else array
 
 
 def crop_box(have: tuple[int, int], want: tuple[int, int], fraction: float) -> tuple[int, int, int, int]:
@@ -83,12 +102,3 @@ def _convert(image: Image.Image, channels: int | None) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("L" if channels == 1 else "RGB")
-
-
-def _scale(array: Array, options: ImageOptions) -> Array:
-    if options.dtype != "uint8":
-        scaled = array.astype(np.float32)
-        scaled -= np.asarray(options.mean, np.float32)
-        scaled /= np.asarray(options.std, np.float32)
-        array = scaled
-    return np.ascontiguousarray(array.transpose(2, 0, 1)) if options.layout == "nchw" else array

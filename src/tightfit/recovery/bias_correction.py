@@ -4,7 +4,7 @@ Weights Ŵ instead of W shift the mean of a channel before its activation by
 
     E[Ŵ·x − W·x] = (Ŵ − W)·E[x],
 
-one formula a layer from the moments. What the layers before it do to x is seen by ``bias_sequence``.
+one formula a layer. What the layers before it do to x is seen by ``bias_sequence``.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section
 4.2. Departures: means are taken of the inputs' windows, so fused activations need no formula of their own.
@@ -23,25 +23,23 @@ from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.storing import store
 from tightfit.recovery.layers import Layer, layers_of
-from tightfit.recovery.moments import Moments
 
 Vector = npt.NDArray[np.float64]
 Samples = Callable[[], Iterator[Mapping[str, Array]]]
 
 
-def correct_fast(model: Model, twin: Model, plan: Plan, moments: Mapping[str, Moments]) -> Model:
+def correct_fast(model: Model, twin: Model, plan: Plan, means: Mapping[str, Vector]) -> Model:
     """Gives the model with biases that make up for the mean error of each layer's own weights.
 
     Args:
         model: the float model. twin: the same model, or one with weights that a recovery has moved.
         plan: made for them; it says how the weights are stored.
-        moments: see ``layers.collect_moments``.
+        means: layer name → ``E[x]`` of its inputs, (K,), or (channels, K) for depthwise.
     """
     changed = copy_model(twin)
     for original, layer in pairs_of(model, changed, plan):
-        if layer.op.name in moments:
-            mean = moments[layer.op.name].mean()[..., :-1, -1]
-            _set_bias(original, layer, mean)
+        if layer.op.name in means:
+            _set_bias(original, layer, means[layer.op.name])
     return changed
 
 
@@ -53,7 +51,7 @@ def pairs_of(model: Model, twin: Model, plan: Plan) -> list[tuple[Layer, Layer]]
 
 
 def _set_bias(original: Layer, layer: Layer, mean: Vector) -> None:
-    """``b = W·E[x] + b₀ − Ŵ·E[x]``; the mean is (K,), or (channels, K) for depthwise."""
+    """``b = W·E[x] + b₀ − Ŵ·E[x]``."""
     first, bias = original.bias, layer.bias
     assert bias is not None  # noqa: S101 - of pairs with a bias
     assert first is not None  # noqa: S101 - of pairs with a bias

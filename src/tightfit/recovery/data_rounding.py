@@ -29,7 +29,7 @@ def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) ->
 
     Args:
         model: the float model that the plan was made for; it is not changed.
-        moments: see ``layers.collect_moments``.
+        moments: see ``collecting.collect_moments``.
 
     Returns:
         the model and a plan with the scales that were found; ``apply_plan`` of the two gives exactly the

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Array, Graph, Model, Op, Signature, Tensor
-from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration import calibration_workers, input_names
-from tightfit.quantization.plan import OpPlan, Plan
-from tightfit.recovery.moments import MOST_INPUTS, Moments, Window, window_of
-from tightfit.runtime.parallel import observe_together
+from tightfit.graph.ir import Array, Graph, Op, Tensor
+from tightfit.quantization.plan import OpPlan
+from tightfit.recovery.moments import MOST_INPUTS, Window, window_of
 
 KINDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _STORED: Final = ("int8", "int4", "int2")
@@ -91,81 +87,3 @@ def layers_of(graph: Graph, plans: Iterable[OpPlan]) -> list[Layer]:
         if weights.is_constant and single and not (grouped or multiplied or flattened):
             found.append(Layer(op, plan))
     return found
-
-
-def collect_moments(
-    model: Model,
-    plan: Plan,
-    samples: Iterable[Mapping[str, Array]],
-    *,
-    workers: int | None = None,
-    progress: Callable[[], None] | None = None,
-) -> dict[str, Moments]:
-    """Gives layer name → second moments of its input over the samples, by one pass of the float model.
-
-    Layers that read the same tensor through the same window share one matrix; those that are not measurable
-    have none.
-    """
-    twin = copy_model(model)
-    keys = twin.main.keys()
-    layers = [la for la in layers_of(twin.main, plan.graphs[0].ops) if la.is_measurable]
-    wanted = {(keys[layer.source], layer.window): layer.source for layer in layers}
-    fed = {key for key, _ in wanted if wanted_input(twin, key, keys)}
-    observers = {key: Several([w for k, w in wanted if k == key]) for key, _ in wanted}
-    graph = twin.main
-    watched = {key: t for (key, _), t in wanted.items() if key not in fed}
-    graph.outputs = list(dict.fromkeys(watched.values())) or list(graph.outputs)
-    names = input_names(twin)
-    twin.signatures = [Signature("moments", names, watched or {keys[t]: t for t in graph.outputs})]
-    inputs = {n: keys[t] for n, t in names.items() if keys[t] in fed}
-    feed = _Feed(samples, {n: observers[k] for n, k in inputs.items()}, progress)
-    inner = {k: o for k, o in observers.items() if k not in fed}
-    several = workers or calibration_workers()
-    observers.update(observe_together(serialize(twin), feed, inner, workers=several))
-    return {layer.op.name: observers[keys[layer.source]].of(layer.window) for layer in layers}
-
-
-def wanted_input(model: Model, key: str, keys: Mapping[Tensor, str]) -> bool:
-    """True when a key names an input of the main graph."""
-    return any(keys[t] == key for t in model.main.inputs)
-
-
-class Several:
-    """An observer of one tensor for several windows."""
-
-    def __init__(self, windows: list[Window]) -> None:
-        self.moments = {w: Moments(w) for w in windows}
-
-    def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's tensor to each."""
-        for moments in self.moments.values():
-            moments.update(values)
-
-    def merge(self, others: Sequence[Several]) -> None:
-        """Adds what others saw."""
-        for window, moments in self.moments.items():
-            moments.merge([other.moments[window] for other in others])
-
-    def of(self, window: Window) -> Moments:
-        """Gives the moments of one window."""
-        return self.moments[window]
-
-
-class _Feed:
-    """Passes samples on and shows the inputs to their observers."""
-
-    def __init__(
-        self,
-        samples: Iterable[Mapping[str, Array]],
-        observers: Mapping[str, Several],
-        progress: Callable[[], None] | None,
-    ) -> None:
-        self.samples, self.observers, self.progress = samples, observers, progress
-
-    def __iter__(self) -> Iterator[Mapping[str, Array]]:
-        for sample in self.samples:
-            for name, observer in self.observers.items():
-                observer.update(sample[name])
-            yield sample
-            if self.progress:
-                self.progress()

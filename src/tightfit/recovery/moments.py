@@ -95,6 +95,44 @@ class Moments:
         return [total.astype(np.float64) / rows for total, rows in pairs if total is not None]
 
 
+class Means:
+    """Sums ``x`` over positions: all that bias correction needs of a layer's inputs.
+
+    Attributes:
+        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample. rows: its vectors.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.total: npt.NDArray[np.float64] | None = None
+        self.rows = 0
+
+    def update(self, values: npt.NDArray[np.float32]) -> None:
+        """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
+        rows = vectors(values, self.window)
+        self._add(rows.sum(axis=-2).astype(np.float64), rows.shape[-2])
+
+    def _add(self, added: npt.NDArray[np.float64], rows: int) -> None:
+        self.total = added if self.total is None else self.total + added
+        self.rows += rows
+
+    def merge(self, others: Sequence[Means]) -> None:
+        """Adds what others saw."""
+        for other in others:
+            if other.total is not None:
+                self._add(other.total, other.rows)
+
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Gives ``E[x]``.
+
+        Raises:
+            ValueError: no sample was seen.
+        """
+        if self.total is None:
+            raise ValueError("no sample was seen")
+        return self.total / self.rows
+
+
 def extended(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
     """The vectors with a one at their end, the input of the bias."""
     if window.depthwise:

@@ -53,7 +53,8 @@ def measure_sensitivities(
 
     Args:
         model: the float model that the plan was made for; it is not changed.
-        moments: see ``layers.collect_moments``; layers without are rounded to nearest by the plan's scales.
+        moments: see ``collecting.collect_moments``; layers without are rounded to nearest with the
+            plan's scales.
         samples: inputs by name, kept in memory: a few dozen are enough.
 
     Raises:

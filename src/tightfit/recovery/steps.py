@@ -75,7 +75,7 @@ def rounding(work: Work) -> None:
 
 def bias_correction(work: Work) -> None:
     """Fits biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
-    work.model = correct_fast(work.original, work.model, work.plan, work.seen())
+    work.model = correct_fast(work.original, work.model, work.plan, work.means())
     work.notes.append("biases corrected for the weights' mean error")
 
 

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from tightfit.graph.ir import Array, Model
 from tightfit.quantization.calibration import calibrate
 from tightfit.quantization.observers import Range
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.layers import collect_moments, layers_of
+from tightfit.recovery.collecting import collect_means, collect_moments
+from tightfit.recovery.layers import layers_of
 from tightfit.recovery.moments import Moments
 
+Vector = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 SPARE_SHARE: Final = 0.179
@@ -83,6 +88,21 @@ class Work:
             )
             self.moments.update(found)
         return self.moments
+
+    def means(self) -> dict[str, Vector]:
+        """The mean input of every layer of the plan: of the moments, where they are known.
+
+        Returns:
+            layer name → (K,), or (channels, K) for depthwise.
+        """
+        layers = layers_of(self.original.main, self.plan.graphs[0].ops)
+        if all(layer.op.name in self.moments for layer in layers):
+            return {la.op.name: self.moments[la.op.name].mean()[..., :-1, -1] for la in layers}
+        report, count = self.tell(f"means of what {len(layers)} layers see"), itertools.count(1)
+        found = collect_means(
+            self.original, self.plan, self.samples(), progress=lambda: report(next(count), 0)
+        )
+        return {name: means.mean() for name, means in found.items()}
 
     def adopt(self, model: Model) -> None:
         """Goes on with another float model of the same function: ranges and plan are made anew.

@@ -34,7 +34,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import SCHEMES, find_scheme
 from tightfit.quantization.statistics import Statistics
-from tightfit.recovery.layers import collect_moments
+from tightfit.recovery.collecting import collect_moments
 from tightfit.recovery.moments import Moments
 from tightfit.verbs.inputs import inputs_of
 from tightfit.verbs.weights import weight_facts

@@ -112,7 +112,7 @@ def print_accuracy(case: Case, original: Path, folder: Path) -> None:
     """Accuracy and agreement with the original of each file."""
     files = [original, *sorted(folder.glob("*.tflite"))]
     whole, size = total_macs(original), original.stat().st_size
-    results = evaluate(files, case.evaluation, case.measured, threads=2)
+    results = evaluate(files, case.evaluation, case.measured)
     print(describe_machine())
     print(f"{case.name}: {len(case.measured)} samples measure, none of them was used before\n")
     print(f"{'':30} {'MACs':>7} {'bytes':>7} {'accuracy':>9} {'drop':>8} {'95 %':>18} {'agreement':>10}")

@@ -138,7 +138,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     made = make_files(options, samples, folder)
     files = [contender for contender in made if contender.failure is None]
     paths = [options.model, *(contender.path for contender in files)]
-    scored = evaluate(paths, data, evaluation, threads=options.threads)
+    scored = evaluate(paths, data, evaluation)
     times = (
         latency_ratios(paths, rounds=options.latency_rounds)
         if options.latency_rounds
@@ -201,7 +201,6 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--calibration", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--schemes", type=lambda text: text.split(","), default=list(PEER_SCHEMES))
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--latency-rounds", type=int, default=5, help="0 skips the latency")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

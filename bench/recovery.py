@@ -142,7 +142,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         *peer_files(options.model, options.schemes, samples, folder),
     ]
     good = [m for m in made if m.failure is None]
-    base, *results = evaluate([options.model, *(m.path for m in good)], data, evaluation, threads=2)
+    base, *results = evaluate([options.model, *(m.path for m in good)], data, evaluation)
     print(describe_machine())
     print(
         f"{options.model.name}: {base.metric} {base.value:.4f} on {len(evaluation)} samples; calibrated with"

@@ -90,7 +90,7 @@ def samples_of(path: Path) -> list[Mapping[str, Array]]:
 
 def check_float(model: Path, pairs: Path, weights: Mapping[str, minilm.Floats]) -> None:
     """Prints how near the file is to its weights' mathematics, and what it makes of paraphrases."""
-    with Session(model, threads=2) as session:
+    with Session(model) as session:
         found = np.concatenate([r["embedding"] for r in session.run_many(samples_of(pairs))])
     stored = np.load(pairs)
     few = slice(0, 8)
@@ -151,7 +151,7 @@ def measure(folder: Path) -> None:
     source = open_source(path)
     made = list(own_files(source, parts["calibration"], folder))
     data = open_data(str(parts["evaluation"]), image=None, inputs=inputs_of(source.model, path))
-    _, *results = evaluate([path, *(m.path for m in made)], data, metric="cosine", threads=2)
+    _, *results = evaluate([path, *(m.path for m in made)], data, metric="cosine")
     paths = [path, *(m.path for m in made)]
     times = compare_latency(paths, threads=1, rounds=10, budget_s=60)[1:]
     print(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tightfit.data.decoded import Decoded
 from tightfit.data.sources import ImageOptions, InputSpec, open_data
 from tightfit.errors import DataError
 
@@ -98,3 +99,21 @@ def test_five_hundred_photos_decode_in_five_seconds():
     labels = [s.label for s in data.samples()]
     assert time.process_time() - start < 5
     assert labels == list(range(0, 1000, 2))
+
+
+def test_a_photo_is_decoded_once(tmp_path):
+    put(tmp_path, "a/1.png", "b/2.png")
+    data = opened(tmp_path)
+    first = [s.inputs["image"] for s in data.samples([1])]
+    (tmp_path / "b" / "2.png").write_bytes(b"no longer a photo")
+    assert [a.tolist() for a in first] == [s.inputs["image"].tolist() for s in data.samples([1])]
+    with pytest.raises(DataError, match="not an image"):
+        list(opened(tmp_path).samples([1]))
+
+
+def test_photos_beyond_the_room_for_pixels_are_decoded_each_time(tmp_path):
+    put(tmp_path, "a/1.png", "b/2.png")
+    data = opened(tmp_path)
+    data.source._decoded = Decoded(most_bytes=0)
+    first, second = ([s.inputs["image"].tolist() for s in data.samples()] for _ in range(2))
+    assert first == second

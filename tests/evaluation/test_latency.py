@@ -94,3 +94,9 @@ def test_few_values_give_their_extremes():
 
 def test_no_models_give_no_rows():
     assert compare_latency([]) == []
+
+
+def test_no_process_is_started_anew_when_the_ratios_are_precise(models):
+    counts = [compare_latency([models[0]] * 2, rounds=30, precision=p)[1] for p in (0.0, math.inf)]
+    # A third of the rounds, each of which runs the model equally often.
+    assert counts[1].runs * 2 < counts[0].runs

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate, TargetVerdict
-from tightfit.search.choice import choose, judge, objectives, pareto
+from tightfit.search.choice import beaten_by, choose, judge, objectives, pareto
 
 
 def changed(name, size_bytes, latency_ratio=1.0, drop=0.0, **measured):
@@ -118,6 +118,28 @@ def test_judging_writes_the_verdict_and_the_reasons():
     assert fits.reasons == []
     assert heavy.reasons == ["The file is 30 B; the budget allows 20 B."]
     assert dead.reasons == ["LiteRT refused it."]
+
+
+@given(candidate_lists, budgets, st.data(), st.floats(-0.1, 0.1))
+def test_what_is_beaten_is_not_chosen_however_accurate_it_is(candidates, budget, data, drop):
+    one = data.draw(st.sampled_from(candidates))
+    one.failure = None
+    one.drop = one.drop_interval = one.agreement = None
+    if beaten_by(one, candidates, budget) is None:
+        return
+    one.drop, one.drop_interval, one.snr_db = drop, (drop, drop), 200.0
+    assert choose(candidates, budget) is not one
+
+
+def test_what_nobody_measured_neither_fits_nor_misses():
+    small, large, huge = changed("a", 10, drop=0.0), changed("b", 12), changed("c", 30)
+    for one in (large, huge):
+        one.drop = one.agreement = None
+        one.beaten_by = "a"
+    judge([small, large, huge], Budget(max_size=20, max_drop=0.01))
+    assert [c.meets_budget for c in (small, large, huge)] == [True, None, False]
+    assert large.reasons == ["Not measured: a fits and is preferred for its size and latency."]
+    assert huge.reasons[-1] == "The file is 30 B; the budget allows 20 B."
 
 
 @given(candidate_lists, budgets, st.data())

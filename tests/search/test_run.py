@@ -78,6 +78,24 @@ def test_with_little_effort_only_the_chosen_layers_are_compared(tmp_path):
     assert not any(c.layer_error for c in report.candidates if c is not report.chosen)
 
 
+def test_a_quick_search_measures_only_what_could_be_chosen(tmp_path):
+    report = optimize(job(tmp_path, recipes=(), effort="quick", budget=Budget(max_drop=0.2)))
+    left_out = [c for c in report.candidates if c.beaten_by is not None]
+    assert left_out
+    assert not {"int8-io-int8", "int8-io-uint8"} & {c.name for c in report.candidates}
+    by_name = {c.name: c for c in report.candidates}
+    for candidate in left_out:
+        better = by_name[candidate.beaten_by]
+        assert (candidate.accuracy, candidate.meets_budget, better.meets_budget) == (None, None, True)
+        cost, least = (c.size_bytes * c.latency_ratio for c in (candidate, better))
+        assert cost > least
+    text = render_text(report)
+    assert "Left out" in text
+    assert f"Accuracy not measured: {', '.join(c.name for c in left_out)}" in text.replace("\n ", "")
+    again = optimize(job(tmp_path, recipes=(), effort="normal", budget=Budget(max_drop=0.2)))
+    assert not [c for c in again.candidates if c.accuracy is None], "a search with more effort goes on"
+
+
 def test_a_second_run_goes_on_where_the_first_ended(result):
     folder, report = result
     heard = []
@@ -180,8 +198,9 @@ def test_recoveries_are_tried_by_effort_and_while_the_budget_is_missed(tmp_path)
 def test_other_ends_are_not_tried_where_the_values_inside_lose_too_much(tmp_path):
     strict = Budget(max_drop=0.01)
     ends = {"int8-io-int8", "int8-io-uint8"}
-    assert ends <= set(tried(tmp_path, "quick", fits=False, budget=strict))
-    assert not ends & set(tried(tmp_path, "quick", fits=False, budget=strict, drop=0.02))
+    assert ends <= set(tried(tmp_path, "normal", fits=False, budget=strict))
+    assert not ends & set(tried(tmp_path, "normal", fits=False, budget=strict, drop=0.02))
+    assert not ends & set(tried(tmp_path, "quick", fits=False, budget=strict))
     assert ends <= set(tried(tmp_path, "thorough", fits=False, budget=strict, drop=0.02))
 
 

@@ -31,7 +31,7 @@ class ImageFile:
 
 
 class ImageFiles:
-    """A list of image files as a source of records with the one array ``x``; decodes each once (``Decoded``)."""
+    """A list of image files as a source of records with the one array ``x``; each is decoded once."""
 
     kind = "images"
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from typing import Final
 
 from tightfit.data.dataset import Dataset
 from tightfit.data.samples import Array
 from tightfit.errors import DataError
+from tightfit.evaluation.hope import Limit, hope_of
 from tightfit.evaluation.label_check import LabelCheck
 from tightfit.evaluation.lanes import Lane, Round, Runnable, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
 from tightfit.evaluation.task import choose_task
 from tightfit.evaluation.user_metric import load_metric
 
-__all__ = ["Accuracy", "evaluate"]
+__all__ = ["THREADS", "Accuracy", "evaluate"]
+
+THREADS: Final = 2
+"""CPU threads of each model."""
 
 Progress = Callable[[int, int], None]
 
@@ -34,8 +39,8 @@ def evaluate(
     indices: Sequence[int] | Array | None = None,
     *,
     metric: str = "auto",
-    threads: int = 1,
     progress: Progress | None = None,
+    limit: Limit | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each model on the samples, with the drop from the first model.
 
@@ -44,8 +49,8 @@ def evaluate(
         dataset: made for the first model's inputs.
         indices: the samples; None takes all.
         metric: see ``choose_task``, or ``module:function`` (see ``user_metric``).
-        threads: CPU threads of each model.
         progress: called with the samples done and the samples in all.
+        limit: ends early, with the numbers of the samples so far, once the last model must lose more.
 
     Returns:
         One ``Accuracy`` a model, in order. A model that cannot run has a ``failure`` and no numbers.
@@ -57,13 +62,13 @@ def evaluate(
     total = len(dataset) if indices is None else len({int(i) for i in indices})
     if not models or not total:
         raise DataError(f"Received {len(models)} models and {total} samples. Pass at least one of each.")
-    lanes = [Lane(model, threads) for model in models]
+    lanes = [Lane(model, THREADS) for model in models]
     with closing(run_side_by_side(dataset.samples(indices), lanes)) as rounds:
         probes = _take_probes(rounds)
         task = choose_task(metric, [(r.label, r.reference) for r in probes], dataset.labels(indices))
         function = load_metric(metric.partition("@")[0]) if task.metric is None else None
         cards = [Scorecard(task.metric.name if task.metric else metric, task, function) for _ in lanes]
-        check = LabelCheck()
+        check, hope = LabelCheck(), hope_of(task.metric, limit, total)
         for done, each in enumerate(itertools.chain(probes, rounds), 1):
             for card, outputs in zip(cards, each.answers, strict=True):
                 card.add(outputs, each.reference, each.label)
@@ -72,6 +77,9 @@ def evaluate(
                 check.verify()
             if progress is not None:
                 progress(done, total)
+            score = cards[-1].latest
+            if hope is not None and score is not None and hope.is_lost(score):
+                break
     for card, lane in zip(cards, lanes, strict=True):
         card.failure = card.failure or lane.failure
     return [card.accuracy(cards[0]) for card in cards]

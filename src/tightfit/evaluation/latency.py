@@ -69,6 +69,7 @@ def compare_latency(
     warmup: int = 3,
     rounds: int = 30,
     budget_s: float = 30.0,
+    precision: float = 0.0,
 ) -> list[Latency]:
     """Gives the latency of each model; ratios are to the first.
 
@@ -81,11 +82,12 @@ def compare_latency(
         warmup: invocations before the first round, untimed.
         rounds: how many at most. A fast model runs several times a round, which then counts their median.
         budget_s: no round starts after this time, but six rounds are always made.
+        precision: once every ratio's interval is narrower than this share of it, no process is started anew.
     """
     tracks = [_Track(model, threads) for model in models]
     groups = _groups(tracks)
     for group in groups:
-        _measure(group, warmup, rounds, budget_s / len(groups))
+        _measure(group, warmup, rounds, _End(budget_s / len(groups), precision))
     return [track.latency() for track in tracks]
 
 
@@ -156,6 +158,13 @@ class _Track:
             self._session.close()
         self._session = None
 
+    def uncertainty(self) -> float:
+        """The width of the ratio's interval ÷ the ratio; 0 for a model that does not run."""
+        if self.reason is not None or not self.ratios:
+            return 0.0
+        low, high = median_interval(self.ratios)
+        return (high - low) / statistics.median(self.ratios)
+
     @contextlib.contextmanager
     def _noted(self) -> Iterator[None]:
         """Turns a refusal or a crash into the reason, and ends the session."""
@@ -185,18 +194,37 @@ class _Track:
         return replace(timed, ratio=ratio, ratio_low=ratio_low, ratio_high=ratio_high)
 
 
-def _measure(tracks: Sequence[_Track], warmup: int, rounds: int, budget_s: float) -> None:
+class _End:
+    """When enough was measured, and six rounds are over.
+
+    Args:
+        budget_s: seconds from now. precision: see ``compare_latency``.
+    """
+
+    def __init__(self, budget_s: float, precision: float) -> None:
+        self._deadline, self._precision = time.monotonic() + budget_s, precision
+
+    def is_due(self, rounds: int) -> bool:
+        """True when no other round should start."""
+        return rounds >= _FEWEST_ROUNDS and time.monotonic() > self._deadline
+
+    def is_sure(self, tracks: Sequence[_Track]) -> bool:
+        """True when the ratios are as precise as asked for."""
+        return all(track.uncertainty() < self._precision for track in tracks[1:])
+
+
+def _measure(tracks: Sequence[_Track], warmup: int, rounds: int, end: _End) -> None:
     """Runs the rounds, in fresh processes every third of them; ratios refer to the first track."""
     share = math.ceil(rounds / _OPENINGS)
-    deadline, order = time.monotonic() + budget_s, np.random.default_rng(0)
+    order = np.random.default_rng(0)
     for start in range(0, rounds, share):
-        if start >= _FEWEST_ROUNDS and time.monotonic() > deadline:
+        if end.is_due(start) or (start >= _FEWEST_ROUNDS and end.is_sure(tracks)):
             break
         try:
             for track in tracks:
                 track.open(warmup)
             for number in range(start, min(start + share, rounds)):
-                if number >= _FEWEST_ROUNDS and time.monotonic() > deadline:
+                if end.is_due(number):
                     break
                 _run_round(tracks, order.permutation(len(tracks)).tolist())
         finally:

@@ -46,6 +46,7 @@ class Metric:
         needs_labels: False when it compares with the reference's outputs.
         higher_is_better: False for errors.
         perfect: what the reference scores against itself; None when it does not compare, or has no bound.
+        best: what no sample's score is better than, or None.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Metric:
     needs_labels: bool = True
     higher_is_better: bool = True
     perfect: float | None = None
+    best: float | None = None
 
 
 def class_labels(label: Label, output: Array) -> Array:
@@ -183,12 +185,19 @@ def _error(power: int) -> Callable[[Answer], float]:
 METRICS: dict[str, Metric] = {
     row.name: row
     for row in (
-        Metric("top1", _top(1), "share of samples whose label has the largest score"),
-        Metric("top5", _top(5), "share of samples whose label is among the five largest scores"),
-        Metric("agreement", _agreement, "share of decisions equal to the reference's", False, perfect=1.0),
-        Metric("cosine", _cosine, "cosine between outputs and the reference's", False, perfect=1.0),
+        Metric("top1", _top(1), "share of samples whose label has the largest score", best=1.0),
+        Metric("top5", _top(5), "share of samples whose label is among the five largest scores", best=1.0),
+        Metric(
+            "agreement",
+            _agreement,
+            "share of decisions equal to the reference's",
+            False,
+            perfect=1.0,
+            best=1.0,
+        ),
+        Metric("cosine", _cosine, "cosine between outputs and the reference's", False, perfect=1.0, best=1.0),
         Metric("snr_db", _snr_db, "signal-to-noise ratio of the outputs in dB", needs_labels=False),
-        Metric("mae", _error(1), "mean absolute error against the label", higher_is_better=False),
-        Metric("mse", _error(2), "mean squared error against the label", higher_is_better=False),
+        Metric("mae", _error(1), "mean absolute error against the label", higher_is_better=False, best=0.0),
+        Metric("mse", _error(2), "mean squared error against the label", higher_is_better=False, best=0.0),
     )
 }

@@ -97,6 +97,11 @@ class Scorecard:
             answer = self._task.answer(outputs, reference, label)
             self._agreements += METRICS["agreement"].score(answer)
 
+    @property
+    def latest(self) -> float | None:
+        """The score of the last sample, None without one or for a user's metric."""
+        return self._scores[-1] if self._scores and self.failure is None else None
+
     def accuracy(self, reference: Scorecard) -> Accuracy:
         """The numbers, compared with the reference's scorecard."""
         if self.failure is not None:

@@ -7,6 +7,7 @@ depend on the number of samples. NumPy only, as it is imported by the child.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,10 +110,16 @@ class Means:
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
-        rows = vectors(values, self.window)
-        self._add(rows.sum(axis=-2).astype(np.float64), rows.shape[-2])
+        if self.window.depthwise:
+            places, inside = _places(values.shape, self.window)
+            taken = values.reshape(-1, values.shape[-1])[places]
+            self._add(np.einsum("rkc,rk->ck", taken, inside.astype(np.float32)), len(places))
+        else:
+            rows = vectors(values, self.window)
+            self._add(rows.sum(axis=0), len(rows))
 
-    def _add(self, added: npt.NDArray[np.float64], rows: int) -> None:
+    def _add(self, added: npt.NDArray[Any], rows: int) -> None:
+        added = added.astype(np.float64)
         self.total = added if self.total is None else self.total + added
         self.rows += rows
 
@@ -168,11 +175,13 @@ def _channel_vectors(
     return np.take(flat, np.concatenate([chosen, ends], axis=1), axis=1)
 
 
+@functools.lru_cache(256)
 def _places(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Where evenly spread output positions read, as indices of (batch, height, width), and what is inside.
 
     Returns:
-        two arrays (rows, kernel positions); an index outside of the image is that of its border.
+        two arrays (rows, kernel positions); an index outside of the image is that of its border. They
+            are kept for the next sample, so nobody may change them.
     """
     batch, height, width, _ = shape
     out_h, top = _extent(height, window, 0)

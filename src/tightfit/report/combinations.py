@@ -52,7 +52,7 @@ def combinations(
     Raises:
         DataError, ModelError, RuntimeFailureError: the first file, or the data, cannot be used.
     """
-    results = evaluate(list(files.values()), dataset, indices, metric=metric, threads=2)
+    results = evaluate(list(files.values()), dataset, indices, metric=metric)
     original = next(iter(files.values())).stat().st_size
     return [
         _row(name, path, result, original)

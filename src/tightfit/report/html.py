@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def write_html(report: Report, path: str | Path) -> None:
         file.write(page)
 
 
+@functools.cache
 def environment() -> Any:
     """Gives what renders the templates of this folder, with everything escaped."""
     import jinja2  # noqa: PLC0415 - only a page needs it

@@ -12,7 +12,12 @@ from tightfit.report.sentences import gain_notes
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
 
-_VERDICTS: Final = {"fits": "fits", "misses": "does not fit", "failed": "failed"}
+_VERDICTS: Final = {
+    "fits": "fits",
+    "misses": "does not fit",
+    "open": "left out",
+    "failed": "failed",
+}
 
 
 @dataclass
@@ -34,7 +39,7 @@ class Row:
     """A table row.
 
     Args:
-        kind: how the chart draws it. verdict: ``fits``, ``misses`` or ``failed``; words: the same to read.
+        kind: how the chart draws it. verdict: a key of ``_VERDICTS``; words: the same to read.
         notes: why it does not fit, and where it gains nothing.
     """
 
@@ -76,7 +81,8 @@ def _rank(candidate: Candidate, report: Report) -> tuple[bool, bool, bool, float
 
 
 def _row(candidate: Candidate, report: Report) -> Row:
-    fits = "failed" if candidate.failure is not None else "fits" if candidate.meets_budget else "misses"
+    known = {True: "fits", False: "misses", None: "open"}
+    fits = "failed" if candidate.failure is not None else known[candidate.meets_budget]
     reasons = [] if candidate.meets_budget else candidate.reasons
     notes = [printable(note) for note in [*reasons, *gain_notes(candidate, report.original)]]
     kind = (

@@ -28,7 +28,8 @@ def summary(report: Report) -> Group:
     parts: list[RenderableType] = [_choice(report), Text(), candidate_table(report)]
     for title, lines in (
         ("Recovery", gain_sentences(report.candidates)),
-        ("Does not fit", _misses(report)),
+        ("Does not fit", _misses(report, fits=False)),
+        ("Left out", _misses(report, fits=None)),
         ("Without a gain", _gains(report)),
         ("Note", report.notes),
     ):
@@ -102,16 +103,16 @@ def _cells(candidate: Candidate, report: Report) -> list[str]:
         words.score(candidate.accuracy),
         "" if is_original else words.change(candidate.drop),
         "" if is_original else words.change_interval(candidate.drop_interval),
-        "yes" if candidate.meets_budget else "no",
+        MISSING if candidate.meets_budget is None else "yes" if candidate.meets_budget else "no",
     ]
 
 
-def _misses(report: Report) -> list[str]:
-    """One line a candidate that does not fit; the chosen one's reasons stand in the headline already."""
+def _misses(report: Report, *, fits: bool | None) -> list[str]:
+    """One line a candidate that does not fit, or of which nobody knows; the chosen one's stand above."""
     return [
         f"{printable(c.name, 40)}: {' '.join(c.reasons)}"
         for c in report.candidates
-        if c.reasons and not c.meets_budget and c.name != report.best
+        if c.reasons and c.meets_budget is fits and c.name != report.best
     ]
 
 

@@ -95,7 +95,8 @@ class Candidate:
         agreement: share of samples with the same decision as the original, 0–1.
         snr_db: of the outputs against the original's.
         targets: verdict by target name.
-        meets_budget: set by ``budget.judge``, as is ``reasons`` (why it does not meet it).
+        meets_budget: set by ``choice.judge``, as is ``reasons`` (why it does not meet it); None where nobody
+            knows, as the accuracy was not measured because ``beaten_by`` is preferred whatever it is.
         metric: what ``accuracy`` and ``drop`` are, by its name in ``evaluation.metrics``.
         interface: dtype of the model's inputs and outputs, the narrowest where they differ.
         layout: for which kind of machine the file is written (``cpu``, ``npu``, ``micro``), or None.
@@ -132,6 +133,7 @@ class Candidate:
     layer_error: list[LayerError] = field(default_factory=list)
     sha256: str | None = None
     gain: dict[str, Any] = field(default_factory=dict)
+    beaten_by: str | None = None
 
     @property
     def is_original(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
@@ -39,6 +40,11 @@ def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
         candidate.meets_budget = budget.meets(candidate)
         if candidate.failure is not None:
             candidate.reasons = [candidate.failure]
+        elif candidate.beaten_by is not None and replace(budget, max_drop=None).meets(candidate):
+            candidate.meets_budget = None
+            candidate.reasons = [
+                f"Not measured: {candidate.beaten_by} fits and is preferred for its size and latency."
+            ]
         else:
             candidate.reasons = [shortfall.reason for shortfall in budget.shortfalls(candidate)]
 
@@ -71,6 +77,35 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
     pool = changed or originals
     least = min(cost[id(c)] for c in pool)
     return min((c for c in pool if cost[id(c)] <= NEAR_TIE * least), key=_preference)
+
+
+def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
+    """Gives one that ``CHOICE_RULE`` prefers to a candidate however accurate that may be, or None.
+
+    Args:
+        candidates: all so far, their sizes and latencies measured.
+
+    Example:
+        >>> small = Candidate("int8", "int8", ["int8"], size_bytes=5, latency_ratio=0.9, drop=0.007)
+        >>> large = Candidate("float16", "float16", ["float16"], size_bytes=9, latency_ratio=1.0)
+        >>> beaten_by(large, [small, large], Budget(max_drop=0.01)).name
+        'int8'
+        >>> beaten_by(large, [small, large], Budget(max_drop=0.001)) is None
+        True
+    """
+    made = [c for c in candidates if c.failure is None]
+    cost, whatever = _costs(made), replace(budget, max_drop=None)
+    fitting = [c for c in made if c is not candidate and budget.meets(c)]
+    if not whatever.meets(candidate):
+        return fitting[0] if fitting else None
+    return next((c for c in fitting if NEAR_TIE * cost[id(c)] < cost[id(candidate)]), None)
+
+
+def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Gives those that were made, the one that ``CHOICE_RULE`` prefers first where all are accurate."""
+    made = [c for c in candidates if c.failure is None]
+    cost = _costs(made)
+    return sorted(made, key=lambda c: cost[id(c)])
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[str]:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tightfit.data.dataset import Dataset
-from tightfit.data.split import Indices
 from tightfit.errors import TightfitError
-from tightfit.evaluation.accuracy import evaluate
+from tightfit.evaluation.accuracy import THREADS, evaluate
 from tightfit.evaluation.footprint import footprint
+from tightfit.evaluation.hope import Limit
 from tightfit.evaluation.lanes import Runnable
-from tightfit.evaluation.latency import compare_latency
+from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.layer_error import layer_errors
+from tightfit.graph.ir import Array
+from tightfit.quantities import format_count
 from tightfit.quantization.pipeline import Source
-from tightfit.quantization.plan import EXACT, INTEGER, Plan
-from tightfit.search.candidates import Candidate, FloatOp, LayerError, PlanSummary
+from tightfit.search.candidates import Candidate, LayerError
 from tightfit.search.job import Job
 from tightfit.search.journal import file_sha256
 from tightfit.search.recorded import Recording
+from tightfit.search.samples import Samples
 
-LATENCY_SECONDS: Final = {"quick": 2.0, "normal": 4.0, "thorough": 4.0}
-"""Effort → time for the latency of a file: half of it makes the interval 1.4 times as wide."""
+LATENCY_SECONDS: Final = {"quick": 1.0, "normal": 4.0, "thorough": 4.0}
+"""Effort → the most time for the latency of a file: a quarter of it makes the interval twice as wide."""
+
+LATENCY_PRECISION: Final = {"quick": 0.05, "normal": 0.0, "thorough": 0.0}
+"""Effort → the width of a ratio's interval that is enough, as a share of it; 0 takes the whole time."""
 
 ERROR_SAMPLES: Final = 4
-ACCURACY_THREADS: Final = 2
 
 
 class Bench:
@@ -35,12 +38,11 @@ class Bench:
         job: its metric, its threads for latency and its effort.
     """
 
-    def __init__(self, source: Source, dataset: Dataset, evaluating: Indices, job: Job) -> None:
-        self.source = source
-        self.dataset = dataset
-        self.evaluating = evaluating
-        self.job = job
-        self.recording = Recording(source.path, ACCURACY_THREADS)
+    def __init__(self, source: Source, samples: Samples, job: Job) -> None:
+        self.source, self.job = source, job
+        self.dataset, self.evaluating = samples.dataset, samples.evaluating
+        self.recording = Recording(source.path, THREADS)
+        self._reference: Array | None = None
 
     def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
         """Fills accuracy, drop, agreement and signal-to-noise beside the recorded float answers."""
@@ -52,8 +54,8 @@ class Bench:
             self.dataset,
             self.evaluating,
             metric=self.job.metric,
-            threads=ACCURACY_THREADS,
             progress=progress,
+            limit=self._limit(),
         )
         result = results[-1]
         candidate.failure = result.failure
@@ -62,30 +64,46 @@ class Bench:
         candidate.snr_db = result.snr_db
         if candidate.is_original:
             candidate.drop, candidate.drop_interval = 0.0, (0.0, 0.0)
+            self._reference = result.scores
             return
         candidate.drop = result.drop
         if result.drop_low is not None and result.drop_high is not None:
             candidate.drop_interval = (result.drop_low, result.drop_high)
+        if result.failure is None and result.n < len(self.evaluating):
+            candidate.steps.append(
+                f"accuracy: of {format_count(result.n, 'sample')} only, as the other "
+                f"{len(self.evaluating) - result.n:,} cannot bring it within the budget"
+            )
 
-    def costs(self, candidate: Candidate, path: Path, *, layers: bool = True) -> None:
-        """Fills sizes, latency beside the float model, memory and the error per layer, if asked."""
+    def _limit(self) -> Limit | None:
+        """With little effort, what surely loses too much is not measured to the end."""
+        allowed = self.job.budget.max_drop
+        if self.job.effort != "quick" or self.job.recipes or allowed is None or self._reference is None:
+            return None
+        return Limit(allowed, self._reference)
+
+    def sizes(self, candidate: Candidate, path: Path, *, layers: bool = True) -> None:
+        """Fills sizes, and the error per layer if asked."""
         sizes = footprint(path)
         candidate.size_bytes = sizes.size_bytes
         candidate.compressed_bytes = {"zip": sizes.zip_bytes, "zstd": sizes.zstd_bytes}
         candidate.sha256 = file_sha256(path)
-        self._latency(candidate, path)
         if layers:
             self.layers(candidate, path)
 
-    def _latency(self, candidate: Candidate, path: Path) -> None:
-        models = [self.source.path] if candidate.is_original else [self.source.path, path]
-        seconds = LATENCY_SECONDS[self.job.effort]
-        latency = compare_latency(models, threads=self.job.threads, budget_s=seconds)[-1]
-        candidate.failure = latency.reason
-        candidate.latency_ms, candidate.latency_ratio = latency.median_ms, latency.ratio
-        candidate.peak_memory_bytes = latency.peak_memory_bytes
-        if latency.ratio_low is not None and latency.ratio_high is not None:
-            candidate.latency_interval = (latency.ratio_low, latency.ratio_high)
+    def latency(self, candidates: Sequence[Candidate]) -> None:
+        """Fills the latency of several candidates, interleaved with the float model's, and their memory."""
+        others = [c for c in candidates if not c.is_original]
+        files = [self.source.path, *(self.job.output / (c.path or "") for c in others)]
+        found = compare_latency(
+            files,
+            threads=self.job.threads,
+            budget_s=LATENCY_SECONDS[self.job.effort] * len(candidates),
+            precision=LATENCY_PRECISION[self.job.effort],
+        )
+        for candidate in candidates:
+            number = 0 if candidate.is_original else 1 + others.index(candidate)
+            _fill(candidate, found[number])
 
     def layers(self, candidate: Candidate, path: Path) -> None:
         """Fills the error per layer, or says why it could not be measured."""
@@ -104,9 +122,9 @@ class Bench:
         self.recording.close()
 
 
-def summarize(plan: Plan) -> PlanSummary:
-    """Gives how many ops of a plan run on integers and in float, and the refused ones with reasons."""
-    ops = [op for op in plan.ops() if op.mode != EXACT]
-    integer = sum(op.mode == INTEGER for op in ops)
-    left = [FloatOp(op.name, op.kind, op.reason) for op in plan.refusals()]
-    return PlanSummary(integer, len(ops) - integer, left)
+def _fill(candidate: Candidate, latency: Latency) -> None:
+    candidate.failure = latency.reason
+    candidate.latency_ms, candidate.latency_ratio = latency.median_ms, latency.ratio
+    candidate.peak_memory_bytes = latency.peak_memory_bytes
+    if latency.ratio_low is not None and latency.ratio_high is not None:
+        candidate.latency_interval = (latency.ratio_low, latency.ratio_high)

@@ -43,6 +43,11 @@ class Recipe:
     last_resort: bool = False
     shrink: Shrink | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """True where a scheme is used as it is."""
+        return self.name == self.scheme
+
 
 RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("float16", "float16"),
@@ -50,8 +55,8 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("weight4", "weight4"),
     Recipe("dynamic", "dynamic"),
     Recipe("int8", "int8"),
-    Recipe("int8-io-int8", "int8", "int8"),
-    Recipe("int8-io-uint8", "int8", "uint8"),
+    Recipe("int8-io-int8", "int8", "int8", effort="normal"),
+    Recipe("int8-io-uint8", "int8", "uint8", effort="normal"),
     Recipe("int16x8", "int16x8"),
     Recipe("int8+bias", "int8", recovery=("bias-correction",)),
     Recipe("int8+rounding", "int8", recovery=("rounding",)),

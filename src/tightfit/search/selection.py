@@ -47,10 +47,10 @@ class Selection:
             return refusal(recipe, effort, budget, candidates, self.target)
         if effort == "thorough":
             return None
+        if EFFORTS.index(recipe.effort) > EFFORTS.index(effort):
+            return "" if recipe.recovery else f"They are tried with --effort {recipe.effort}."
         if not recipe.recovery:
             return repeated(recipe, candidates, budget)
-        if EFFORTS.index(recipe.effort) > EFFORTS.index(effort):
-            return ""
         return self._no_recovery(recipe, [c for c in candidates if not c.failure])
 
     def _no_recovery(self, recipe: Recipe, made: Sequence[Candidate]) -> str | None:

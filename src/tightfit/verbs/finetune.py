@@ -132,7 +132,7 @@ def finetune(
             listener("measuring", done, total, {})
 
     original = Path(chosen.teacher or source.path)
-    before, after = evaluate_models([original, output], dataset, held_out, threads=2, progress=measured)
+    before, after = evaluate_models([original, output], dataset, held_out, progress=measured)
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
     return Finetuned(

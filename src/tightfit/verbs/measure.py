@@ -44,7 +44,7 @@ def evaluate(
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
-    return evaluate_models(paths, dataset, indices, metric=metric, threads=2, progress=progress)
+    return evaluate_models(paths, dataset, indices, metric=metric, progress=progress)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How far a layer's second moments can be trusted: chosen by what each half of the samples says of the other.
 
 A layer with more inputs than the samples show directions would be rounded to please those samples alone.
-Some rows are rounded by the moments of one half under each damping, and judged by those of the other.
+Some rows are rounded by the moments of one half under each damping, and judged by those of the other. The
+walk alone decides: the descent behind it takes three times as long and hardly changes which damping is best.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.recovery.rounding import Matrix, damped, round_layer
+from tightfit.recovery.rounding import Matrix, damped, fitted_bias, walk
 
 CHOICES: Final = (1e-3, 0.03, 0.1, 0.3, 1.0)
 """Shares of the mean variance."""
@@ -39,7 +40,8 @@ def choose_damping(weights: Matrix, halves: Sequence[Matrix], scales: Matrix, to
 
 def _lost(weights: Matrix, seen: Matrix, unseen: Matrix, scales: Matrix, top: int, damping: float) -> float:
     """The loss on the unseen half after rounding by the seen one, bias included."""
-    zeros = np.zeros(len(weights))
-    integers, bias = round_layer(weights, zeros, damped(seen, damping), scales, top)
+    moments = damped(seen, damping)
+    integers = walk(weights, moments, scales, top)
+    bias = fitted_bias(integers, weights, np.zeros(len(weights)), moments, scales)
     change = np.concatenate([integers * scales[:, None] - weights, bias[:, None]], axis=1)
     return float(((change @ unseen) * change).sum())

@@ -5,9 +5,9 @@ convolutions as well as dense layers. The bias takes part as the weight of a con
 error of every channel is corrected on the way.
 
 Source: Frantar et al. 2023, "GPTQ"; Frantar and Alistarh 2022, "Optimal Brain Compression". Departures: the
-bias is the last, unrounded column; scales are searched for the least error under the same matrix; after the
-walk single integers still move by steps that lower the loss (coordinate descent); a row that plain rounding
-serves better keeps it (the walk is greedy, so on a few rows it loses).
+bias takes part as the last, unrounded column; scales are searched for the least error under the same matrix;
+after the walk single integers still move by steps that lower the loss (coordinate descent); a row that plain
+rounding serves better keeps it (the walk is greedy, so on a few rows it loses).
 """
 
 from __future__ import annotations
@@ -38,28 +38,49 @@ def round_layer(
         integers as float64 (rows, K), within ±top, and the corrected bias (rows,). No row's loss
         ``Δw̃ · E[x̃ x̃ᵀ] · Δw̃ᵀ`` is larger than that of rounding to nearest.
     """
+    walked = walk(weights, moments, scales, top)
+    walked = descend(walked, weights, _covariance(moments), scales, top)
+    found = _better_rows(walked, _nearest(weights, scales, top), weights, moments, scales)
+    return found, fitted_bias(found, weights, bias, moments, scales)
+
+
+def fitted_bias(integers: Matrix, weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
+    """Gives the bias under which the mean error of each row is zero.
+
+    Args:
+        moments: (K+1, K+1), or (rows, K+1, K+1) for depthwise.
+    """
+    change = integers * scales[:, None] - weights
+    return np.asarray(bias - (change * moments[..., :-1, -1]).sum(axis=1) / moments[..., -1, -1])
+
+
+def walk(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
+    """Rounds one input after the other, those that weigh most first; the inputs left make up for the error.
+
+    With ``E[x̃ x̃ᵀ] = R·Rᵀ``, R upper triangular, errors e cost ``|e·R|²``. Entry i of ``e·R`` depends on the
+    errors up to i alone, so each is brought as near to zero as the grid allows. The constant input comes
+    last: it rounds nothing. These are GPTQ's integers (Chen et al. 2025, "The Geometry of LLM Quantization:
+    GPTQ as Babai's Nearest Plane Algorithm"), without an inverse.
+
+    Args:
+        weights: (rows, K). moments: (K+1, K+1). scales: (rows,).
+    """
     count = weights.shape[1]
-    extended = np.concatenate([weights, bias[:, None]], axis=1)
-    order = np.append(np.argsort(-np.diag(moments)[:count], kind="stable"), count)
-    work = extended[:, order]
-    factor = _inverse_factor(moments[np.ix_(order, order)])
-    integers = np.zeros((weights.shape[0], count))
+    order = np.argsort(-np.diag(moments)[:count], kind="stable")
+    factor = _upper_factor(moments[np.ix_(*[np.append(order, count)] * 2)])
+    wanted = np.ascontiguousarray(weights.T[order])
+    integers, errors = np.empty_like(wanted), np.empty_like(wanted)
+    owed = np.zeros_like(wanted)
     for start in range(0, count, _BLOCK):
         end = min(start + _BLOCK, count)
-        errors = np.zeros((weights.shape[0], end - start))
         for i in range(start, end):
-            column = np.clip(np.round(work[:, i] / scales), -top, top)
-            integers[:, i] = column
-            error = (work[:, i] - column * scales) / factor[i, i]
-            work[:, i + 1 : end] -= np.outer(error, factor[i, i + 1 : end])
-            errors[:, i - start] = error
-        work[:, end:] -= errors @ factor[start:end, end:]
-    walked = np.zeros_like(integers)
-    walked[:, order[:count]] = integers
-    walked = descend(walked, weights, _covariance(moments), scales, top)
-
-    found = _better_rows(walked, _nearest(weights, scales, top), weights, moments, scales)
-    return found, bias - (found * scales[:, None] - weights) @ moments[:-1, -1] / moments[-1, -1]
+            made_up = (owed[i] + factor[start:i, i] @ errors[start:i]) / factor[i, i]
+            integers[i] = _on_grid((wanted[i] - made_up) / scales, top)
+            errors[i] = integers[i] * scales - wanted[i]
+        owed[end:] += factor[start:end, end:count].T @ errors[start:end]
+    found = np.empty_like(weights)
+    found[:, order] = integers.T
+    return found
 
 
 def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matrix, top: int) -> Matrix:
@@ -69,27 +90,31 @@ def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matri
         integers: (rows, K), where to start. weights: in reals.
         covariance: (K, K), of the inputs; the bias takes up their means. scales: (rows,).
     """
-    found = integers.copy()
-    gradient = (found * scales[:, None] - weights) @ covariance
+    found = np.ascontiguousarray(integers.T)
+    gradient = covariance @ (found * scales - weights.T)
     curvature = np.maximum(np.diag(covariance), 1e-300)
     for _ in range(_PASSES):
         changed = False
-        for start in range(0, weights.shape[1], _BLOCK):
-            end = min(start + _BLOCK, weights.shape[1])
-            local, inner = gradient[:, start:end].copy(), covariance[start:end, start:end]
+        for start in range(0, len(found), _BLOCK):
+            end = min(start + _BLOCK, len(found))
+            local, inner = gradient[start:end].copy(), covariance[start:end, start:end]
             moves = np.zeros_like(local)
             for i in range(end - start):
-                best = np.round(found[:, start + i] - local[:, i] / (curvature[start + i] * scales))
-                best = np.clip(best, -top, top)
-                moves[:, i] = (best - found[:, start + i]) * scales
-                found[:, start + i] = best
-                local += moves[:, i : i + 1] * inner[i]
+                best = _on_grid(found[start + i] - local[i] / (curvature[start + i] * scales), top)
+                moves[i] = (best - found[start + i]) * scales
+                found[start + i] = best
+                # What lies before i in the block is not looked at again.
+                local[i + 1 :] += inner[i, i + 1 :, None] * moves[i]
             if moves.any():
-                gradient += moves @ covariance[start:end]
+                gradient += covariance[:, start:end] @ moves
                 changed = True
         if not changed:
             break
-    return found
+    return np.ascontiguousarray(found.T)
+
+
+def _on_grid(values: Matrix, top: int) -> Matrix:
+    return np.minimum(np.maximum(np.rint(values), -top), top)
 
 
 def damped(moments: Matrix, damping: float) -> Matrix:
@@ -116,18 +141,14 @@ def round_depthwise(
     weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix, top: int
 ) -> tuple[Matrix, Matrix]:
     """The same for a layer whose rows see different inputs: ``moments`` is (rows, K+1, K+1)."""
-    rows, count = weights.shape
-    work = np.concatenate([weights, bias[:, None]], axis=1)
-    factor = np.stack([_inverse_factor(m) for m in moments])
-    integers = np.zeros((rows, count))
-    for i in range(count):
-        integers[:, i] = np.clip(np.round(work[:, i] / scales), -top, top)
-        error = (work[:, i] - integers[:, i] * scales) / factor[:, i, i]
-        work[:, i + 1 :] -= error[:, None] * factor[:, i, i + 1 :]
-
+    factor = _upper_factor(moments)
+    integers, errors = np.empty_like(weights), np.zeros_like(weights)
+    for i in range(weights.shape[1]):
+        made_up = (errors[:, :i] * factor[:, :i, i]).sum(axis=1) / factor[:, i, i]
+        integers[:, i] = _on_grid((weights[:, i] - made_up) / scales, top)
+        errors[:, i] = integers[:, i] * scales - weights[:, i]
     found = _better_rows(integers, _nearest(weights, scales, top), weights, moments, scales)
-    change = found * scales[:, None] - weights
-    return found, bias - (change * moments[:, :-1, -1]).sum(axis=1) / moments[:, -1, -1]
+    return found, fitted_bias(found, weights, bias, moments, scales)
 
 
 def losses(integers: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
@@ -150,16 +171,14 @@ def _better_rows(walked: Matrix, nearest: Matrix, weights: Matrix, moments: Matr
 
 
 def _nearest(weights: Matrix, scales: Matrix, top: int) -> Matrix:
-    return np.asarray(np.clip(np.round(weights / scales[:, None]), -top, top))
+    return _on_grid(weights / scales[:, None], top)
 
 
-def _inverse_factor(moments: Matrix) -> Matrix:
-    """The upper Cholesky factor of the damped inverse: row i tells how later columns make up for column i."""
-    size = moments.shape[0]
+def _upper_factor(moments: Matrix) -> Matrix:
+    """R, upper triangular, of ``moments = R·Rᵀ``, each slightly damped: Cholesky's factor, read backwards."""
+    size = moments.shape[-1]
+    means = np.einsum("...ii->...i", moments)[..., :-1].mean(axis=-1) if size > 1 else np.ones(1)
     # Damped relative to the largest eigenvalue's bound, so that dead inputs do not blow up.
-    damping = _DAMPING * max(float(np.mean(np.diag(moments)[:-1])) if size > 1 else 1.0, 1e-12)
-    damped = moments + np.eye(size) * damping
-    inverse = np.linalg.inv(damped)
-    inverse = (inverse + inverse.T) / 2
-    # inverse = L·Lᵀ, so U = Lᵀ is the upper factor with inverse = Uᵀ·U that GPTQ walks along.
-    return np.asarray(np.linalg.cholesky(inverse).T)
+    damping = _DAMPING * np.maximum(means, 1e-12)
+    backwards = (moments + np.eye(size) * damping[..., None, None])[..., ::-1, ::-1]
+    return np.ascontiguousarray(np.linalg.cholesky(backwards)[..., ::-1, ::-1])

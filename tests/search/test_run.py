@@ -286,3 +286,14 @@ def test_the_command_ends_with_one_when_nothing_fits(tmp_path):
     assert done.returncode == 1
     assert json.loads(done.stdout)["best"] == "float16"
     assert (tmp_path / "best.tflite").exists()
+
+
+def test_no_recovery_is_tried_of_what_could_not_be_chosen_anyway(tmp_path):
+    selection = Selection(job(tmp_path, recipes=(), effort="quick", budget=Budget(max_drop=0.01)), None)
+    fits = Candidate("int8", "int8", ["made"], size_bytes=5, latency_ratio=0.9, drop=0.0, meets_budget=True)
+    left_out = Candidate("weight8", "weight8", ["made"], size_bytes=5, latency_ratio=0.95, beaten_by="int8")
+    recipe = next(r for r in RECIPES if r.name == "weight8+rounding")
+    assert not selection.wants(recipe, [fits, left_out])
+    assert "int8 meets the budget and is preferred" in selection.notes()[0]
+    left_out.beaten_by, left_out.meets_budget, fits.latency_ratio = None, False, 1.0
+    assert selection.wants(recipe, [fits, left_out])

@@ -59,4 +59,7 @@ class Selection:
         rivals = made if recipe.last_resort else same
         if any(c.meets_budget for c in rivals) or not (recipe.last_resort or same):
             return ""
+        beaten = next((c.beaten_by for c in same if c.beaten_by is not None), None)
+        if beaten is not None:
+            return f"{beaten} meets the budget and is preferred for its size and latency."
         return beyond_recovery(same, self.job.budget) or needless(same, made)

@@ -138,7 +138,10 @@ def test_what_nobody_measured_neither_fits_nor_misses():
         one.beaten_by = "a"
     judge([small, large, huge], Budget(max_size=20, max_drop=0.01))
     assert [c.meets_budget for c in (small, large, huge)] == [True, None, False]
-    assert large.reasons == ["Not measured: a fits and is preferred for its size and latency."]
+    assert large.reasons == [
+        "a fits and is preferred for its size and latency, so the accuracy was not measured; --effort normal "
+        "measures it."
+    ]
     assert huge.reasons[-1] == "The file is 30 B; the budget allows 20 B."
 
 

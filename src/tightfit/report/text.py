@@ -108,12 +108,12 @@ def _cells(candidate: Candidate, report: Report) -> list[str]:
 
 
 def _misses(report: Report, *, fits: bool | None) -> list[str]:
-    """One line a candidate that does not fit, or of which nobody knows; the chosen one's stand above."""
-    return [
-        f"{printable(c.name, 40)}: {' '.join(c.reasons)}"
-        for c in report.candidates
-        if c.reasons and c.meets_budget is fits and c.name != report.best
-    ]
+    """One line a reason of candidates that do not fit, or of which nobody knows; the best's stand above."""
+    names: dict[str, list[str]] = {}
+    for c in report.candidates:
+        if c.reasons and c.meets_budget is fits and c.name != report.best:
+            names.setdefault(" ".join(c.reasons), []).append(printable(c.name, 40))
+    return [f"{', '.join(of)}: {reason}" for reason, of in names.items()]
 
 
 def _gains(report: Report) -> list[str]:

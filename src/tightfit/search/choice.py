@@ -43,7 +43,8 @@ def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
         elif candidate.beaten_by is not None and replace(budget, max_drop=None).meets(candidate):
             candidate.meets_budget = None
             candidate.reasons = [
-                f"Not measured: {candidate.beaten_by} fits and is preferred for its size and latency."
+                f"{candidate.beaten_by} fits and is preferred for its size and latency, so the accuracy was "
+                "not measured; --effort normal measures it."
             ]
         else:
             candidate.reasons = [shortfall.reason for shortfall in budget.shortfalls(candidate)]

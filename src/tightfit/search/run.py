@@ -223,10 +223,6 @@ class _Search:
             self._attempt(candidate, partial(self._measure_accuracy, candidate))
             self.journal.put(candidate)
             self.update()
-        left_out = [c.name for c in candidates if c.beaten_by is not None]
-        if left_out:
-            names = ", ".join(left_out)
-            self.outcome.notes.append(f"Accuracy not measured: {names}. --effort normal measures all.")
 
     def _may_leave_out(self) -> bool:
         """True where the accuracy of what cannot be chosen need not be known."""

@@ -19,7 +19,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.collecting import collect_moments
 from tightfit.recovery.data_rounding import round_with_data
-from tightfit.recovery.rounding import round_depthwise, round_layer
+from tightfit.recovery.rounding import round_depthwise, round_layer, walk
 from tightfit.recovery.weight_scales import search_scales
 
 
@@ -65,6 +65,32 @@ def test_the_bias_takes_up_the_mean_error():
     shift = (integers * scales[:, None] - weights) @ means + corrected - bias
     plain = (np.round(weights / scales[:, None]) * scales[:, None] - weights) @ means
     assert np.abs(shift).max() < 0.05 * np.abs(plain).max()
+
+
+def by_the_inverse(weights, moments, scales, top):
+    """The walk as GPTQ's paper has it: errors move the weights that are left, along the inverse's factor."""
+    count = weights.shape[1]
+    order = np.append(np.argsort(-np.diag(moments)[:count], kind="stable"), count)
+    damping = 1e-6 * np.diag(moments)[:count].mean()
+    inverse = np.linalg.inv(moments[np.ix_(order, order)] + damping * np.eye(count + 1))
+    factor = np.linalg.cholesky((inverse + inverse.T) / 2).T
+    left = np.concatenate([weights, np.zeros((len(weights), 1))], axis=1)[:, order]
+    integers = np.zeros_like(weights)
+    for i in range(count):
+        integers[:, order[i]] = np.clip(np.round(left[:, i] / scales), -top, top)
+        error = (left[:, i] - integers[:, order[i]] * scales) / factor[i, i]
+        left[:, i:] -= np.outer(error, factor[i, i:])
+    return integers
+
+
+@pytest.mark.parametrize("count", [12, 150])
+@pytest.mark.parametrize("top", [7, 127])
+def test_without_an_inverse_the_walk_gives_the_integers_of_gptq(count, top):
+    weights, _, moments, scales = problem(9, count=count)
+    scales = scales * 7 / top
+    np.testing.assert_array_equal(
+        walk(weights, moments, scales, top), by_the_inverse(weights, moments, scales, top)
+    )
 
 
 def test_depthwise_rows_follow_their_own_moments():

@@ -297,3 +297,14 @@ def test_no_recovery_is_tried_of_what_could_not_be_chosen_anyway(tmp_path):
     assert "int8 meets the budget and is preferred" in selection.notes()[0]
     left_out.beaten_by, left_out.meets_budget, fits.latency_ratio = None, False, 1.0
     assert selection.wants(recipe, [fits, left_out])
+
+
+def test_a_recipe_goes_on_from_the_recoveries_of_the_one_before(tmp_path, monkeypatch):
+    runs = []
+    for name, step in STEPS.items():
+        monkeypatch.setitem(STEPS, name, lambda work, name=name, step=step: (runs.append(name), step(work)))
+    asked = {"evaluation": 20, "provenance": False}
+    both = optimize(job(tmp_path / "both", recipes=("int8x4+recovery", "int8x4+learned"), **asked))
+    assert runs == ["mixed-precision", "rounding", "learned-rounding"]
+    alone = optimize(job(tmp_path / "alone", recipes=("int8x4+learned",), **asked))
+    assert both.candidates[2].sha256 == alone.candidates[1].sha256

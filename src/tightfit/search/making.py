@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from tightfit.quantization.calibration import Calibration, calibrate
 from tightfit.quantization.modes import Override
 from tightfit.quantization.pipeline import Source, write_plan
 from tightfit.quantization.plan import EXACT, INTEGER, Plan
-from tightfit.quantization.planning import make_plan
+from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.moments import Moments
 from tightfit.recovery.steps import Work, recover
@@ -39,6 +38,7 @@ class Maker:
         self.mirrored: set[str] = set()
         self._calibrated: Calibration | None = None
         self._moments: dict[str, Moments] = {}
+        self._last: tuple[Recipe, Work] | None = None
 
     def candidate(self, recipe: Recipe) -> Candidate:
         """Gives the candidate that a recipe is for, before anything is done."""
@@ -53,24 +53,11 @@ class Maker:
         Raises:
             TightfitError: it cannot be made, or LiteRT does not run it.
         """
-        scheme = self.fitting.scheme(recipe.scheme, recipe.interface)
-        seen = self.calibration()
-        observers = {} if self.job.observer is None else dict.fromkeys(("int8", "int16"), self.job.observer)
-        ranges = Ranges([seen.statistics], observers)
-        overrides = self.fitting.overrides(self.source.model, scheme, ranges)
-        plan = make_plan(self.source.model, scheme, ranges, overrides=overrides)
-        work = self._work(plan, ranges)
-        work.overrides = overrides
-        layout = self.fitting.layout(self.job.layout)
-        if recipe.shrink is not None and self.shrinker.shrink(work, recipe.shrink, layout).mirrored:
-            self.mirrored.add(candidate.name)
-        recover(work, recipe.recovery)
+        work = self._recovered(candidate, recipe)
         candidate.steps += work.notes
-        facts = self._provenance(candidate, overrides)
-        source = replace(self.source, model=work.model, facts=facts)
-        written = write_plan(
-            source, work.plan, path, target=layout, probes=seen.probes, adapt=self.fitting.adapt
-        )
+        source = replace(self.source, model=work.model, facts=self._provenance(candidate, work.overrides))
+        layout, probes = self.fitting.layout(self.job.layout), self.calibration().probes
+        written = write_plan(source, work.plan, path, target=layout, probes=probes, adapt=self.fitting.adapt)
         candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
         candidate.steps += written.notes
         if recipe.shrink is not None:
@@ -90,16 +77,36 @@ class Maker:
             self._calibrated = calibrate(self.source.model, self.samples.calibration(), progress=steps)
         return self._calibrated
 
-    def _work(self, plan: Plan, ranges: Ranges) -> Work:
-        """What recoveries start from; the moments are collected once for all candidates."""
-        work = Work(self.source.model, plan, ranges, self.samples.calibration, self.job.model.stat().st_size)
+    def _recovered(self, candidate: Candidate, recipe: Recipe) -> Work:
+        """The model and its plan after all steps; the last recipe's where that did the first of them."""
+        last, self._last = self._last, None
+        if last is not None and recipe.goes_on_from(last[0]):
+            work, done = last[1], len(last[0].recovery)
+        else:
+            work, done = self._begun(recipe), 0
+            layout = self.fitting.layout(self.job.layout)
+            if recipe.shrink is not None and self.shrinker.shrink(work, recipe.shrink, layout).mirrored:
+                self.mirrored.add(candidate.name)
+        recover(work, recipe.recovery[done:])
+        self._last = recipe, work
+        return work
+
+    def _begun(self, recipe: Recipe) -> Work:
+        """The plan of a scheme; moments are collected once for all candidates."""
+        scheme = self.fitting.scheme(recipe.scheme, recipe.interface)
+        observers = {} if self.job.observer is None else dict.fromkeys(("int8", "int16"), self.job.observer)
+        ranges = Ranges([self.calibration().statistics], observers)
+        model = self.source.model
+        overrides = self.fitting.overrides(model, scheme, ranges)
+        plan = make_plan(model, scheme, ranges, overrides=overrides)
+        work = Work(model, plan, ranges, self.samples.calibration, self.job.model.stat().st_size)
+        work.overrides, work.moments = overrides, self._moments
         work.size_bytes = self.job.budget.max_size
-        work.moments = self._moments
         work.progress = _Stages(self.listener, len(self.samples.calibrating))
         work.folder = self.job.output / "unfinished"
         return work
 
-    def _provenance(self, candidate: Candidate, overrides: Sequence[Override]) -> dict[str, Any] | None:
+    def _provenance(self, candidate: Candidate, overrides: Overrides) -> dict[str, Any] | None:
         """What the candidate's file says about how it was made."""
         if not self.job.provenance:
             return None
@@ -107,7 +114,7 @@ class Maker:
         return {
             "candidate": candidate.name,
             "steps": list(candidate.steps),
-            "overrides": [[o.pattern, o.scheme] for o in overrides],
+            "overrides": [[o.pattern, o.scheme] if isinstance(o, Override) else list(o) for o in overrides],
             "data": self.samples.provenance(self.job),
         } | ({"target": target} if target else {})
 

@@ -48,6 +48,17 @@ class Recipe:
         """True where a scheme is used as it is."""
         return self.name == self.scheme
 
+    def goes_on_from(self, other: Recipe) -> bool:
+        """True where another recipe's recoveries are the first of this one's.
+
+        Example:
+            >>> find_recipes(["int8x4+learned"])[0].goes_on_from(find_recipes(["int8x4+recovery"])[0])
+            True
+        """
+        same = (self.scheme, self.interface, self.shrink) == (other.scheme, other.interface, other.shrink)
+        first = self.recovery[: len(other.recovery)]
+        return same and bool(first) and first == other.recovery != self.recovery
+
 
 RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe("float16", "float16"),

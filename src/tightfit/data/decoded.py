@@ -45,11 +45,8 @@ class Decoded:
         """Adds an image, as long as there is room for it."""
         if number in self._places or pixels.nbytes > self._left:
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this object
-            weakref.finalize(self, self._file.close)
         try:
-            written = os.pwrite(self._file.fileno(), np.ascontiguousarray(pixels).data, self._end)
+            written = os.pwrite(self._opened().fileno(), np.ascontiguousarray(pixels).data, self._end)
         except OSError:  # no space is left: it works without
             self._left = 0
             return
@@ -57,6 +54,12 @@ class Decoded:
             self._places[number] = _Place(self._end, pixels.shape)
             self._end += written
             self._left -= written
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this object
+            weakref.finalize(self, self._file.close)
+        return self._file
 
     def get(self, number: int) -> Array | None:
         """Gives an image that was added, or None."""

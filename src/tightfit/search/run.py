@@ -93,7 +93,7 @@ class _Search:
         for recipe in first:
             self._add(recipe)
         self._time()
-        self._judge(self.outcome.candidates)
+        self._compare(self.outcome.candidates)
         for recipe in self.recipes:
             if not recipe.is_plain:
                 self._try(recipe)
@@ -208,7 +208,7 @@ class _Search:
         self.update()
         self.listener.advance(1, 1)
 
-    def _judge(self, candidates: Sequence[Candidate]) -> None:
+    def _compare(self, candidates: Sequence[Candidate]) -> None:
         """Measures the accuracy of plain candidates, first of those that would be chosen if it is good."""
         for candidate in by_cost([c for c in candidates if c.snr_db is None]):
             if self._out_of_time():

@@ -21,6 +21,7 @@ import numpy as np
 
 from tightfit.errors import TightfitError
 from tightfit.evaluation.machine import available_memory_bytes
+from tightfit.runtime.child import prepare
 from tightfit.runtime.session import Session
 
 CONFIDENCE = 0.95
@@ -221,6 +222,7 @@ def _measure(tracks: Sequence[_Track], warmup: int, rounds: int, end: _End) -> N
         if end.is_due(start) or (start >= _FEWEST_ROUNDS and end.is_sure(tracks)):
             break
         try:
+            prepare(sum(track.reason is None for track in tracks))  # they start side by side
             for track in tracks:
                 track.open(warmup)
             for number in range(start, min(start + share, rounds)):

@@ -93,7 +93,7 @@ def test_a_quick_search_measures_only_what_could_be_chosen(tmp_path):
     assert "Left out" in text
     assert f"{', '.join(c.name for c in left_out if c.beaten_by == report.best)}: {report.best} fits" in text
     again = optimize(job(tmp_path, recipes=sorted({c.name for c in report.candidates} - {"float32"})))
-    assert not [c for c in again.candidates if c.accuracy is None], "where they are asked for they are measured"
+    assert not [c for c in again.candidates if c.accuracy is None], "those that are asked for are measured"
 
 
 def test_a_second_run_goes_on_where_the_first_ended(result):

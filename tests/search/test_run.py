@@ -308,3 +308,13 @@ def test_a_recipe_goes_on_from_the_recoveries_of_the_one_before(tmp_path, monkey
     assert runs == ["mixed-precision", "rounding", "learned-rounding"]
     alone = optimize(job(tmp_path / "alone", recipes=("int8x4+learned",), **asked))
     assert both.candidates[2].sha256 == alone.candidates[1].sha256
+
+
+def test_mixed_precision_keeps_to_the_size_with_all_that_goes_into_the_file(tmp_path):
+    sizes = [165_000]
+    for i in range(2):  # the second limit is a byte too small for what the first one gave
+        asked = {"recipes": ("int8x4+recovery",), "evaluation": 20, "budget": Budget(max_size=sizes[-1] - i)}
+        mixed = optimize(job(tmp_path / str(i), **asked)).candidates[1]
+        assert any("stay int8" in step for step in mixed.steps)
+        assert mixed.size_bytes <= sizes[-1] - i
+        sizes.append(mixed.size_bytes)

@@ -24,7 +24,8 @@ from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, 
 from tightfit.graph.storage import PACKED_BITS, pack
 from tightfit.graph.versions import op_version
 
-_ALIGNMENT: Final = 16
+ALIGNMENT: Final = 16
+"""Constants begin at multiples of this, in bytes."""
 _REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
 _INLINE_LIMIT: Final = 1_900_000_000
 
@@ -91,7 +92,7 @@ def _chunks(model: Model, external: bool | None) -> Iterator[bytes | memoryview]
     length = len(writer.flatbuffer([1] * len(writer.buffers), 0))
     places, at = [], length
     for buffer in writer.buffers:
-        at += -at % _ALIGNMENT
+        at += -at % ALIGNMENT
         places.append(at)
         at += len(buffer)
     yield writer.flatbuffer(places, 0)
@@ -130,7 +131,7 @@ class _PackedBuffer:
     def Pack(self, builder: Any) -> int:  # noqa: N802 - the object API's name
         vector = None
         if self.place is None and len(self.data):
-            builder.StartVector(1, len(self.data), _ALIGNMENT)
+            builder.StartVector(1, len(self.data), ALIGNMENT)
             builder.head -= len(self.data)
             builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
             vector = builder.EndVector()

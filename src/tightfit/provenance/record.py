@@ -120,8 +120,21 @@ def reserve(model: Model) -> bytes:
     """
     stored = sum(t.data.nbytes for g in model.graphs for t in g.tensors() if t.data is not None)
     mark = secrets.token_bytes(32)
-    model.metadata[KEY] = mark.ljust(min(MOST_BYTES, max(LEAST_BYTES, round(_SHARE * stored))), b"\0")
+    model.metadata[KEY] = mark.ljust(room_for(stored), b"\0")
     return mark
+
+
+def room_for(stored_bytes: int) -> int:
+    """Gives the bytes that the record of a model takes.
+
+    Args:
+        stored_bytes: of the model's constants.
+
+    Example:
+        >>> room_for(20_000), room_for(300_000), room_for(5_000_000)
+        (1024, 3000, 8192)
+    """
+    return min(MOST_BYTES, max(LEAST_BYTES, round(_SHARE * stored_bytes)))
 
 
 def fill(model: Model, path: Path, mark: bytes, record: Record, found: Found) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.graph.writer import serialize
+from tightfit.graph.writer import ALIGNMENT, serialize
+from tightfit.provenance.record import room_for
 from tightfit.quantities import format_count
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
@@ -59,7 +60,9 @@ def mixed_precision(work: Work) -> None:
     if not found:
         return
     limit = work.size_bytes or int(SPARE_SHARE * work.float_bytes)
-    spare = limit - len(serialize(apply_plan(work.original, work.plan)))
+    # Provenance goes into the file at last; every buffer may begin a few bytes later.
+    reserved = room_for(limit) + ALIGNMENT * len(found)
+    spare = limit - len(serialize(apply_plan(work.original, work.plan))) - reserved
     assignment = widen(found, spare)
     work.notes.append(assignment.summary())
     if assignment.wider:

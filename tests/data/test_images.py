@@ -5,11 +5,15 @@ import pytest
 from PIL import Image
 
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.images import crop_box, load_image
+from tightfit.data.images import crop_box, decode, scale
 from tightfit.data.samples import InputSpec
 from tightfit.errors import DataError, OptionError
 
 PHOTO = InputSpec("image", (1, 8, 8, 3), "float32")
+
+
+def load_image(path, options):
+    return scale(decode(path, options), options)
 
 
 def gradient(path, width=40, height=30, mode="RGB"):

@@ -25,21 +25,12 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", 
 _WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def load_image(path: Path, options: ImageOptions) -> Array:
-    """One image as float32 (or uint8) array, without batch dimension, in the options' layout.
+def decode(path: Path, options: ImageOptions) -> Array:
+    """One image as uint8 array (height, width, channels), cut out and resized.
 
     Args:
         path: the file.
         options: complete, as ``for_input`` gives them.
-
-    Raises:
-        DataError: names the file when it cannot be decoded.
-    """
-    return scale(decode(path, options), options)
-
-
-def decode(path: Path, options: ImageOptions) -> Array:
-    """One image as uint8 array (height, width, channels), cut out and resized.
 
     Raises:
         DataError: names the file when it cannot be decoded.
@@ -64,7 +55,7 @@ def decode(path: Path, options: ImageOptions) -> Array:
 
 
 def scale(array: Array, options: ImageOptions) -> Array:
-    """Pixels as the numbers that the model takes, in the options' layout."""
+    """Pixels as the float32 (or uint8) numbers that the model takes, in its layout, without a batch."""
     if options.dtype != "uint8":
         scaled = array.astype(np.float32)
         scaled -= np.asarray(options.mean, np.float32)

@@ -157,6 +157,12 @@ def test_the_report_tells_what_a_recovery_brought(tmp_path):
     assert "int8+rounding: beside int8" in render_text(report, width=200)
 
 
+def test_other_ends_are_no_recovery_and_stand_beside_their_twin(tmp_path):
+    report = optimize(job(tmp_path, recipes=("int8", "int8-io-int8", "int16x8"), evaluation=20))
+    assert [c.name for c in report.candidates[1:]] == ["int8", "int8-io-int8", "int16x8"]
+    assert not any(c.gain for c in report.candidates)
+
+
 def test_a_recovery_that_breaks_fails_its_candidate_and_not_the_search(tmp_path, monkeypatch):
     def broken(work):  # noqa: ARG001 - the signature of a step
         raise ValueError("an array of the wrong shape")

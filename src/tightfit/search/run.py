@@ -147,6 +147,8 @@ class _Search:
             self.listener.stage(f"{recipe.name}: file", 1)
             self._attempt(candidate, partial(self._make, candidate, recipe))
         self.outcome.candidates.append(candidate)
+        order = [recipe.name for recipe in self.recipes]
+        self.outcome.candidates[1:] = sorted(self.outcome.candidates[1:], key=lambda c: order.index(c.name))
         if recipe.is_plain:
             self.journal.put(candidate)
         self.update()
@@ -167,11 +169,11 @@ class _Search:
         if candidate.failure is None:
             self._attempt(candidate, partial(self._measure_accuracy, candidate))
         self._time()
-        if recipe.shrink is None:
-            note_gain(candidate, self.outcome.candidates)
-        else:
+        if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
             tell(candidate, recipe.shrink, plain)
+        elif recipe.recovery:
+            note_gain(candidate, self.outcome.candidates)
         self.journal.put(candidate)
         self.update()
 

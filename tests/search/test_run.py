@@ -96,6 +96,18 @@ def test_a_quick_search_measures_only_what_could_be_chosen(tmp_path):
     assert not [c for c in again.candidates if c.accuracy is None], "those that are asked for are measured"
 
 
+def test_what_a_quick_search_gave_up_is_measured_whole_with_more_effort(tmp_path):
+    strict = Budget(max_drop=0.0)
+    few = {"recipes": (), "effort": "quick", "budget": strict, "metric": "cosine"}
+    given_up = [c for c in optimize(job(tmp_path, **few)).candidates if c.scored_samples is not None]
+    assert given_up
+    assert all("cannot bring it within the budget" in " ".join(c.steps) for c in given_up)
+    name = next(c.name for c in given_up if c.name == c.scheme)
+    again = optimize(job(tmp_path, recipes=(name,), metric="cosine")).candidates[1]
+    assert again.scored_samples is None
+    assert "cannot bring it" not in " ".join(again.steps)
+
+
 def test_a_second_run_goes_on_where_the_first_ended(result):
     folder, report = result
     heard = []

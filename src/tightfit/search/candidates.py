@@ -103,6 +103,7 @@ class Candidate:
         failure: why it could not be made or measured, or None. A failed candidate is never chosen.
         plan_summary, layer_error: how its ops run, and the error of each.
         sha256: of the file, as hexadecimal digits.
+        scored_samples: how many its accuracy is of, where it was given up before the end.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
     """
@@ -134,6 +135,7 @@ class Candidate:
     sha256: str | None = None
     gain: dict[str, Any] = field(default_factory=dict)
     beaten_by: str | None = None
+    scored_samples: int | None = None
 
     @property
     def is_original(self) -> bool:

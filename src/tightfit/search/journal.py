@@ -28,9 +28,14 @@ class Journal:
         self.found: dict[str, Candidate] = self._read()
 
     def get(self, name: str, folder: Path) -> Candidate | None:
-        """Gives a finished candidate whose file is still as it was measured, or None."""
+        """Gives a finished candidate whose file is still as it was measured, or None.
+
+        One that was given up for a budget is not finished: another budget may allow more.
+        """
         candidate = self.found.get(name)
         if candidate is None or candidate.path is None or candidate.failure is not None:
+            return None
+        if candidate.scored_samples is not None:
             return None
         path = folder / candidate.path
         if not path.is_file() or file_sha256(path) != candidate.sha256:

@@ -70,6 +70,7 @@ class Bench:
         if result.drop_low is not None and result.drop_high is not None:
             candidate.drop_interval = (result.drop_low, result.drop_high)
         if result.failure is None and result.n < len(self.evaluating):
+            candidate.scored_samples = result.n
             candidate.steps.append(
                 f"accuracy: of {format_count(result.n, 'sample')} only, as the other "
                 f"{len(self.evaluating) - result.n:,} cannot bring it within the budget"

@@ -22,14 +22,14 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from machine import describe_machine
 from sample_file import Array
-from tightfit.compression.channels import ChannelBudget, ChannelOptions, prune_channels
+from tightfit.api.prune_channels import write
+from tightfit.compression.channels.channel_pruning import ChannelBudget, ChannelOptions, prune_channels
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
-from tightfit.quantization.pipeline import open_source
-from tightfit.training.finetuning import Request
-from tightfit.verbs.channels import write
+from tightfit.pipeline.source import open_source
+from tightfit.training.loop.finetuning import Request
 from training_cases import Case, demo_case, photo_case, train_file
 
 CHOOSING = 1000

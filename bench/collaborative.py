@@ -27,10 +27,10 @@ import numpy as np
 
 import peers
 from machine import describe_machine
-from tightfit.quantization.pipeline import quantize_file
+from tightfit.pipeline.builder import quantize_file
 from tightfit.quantization.scheme import INT8
 from tightfit.report.combinations import Combination, combinations, combinations_text, write_combinations
-from tightfit.training.finetuning import Request
+from tightfit.training.loop.finetuning import Request
 from training_cases import Case, demo_case, probes_of, train_file
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,10 +16,11 @@ from sample_file import Array
 from tightfit.data.sources import Dataset, ImageOptions, InputSpec, open_data
 from tightfit.demo import MODEL as DEMO
 from tightfit.graph.writer import write_model
-from tightfit.quantization.calibration import Probe, calibrate
-from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.write import write_plan
+from tightfit.quantization.calibration.calibrate import Probe, calibrate
 from tightfit.runtime.session import Session
-from tightfit.training.finetuning import Request, Trained, finetune
+from tightfit.training.loop.finetuning import Request, Trained, finetune
 
 _TOLD_EVERY_S = 20.0
 

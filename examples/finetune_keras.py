@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import tightfit
-from tightfit.verbs.finetune import Options
+from tightfit.api.finetune import Options
 
 MODEL = Path(__file__).with_name("demo.keras")
 

@@ -20,13 +20,14 @@ from keras import layers, ops
 
 import tightfit
 from tightfit import demo
-from tightfit.graph.passes import clean
-from tightfit.quantization.calibration import calibrate, input_names
+from tightfit.api.finetune import Options
+from tightfit.graph.passes.clean import clean
+from tightfit.graph.signatures import input_names
+from tightfit.quantization.calibration.calibrate import calibrate
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.training.export import export
 from tightfit.training.network import Network
-from tightfit.verbs.finetune import Options
 
 
 class ChannelGate(layers.Layer):

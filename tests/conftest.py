@@ -1,11 +1,40 @@
-"""The same examples on every machine: a failure that is seen once is seen again."""
+"""The same examples on every machine, Keras on JAX, and warnings of libraries that tests of Keras let pass."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+HERE = Path(__file__).parent
+TRAINS = ("training", "recovery", "api", "convert")
+"""Folders whose tests load Keras."""
+NEEDS_KERAS = ("convert",)
+KERAS = ("keras", "jax", "litert_converter")
+
+# Keras and its backends warn about each other's ways, which nothing here can change.
+FOREIGN = (
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::UserWarning:keras.*",
+    "ignore::UserWarning:torch.*",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the libraries of some tests warn; skip what needs Keras where it is not installed."""
+    missing = [name for name in KERAS if find_spec(name) is None]
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in TRAINS:
+            for rule in FOREIGN:
+                item.add_marker(pytest.mark.filterwarnings(rule))
+        if missing and folder in NEEDS_KERAS:
+            item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}: the extra 'keras'"))

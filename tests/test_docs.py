@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+from support.places import ROOT
+
+DOCS = ROOT / "docs"
 
 
 def generator():

@@ -8,9 +8,9 @@ import pytest
 
 from tightfit.convert import formats
 from tightfit.convert.conversion import load, open_model
+from tightfit.convert.conversion_options import Options
 from tightfit.convert.formats import FORMATS, Format, find_format, is_spec, is_tflite
 from tightfit.convert.interface import plain_name
-from tightfit.convert.options import Options
 from tightfit.errors import ModelError, OptionError
 
 
@@ -87,7 +87,7 @@ def test_names_of_fused_ops_are_the_layers():
 
 def test_the_boundary_loads_no_framework():
     code = (
-        "import sys, tightfit.verbs.optimize; "
+        "import sys, tightfit.api.optimize; "
         "heavy = [m for m in sys.modules if m in ('keras', 'jax', 'torch', 'onnx', 'tensorflow')]; "
         "sys.exit(', '.join(heavy) or 0)"
     )

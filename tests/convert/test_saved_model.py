@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from tightfit.convert.conversion import load
-from tightfit.convert.options import Options
+from tightfit.convert.conversion_options import Options
 from tightfit.errors import ModelError
 
 pytestmark = pytest.mark.skipif(

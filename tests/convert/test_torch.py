@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs torch: the extra 'torch'")
 pytest.importorskip("litert_torch", reason="needs litert-torch: the extra 'torch'")
 
 from tightfit.convert.conversion import load  # noqa: E402 - after the skip
-from tightfit.convert.options import Options  # noqa: E402 - after the skip
+from tightfit.convert.conversion_options import Options  # noqa: E402 - after the skip
 from tightfit.convert.torch import check_program  # noqa: E402 - after the skip
 from tightfit.errors import ModelError  # noqa: E402 - after the skip
 

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tightfit.data.decoded import Decoded
+from support import places
+from tightfit.data.decoded_images import Decoded
 from tightfit.data.sources import ImageOptions, InputSpec, open_data
 from tightfit.errors import DataError
 
 PHOTO = InputSpec("image", (1, 4, 4, 3), "float32")
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "imagenet500"
+SHARED = places.SHARED / "data" / "imagenet500"
 
 
 def put(root, *names):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tightfit.data.samples import InputSpec, Record, fit_shape
+from tightfit.data.sample import InputSpec, Record, fit_shape
 from tightfit.data.validation import check_record
 from tightfit.errors import DataError
 

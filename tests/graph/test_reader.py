@@ -7,17 +7,17 @@ import flatbuffers  # noqa: TID251 - files that the writer would not write
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - likewise
-
-import models
 from graph.equal import assert_equal
 from graph.odd_models import loose_model
+
+from support import models
+from support.places import ROOT
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
 from tightfit.runtime.session import Session
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARED = sorted((ROOT.parent / "shared" / "models").glob("*.tflite"))
 DEMO = ROOT / "src" / "tightfit" / "demo" / "model.tflite"
 REAL = [pytest.param(p, marks=pytest.mark.shared, id=p.stem) for p in SHARED] or [

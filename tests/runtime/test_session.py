@@ -7,11 +7,12 @@ import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import (
+
+from support.places import SRC
+from support.small_models import (
     OFFSET,
     Hoarder,
     Refuser,
@@ -25,7 +26,6 @@ from small_models import (
     twins,
     two_signatures,
 )
-
 from tightfit.errors import DataError, ModelError, RuntimeFailureError
 from tightfit.runtime import child
 from tightfit.runtime.session import Session
@@ -294,7 +294,7 @@ def test_memory_holds_the_weights_and_nothing_of_the_parent():
 
 def test_importing_the_session_does_not_load_litert():
     code = "import sys, tightfit.runtime.session; print('ai_edge_litert.interpreter' in sys.modules)"
-    root = str(Path(__file__).parents[2] / "src")
+    root = str(SRC)
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -7,30 +7,29 @@ knows a framework: ``formats`` has a row for each.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.convert.comparison import Difference, compare
+from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_process import export_apart
 from tightfit.convert.exporting import Exported, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
-from tightfit.convert.fusing import fuse
+from tightfit.convert.fusions.fuse import fuse
 from tightfit.convert.interface import name_tensors, take_bytes
-from tightfit.convert.isolation import export_apart
-from tightfit.convert.keras_files import check_file
-from tightfit.convert.options import Options
-from tightfit.errors import ModelError, OptionError
+from tightfit.convert.keras.safe_files import check_file
+from tightfit.convert.source_comparison import Difference, compare
+from tightfit.errors import ModelError
+from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
-from tightfit.graph.passes import clean
+from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
-from tightfit.graph.versions import min_runtime_version
+from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 
 _BACKENDS: Final = {
@@ -41,7 +40,7 @@ _BACKENDS: Final = {
 
 
 @dataclass
-class Converted:
+class ConversionResult:
     """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
 
     Args:
@@ -78,7 +77,7 @@ class Converted:
         return plain | size | {"differences": rows, "notes": self.notes}
 
 
-def load(source: Any, output: str | Path | None = None, options: Options | None = None) -> Converted:
+def load(source: Any, output: str | Path | None = None, options: Options | None = None) -> ConversionResult:
     """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
 
     Args:
@@ -101,8 +100,8 @@ def load(source: Any, output: str | Path | None = None, options: Options | None 
     chosen, start = options or Options(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = _place(label) if output is None else Path(output)
-    if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
-        raise OptionError(f"The output '{path}' is the model itself, which is never changed; name another.")
+    if isinstance(source, str | os.PathLike):
+        refuse_input_as_output(path, Path(source))
     exported = _export(source, chosen)
     model = read_model(exported.data)
     notes = [*exported.notes, *_tidy(model)]
@@ -111,11 +110,10 @@ def load(source: Any, output: str | Path | None = None, options: Options | None 
     version = min_runtime_version(model)
     if version:
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
-    with _trial(path) as trial:
+    with checked_write(path) as trial:
         write_model(model, trial)
         differences = compare(trial, model, exported.probes, bytes_read=chosen.uint8)
-        trial.replace(path)
-    return Converted(path, label, exported.route, differences, time.perf_counter() - start, notes)
+    return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
 
 
 def open_model(source: Any, *, trust: bool = False) -> Path:
@@ -124,19 +122,31 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
     Raises:
         ModelError, OptionError: see ``load``.
     """
-    if isinstance(source, Converted):
+    if isinstance(source, ConversionResult):
         return source.path
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
-    key = (str(source), trust)
     if not isinstance(source, str | os.PathLike):
         return load(source, options=Options(trust=trust)).path
+    key = (str(source), trust, _state(Path(source)))
     if key not in _opened:
         _opened[key] = load(source, options=Options(trust=trust)).path
     return _opened[key]
 
 
-_opened: dict[tuple[str, bool], Path] = {}
+_opened: dict[tuple[str, bool, tuple[int, ...]], Path] = {}
+"""Conversions of this process; a source that changed on disk is converted anew."""
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file or a folder is written anew; empty for ``module:attribute``."""
+    if path.is_dir():
+        return tuple(v for inner in sorted(path.rglob("*")) for v in _state(inner) if inner.is_file())
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _tidy(model: Model) -> list[str]:
@@ -149,7 +159,7 @@ def _tidy(model: Model) -> list[str]:
 
 def _export(source: Any, options: Options) -> Exported:
     if not isinstance(source, str | os.PathLike):
-        from tightfit.convert.worker import export_object  # noqa: PLC0415 - the object's framework is loaded
+        from tightfit.convert.conversion_worker import export_object  # noqa: PLC0415 - the object's framework is loaded
 
         return export_object(source, options)
     name = os.fspath(source)
@@ -205,14 +215,3 @@ def _place(label: str) -> Path:
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
     own = Path(tempfile.mkdtemp(dir=_folder[0]))
     return own / f"{stem}.tflite"
-
-
-@contextlib.contextmanager
-def _trial(path: Path) -> Iterator[Path]:
-    """A place beside the output: a file that fails its check never stands under the output's name."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tightfit-") as folder:
-            yield Path(folder) / path.name
-    except OSError as error:
-        raise ModelError(f"Cannot write '{path}': {error.strerror}. Choose a writable place.") from error

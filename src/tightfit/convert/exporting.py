@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array
+from tightfit.types import Array
 
 Shape = Sequence[int | None]
 Specs = Mapping[str, tuple[Shape, str]]

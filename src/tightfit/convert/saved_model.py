@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from tightfit.convert.conversion_options import Options
 from tightfit.convert.exporting import Exported, Probe, Shape, Specs, first_line, random_arrays
-from tightfit.convert.options import Options
 from tightfit.errors import ModelError, unknown_name
 
 _INTERNAL: Final = "__saved_model"

@@ -19,8 +19,8 @@ import litert_torch
 import numpy as np
 import torch
 
+from tightfit.convert.conversion_options import Options
 from tightfit.convert.exporting import Exported, Probe, first_line
-from tightfit.convert.options import Options
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightfit.data.samples import Array, InputSpec, Sample, TensorLike, fit_shape, shape_text
+from tightfit.data.sample import InputSpec, Sample, TensorLike, fit_shape, shape_text
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 
 def adapt_inputs(sample: Sample, specs: Sequence[TensorLike]) -> dict[str, Array]:

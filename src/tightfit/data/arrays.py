@@ -18,8 +18,9 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.samples import Array, Record
+from tightfit.data.sample import Record
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 _LOCAL_HEADER_BYTES = 30
 _CHUNK_BYTES = 1 << 20

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tightfit.data.samples import Array, InputSpec, Record, Sample
+from tightfit.data.sample import InputSpec, Record, Sample
 from tightfit.data.validation import check_record
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 
 class Source(Protocol):

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.decoded import Decoded
+from tightfit.data.decoded_images import Decoded
+from tightfit.data.image_decoding import SUFFIXES, decode, scale
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.images import SUFFIXES, decode, scale
-from tightfit.data.samples import Array, Record
+from tightfit.data.sample import Record
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 _HEAD_BYTES = 4096
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.image_files import ImageFile
-from tightfit.data.samples import Array, Record
+from tightfit.data.sample import Record
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 _CHUNK_BYTES = 1 << 20
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tightfit.data.arrays import NpzArrays, array_names
 from tightfit.data.dataset import Dataset, Source
-from tightfit.data.functions import FunctionData
+from tightfit.data.function_source import FunctionData
 from tightfit.data.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
-from tightfit.data.samples import InputSpec, Sample, TensorLike
+from tightfit.data.sample import InputSpec, Sample, TensorLike
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError, unknown_name
 

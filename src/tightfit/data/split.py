@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.data.samples import Array
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 Indices = npt.NDArray[np.int64]
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightfit.data.samples import Array, InputSpec, Record, Sample, fit_shape, label_of, shape_text
+from tightfit.data.sample import InputSpec, Record, Sample, fit_shape, label_of, shape_text
 from tightfit.errors import DataError, unknown_name
+from tightfit.types import Array
 
 
 def check_record(record: Record, specs: Sequence[InputSpec]) -> Sample:

@@ -7,26 +7,25 @@ its own; only scores are kept, so memory does not grow with the samples.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final
 
 from tightfit.data.dataset import Dataset
-from tightfit.data.samples import Array
 from tightfit.errors import DataError
-from tightfit.evaluation.hope import Limit, hope_of
-from tightfit.evaluation.label_check import LabelCheck
-from tightfit.evaluation.lanes import Lane, Round, Runnable, run_side_by_side
+from tightfit.evaluation.early_stopping import Limit, drop_bound
+from tightfit.evaluation.label_shift import LabelCheck
+from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
 from tightfit.evaluation.task import choose_task
 from tightfit.evaluation.user_metric import load_metric
+from tightfit.types import Array, Steps
 
 __all__ = ["THREADS", "Accuracy", "evaluate"]
 
 THREADS: Final = 2
 """CPU threads of each model."""
 
-Progress = Callable[[int, int], None]
 
 _PROBES = 16  # answers that show what the task is
 _PROBE_BYTES = 32 << 20  # fewer of them when outputs are large
@@ -39,7 +38,7 @@ def evaluate(
     indices: Sequence[int] | Array | None = None,
     *,
     metric: str = "auto",
-    progress: Progress | None = None,
+    progress: Steps | None = None,
     limit: Limit | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each model on the samples, with the drop from the first model.
@@ -62,13 +61,13 @@ def evaluate(
     total = len(dataset) if indices is None else len({int(i) for i in indices})
     if not models or not total:
         raise DataError(f"Received {len(models)} models and {total} samples. Pass at least one of each.")
-    lanes = [Lane(model, THREADS) for model in models]
-    with closing(run_side_by_side(dataset.samples(indices), lanes)) as rounds:
+    runs = [ModelRun(model, THREADS) for model in models]
+    with closing(run_side_by_side(dataset.samples(indices), runs)) as rounds:
         probes = _take_probes(rounds)
         task = choose_task(metric, [(r.label, r.reference) for r in probes], dataset.labels(indices))
         function = load_metric(metric.partition("@")[0]) if task.metric is None else None
-        cards = [Scorecard(task.metric.name if task.metric else metric, task, function) for _ in lanes]
-        check, hope = LabelCheck(), hope_of(task.metric, limit, total)
+        cards = [Scorecard(task.metric.name if task.metric else metric, task, function) for _ in runs]
+        check, bound = LabelCheck(), drop_bound(task.metric, limit, total)
         for done, each in enumerate(itertools.chain(probes, rounds), 1):
             for card, outputs in zip(cards, each.answers, strict=True):
                 card.add(outputs, each.reference, each.label)
@@ -78,16 +77,16 @@ def evaluate(
             if progress is not None:
                 progress(done, total)
             score = cards[-1].latest
-            if hope is not None and score is not None and hope.is_lost(score):
+            if bound is not None and score is not None and bound.exceeded(score):
                 break
-    for card, lane in zip(cards, lanes, strict=True):
+    for card, lane in zip(cards, runs, strict=True):
         card.failure = card.failure or lane.failure
     return [card.accuracy(cards[0]) for card in cards]
 
 
-def _take_probes(rounds: Iterator[Round]) -> list[Round]:
+def _take_probes(rounds: Iterator[RunRound]) -> list[RunRound]:
     """The first answers, held until the task is known: 16, or fewer when outputs are large."""
-    probes: list[Round] = []
+    probes: list[RunRound] = []
     held = 0
     for each in rounds:
         probes.append(each)

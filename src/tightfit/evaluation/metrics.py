@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label, shape_text
+from tightfit.data.sample import Label, shape_text
 from tightfit.errors import DataError
+from tightfit.types import Array
 
 MOST_DB = 200.0  # float32 resolves 150 dB: two outputs that are this close are equal
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label
-from tightfit.evaluation.comparison import mean_score, paired_drop
+from tightfit.data.sample import Label
 from tightfit.evaluation.metrics import METRICS, cosine, decibels, powers
+from tightfit.evaluation.paired_comparison import mean_score, paired_drop
 from tightfit.evaluation.task import Task
 from tightfit.evaluation.user_metric import Function, UserScores, drop_interval, value_interval
+from tightfit.types import Array
 
 Outputs = Mapping[str, Array]
 Estimate = tuple[float | None, float | None, float | None]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label, shape_text
+from tightfit.data.sample import Label, shape_text
 from tightfit.errors import DataError, unknown_name
 from tightfit.evaluation.metrics import METRICS, Answer, Metric, class_labels
+from tightfit.types import Array
 
 _SUM_TOLERANCE = 0.02  # softmax in int8 steps of 1/256 still sums to one within this for a few classes
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label
+from tightfit.data.sample import Label
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError
 from tightfit.evaluation.intervals import student_quantile
+from tightfit.types import Array
 
 _GROUP = 16
 _FOLDS = 20

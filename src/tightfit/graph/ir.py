@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import ModelError
-
-Array = npt.NDArray[Any]
+from tightfit.types import Array
 
 _serial = itertools.count()
 

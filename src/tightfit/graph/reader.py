@@ -15,9 +15,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the reader of the format
 
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
 from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, unpack
-from tightfit.graph.verify import FlatbufferError, verify
+from tightfit.graph.structure_check import FlatbufferError, verify
+from tightfit.types import Array
 
 _MALFORMED = (struct.error, ValueError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.graph.ir import Array
+from tightfit.types import Array
 
 PACKED_BITS: Final[dict[str, int]] = {"int4": 4, "uint4": 4, "int2": 2}
 """Types of which several share a byte; in memory they are int8 (uint8 for uint4), one value an element."""

@@ -8,9 +8,6 @@ flatbuffer, as every runtime expects; larger models keep their constants behind 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +17,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the writer of the format
 
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.files import atomic_file
+from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
 from tightfit.graph.storage import PACKED_BITS, pack
-from tightfit.graph.versions import op_version
+from tightfit.graph.versions.op_version import op_version
+from tightfit.types import Array
 
 ALIGNMENT: Final = 16
 """Constants begin at multiples of this, in bytes."""
@@ -49,34 +48,6 @@ def write_model(model: Model, path: str | Path, *, external: bool | None = None)
     with atomic_file(Path(path)) as file:
         for chunk in _chunks(model, external):
             file.write(chunk)
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Any]:
-    """Gives a binary file that becomes ``path`` when the block ends well, and vanishes otherwise.
-
-    Raises:
-        ModelError: the folder is missing or read-only, or the disk is full.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        # mkstemp makes the file private; the result gets what open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-        temporary = None
-    except OSError as error:
-        reason = f"Not a folder: '{error.filename}'" if isinstance(error, FileExistsError) else error.strerror
-        raise ModelError(f"Cannot write '{path}': {reason}. Choose a writable place.") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
 
 
 def _chunks(model: Model, external: bool | None) -> Iterator[bytes | memoryview]:

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.graph.ir import Array, Tensor
-from tightfit.runtime.samples import TensorSpec
+from tightfit.graph.ir import Tensor
+from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
+from tightfit.types import Array
 
 PROBES: Final = 2
 Limits = Mapping[str, tuple[float, float]]

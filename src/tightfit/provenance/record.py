@@ -22,8 +22,9 @@ from typing import Any, Final
 
 from tightfit import __version__
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array, Model
+from tightfit.graph.ir import Model
 from tightfit.provenance.probes import Answer, Limits, summarize
+from tightfit.types import Array
 
 KEY: Final = "tightfit.provenance"
 LEAST_BYTES: Final = 1024

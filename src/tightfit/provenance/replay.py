@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array
 from tightfit.graph.reader import read_model
 from tightfit.provenance.probes import THREADS, Answer, answers, digest, places
 from tightfit.provenance.record import Record, read_record, versions
 from tightfit.runtime.session import Session
+from tightfit.types import Array
 
 
 @dataclass(frozen=True)

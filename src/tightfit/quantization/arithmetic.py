@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import QuantizationError
-from tightfit.graph.ir import Array
+from tightfit.types import Array
 
 LIMITS: Final[dict[str, tuple[int, int]]] = {
     "int2": (-2, 1),

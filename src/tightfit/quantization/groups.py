@@ -14,11 +14,17 @@ from typing import Final
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Graph, Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.modes import Context
-from tightfit.quantization.observers import Range
-from tightfit.quantization.op_rules import OpRule
+from tightfit.quantization.ops.op_rule import OpRule
+from tightfit.quantization.ops.rule_lookup import (
+    find_rule,
+    fixed_output,
+    real_inputs,
+    real_outputs,
+    shared_inputs,
+)
 from tightfit.quantization.plan import INTEGER, OpPlan
-from tightfit.quantization.rules import find_rule, fixed_output, real_inputs, real_outputs, shared_inputs
 
 Fixed = tuple[float, int]
 

@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.graph.ir import Array, Graph, Model, Op, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.pointwise import is_pointwise, to_dense
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.types import Array
 
 _INT32_TYPE: Final = 2  # TensorType.INT32 in schema.fbs
 _BIAS_LIMIT: Final = 2**30

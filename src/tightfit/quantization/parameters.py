@@ -11,9 +11,9 @@ import numpy as np
 from tightfit.graph.ir import Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS, activation_parameters, weight_scales
 from tightfit.quantization.groups import Groups, Node, node_of
-from tightfit.quantization.op_rules import OpRule, least_output_scale
+from tightfit.quantization.ops.op_rule import OpRule, least_output_scale
+from tightfit.quantization.ops.rule_lookup import real_inputs, real_outputs, weight_of
 from tightfit.quantization.plan import Storage
-from tightfit.quantization.rules import real_inputs, real_outputs, weight_of
 
 _PASSES: Final = 4
 """A scale that is raised can ask for another to be raised; chains longer than this do not occur."""

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 
 from tightfit.errors import QuantizationError
-from tightfit.graph.ir import Array, Op, Quantization, Tensor
+from tightfit.graph.ir import Op, Quantization, Tensor
 from tightfit.quantization.arithmetic import bias_integers, quantize
 from tightfit.quantization.plan import Storage
+from tightfit.types import Array
 
 _FLOAT16_MAX: Final = float(np.finfo(np.float16).max)
 

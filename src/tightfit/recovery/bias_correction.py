@@ -12,20 +12,20 @@ Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Array, Model
+from tightfit.graph.ir import Model
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.calibration.layers import Layer, layers_of
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.storing import store
-from tightfit.recovery.layers import Layer, layers_of
+from tightfit.types import Array
 
 Vector = npt.NDArray[np.float64]
-Samples = Callable[[], Iterator[Mapping[str, Array]]]
 
 
 def correct_fast(model: Model, twin: Model, plan: Plan, means: Mapping[str, Vector]) -> Model:

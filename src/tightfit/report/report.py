@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.errors import DataError, TightfitError
-from tightfit.graph.writer import atomic_file
-from tightfit.report.methods import METHODS
+from tightfit.files import atomic_file
+from tightfit.report.methodology import METHODS
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate, strict
 

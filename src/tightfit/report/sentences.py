@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tightfit.quantities import format_bytes, format_percent, format_ratio
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.choice import NEAR_TIE
 from tightfit.search.metric_words import metric_words
+from tightfit.units import format_bytes, format_percent, format_ratio
 
 
 class Choice(NamedTuple):

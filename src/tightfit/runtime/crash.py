@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
 from tightfit.errors import ModelError, TightfitError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Signature
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.child import Child, take
+from tightfit.types import Array
 
-Array = npt.NDArray[Any]
 _PROBE_LIMIT_S = 20.0
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from tightfit.graph.signatures import unique_names
 from tightfit.runtime.serving import DataMismatchError, sentence
+from tightfit.types import Array
 
-Array = npt.NDArray[Any]
 Value = TypeVar("Value")
 
 
@@ -112,16 +112,6 @@ def _at(outputs: dict[str, Value], key: str) -> Value:
     if key not in outputs:
         raise DataMismatchError(f"The model has no output '{key}'; it has {', '.join(outputs)}.")
     return outputs[key]
-
-
-def unique_names(names: list[str]) -> list[str]:
-    """Names made unique: the second ``x`` becomes ``x#2``."""
-    counts: dict[str, int] = {}
-    unique = []
-    for name in names:
-        n = counts[name] = counts.get(name, 0) + 1
-        unique.append(name if n == 1 else f"{name}#{n}")
-    return unique
 
 
 def _shape_words(shapes: dict[str, tuple[int, ...]]) -> str:

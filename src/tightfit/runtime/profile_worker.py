@@ -7,7 +7,6 @@ from ctypes import byref, c_bool, c_int, c_size_t, c_void_p
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tightfit.runtime.c_api import (
     CPU,
@@ -20,8 +19,8 @@ from tightfit.runtime.c_api import (
     TensorType,
 )
 from tightfit.runtime.serving import serve
+from tightfit.types import Array
 
-Array = npt.NDArray[Any]
 Event = tuple[str, bool, int, int, int]
 
 

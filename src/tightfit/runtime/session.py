@@ -11,8 +11,9 @@ from typing import Any, Protocol, Self, cast
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.runtime.child import take
 from tightfit.runtime.crash import locate_crash
-from tightfit.runtime.exchange import Array, Exchange, Pending, Sample
-from tightfit.runtime.samples import TensorSpec, fit_sample, random_sample
+from tightfit.runtime.exchange import Exchange, Pending, Sample
+from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
+from tightfit.types import Array
 
 __all__ = ["Array", "Observer", "Sample", "Session"]
 

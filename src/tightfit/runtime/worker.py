@@ -12,17 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ai_edge_litert.interpreter import (  # noqa: TID251 - this is the one module that may
     Interpreter,
     OpResolverType,
     SignatureRunner,
 )
 
-from tightfit.runtime.loaded import MainGraph, SignatureGraph, unique_names
+from tightfit.graph.signatures import unique_names
+from tightfit.runtime.loaded import MainGraph, SignatureGraph
 from tightfit.runtime.serving import ObserverError, serve
-
-Array = npt.NDArray[Any]
+from tightfit.types import Array
 
 
 class Worker:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tightfit.errors import OptionError
-from tightfit.quantities import (
+from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import metric_words
+from tightfit.units import (
     format_bytes,
     format_milliseconds,
     format_percent,
     format_ratio,
 )
-from tightfit.search.candidates import Candidate
-from tightfit.search.metric_words import metric_words
 
 ONE_POINT = 0.01
 _PACKED = ("packed size", "Packed as zip the file is")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from tightfit.errors import OptionError
-from tightfit.graph.writer import atomic_file
+from tightfit.files import atomic_file
 
 
 def prepare_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.errors import DataError
-from tightfit.graph.writer import atomic_file
+from tightfit.files import atomic_file
 from tightfit.search.candidates import Candidate
 
 

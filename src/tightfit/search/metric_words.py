@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tightfit.quantities import format_number, format_percent, format_points
 from tightfit.search.candidates import Interval
+from tightfit.units import format_number, format_percent, format_points
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from tightfit import __version__
+from tightfit.diagnosis.doctor.notes import full_check
 from tightfit.errors import ModelError, OptionError, TightfitError, unknown_name
-from tightfit.evaluation.glance import full
-from tightfit.graph.inspect import summary
-from tightfit.quantities import format_count
-from tightfit.quantization.pipeline import open_source
+from tightfit.graph.summary import summary
+from tightfit.pipeline.source import open_source
+from tightfit.search.candidate_builder import CandidateBuilder
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto
-from tightfit.search.fitting import Fitting, refuse_unknown
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
 from tightfit.search.gains import note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
-from tightfit.search.making import Maker
-from tightfit.search.measure import Bench
+from tightfit.search.measurement import Measurer
 from tightfit.search.recipes import EFFORTS, Recipe, find_recipes
-from tightfit.search.samples import open_samples
+from tightfit.search.search_samples import open_samples
 from tightfit.search.selection import Selection
-from tightfit.search.shrinking import tell, training_notes
+from tightfit.search.shrink_recipes import describe_gain, training_notes
+from tightfit.search.target_policy import TargetPolicy, refuse_unknown
+from tightfit.units import format_count
 
 
 def optimize(job: Job, listener: Listener) -> Outcome:
@@ -49,7 +49,7 @@ def optimize(job: Job, listener: Listener) -> Outcome:
         if not search.outcome.candidates:
             raise
     finally:
-        search.bench.close()
+        search.measurer.close()
     search.update()
     return search.outcome
 
@@ -65,15 +65,15 @@ class _Search:
         self.job, self.listener = job, listener
         self.started = time.monotonic()
         refuse_unknown(job.budget)
-        self.fitting = Fitting(job.budget)
-        self.recipes = self.fitting.recipes(find_recipes(job.recipes), job.recipes)
+        self.policy = TargetPolicy(job.budget)
+        self.recipes = self.policy.recipes(find_recipes(job.recipes), job.recipes)
         if job.effort not in EFFORTS:
             raise OptionError(unknown_name("effort", job.effort, EFFORTS))
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
         prepare_folder(job.output)
-        self.bench = Bench(self.source, self.samples, job)
-        self.maker = Maker(job, self.source, self.samples, self.fitting, listener)
+        self.measurer = Measurer(self.source, self.samples, job)
+        self.builder = CandidateBuilder(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, self._facts())
         if job.fresh:
             self.journal.found.clear()
@@ -81,12 +81,12 @@ class _Search:
         kept = {k: facts[k] for k in ("parameters", "macs", "scheme")}
         self.outcome = Outcome(job, [], model=kept, data=self.samples.describe(job))
         self.outcome.notes += self.source.notes
-        self.selection = Selection(job, self.fitting.target)
+        self.selection = Selection(job, self.policy.target)
 
     def run(self) -> None:
         first = [recipe for recipe in self.recipes if recipe.is_plain]
         if any(self.journal.get(recipe.name, self.job.output) is None for recipe in first):
-            self.maker.calibration()  # bad samples are told of before anything is written
+            self.builder.calibration()  # bad samples are told of before anything is written
         self._examine()
         self.outcome.candidates.append(self._original())
         self.update()
@@ -122,7 +122,7 @@ class _Search:
         self.listener.stage("examining the data", len(samples.calibrating))
         calibration = samples.calibration_set, samples.calibrating
         evaluation = samples.dataset, samples.evaluating
-        self.outcome.notes += full(self.source, calibration, evaluation, self.listener.advance)
+        self.outcome.notes += full_check(self.source, calibration, evaluation, self.listener.advance)
 
     def _original(self) -> Candidate:
         path = self.job.output / "candidates" / "float32.tflite"
@@ -142,7 +142,7 @@ class _Search:
             self.outcome.notes.append(f"The time was used up before {recipe.name}.")
             return None
         known = self.journal.get(recipe.name, self.job.output)
-        candidate = known or self.maker.candidate(recipe)
+        candidate = known or self.builder.candidate(recipe)
         if known is None:
             self.listener.stage(f"{recipe.name}: file", 1)
             self._attempt(candidate, partial(self._make, candidate, recipe))
@@ -156,7 +156,7 @@ class _Search:
 
     def _make(self, candidate: Candidate, recipe: Recipe) -> None:
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
-        self.maker.make(candidate, recipe, path)
+        self.builder.make(candidate, recipe, path)
         candidate.path = self._relative(path)
         self._measure_file(candidate)
 
@@ -171,7 +171,7 @@ class _Search:
         self._time()
         if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
-            tell(candidate, recipe.shrink, plain)
+            describe_gain(candidate, recipe.shrink, plain)
         elif recipe.recovery:
             note_gain(candidate, self.outcome.candidates)
         self.journal.put(candidate)
@@ -190,10 +190,10 @@ class _Search:
 
     def _measure_file(self, candidate: Candidate) -> None:
         # With little effort only the chosen one's layers are compared, at the end.
-        layers = candidate.name not in self.maker.mirrored and self.job.effort != "quick"
+        layers = candidate.name not in self.builder.mirrored and self.job.effort != "quick"
         path = self.job.output / (candidate.path or "")
-        self.bench.sizes(candidate, path, layers=layers)
-        self.fitting.judge(candidate, path)
+        self.measurer.sizes(candidate, path, layers=layers)
+        self.policy.judge(candidate, path)
         self.listener.advance(1, 1)
 
     def _time(self) -> None:
@@ -203,7 +203,7 @@ class _Search:
         if not untimed:
             return
         self.listener.stage(f"latency of {format_count(len(untimed), 'file')}", 1)
-        self.bench.latency(untimed)
+        self.measurer.latency(untimed)
         for candidate in untimed:
             if candidate.name in self.journal.found:
                 self.journal.put(candidate)
@@ -234,7 +234,7 @@ class _Search:
     def _measure_accuracy(self, candidate: Candidate) -> None:
         count = len(self.samples.evaluating)
         self.listener.stage(f"{candidate.name}: accuracy on {format_count(count, 'sample')}", count)
-        self.bench.accuracy(candidate, self.job.output / (candidate.path or ""), self.listener.advance)
+        self.measurer.accuracy(candidate, self.job.output / (candidate.path or ""), self.listener.advance)
 
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""
@@ -244,7 +244,7 @@ class _Search:
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels
         self.listener.stage(f"{chosen.name}: error per layer", 1)
-        self.bench.layers(chosen, self.job.output / chosen.path)
+        self.measurer.layers(chosen, self.job.output / chosen.path)
         self.journal.put(chosen)
         self.listener.advance(1, 1)
 

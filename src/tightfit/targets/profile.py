@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.targets.constraints import Rule
+from tightfit.targets.limits.constraints import Rule
 
 _RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
 

@@ -9,10 +9,10 @@ import numpy as np
 from keras import ops
 
 from tightfit.errors import ModelError
-from tightfit.graph.ir import Array
 from tightfit.graph.writer import serialize
-from tightfit.runtime.samples import random_sample
+from tightfit.runtime.input_samples import random_sample
 from tightfit.runtime.session import Session
+from tightfit.types import Array
 
 TOLERANCE: Final = 1e-3
 """Largest difference relative to the largest output; float32 sums in another order give about 1e-5."""

@@ -9,16 +9,17 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
-from tightfit.graph.ir import Array, Graph, Op, Tensor
+from tightfit.graph.ir import Graph, Op, Tensor
 from tightfit.graph.sparsity import dense_values
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.ops.rule_lookup import find_rule, weight_of
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
-from tightfit.quantization.rules import find_rule, weight_of
-from tightfit.training.accumulators import Accumulator, Accumulators, InputScale
-from tightfit.training.fake_quant import halve_precision
-from tightfit.training.learned_scales import LearnedScales
-from tightfit.training.op_lowerings import trained_positions
-from tightfit.training.quantizers import WeightQuantizer
+from tightfit.training.fake_quant.fake_quantize import halve_precision
+from tightfit.training.fake_quant.learned_scales import LearnedScales
+from tightfit.training.fake_quant.quantizers import WeightQuantizer
+from tightfit.training.integer.accumulators import Accumulator, Accumulators, InputScale
+from tightfit.training.lowering.op_lowerings import trained_positions
+from tightfit.types import Array
 
 Attached = Callable[[Any, Any], Any]
 Use = tuple[int, int]

@@ -1,0 +1,173 @@
+"""Writes one file by one scheme, with or without recoveries, for a target or for none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tightfit.api.model_inputs import Pathlike, inputs_of
+from tightfit.data.dataset import Dataset
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.diagnosis.doctor.notes import quick_check
+from tightfit.diagnosis.doctor.sample_log import SampleLog
+from tightfit.errors import DataError
+from tightfit.pipeline.builder import Builder, BuildSpec
+from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.write import QuantizationResult
+from tightfit.quantization.calibration.calibrate import calibration_workers
+from tightfit.quantization.planning import Overrides
+from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.runtime.child import prepare
+from tightfit.targets.profile import find_target
+from tightfit.targets.target_planning import scheme_for
+from tightfit.types import Array, Stage
+
+
+def quantize(
+    model: Pathlike,
+    scheme: str,
+    output: Pathlike,
+    *,
+    data: str | None = None,
+    image: ImageOptions | None = None,
+    progress: Stage | None = None,
+    **options: Any,
+) -> QuantizationResult:
+    """Writes one file by one scheme, checked on LiteRT against the float model.
+
+    Args:
+        data: calibration samples; needed by int8 and int16x8.
+        progress: hears what a recovery does: (what, done, of), of 0 where that is not known.
+        options: ``QuantizeOptions``' fields.
+
+    Raises:
+        TightfitError: the model, the data or an option cannot be used; nothing was written then.
+    """
+    chosen = QuantizeOptions(**options)
+    wanted = chosen.scheme(scheme)
+    prepare(calibration_workers() if data is not None else 1)
+    source = open_source(model)
+    source.facts = chosen.facts()
+    given = None if data is None else Calibration.of(source, model, data, image, chosen)
+    builder = Builder(source, None if given is None else given.samples, stage=progress)
+    written = builder.build(chosen.spec(wanted, Path(output)), Path(output))
+    if given is None or not chosen.doctor:
+        return written
+    checked = quick_check(source, given.dataset, given.indices, given.log)
+    return replace(written, notes=[*checked, *written.notes])
+
+
+@dataclass
+class Calibration:
+    """The samples that ranges are seen on; what the doctor looks at is kept on the first pass.
+
+    Args:
+        indices: which samples of the data set; None for all.
+    """
+
+    dataset: Dataset
+    indices: Array | None
+    log: SampleLog = field(default_factory=SampleLog)
+
+    @classmethod
+    def of(
+        cls, source: Source, model: Pathlike, data: str, image: ImageOptions | None, chosen: QuantizeOptions
+    ) -> Calibration:
+        """Opens the data, chooses samples; the source notes which data it was.
+
+        Raises:
+            DataError: the data cannot be read, or has one sample.
+        """
+        dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
+        if len(dataset) < 2:
+            raise DataError(
+                f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "
+                "least 20, better 100."
+            )
+        count = min(chosen.calibration, len(dataset))
+        indices = None
+        if count < len(dataset):
+            indices, _ = split(dataset.labels(), len(dataset), count, seed=chosen.seed, overlap=True)
+        if source.facts is not None:
+            source.facts["data"] = data_facts(dataset, count, chosen.seed)
+        return cls(dataset, indices)
+
+    def samples(self) -> Iterator[Mapping[str, Array]]:
+        """Inputs, one sample after another; may be called again."""
+        given = self.dataset.samples(self.indices)
+        return (s.inputs for s in (given if self.log.samples else self.log.watch(given)))
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """What ``quantize`` takes besides model, scheme and data.
+
+    Args:
+        interface: type of the model's inputs and outputs; None for float32, or what the target takes.
+        calibration: samples to calibrate with.
+        overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
+        layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
+        recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
+        max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
+        target: name of the device that the file is for. provenance: False leaves it out of the file.
+        doctor: False says nothing about the data.
+    """
+
+    interface: str | None = None
+    calibration: int = 100
+    seed: int = 0
+    overrides: Overrides = ()
+    observers: Mapping[str, str] | None = None
+    layout: str | None = None
+    recovery: tuple[str, ...] = ()
+    max_size: int | None = None
+    max_noise: float | None = None
+    target: str | None = None
+    provenance: bool = True
+    doctor: bool = True
+
+    def facts(self) -> dict[str, Any] | None:
+        """What the file says about the options that it was made with."""
+        if not self.provenance:
+            return None
+        rules = [list(o) if isinstance(o, tuple) else [o.pattern, o.scheme] for o in self.overrides]
+        chosen = {"target": self.target, "observers": dict(self.observers or {})}
+        return {"overrides": rules, "recovery": list(self.recovery)} | {k: v for k, v in chosen.items() if v}
+
+    def scheme(self, name: str) -> Scheme:
+        """The scheme of a name with the types at the ends, as the target takes it."""
+        if self.target is None:
+            return find_scheme(name, self.interface or "float32")
+        return scheme_for(find_target(self.target), name, self.interface)
+
+    def spec(self, scheme: Scheme, output: Path) -> BuildSpec:
+        """Return what file is asked for; the layout is the target's where none is named."""
+        target = None if self.target is None else find_target(self.target)
+        own = "cpu" if target is None else target.family.layout
+        return BuildSpec(
+            scheme,
+            overrides=self.overrides,
+            observers=self.observers,
+            recovery=self.recovery,
+            target=target,
+            layout=self.layout or own,
+            max_size_bytes=self.max_size,
+            max_noise=self.max_noise,
+            folder=output.with_name(f"{output.name}.unfinished"),
+        )
+
+
+def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:
+    """Gives what a file says about the data that it was calibrated with: what tells it apart, no sample."""
+    known = dataset.describe()
+    return {
+        "name": known["name"],
+        "count": known["count"],
+        "calibration_samples": calibration,
+        "seed": seed,
+        "fingerprint": dataset.fingerprint(),
+    }

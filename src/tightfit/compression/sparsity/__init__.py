@@ -1,0 +1,1 @@
+"""Zeros in weights: which weights go, how zeros are stored, what XNNPACK computes sparsely."""

@@ -1,0 +1,150 @@
+"""Sparse constants: which zeros a file need not store, and how many bytes each way of leaving them out takes.
+
+A form stores one dimension as a list of the coordinates that hold a value (CSR), the dimensions around it in
+full, and optionally small dense blocks as the leaves. ``graph.sparsity.dense_values`` reads every form.
+
+Source: ``SparsityParameters`` in ``schema.fbs``; ``sparsity_format_converter.cc``, whose reader wants the
+tensor's own dimensions before those of the blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.errors import ModelError
+from tightfit.graph.ir import Sparsity
+from tightfit.types import Array
+
+_TABLE_BYTES: Final = 160
+"""What the extra op, tensor and tables of a sparse constant cost in a file, about."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to store a sparse constant.
+
+    Args:
+        name: for people.
+        axis: the dimension whose coordinates are listed; negative counts from the end.
+        block: how many neighbours along ``block_axis`` stand or go together; 1 for none.
+        block_axis: negative counts from the end.
+    """
+
+    name: str
+    axis: int = -1
+    block: int = 1
+    block_axis: int = -1
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """True when blocks divide the shape and there is something to list."""
+        return len(shape) > 1 and math.prod(shape) > 0 and shape[self.block_axis] % self.block == 0
+
+
+UNSTRUCTURED: Final = Form("unstructured")
+FORMS: Final[tuple[Form, ...]] = (
+    UNSTRUCTURED,
+    Form("unstructured by output channel", axis=0),
+    Form("1x4 blocks", block=4),
+    Form("1x16 blocks", block=16),
+    Form("blocks of 4 output channels", block=4, block_axis=0),
+)
+"""Every form that is tried; the unstructured ones hold any pattern."""
+
+
+def find_form(name: str) -> Form:
+    """Gives the form of a name.
+
+    Raises:
+        ModelError: there is none.
+
+    Example:
+        >>> find_form("1x4 blocks").block
+        4
+    """
+    for form in FORMS:
+        if form.name == name:
+            return form
+    raise ModelError(f"There is no sparse form '{name}'; known: {', '.join(f.name for f in FORMS)}.")
+
+
+def encode(values: Array, form: Form) -> tuple[Array, Sparsity]:
+    """Gives the stored values of a dense array, one-dimensional, and where they belong.
+
+    Exact: ``dense_values`` gives the array back (−0.0 becomes 0.0).
+
+    Raises:
+        ModelError: the form does not fit the shape.
+
+    Example:
+        >>> stored, sparsity = encode(np.array([[0.0, 5.0], [0.0, 0.0]]), UNSTRUCTURED)
+        >>> stored.tolist(), [d[0] for d in sparsity.dimensions]
+        ([5.0], ['dense', 'csr'])
+    """
+    if not form.fits(values.shape):
+        raise ModelError(f"The form '{form.name}' does not fit the shape {list(values.shape)}.")
+    order, leaves = _leaves(values, form)
+    used = (leaves != 0).any(axis=-1)
+    places = np.nonzero(used)
+    segments = np.concatenate([[0], np.cumsum(used.sum(axis=-1).reshape(-1))])
+    dense = [("dense", int(n)) for n in used.shape[:-1]]
+    listed = ("csr", segments.astype(np.int64), places[-1].astype(np.int64))
+    rank, block_map = values.ndim, (form.block_axis % values.ndim,)
+    if form.block == 1:
+        return leaves[used].reshape(-1), Sparsity(order, (), (*dense, listed))
+    levels = (*dense, listed, ("dense", form.block))
+    return leaves[used].reshape(-1), Sparsity((*order, rank), block_map, levels)
+
+
+def _leaves(values: Array, form: Form) -> tuple[tuple[int, ...], Array]:
+    """The traversal order of the tensor's dimensions, and its values in that order with blocks last."""
+    rank, along = values.ndim, form.block_axis % values.ndim
+    split = (*values.shape[:along], -1, form.block, *values.shape[along + 1 :])
+    blocks = np.moveaxis(values.reshape(split), along + 1, -1)
+    axis = form.axis % rank
+    order = (*(d for d in range(rank) if d != axis), axis)
+    return order, blocks.transpose(*order, rank)
+
+
+def encoded_bytes(values: Array, form: Form) -> int:
+    """Gives the bytes of a sparse constant in a file, its indices and tables included, without making it."""
+    leaves = _leaves(values, form)[1]
+    used = (leaves != 0).any(axis=-1)
+    count = int(np.count_nonzero(used))
+    segments = (used.size // used.shape[-1] + 1) * _width(count)
+    indices = count * _width(used.shape[-1] - 1)
+    return int(count * form.block * values.itemsize + segments + indices + _TABLE_BYTES)
+
+
+def _width(largest: int) -> int:
+    """Bytes of the narrowest index vector that holds a number."""
+    return 1 if largest < 2**8 else 2 if largest < 2**16 else 4
+
+
+def smallest_form(values: Array) -> Form | None:
+    """Gives the form that takes the fewest bytes, None when the dense array takes fewer still.
+
+    Example:
+        >>> smallest_form(np.ones((64, 64), np.float32)) is None
+        True
+        >>> smallest_form(np.kron(np.eye(64), np.ones((1, 4)))).name
+        '1x4 blocks'
+    """
+    sizes = {form: encoded_bytes(values, form) for form in FORMS if form.fits(values.shape)}
+    best = min(sizes, key=lambda form: sizes[form], default=None)
+    return None if best is None or sizes[best] >= values.nbytes else best
+
+
+def block_share(values: npt.NDArray[np.generic], form: Form) -> float:
+    """Gives the share of a form's blocks that hold a value: what a kernel that skips empty blocks computes.
+
+    Example:
+        >>> block_share(np.kron(np.eye(4), np.ones((1, 4))), FORMS[2])
+        0.25
+    """
+    used = (_leaves(values, form)[1] != 0).any(axis=-1)
+    return float(used.mean()) if used.size else 0.0

@@ -1,0 +1,1 @@
+"""Keras models: a safe read of their files, and the export through JAX."""

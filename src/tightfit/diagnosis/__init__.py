@@ -1,0 +1,1 @@
+"""What is wrong and why: the calibration doctor, the explanation of a loss, the difference of two files."""

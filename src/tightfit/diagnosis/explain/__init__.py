@@ -1,0 +1,1 @@
+"""The explanation of a quantized file's loss: error per op, causes, and remedies that were measured."""

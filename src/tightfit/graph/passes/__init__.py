@@ -1,0 +1,1 @@
+"""Passes that make a graph simpler without changing what it computes."""

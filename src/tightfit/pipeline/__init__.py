@@ -1,0 +1,1 @@
+"""The one assembly line: source, calibration, plan, recovery, layout, checked file."""

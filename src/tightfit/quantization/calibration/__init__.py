@@ -1,0 +1,1 @@
+"""Calibration: statistics of activations, ranges from them, second moments of what layers read."""

@@ -1,0 +1,1 @@
+"""Recoveries of activations: smoothing, equalization, attention masks, mixed precision, ranges."""

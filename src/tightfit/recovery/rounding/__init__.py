@@ -1,0 +1,1 @@
+"""Recoveries of weights: GPTQ, scales by output error, block reconstruction."""

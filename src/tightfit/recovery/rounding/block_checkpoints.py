@@ -1,0 +1,64 @@
+"""What of a long recovery is finished, on disk: a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tightfit.files import atomic_file
+from tightfit.types import Array
+
+Arrays = dict[str, Array]
+
+
+class FinishedBlocks:
+    """The arrays of each finished block, one file each; arrays only, so that reading one executes nothing.
+
+    Args:
+        folder: None keeps nothing. facts: all that the arrays depend on; files of other facts are not read.
+    """
+
+    def __init__(self, folder: Path | None, facts: Iterable[bytes]) -> None:
+        digest = hashlib.sha256()
+        for fact in facts:
+            digest.update(fact)
+        self.folder, self.key = folder, digest.hexdigest()[:16]
+
+    def get(self, index: int) -> Arrays | None:
+        """Gives the arrays of a block, None where it is not finished or its file is none of ours."""
+        path = self._path(index)
+        if path is None or not path.is_file():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
+            return None  # broken, or not ours: it is learned anew
+
+    def put(self, index: int, arrays: Mapping[str, Array]) -> None:
+        """Writes the arrays of a block, whole or not at all."""
+        path = self._path(index)
+        if path is None:
+            return
+        buffer = io.BytesIO()
+        np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]  # arrays by name, no other option
+        with atomic_file(path) as file:
+            file.write(buffer.getvalue())
+
+    def remove(self) -> None:
+        """Takes the files away, and the folder where nothing else is in it."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for path in self.folder.glob(f"{self.key}-*.npz"):
+            path.unlink()
+        with contextlib.suppress(OSError):  # not empty: another recovery's files stay
+            self.folder.rmdir()
+
+    def _path(self, index: int) -> Path | None:
+        return None if self.folder is None else self.folder / f"{self.key}-{index}.npz"

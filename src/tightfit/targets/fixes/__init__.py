@@ -1,0 +1,1 @@
+"""Exact rewrites that move ops of a quantized file onto an accelerator."""

@@ -1,0 +1,1 @@
+"""The real judges of targets: vela, tflite-micro."""

@@ -1,0 +1,176 @@
+"""Our own fake-quantize op: reals that stand on an integer grid, with straight-through gradients.
+
+``keras.quantizers.fake_quant_with_min_max_vars`` loses its bits, its narrow range and its axis on symbolic
+tensors (Keras 3.15.1), so nothing of it is used here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import keras
+import numpy as np
+from keras import ops
+
+from tightfit.graph.activations import Ends
+from tightfit.graph.ir import Op
+from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.plan import Storage
+
+
+def limits(storage: Storage) -> tuple[int, int]:
+    """Gives the least and the largest integer of a storage.
+
+    Example:
+        >>> limits(Storage("int8", (0.1,), (0,), narrow=True))
+        (-127, 127)
+    """
+    bottom, top = LIMITS[storage.dtype]
+    return bottom + storage.narrow, top
+
+
+def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) -> Any:
+    """Gives ``scale · round(clip(x / scale, bottom - zero_point, top - zero_point))``, in float32.
+
+    Forward it is, to the bit, ``dequantize(quantize(x))`` of ``quantization.arithmetic``: the reciprocal in
+    float32, halves to even. Backward: the gradient of ``x`` passes inside of the range and is 0 outside;
+    that of ``scale`` is ``round(x / scale) - x / scale`` inside and the bound outside.
+
+    Args:
+        x: values of any shape. scale, zero_point: scalars, or arrays that broadcast against ``x``.
+        bottom, top: the least and the largest integer.
+
+    Source: Esser et al. 2020, "Learned Step Size Quantization"; Jain et al. 2020, "Trained Quantization
+    Thresholds". Departure: no scaling of the gradient; the scale is trained as a logarithm (``quantizers``).
+    """
+    scale = ops.convert_to_tensor(scale, "float32")
+    bounds = (ops.convert_to_tensor(bottom - zero_point, "float32"),
+              ops.convert_to_tensor(top - zero_point, "float32"))  # fmt: skip
+    forward, backward = kernels()[:2]
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
+    def quantized(x: Any, scale: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return backward(x, scale, *bounds, args[0] if upstream is None else upstream)
+
+        return forward(x, scale, *bounds), gradient
+
+    return ops.cast(quantized(ops.cast(x, "float32"), scale), x.dtype)
+
+
+def _forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
+    return ops.round(ops.clip(x * (1.0 / scale), low, high)) * scale
+
+
+def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[Any, Any]:
+    """The gradients of values and of scale; all is formed anew from ``x``, so that nothing else is kept."""
+    steps = x * (1.0 / scale)
+    passed = upstream * ops.cast((steps >= low) & (steps <= high), "float32")
+    terms = upstream * ops.round(ops.clip(steps, low, high)) - passed * steps
+    rank = len(scale.shape)
+    shared = [i for i in range(len(x.shape)) if rank == 0 or scale.shape[i] == 1]
+    return passed, ops.sum(terms, axis=shared, keepdims=rank > 0)
+
+
+def fake_quantize_sum(y: Any, bias: Any, ends: Ends, scale: Any, bounds: tuple[Any, Any]) -> Any:
+    """Gives ``fake_quantize(clip(y + bias, ends))``: what a convolution does after its sum, in one pass.
+
+    Each of the three would read and write the whole tensor, forward and backward, and keep its input; here
+    only ``y`` is kept. The gradients are those of the three in a row.
+
+    Args:
+        y: (…, channels). bias: (channels,). ends: least and largest value of the activation, None for none.
+        scale: a scalar. bounds: the least and the largest step: the integers less the zero point.
+    """
+    fixed = [ops.convert_to_tensor(bound, "float32") for bound in bounds]
+    forward, backward = (functools.partial(k, ends=ends) for k in kernels()[2:])
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
+    def quantized(y: Any, bias: Any, scale: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return backward(y, bias, scale, *fixed, args[0] if upstream is None else upstream)
+
+        return forward(y, bias, scale, *fixed), gradient
+
+    operands = (ops.cast(value, "float32") for value in (y, ops.reshape(bias, (-1,)), scale))
+    return ops.cast(quantized(*operands), y.dtype)
+
+
+def _forward_sum(y: Any, bias: Any, scale: Any, low: Any, high: Any, *, ends: Ends) -> Any:
+    return _forward(_clipped(y + bias, ends), scale, low, high)
+
+
+def _backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what comes back
+    y: Any, bias: Any, scale: Any, low: Any, high: Any, upstream: Any, *, ends: Ends
+) -> tuple[Any, Any, Any]:
+    """The gradients of sum, bias and scale."""
+    total = y + bias
+    passed, stretched = _backward(_clipped(total, ends), scale, low, high, upstream)
+    for inside in _inside(total, ends):
+        passed = passed * ops.cast(inside, "float32")
+    return passed, ops.sum(passed, axis=tuple(range(len(y.shape) - 1))), stretched
+
+
+def _clipped(total: Any, ends: Ends) -> Any:
+    total = total if ends[0] is None else ops.maximum(total, ends[0])
+    return total if ends[1] is None else ops.minimum(total, ends[1])
+
+
+def _inside(total: Any, ends: Ends) -> Iterator[Any]:
+    if ends[0] is not None:
+        yield total > ends[0]
+    if ends[1] is not None:
+        yield total < ends[1]
+
+
+PLAIN: Final = (_forward, _backward, _forward_sum, _backward_sum)
+Kernels = tuple[Callable[..., Any], ...]
+"""Forward and backward, of values and of sums."""
+
+
+@functools.cache
+def kernels() -> Kernels:
+    """What the backend computes with: as it stands here, or faster."""
+    faster = _FASTER.get(keras.backend.backend())
+    return PLAIN if faster is None else faster()
+
+
+def _of_tensorflow() -> Kernels:
+    """TensorFlow passes over memory for each line, XLA once."""
+    import tensorflow as tf  # noqa: PLC0415 - only on this backend
+
+    return tuple(tf.function(kernel, jit_compile=True) for kernel in PLAIN)
+
+
+def _of_torch() -> Kernels:
+    """Torch runs line by line; in place it touches less memory."""
+    from tightfit.training.fake_quant import torch_kernels as kernels  # noqa: PLC0415 - only on this backend
+
+    return kernels.forward, kernels.backward, kernels.forward_sum, kernels.backward_sum
+
+
+_FASTER: Final[dict[str, Callable[[], Kernels]]] = {"tensorflow": _of_tensorflow, "torch": _of_torch}
+"""Backend → kernels of the same results; JAX compiles the plain ones with all around them."""
+
+
+def round_through(x: Any) -> Any:
+    """Rounds, halves to even; the gradient passes as if it had not been rounded."""
+    fixed = ops.stop_gradient(x)  # first, so that no backend records what it need not differentiate
+    return x + (ops.round(fixed) - fixed)
+
+
+def halve_precision(x: Any) -> Any:
+    """Gives the values that float16 holds, as float32; the gradient passes."""
+    fixed = ops.stop_gradient(x)
+    return x + (ops.cast(ops.cast(fixed, "float16"), x.dtype) - fixed)
+
+
+def quantize_as_output(op: Op, values: list[Any]) -> Any:
+    """QUANTIZE in a graph: the reals that the integers of its output stand for."""
+    quantization = op.outputs[0].quantization
+    assert quantization is not None  # noqa: S101 - the kernel refuses an output without a scale
+    bottom, top = LIMITS[op.outputs[0].dtype]
+    scale, zero_point = np.float32(quantization.scale[0]), float(quantization.zero_point[0])
+    return fake_quantize(values[0], scale, zero_point, bottom, top)

@@ -1,0 +1,126 @@
+"""The scales that are trained, of activations and of weights: one variable for all of a network.
+
+A scale is ``max(initial · exp(stretch), least)`` and the stretch is trained: a logarithm, so that steps are
+relative and Adam's size fits all. With a variable for each, an optimizer would take as long for the scales
+as for the weights: the demo has 41 of them.
+
+Scales that start short (``short_scales``: eight significant bits) stay short: they are rounded in each step,
+and training knows of it. A scale may be 0.4 % off as well as not, and the bytes that are zero, two of each
+scale and one of each bias scale, pack to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.quantization.plan import GraphPlan, OpPlan, Plan, Storage
+from tightfit.types import Array
+
+Part = Callable[[dict[Any, Any]], Any]
+"""Gives one quantizer's scales, shape (channels,), as they are now; the cache is a call's own."""
+
+_ON_A_GRID_OF_THEIR_OWN: Final = ("int4", "int8", "uint8", "int16")
+"""Types whose scales are chosen; those of biases follow."""
+
+
+class LearnedScales:
+    """Collects what starts as learned; ``build`` makes the variable when all is there."""
+
+    def __init__(self) -> None:
+        self.initial: list[Array] = []
+        self.least: list[Array] = []
+        self.stretch: Any = None
+
+    def add(self, initial: Array, least: Array | float = 0.0) -> Part:
+        """Takes scales in.
+
+        Args:
+            initial: they start as these, shape (channels,) or (). least: they never fall below.
+        """
+        index = len(self.initial)
+        self.initial.append(np.asarray(initial, np.float32).reshape(-1))
+        self.least.append(np.full(self.initial[-1].shape, least, np.float32))
+        return lambda cache: self.all(cache)[index]
+
+    @property
+    def are_short(self) -> bool:
+        """True when all scales start with eight significant bits."""
+        return all((rounded_up(part) == part).all() for part in self.initial)
+
+    def build(self, owner: Any) -> None:
+        """Makes the variable; ``owner`` is the Keras model that keeps it."""
+        if self.initial:
+            zeros = np.zeros(sum(part.size for part in self.initial))
+            self.stretch = owner.add_state("scales", "stretch", zeros, trainable=True)
+
+    def all(self, cache: dict[Any, Any]) -> list[Any]:
+        """Gives the scales of each part, formed once a call."""
+        if self not in cache:
+            initial, least = (ops.convert_to_tensor(np.concatenate(p)) for p in (self.initial, self.least))
+            ends = np.cumsum([part.size for part in self.initial])[:-1].tolist()
+            scales = ops.exp(self.stretch) * initial
+            scales = short(scales) if self.are_short else scales
+            cache[self] = parts(ops.maximum(scales, least), ends)
+        found: list[Any] = cache[self]
+        return found
+
+
+def parts(values: Any, ends: list[int]) -> list[Any]:
+    """Gives the pieces of a vector between these places; torch and TensorFlow split none into one.
+
+    Example:
+        >>> [len(part) for part in parts(ops.arange(5), [2])], len(parts(ops.arange(5), []))
+        ([2, 3], 1)
+    """
+    return list(ops.split(values, ends)) if ends else [values]
+
+
+def short(scales: Any) -> Any:
+    """Gives the nearest scales of eight significant bits (bfloat16), as float32; the gradient passes.
+
+    Example:
+        >>> float(short(ops.convert_to_tensor(0.1)))
+        0.10009765625
+    """
+    fixed = ops.stop_gradient(scales)
+    return scales + (ops.cast(ops.cast(fixed, "bfloat16"), scales.dtype) - fixed)
+
+
+def rounded_up(scales: Array) -> Array:
+    """Gives the next scales of eight significant bits, so that nothing leaves its range.
+
+    Example:
+        >>> rounded_up(np.array([0.1, 0.5], np.float32)).tolist()
+        [0.10009765625, 0.5]
+    """
+    bits = np.asarray(scales, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0xFFFF)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def short_scales(plan: Plan) -> Plan:
+    """Gives a plan whose scales have eight significant bits, to train from; ranges grow by 0.8 % at most."""
+    return replace(plan, graphs=[_short_graph(graph) for graph in plan.graphs])
+
+
+def _short_graph(graph: GraphPlan) -> GraphPlan:
+    tensors = {k: {d: _short_storage(s) for d, s in forms.items()} for k, forms in graph.tensors.items()}
+    return replace(graph, ops=[_short_op(op) for op in graph.ops], tensors=tensors)
+
+
+def _short_op(op: OpPlan) -> OpPlan:
+    constants, inputs = (
+        {p: _short_storage(s) for p, s in found.items()} for found in (op.constants, op.inputs)
+    )
+    return replace(op, constants=constants, inputs=inputs)
+
+
+def _short_storage(storage: Storage) -> Storage:
+    if storage.dtype not in _ON_A_GRID_OF_THEIR_OWN or not storage.scale:
+        return storage
+    scale = rounded_up(np.asarray(storage.scale, np.float32))
+    return replace(storage, scale=tuple(scale.tolist()))

@@ -1,0 +1,1 @@
+"""The training loop: data, distillation, optimizer, callbacks, checkpoints, stages."""

@@ -1,0 +1,110 @@
+"""Changed copies of training images, made anew in each epoch: one function an augmentation.
+
+Each takes float images (batch, height, width, channels) and a random generator. With a teacher instead of
+labels few images go far when each is seen in many forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.errors import OptionError, unknown_name
+from tightfit.types import Array
+
+Random = np.random.Generator
+
+_SHIFT: Final = 1 / 14
+_ZOOM: Final = 0.6
+"""The least side of a crop, as a share of the image's."""
+
+
+def flip(images: Array, random: Random) -> Array:
+    """Gives the images, half of them mirrored left to right."""
+    mirrored = random.random(len(images)) < 0.5
+    return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+
+def shift(images: Array, random: Random) -> Array:
+    """Gives the images moved by up to a fourteenth of their sides; the border's values go on outside."""
+    height, width = images.shape[1:3]
+    most = [max(1, round(_SHIFT * side)) for side in (height, width)]
+    down, right = (random.integers(-m, m + 1, len(images))[:, None] for m in most)
+    rows = np.clip(np.arange(height) + down, 0, height - 1)
+    columns = np.clip(np.arange(width) + right, 0, width - 1)
+    taken = images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return np.asarray(taken)
+
+
+def zoom(images: Array, random: Random) -> Array:
+    """Gives crops of 0.6 to 1 of the sides, anywhere, resized to the whole image (bilinear)."""
+    return np.stack([_crop(image, random) for image in images])
+
+
+def mix(images: Array, random: Random) -> Array:
+    """Gives the images, half of them blended with another of the batch; for training without labels.
+
+    Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
+    """
+    share = np.where(random.random(len(images)) < 0.5, random.uniform(0.5, 1.0, len(images)), 1.0)
+    share = share.astype(images.dtype)[:, None, None, None]
+    return np.asarray(share * images + (1 - share) * images[random.permutation(len(images))])
+
+
+AUGMENTATIONS: Final[dict[str, Callable[[Array, Random], Array]]] = {
+    "flip": flip, "shift": shift, "zoom": zoom, "mix": mix,
+}  # fmt: skip
+"""Name → function; they are applied in the order that is asked for."""
+
+
+def check_augmentations(names: Sequence[str], *, labelled: bool) -> tuple[str, ...]:
+    """Gives the names back when they are known and fit the training.
+
+    Raises:
+        OptionError: an unknown name, or images are to be mixed whose labels count.
+    """
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise OptionError(unknown_name("augmentation", name, AUGMENTATIONS))
+    if labelled and "mix" in names:
+        raise OptionError("Mixed images have no one label; leave 'mix' out, or train without labels.")
+    return tuple(names)
+
+
+def augment(arrays: dict[str, Array], names: Sequence[str], random: Random) -> dict[str, Array]:
+    """Gives the inputs of a batch with every float image input changed.
+
+    Raises:
+        OptionError: no input is a batch of images.
+    """
+    images = {n for n, a in arrays.items() if a.ndim == 4 and a.dtype.kind == "f"}
+    if names and not images:
+        raise OptionError("Augmentations change images (height, width, channels), and the model takes none.")
+    changed = dict(arrays)
+    for key in images:
+        for name in names:
+            changed[key] = AUGMENTATIONS[name](changed[key], random)
+    return changed
+
+
+def _crop(image: Array, random: Random) -> Array:
+    rows, columns = (_places(side, random) for side in image.shape[:2])
+    return np.asarray(_between(_between(image, rows, 0), columns, 1), image.dtype)
+
+
+def _places(side: int, random: Random) -> npt.NDArray[np.float64]:
+    """Where the pixels of a crop along one side lie in the image."""
+    span = random.uniform(_ZOOM, 1.0) * (side - 1)
+    return random.uniform(0, side - 1 - span) + np.linspace(0.0, span, side)
+
+
+def _between(image: Array, places: npt.NDArray[np.float64], axis: int) -> Any:
+    """Values between the pixels of one axis, linear."""
+    low = np.minimum(places.astype(np.int64), image.shape[axis] - 1)
+    high = np.minimum(low + 1, image.shape[axis] - 1)
+    share = (places - low).astype(np.float32)
+    share = share[:, None, None] if axis == 0 else share[None, :, None]
+    return np.take(image, low, axis) * (1 - share) + np.take(image, high, axis) * share

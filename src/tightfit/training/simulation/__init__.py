@@ -1,0 +1,1 @@
+"""The proof that the simulated integer model and LiteRT agree."""

@@ -1,0 +1,1 @@
+"""Transforms of weights while they train: pruning masks, clusters, their legal order."""

@@ -1,0 +1,1 @@
+"""Facts about weights: patterns of zeros, centroids, counts."""

@@ -1,4 +1,4 @@
-"""The same examples on every machine, Keras on JAX, and warnings of libraries that tests of Keras let pass."""
+"""The same examples on every machine, and the warnings of libraries that tests of Keras let pass."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tightfit import quantities as q
+from tightfit import units as q
 
 FORMATS = [
     q.format_bytes,

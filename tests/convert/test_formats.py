@@ -47,7 +47,7 @@ def test_a_missing_package_names_the_command_that_installs_it():
 
 def test_every_format_has_its_file_and_its_extra():
     folder = Path(formats.__file__).parent
-    assert all((folder / f"{row.module}.py").is_file() for row in FORMATS)
+    assert all((folder / f"{row.module.replace(chr(46), chr(47))}.py").is_file() for row in FORMATS)
 
 
 def test_what_is_a_tflite_and_what_names_code(tmp_path):

@@ -10,11 +10,11 @@ import flatbuffers  # noqa: TID251 - crafts files that no writer writes
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - likewise
-from graph.odd_models import ODD_MODELS, sparse_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support import models, places
+from support.odd_models import ODD_MODELS, sparse_model
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model

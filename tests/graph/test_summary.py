@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from graph.odd_models import ODD_MODELS
 
 from support import models
 from support.models import Builder
+from support.odd_models import ODD_MODELS
 from tightfit.graph.ir import Model, Op, Quantization, Sparsity, Tensor
 from tightfit.graph.macs import WEIGHTS
 from tightfit.graph.summary import describe_scheme, macs, stored_bytes, summary, unique_values, zeros

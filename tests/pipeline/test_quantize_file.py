@@ -15,12 +15,14 @@ from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureEr
 from tightfit.graph.ir import Graph, Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.pipeline import write as writing
 from tightfit.pipeline.builder import quantize_file
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.provenance.record import LEAST_BYTES
-from tightfit.quantization import calibration, layouts, pipeline
+from tightfit.quantization import layouts
 from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.calibration import calibrate as calibration
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.layouts import LAYOUTS, REWRITES, Rewrite
@@ -211,7 +213,7 @@ def test_a_model_without_ops_can_be_calibrated():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"target": "cup"}, "Unknown layout 'cup'.*Did you mean 'cpu'"),
+        ({"layout": "cup"}, "Unknown layout 'cup'.*Did you mean 'cpu'"),
         ({"observers": {"int8": "mean"}}, "Unknown observer 'mean'"),
         ({"overrides": [("nothing", "float")]}, "'nothing' matches no op"),
     ],
@@ -302,7 +304,7 @@ def test_a_layout_is_taken_even_where_the_plain_one_does_not_run(monkeypatch, so
         bias.data, bias.dtype = (bias.data % 1000).astype(np.int16), "int16"
         return twin
 
-    monkeypatch.setattr(pipeline, "apply_plan", broken_plan)
+    monkeypatch.setattr(writing, "apply_plan", broken_plan)
     layout_of(monkeypatch, lengthen_biases)
     written = quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 1))
     assert written.layout == {"lengthen_biases": 1}
@@ -313,7 +315,7 @@ def test_where_no_layout_runs_nothing_is_written(monkeypatch, nets, tmp_path):
     layout_of(monkeypatch, shorten_every_bias)
     monkeypatch.setitem(LAYOUTS, "cpu", (("shorten_every_bias",),))
     (tmp_path / "out.tflite").write_bytes(b"of an earlier run")
-    with pytest.raises(RuntimeFailureError, match=r"LiteRT ran no layout of 'out.tflite'"):
+    with pytest.raises(RuntimeFailureError, match=r"LiteRT ran no form of the layout 'cpu' of 'out.tflite'"):
         quantize_file(
             nets / "residual.tflite", "int16x8", tmp_path / "out.tflite", samples_of(residual_net(), 1)
         )

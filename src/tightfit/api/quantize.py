@@ -49,12 +49,14 @@ def quantize(
     """
     chosen = QuantizeOptions(**options)
     wanted = chosen.scheme(scheme)
+    spec = chosen.spec(wanted, Path(output))
+    spec.check_samples(given=data is not None)
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
     source.facts = chosen.facts()
     given = None if data is None else Calibration.of(source, model, data, image, chosen)
     builder = Builder(source, None if given is None else given.samples, stage=progress)
-    written = builder.build(chosen.spec(wanted, Path(output)), Path(output))
+    written = builder.build(spec, Path(output))
     if given is None or not chosen.doctor:
         return written
     checked = quick_check(source, given.dataset, given.indices, given.log)

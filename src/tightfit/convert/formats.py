@@ -16,7 +16,7 @@ class Format:
     """One kind of model.
 
     Args:
-        title: what messages call it. module: the file of this package that exports it.
+        title: what messages call it. module: the module of this package that exports it.
         needs: importable packages. extra: the extra of tightfit that installs them.
         fits: whether a path is of this kind.
     """
@@ -56,9 +56,11 @@ def _is_saved_model(path: Path) -> bool:
 
 _JAX: Final = ("jax", "litert_converter")
 
-KERAS: Final = Format("a Keras model", "keras", ("keras", *_JAX), "keras", _ends(".keras", ".h5", ".hdf5"))
+KERAS: Final = Format(
+    "a Keras model", "keras.keras_export", ("keras", *_JAX), "keras", _ends(".keras", ".h5", ".hdf5")
+)
 SAVED_MODEL: Final = Format("a SavedModel", "saved_model", ("tensorflow",), "tensorflow", _is_saved_model)
-ONNX: Final = Format("an ONNX model", "onnx", ("onnx", *_JAX), "onnx", _ends(".onnx"))
+ONNX: Final = Format("an ONNX model", "onnx.onnx_export", ("onnx", *_JAX), "onnx", _ends(".onnx"))
 TORCH: Final = Format("a torch program", "torch", ("torch", "litert_torch"), "torch", _ends(".pt2"))
 
 FORMATS: Final = (KERAS, SAVED_MODEL, ONNX, TORCH)

@@ -112,8 +112,8 @@ NEEDS: Final[dict[str, Callable[[], str]]] = {"learned-rounding": choose_backend
 """Step → what raises where something that it needs is not installed."""
 
 
-def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
-    """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
+def check_steps(steps: Sequence[str]) -> None:
+    """Check the names of recoveries, and that what they need is installed, before anything takes its time.
 
     Raises:
         OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
@@ -122,7 +122,16 @@ def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
         if name not in STEPS:
             raise OptionError(unknown_name("recovery", name, STEPS))
         if name in NEEDS:
-            NEEDS[name]()  # what is missing is told of before anything takes its time
+            NEEDS[name]()
+
+
+def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
+    """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
+
+    Raises:
+        OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
+    """
+    check_steps(steps)
     for name, step in STEPS.items():
         if name in steps:
             step(work)

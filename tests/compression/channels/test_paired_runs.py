@@ -5,8 +5,8 @@ import pytest
 
 from support.models import random_inputs
 from support.random_graphs import build
+from tightfit.compression.channels import paired_runs
 from tightfit.compression.channels.channel_groups import find_dependencies
-from tightfit.compression.channels.channel_pruning import paired_runs as channel_side_by_side
 from tightfit.compression.channels.channel_removal import remove_channels
 from tightfit.compression.channels.paired_runs import SideBySide, living_at, narrow_places
 from tightfit.graph.ir import Graph, Model
@@ -56,7 +56,7 @@ def test_a_place_is_the_end_of_a_residual_block():
 def test_nothing_is_kept_that_takes_too_much_memory(monkeypatch):
     model = build(BLOCKS, flatten=False)
     runs = side_by_side(model, pruned_twin(model))
-    monkeypatch.setattr(channel_side_by_side, "MOST_BYTES", 100)
+    monkeypatch.setattr(paired_runs, "MOST_BYTES", 100)
     runs.advance(len(model.main.ops) - 1)
     assert runs.place == 0
 

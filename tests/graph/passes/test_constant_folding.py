@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from graph.constant_cases import CASES, Case, f32, i32
 
+from support.constant_cases import CASES, Case, f32, i32
 from support.models import Builder
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Tensor
 from tightfit.graph.passes.constant_folding import CONSTANT_OPS, fold_constants, fold_op

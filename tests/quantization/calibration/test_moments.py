@@ -12,7 +12,7 @@ from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.moments import MOST_INPUTS, Means, Moments, vectors, window_of
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.steps import Work, recover
+from tightfit.recovery.steps import RecoveryState, recover
 from tightfit.runtime.session import Session
 
 EPSILON = float(np.finfo(np.float32).eps)
@@ -102,7 +102,7 @@ def test_a_layer_with_too_many_inputs_has_no_matrix_and_is_rounded_plainly():
     random = np.random.default_rng(0)
     samples = [{"x": random.normal(size=(1, MOST_INPUTS + 1)).astype(np.float32)} for _ in range(4)]
     ranges = Ranges([calibrate(model, samples).statistics])
-    work = Work(model, make_plan(model, "int8", ranges), ranges, lambda: iter(samples), 100_000)
+    work = RecoveryState(model, make_plan(model, "int8", ranges), ranges, lambda: iter(samples), 100_000)
     recover(work, ["rounding"])
     first, second = model.main.ops
     assert set(work.moments) == {second.name}

@@ -70,9 +70,9 @@ def test_decisions_count_ties_beside_what_is_equal():
     own = np.asarray(ops.convert_to_numpy(network(sample.inputs))).reshape(1, -1)
     first, other = int(own.argmax()), int(own.argmin())
     given = np.zeros_like(own)
-    for places in ([first], [other], sorted((first, other))):
+    for chosen in ([first], [other], sorted((first, other))):
         row = given.copy()
-        row[0, places] = 1.0
+        row[0, chosen] = 1.0
         decisions.add(sample, {"probabilities": row})
     decisions.run()
     assert decisions.count == 3

@@ -1,0 +1,51 @@
+"""Signatures: the names by which a graph is called, whether it keeps state, and copies with other outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tightfit.graph.ir import Model, Signature, Tensor
+
+
+def main_signature(model: Model) -> Signature | None:
+    """Gives the signature that calls the main graph: ``serving_default``, else the first, else None."""
+    callers = [s for s in model.signatures if s.graph_index == 0]
+    named = [s for s in callers if s.key == "serving_default"]
+    return next(iter([*named, *callers]), None)
+
+
+def input_names(model: Model) -> dict[str, Tensor]:
+    """Gives the names by which the main graph's inputs are called: the signature's, else the tensors'."""
+    signature = main_signature(model)
+    if signature is not None and signature.inputs:
+        return dict(signature.inputs)
+    return _by_name(model.main.inputs)
+
+
+def output_names(model: Model) -> dict[str, Tensor]:
+    """Gives the names by which the main graph's outputs are called: the signature's, else the tensors'."""
+    signature = main_signature(model)
+    if signature is not None and signature.outputs:
+        return dict(signature.outputs)
+    return _by_name(model.main.outputs)
+
+
+def _by_name(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The names that a session gives to ends without a signature."""
+    return dict(zip(unique_names([t.name for t in tensors]), tensors, strict=True))
+
+
+def keeps_state(model: Model) -> bool:
+    """Tells whether a call sees what earlier calls left behind, so that the order of samples counts."""
+    tensors = any(t.is_variable for graph in model.graphs for t in graph.tensors())
+    return tensors or any(op.kind == "READ_VARIABLE" for graph in model.graphs for op in graph.ops)
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Names made unique: the second ``x`` becomes ``x#2``."""
+    counts: dict[str, int] = {}
+    unique = []
+    for name in names:
+        n = counts[name] = counts.get(name, 0) + 1
+        unique.append(name if n == 1 else f"{name}#{n}")
+    return unique

@@ -1,0 +1,244 @@
+"""The one builder: samples → ranges → plan → recoveries → file, for every verb that quantizes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tightfit.errors import OptionError, unknown_name
+from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.quantization.calibration.calibrate import Calibration, calibrate, calibration_workers
+from tightfit.quantization.calibration.moments import Moments
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.checking import random_probes
+from tightfit.quantization.layouts import LAYOUTS
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import Overrides, check_overrides, make_plan
+from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.state import LEAST_NOISE, RecoveryState
+from tightfit.recovery.steps import check_steps, recover
+from tightfit.runtime.child import prepare
+from tightfit.targets.profile import Target
+from tightfit.targets.target_planning import overrides_for, rewrites_for
+from tightfit.types import Samples, SampleStream, Stage
+
+
+@dataclass(frozen=True)
+class BuildSpec:
+    """The file that is built of a source.
+
+    Args:
+        scheme: how weights and activations are stored, with the types of inputs and outputs.
+        overrides: ordered (op name or kind, scheme or ``float``).
+        observers: integer type → observer name; None for the defaults.
+        recovery: names of ``recovery.steps.STEPS``.
+        target: the device that the file is for, or None.
+        layout: a key of ``LAYOUTS``.
+        max_size_bytes: the most that mixed precision may fill; None for its default.
+        max_noise: noise power / signal power that mixed activations may cost; None for 0.01.
+        folder: where a long recovery keeps what is finished; None for nowhere.
+    """
+
+    scheme: Scheme
+    overrides: Overrides = ()
+    observers: Mapping[str, str] | None = None
+    recovery: tuple[str, ...] = ()
+    target: Target | None = None
+    layout: str = "cpu"
+    max_size_bytes: int | None = None
+    max_noise: float | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            OptionError: a layout, an observer or a recovery is unknown; the closest match is named.
+        """
+        if self.layout not in LAYOUTS:
+            raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
+        check_steps(self.recovery)
+        Ranges([], self.observers)
+
+    def check_samples(self, *, given: bool) -> None:
+        """Check that samples are there where the scheme or a recovery needs them.
+
+        Raises:
+            OptionError: they are missing.
+        """
+        if given:
+            return
+        if self.recovery:
+            raise OptionError(
+                f"Recovery ({', '.join(self.recovery)}) looks at samples; pass data (about 100)."
+            )
+        if self.scheme.needs_data:
+            raise OptionError(
+                f"The scheme '{self.scheme.name}' needs sample inputs to calibrate with; "
+                "pass data (about 100 samples)."
+            )
+
+    @property
+    def detailed(self) -> bool:
+        """Whether calibration takes histograms, which recoveries and some observers need."""
+        return bool(self.recovery) or self.target is not None or Ranges([], self.observers).detailed
+
+
+@dataclass
+class Builder:
+    """Builds files of one float model; the samples are calibrated once for all of them.
+
+    Args:
+        source: the float model.
+        samples: starts the calibration samples anew at each call; None where there are none.
+        count: number of samples, for progress; 0 where it is not known.
+        stage: progress of calibration and recoveries.
+        seen: what calibration saw, where that is known already.
+        moments: layer name → second moments, shared by all files.
+    """
+
+    source: Source
+    samples: Samples | None = None
+    count: int = 0
+    stage: Stage | None = None
+    seen: Calibration | None = None
+    moments: dict[str, Moments] = field(default_factory=dict)
+
+    def calibration(self, *, detailed: bool = True) -> Calibration | None:
+        """Return what the samples showed, collected once; None without samples.
+
+        Raises:
+            DataError: a sample does not fit the model, or is not finite.
+        """
+        if self.seen is None and self.samples is not None:
+            self.seen = calibrate(
+                self.source.model, self.samples(), detailed=detailed, progress=self._counter()
+            )
+        return self.seen
+
+    def begin(self, spec: BuildSpec) -> RecoveryState:
+        """Return the plan of a file, before any recovery.
+
+        Raises:
+            OptionError: the scheme or a recovery needs samples, or an override matches nothing.
+            TightfitError: the model cannot be calibrated or planned.
+        """
+        spec.check_samples(given=self.samples is not None or self.seen is not None)
+        model = self.source.model
+        rules = check_overrides(model, spec.overrides)
+        seen = self.calibration(detailed=spec.detailed)
+        ranges = Ranges([seen.statistics] if seen else [], spec.observers)
+        if spec.target is not None and seen is not None:
+            rules = overrides_for(spec.target, model, spec.scheme, ranges, rules)
+        return RecoveryState(
+            model,
+            make_plan(model, spec.scheme, ranges, overrides=rules),
+            ranges,
+            self.samples or _no_samples,
+            self.source.path.stat().st_size,
+            size_bytes=spec.max_size_bytes,
+            noise=spec.max_noise or LEAST_NOISE,
+            overrides=rules,
+            moments=self.moments,
+            progress=self.stage,
+            folder=spec.folder,
+        )
+
+    def write(
+        self, state: RecoveryState, spec: BuildSpec, output: Path, facts: dict[str, Any] | None
+    ) -> QuantizationResult:
+        """Write the file of a recovered plan.
+
+        Args:
+            state: from ``begin``, after its recoveries.
+            spec: of the file.
+            output: the file to write.
+            facts: for the provenance; None leaves it out.
+
+        Raises:
+            TightfitError: see ``write_plan``.
+        """
+        source = replace(self.source, model=state.model, facts=facts)
+        probes = self.seen.probes if self.seen else random_probes(source.path, source.model)
+        prepare()  # the process that checks the file starts while the plan is applied
+        adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
+        return write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
+
+    def build(self, spec: BuildSpec, output: Path) -> QuantizationResult:
+        """Build one file: plan, recover, write.
+
+        Raises:
+            TightfitError: see ``begin`` and ``write``.
+        """
+        state = self.begin(spec)
+        recover(state, spec.recovery)
+        facts = self.source.facts
+        if facts is not None and state.notes:
+            facts = {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
+        written = self.write(state, spec, output, facts)
+        return replace(written, notes=[*state.notes, *written.notes])
+
+    def _counter(self) -> Callable[[], None]:
+        counts = itertools.count(1)
+        what = f"calibrating on {self.count} samples" if self.count else "calibrating"
+        return lambda: None if self.stage is None else self.stage(what, next(counts), self.count)
+
+
+def training_start(model: Any, scheme: Scheme, samples: Samples, weights_free: bool) -> tuple[Any, Plan]:
+    """Return the float model and the plan that a training starts from: for 4-bit weights, after GPTQ.
+
+    Args:
+        model: the float model.
+        scheme: of the file.
+        samples: starts the calibration samples anew.
+        weights_free: whether no mask or cluster holds the weights.
+    """
+    ranges = Ranges([calibrate(model, samples()).statistics])
+    plan = make_plan(model, scheme, ranges)
+    if not weights_free or scheme.weights != "int4":
+        return model, plan
+    state = recover(RecoveryState(model, plan, ranges, samples, 0), ["rounding"])
+    return state.model, state.plan
+
+
+def quantize_file(  # noqa: PLR0913 - the options of one verb
+    path: str | Path | Source,
+    scheme: Scheme | str,
+    output: str | Path,
+    samples: SampleStream | None = None,
+    *,
+    overrides: Overrides = (),
+    observers: Mapping[str, str] | None = None,
+    layout: str = "cpu",
+) -> QuantizationResult:
+    """Quantize one file by one scheme, without recoveries.
+
+    Args:
+        path: a float ``.tflite``, or one that ``open_source`` has read.
+        scheme: a ``Scheme`` or its name.
+        output: the file to write.
+        samples: calibration inputs by name, read once; needed by int8 and int16x8.
+        overrides: see ``make_plan``.
+        observers: integer type → observer name.
+        layout: a key of ``LAYOUTS``.
+
+    Raises:
+        OptionError: samples are missing for a scheme that needs them, or an option is unknown.
+        ModelError, DataError, QuantizationError, RuntimeFailureError: see the steps.
+    """
+    wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
+    spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout)
+    spec.check_samples(given=samples is not None)
+    prepare(calibration_workers() if samples is not None else 1)
+    source = path if isinstance(path, Source) else open_source(path)
+    builder = Builder(source, None if samples is None else lambda: iter(samples))
+    return builder.build(spec, Path(output))
+
+
+def _no_samples() -> Any:
+    return iter(())

@@ -1,0 +1,1 @@
+"""What tests share: builders of small models and data, cases, and where things lie."""

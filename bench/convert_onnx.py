@@ -19,7 +19,7 @@ import onnx
 import onnxruntime
 
 from tightfit.convert.conversion import ConversionResult, load
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.errors import TightfitError
 from tightfit.runtime.session import Session
 
@@ -34,12 +34,12 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 BLOCK, EDGE, PADDING = 4096, 1024, 256
 
 
-def options_of(path: Path) -> Options:
+def options_of(path: Path) -> ConversionOptions:
     """Gives the shapes of a model by its name, and the rate where it is an input."""
     known = [value for key, value in SHAPES.items() if key in path.stem]
     names = {i.name for i in onnx.load(path, load_external_data=False).graph.input}
     shapes = {n: s for n, s in (known[0] if known else {}).items() if n in names}
-    return Options(shapes=shapes, held={"sr": 16000} if "sr" in names else {})
+    return ConversionOptions(shapes=shapes, held={"sr": 16000} if "sr" in names else {})
 
 
 def convert(path: Path) -> ConversionResult | None:

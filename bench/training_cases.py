@@ -20,7 +20,7 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.calibration.calibrate import Probe, calibrate
 from tightfit.runtime.session import Session
-from tightfit.training.loop.finetuning import Request, Trained, finetune
+from tightfit.training.loop.finetuning import FinetuneSpec, Trained, finetune
 
 _TOLD_EVERY_S = 20.0
 
@@ -84,7 +84,7 @@ def probes_of(case: Case) -> list[Probe]:
     return list(calibrate(case.source.model, case.calibration(4)).probes)
 
 
-def train_file(case: Case, request: Request, path: Path, probes: list[Probe]) -> Trained:
+def train_file(case: Case, request: FinetuneSpec, path: Path, probes: list[Probe]) -> Trained:
     """Trains, writes the file; goes on from the checkpoint of a run that was stopped."""
     peers.RESULTS.mkdir(exist_ok=True)
     checkpoint = peers.RESULTS / f"{case.name}_{path.stem}.checkpoint.npz"

@@ -15,7 +15,7 @@ from pathlib import Path
 from tightfit.quantization.ops.float_only import FLOAT_ONLY
 from tightfit.quantization.ops.op_rule import RUNTIME, OpRule
 from tightfit.quantization.ops.op_table import OP_RULES
-from tightfit.targets.limits.constraints import Rule
+from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.profile import Family, families, targets
 
 FOLDER = Path(__file__).parent
@@ -112,7 +112,7 @@ def _exceptions(family: Family) -> str:
     return "\n\n".join([head, "\n".join(rows)])
 
 
-def _rule_row(rule: Rule, family: Family) -> list[str]:
+def _rule_row(rule: LimitRule, family: Family) -> list[str]:
     ops = ", ".join(sorted(rule.ops)) if rule.ops else "all"
     if rule.exempt:
         ops += f" but {', '.join(sorted(rule.exempt))}"

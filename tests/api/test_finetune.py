@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
 from support.models import conv_net, random_inputs
-from tightfit.api.finetune import Options, finetune
+from tightfit.api.finetune import FinetuneOptions, finetune
 from tightfit.api.prune_channels import prune_channels
 from tightfit.api.simulate import simulate
 from tightfit.cli.app import app
@@ -37,7 +37,7 @@ def work(tmp_path_factory):
 
 
 def train(work, output, data="bare.npz", listener=None, **options):
-    chosen = Options(**{"scheme": "int8", "epochs": 2, "batch": 8} | options)
+    chosen = FinetuneOptions(**{"scheme": "int8", "epochs": 2, "batch": 8} | options)
     return finetune(work / "model.tflite", str(work / data), output, chosen, listener=listener)
 
 

@@ -18,7 +18,7 @@ from tightfit.pipeline.builder import quantize_file
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.write import finish
 from tightfit.provenance.probes import digest, limits_of, places, seeded_inputs
-from tightfit.provenance.record import KEY, MOST_BYTES, Record, read_record
+from tightfit.provenance.record import KEY, MOST_BYTES, ProvenanceRecord, read_record
 from tightfit.runtime.input_samples import TensorSpec
 
 
@@ -106,7 +106,7 @@ def test_several_inputs_and_outputs(tmp_path):
 )  # fmt: skip
 def test_a_damaged_record_is_refused(data):
     with pytest.raises(ModelError, match="provenance is damaged"):
-        Record.decode(data)
+        ProvenanceRecord.decode(data)
 
 
 def test_seeded_inputs_are_the_same_everywhere():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.convert.conversion import open_model
-from tightfit.diagnosis.difference import Difference, difference
+from tightfit.diagnosis.difference import FileDifference, difference
 from tightfit.errors import OptionError
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
@@ -40,7 +40,7 @@ class CheckResult:
     proof: Proof | None
     applied: list[Applied] = field(default_factory=list)
     before: Verdict | None = None
-    answers: Difference | None = None
+    answers: FileDifference | None = None
 
     @property
     def runs(self) -> bool:
@@ -99,7 +99,7 @@ def check(
     return CheckResult(after, prove(changed, after) if compile else None, applied, verdict, answers)
 
 
-def _write_fixed(model: Model, original: Path, output: Path, steps: list[str]) -> Difference:
+def _write_fixed(model: Model, original: Path, output: Path, steps: list[str]) -> FileDifference:
     """Writes beside the output, runs it on LiteRT beside the original, then renames."""
     record = read_record(model)
     facts = {"source": source_facts(original)} if record is None else record.facts

@@ -32,7 +32,7 @@ from tightfit.types import Array
 from tightfit.weights.statistics import weight_facts
 
 if TYPE_CHECKING:
-    from tightfit.training.loop.finetuning import Request, Trained
+    from tightfit.training.loop.finetuning import FinetuneSpec, Trained
 
 Listener = Callable[[str, int, int, dict[str, Any]], None]
 
@@ -42,7 +42,7 @@ _STORAGES: Final = ("dense", "sparse")
 
 
 @dataclass(frozen=True)
-class Options(TrainingOptions):
+class FinetuneOptions(TrainingOptions):
     """What ``finetune`` takes besides model, data and output.
 
     Args:
@@ -93,7 +93,7 @@ def finetune(
     model: Any,
     data: str,
     output: str | Path,
-    options: Options | None = None,
+    options: FinetuneOptions | None = None,
     *,
     image: ImageOptions | None = None,
     listener: Listener | None = None,
@@ -111,7 +111,7 @@ def finetune(
         OptionError: an option is wrong, or Keras is not installed. DataError: the data does not fit.
         ModelError: the model cannot be trained, or the output cannot be written.
     """
-    chosen, output = options or Options(), Path(output)
+    chosen, output = options or FinetuneOptions(), Path(output)
     backend = choose_backend()
     from tightfit.training.loop.finetuning import TrainingData  # noqa: PLC0415 - loads Keras
     from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
@@ -145,7 +145,7 @@ def finetune(
     )  # fmt: skip
 
 
-def divide(dataset: Dataset, options: Options) -> tuple[Array, Array]:
+def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
     """Gives the samples to train with, shuffled, and those to measure with; both follow the seed.
 
     Raises:
@@ -159,16 +159,16 @@ def divide(dataset: Dataset, options: Options) -> tuple[Array, Array]:
     return training if options.train is None else training[: options.train], held_out
 
 
-def _facts(dataset: Dataset, trained: int, options: Options) -> dict[str, Any]:
+def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str, Any]:
     """What the file says about its training: the data's fingerprint and the options that are not default."""
-    plain = Options()
+    plain = FinetuneOptions()
     chosen = {k: v for k, v in asdict(options).items() if v != getattr(plain, k)}
     known = dataset.describe()
     data = {"name": known["name"], "count": known["count"], "fingerprint": dataset.fingerprint()}
     return {"finetune": {"epochs": options.epochs, **chosen}, "data": {**data, "training_samples": trained}}
 
 
-def _check_output(source: Source, output: Path, options: Options) -> None:
+def _check_output(source: Source, output: Path, options: FinetuneOptions) -> None:
     if options.layout not in LAYOUTS:
         raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
     if options.storage not in _STORAGES:
@@ -176,12 +176,12 @@ def _check_output(source: Source, output: Path, options: Options) -> None:
     refuse_input_as_output(output, source.path)
 
 
-def _request(options: Options) -> Request:
-    from tightfit.training.loop.finetuning import Request  # noqa: PLC0415 - loads Keras
+def _request(options: FinetuneOptions) -> FinetuneSpec:
+    from tightfit.training.loop.finetuning import FinetuneSpec  # noqa: PLC0415 - loads Keras
 
     scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
     shared = {f.name: getattr(options, f.name) for f in fields(TrainingOptions)}
-    return Request(**shared, scheme=scheme)
+    return FinetuneSpec(**shared, scheme=scheme)
 
 
 def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:

@@ -54,7 +54,7 @@ def quantize(
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
     source.facts = chosen.facts()
-    given = None if data is None else Calibration.of(source, model, data, image, chosen)
+    given = None if data is None else CalibrationSamples.of(source, model, data, image, chosen)
     builder = Builder(source, None if given is None else given.samples, stage=progress)
     written = builder.build(spec, Path(output))
     if given is None or not chosen.doctor:
@@ -64,7 +64,7 @@ def quantize(
 
 
 @dataclass
-class Calibration:
+class CalibrationSamples:
     """The samples that ranges are seen on; what the doctor looks at is kept on the first pass.
 
     Args:
@@ -78,7 +78,7 @@ class Calibration:
     @classmethod
     def of(
         cls, source: Source, model: Pathlike, data: str, image: ImageOptions | None, chosen: QuantizeOptions
-    ) -> Calibration:
+    ) -> CalibrationSamples:
         """Opens the data, chooses samples; the source notes which data it was.
 
         Raises:

@@ -8,7 +8,7 @@ from tightfit.api.model_inputs import Pathlike, model_inputs
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.diagnosis.difference import Difference, difference
+from tightfit.diagnosis.difference import FileDifference, difference
 from tightfit.provenance.replay import Replay, replay
 
 
@@ -33,7 +33,7 @@ def diff(
     *,
     image: ImageOptions | None = None,
     limit: int = 100,
-) -> Difference:
+) -> FileDifference:
     """Compares two files: ends, ops, storage, weights, sizes, and answers on samples or seeded noise.
 
     Raises:

@@ -47,7 +47,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     """Tell which op of QUANTIZED loses the accuracy of FLOAT, why, and what brings it back, measured."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.diagnosis.explain.attribution import explain as run  # noqa: PLC0415 - loaded when used
-    from tightfit.diagnosis.explain.explanation import Request  # noqa: PLC0415 - loaded when used
+    from tightfit.diagnosis.explain.explanation import ExplainRequest  # noqa: PLC0415 - loaded when used
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
     from tightfit.report.explanation_page import write_explanation  # noqa: PLC0415 - loaded when used
 
@@ -55,7 +55,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
-        found = run(Request(model, quantized, **options), stage=bars.stage, advance=bars.advance)
+        found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:
         with atomic_file(overlay) as file:
             file.write(found.overlay.encode())

@@ -65,7 +65,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     The training curve is written beside the output, as .training.json and .training.html. A stopped
     training goes on when the same command runs again.
     """
-    from tightfit.api.finetune import Options  # noqa: PLC0415 - loaded when used
+    from tightfit.api.finetune import FinetuneOptions  # noqa: PLC0415 - loaded when used
     from tightfit.api.finetune import finetune as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.report.training_page import write_training  # noqa: PLC0415 - loaded when used
@@ -73,7 +73,9 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
     with Bars(quiet=as_json) as bars:
-        result = run(model, data, output, Options(**options), image=parsed, listener=ProgressAdapter(bars))
+        result = run(
+            model, data, output, FinetuneOptions(**options), image=parsed, listener=ProgressAdapter(bars)
+        )
     facts = result.facts() | {"options": options}
     write_training(facts, output)
     if as_json:

@@ -16,14 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.conversion_process import export_apart
 from tightfit.convert.exporting import Exported, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.convert.fusions.fuse import fuse
 from tightfit.convert.interface import name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
-from tightfit.convert.source_comparison import Difference, compare
+from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
@@ -52,7 +52,7 @@ class ConversionResult:
     path: Path
     source: str
     route: str
-    differences: list[Difference]
+    differences: list[OutputDifference]
     seconds: float
     notes: list[str] = field(default_factory=list)
 
@@ -77,14 +77,16 @@ class ConversionResult:
         return plain | size | {"differences": rows, "notes": self.notes}
 
 
-def load(source: Any, output: str | Path | None = None, options: Options | None = None) -> ConversionResult:
+def load(
+    source: Any, output: str | Path | None = None, options: ConversionOptions | None = None
+) -> ConversionResult:
     """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
 
     Args:
         source: the path of a ``.tflite``, ``.keras``, ``.h5``, ``.onnx``, ``.pt2`` or SavedModel folder,
             ``module:attribute``, or a Keras, torch or ONNX model object.
         output: the file to write; by default one that lives as long as this process.
-        options: see ``Options``.
+        options: see ``ConversionOptions``.
 
     Raises:
         ModelError: the source cannot be converted, or the result differs from it. OptionError: a package is
@@ -97,7 +99,7 @@ def load(source: Any, output: str | Path | None = None, options: Options | None 
         tightfit.errors.ModelError: There is no model 'model.bin'; check the path. Expected .tflite, .keras, \
 .h5, .onnx, .pt2, a SavedModel folder or module:attribute.
     """
-    chosen, start = options or Options(), time.perf_counter()
+    chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = _place(label) if output is None else Path(output)
     if isinstance(source, str | os.PathLike):
@@ -127,10 +129,10 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
     if not isinstance(source, str | os.PathLike):
-        return load(source, options=Options(trust=trust)).path
+        return load(source, options=ConversionOptions(trust=trust)).path
     key = (str(source), trust, _state(Path(source)))
     if key not in _opened:
-        _opened[key] = load(source, options=Options(trust=trust)).path
+        _opened[key] = load(source, options=ConversionOptions(trust=trust)).path
     return _opened[key]
 
 
@@ -157,7 +159,7 @@ def _tidy(model: Model) -> list[str]:
 # -- routes ----------------------------------------------------------------------------------------
 
 
-def _export(source: Any, options: Options) -> Exported:
+def _export(source: Any, options: ConversionOptions) -> Exported:
     if not isinstance(source, str | os.PathLike):
         from tightfit.convert.conversion_worker import export_object  # noqa: PLC0415 - the object's framework is loaded
 
@@ -175,7 +177,7 @@ def _export(source: Any, options: Options) -> Exported:
     return _through_keras(name, options, own_code=is_spec(name))
 
 
-def _through_keras(name: str, options: Options, *, own_code: bool) -> Exported:
+def _through_keras(name: str, options: ConversionOptions, *, own_code: bool) -> Exported:
     """Tries the backends in order; the first that takes the model wins, the notes tell what others said."""
     refusals: list[str] = []
     for backend in _backends(options, own_code=own_code):
@@ -189,7 +191,7 @@ def _through_keras(name: str, options: Options, *, own_code: bool) -> Exported:
     raise ModelError(refusals[0])
 
 
-def _backends(options: Options, *, own_code: bool) -> list[str]:
+def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
     if options.backend != "auto":
         check_installed(f"with Keras on {options.backend}", *_BACKENDS[options.backend])
         return [options.backend]

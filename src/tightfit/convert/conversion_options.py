@@ -12,7 +12,7 @@ BACKENDS: Final = ("auto", "jax", "tensorflow", "torch")
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """How a model is converted.
 
     Args:
@@ -49,11 +49,11 @@ class Options:
             raise OptionError("Received std=0; expected the number that the bytes are divided by.")
 
     def plain(self) -> dict[str, Any]:
-        """Gives the options as JSON can hold them; ``Options.of`` reads it."""
+        """Gives the options as JSON can hold them; ``ConversionOptions.of`` reads it."""
         return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes.items()}}
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Options:
+    def of(cls, plain: Mapping[str, Any]) -> ConversionOptions:
         """Gives the options of ``plain``'s result."""
         shapes = {name: tuple(shape) for name, shape in plain["shapes"].items()}
         uint8 = None if plain["uint8"] is None else tuple(plain["uint8"])

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, RouteError
 from tightfit.errors import DataError, ModelError, OptionError
 
@@ -29,7 +29,7 @@ _KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, OptionError, Da
 _QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "PYTHONWARNINGS": "ignore"}
 
 
-def export_apart(source: str, options: Options, environment: Mapping[str, str]) -> Exported:
+def export_apart(source: str, options: ConversionOptions, environment: Mapping[str, str]) -> Exported:
     """Gives the exported form of a source, made in a child process.
 
     Args:

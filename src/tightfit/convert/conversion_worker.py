@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe
 from tightfit.convert.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
 from tightfit.data.user_code import load_function
@@ -27,7 +27,7 @@ def main() -> None:
     folder = Path(sys.argv[2])
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
-        exported = export_source(request["source"], Options.of(request["options"]))
+        exported = export_source(request["source"], ConversionOptions.of(request["options"]))
         (folder / "raw.tflite").write_bytes(exported.data)
         answer = {"route": exported.route, "notes": exported.notes, "probes": _save(exported.probes, folder)}
     except TightfitError as error:
@@ -37,7 +37,7 @@ def main() -> None:
     (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
 
 
-def export_source(source: str, options: Options) -> Exported:
+def export_source(source: str, options: ConversionOptions) -> Exported:
     """Gives the exported form of a path or of ``module:attribute``."""
     if is_spec(source):
         return export_object(load_object(source), options)
@@ -47,7 +47,7 @@ def export_source(source: str, options: Options) -> Exported:
     return _exported(row, path, options)
 
 
-def export_object(model: Any, options: Options) -> Exported:
+def export_object(model: Any, options: ConversionOptions) -> Exported:
     """Gives the exported form of a model object; a function or class is called first.
 
     Raises:
@@ -74,7 +74,7 @@ def load_object(spec: str) -> Any:
     return load_function(spec, "a model, or a function that gives one")
 
 
-def _exported(row: Format, source: Any, options: Options) -> Exported:
+def _exported(row: Format, source: Any, options: ConversionOptions) -> Exported:
     exported: Exported = import_module(f"tightfit.convert.{row.module}").export(source, options)
     return exported
 

@@ -20,7 +20,7 @@ _ALLOWED: Final = 1e-3
 
 
 @dataclass(frozen=True)
-class Difference:
+class OutputDifference:
     """How far one output is from the source's.
 
     Args:
@@ -34,7 +34,7 @@ class Difference:
 
 def compare(
     path: Path, model: Model, probes: Sequence[Probe], *, bytes_read: tuple[float, float] | None = None
-) -> list[Difference]:
+) -> list[OutputDifference]:
     """Gives the largest difference of each output over the probes.
 
     Args:
@@ -44,7 +44,7 @@ def compare(
         ModelError: an output differs by more than 0.1 % of its largest value, or in its shape.
         RuntimeFailureError: LiteRT does not run the file.
     """
-    rows: dict[tuple[str, str], Difference] = {}
+    rows: dict[tuple[str, str], OutputDifference] = {}
     for signature in dict.fromkeys(p.signature for p in probes):
         own = [p for p in probes if p.signature == signature]
         key = signature if any(s.key == signature for s in model.signatures) else None
@@ -66,14 +66,14 @@ def _as_taken(values: Array, dtype: str, bytes_read: tuple[float, float] | None)
     return values
 
 
-def _difference(name: str, values: Array, wanted: Array) -> Difference:
+def _difference(name: str, values: Array, wanted: Array) -> OutputDifference:
     if values.shape != wanted.shape:
         raise ModelError(
             f"The converted file gives '{name}' the shape {list(values.shape)}, the source "
             f"{list(wanted.shape)}: the conversion is wrong and was not written."
         )
     if not values.size:
-        return Difference(name, 0.0, 0.0)
+        return OutputDifference(name, 0.0, 0.0)
     finite = np.isfinite(wanted) if wanted.dtype.kind == "f" else np.ones(wanted.shape, bool)
     apart = np.abs(values.astype(np.float64) - wanted.astype(np.float64))[finite]
     largest = float(apart.max(initial=0.0))
@@ -83,4 +83,4 @@ def _difference(name: str, values: Array, wanted: Array) -> Difference:
             f"The converted file's output '{name}' differs from the source by {largest:.3g} (values up to "
             f"{scale:.3g}): the conversion is wrong and was not written."
         )
-    return Difference(name, largest, scale)
+    return OutputDifference(name, largest, scale)

@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.sample import Record
+from tightfit.data.sample import DataRecord
 from tightfit.errors import DataError
 from tightfit.types import Array
 
@@ -76,13 +76,13 @@ class NpzArrays:
             return None
         return scalar_labels([np.asarray(row).reshape(()) for row in self._rows(self._label, None)])
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the rows in step from all arrays."""
         columns = {name: self._rows(array, indices) for name, array in self._inputs.items()}
         label = self._rows(self._label, indices) if self._label else None
         for i in range(self._count) if indices is None else indices:
             inputs = {name: next(rows) for name, rows in columns.items()}
-            yield Record(i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None)
+            yield DataRecord(i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None)
 
     def fingerprint(self) -> str:
         """SHA-256 over name, role, shape, dtype and CRC-32 (from the zip directory) of each array."""

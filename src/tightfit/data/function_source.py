@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.sample import InputSpec, Record, fit_shape, label_of
+from tightfit.data.sample import DataRecord, InputSpec, fit_shape, label_of
 from tightfit.errors import DataError, TightfitError
 from tightfit.types import Array
 
@@ -67,7 +67,7 @@ class FunctionData:
         """SHA-256 over shape, dtype and bytes of every array and label."""
         return self._surveyed().digest
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Streams the data once, in order, and gives the records asked for."""
         wanted = None if indices is None else list(indices)
         if wanted == []:
@@ -76,7 +76,7 @@ class FunctionData:
         for index, (inputs, label) in enumerate(self._unbatched()):
             if wanted is not None and index != wanted[position]:
                 continue
-            yield Record(index, f"Sample {index} of '{self.name}'", inputs, label)
+            yield DataRecord(index, f"Sample {index} of '{self.name}'", inputs, label)
             position += 1
             if wanted is not None and position == len(wanted):
                 return

@@ -15,7 +15,7 @@ from tightfit.data.dataset import scalar_labels
 from tightfit.data.decoded_images import Decoded
 from tightfit.data.image_decoding import SUFFIXES, decode, scale
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.sample import Record
+from tightfit.data.sample import DataRecord
 from tightfit.errors import DataError
 from tightfit.types import Array
 
@@ -55,11 +55,11 @@ class ImageFiles:
         """The labels, without opening a file."""
         return scalar_labels([f.label for f in self._files]) if self.has_labels else None
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the images one at a time."""
         for i in range(len(self._files)) if indices is None else indices:
             file = self._files[i]
-            yield Record(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label)
+            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label)
 
     def _load(self, index: int) -> Array:
         pixels = self._decoded.get(index)

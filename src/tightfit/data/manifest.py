@@ -18,7 +18,7 @@ import numpy as np
 
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.image_files import ImageFile
-from tightfit.data.sample import Record
+from tightfit.data.sample import DataRecord
 from tightfit.errors import DataError
 from tightfit.types import Array
 
@@ -55,7 +55,7 @@ class JsonArrays:
             return None
         return scalar_labels(self._labels)
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Parses the lines one at a time."""
         with self._path.open("rb") as stream:
             for i in range(len(self._offsets)) if indices is None else indices:
@@ -63,7 +63,7 @@ class JsonArrays:
                 row = json.loads(stream.readline())
                 label = row.pop("label", None)
                 where = f"Sample {i} of '{self.name}'"
-                yield Record(
+                yield DataRecord(
                     i, where, {name: _array(value, name, where) for name, value in row.items()}, label
                 )
 

@@ -1,7 +1,7 @@
 """What one sample is, and what a model's input takes.
 
-``InputSpec`` is what a model asks for, ``Record`` what a source holds, ``Sample`` a record that was checked
-against the specs. Nothing here opens a file.
+``InputSpec`` is what a model takes, ``DataRecord`` what a source holds, ``Sample`` a record that was
+checked against the specs. Nothing here opens a file.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class InputSpec:
         return bool(self.scale)
 
 
-class Record(NamedTuple):
+class DataRecord(NamedTuple):
     """One sample as a source holds it, not yet checked: its position, what to call it, inputs, label."""
 
     position: int

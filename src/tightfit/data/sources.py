@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tightfit.data.arrays import NpzArrays, array_names
-from tightfit.data.dataset import Dataset, Source
+from tightfit.data.dataset import Dataset, DataSource
 from tightfit.data.function_source import FunctionData
 from tightfit.data.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.image_options import ImageOptions, missing_options
@@ -44,7 +44,7 @@ def open_data(spec: str, *, image: ImageOptions | None = None, inputs: Sequence[
         raise DataError(f"The data '{spec}' cannot be read: {error}.") from error
 
 
-def _source(spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...]) -> Source:
+def _source(spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...]) -> DataSource:
     path = Path(spec)
     if path.is_dir():
         return _images(path.resolve().name, folder_images(path), image, inputs)
@@ -63,7 +63,7 @@ def _source(spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...]
     raise DataError(f"The data '{spec}' does not exist. {_EXPECTED}.")
 
 
-def _file(path: Path, image: ImageOptions | None, inputs: tuple[InputSpec, ...]) -> Source:
+def _file(path: Path, image: ImageOptions | None, inputs: tuple[InputSpec, ...]) -> DataSource:
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return _default_arrays(path, inputs)

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightfit.data.sample import InputSpec, Record, Sample, fit_shape, label_of, shape_text
+from tightfit.data.sample import DataRecord, InputSpec, Sample, fit_shape, label_of, shape_text
 from tightfit.errors import DataError, unknown_name
 from tightfit.types import Array
 
 
-def check_record(record: Record, specs: Sequence[InputSpec]) -> Sample:
+def check_record(record: DataRecord, specs: Sequence[InputSpec]) -> Sample:
     """The record as a sample whose arrays have exactly the shapes and dtypes that the model takes.
 
     Raises:

@@ -30,7 +30,7 @@ _LISTED: Final = 20
 
 
 @dataclass(frozen=True)
-class Weight:
+class WeightDifference:
     """A constant of both files that differs: how it is stored in each, and by how much its reals differ.
 
     Args:
@@ -61,7 +61,7 @@ class Output:
 
 
 @dataclass
-class Difference:
+class FileDifference:
     """Two files side by side; lists hold what differs, at most 20 of a kind, with the counts beside them."""
 
     sizes: dict[str, tuple[int, int]]
@@ -69,7 +69,7 @@ class Difference:
     ops: dict[str, tuple[int, int]] = field(default_factory=dict)
     tensors: list[str] = field(default_factory=list)
     tensors_different: int = 0
-    weights: list[Weight] = field(default_factory=list)
+    weights: list[WeightDifference] = field(default_factory=list)
     weights_equal: int = 0
     weights_different: int = 0
     only_first: int = 0
@@ -90,7 +90,7 @@ class Difference:
         return {"equal": self.equal} | asdict(self)
 
 
-def difference(first: Path, second: Path, samples: Iterable[Sample] | None = None) -> Difference:
+def difference(first: Path, second: Path, samples: Iterable[Sample] | None = None) -> FileDifference:
     """Compares two files.
 
     Args:
@@ -101,7 +101,7 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
         ModelError: a file cannot be read. RuntimeFailureError: LiteRT does not run the first.
     """
     models = read_model(first), read_model(second)
-    found = Difference(_sizes((first, second), models))
+    found = FileDifference(_sizes((first, second), models))
     found.ends = list(_ends(*models))
     kinds = [Counter(op.kind for g in m.graphs for op in g.ops) for m in models]
     found.ops = {
@@ -133,7 +133,7 @@ def _type(tensor: Tensor) -> str:
     return f"{tensor.dtype}{list(tensor.shape_signature or tensor.shape)}"
 
 
-def _compare_tensors(found: Difference, first: Model, second: Model) -> None:
+def _compare_tensors(found: FileDifference, first: Model, second: Model) -> None:
     """Tensors of the same name: their storage, and the values of constants."""
     tables = [
         {f"{i}/{key}": t for i, g in enumerate(m.graphs) for t, key in g.keys().items()}
@@ -168,7 +168,7 @@ def _same_scales(a: Tensor, b: Tensor) -> bool:
     return np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point)
 
 
-def _compare_weight(found: Difference, a: Tensor, b: Tensor) -> None:
+def _compare_weight(found: FileDifference, a: Tensor, b: Tensor) -> None:
     if a.dtype == b.dtype and _same_scales(a, b) and np.array_equal(dense_values(a), dense_values(b)):
         found.weights_equal += 1
         return
@@ -176,7 +176,7 @@ def _compare_weight(found: Difference, a: Tensor, b: Tensor) -> None:
     distance = np.ones(1) if texts else np.abs(_reals(a) - _reals(b))
     found.weights_different += 1
     found.weights.append(
-        Weight(
+        WeightDifference(
             a.name, a.dtype, b.dtype, float((distance > 0).mean()) if distance.size else 0.0,
             float(distance.max(initial=0.0)),
         )
@@ -195,7 +195,7 @@ def _reals(tensor: Tensor) -> Array:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def _compare_outputs(found: Difference, paths: tuple[Path, Path], samples: Iterable[Sample]) -> None:
+def _compare_outputs(found: FileDifference, paths: tuple[Path, Path], samples: Iterable[Sample]) -> None:
     runs = [ModelRun(path, _THREADS) for path in paths]
     totals: dict[str, _Total] = {}
     try:

@@ -17,7 +17,7 @@ from tightfit.evaluation.intervals import Scores, bootstrap_interval, tango_inte
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """How much worse scores are than a reference's, with a confidence interval.
 
     Args:
@@ -40,7 +40,7 @@ def paired_drop(
     confidence: float = 0.95,
     *,
     seed: int = 0,
-) -> Difference:
+) -> PairedDifference:
     """The mean drop from the reference's scores to the scores, with its interval.
 
     Raises:
@@ -59,8 +59,8 @@ def paired_drop(
     n, drops = len(before), before - after
     if _is_binary(before) and _is_binary(after):
         low, high = tango_interval(int((drops > 0).sum()), int((drops < 0).sum()), n, confidence)
-        return Difference(float(drops.mean()), low, high, "tango", n)
-    return Difference(*_mean_interval(drops, confidence, seed), "bootstrap", n)
+        return PairedDifference(float(drops.mean()), low, high, "tango", n)
+    return PairedDifference(*_mean_interval(drops, confidence, seed), "bootstrap", n)
 
 
 def mean_score(

@@ -16,7 +16,7 @@ from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.pipeline.source import Source
 from tightfit.provenance.probes import limits_of, output_steps
-from tightfit.provenance.record import KEY, Record, fill, grouped, reserve, source_facts, versions
+from tightfit.provenance.record import KEY, ProvenanceRecord, fill, grouped, reserve, source_facts, versions
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import Check, check_file, snr_db
@@ -196,7 +196,7 @@ def write_recorded(
         steps = output_steps(output_names(model))
         called = main_signature(model)
         key = None if called is None else called.key
-        record = Record(facts, limits, unreplayable=check.unanswered, signature=key)
+        record = ProvenanceRecord(facts, limits, unreplayable=check.unanswered, signature=key)
         fill(model, path, mark, record, [{n: (v, steps.get(n)) for n, v in a.items()} for a in check.answers])
     return check
 

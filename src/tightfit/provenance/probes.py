@@ -29,7 +29,7 @@ _UNIT_BITS: Final = 53
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeAnswer:
     """One output for one probe: a digest of all of it, and some of its values.
 
     Args:
@@ -55,7 +55,7 @@ class Answer:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Answer:
+    def from_json(cls, plain: Mapping[str, Any]) -> ProbeAnswer:
         """Gives the answer back; raises KeyError, TypeError or ValueError when it is none."""
         kind = np.dtype(str(plain["dtype"]))
         if kind.kind not in "iufb":
@@ -105,10 +105,10 @@ def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[
     return [session.run(seeded_inputs(session.inputs, limits, seed)) for seed in range(count)]
 
 
-def summarize(values: Array, known: float | None, most: int) -> Answer:
+def summarize(values: Array, known: float | None, most: int) -> ProbeAnswer:
     """Gives an output in at most so many values; ``known`` is its step where something sets one."""
     step, flat = _step(values, known), values.reshape(-1)
-    return Answer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
+    return ProbeAnswer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
 
 
 def places(size: int, most: int) -> Array:

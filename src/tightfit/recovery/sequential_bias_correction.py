@@ -27,7 +27,7 @@ from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.layers import Layer
-from tightfit.quantization.calibration.moments import Window, vectors
+from tightfit.quantization.calibration.moments import MomentWindow, vectors
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.bias_correction import pairs_of, stored_weights
 from tightfit.recovery.quantized_runs import device_model, device_sources, run_to
@@ -103,7 +103,7 @@ class Mean:
 
     def update(self, values: Matrix) -> None:
         """Adds one sample."""
-        seen = vectors(values, Window())
+        seen = vectors(values, MomentWindow())
         self.total = self.total + seen.sum(axis=0, dtype=np.float64)
         self.rows += len(seen)
 

@@ -19,7 +19,7 @@ _BEST_DB = 40.0
 
 
 @dataclass
-class Layer:
+class LayerRow:
     """One op's error.
 
     Args:
@@ -58,7 +58,7 @@ class Inside:
     integer_ops: int = 0
     ops: int = 0
     reasons: list[Reason] = field(default_factory=list)
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[LayerRow] = field(default_factory=list)
     left_out: int = 0
     strip: str = ""
     strip_worst: str = ""
@@ -93,12 +93,12 @@ def look_inside(candidate: Candidate, chosen: bool) -> Inside:
     )
 
 
-def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> Layer:
+def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> LayerRow:
     snr_db = error.snr_db or 0.0
     words = "exact" if snr_db >= EXACT_DB else format_decibels(snr_db)
     kind, name = printable(error.kind, 40), printable(error.name, 120)
     short = printable(_short_name(error.name, prefix), 60)
-    return Layer(position, name, short, kind, words, round(_share(snr_db, most_db), 3), round(snr_db, 3))
+    return LayerRow(position, name, short, kind, words, round(_share(snr_db, most_db), 3), round(snr_db, 3))
 
 
 def _short_name(name: str, prefix: str) -> str:

@@ -30,9 +30,9 @@ class Recording:
         self._complete = False
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the recording
 
-    def open(self) -> Replay:
+    def open(self) -> RecordedReplay:
         """Gives the session for one evaluation."""
-        return Replay(self)
+        return RecordedReplay(self)
 
     def live(self) -> Session | None:
         """Starts the model, or gives None when its answers are all here."""
@@ -74,7 +74,7 @@ class Recording:
         self._file.close()
 
 
-class Replay:
+class RecordedReplay:
     """What an evaluation needs of a session: live and recorded the first time, from the recording later."""
 
     def __init__(self, recording: Recording) -> None:

@@ -34,7 +34,7 @@ _KERNELS: Final[dict[str, tuple[int, ...]]] = {
 
 
 @dataclass(eq=False)
-class Weight:
+class TrainedWeight:
     """A constant that is multiplied with activations.
 
     Args:
@@ -89,7 +89,7 @@ class GraphWeights:
         self.decisions: list[OpPlan | None] = list(plan.ops) if plan else [None] * len(graph.ops)
         self.variables: dict[Tensor, Any] = {}
         self.quantizers: dict[Use, WeightQuantizer] = {}
-        self.weights: dict[Tensor, Weight] = {}
+        self.weights: dict[Tensor, TrainedWeight] = {}
         self.attached: dict[Tensor, list[Attached]] = {}
         self.accumulators = Accumulators((), lambda _index, _cache: None)
         self._shared: dict[tuple[int, tuple[int, ...]], Any] = {}
@@ -112,7 +112,7 @@ class GraphWeights:
             storage = None if decision is None else decision.constants.get(position)
             values = np.asarray(tensor.data)
             variable = self.variables[tensor]
-            self.weights[tensor] = Weight(self.keys[tensor], op, position, values, storage, variable)
+            self.weights[tensor] = TrainedWeight(self.keys[tensor], op, position, values, storage, variable)
 
     def _variable(self, tensor: Tensor) -> Any:
         """A variable; constants that share memory in the file share one."""

@@ -8,7 +8,7 @@ import pytest
 from support.models import Builder, conv_net, random_inputs, residual_net
 from support.random_graphs import build
 from tightfit.api.prune_channels import channel_groups, prune_channels
-from tightfit.compression.channels.allocation import allocate, steps
+from tightfit.compression.channels.allocation import allocate, byte_costs, mac_costs, steps
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_moments import collect, readers_of
 from tightfit.compression.channels.channel_pruning import ChannelBudget, ChannelOptions
@@ -16,7 +16,6 @@ from tightfit.compression.channels.channel_pruning import prune_channels as prun
 from tightfit.compression.channels.channel_refit import refit
 from tightfit.compression.channels.channel_removal import remove_channels
 from tightfit.compression.channels.channel_sensitivity import make_up
-from tightfit.compression.channels.costs import byte_costs, mac_costs
 from tightfit.compression.channels.importance import Subject
 from tightfit.compression.channels.magnitude_importance import Ranking, rank_by_magnitude, ranking_of
 from tightfit.compression.channels.reconstruction_importance import rank_by_reconstruction

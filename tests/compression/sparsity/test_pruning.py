@@ -10,7 +10,7 @@ from tightfit.compression.sparsity.pruning import Pruning, prune_weights
 from tightfit.compression.sparsity.weight_refit import refit
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
-from tightfit.quantization.calibration.moments import Moments, Window
+from tightfit.quantization.calibration.moments import Moments, MomentWindow
 from tightfit.weights.patterns import keep
 
 
@@ -28,7 +28,7 @@ def dense_net() -> Model:
 
 
 def moments(values: np.ndarray) -> Moments:
-    found = Moments(Window())
+    found = Moments(MomentWindow())
     for row in values:
         found.update(row[None])
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tightfit.convert.conversion import load, open_model
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.keras.safe_files import check_file, modules_in
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
@@ -114,12 +114,17 @@ def test_a_recurrent_layer_that_keeps_its_state_is_refused():
 
 
 def test_a_free_batch_is_written_as_minus_one():
-    result = load(small_network(), options=Options(batch=None))
+    result = load(small_network(), options=ConversionOptions(batch=None))
     assert result.model.main.inputs[0].shape_signature == (-1, 8, 8, 3)
 
 
 def test_a_batch_of_four_is_written_as_four():
-    assert load(small_network(), options=Options(batch=4)).model.main.inputs[0].shape == (4, 8, 8, 3)
+    assert load(small_network(), options=ConversionOptions(batch=4)).model.main.inputs[0].shape == (
+        4,
+        8,
+        8,
+        3,
+    )
 
 
 def test_free_dimensions_ask_for_a_shape_and_take_it():
@@ -127,12 +132,12 @@ def test_free_dimensions_ask_for_a_shape_and_take_it():
     model = keras.Model(x, layers.Conv2D(2, 3)(x))
     with pytest.raises(ModelError, match=r"--input-shape image=1,\?,\?,3"):
         load(model)
-    result = load(model, options=Options(shapes={"image": (1, 6, 7, 3)}))
+    result = load(model, options=ConversionOptions(shapes={"image": (1, 6, 7, 3)}))
     assert result.model.main.inputs[0].shape == (1, 6, 7, 3)
 
 
 def test_image_inputs_take_bytes_on_request():
-    result = load(small_network(), options=Options(uint8=(127.5, 127.5)))
+    result = load(small_network(), options=ConversionOptions(uint8=(127.5, 127.5)))
     model = result.model
     graph = model.main
     assert graph.inputs[0].dtype == "uint8"

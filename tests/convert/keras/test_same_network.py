@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tightfit.convert.conversion import load
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.runtime.session import Session
 
 keras = pytest.importorskip("keras", reason="needs keras: the extra 'keras'")
@@ -136,12 +136,12 @@ def torch_module(folder, w):
 
 
 SOURCES = {
-    "keras-jax": (keras_file, Options(backend="jax")),
-    "keras-tensorflow": (keras_file, Options(backend="tensorflow")),
-    "keras-torch": (keras_file, Options(backend="torch")),
-    "saved-model": (saved_model, Options()),
-    "onnx": (onnx_file, Options(channel_last=True)),
-    "torch": (torch_module, Options(channel_last=True)),
+    "keras-jax": (keras_file, ConversionOptions(backend="jax")),
+    "keras-tensorflow": (keras_file, ConversionOptions(backend="tensorflow")),
+    "keras-torch": (keras_file, ConversionOptions(backend="torch")),
+    "saved-model": (saved_model, ConversionOptions()),
+    "onnx": (onnx_file, ConversionOptions(channel_last=True)),
+    "torch": (torch_module, ConversionOptions(channel_last=True)),
 }
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the ski
 
 from support.onnx_cases import FAMILIES  # noqa: E402 - after the skip
 from tightfit.convert.conversion import load  # noqa: E402 - after the skip
-from tightfit.convert.conversion_options import Options  # noqa: E402 - after the skip
+from tightfit.convert.conversion_options import ConversionOptions  # noqa: E402 - after the skip
 from tightfit.convert.onnx.onnx_ops import ONNX_OPS  # noqa: E402 - after the skip
 from tightfit.errors import ModelError  # noqa: E402 - after the skip
 
@@ -115,7 +115,7 @@ def test_a_channel_first_network_becomes_channel_last_with_one_transpose():
 
 
 def test_channel_last_inputs_on_request_need_no_transpose():
-    result = load(network(), options=Options(channel_last=True))
+    result = load(network(), options=ConversionOptions(channel_last=True))
     assert kinds(result) == {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "MEAN": 1, "FULLY_CONNECTED": 1}
     assert result.model.main.inputs[0].shape == (1, 8, 8, 3)
     assert [op.name for op in result.model.main.ops[:2]] == ["stem", "depth"]
@@ -131,7 +131,7 @@ def test_elementwise_concat_and_slices_stay_channel_last():
         helper.make_node("ReduceMean", ["e"], ["f"], axes=[2, 3], keepdims=0),
     ]
     constants = [("w", w), ("channel", np.ones((4, 1, 1), np.float32))]
-    result = load(image_model(nodes, ["f"], constants), options=Options(channel_last=True))
+    result = load(image_model(nodes, ["f"], constants), options=ConversionOptions(channel_last=True))
     assert kinds(result)["TRANSPOSE"] == 0
     assert result.largest_difference < 1e-5
 
@@ -192,7 +192,7 @@ def test_free_dimensions_ask_for_a_shape():
     model = model_of([node], [("x", ["n", 3, "height", 4])], ["y"])
     with pytest.raises(ModelError, match=r"--input-shape x=\?,3,\?,4"):
         load(model)
-    result = load(model, options=Options(shapes={"x": (1, 3, 5, 4)}))
+    result = load(model, options=ConversionOptions(shapes={"x": (1, 3, 5, 4)}))
     assert result.model.main.inputs[0].shape == (1, 3, 5, 4)
 
 
@@ -216,8 +216,8 @@ def branching():
 def test_a_branch_needs_its_input_held():
     with pytest.raises(ModelError, match=r"If .*--hold NAME=NUMBER"):
         load(branching())
-    result = load(branching(), options=Options(held={"rate": 16}))
+    result = load(branching(), options=ConversionOptions(held={"rate": 16}))
     assert kinds(result) == {"RELU": 1}
     assert [t.name for t in result.model.main.inputs] == ["x"]
     with pytest.raises(ModelError, match=r"Unknown input 'rat'.*Did you mean 'rate'"):
-        load(branching(), options=Options(held={"rat": 16}))
+        load(branching(), options=ConversionOptions(held={"rat": 16}))

@@ -21,7 +21,7 @@ from tightfit.cli.options import parse_overrides
 from tightfit.data.sample import Sample
 from tightfit.data.sources import open_data
 from tightfit.diagnosis.explain.attribution import explain
-from tightfit.diagnosis.explain.explanation import Remedy, Request
+from tightfit.diagnosis.explain.explanation import ExplainRequest, Remedy
 from tightfit.diagnosis.explain.graph_matching import Pairing
 from tightfit.diagnosis.explain.model_explorer import graph_name
 from tightfit.diagnosis.explain.op_branches import Branches
@@ -56,8 +56,8 @@ def loud_channel_case(tmp_path_factory):
     model, name = loud_channel()
     write_model(model, folder / "float.tflite")
     quantize(folder / "float.tflite", "int8", folder / "int8.tflite", data="tightfit.demo:calibration")
-    request = Request(folder / "float.tflite", folder / "int8.tflite", DEMO, calibration=60, evaluation=48,
-                      output=folder / "fixed.tflite")  # fmt: skip
+    files = folder / "float.tflite", folder / "int8.tflite"
+    request = ExplainRequest(*files, DEMO, calibration=60, evaluation=48, output=folder / "fixed.tflite")
     return request, name, explain(request)
 
 
@@ -67,7 +67,7 @@ def loud_weight_case(tmp_path_factory, colour_data):
     model, name = loud_weight()
     write_model(model, folder / "float.tflite")
     quantize(folder / "float.tflite", "int8", folder / "int8.tflite", data=colour_data)
-    request = Request(folder / "float.tflite", folder / "int8.tflite", colour_data)
+    request = ExplainRequest(folder / "float.tflite", folder / "int8.tflite", colour_data)
     return request, name, explain(request)
 
 
@@ -151,7 +151,7 @@ def test_the_given_files_are_not_changed_and_a_good_file_gets_no_miracles(tmp_pa
     write_model(classifier(), tmp_path / "float.tflite")
     quantize(tmp_path / "float.tflite", "int8", tmp_path / "int8.tflite", data=colour_data)
     before = [(tmp_path / n).read_bytes() for n in ("float.tflite", "int8.tflite")]
-    found = explain(Request(tmp_path / "float.tflite", tmp_path / "int8.tflite", colour_data))
+    found = explain(ExplainRequest(tmp_path / "float.tflite", tmp_path / "int8.tflite", colour_data))
     assert [(tmp_path / n).read_bytes() for n in ("float.tflite", "int8.tflite")] == before
     assert found.accuracy.drop <= 0.02
     assert all(r.drop <= 0.05 for r in found.remedies if r.failure is None)
@@ -209,7 +209,7 @@ def test_without_changes_the_model_of_branches_answers_like_the_float_model():
 def test_a_file_of_another_model_is_refused(tmp_path, colour_data):
     write_model(classifier(), tmp_path / "float.tflite")
     with pytest.raises(ModelError, match="no op in common"):
-        explain(Request(tmp_path / "float.tflite", demo.MODEL, colour_data))
+        explain(ExplainRequest(tmp_path / "float.tflite", demo.MODEL, colour_data))
 
 
 def test_remedies_are_ranked_by_gain_then_by_what_they_cost():

@@ -10,7 +10,7 @@ from support.attention_models import attention, inputs
 from tightfit.api.evaluate import evaluate
 from tightfit.api.quantize import quantize
 from tightfit.diagnosis.explain.attribution import explain
-from tightfit.diagnosis.explain.explanation import Request
+from tightfit.diagnosis.explain.explanation import ExplainRequest
 from tightfit.graph.writer import write_model
 
 
@@ -20,7 +20,7 @@ def test_the_mask_is_the_op_and_smaller_masks_the_remedy(tmp_path):
     samples = inputs(60)
     np.savez(data, **{k: np.concatenate([s[k] for s in samples]) for k in samples[0]})
     quantize(model, "int8", file, data=str(data), doctor=False)
-    found = explain(Request(model, file, str(data), calibration=20, evaluation=20))
+    found = explain(ExplainRequest(model, file, str(data), calibration=20, evaluation=20))
     assert found.ops[0].name in ("scores", "bias", "shares")
     remedy = next(r for r in found.remedies if r.kind == "attention")
     assert remedy.helps

@@ -8,7 +8,7 @@ from support.integer_models import conv
 from support.limit_cases import CASES
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Op, Tensor
-from tightfit.targets.limits.constraints import LIMITS, Rule
+from tightfit.targets.limits.constraints import LIMITS, LimitRule
 from tightfit.targets.profile import families
 
 RULES = [(family.name, rule) for family in families().values() for rule in family.rules]
@@ -41,22 +41,22 @@ def test_a_rule_names_ops_that_can_be_accelerated_or_refuses_the_file(family, ru
 
 def test_an_unknown_limit_is_refused_with_the_closest_one():
     with pytest.raises(OptionError, match=r"Unknown limit 'stride_at_least'.*Did you mean 'stride_at_most'"):
-        Rule("stride_at_least")
+        LimitRule("stride_at_least")
 
 
 def test_a_number_that_a_limit_does_not_take_is_refused():
     with pytest.raises(OptionError, match=r"'stride_at_most' takes \['most'\]; received \['least'\]"):
-        Rule("stride_at_most", {"least": 1})
+        LimitRule("stride_at_most", {"least": 1})
 
 
 def test_an_op_without_operands_is_named():
-    rule = Rule("matmul_depth", {"most": 8})
+    rule = LimitRule("matmul_depth", {"most": 8})
     with pytest.raises(ModelError, match="Cannot judge BATCH_MATMUL 'y'"):
         rule.broken_by(Op("BATCH_MATMUL", [], [Tensor("y", ())]))
 
 
 def test_a_rule_holds_for_its_ops_alone():
-    rule = Rule("stride_at_most", {"most": 3}, ops=frozenset({"CONV_2D"}))
+    rule = LimitRule("stride_at_most", {"most": 3}, ops=frozenset({"CONV_2D"}))
     assert rule.holds_for("CONV_2D")
     assert not rule.holds_for("MAX_POOL_2D")
     assert rule.broken_by(conv(stride=4).main.ops[0]) == "its strides are 4×4"

@@ -18,7 +18,7 @@ from tightfit.errors import DataError, OptionError  # noqa: E402 - after the che
 from tightfit.graph.writer import write_model  # noqa: E402 - after the check for Keras
 from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the check for Keras
 from tightfit.quantization.scheme import INT8, find_scheme  # noqa: E402 - after the check for Keras
-from tightfit.training.loop.finetuning import Request, finetune  # noqa: E402 - after the check for Keras
+from tightfit.training.loop.finetuning import FinetuneSpec, finetune  # noqa: E402 - after the check for Keras
 from tightfit.weights.statistics import weight_values  # noqa: E402 - after the check for Keras
 
 COUNT = 32
@@ -61,7 +61,7 @@ def held(trained):
 
 
 def test_pcqat_prunes_then_clusters_and_rounds(data, tmp_path):
-    request = Request(scheme=INT8, sparsity=0.75, clusters=8, epochs=2, batch=8)
+    request = FinetuneSpec(scheme=INT8, sparsity=0.75, clusters=8, epochs=2, batch=8)
     heard = []
     trained = run(data, request, tmp_path, lambda *facts: heard.append(facts[:3]))
     found = held(trained)
@@ -73,7 +73,7 @@ def test_pcqat_prunes_then_clusters_and_rounds(data, tmp_path):
 
 
 def test_without_labels_the_teacher_alone_trains(unlabelled, tmp_path):
-    trained = run(unlabelled, Request(clusters=6, epochs=1, batch=16), tmp_path)
+    trained = run(unlabelled, FinetuneSpec(clusters=6, epochs=1, batch=16), tmp_path)
     assert trained.plan is None
     assert held(trained).unique <= 6
 
@@ -86,7 +86,7 @@ def test_a_model_without_some_channels_learns_from_the_one_it_came_from(unlabell
     stays = np.ones(found.size, bool)
     stays[found.removable()[0].channels[::2]] = False
     pruned = remove_channels(MODEL, stays)
-    request = Request(epochs=2, batch=8, labels="no", teacher=whole, features=("conv_0", "dense_2"))
+    request = FinetuneSpec(epochs=2, batch=8, labels="no", teacher=whole, features=("conv_0", "dense_2"))
     trained = finetune(pruned, unlabelled, range(COUNT), request, tmp_path / "checkpoint.npz")
     assert trained.plan is None
     assert trained.model.main.ops[0].outputs[0].shape == (1, 4, 4, 24)
@@ -98,7 +98,7 @@ class StopError(Exception):
 
 
 def test_a_stopped_training_goes_on_and_ends_the_same(data, tmp_path):
-    request = Request(sparsity=0.5, epochs=2, batch=16, seed=3)
+    request = FinetuneSpec(sparsity=0.5, epochs=2, batch=16, seed=3)
     whole = run(data, request, tmp_path)
     (tmp_path / "checkpoint.npz").unlink()
 
@@ -117,15 +117,15 @@ def test_a_stopped_training_goes_on_and_ends_the_same(data, tmp_path):
             np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-6)
 
 
-PRUNE = Request(sparsity=0.5)
+PRUNE = FinetuneSpec(sparsity=0.5)
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(), "Nothing is asked for"),
+        (FinetuneSpec(), "Nothing is asked for"),
         (replace(PRUNE, sparsity=80.0), "received 80. Did you mean 0.8"),
-        (Request(scheme=find_scheme("dynamic")), "'dynamic' has none"),
+        (FinetuneSpec(scheme=find_scheme("dynamic")), "'dynamic' has none"),
         (replace(PRUNE, epochs=0), "at least one epoch; received 0"),
         (replace(PRUNE, scheme=INT8, epochs=1), "takes 2 epochs or more; received 1"),
         (replace(PRUNE, learning_rate=2.0), "between 0 and 1; received 2"),
@@ -133,9 +133,9 @@ PRUNE = Request(sparsity=0.5)
         (replace(PRUNE, augment=("flop",)), "flip"),
         (replace(PRUNE, schedule="linear"), "polynomial"),
         (replace(PRUNE, ranges="moving"), "average"),
-        (Request(clusters=8, initial="random"), "density"),
+        (FinetuneSpec(clusters=8, initial="random"), "density"),
         (replace(PRUNE, augment=("mix",)), "leave 'mix' out"),
-        (Request(clusters=5000), "Received 5000 clusters; the model's largest tensor has 1152"),
+        (FinetuneSpec(clusters=5000), "Received 5000 clusters; the model's largest tensor has 1152"),
     ],
 )
 def test_wrong_requests_are_refused(data, tmp_path, request_, message):

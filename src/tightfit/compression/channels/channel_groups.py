@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.compression.channels.channel_rules import follow
-from tightfit.compression.channels.channel_trace import MADE, SUMMED, Label, Place, Trace
+from tightfit.compression.channels.channel_trace import MADE, SUMMED, ChannelLabel, Place, Trace
 from tightfit.compression.channels.channel_union import Channels
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.macs import WEIGHTS, macs
@@ -64,7 +64,7 @@ class Dependencies:
             constants, likewise. groups: in the order of the graph. size: channel numbers are below it.
     """
 
-    labels: dict[Tensor, Label]
+    labels: dict[Tensor, ChannelLabel]
     places: list[Place]
     groups: list[Group]
     size: int
@@ -92,7 +92,7 @@ def find_dependencies(model: Model) -> Dependencies:
     _freeze_partial_uses(trace)
     roots = trace.sets.roots()
     reasons = trace.sets.reasons(roots)
-    labels = {t: Label(la.axis, roots[la.channels]) for t, la in trace.labels.items()}
+    labels = {t: ChannelLabel(la.axis, roots[la.channels]) for t, la in trace.labels.items()}
     places = [Place(p.op, p.position, p.tensor, p.axis, roots[p.channels], p.role) for p in trace.places]
     return Dependencies(labels, places, _groups(labels, places, reasons), int(roots.size))
 
@@ -120,7 +120,7 @@ def _freeze_partial_uses(trace: Trace) -> None:
                 )
 
 
-def _groups(labels: dict[Tensor, Label], places: list[Place], reasons: dict[int, str]) -> list[Group]:
+def _groups(labels: dict[Tensor, ChannelLabel], places: list[Place], reasons: dict[int, str]) -> list[Group]:
     """Channels of the same tensors and constants, and of the same fate, are one group."""
     spots: dict[int, list[Any]] = defaultdict(list)
     for key, channels in _spots(labels, places):
@@ -132,7 +132,7 @@ def _groups(labels: dict[Tensor, Label], places: list[Place], reasons: dict[int,
     return [_group(channels, key, labels, places) for key, channels in members.items()]
 
 
-def _spots(labels: dict[Tensor, Label], places: list[Place]) -> Iterable[tuple[Any, Channels]]:
+def _spots(labels: dict[Tensor, ChannelLabel], places: list[Place]) -> Iterable[tuple[Any, Channels]]:
     for tensor, label in labels.items():
         yield tensor, label.channels
     for index, place in enumerate(places):
@@ -140,7 +140,7 @@ def _spots(labels: dict[Tensor, Label], places: list[Place]) -> Iterable[tuple[A
 
 
 def _group(
-    channels: list[int], key: tuple[Any, ...], labels: dict[Tensor, Label], places: list[Place]
+    channels: list[int], key: tuple[Any, ...], labels: dict[Tensor, ChannelLabel], places: list[Place]
 ) -> Group:
     *spots, reason = key
     own = [places[i] for i in spots if isinstance(i, int)]

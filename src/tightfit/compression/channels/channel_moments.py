@@ -21,7 +21,7 @@ from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.collect_moments import Several
-from tightfit.quantization.calibration.moments import Moments, Window, window_of
+from tightfit.quantization.calibration.moments import Moments, MomentWindow, window_of
 from tightfit.runtime.parallel import observe_together
 from tightfit.types import Array
 
@@ -52,7 +52,7 @@ class Reader:
         return tensor
 
     @property
-    def window(self) -> Window:
+    def window(self) -> MomentWindow:
         """How it walks over its input."""
         return window_of(self.op.kind, weights_of(self.op).shape, self.op.options)
 
@@ -116,7 +116,7 @@ def collect(
     twin = copy_model(model)
     keys = twin.main.keys()
     sources = {r.op: _source(twin, places[r.op]) for r in readers}
-    windows: dict[str, list[Window]] = {}
+    windows: dict[str, list[MomentWindow]] = {}
     for reader in readers:
         windows.setdefault(keys[sources[reader.op]], []).append(reader.window)
     observers = {key: Several(list(dict.fromkeys(several)), Moments) for key, several in windows.items()}

@@ -15,12 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.compression.channels.allocation import allocate
+from tightfit.compression.channels.allocation import Costs, allocate, byte_costs, mac_costs
 from tightfit.compression.channels.channel_groups import Dependencies, Group, find_dependencies
 from tightfit.compression.channels.channel_refit import refit
 from tightfit.compression.channels.channel_removal import remove_channels
 from tightfit.compression.channels.channel_sensitivity import in_units_of_outputs
-from tightfit.compression.channels.costs import Costs, byte_costs, mac_costs
 from tightfit.compression.channels.importance import Rankings, Subject, find_importance
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
@@ -82,7 +81,7 @@ class GroupChange:
 
 
 @dataclass(eq=False)
-class Pruned:
+class PrunedChannels:
     """A model without some of its channels.
 
     Args:
@@ -131,7 +130,7 @@ def prune_channels(
     samples: Samples | None = None,
     measure: Measure | None = None,
     stage: Stage | None = None,
-) -> Pruned:
+) -> PrunedChannels:
     """Takes the channels that matter least out of a model until it fits the budget.
 
     Args:
@@ -171,7 +170,7 @@ class ChannelPruner:
         self.rankings: Rankings = {}
         self.macs = sum(macs(op) for op in model.main.ops)
 
-    def prune(self, budget: ChannelBudget, measure: Measure | None = None) -> Pruned:
+    def prune(self, budget: ChannelBudget, measure: Measure | None = None) -> PrunedChannels:
         """Gives the model within a budget.
 
         Raises: see ``prune_channels``.
@@ -186,7 +185,7 @@ class ChannelPruner:
         if self.options.refit and samples is not None:
             notes += refit(self.model, pruned, self.found, stays, samples, partial(self.stage, "fitting"))
         after = sum(macs(op) for op in pruned.main.ops)
-        return Pruned(pruned, stays, self.changes(kept), self.macs, after, reached, notes)
+        return PrunedChannels(pruned, stays, self.changes(kept), self.macs, after, reached, notes)
 
     def _advance(self) -> None:
         self.seen += 1

@@ -17,7 +17,7 @@ from tightfit.compression.channels.channel_moments import KINDS, Matrix, is_fitt
 from tightfit.compression.channels.least_squares import Fit, Rows
 from tightfit.compression.channels.paired_runs import SideBySide
 from tightfit.graph.ir import Model, Op, Tensor
-from tightfit.quantization.calibration.moments import Window, extended, window_of
+from tightfit.quantization.calibration.moments import MomentWindow, extended, window_of
 from tightfit.types import Array, Mask, Samples, Steps
 
 _FITTED: Final = KINDS | {"DEPTHWISE_CONV_2D"}
@@ -121,7 +121,7 @@ class _Goal:
             return seen
         # The output has as many places as windows were taken of the input.
         lost = values[3][..., self.outputs] - values[2]
-        return np.concatenate([seen, extended(lost, Window())[:, :-1]], axis=1)
+        return np.concatenate([seen, extended(lost, MomentWindow())[:, :-1]], axis=1)
 
     def rows(self, shown: Rows) -> Rows:
         """Gives the wanted outputs before the activation."""
@@ -153,7 +153,7 @@ def _source(op: Op) -> Tensor:
     return tensor
 
 
-def _window(op: Op) -> Window:
+def _window(op: Op) -> MomentWindow:
     return window_of(op.kind, weights_of(op).shape, op.options)
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from tightfit.compression.channels.channel_groups import Dependencies, find_dependencies
-from tightfit.compression.channels.channel_rule import Kept
 from tightfit.compression.channels.channel_rules import CHANNEL_RULES
-from tightfit.compression.channels.channel_trace import SUMMED, Place
+from tightfit.compression.channels.channel_trace import SUMMED, Kept, Place
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.types import Array, Mask

@@ -9,8 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.compression.channels.channel_rule import ChannelRule, last
-from tightfit.compression.channels.channel_trace import EACH, Label, Trace, numbers
+from tightfit.compression.channels.channel_trace import EACH, ChannelLabel, ChannelRule, Trace, last, numbers
 from tightfit.compression.channels.layer_rules import LAYERS
 from tightfit.compression.channels.movement_rules import MOVEMENTS
 from tightfit.graph.ir import Op, Tensor
@@ -75,7 +74,7 @@ def _combine(trace: Trace, op: Op) -> None:
     for position, tensor in enumerate(op.inputs):
         if tensor is not None:
             _join(trace, op, position, channels, axis)
-    trace.labels[output] = Label(axis + len(output.shape), channels)
+    trace.labels[output] = ChannelLabel(axis + len(output.shape), channels)
 
 
 def _is_single(trace: Trace, tensor: Tensor) -> bool:
@@ -120,7 +119,7 @@ def _reduce(trace: Trace, op: Op) -> None:
         trace.freeze(op, "puts them all into one value")
         return
     gone = 0 if op.options.get("keepDims", False) else sum(a < label.axis for a in reduced)
-    trace.labels[op.outputs[0]] = Label(label.axis - gone, label.channels)
+    trace.labels[op.outputs[0]] = ChannelLabel(label.axis - gone, label.channels)
 
 
 def _count(trace: Trace, op: Op) -> None:

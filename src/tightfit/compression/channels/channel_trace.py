@@ -7,14 +7,15 @@ split or a channel shuffle needs no rule of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from tightfit.compression.channels.channel_union import Channels, ChannelSets
 from tightfit.graph.ir import Op, Tensor
-from tightfit.types import Array
+from tightfit.types import Array, Mask
 
 SUMMED: Final = "in"
 """A weight axis over which products are summed."""
@@ -25,7 +26,7 @@ EACH: Final = "each"
 
 
 @dataclass(frozen=True, eq=False)
-class Label:
+class ChannelLabel:
     """The channels along one axis of a tensor."""
 
     axis: int
@@ -57,12 +58,12 @@ class Trace:
 
     def __init__(self) -> None:
         self.sets = ChannelSets()
-        self.labels: dict[Tensor, Label] = {}
+        self.labels: dict[Tensor, ChannelLabel] = {}
         self.places: list[Place] = []
 
     # -- looking -------------------------------------------------------------------------------
 
-    def label(self, op: Op, position: int) -> Label | None:
+    def label(self, op: Op, position: int) -> ChannelLabel | None:
         """Gives the label of an input, None where it has none."""
         tensor = op.input(position)
         return None if tensor is None else self.labels.get(tensor)
@@ -81,7 +82,7 @@ class Trace:
     def make(self, op: Op, axis: int) -> Channels:
         """Labels the first output with new channels."""
         output = op.outputs[0]
-        self.labels[output] = Label(axis % len(output.shape), self.sets.new(output.shape[axis]))
+        self.labels[output] = ChannelLabel(axis % len(output.shape), self.sets.new(output.shape[axis]))
         return self.labels[output].channels
 
     def cut(self, op: Op, position: int, axis: int, channels: Channels, role: str = EACH) -> None:
@@ -107,7 +108,7 @@ class Trace:
         if spread.size:
             self.labels[tensor] = self.narrow(spread)
 
-    def narrow(self, spread: Array) -> Label:
+    def narrow(self, spread: Array) -> ChannelLabel:
         """Gives the one axis along which channels differ.
 
         Where they differ along several, the channels are united until they differ along the longest only:
@@ -121,7 +122,7 @@ class Trace:
         if len(several) > 1:
             for row in np.unique(rows, axis=0):
                 self.sets.unite(rows[0], row)
-        return Label(axis, np.array(rows[0], np.int64))
+        return ChannelLabel(axis, np.array(rows[0], np.int64))
 
 
 def is_cuttable(tensor: Tensor | None) -> bool:
@@ -140,3 +141,40 @@ def numbers(tensor: Tensor | None) -> list[int] | None:
     if tensor is None or tensor.data is None:
         return None
     return [int(v) for v in np.asarray(tensor.data).reshape(-1)]
+
+
+class Kept(NamedTuple):
+    """Which channels of a tensor's axis stay."""
+
+    axis: int
+    mask: Mask
+
+    def before(self, index: int) -> int:
+        """Gives how many stay of the first ``index`` ones."""
+        return int(self.mask[:index].sum())
+
+
+class ChannelRule(NamedTuple):
+    """How one op treats channels.
+
+    Args:
+        trace: labels the outputs from the inputs and notes which constants are cut.
+        amend: changes what the op says of sizes after its tensors were cut; gets what stays of each tensor.
+    """
+
+    trace: Callable[[Trace, Op], None]
+    amend: Callable[[Op, Mapping[Tensor, Kept]], None] | None = None
+
+
+def replace_operand(op: Op, position: int, values: Any) -> None:
+    """Gives an op an integer operand of its own with other values."""
+    old = op.inputs[position]
+    assert old is not None and old.data is not None and op.graph is not None  # noqa: S101, PT018 - constants
+    array = np.asarray(values, old.data.dtype).reshape(old.shape if np.size(values) == old.size else [-1])
+    if not np.array_equal(array, old.data):
+        op.graph.set_input(op, position, Tensor(old.name, array.shape, old.dtype, array))
+
+
+def last(label: ChannelLabel | None, rank: int) -> bool:
+    """True for a label of the last axis."""
+    return label is not None and label.axis == rank - 1

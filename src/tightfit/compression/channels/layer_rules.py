@@ -9,8 +9,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tightfit.compression.channels.channel_rule import ChannelRule, Kept, last, replace_operand
-from tightfit.compression.channels.channel_trace import EACH, MADE, SUMMED, Label, Trace, is_cuttable
+from tightfit.compression.channels.channel_trace import (
+    EACH,
+    MADE,
+    SUMMED,
+    ChannelLabel,
+    ChannelRule,
+    Kept,
+    Trace,
+    is_cuttable,
+    last,
+    replace_operand,
+)
 from tightfit.compression.channels.channel_union import Channels
 from tightfit.graph.ir import Op, Tensor
 
@@ -79,7 +89,7 @@ def _convolve_each(trace: Trace, op: Op) -> None:
         return
     else:
         made = np.repeat(given, multiplier)
-        trace.labels[op.outputs[0]] = Label(len(op.outputs[0].shape) - 1, made)
+        trace.labels[op.outputs[0]] = ChannelLabel(len(op.outputs[0].shape) - 1, made)
         trace.cut(op, 1, 3, made, EACH)
     trace.cut(op, 2, 0, made, EACH)
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.compression.channels.channel_moments import Matrix
-from tightfit.quantization.calibration.moments import Window
+from tightfit.quantization.calibration.moments import MomentWindow
 
 Rows = npt.NDArray[np.float32]
 
@@ -110,7 +110,7 @@ class Fit:
         target: gives the wanted outputs, (rows, outputs) or (channels, rows, 1), of what was shown of rows.
     """
 
-    def __init__(self, window: Window, target: Callable[[Rows], Rows]) -> None:
+    def __init__(self, window: MomentWindow, target: Callable[[Rows], Rows]) -> None:
         self.window = window
         self.fitted, self.held = Sums(target), Sums(target)
         self.samples = 0

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.compression.channels.channel_rule import ChannelRule, Kept, replace_operand
-from tightfit.compression.channels.channel_trace import Trace, numbers
+from tightfit.compression.channels.channel_trace import ChannelRule, Kept, Trace, numbers, replace_operand
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.passes.constant_movements import MOVES
 from tightfit.graph.passes.constant_ops import NotComputableError

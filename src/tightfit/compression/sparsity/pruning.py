@@ -87,7 +87,7 @@ class PrunedLayer:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PrunedWeights:
     """A pruned graph and what was done to it, layer by layer."""
 
     model: Model
@@ -116,7 +116,7 @@ def prune_weights(
     wanted: Pruning,
     moments: Mapping[str, Moments] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Pruned:
+) -> PrunedWeights:
     """Gives a pruned copy of a float model.
 
     Args:
@@ -140,7 +140,7 @@ def prune_weights(
         layers.append(_prune(twin, op, mask, wanted, seen.get(op.name)))
         if progress is not None:
             progress(i + 1, len(ops))
-    return Pruned(twin, layers)
+    return PrunedWeights(twin, layers)
 
 
 def _masks(ops: list[Op], wanted: Pruning, moments: Mapping[str, Moments]) -> list[Mask]:

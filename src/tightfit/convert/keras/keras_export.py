@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, RouteError, Specs, first_line
 from tightfit.convert.keras.recurrent_layers import LONGEST, unrolled
 from tightfit.convert.keras.safe_files import check_file, modules_in, read_config
@@ -26,7 +26,7 @@ from tightfit.errors import ModelError
 _RANDOM = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Orthogonal")
 
 
-def export(source: Any, options: Options) -> Exported:
+def export(source: Any, options: ConversionOptions) -> Exported:
     """Gives the float ``.tflite`` of a Keras model or of a ``.keras`` or ``.h5`` file.
 
     Raises:
@@ -35,7 +35,7 @@ def export(source: Any, options: Options) -> Exported:
     """
     model = load_file(source, options) if isinstance(source, Path) else source
     with unrolled(model) as layers:
-        call = Call(model, options)
+        call = ExportCall(model, options)
         _check_steps(call, layers)
         route = _ROUTES[keras.backend.backend()]
         exported = route(call, options)
@@ -44,7 +44,7 @@ def export(source: Any, options: Options) -> Exported:
     return exported
 
 
-def load_file(path: Path, options: Options) -> Any:
+def load_file(path: Path, options: ConversionOptions) -> Any:
     """Gives the model of a file; code that it names is imported only with trust.
 
     Raises:
@@ -87,14 +87,14 @@ def _blank_initial_values() -> Iterator[None]:
             kind.__call__ = call
 
 
-class Call:
+class ExportCall:
     """How a model is called: the names, shapes and dtypes of its inputs, its outputs' names.
 
     Attributes:
         inputs: name → (shape, dtype); the batch may be None.
     """
 
-    def __init__(self, model: Any, options: Options) -> None:
+    def __init__(self, model: Any, options: ConversionOptions) -> None:
         self.model = model
         self.structure = _structure(model, options)
         leaves = [leaf for leaf in keras.tree.flatten(self.structure) if leaf is not None]
@@ -126,7 +126,7 @@ class Call:
         return list(keras.tree.flatten(self.on(arrays)))
 
 
-def _by_jax(call: Call, options: Options) -> Exported:
+def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
     del options
     import jax  # noqa: PLC0415 - only on this backend
 
@@ -160,13 +160,13 @@ def _untraceable(model: Any, error: Exception) -> str:
     )
 
 
-def _by_tensorflow(call: Call, options: Options) -> Exported:
+def _by_tensorflow(call: ExportCall, options: ConversionOptions) -> Exported:
     from tightfit.convert.saved_model import export_keras  # noqa: PLC0415 - loads TensorFlow
 
     return export_keras(call, options)
 
 
-def _by_torch(call: Call, options: Options) -> Exported:
+def _by_torch(call: ExportCall, options: ConversionOptions) -> Exported:
     from tightfit.convert.torch import export_keras  # noqa: PLC0415 - loads torch
 
     return export_keras(call, options)
@@ -178,7 +178,7 @@ _ROUTES = {"jax": _by_jax, "tensorflow": _by_tensorflow, "torch": _by_torch}
 # -- inputs and outputs ----------------------------------------------------------------------------
 
 
-def _structure(model: Any, options: Options) -> Any:
+def _structure(model: Any, options: ConversionOptions) -> Any:
     """The inputs as Keras tensors in the structure of the call."""
     if isinstance(model, keras.Sequential) and not model.built and options.shapes:
         model.build(options.shape_of("", None))
@@ -209,7 +209,7 @@ def _tensors_of(shapes: Any, name: str) -> Any:
     return keras.KerasTensor((None, *shapes[1:]), name=name)
 
 
-def _whole_shape(options: Options, name: str, known: Any) -> tuple[int | None, ...]:
+def _whole_shape(options: ConversionOptions, name: str, known: Any) -> tuple[int | None, ...]:
     shape = options.shape_of(name, tuple(known))
     assert shape is not None  # noqa: S101 - a Keras tensor has a shape
     if None in shape[1:]:
@@ -221,7 +221,7 @@ def _whole_shape(options: Options, name: str, known: Any) -> tuple[int | None, .
     return shape
 
 
-def _check_steps(call: Call, layers: Sequence[str]) -> None:
+def _check_steps(call: ExportCall, layers: Sequence[str]) -> None:
     longest = max((s[1] or 0 for s, _ in call.inputs.values() if len(s) > 1), default=0)
     if layers and longest > LONGEST:
         raise ModelError(

@@ -12,13 +12,13 @@ import onnx
 from onnx import numpy_helper
 
 from tightfit.convert.onnx.onnx_ops import ONNX_OPS
-from tightfit.convert.onnx.onnx_values import ChannelLast, Layout, Node, OnnxOp, channel_last, logical
+from tightfit.convert.onnx.onnx_values import ChannelLast, Layout, OnnxNode, OnnxOp, channel_last, logical
 from tightfit.errors import ModelError
 
 Values = dict[str, Any]
 
 
-class GraphProgram:
+class OnnxProgram:
     """An ONNX graph as a function of its inputs.
 
     Args:
@@ -49,7 +49,7 @@ class GraphProgram:
         attributes = {a.name: _plain(a) for a in proto.attribute}
         name = proto.name or (proto.output[0] if proto.output else proto.op_type)
         wanted = sum(bool(o) for o in proto.output)
-        node = Node(proto.op_type, name, self.opset, attributes, wanted)
+        node = OnnxNode(proto.op_type, name, self.opset, attributes, wanted)
         try:
             return _apply(ONNX_OPS[proto.op_type], node, inputs)
         except ModelError:
@@ -67,10 +67,10 @@ class GraphProgram:
             )
         branch = "then_branch" if bool(np.asarray(condition).reshape(())) else "else_branch"
         graph = next(a.g for a in proto.attribute if a.name == branch)
-        return GraphProgram(graph, self.opset)({}, values)
+        return OnnxProgram(graph, self.opset)({}, values)
 
 
-def _apply(row: OnnxOp, node: Node, inputs: list[Any]) -> Sequence[Any]:
+def _apply(row: OnnxOp, node: OnnxNode, inputs: list[Any]) -> Sequence[Any]:
     """Calls a row's function on values in the order of dimensions that it takes."""
     known = all(i is None or isinstance(i, np.ndarray | np.generic) for i in inputs)
     node.xp = np if known else jnp
@@ -86,7 +86,7 @@ def _as_known(value: Any) -> Any:
     return np.asarray(logical(value))
 
 
-def _in_order(row: OnnxOp, node: Node, inputs: list[Any]) -> Sequence[Any]:
+def _in_order(row: OnnxOp, node: OnnxNode, inputs: list[Any]) -> Sequence[Any]:
     image = next((i for i in inputs if isinstance(i, ChannelLast)), None)
     if row.layout is Layout.STORED:
         result = row.function(node, channel_last(inputs[0]), *map(logical, inputs[1:]))
@@ -101,7 +101,7 @@ def _in_order(row: OnnxOp, node: Node, inputs: list[Any]) -> Sequence[Any]:
     return _listed(row.function(node, *map(logical, inputs)))
 
 
-def _along_axes(row: OnnxOp, node: Node, inputs: list[Any], image: ChannelLast | None) -> Sequence[Any]:
+def _along_axes(row: OnnxOp, node: OnnxNode, inputs: list[Any], image: ChannelLast | None) -> Sequence[Any]:
     reduces = node.kind.startswith(("Reduce", "Arg"))
     if image is not None and (reduces or isinstance(inputs[0], ChannelLast) or node.kind == "Concat"):
         node.image = image
@@ -115,7 +115,7 @@ def _along_axes(row: OnnxOp, node: Node, inputs: list[Any], image: ChannelLast |
     return results
 
 
-def _dropped(node: Node, value: Any, inputs: list[Any]) -> Any:
+def _dropped(node: OnnxNode, value: Any, inputs: list[Any]) -> Any:
     """The kept axes of a reduction go in ONNX's order."""
     rank = inputs[0].ndim
     if node.kind.startswith("Arg"):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tightfit.convert.onnx.onnx_values import Layout, Node, OnnxOp
+from tightfit.convert.onnx.onnx_values import Layout, OnnxNode, OnnxOp
 
 Pairs = list[tuple[int, int]]
 
@@ -21,17 +21,17 @@ Pairs = list[tuple[int, int]]
 # -- windows ---------------------------------------------------------------------------------------
 
 
-class Window:
+class OnnxWindow:
     """Kernel, strides, dilations and pads of a node, for images of one to three spatial dimensions."""
 
-    def __init__(self, n: Node, sizes: Sequence[int], kernel: Sequence[int]) -> None:
+    def __init__(self, n: OnnxNode, sizes: Sequence[int], kernel: Sequence[int]) -> None:
         rank = len(sizes)
         self.kernel = list(kernel)
         self.strides = list(n.get("strides") or [1] * rank)
         self.dilations = list(n.get("dilations") or [1] * rank)
         self.pads = self._pads(n, sizes)
 
-    def _pads(self, n: Node, sizes: Sequence[int]) -> Pairs:
+    def _pads(self, n: OnnxNode, sizes: Sequence[int]) -> Pairs:
         auto = n.get("auto_pad", "NOTSET")
         rank = len(sizes)
         if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -62,9 +62,9 @@ def _widened(x: Any) -> Any:
     return x.reshape((x.shape[0], 1, *x.shape[1:]))
 
 
-def _conv(n: Node, x: Any, weights: Any, bias: Any = None) -> Any:
+def _conv(n: OnnxNode, x: Any, weights: Any, bias: Any = None) -> Any:
     w = n.xp.transpose(weights, (*range(2, weights.ndim), 1, 0))
-    window = Window(n, x.shape[1:-1], w.shape[:-2])
+    window = OnnxWindow(n, x.shape[1:-1], w.shape[:-2])
     strides, dilations, pads = window.strides, window.dilations, window.pads
     if x.ndim == 3:
         x, w = _widened(x), w.reshape((1, *w.shape))
@@ -78,11 +78,11 @@ def _conv(n: Node, x: Any, weights: Any, bias: Any = None) -> Any:
     return y.reshape((y.shape[0], *y.shape[2:])) if len(window.kernel) == 1 else y
 
 
-def _conv_transpose(n: Node, x: Any, weights: Any, bias: Any = None) -> Any:
+def _conv_transpose(n: OnnxNode, x: Any, weights: Any, bias: Any = None) -> Any:
     if n.get("group", 1) != 1:
         return _grouped_transpose(n, x, weights, bias)
     rank, kernel = x.ndim - 2, weights.shape[2:]
-    window = Window(n, x.shape[1:-1], kernel)
+    window = OnnxWindow(n, x.shape[1:-1], kernel)
     extra = n.get("output_padding") or [0] * rank
     w = n.xp.flip(n.xp.transpose(weights, (*range(2, rank + 2), 0, 1)), tuple(range(rank)))
     pads: Pairs = []
@@ -102,7 +102,7 @@ def _conv_transpose(n: Node, x: Any, weights: Any, bias: Any = None) -> Any:
     return y.reshape((y.shape[0], *y.shape[2:])) if rank == 1 else y
 
 
-def _output_pads(n: Node, window: Window, sizes: Sequence[int], extra: Sequence[int]) -> Pairs:
+def _output_pads(n: OnnxNode, window: OnnxWindow, sizes: Sequence[int], extra: Sequence[int]) -> Pairs:
     """The pads that an output shape or SAME asks for, else those given."""
     wanted = n.get("output_shape")
     auto = n.get("auto_pad", "NOTSET")
@@ -119,7 +119,7 @@ def _output_pads(n: Node, window: Window, sizes: Sequence[int], extra: Sequence[
     return pairs
 
 
-def _grouped_transpose(n: Node, x: Any, weights: Any, bias: Any) -> Any:
+def _grouped_transpose(n: OnnxNode, x: Any, weights: Any, bias: Any) -> Any:
     """One transposed convolution a group, joined: ``.tflite`` has no grouped one."""
     groups = n.attributes.pop("group")
     parts = zip(jnp.split(x, groups, axis=-1), np.split(weights, groups, axis=0), strict=True)
@@ -128,8 +128,8 @@ def _grouped_transpose(n: Node, x: Any, weights: Any, bias: Any) -> Any:
     return y if bias is None else y + bias
 
 
-def _pool(n: Node, x: Any) -> tuple[Any, Window, list[int], list[int], Pairs]:
-    window = Window(n, x.shape[1:-1], n.get("kernel_shape"))
+def _pool(n: OnnxNode, x: Any) -> tuple[Any, OnnxWindow, list[int], list[int], Pairs]:
+    window = OnnxWindow(n, x.shape[1:-1], n.get("kernel_shape"))
     if any(d != 1 for d in window.dilations):
         raise n.refuse("has dilations, which no pooling op of .tflite takes")
     if x.ndim == 3:
@@ -139,7 +139,7 @@ def _pool(n: Node, x: Any) -> tuple[Any, Window, list[int], list[int], Pairs]:
     return x, window, *around
 
 
-def _max_pool(n: Node, x: Any) -> Any:
+def _max_pool(n: OnnxNode, x: Any) -> Any:
     if n.outputs > 1:
         raise n.refuse("gives indices, which no op of .tflite does")
     flat = x.ndim == 3
@@ -148,7 +148,7 @@ def _max_pool(n: Node, x: Any) -> Any:
     return y.reshape((y.shape[0], *y.shape[2:])) if flat else y
 
 
-def _average_pool(n: Node, x: Any) -> Any:
+def _average_pool(n: OnnxNode, x: Any) -> Any:
     flat = x.ndim == 3
     x, window, kernel, strides, pads = _pool(n, x)
     if any(p for pair in pads for p in pair):
@@ -165,7 +165,7 @@ def _average_pool(n: Node, x: Any) -> Any:
     return y.reshape((y.shape[0], *y.shape[2:])) if flat else y
 
 
-def _counts(n: Node, shape: Sequence[int], kernel: list[int], strides: list[int], pads: Pairs) -> Any:
+def _counts(n: OnnxNode, shape: Sequence[int], kernel: list[int], strides: list[int], pads: Pairs) -> Any:
     """How many values each window averages: the padding counts only when it was asked for."""
     grid: Any = np.ones((1, 1), np.float32)
     given = n.get("pads") or [0] * (2 * (len(n.get("kernel_shape"))))
@@ -182,7 +182,7 @@ def _counts(n: Node, shape: Sequence[int], kernel: list[int], strides: list[int]
 
 
 def _global(function: Any) -> OnnxOp:
-    def reduce(_: Node, x: Any) -> Any:
+    def reduce(_: OnnxNode, x: Any) -> Any:
         y = function(x, axis=tuple(range(1, x.ndim - 1)))
         return y.reshape((y.shape[0], *[1] * (x.ndim - 2), y.shape[-1]))
 
@@ -192,7 +192,7 @@ def _global(function: Any) -> OnnxOp:
 # -- products --------------------------------------------------------------------------------------
 
 
-def _gemm(n: Node, a: Any, b: Any, c: Any = None) -> Any:
+def _gemm(n: OnnxNode, a: Any, b: Any, c: Any = None) -> Any:
     a = a.T if n.get("transA", 0) else a
     b = b.T if n.get("transB", 0) else b
     alpha, beta = n.get("alpha", 1.0), n.get("beta", 1.0)
@@ -204,7 +204,7 @@ def _gemm(n: Node, a: Any, b: Any, c: Any = None) -> Any:
     return y + (c if beta == 1 else c * np.asarray(beta, c.dtype))
 
 
-def _einsum(n: Node, *arrays: Any) -> Any:
+def _einsum(n: OnnxNode, *arrays: Any) -> Any:
     equation = n.get("equation")
     return n.xp.einsum(equation.decode() if isinstance(equation, bytes) else equation, *arrays)
 
@@ -212,7 +212,7 @@ def _einsum(n: Node, *arrays: Any) -> Any:
 # -- normalization ---------------------------------------------------------------------------------
 
 
-def _batch_norm(n: Node, x: Any, *parameters: Any) -> Any:
+def _batch_norm(n: OnnxNode, x: Any, *parameters: Any) -> Any:
     if n.get("training_mode", 0):
         raise n.refuse("is in training mode; export the model for inference")
     scale, bias, mean, variance = (n.constant(p, "parameters").astype(np.float32) for p in parameters)
@@ -225,11 +225,11 @@ def _normalized(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     return centred * lax.rsqrt(jnp.mean(centred * centred, axis=axes, keepdims=True) + epsilon)
 
 
-def _instance_norm(n: Node, x: Any, scale: Any, bias: Any) -> Any:
+def _instance_norm(n: OnnxNode, x: Any, scale: Any, bias: Any) -> Any:
     return _normalized(x, tuple(range(1, x.ndim - 1)), n.get("epsilon", 1e-5)) * scale + bias
 
 
-def _layer_norm(n: Node, x: Any, scale: Any, bias: Any = None) -> Any:
+def _layer_norm(n: OnnxNode, x: Any, scale: Any, bias: Any = None) -> Any:
     if n.outputs > 1:
         raise n.refuse("gives its mean and deviation")
     axes = tuple(range(n.get("axis", -1) % x.ndim, x.ndim))
@@ -237,7 +237,7 @@ def _layer_norm(n: Node, x: Any, scale: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
-def _group_norm(n: Node, x: Any, scale: Any, bias: Any) -> Any:
+def _group_norm(n: OnnxNode, x: Any, scale: Any, bias: Any) -> Any:
     groups = n.get("num_groups")
     depth = x.shape[-1]
     split = x.reshape((*x.shape[:-1], groups, depth // groups))
@@ -248,19 +248,19 @@ def _group_norm(n: Node, x: Any, scale: Any, bias: Any) -> Any:
     return y.reshape(x.shape) * scale + bias
 
 
-def _rms_norm(n: Node, x: Any, scale: Any) -> Any:
+def _rms_norm(n: OnnxNode, x: Any, scale: Any) -> Any:
     axes = tuple(range(n.get("axis", -1) % x.ndim, x.ndim))
     return x * lax.rsqrt(jnp.mean(x * x, axis=axes, keepdims=True) + n.get("epsilon", 1e-5)) * scale
 
 
-def _lp_norm(n: Node, x: Any) -> Any:
+def _lp_norm(n: OnnxNode, x: Any) -> Any:
     axis = n.get("axis", -1)
     if n.get("p", 2) == 1:
         return x / jnp.sum(abs(x), axis=axis, keepdims=True)
     return x / jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=True))
 
 
-def _lrn(n: Node, x: Any) -> Any:
+def _lrn(n: OnnxNode, x: Any) -> Any:
     size, alpha, beta, bias = n.get("size"), n.get("alpha", 1e-4), n.get("beta", 0.75), n.get("bias", 1.0)
     low = (size - 1) // 2
     window, pads = [1] * (x.ndim - 1) + [size], [(0, 0)] * (x.ndim - 1) + [(low, size - 1 - low)]
@@ -268,7 +268,7 @@ def _lrn(n: Node, x: Any) -> Any:
     return x / jnp.power(bias + alpha / size * total, beta)
 
 
-def _same(n: Node, x: Any, *_: Any) -> Any:
+def _same(n: OnnxNode, x: Any, *_: Any) -> Any:
     if n.outputs > 1:
         raise n.refuse("gives its mask, which only training needs")
     return x

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax, nn
 
-from tightfit.convert.onnx.onnx_values import Layout, Node, OnnxOp
+from tightfit.convert.onnx.onnx_values import Layout, OnnxNode, OnnxOp
 
 # -- one input -------------------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ def _named(name: str) -> OnnxOp:
     return OnnxOp(lambda n, *x: getattr(n.xp, name)(*x), Layout.ELEMENTWISE)
 
 
-def _gelu(n: Node, x: Any) -> Any:
+def _gelu(n: OnnxNode, x: Any) -> Any:
     tanh = n.get("approximate", "none") == "tanh"
     word = "tanh" if tanh else "none"
     # The converter knows this composite as the GELU op; written out it would be 60 ops.
@@ -36,7 +36,7 @@ def _gelu(n: Node, x: Any) -> Any:
     return whole(x, approximate=word)
 
 
-def _clip(n: Node, x: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(n: OnnxNode, x: Any, low: Any = None, high: Any = None) -> Any:
     low = n.get("min") if low is None else low
     high = n.get("max") if high is None else high
     if low is not None:
@@ -58,27 +58,27 @@ def _scaled(function: Callable[..., Any], **defaults: float) -> OnnxOp:
     )
 
 
-def _cast(n: Node, x: Any, like: Any = None) -> Any:
+def _cast(n: OnnxNode, x: Any, like: Any = None) -> Any:
     dtype = np.dtype(like.dtype) if like is not None else n.get("to")
     if n.xp is np:
         return np.asarray(x).astype(dtype)
     return x.astype(jax.dtypes.canonicalize_dtype(dtype))
 
 
-def _prelu(n: Node, x: Any, slope: Any) -> Any:
+def _prelu(n: OnnxNode, x: Any, slope: Any) -> Any:
     return n.xp.where(x < 0, x * slope, x)
 
 
 # -- two and more ----------------------------------------------------------------------------------
 
 
-def _divide(n: Node, a: Any, b: Any) -> Any:
+def _divide(n: OnnxNode, a: Any, b: Any) -> Any:
     if np.dtype(a.dtype).kind in "iu":
         return n.xp.sign(a) * n.xp.sign(b) * (abs(a) // abs(b))  # towards zero
     return a / b
 
 
-def _power(n: Node, a: Any, b: Any) -> Any:
+def _power(n: OnnxNode, a: Any, b: Any) -> Any:
     if isinstance(b, np.ndarray) and b.size == 1:
         exponent = float(b.reshape(()))
         plain = {0.5: n.xp.sqrt, 1.0: lambda v: v, 2.0: lambda v: v * v, -1.0: lambda v: 1 / v}
@@ -87,7 +87,7 @@ def _power(n: Node, a: Any, b: Any) -> Any:
     return n.xp.power(a, b.astype(a.dtype))
 
 
-def _modulo(n: Node, a: Any, b: Any) -> Any:
+def _modulo(n: OnnxNode, a: Any, b: Any) -> Any:
     if not n.get("fmod", 0) or n.xp is np:
         return n.xp.fmod(a, b) if n.get("fmod", 0) else n.xp.mod(a, b)
     # litert-converter 0.5 writes the remainder of C as FLOOR_MOD, which has the divisor's sign.
@@ -98,7 +98,7 @@ def _modulo(n: Node, a: Any, b: Any) -> Any:
 def _folded(function: Callable[[Any, Any, Any], Any]) -> OnnxOp:
     """Sum, Max, Min: any number of inputs."""
 
-    def over(n: Node, *arrays: Any) -> Any:
+    def over(n: OnnxNode, *arrays: Any) -> Any:
         total = arrays[0]
         for array in arrays[1:]:
             total = function(n.xp, total, array)
@@ -107,7 +107,7 @@ def _folded(function: Callable[[Any, Any, Any], Any]) -> OnnxOp:
     return OnnxOp(over, Layout.ELEMENTWISE)
 
 
-def _mean(n: Node, *arrays: Any) -> Any:
+def _mean(n: OnnxNode, *arrays: Any) -> Any:
     return _SUM.function(n, *arrays) / np.asarray(len(arrays), arrays[0].dtype)
 
 
@@ -120,7 +120,7 @@ _SUM: Final = _folded(lambda _, a, b: a + b)
 def _reduction(function: Callable[[Any, Any, tuple[int, ...]], Any]) -> OnnxOp:
     """Reduces with kept axes; the interpreter drops them in ONNX's order when that is asked for."""
 
-    def reduce(n: Node, x: Any, axes: Any = None) -> Any:
+    def reduce(n: OnnxNode, x: Any, axes: Any = None) -> Any:
         chosen = n.numbers("axes", axes)
         if not chosen:
             if n.get("noop_with_empty_axes", 0):
@@ -137,7 +137,7 @@ def _logsumexp(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _extreme(name: str) -> OnnxOp:
-    def find(n: Node, x: Any) -> Any:
+    def find(n: OnnxNode, x: Any) -> Any:
         axis = n.axis(n.get("axis", 0), x.ndim)
         if n.get("select_last_index", 0):
             raise n.refuse("wants the last of equal values")
@@ -147,7 +147,7 @@ def _extreme(name: str) -> OnnxOp:
 
 
 def _softmax(function: Callable[..., Any]) -> OnnxOp:
-    def apply(n: Node, x: Any) -> Any:
+    def apply(n: OnnxNode, x: Any) -> Any:
         axis = n.get("axis", -1 if n.opset >= 13 else 1)
         last = axis % x.ndim == x.ndim - 1
         if n.opset < 13 and not last and not all(s == 1 for s in x.shape[axis + 1 :]):
@@ -158,12 +158,12 @@ def _softmax(function: Callable[..., Any]) -> OnnxOp:
     return OnnxOp(apply)
 
 
-def _hardmax(n: Node, x: Any) -> Any:
+def _hardmax(n: OnnxNode, x: Any) -> Any:
     axis = n.get("axis", -1)
     return nn.one_hot(jnp.argmax(x, axis=axis), x.shape[axis], dtype=x.dtype, axis=axis)
 
 
-def _cumsum(n: Node, x: Any, axis: Any) -> Any:
+def _cumsum(n: OnnxNode, x: Any, axis: Any) -> Any:
     place = int(n.constant(axis, "axis").reshape(()))
     if n.get("reverse", 0):
         x = n.xp.flip(x, place)

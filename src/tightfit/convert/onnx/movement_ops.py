@@ -8,23 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tightfit.convert.onnx.onnx_values import Layout, Node, OnnxOp
+from tightfit.convert.onnx.onnx_values import Layout, OnnxNode, OnnxOp
 
 
-def _reshape(n: Node, x: Any, shape: Any = None) -> Any:
+def _reshape(n: OnnxNode, x: Any, shape: Any = None) -> Any:
     wanted = n.numbers("shape", shape) or []
     if not n.get("allowzero", 0):
         wanted = [x.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
     return x.reshape(wanted)
 
 
-def _flatten(n: Node, x: Any) -> Any:
+def _flatten(n: OnnxNode, x: Any) -> Any:
     axis = n.get("axis", 1)
     axis = axis + x.ndim if axis < 0 else axis
     return x.reshape((int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:]))))
 
 
-def _squeeze(n: Node, x: Any, axes: Any = None) -> Any:
+def _squeeze(n: OnnxNode, x: Any, axes: Any = None) -> Any:
     chosen = n.numbers("axes", axes)
     if chosen is None:
         return x.reshape(tuple(s for s in x.shape if s != 1))
@@ -32,7 +32,7 @@ def _squeeze(n: Node, x: Any, axes: Any = None) -> Any:
     return x.reshape(tuple(s for i, s in enumerate(x.shape) if i not in gone))
 
 
-def _unsqueeze(n: Node, x: Any, axes: Any = None) -> Any:
+def _unsqueeze(n: OnnxNode, x: Any, axes: Any = None) -> Any:
     chosen = n.numbers("axes", axes) or []
     rank = x.ndim + len(chosen)
     places = {a % rank for a in chosen}
@@ -40,16 +40,16 @@ def _unsqueeze(n: Node, x: Any, axes: Any = None) -> Any:
     return x.reshape(tuple(1 if i in places else next(sizes) for i in range(rank)))
 
 
-def _transpose(n: Node, x: Any) -> Any:
+def _transpose(n: OnnxNode, x: Any) -> Any:
     order = n.get("perm") or list(range(x.ndim))[::-1]
     return n.xp.transpose(x, tuple(order))
 
 
-def _concat(n: Node, *arrays: Any) -> Any:
+def _concat(n: OnnxNode, *arrays: Any) -> Any:
     return n.xp.concatenate(arrays, axis=n.axis(n.get("axis", 0), arrays[0].ndim))
 
 
-def _split(n: Node, x: Any, sizes: Any = None) -> Any:
+def _split(n: OnnxNode, x: Any, sizes: Any = None) -> Any:
     axis = n.axis(n.get("axis", 0), x.ndim)
     parts = n.numbers("split", sizes)
     if parts is None:
@@ -60,7 +60,7 @@ def _split(n: Node, x: Any, sizes: Any = None) -> Any:
     return tuple(n.xp.split(x, cuts, axis=axis))
 
 
-def _slice(n: Node, x: Any, *given: Any) -> Any:
+def _slice(n: OnnxNode, x: Any, *given: Any) -> Any:
     names = ("starts", "ends", "axes", "steps")
     padded = (*given, *[None] * (4 - len(given)))
     starts, ends, axes, steps = (n.numbers(k, v) for k, v in zip(names, padded, strict=True))
@@ -85,7 +85,7 @@ def _python_slice(start: int, end: int, step: int, size: int) -> slice:
     return slice(min(start, size - 1), None if end < 0 else end, step)
 
 
-def _gather(n: Node, x: Any, indices: Any) -> Any:
+def _gather(n: OnnxNode, x: Any, indices: Any) -> Any:
     axis = n.get("axis", 0) % x.ndim
     if isinstance(indices, np.ndarray):
         indices = np.where(indices < 0, indices + x.shape[axis], indices)
@@ -106,34 +106,34 @@ def _constant_gather(x: Any, indices: Any, axis: int) -> Any:
     return jnp.take(x, indices, axis=axis, mode="clip")
 
 
-def _gather_elements(n: Node, x: Any, indices: Any) -> Any:
+def _gather_elements(n: OnnxNode, x: Any, indices: Any) -> Any:
     axis = n.get("axis", 0) % x.ndim
     wrapped = n.xp.where(indices < 0, indices + x.shape[axis], indices)
     return n.xp.take_along_axis(x, wrapped, axis=axis)
 
 
-def _gather_nd(n: Node, x: Any, indices: Any) -> Any:
+def _gather_nd(n: OnnxNode, x: Any, indices: Any) -> Any:
     if n.get("batch_dims", 0):
         raise n.refuse("gathers with batch_dims")
     return x[tuple(n.xp.moveaxis(indices, -1, 0))]
 
 
-def _scatter_nd(n: Node, x: Any, indices: Any, updates: Any) -> Any:
+def _scatter_nd(n: OnnxNode, x: Any, indices: Any, updates: Any) -> Any:
     place = tuple(jnp.moveaxis(jnp.asarray(indices), -1, 0))
     how = {"none": "set", "add": "add", "mul": "multiply", "max": "max", "min": "min"}
     return getattr(jnp.asarray(x).at[place], how[n.get("reduction", "none")])(updates)
 
 
-def _expand(n: Node, x: Any, shape: Any) -> Any:
+def _expand(n: OnnxNode, x: Any, shape: Any) -> Any:
     wanted = np.broadcast_shapes(tuple(x.shape), tuple(n.numbers("shape", shape) or ()))
     return x if wanted == tuple(x.shape) else n.xp.broadcast_to(x, wanted)
 
 
-def _tile(n: Node, x: Any, repeats: Any) -> Any:
+def _tile(n: OnnxNode, x: Any, repeats: Any) -> Any:
     return n.xp.tile(x, tuple(n.numbers("repeats", repeats) or ()))
 
 
-def _pad(n: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
+def _pad(n: OnnxNode, x: Any, pads: Any = None, value: Any = None, axes: Any = None) -> Any:
     widths = n.numbers("pads", pads) or []
     fill = n.get("value", 0.0) if value is None else float(n.constant(value, "fill value").reshape(()))
     chosen = n.numbers("axes", axes) or list(range(x.ndim))
@@ -154,11 +154,11 @@ def _cropped(x: Any, table: list[tuple[int, int]]) -> Any:
     return jnp.pad(x[place], [(max(a, 0), max(b, 0)) for a, b in table])
 
 
-def _shape(n: Node, x: Any) -> Any:
+def _shape(n: OnnxNode, x: Any) -> Any:
     return np.asarray(x.shape[n.get("start", 0) : n.get("end")], np.int64)
 
 
-def _constant(n: Node) -> Any:
+def _constant(n: OnnxNode) -> Any:
     for name in ("value", "value_float", "value_int", "value_floats", "value_ints"):
         if name in n.attributes:
             value = np.asarray(n.attributes[name])
@@ -166,25 +166,25 @@ def _constant(n: Node) -> Any:
     raise n.refuse("holds a value of a kind that has no numbers (a string or a sparse tensor)")
 
 
-def _constant_of_shape(n: Node, shape: Any) -> Any:
+def _constant_of_shape(n: OnnxNode, shape: Any) -> Any:
     value = n.get("value")
     fill = np.zeros(1, np.float32) if value is None else np.asarray(value)
     return np.full(n.numbers("shape", shape) or (), fill.reshape(-1)[0], fill.dtype)
 
 
-def _range(n: Node, start: Any, limit: Any, delta: Any) -> Any:
+def _range(n: OnnxNode, start: Any, limit: Any, delta: Any) -> Any:
     first, last, step = (n.constant(v, "limits").reshape(()) for v in (start, limit, delta))
     return np.arange(first.item(), last.item(), step.item(), dtype=first.dtype)
 
 
-def _one_hot(n: Node, indices: Any, depth: Any, values: Any) -> Any:
+def _one_hot(n: OnnxNode, indices: Any, depth: Any, values: Any) -> Any:
     count = int(n.constant(depth, "depth").reshape(-1)[0])
     off, on = n.constant(values, "values").reshape(-1)
     hot = jax.nn.one_hot(jnp.asarray(indices) % count, count, axis=n.get("axis", -1), dtype=values.dtype)
     return hot * (on - off) + off
 
 
-def _depth_to_space(n: Node, x: Any) -> Any:
+def _depth_to_space(n: OnnxNode, x: Any) -> Any:
     """On (N, H, W, C): the block's place is the slow part of the channels in DCR, the fast one in CRD."""
     b, (count, height, width, depth) = n.get("blocksize"), x.shape
     if n.get("mode", "DCR") == "DCR":
@@ -196,13 +196,13 @@ def _depth_to_space(n: Node, x: Any) -> Any:
     return moved.reshape((count, height * b, width * b, depth // b**2))
 
 
-def _space_to_depth(n: Node, x: Any) -> Any:
+def _space_to_depth(n: OnnxNode, x: Any) -> Any:
     b, (count, height, width, depth) = n.get("blocksize"), x.shape
     split = x.reshape((count, height // b, b, width // b, b, depth))
     return jnp.transpose(split, (0, 1, 3, 2, 4, 5)).reshape((count, height // b, width // b, depth * b * b))
 
 
-def _top_k(n: Node, x: Any, k: Any = None) -> Any:
+def _top_k(n: OnnxNode, x: Any, k: Any = None) -> Any:
     count = n.get("k") if k is None else int(n.constant(k, "k").reshape(-1)[0])
     axis = n.get("axis", -1) % x.ndim
     if axis != x.ndim - 1 or not n.get("largest", 1):
@@ -210,7 +210,7 @@ def _top_k(n: Node, x: Any, k: Any = None) -> Any:
     return jax.lax.top_k(x, count)
 
 
-def _triangle(n: Node, x: Any, k: Any = None) -> Any:
+def _triangle(n: OnnxNode, x: Any, k: Any = None) -> Any:
     diagonal = 0 if k is None else int(n.constant(k, "diagonal").reshape(()))
     rows, columns = x.shape[-2:]
     keep = np.tri(rows, columns, diagonal - n.get("upper", 1), dtype=bool)

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.convert.conversion_options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, Specs, first_line, random_arrays
-from tightfit.convert.onnx.graph_walk import GraphProgram
+from tightfit.convert.onnx.graph_walk import OnnxProgram
 from tightfit.convert.onnx.onnx_ops import NEWEST_OPSET, OLDEST_OPSET, ONNX_OPS
 from tightfit.convert.onnx.onnx_values import ChannelLast, channel_last, logical
 from tightfit.convert.stablehlo import export_function
@@ -28,7 +28,7 @@ _CONTROL = frozenset({"If"})
 _NARROW = {"int64": "int32", "float64": "float32", "uint64": "uint32"}
 
 
-def export(source: Any, options: Options) -> Exported:
+def export(source: Any, options: ConversionOptions) -> Exported:
     """Gives the float ``.tflite`` of an ONNX file or ``ModelProto``.
 
     Raises:
@@ -40,7 +40,7 @@ def export(source: Any, options: Options) -> Exported:
     specs = input_specs(model, options)
     names = [o.name for o in model.graph.output]
     held = _held(model, options)
-    program = GraphProgram(model.graph, _opset(model))
+    program = OnnxProgram(model.graph, _opset(model))
     program.constants |= held
     images = [n for n, (shape, _) in specs.items() if len(shape) in (3, 4, 5)] if options.channel_last else []
     stored = {n: (_moved(s) if n in images else s, d) for n, (s, d) in specs.items()}
@@ -101,7 +101,7 @@ def check_ops(model: onnx.ModelProto) -> None:
         )
 
 
-def input_specs(model: onnx.ModelProto, options: Options) -> Specs:
+def input_specs(model: onnx.ModelProto, options: ConversionOptions) -> Specs:
     """Gives the inputs with whole shapes; 64-bit types become 32-bit ones.
 
     Raises:
@@ -126,7 +126,7 @@ def input_specs(model: onnx.ModelProto, options: Options) -> Specs:
     return specs
 
 
-def _held(model: onnx.ModelProto, options: Options) -> dict[str, Any]:
+def _held(model: onnx.ModelProto, options: ConversionOptions) -> dict[str, Any]:
     """The inputs that always have one value, as constants.
 
     Raises:
@@ -165,7 +165,7 @@ def _moved(shape: Any) -> tuple[Any, ...]:
     return (shape[0], *shape[2:], shape[1])
 
 
-def _output(value: Any, options: Options) -> Any:
+def _output(value: Any, options: ConversionOptions) -> Any:
     """An output in ONNX's order; an image channel-last when that was asked for."""
     if options.channel_last and isinstance(value, ChannelLast):
         return value.array

@@ -66,7 +66,7 @@ class Layout(Enum):
     """What a row does with a channel-last value.
 
     LOGICAL: gets ONNX's order. ELEMENTWISE: computes in whatever order its inputs are in. STORED: gets the
-    first input channel-last and gives images. AXES: works on the stored order through ``Node.axis``.
+    first input channel-last and gives images. AXES: works on the stored order through ``OnnxNode.axis``.
     """
 
     LOGICAL = "logical"
@@ -89,7 +89,7 @@ class OnnxOp:
     note: str = ""
 
 
-class Node:
+class OnnxNode:
     """What a row's function sees of its node.
 
     Attributes:

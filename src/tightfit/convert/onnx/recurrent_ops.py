@@ -10,7 +10,7 @@ import numpy as np
 from jax import nn
 
 from tightfit.convert.keras.recurrent_layers import LONGEST
-from tightfit.convert.onnx.onnx_values import Node, OnnxOp
+from tightfit.convert.onnx.onnx_values import OnnxNode, OnnxOp
 
 State = tuple[Any, ...]
 Step = Callable[[Any, State], State]
@@ -19,7 +19,7 @@ _DEFAULTS: Final = {
 }  # fmt: skip
 
 
-def _lstm_step(n: Node, recurrent: Any, bias: Any) -> Step:
+def _lstm_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
     """Gates in the order input, output, forget, cell."""
     del n
 
@@ -32,7 +32,7 @@ def _lstm_step(n: Node, recurrent: Any, bias: Any) -> Step:
     return step
 
 
-def _gru_step(n: Node, recurrent: Any, bias: Any) -> Step:
+def _gru_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
     """Gates in the order update, reset, hidden."""
     size = recurrent.shape[0]
     linear_first = n.get("linear_before_reset", 0)
@@ -51,7 +51,7 @@ def _gru_step(n: Node, recurrent: Any, bias: Any) -> Step:
     return step
 
 
-def _rnn_step(n: Node, recurrent: Any, bias: Any) -> Step:
+def _rnn_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
     del n
     return lambda gates, state: (jnp.tanh(gates + jnp.matmul(state[0], recurrent) + bias),)
 
@@ -59,7 +59,7 @@ def _rnn_step(n: Node, recurrent: Any, bias: Any) -> Step:
 _STEPS: Final = {"LSTM": (_lstm_step, 2), "GRU": (_gru_step, 1), "RNN": (_rnn_step, 1)}
 
 
-def _recurrent(n: Node, x: Any, w: Any, r: Any, *rest: Any) -> Any:
+def _recurrent(n: OnnxNode, x: Any, w: Any, r: Any, *rest: Any) -> Any:
     given = [*rest, *[None] * (5 - len(rest))]
     bias, lengths, first, cell, peepholes = given
     _check(n, lengths, peepholes)
@@ -80,7 +80,7 @@ def _recurrent(n: Node, x: Any, w: Any, r: Any, *rest: Any) -> Any:
     return tuple(outputs)
 
 
-def _direction(n: Node, x: Any, weights: State, states: list[Any], backward: bool) -> tuple[Any, State]:
+def _direction(n: OnnxNode, x: Any, weights: State, states: list[Any], backward: bool) -> tuple[Any, State]:
     """All steps of one direction: the hidden state of each, and the last states."""
     w, r, bias = weights
     make, count = _STEPS[n.kind]
@@ -97,7 +97,7 @@ def _direction(n: Node, x: Any, weights: State, states: list[Any], backward: boo
     return jnp.stack(hidden[::-1] if backward else hidden, axis=0), state
 
 
-def _check(n: Node, lengths: Any, peepholes: Any) -> None:
+def _check(n: OnnxNode, lengths: Any, peepholes: Any) -> None:
     if lengths is not None and not isinstance(lengths, np.ndarray):
         raise n.refuse("takes the lengths of its sequences at run time")
     if peepholes is not None or n.get("clip") is not None or n.get("input_forget", 0):

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tightfit.convert.onnx.onnx_values import Layout, Node, OnnxOp
+from tightfit.convert.onnx.onnx_values import Layout, OnnxNode, OnnxOp
 
 Line = np.ndarray[Any, Any]
 
 
-def _resize(n: Node, x: Any, *given: Any) -> Any:
+def _resize(n: OnnxNode, x: Any, *given: Any) -> Any:
     mode = _text(n.get("mode", "nearest"))
     if mode not in ("nearest", "linear"):
         raise n.refuse(f"resizes by '{mode}'; nearest and linear are covered")
@@ -43,7 +43,7 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _sizes(n: Node, old: Sequence[int], given: Sequence[Any]) -> tuple[tuple[int, ...], list[float]]:
+def _sizes(n: OnnxNode, old: Sequence[int], given: Sequence[Any]) -> tuple[tuple[int, ...], list[float]]:
     """The new spatial sizes, and the scales that the coordinates are computed with."""
     scales = n.get("scales")
     sizes = None
@@ -65,7 +65,7 @@ def _sizes(n: Node, old: Sequence[int], given: Sequence[Any]) -> tuple[tuple[int
     return tuple(int(np.floor(o * f)) for o, f in zip(old, factors, strict=True)), factors
 
 
-def _coordinates(n: Node, old: int, new: int, scale: float) -> Line:
+def _coordinates(n: OnnxNode, old: int, new: int, scale: float) -> Line:
     """Where each new position lies in the old image."""
     mode = _text(n.get("coordinate_transformation_mode", "half_pixel" if n.opset >= 11 else "asymmetric"))
     at = np.arange(new, dtype=np.float64)
@@ -83,7 +83,7 @@ def _coordinates(n: Node, old: int, new: int, scale: float) -> Line:
     raise n.refuse(f"has the coordinates '{mode}'")
 
 
-def _nearest(n: Node, x: Any, new: tuple[int, ...], places: list[Line]) -> Any:
+def _nearest(n: OnnxNode, x: Any, new: tuple[int, ...], places: list[Line]) -> Any:
     how = _text(n.get("nearest_mode", "round_prefer_floor" if n.opset >= 11 else "floor"))
     rounding: dict[str, Callable[[Any], Any]] = {
         "round_prefer_floor": lambda v: np.ceil(v - 0.5), "round_prefer_ceil": lambda v: np.floor(v + 0.5),

@@ -13,11 +13,11 @@ from typing import Final
 from tightfit.diagnosis.doctor import input_checks, label_checks, range_checks, sample_checks
 from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding
 
-__all__ = ["CHECKS", "ERROR", "WARNING", "Check", "Evidence", "Finding", "diagnose"]
+__all__ = ["CHECKS", "ERROR", "WARNING", "DoctorCheck", "Evidence", "Finding", "diagnose"]
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """One row: what is looked for, and the function that gives the finding or None.
 
     Args:
@@ -29,31 +29,33 @@ class Check:
     summary: str
 
 
-CHECKS: Final[dict[str, Check]] = {
+CHECKS: Final[dict[str, DoctorCheck]] = {
     row.kind: row
     for row in (
-        Check("not_finite", sample_checks.not_finite, "samples with NaN or infinity"),
-        Check("bad_output", range_checks.bad_output, "the float model answers NaN or infinity"),
-        Check("input_range", input_checks.input_range, "values in another range than the model needs"),
-        Check("channel_order", input_checks.channel_order, "colours in the wrong order"),
-        Check("inverted", input_checks.inverted, "light for dark"),
-        Check("constant_output", range_checks.constant_output, "an output that ignores the input"),
-        Check("saturated_output", range_checks.saturated_output, "answers at the ends of their range only"),
-        Check("shifted_labels", label_checks.shifted_labels, "labels off by one"),
-        Check("permuted_labels", label_checks.permuted_labels, "classes in another order"),
-        Check("random_labels", label_checks.random_labels, "labels that do not belong to the samples"),
-        Check("outlier_sample", range_checks.outlier_sample, "one sample sets many ranges"),
-        Check("single_class", sample_checks.single_class, "samples of one class"),
-        Check("missing_classes", sample_checks.missing_classes, "classes without a sample"),
-        Check("imbalance", sample_checks.imbalance, "one class has most of the samples"),
-        Check("duplicates", sample_checks.duplicates, "copies among the samples"),
-        Check("blank", sample_checks.blank, "samples with one value everywhere"),
-        Check("few_samples", range_checks.few_samples, "ranges that still move with more samples"),
-        Check("dead_channels", range_checks.dead_channels, "channels that never change"),
-        Check(
+        DoctorCheck("not_finite", sample_checks.not_finite, "samples with NaN or infinity"),
+        DoctorCheck("bad_output", range_checks.bad_output, "the float model answers NaN or infinity"),
+        DoctorCheck("input_range", input_checks.input_range, "values in another range than the model needs"),
+        DoctorCheck("channel_order", input_checks.channel_order, "colours in the wrong order"),
+        DoctorCheck("inverted", input_checks.inverted, "light for dark"),
+        DoctorCheck("constant_output", range_checks.constant_output, "an output that ignores the input"),
+        DoctorCheck(
+            "saturated_output", range_checks.saturated_output, "answers at the ends of their range only"
+        ),
+        DoctorCheck("shifted_labels", label_checks.shifted_labels, "labels off by one"),
+        DoctorCheck("permuted_labels", label_checks.permuted_labels, "classes in another order"),
+        DoctorCheck("random_labels", label_checks.random_labels, "labels that do not belong to the samples"),
+        DoctorCheck("outlier_sample", range_checks.outlier_sample, "one sample sets many ranges"),
+        DoctorCheck("single_class", sample_checks.single_class, "samples of one class"),
+        DoctorCheck("missing_classes", sample_checks.missing_classes, "classes without a sample"),
+        DoctorCheck("imbalance", sample_checks.imbalance, "one class has most of the samples"),
+        DoctorCheck("duplicates", sample_checks.duplicates, "copies among the samples"),
+        DoctorCheck("blank", sample_checks.blank, "samples with one value everywhere"),
+        DoctorCheck("few_samples", range_checks.few_samples, "ranges that still move with more samples"),
+        DoctorCheck("dead_channels", range_checks.dead_channels, "channels that never change"),
+        DoctorCheck(
             "beyond_calibration", range_checks.beyond_calibration, "evaluation leaves the calibrated ranges"
         ),
-        Check("overlap", sample_checks.overlap, "samples that calibrate and evaluate"),
+        DoctorCheck("overlap", sample_checks.overlap, "samples that calibrate and evaluate"),
     )
 }
 """Kind → check, the gravest first."""

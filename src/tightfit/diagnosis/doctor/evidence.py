@@ -58,7 +58,7 @@ class SampleFacts:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelAnswer:
     """What the float model made of one sample.
 
     Args:
@@ -175,7 +175,7 @@ class Evidence:
     samples: list[SampleFacts] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     classes: int | None = None
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[ModelAnswer] = field(default_factory=list)
     tensors: list[TensorFacts] = field(default_factory=list)
     outputs: list[OutputFacts] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -183,7 +183,7 @@ class Evidence:
     shift: Shift | None = None
     held_out: HeldOut | None = None
 
-    def labelled(self) -> list[tuple[int, Answer]]:
+    def labelled(self) -> list[tuple[int, ModelAnswer]]:
         """Label and answer of each sample that has both."""
         pairs = zip(self.samples, self.answers, strict=False)
         return [(s.label, a) for s, a in pairs if s.label is not None]

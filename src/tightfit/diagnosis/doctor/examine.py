@@ -17,7 +17,14 @@ from tightfit.data.sample import InputSpec, Sample
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.doctor.checks import diagnose
-from tightfit.diagnosis.doctor.evidence import Answer, Evidence, Finding, HeldOut, OutputFacts, TensorFacts
+from tightfit.diagnosis.doctor.evidence import (
+    Evidence,
+    Finding,
+    HeldOut,
+    ModelAnswer,
+    OutputFacts,
+    TensorFacts,
+)
 from tightfit.diagnosis.doctor.extremes import Answers, Extremes
 from tightfit.diagnosis.doctor.input_checks import WORTH_TRYING
 from tightfit.diagnosis.doctor.input_trials import Trials
@@ -166,7 +173,7 @@ class _Examination:
             evidence.data_classes = frozenset(np.unique(labels).tolist())
         answers = outputs[deciding]
         evidence.classes = 0 if answers.low is None else int(answers.low.size)
-        evidence.answers = [Answer(place, confidence) for place, confidence in answers.answers]
+        evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
         evidence.shift = _shift(evidence)
         labelled = evidence.labelled()
         wrong = sum(label != answer.decision for label, answer in labelled)

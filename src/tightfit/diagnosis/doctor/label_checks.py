@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from typing import Final
 
-from tightfit.diagnosis.doctor.evidence import ERROR, Answer, Evidence, Finding
+from tightfit.diagnosis.doctor.evidence import ERROR, Evidence, Finding, ModelAnswer
 from tightfit.diagnosis.doctor.input_checks import better_labelled
 from tightfit.units import format_percent
 
@@ -87,7 +87,7 @@ def random_labels(evidence: Evidence) -> Finding | None:
     )
 
 
-def _chance(pairs: list[tuple[int, Answer]]) -> float:
+def _chance(pairs: list[tuple[int, ModelAnswer]]) -> float:
     """The share of hits of decisions that know nothing of the labels, both as frequent as they are."""
     labels, decisions = Counter(k for k, _ in pairs), Counter(a.decision for _, a in pairs)
     return sum(n * decisions[k] for k, n in labels.items()) / len(pairs) ** 2

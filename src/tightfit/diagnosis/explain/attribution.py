@@ -14,7 +14,7 @@ from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.diagnosis.explain.causes import find_causes
-from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Request
+from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation, OpReport
 from tightfit.diagnosis.explain.graph_matching import Pairing
 from tightfit.diagnosis.explain.layer_error import layer_errors
 from tightfit.diagnosis.explain.model_explorer import overlay
@@ -60,7 +60,9 @@ REMEDIED: Final = 2
 Stage = Callable[[str, int], None]
 
 
-def explain(request: Request, *, stage: Stage | None = None, advance: Steps | None = None) -> Explanation:
+def explain(
+    request: ExplainRequest, *, stage: Stage | None = None, advance: Steps | None = None
+) -> Explanation:
     """Gives the ops that lose the accuracy of a quantized file, ranked, with causes and measured remedies.
 
     Args:
@@ -82,7 +84,7 @@ def _silent(*_: object) -> None:
 class _Explaining:
     """One run."""
 
-    def __init__(self, request: Request, stage: Stage, advance: Steps) -> None:
+    def __init__(self, request: ExplainRequest, stage: Stage, advance: Steps) -> None:
         self.request, self.stage, self.advance = request, stage, advance
         self.source = open_source(request.model)
         self.pairing = Pairing(self.source.model, read_model(request.file))

@@ -87,7 +87,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Request:
+class ExplainRequest:
     """What is to be explained.
 
     Args:

@@ -14,7 +14,7 @@ from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.layers import Layer, layers_of
-from tightfit.quantization.calibration.moments import Means, Moments, Window
+from tightfit.quantization.calibration.moments import Means, Moments, MomentWindow
 from tightfit.quantization.plan import Plan
 from tightfit.runtime.parallel import observe_together
 from tightfit.types import Array
@@ -65,7 +65,7 @@ def collect_means(
 
 
 def _collect(
-    twin: Model, layers: Sequence[Layer], kind: Callable[[Window], Kind], going: _Pass
+    twin: Model, layers: Sequence[Layer], kind: Callable[[MomentWindow], Kind], going: _Pass
 ) -> dict[str, Kind]:
     """One pass over the samples; ``twin`` is changed."""
     keys = twin.main.keys()
@@ -93,7 +93,7 @@ def wanted_input(model: Model, key: str, keys: Mapping[Tensor, str]) -> bool:
 class Several(Generic[Kind]):
     """An observer of one tensor through several windows."""
 
-    def __init__(self, windows: Sequence[Window], kind: Callable[[Window], Kind]) -> None:
+    def __init__(self, windows: Sequence[MomentWindow], kind: Callable[[MomentWindow], Kind]) -> None:
         self._found = {w: kind(w) for w in windows}
 
     def update(self, values: Values) -> None:
@@ -106,7 +106,7 @@ class Several(Generic[Kind]):
         for window, found in self._found.items():
             found.merge([other.of(window) for other in others])
 
-    def of(self, window: Window) -> Kind:
+    def of(self, window: MomentWindow) -> Kind:
         """Gives what was seen through one window."""
         return self._found[window]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.ir import Graph, Op, Tensor
-from tightfit.quantization.calibration.moments import MOST_INPUTS, Window, window_of
+from tightfit.quantization.calibration.moments import MOST_INPUTS, MomentWindow, window_of
 from tightfit.quantization.plan import OpPlan
 from tightfit.types import Array
 
@@ -49,7 +49,7 @@ class Layer:
         return self.op.input(2)
 
     @property
-    def window(self) -> Window:
+    def window(self) -> MomentWindow:
         """How it walks over its input."""
         return window_of(self.op.kind, self.weights.shape, self.op.options)
 

@@ -24,7 +24,7 @@ ROWS: Final = 128
 
 
 @dataclass(frozen=True)
-class Window:
+class MomentWindow:
     """How a layer walks over its input.
 
     Args:
@@ -50,7 +50,7 @@ class Moments:
         damping: largest integer → how far these moments are to be trusted for it, once that was found.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: MomentWindow) -> None:
         self.window = window
         self.halves: list[npt.NDArray[np.float32] | None] = [None, None]
         self.rows = [0, 0]
@@ -103,7 +103,7 @@ class Means:
         total: the sum, (K,), or (channels, K) for depthwise; None before the first sample. rows: its vectors.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: MomentWindow) -> None:
         self.window = window
         self.total: npt.NDArray[np.float64] | None = None
         self.rows = 0
@@ -140,7 +140,7 @@ class Means:
         return self.total / self.rows
 
 
-def extended(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+def extended(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArray[np.float32]:
     """The vectors with a one at their end, the input of the bias."""
     if window.depthwise:
         return _channel_vectors(values, window, ones=1)
@@ -148,7 +148,7 @@ def extended(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.
     return np.concatenate([rows, np.ones((*rows.shape[:-1], 1), np.float32)], axis=-1)
 
 
-def vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.float32]:
+def vectors(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArray[np.float32]:
     """The vectors that meet the weights: (rows, K), or (channels, rows, K) for depthwise."""
     if window.kernel == (1, 1) and not window.depthwise and values.ndim != 4:
         flat = values.reshape(-1, values.shape[-1])
@@ -161,7 +161,7 @@ def vectors(values: npt.NDArray[np.float32], window: Window) -> npt.NDArray[np.f
 
 
 def _channel_vectors(
-    values: npt.NDArray[np.float32], window: Window, *, ones: int
+    values: npt.NDArray[np.float32], window: MomentWindow, *, ones: int
 ) -> npt.NDArray[np.float32]:
     """The vectors of each channel, (channels, rows, K + ones), gathered in one pass over memory."""
     places, inside = _places(values.shape, window)
@@ -176,7 +176,9 @@ def _channel_vectors(
 
 
 @functools.lru_cache(256)
-def _places(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def _places(
+    shape: tuple[int, ...], window: MomentWindow
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Where evenly spread output positions read, as indices of (batch, height, width), and what is inside.
 
     Returns:
@@ -199,7 +201,7 @@ def _places(shape: tuple[int, ...], window: Window) -> tuple[npt.NDArray[np.int6
     return n[:, None] * (height * width) + within, inside
 
 
-def _extent(size: int, window: Window, axis: int) -> tuple[int, int]:
+def _extent(size: int, window: MomentWindow, axis: int) -> tuple[int, int]:
     """Output size and padding before, along one axis (``tflite/kernels/padding.h``)."""
     stride, reach = window.stride[axis], (window.kernel[axis] - 1) * window.dilation[axis] + 1
     if not window.same:
@@ -208,11 +210,11 @@ def _extent(size: int, window: Window, axis: int) -> tuple[int, int]:
     return out, max(0, (out - 1) * stride + reach - size) // 2
 
 
-def window_of(kind: str, weight_shape: tuple[int, ...], options: dict[str, Any]) -> Window:
+def window_of(kind: str, weight_shape: tuple[int, ...], options: dict[str, Any]) -> MomentWindow:
     """Gives the window of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED op."""
     if kind == "FULLY_CONNECTED":
-        return Window()
-    return Window(
+        return MomentWindow()
+    return MomentWindow(
         (weight_shape[1], weight_shape[2]),
         (int(options.get("strideH", 1)), int(options.get("strideW", 1))),
         (int(options.get("dilationHFactor", 1)), int(options.get("dilationWFactor", 1))),

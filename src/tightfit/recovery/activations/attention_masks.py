@@ -33,7 +33,7 @@ _CHOOSERS: Final = {"SELECT": (1, 2), "SELECT_V2": (1, 2)}
 
 
 @dataclass
-class Mask:
+class AttentionMask:
     """One source of large negative values.
 
     Args:
@@ -80,9 +80,9 @@ class _Seen:
         return (-np.inf, np.inf) if found is None else found
 
 
-def _masks(graph: Graph, seen: _Seen) -> list[Mask]:
+def _masks(graph: Graph, seen: _Seen) -> list[AttentionMask]:
     """The masks of all scores, each source once."""
-    found: dict[Tensor, Mask] = {}
+    found: dict[Tensor, AttentionMask] = {}
     for op in graph.ops:
         adds = op.kind == "ADD" and op.options.get("fusedActivationFunction", 0) == 0
         if not (adds or op.kind in _CHOOSERS) or not _only_softmax(op.outputs[0]):
@@ -94,7 +94,9 @@ def _masks(graph: Graph, seen: _Seen) -> list[Mask]:
             low, high = seen.range(other)
             least = -(UNSEEN * (high - low) + MARGIN) + (0.0 if adds else low)
             if np.isfinite(least) and seen.range(tensor)[0] < _WORTH * least:
-                mask = found.setdefault(source_tensor(tensor), Mask(source_tensor(tensor), [], least))
+                mask = found.setdefault(
+                    source_tensor(tensor), AttentionMask(source_tensor(tensor), [], least)
+                )
                 mask.places.append((op, position))
                 mask.least = min(mask.least, least)
     return list(found.values())
@@ -116,7 +118,7 @@ def _others(op: Op, position: int) -> Tensor | None:
     return op.input(places[0] if position == places[1] else places[1])
 
 
-def _shrink(graph: Graph, mask: Mask, seen: _Seen) -> bool:
+def _shrink(graph: Graph, mask: AttentionMask, seen: _Seen) -> bool:
     """Makes a mask's values as small as they may be; False where they come from elsewhere."""
     source, producer = mask.source, mask.source.producer
     if source.data is not None:

@@ -31,7 +31,7 @@ class Examples:
         return len(next(iter(self.wanted.values())))
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+class BlockBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """One batch a step, drawn by seed and step.
 
     Args:

@@ -26,7 +26,7 @@ from tightfit.graph.ir import Graph, Model, Tensor
 from tightfit.quantization.calibration.layers import Layer, layers_of
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.plan import OpPlan, Plan
-from tightfit.recovery.rounding.block_batches import Batches, Examples
+from tightfit.recovery.rounding.block_batches import BlockBatches, Examples
 from tightfit.recovery.rounding.layerwise import round_one
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.network import Network
@@ -134,7 +134,7 @@ def _learn(network: Network, places: set[tuple[int, int]], examples: Examples, s
     rate = keras.optimizers.schedules.CosineDecay(RATE, STEPS, alpha=_LAST_SHARE)
     # Compiled by XLA a block would take longer to start than to train.
     model.compile(RelativeAdam(rate, sizes), jit_compile=keras.backend.backend() == "jax")
-    batches = Batches(examples, _batch_size(graph), STEPS, (seed, len(places)))
+    batches = BlockBatches(examples, _batch_size(graph), STEPS, (seed, len(places)))
     model.fit(batches, verbose=0, shuffle=False)
 
 

@@ -31,7 +31,7 @@ class Box(NamedTuple):
         return (self.right - self.left) * (self.bottom - self.top) - self.overlap(room)
 
 
-class Label(NamedTuple):
+class ChartLabel(NamedTuple):
     """A label: x, baseline y, ``text-anchor``, rectangle, and a line to its circle when it stands far off."""
 
     x: float
@@ -79,7 +79,7 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
 
 def place_label(
     text: str, middle: tuple[float, float], radius: float, *, taken: Sequence[Box], room: Box
-) -> Label:
+) -> ChartLabel:
     """Gives the place of a label beside a circle.
 
     Places are tried from near to far; when every one covers something, the one that covers least is taken.
@@ -92,14 +92,14 @@ def place_label(
         room: where labels may stand.
     """
     width = CHARACTER_WIDTH * len(text)
-    found: list[tuple[float, Label]] = []
+    found: list[tuple[float, ChartLabel]] = []
     for distance, dx, dy, anchor in _places(radius):
         x, y = middle[0] + dx, middle[1] + dy
         left = {"start": x, "middle": x - width / 2, "end": x - width}[anchor]
         box = Box(left, y - LINE_HEIGHT + 3, left + width, y + 3)
         covered = sum(box.overlap(other) for other in taken) + 10 * box.outside(room)
         leader = (middle[0], middle[1], x, y - 4) if distance > _FAR else None
-        found.append((covered, Label(x, y, anchor, box, leader)))
+        found.append((covered, ChartLabel(x, y, anchor, box, leader)))
         if covered == 0:
             break
     return min(found, key=lambda pair: pair[0])[1]

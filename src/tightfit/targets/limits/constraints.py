@@ -44,7 +44,7 @@ LIMITS: Final[dict[str, Limit]] = {name: f for module in _MODULES for name, f in
 
 
 @dataclass(frozen=True)
-class Rule:
+class LimitRule:
     """One limit of one family of devices.
 
     Args:

@@ -71,10 +71,10 @@ class Points:
 
 def find_points(graph: Graph, plan: GraphPlan) -> Points:
     """Gives the points of a graph under its plan."""
-    return _Search(graph, plan).run()
+    return _PointSearch(graph, plan).run()
 
 
-class _Search:
+class _PointSearch:
     """Union-find over the values that the plan gives a storage."""
 
     def __init__(self, graph: Graph, plan: GraphPlan) -> None:

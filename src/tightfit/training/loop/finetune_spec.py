@@ -14,7 +14,7 @@ from tightfit.training.transforms.sparsity_schedules import check_schedule, chec
 
 
 @dataclass(frozen=True)
-class Request(TrainingOptions):
+class FinetuneSpec(TrainingOptions):
     """What a training is asked for.
 
     Args:
@@ -45,7 +45,7 @@ class Request(TrainingOptions):
         return ["finish"]
 
 
-def check_request(request: Request, dataset: Dataset) -> bool:
+def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
     """Checks a request against the data; gives whether labels are used.
 
     Raises:
@@ -82,7 +82,7 @@ def check_request(request: Request, dataset: Dataset) -> bool:
     return dataset.has_labels and request.labels != "no"
 
 
-def check_clusters(request: Request, model: Model) -> None:
+def check_clusters(request: FinetuneSpec, model: Model) -> None:
     """Checks that there are more weights than values to share.
 
     Raises:

@@ -35,7 +35,7 @@ from tightfit.training.loop.checkpoints import (
     save_progress,
 )
 from tightfit.training.loop.distillation import Distillation
-from tightfit.training.loop.finetune_spec import Request, check_clusters, check_request
+from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.network import Network
@@ -98,7 +98,7 @@ class TrainingData:
 def finetune(
     model: Model,
     data: TrainingData,
-    request: Request,
+    request: FinetuneSpec,
     checkpoint: Path,
     listener: Callable[[str, int, int, dict[str, Any]], None] | None = None,
 ) -> Trained:
@@ -131,7 +131,7 @@ class _Training:
     """The stages of one request; ``current`` is the float model as it is so far."""
 
     def __init__(
-        self, model: Model, data: TrainingData, request: Request, progress: Progress, *, labelled: bool
+        self, model: Model, data: TrainingData, request: FinetuneSpec, progress: Progress, *, labelled: bool
     ) -> None:
         self.current = model
         self.teacher, self.prepare = data.teacher, data.prepare
@@ -242,7 +242,7 @@ def _are_classes(dataset: Dataset) -> bool:
     return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
 
 
-def _settings(request: Request, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:
+def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:
     facts = asdict(request) | {
         "data": dataset.fingerprint(),
         "samples": len(indices),
@@ -266,4 +266,4 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             self.listener(f"stage {self.stage + 1}", self.done, self.total, dict(logs or {}))
 
 
-__all__ = ["Request", "Trained", "TrainingData", "finetune"]
+__all__ = ["FinetuneSpec", "Trained", "TrainingData", "finetune"]

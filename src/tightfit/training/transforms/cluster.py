@@ -13,7 +13,7 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
 from tightfit.quantization.arithmetic import spread
 from tightfit.training.fake_quant.fake_quantize import round_through
-from tightfit.training.graph_weights import Weight
+from tightfit.training.graph_weights import TrainedWeight
 from tightfit.weights.centroids import INITIAL
 
 Attached = Callable[[Any, Any], Any]
@@ -50,7 +50,7 @@ class Cluster:
         self.keep_zeros, self.smallest = keep_zeros, smallest
         self.trained: list[Any] = []
 
-    def attach_all(self, owner: Any, weights: Mapping[Tensor, Weight]) -> dict[Tensor, Attached]:
+    def attach_all(self, owner: Any, weights: Mapping[Tensor, TrainedWeight]) -> dict[Tensor, Attached]:
         """Makes centroids for each weight and gives what applies them.
 
         Raises:
@@ -86,7 +86,7 @@ class Cluster:
 class Clustering:
     """The centroids of one weight."""
 
-    def __init__(self, settings: Cluster, owner: Any, weight: Weight) -> None:
+    def __init__(self, settings: Cluster, owner: Any, weight: TrainedWeight) -> None:
         self.keep_zeros = settings.keep_zeros
         self.axis = weight.output_axis if settings.per == "channel" else None
         storage = weight.storage

@@ -11,7 +11,7 @@ from keras import ops
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
-from tightfit.training.graph_weights import Weight
+from tightfit.training.graph_weights import TrainedWeight
 from tightfit.training.transforms.sparsity_schedules import OneShot, Schedule
 from tightfit.weights.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
 
@@ -50,9 +50,9 @@ class Mask:
                 f"Global sparsity is unstructured; received the pattern '{pattern}'. Use scope 'layer'."
             )
         self.scope, self.depthwise = scope, depthwise
-        self.sites: list[tuple[Weight, Any]] = []
+        self.sites: list[tuple[TrainedWeight, Any]] = []
 
-    def attach_all(self, owner: Any, weights: Mapping[Tensor, Weight]) -> dict[Tensor, Attached]:
+    def attach_all(self, owner: Any, weights: Mapping[Tensor, TrainedWeight]) -> dict[Tensor, Attached]:
         """Makes a mask for each weight and gives what applies it."""
         self.sites = []
         attached: dict[Tensor, Attached] = {}
@@ -65,7 +65,7 @@ class Mask:
         self.update(0)
         return attached
 
-    def stays_dense(self, weight: Weight) -> bool:
+    def stays_dense(self, weight: TrainedWeight) -> bool:
         """True for a depthwise convolution's weights, unless these are to be pruned too."""
         return weight.op.kind == "DEPTHWISE_CONV_2D" and not self.depthwise
 

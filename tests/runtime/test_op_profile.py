@@ -4,8 +4,8 @@ import pytest
 
 from support.small_models import adder, dense, endless_loop, two_signatures
 from tightfit.errors import ModelError, RuntimeFailureError
-from tightfit.runtime import profile
-from tightfit.runtime.profile import profile_ops
+from tightfit.runtime import op_profile as profile
+from tightfit.runtime.op_profile import profile_ops
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from tightfit.graph.activations import fused_activation
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Signature, Tensor
-from tightfit.graph.signatures import input_names
+from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.signatures import tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.calibration.calibrate import calibration_workers
@@ -150,9 +150,7 @@ def _observe(
     keys = model.main.keys()
     tensors = {key: t for t, key in twin.main.keys().items()}
     wanted = {keys[p.activation]: tensors[keys[p.activation]] for p in pairs}
-    names = input_names(twin)
-    twin.main.outputs = list(wanted.values())
-    twin.signatures = [Signature("channels", names, dict(wanted))]
+    tap(twin, wanted)
     observers = {key: Channels() for key in wanted}
 
     def told() -> Iterable[Mapping[str, Array]]:

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
-from tightfit.graph.signatures import input_names
+from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.signatures import tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.plan import HYBRID, INTEGER, OpPlan
@@ -190,8 +190,7 @@ def _observe(
     keys = model.main.keys()
     theirs = {key: t for t, key in twin.main.keys().items()}
     watched = {keys[s.tensor]: theirs[keys[s.tensor]] for s in sites}
-    twin.main.outputs = list(watched.values())
-    twin.signatures = [Signature("smoothing", input_names(twin), watched)]
+    tap(twin, watched)
     feed = _told(samples, progress)
     observers = {key: ChannelPowers() for key in watched}
     seen = observe_together(serialize(twin), feed, observers, workers=calibration_workers())

@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -44,11 +44,13 @@ Runnable = str | Path | bytes | Callable[[], Answering]
 
 @dataclass(frozen=True)
 class Round:
-    """One sample's label with every model's outputs, the reference's first, None for one that failed."""
+    """One sample's labels with every model's outputs, the reference's first, None for one that failed."""
 
     label: Label | None
     reference: Outputs
     answers: tuple[Outputs | None, ...]
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Lane:
@@ -101,7 +103,7 @@ def run_side_by_side(samples: Iterator[Sample], lanes: Sequence[Lane]) -> Genera
         ]
         # The reference comes first: it meets every bad sample before the others do, and its end is the end.
         for first, sample, *rest in zip(reference, own, *others, strict=False):
-            yield Round(sample.label, first, (first, *rest))
+            yield Round(sample.label, first, (first, *rest), sample.labels, sample.inputs)
 
 
 def _fan_out(samples: Iterator[Sample], count: int) -> list[Iterator[Sample]]:

@@ -72,6 +72,7 @@ class Accuracy:
         failure: why the model has no numbers, or None.
         metrics: every metric by its name, the main one first.
         notes: what a reader should know of the labels.
+        outputs: quality of each output beside the reference's, as plain data. unfit: why an output is lost.
         scores: the main metric of each sample, in the order of the samples; None for one number over all.
     """
 
@@ -89,6 +90,8 @@ class Accuracy:
     failure: str | None = None
     metrics: dict[str, Score] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
+    unfit: tuple[str, ...] = ()
     scores: Array | None = field(default=None, repr=False, compare=False)
 
     @property

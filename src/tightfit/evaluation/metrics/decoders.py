@@ -92,7 +92,7 @@ def _listed(boxes: Array, lists: Sequence[Array], scores: Array | None) -> Boxes
     if scores is None:
         # scores lie in 0–1 and fall; classes are whole numbers
         whole = [bool((a == np.floor(a)).all()) for a in lists[:2]]
-        first = whole[0] and not whole[1] or (whole[0] and whole[1] and lists[0].max() >= lists[1].max())
+        first = (whole[0] and not whole[1]) or (whole[0] and whole[1] and lists[0].max() >= lists[1].max())
         classes, scores = (lists[0], lists[1]) if first else (lists[1], lists[0])
     else:
         classes = next(a for a in lists if a is not scores)

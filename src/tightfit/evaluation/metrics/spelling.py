@@ -140,6 +140,18 @@ def split_limits(text: str) -> tuple[float | None, list[Wanted]]:
     return None, wanted
 
 
+def spelled(wanted: Wanted) -> str:
+    """Return a metric as the user may write it, without its limit.
+
+    Example:
+        >>> spelled(parse_metrics("map50(decoder=yolov8)@boxes=0.01")[0])
+        'map50(decoder=yolov8)@boxes'
+    """
+    options = ",".join(key if value is True else f"{key}={value}" for key, value in wanted.options.items())
+    output = f"@{wanted.output}" if wanted.output else ""
+    return f"{wanted.name}{f'({options})' if options else ''}{output}"
+
+
 def combine(metric: str | Sequence[Wanted], limits: Sequence[Wanted]) -> list[Wanted]:
     """Return the metrics that are measured: those asked for, and those with a limit; a limit joins its metric.
 

@@ -22,14 +22,14 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from machine import describe_machine
 from sample_file import Array
-from tightfit.compression.channels import ChannelBudget, ChannelOptions, prune_channels
+from tightfit.api.prune_channels import write
+from tightfit.compression.channels.channel_pruning import ChannelBudget, ChannelOptions, prune_channels
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
-from tightfit.quantization.pipeline import open_source
-from tightfit.training.finetuning import Request
-from tightfit.verbs.channels import write
+from tightfit.pipeline.quantize_file import open_source
+from tightfit.training.loop.finetuning import FinetuneSpec
 from training_cases import Case, demo_case, photo_case, train_file
 
 CHOOSING = 1000
@@ -62,21 +62,21 @@ def prune(case: Case, way: str, budget: ChannelBudget, path: Path) -> None:
     )
 
 
-def request_of(options: argparse.Namespace) -> Request:
+def request_of(options: argparse.Namespace) -> FinetuneSpec:
     """The training after pruning."""
     teacher = options.model
     if options.case == "demo":
-        return Request(
+        return FinetuneSpec(
             epochs=options.epochs or 12, batch=64, learning_rate=2e-3, augment=("flip",),
             seed=options.seed, teacher=teacher,
         )  # fmt: skip
-    return Request(
+    return FinetuneSpec(
         epochs=options.epochs or 12, batch=16, learning_rate=1e-3, labels="no", features=("residual",),
         augment=("flip", "zoom", "mix"), seed=options.seed, teacher=teacher,
     )  # fmt: skip
 
 
-def train(case: Case, request: Request, start: Path, path: Path) -> None:
+def train(case: Case, request: FinetuneSpec, start: Path, path: Path) -> None:
     """Trains a pruned file with the original as its teacher, unless the result is there."""
     if path.exists():
         return

@@ -27,10 +27,10 @@ import numpy as np
 
 import peers
 from machine import describe_machine
-from tightfit.quantization.pipeline import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.quantization.scheme import INT8
 from tightfit.report.combinations import Combination, combinations, combinations_text, write_combinations
-from tightfit.training.finetuning import Request
+from tightfit.training.loop.finetuning import FinetuneSpec
 from training_cases import Case, demo_case, probes_of, train_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,9 +40,9 @@ COMBINATIONS = ("prune", "cluster", "prune + cluster", "QAT", "PQAT", "PCQAT", "
 WITH_PEER = ("QAT", "PQAT", "PCQAT", "CQAT")
 
 
-def requests(options: argparse.Namespace) -> dict[str, Request]:
+def requests(options: argparse.Namespace) -> dict[str, FinetuneSpec]:
     """Name → what is asked for; the same epochs for all."""
-    plain = Request(epochs=options.epochs, batch=options.batch, seed=options.seed)
+    plain = FinetuneSpec(epochs=options.epochs, batch=options.batch, seed=options.seed)
     sparse, shared = {"sparsity": options.sparsity}, {"clusters": options.clusters}
     rounded = {"scheme": INT8}
     parts: dict[str, dict[str, Any]] = {

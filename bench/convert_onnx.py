@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from tightfit.convert.conversion import Converted, load
-from tightfit.convert.options import Options
+from tightfit.convert.conversion import ConversionResult, load
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.errors import TightfitError
 from tightfit.runtime.session import Session
 
@@ -34,15 +34,15 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 BLOCK, EDGE, PADDING = 4096, 1024, 256
 
 
-def options_of(path: Path) -> Options:
+def options_of(path: Path) -> ConversionOptions:
     """Gives the shapes of a model by its name, and the rate where it is an input."""
     known = [value for key, value in SHAPES.items() if key in path.stem]
     names = {i.name for i in onnx.load(path, load_external_data=False).graph.input}
     shapes = {n: s for n, s in (known[0] if known else {}).items() if n in names}
-    return Options(shapes=shapes, held={"sr": 16000} if "sr" in names else {})
+    return ConversionOptions(shapes=shapes, held={"sr": 16000} if "sr" in names else {})
 
 
-def convert(path: Path) -> Converted | None:
+def convert(path: Path) -> ConversionResult | None:
     """Prints one row for a model; gives the converted one."""
     start = time.perf_counter()
     try:
@@ -65,7 +65,7 @@ def features(content: bytes) -> np.ndarray:
     return np.asarray([padded], np.int32)
 
 
-def compare_decisions(source: Path, converted: Converted, folder: Path) -> None:
+def compare_decisions(source: Path, converted: ConversionResult, folder: Path) -> None:
     """Prints how many files get the same label and the largest difference of a probability."""
     judge = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
     files = sorted(p for p in folder.rglob("*") if p.is_file() and 64 < p.stat().st_size < 2**24)

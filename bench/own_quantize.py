@@ -17,8 +17,8 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from tightfit.data.sources import InputSpec, open_data  # noqa: E402
-from tightfit.quantization.calibration import calibration_workers, input_names  # noqa: E402
-from tightfit.quantization.pipeline import Source, open_source, quantize_file  # noqa: E402
+from tightfit.pipeline.quantize_file import Source, open_source, quantize_file  # noqa: E402
+from tightfit.quantization.calibration.calibrate import calibration_workers, input_names  # noqa: E402
 from tightfit.runtime.child import prepare  # noqa: E402
 
 Clock = dict[str, float]

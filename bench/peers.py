@@ -69,7 +69,7 @@ def _build(folder: Path, executable: Path, requirements: tuple[str, ...]) -> Non
         raise PeerError(
             f"Installing {', '.join(requirements)} into '{folder}' failed: see pip's message above."
         )
-    # Written last, so that an interrupted installation is started again.
+    # QuantizationResult last, so that an interrupted installation is started again.
     (folder / "complete").write_text("\n".join(requirements) + "\n")
 
 

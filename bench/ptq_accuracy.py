@@ -30,8 +30,8 @@ from tightfit.data.sources import Dataset, ImageOptions, InputSpec, open_data
 from tightfit.data.split import split
 from tightfit.errors import TightfitError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
-from tightfit.evaluation.comparison import paired_drop
-from tightfit.quantization.pipeline import quantize_file
+from tightfit.evaluation.paired_comparison import paired_drop
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.runtime.session import Session
 
 OWN, PEER = "tightfit", "litert-quantizer"

@@ -27,7 +27,7 @@ from make_models import network_file
 from processes import run_timed, run_watched
 from sample_file import Array, Column, write_samples
 from tightfit.graph.reader import read_model
-from tightfit.quantization.calibration import input_names
+from tightfit.quantization.calibration.calibrate import input_names
 
 FEW, MANY = 100, 1000
 Request = dict[str, Any]

@@ -24,28 +24,28 @@ import numpy as np
 
 from machine import describe_machine
 from tightfit.evaluation.accuracy import Accuracy, evaluate
-from tightfit.evaluation.comparison import paired_drop
-from tightfit.quantization.calibration import calibrate
-from tightfit.quantization.pipeline import write_plan
+from tightfit.evaluation.paired_comparison import paired_drop
+from tightfit.pipeline.quantize_file import write_plan
+from tightfit.quantization.calibration.calibrate import calibrate
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import INT8X4, Scheme
-from tightfit.recovery.steps import Work, recover
-from tightfit.training.finetuning import Request
+from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.training.loop.finetuning import FinetuneSpec
 from training_cases import Case, demo_case, photo_case, probes_of, train_file
 
 COARSE = replace(INT8X4, least_narrow=0, one_scale=("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"))
 """4-bit weights in small layers too, and one scale a tensor, as targets without scales a channel take it."""
 
 
-def request_of(options: argparse.Namespace) -> Request:
+def request_of(options: argparse.Namespace) -> FinetuneSpec:
     """The training of a case."""
     if options.case == "demo":
-        return Request(
+        return FinetuneSpec(
             scheme=COARSE, epochs=options.epochs or 3, batch=64, learning_rate=options.rate,
             augment=("flip", "shift"), seed=options.seed,
         )  # fmt: skip
-    return Request(
+    return FinetuneSpec(
         scheme=INT8X4, epochs=options.epochs or 12, batch=16, learning_rate=options.rate or 1e-3, labels="no",
         features=("residual",), augment=("flip", "zoom", "mix"), seed=options.seed,
     )  # fmt: skip
@@ -59,7 +59,7 @@ def untrained_files(case: Case, scheme: Scheme, folder: Path) -> dict[str, Path]
     plain, rounded = folder / "ptq.tflite", folder / "rounding.tflite"
     write_plan(case.source, plan, plain, probes=seen.probes)
     size = case.source.path.stat().st_size
-    work = recover(Work(case.source.model, plan, ranges, case.calibration, size), ["rounding"])
+    work = recover(RecoveryState(case.source.model, plan, ranges, case.calibration, size), ["rounding"])
     write_plan(replace(case.source, model=work.model), work.plan, rounded, probes=seen.probes)
     return {"post-training": plain, "post-training + rounding": rounded}
 

@@ -57,10 +57,10 @@ def steps_of(network: str, path: Path) -> dict[str, Callable[[], Any]]:
     """One training step of each kind."""
     import keras  # noqa: PLC0415 - after the choice of the backend
 
-    from tightfit.quantization.calibration import calibrate, input_names  # noqa: PLC0415
-    from tightfit.quantization.pipeline import open_source  # noqa: PLC0415
+    from tightfit.pipeline.quantize_file import open_source  # noqa: PLC0415
+    from tightfit.quantization.calibration.calibrate import calibrate, input_names  # noqa: PLC0415
+    from tightfit.quantization.calibration.ranges import Ranges  # noqa: PLC0415
     from tightfit.quantization.planning import make_plan  # noqa: PLC0415
-    from tightfit.quantization.ranges import Ranges  # noqa: PLC0415
     from tightfit.training.network import Network  # noqa: PLC0415
 
     *shape, batch = NETWORKS[network]

@@ -25,12 +25,12 @@ from ptq_accuracy import open_dataset, write_calibration
 from sample_file import Array, Rows, map_samples
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import evaluate
-from tightfit.quantization.calibration import calibrate, input_names
-from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.pipeline.quantize_file import Source, open_source, write_plan
+from tightfit.quantization.calibration.calibrate import calibrate, input_names
+from tightfit.quantization.calibration.moments import Moments
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.moments import Moments
-from tightfit.recovery.steps import Work, recover
+from tightfit.recovery.steps import RecoveryState, recover
 
 STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "int8": (
@@ -101,7 +101,9 @@ def own_files(source: Source, options: argparse.Namespace, samples: Path, folder
             start = Clock()
             ranges = Ranges([seen.statistics])
             plan = make_plan(source.model, scheme, ranges)
-            work = Work(source.model, plan, ranges, again, source.path.stat().st_size, moments=moments)
+            work = RecoveryState(
+                source.model, plan, ranges, again, source.path.stat().st_size, moments=moments
+            )
             recover(work, steps)
             path = folder / f"own_{scheme}_{len(steps)}_{'_'.join(steps)}.tflite"
             write_plan(replace(source, model=work.model), work.plan, path, probes=seen.probes)

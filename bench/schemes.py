@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from tightfit.errors import TightfitError
-from tightfit.quantization.calibration import Calibration, calibrate, input_names
-from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.pipeline.quantize_file import Source, open_source, write_plan
+from tightfit.quantization.calibration.calibrate import Calibration, calibrate, input_names
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import SCHEMES
 
 Sample = dict[str, np.ndarray]

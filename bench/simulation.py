@@ -22,19 +22,19 @@ import numpy as np
 
 from machine import describe_machine
 from tightfit import demo
+from tightfit.api.model_inputs import inputs_of
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.samples import Sample
+from tightfit.data.sample import Sample
 from tightfit.data.sources import open_data
 from tightfit.errors import TightfitError
-from tightfit.quantization.calibration import calibrate, input_names
-from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.pipeline.quantize_file import Source, open_source, write_plan
+from tightfit.quantization.calibration.calibrate import calibrate, input_names
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
-from tightfit.runtime.samples import random_sample
+from tightfit.runtime.input_samples import random_sample
 from tightfit.runtime.session import Session
 from tightfit.training.backend import choose_backend
-from tightfit.verbs.inputs import inputs_of
 
 SCHEMES = ("int8", "int16x8")
 CALIBRATION, RANDOM = 50, 16
@@ -77,7 +77,7 @@ def of_chance(source: Source) -> Data:
 
 def row(source: Source, scheme: str, data: Data) -> str:
     """One model by one scheme."""
-    from tightfit.training.simulation import simulate  # noqa: PLC0415 - after the choice of the backend
+    from tightfit.training.simulation.simulate_ops import simulate  # noqa: PLC0415 - after the choice of the backend
 
     seen = calibrate(source.model, [s.inputs for s in data.calibration])
     plan = make_plan(source.model, scheme, Ranges([seen.statistics]))

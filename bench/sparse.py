@@ -27,10 +27,10 @@ import keras
 
 import tightfit
 from machine import describe_machine
-from tightfit.compression.pruning import Pruning
+from tightfit.api.prune import ShrinkOptions, prune
+from tightfit.compression.sparsity.pruning import Pruning
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.verbs.shrink import ShrinkOptions, prune
 
 CPU = "Nehalem"
 PROFILE = """

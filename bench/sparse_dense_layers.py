@@ -16,12 +16,12 @@ import numpy as np
 
 from interleaved import latency_ratios
 from machine import describe_machine
-from tightfit.compression.patterns import keep
-from tightfit.compression.sparse_files import write_sparse
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.quantization.pipeline import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
+from tightfit.pipeline.sparse_files import write_sparse
+from tightfit.weights.patterns import keep
 
 WIDTH, LAYERS = 2048, 4
 

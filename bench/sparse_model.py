@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tightfit.compression.sparse_files import write_sparse
-from tightfit.graph.inspect import summary
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import restore_sparse
+from tightfit.graph.summary import summary
 from tightfit.graph.writer import write_model
-from tightfit.runtime.samples import random_sample
+from tightfit.pipeline.sparse_files import write_sparse
+from tightfit.runtime.input_samples import random_sample
 from tightfit.runtime.session import Session
 
 

@@ -23,12 +23,12 @@ from tightfit.demo import MODEL
 from tightfit.errors import ModelError, TightfitError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
-from tightfit.quantization.calibration import input_names
-from tightfit.quantization.pipeline import quantize_file
-from tightfit.targets.check import check
-from tightfit.targets.ethos_u import compile_ethos_u
-from tightfit.targets.micro import run_micro
+from tightfit.pipeline.quantize_file import quantize_file
+from tightfit.quantization.calibration.calibrate import input_names
+from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
+from tightfit.targets.tools.ethos_u import compile_ethos_u
+from tightfit.targets.tools.micro import run_micro
 
 SHARED = Path(__file__).parents[2] / "shared" / "models"
 TARGETS = "ethos-u55-128,ethos-u65-256,ethos-u85-256,micro"

@@ -16,10 +16,10 @@ from sample_file import Array
 from tightfit.data.sources import Dataset, ImageOptions, InputSpec, open_data
 from tightfit.demo import MODEL as DEMO
 from tightfit.graph.writer import write_model
-from tightfit.quantization.calibration import Probe, calibrate
-from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.pipeline.quantize_file import Source, open_source, write_plan
+from tightfit.quantization.calibration.calibrate import Probe, calibrate
 from tightfit.runtime.session import Session
-from tightfit.training.finetuning import Request, Trained, finetune
+from tightfit.training.loop.finetuning import FinetuneSpec, Trained, finetune
 
 _TOLD_EVERY_S = 20.0
 
@@ -83,7 +83,7 @@ def probes_of(case: Case) -> list[Probe]:
     return list(calibrate(case.source.model, case.calibration(4)).probes)
 
 
-def train_file(case: Case, request: Request, path: Path, probes: list[Probe]) -> Trained:
+def train_file(case: Case, request: FinetuneSpec, path: Path, probes: list[Probe]) -> Trained:
     """Trains, writes the file; goes on from the checkpoint of a run that was stopped."""
     peers.RESULTS.mkdir(exist_ok=True)
     checkpoint = peers.RESULTS / f"{case.name}_{path.stem}.checkpoint.npz"

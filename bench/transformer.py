@@ -22,20 +22,20 @@ import peers
 from machine import describe_machine
 from sample_file import Array
 from sentences import PARAPHRASES, prose
+from tightfit.api.model_inputs import inputs_of
 from tightfit.data.sources import open_data
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.writer import write_model
-from tightfit.quantization.calibration import calibrate
-from tightfit.quantization.pipeline import Source, open_source, write_plan
+from tightfit.pipeline.quantize_file import Source, open_source, write_plan
+from tightfit.quantization.calibration.calibrate import calibrate
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.steps import Work, recover
+from tightfit.recovery.steps import RecoveryState, recover
 from tightfit.runtime.session import Session
-from tightfit.verbs.inputs import inputs_of
 
 LENGTH = 64
 CALIBRATION, EVALUATION = 100, 60
@@ -115,7 +115,7 @@ def own_files(source: Source, samples: Path, folder: Path) -> Iterator[Made]:
         start = time.perf_counter()
         ranges = Ranges([seen.statistics])
         plan = make_plan(source.model, scheme, ranges)
-        work = recover(Work(source.model, plan, ranges, again, source.path.stat().st_size), steps)
+        work = recover(RecoveryState(source.model, plan, ranges, again, source.path.stat().st_size), steps)
         path = folder / f"{i}_{scheme}.tflite"
         written = write_plan(replace(source, model=work.model), work.plan, path, probes=seen.probes)
         seconds = time.perf_counter() - start

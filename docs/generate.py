@@ -2,7 +2,7 @@
 """Writes docs/targets.md, docs/ops.md and docs/onnx.md from the tables of the package.
 
 Run ``python docs/generate.py`` after a change of ``targets/profiles.toml``, ``targets/*_limits.py``,
-``quantization/op_table.py``, ``quantization/float_only.py`` or ``convert/onnx_*.py``; a test tells when the
+``quantization/ops/op_table.py``, ``quantization/ops/float_only.py`` or ``convert/onnx_*.py``; a test tells when the
 pages are out of date.
 """
 
@@ -12,10 +12,10 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-from tightfit.quantization.float_only import FLOAT_ONLY
-from tightfit.quantization.op_rules import RUNTIME, OpRule
-from tightfit.quantization.op_table import OP_RULES
-from tightfit.targets.constraints import Rule
+from tightfit.quantization.ops.float_only import FLOAT_ONLY
+from tightfit.quantization.ops.op_rule import RUNTIME, OpRule
+from tightfit.quantization.ops.op_table import OP_RULES
+from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.profile import Family, families, targets
 
 FOLDER = Path(__file__).parent
@@ -112,7 +112,7 @@ def _exceptions(family: Family) -> str:
     return "\n\n".join([head, "\n".join(rows)])
 
 
-def _rule_row(rule: Rule, family: Family) -> list[str]:
+def _rule_row(rule: LimitRule, family: Family) -> list[str]:
     ops = ", ".join(sorted(rule.ops)) if rule.ops else "all"
     if rule.exempt:
         ops += f" but {', '.join(sorted(rule.exempt))}"

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import tightfit
-from tightfit.verbs.finetune import Options
+from tightfit.api.finetune import FinetuneOptions
 
 MODEL = Path(__file__).with_name("demo.keras")
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--scheme", default="int8")
     parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
-    wanted = Options(scheme=options.scheme, epochs=options.epochs)
+    wanted = FinetuneOptions(scheme=options.scheme, epochs=options.epochs)
     result = tightfit.finetune(MODEL, "tightfit.demo:calibration", options.output, wanted)
     for name, accuracy, size in (
         ("float", result.original, result.before),

@@ -20,13 +20,13 @@ from keras import layers, ops
 
 import tightfit
 from tightfit import demo
-from tightfit.graph.passes import clean
-from tightfit.quantization.calibration import calibrate, input_names
+from tightfit.api.finetune import FinetuneOptions
+from tightfit.graph.passes.clean import clean
+from tightfit.quantization.calibration.calibrate import calibrate, input_names
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.training.export import export
 from tightfit.training.network import Network
-from tightfit.verbs.finetune import Options
 
 
 class ChannelGate(layers.Layer):
@@ -83,7 +83,7 @@ def main() -> None:
 
     converted = tightfit.load(model, "nested.tflite")
     print(f"converted by {converted.route}, largest difference {converted.largest_difference:.1e}")
-    wanted = Options(scheme="int8", sparsity=0.75, epochs=4)
+    wanted = FinetuneOptions(scheme="int8", sparsity=0.75, epochs=4)
     result = tightfit.finetune(converted, "tightfit.demo:calibration", "nested_int8.tflite", wanted)
     print(f"float {result.original.value:.1%}, trained {result.accuracy.value:.1%}, zeros {result.zeros:.1%}")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tightfit import demo
-from tightfit.data.samples import InputSpec
+from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.graph.reader import read_model
 from tightfit.runtime.session import Session

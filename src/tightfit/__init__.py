@@ -12,16 +12,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _VERBS = {
-    **dict.fromkeys(("benchmark", "evaluate", "inspect"), "tightfit.verbs.measure"),
-    "optimize": "tightfit.verbs.optimize",
-    "quantize": "tightfit.verbs.quantize",
-    **dict.fromkeys(("diff", "verify"), "tightfit.verbs.provenance"),
-    **dict.fromkeys(("advise", "check", "models"), "tightfit.verbs.targets"),
+    **dict.fromkeys(("benchmark", "evaluate", "inspect"), "tightfit.api.evaluate"),
+    "optimize": "tightfit.api.optimize",
+    "quantize": "tightfit.api.quantize",
+    **dict.fromkeys(("diff", "verify"), "tightfit.api.verify"),
+    **dict.fromkeys(("advise", "check", "models"), "tightfit.api.check"),
     "load": "tightfit.convert.conversion",
-    "finetune": "tightfit.verbs.finetune",
-    "simulate": "tightfit.verbs.simulate",
-    **dict.fromkeys(("cluster", "prune"), "tightfit.verbs.shrink"),
-    **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.verbs.channels"),
+    "finetune": "tightfit.api.finetune",
+    "simulate": "tightfit.api.simulate",
+    **dict.fromkeys(("cluster", "prune"), "tightfit.api.prune"),
+    **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.api.prune_channels"),
 }
 
 __all__ = ["__version__", *_VERBS]  # noqa: PLE0604 - the verbs are named once

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import Builder
-from tightfit.compression.centroids import INITIAL
+from support.models import Builder
 from tightfit.compression.clustering import PER, Clusters, cluster_weights, shared_values
-from tightfit.compression.lut import saved_bytes, table_bytes
+from tightfit.compression.lookup_tables import saved_bytes, table_bytes
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Tensor
 from tightfit.quantization.arithmetic import quantize
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.plan import Storage
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.quantization.scheme import find_scheme
+from tightfit.weights.centroids import INITIAL
 
 
 @given(

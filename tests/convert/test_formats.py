@@ -8,9 +8,9 @@ import pytest
 
 from tightfit.convert import formats
 from tightfit.convert.conversion import load, open_model
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.formats import FORMATS, Format, find_format, is_spec, is_tflite
 from tightfit.convert.interface import plain_name
-from tightfit.convert.options import Options
 from tightfit.errors import ModelError, OptionError
 
 
@@ -67,15 +67,15 @@ def test_the_output_is_never_the_model(tmp_path):
 
 
 def test_options_survive_their_way_to_the_child():
-    options = Options(batch=None, shapes={"": (1, 2)}, uint8=(1.0, 2.0), channel_last=True)
-    assert Options.of(options.plain()) == options
+    options = ConversionOptions(batch=None, shapes={"": (1, 2)}, uint8=(1.0, 2.0), channel_last=True)
+    assert ConversionOptions.of(options.plain()) == options
 
 
 def test_wrong_options_say_what_is_known():
     with pytest.raises(OptionError, match=r"Unknown Keras backend 'jaxx'.*Did you mean 'jax'"):
-        Options(backend="jaxx")
+        ConversionOptions(backend="jaxx")
     with pytest.raises(OptionError, match="Received the batch 0"):
-        Options(batch=0)
+        ConversionOptions(batch=0)
 
 
 def test_names_of_fused_ops_are_the_layers():
@@ -87,7 +87,7 @@ def test_names_of_fused_ops_are_the_layers():
 
 def test_the_boundary_loads_no_framework():
     code = (
-        "import sys, tightfit.verbs.optimize; "
+        "import sys, tightfit.api.optimize; "
         "heavy = [m for m in sys.modules if m in ('keras', 'jax', 'torch', 'onnx', 'tensorflow')]; "
         "sys.exit(', '.join(heavy) or 0)"
     )

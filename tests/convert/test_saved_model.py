@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from tightfit.convert.conversion import load
-from tightfit.convert.options import Options
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.errors import ModelError
 
 pytestmark = pytest.mark.skipif(
@@ -67,14 +67,14 @@ def test_every_signature_is_in_the_file_and_compared(folders):
 
 
 def test_one_signature_with_a_free_batch_on_request(folders):
-    result = load(folders[0], options=Options(signature="soft", batch=None))
+    result = load(folders[0], options=ConversionOptions(signature="soft", batch=None))
     assert [s.key for s in result.model.signatures] == ["soft"]
     assert result.model.main.inputs[0].shape_signature == (-1, 2)
 
 
 def test_an_unknown_signature_names_the_known_ones(folders):
     with pytest.raises(ModelError, match=r"Unknown signature 'sof'.*Did you mean 'soft'"):
-        load(folders[0], options=Options(signature="sof"))
+        load(folders[0], options=ConversionOptions(signature="sof"))
 
 
 def test_an_op_without_a_form_is_named(folders):

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs torch: the extra 'torch'")
 pytest.importorskip("litert_torch", reason="needs litert-torch: the extra 'torch'")
 
 from tightfit.convert.conversion import load  # noqa: E402 - after the skip
-from tightfit.convert.options import Options  # noqa: E402 - after the skip
+from tightfit.convert.conversion_options import ConversionOptions  # noqa: E402 - after the skip
 from tightfit.convert.torch import check_program  # noqa: E402 - after the skip
 from tightfit.errors import ModelError  # noqa: E402 - after the skip
 
@@ -49,7 +49,7 @@ def test_a_program_keeps_its_channels_first(program):
 
 
 def test_a_module_takes_channels_last_on_request():
-    result = load(Net(), options=Options(shapes={"": (1, 3, 8, 8)}, channel_last=True))
+    result = load(Net(), options=ConversionOptions(shapes={"": (1, 3, 8, 8)}, channel_last=True))
     kinds = Counter(op.kind for op in result.model.main.ops)
     assert kinds == {"CONV_2D": 1, "GELU": 1, "MEAN": 1, "FULLY_CONNECTED": 1}
     assert result.model.main.inputs[0].shape == (1, 8, 8, 3)

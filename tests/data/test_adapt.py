@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tightfit.data.adapt import adapt_inputs, dequantize, quantize
-from tightfit.data.samples import InputSpec, Sample
+from tightfit.data.sample import InputSpec, Sample
 from tightfit.errors import DataError
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Tensor
 from tightfit.graph.writer import serialize

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tightfit.data.decoded import Decoded
+from tightfit.data.decoded_images import Decoded
 from tightfit.data.sources import ImageOptions, InputSpec, open_data
 from tightfit.errors import DataError
 

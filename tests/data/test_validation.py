@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tightfit.data.samples import InputSpec, Record, fit_shape
+from tightfit.data.sample import DataRecord, InputSpec, fit_shape
 from tightfit.data.validation import check_record
 from tightfit.errors import DataError
 
@@ -13,7 +13,7 @@ FLOAT = InputSpec("image", (1, 2, 3), "float32")
 
 
 def checked(array, spec=FLOAT, name="x"):
-    return check_record(Record(7, "Sample 7", {name: np.asarray(array)}), [spec]).inputs[spec.name]
+    return check_record(DataRecord(7, "Sample 7", {name: np.asarray(array)}), [spec]).inputs[spec.name]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8, np.int32, bool])
@@ -89,7 +89,7 @@ def test_input_names_must_be_the_models():
     with pytest.raises(DataError, match=r"Unknown input 'imaeg'.*Did you mean 'image'"):
         checked(np.zeros((2, 3)), name="imaeg")
     with pytest.raises(DataError, match=r"Sample 7 has no array for the model's input 'mask'; it has 'ids'"):
-        check_record(Record(7, "Sample 7", {"ids": np.zeros(2, int)}), two)
+        check_record(DataRecord(7, "Sample 7", {"ids": np.zeros(2, int)}), two)
 
 
 def test_an_input_that_takes_text_is_refused():
@@ -101,7 +101,7 @@ def test_an_input_that_takes_text_is_refused():
     ("label", "expected"), [(3, 3), (np.int64(3), 3), (np.array([3]), 3), (True, 1), (None, None)]
 )
 def test_labels_of_one_whole_number_become_classes(label, expected):
-    sample = check_record(Record(0, "Sample 0", {"x": np.zeros((2, 3))}, label), [FLOAT])
+    sample = check_record(DataRecord(0, "Sample 0", {"x": np.zeros((2, 3))}, label), [FLOAT])
     assert sample.label == expected
     assert not isinstance(sample.label, np.ndarray)
 
@@ -109,4 +109,4 @@ def test_labels_of_one_whole_number_become_classes(label, expected):
 def test_a_label_that_is_not_a_number_is_refused():
     for label, message in ((np.array([1j, 2]), "label of dtype"), (float("nan"), "label with NaN")):
         with pytest.raises(DataError, match=message):
-            check_record(Record(0, "Sample 0", {"x": np.zeros((2, 3))}, label), [FLOAT])
+            check_record(DataRecord(0, "Sample 0", {"x": np.zeros((2, 3))}, label), [FLOAT])

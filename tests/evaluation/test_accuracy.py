@@ -5,8 +5,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from linear_models import int8_linear_model, linear_model, two_output_model
 
+from support.linear_models import int8_linear_model, linear_model, two_output_model
 from tightfit.data.sources import InputSpec, open_data
 from tightfit.errors import DataError, RuntimeFailureError
 from tightfit.evaluation.accuracy import evaluate

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models
+from support import models
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.reader import read_model

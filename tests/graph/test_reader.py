@@ -7,10 +7,10 @@ import flatbuffers  # noqa: TID251 - files that the writer would not write
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - likewise
-
-import models
 from graph.equal import assert_equal
 from graph.odd_models import loose_model
+
+from support import models
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import Builder
+from support.models import Builder
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Sparsity, Tensor
 from tightfit.graph.sparsity import dense_values

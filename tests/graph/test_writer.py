@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the tables that the writer must cover
-
-import models
 from graph.equal import assert_equal
 from graph.odd_models import ODD_MODELS, packed_model, shared_model
+
+from support import models
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Tensor
 from tightfit.graph.reader import enum_names, read_model, to_fields

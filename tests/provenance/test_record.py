@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import Builder, conv_net, random_inputs, two_inputs_net
+from support.models import Builder, conv_net, random_inputs, two_inputs_net
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.quantize_file import finish, open_source, quantize_file
 from tightfit.provenance.probes import digest, limits_of, places, seeded_inputs
-from tightfit.provenance.record import KEY, MOST_BYTES, Record, read_record
-from tightfit.quantization.pipeline import finish, open_source, quantize_file
-from tightfit.runtime.samples import TensorSpec
+from tightfit.provenance.record import KEY, MOST_BYTES, ProvenanceRecord, read_record
+from tightfit.runtime.input_samples import TensorSpec
 
 
 def made(tmp_path, model: Model, scheme: str = "int8", **facts) -> Model:
@@ -104,7 +104,7 @@ def test_several_inputs_and_outputs(tmp_path):
 )  # fmt: skip
 def test_a_damaged_record_is_refused(data):
     with pytest.raises(ModelError, match="provenance is damaged"):
-        Record.decode(data)
+        ProvenanceRecord.decode(data)
 
 
 def test_seeded_inputs_are_the_same_everywhere():

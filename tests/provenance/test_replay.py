@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import conv_net, loop_model, random_inputs
+from support.models import conv_net, loop_model, random_inputs
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.quantize_file import open_source, quantize_file
 from tightfit.provenance.record import KEY, read_record
 from tightfit.provenance.replay import replay
-from tightfit.quantization.pipeline import open_source, quantize_file
 
 
 @pytest.fixture

@@ -7,7 +7,17 @@ import functools
 
 import numpy as np
 import pytest
-from quantizing import (
+
+from support.models import (
+    Builder,
+    conv_net,
+    loop_model,
+    random_inputs,
+    signature_of,
+    two_inputs_net,
+    two_signatures_model,
+)
+from support.quantizing import (
     Arrays,
     applied,
     binary,
@@ -26,16 +36,6 @@ from quantizing import (
     scale_of,
     snr_db,
     transpose_conv,
-)
-
-from models import (
-    Builder,
-    conv_net,
-    loop_model,
-    random_inputs,
-    signature_of,
-    two_inputs_net,
-    two_signatures_model,
 )
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Graph, Model, Op, Tensor

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models import Builder
+from support.models import Builder
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Quantization
 from tightfit.graph.writer import serialize

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from quantizing import given, plan, run
 
-from models import Builder, conv_net, random_inputs, two_inputs_net
+from support.models import Builder, conv_net, random_inputs, two_inputs_net
+from support.quantizing import given, plan, run
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Model, Signature
 from tightfit.graph.writer import write_model
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration import Probe, input_names, main_signature, output_names
+from tightfit.quantization.calibration.calibrate import Probe, input_names, main_signature, output_names
 from tightfit.quantization.checking import check_file, random_probes, snr_db, snr_over
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quantizing import given, plan, transformer_net
 
-from models import conv_net, residual_net
+from support.models import conv_net, residual_net
+from support.quantizing import given, plan, transformer_net
 from tightfit.graph.ir import Model
 from tightfit.quantization.plan import OpPlan, Plan, Storage
 

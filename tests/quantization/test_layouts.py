@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantizing import (
+
+from support.models import Builder, conv_net, random_inputs, residual_net
+from support.quantizing import (
     binary,
     find_op,
     given,
@@ -17,8 +19,6 @@ from quantizing import (
     snr_db,
     transpose_conv,
 )
-
-from models import Builder, conv_net, random_inputs, residual_net
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantizing import binary, concat, given, lstm_net, max_pool, op_plan, plan, reshape
 
-from models import Builder, conv_net, loop_model
+from support.models import Builder, conv_net, loop_model
+from support.quantizing import binary, concat, given, lstm_net, max_pool, op_plan, plan, reshape
 from tightfit.errors import OptionError, QuantizationError
 from tightfit.graph.ir import Graph, Model, Op, Sparsity, Tensor
 from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.calibration.tensor_statistics import Statistics
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
-from tightfit.quantization.statistics import Statistics
 
 
 def reason_of(model: Model, scheme: str = "int8", kind: str | None = None, **options) -> str:

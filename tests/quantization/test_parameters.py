@@ -7,7 +7,9 @@ import itertools
 
 import numpy as np
 import pytest
-from quantizing import (
+
+from support.models import Builder, random_inputs, residual_net
+from support.quantizing import (
     Arrays,
     applied,
     binary,
@@ -23,12 +25,10 @@ from quantizing import (
     run_all,
     scale_of,
 )
-
-from models import Builder, random_inputs, residual_net
 from tightfit.graph.ir import Model
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.op_rules import least_output_scale
-from tightfit.quantization.op_table import OP_RULES
+from tightfit.quantization.ops.op_rule import least_output_scale
+from tightfit.quantization.ops.op_table import OP_RULES
 
 
 def tensors(made, dtype="int8"):

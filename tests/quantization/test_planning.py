@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from quantizing import drop_bias, find_op, given, op_plan, plan
 
-from models import Builder, conv_net, loop_model, residual_net, two_inputs_net
+from support.models import Builder, conv_net, loop_model, residual_net, two_inputs_net
+from support.quantizing import drop_bias, find_op, given, op_plan, plan
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Graph, Model, Quantization, Tensor
 from tightfit.graph.writer import serialize

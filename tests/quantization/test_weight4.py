@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from models import NONE, Builder
+from support.models import NONE, Builder
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.quantization.pipeline import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 
 
 def test_weight4_computes_pointwise_convolutions_as_dense_layers(tmp_path):

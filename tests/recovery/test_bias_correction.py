@@ -12,12 +12,12 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration import calibrate, input_names
+from tightfit.quantization.calibration.calibrate import calibrate, input_names
+from tightfit.quantization.calibration.collect_moments import collect_means
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.bias_correction import correct_fast
-from tightfit.recovery.bias_sequence import Results, correct_in_sequence
-from tightfit.recovery.collecting import collect_means
+from tightfit.recovery.sequential_bias_correction import Results, correct_in_sequence
 from tightfit.runtime.session import Session
 
 

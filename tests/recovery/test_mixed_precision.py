@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tightfit.demo import MODEL, calibration
 from tightfit.graph.reader import read_model
-from tightfit.quantization.calibration import calibrate, input_names
+from tightfit.quantization.calibration.calibrate import calibrate, input_names
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
 from tightfit.recovery.mixed_precision import widen
 from tightfit.recovery.sensitivity import Sensitivity
-from tightfit.recovery.steps import Work, recover
+from tightfit.recovery.steps import RecoveryState, recover
 
 LAYERS = st.lists(
     st.builds(
@@ -44,7 +44,7 @@ def test_more_noise_a_byte_goes_first():
     assert widen([louder_but_large, loud], 21_000).wider == ["loud", "large"]
 
 
-def demo_work() -> Work:
+def demo_work() -> RecoveryState:
     model = read_model(MODEL)
     name = next(iter(input_names(model)))
 
@@ -53,7 +53,7 @@ def demo_work() -> Work:
 
     ranges = Ranges([calibrate(model, samples()).statistics])
     plan = make_plan(model, "int8x4", ranges)
-    return Work(model, plan, ranges, samples, MODEL.stat().st_size)
+    return RecoveryState(model, plan, ranges, samples, MODEL.stat().st_size)
 
 
 def test_layers_are_widened_within_the_size_that_was_asked_for():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import RELU, Builder, on_four_bits
+from support.models import RELU, Builder, on_four_bits
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration import calibrate
+from tightfit.quantization.calibration.calibrate import calibrate
+from tightfit.quantization.calibration.collect_moments import collect_moments
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.quantization.ranges import Ranges
-from tightfit.recovery.collecting import collect_moments
-from tightfit.recovery.damping import CHOICES, choose_damping
-from tightfit.recovery.steps import Work, recover
+from tightfit.recovery.rounding.damping import CHOICES, choose_damping
+from tightfit.recovery.steps import RecoveryState, recover
 from tightfit.runtime.session import Session
 
 FEW_BITS = [("FULLY_CONNECTED", "int8x4")]
@@ -44,7 +44,9 @@ def work_on(model):
     ranges = Ranges([calibrate(model, samples()).statistics])
     plan = make_plan(model, "int8", ranges, overrides=FEW_BITS)
     assert [p.constants[1].dtype for p in plan.ops()] == ["int4"] * 3
-    return Work(model, plan, ranges, lambda: iter(samples()), 100_000, 100_000, overrides=tuple(FEW_BITS))
+    return RecoveryState(
+        model, plan, ranges, lambda: iter(samples()), 100_000, 100_000, overrides=tuple(FEW_BITS)
+    )
 
 
 def noise(float_model, model, plan):

@@ -1,8 +1,8 @@
 """Fixtures: the sample report, whole and in variants."""
 
 import pytest
-from sample_reports import ROWS, build, candidate, original
 
+from support.sample_reports import ROWS, build, candidate, original
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 

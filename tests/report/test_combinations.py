@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 
-from models import conv_net
-from tightfit.data.samples import InputSpec
+from support.models import conv_net
+from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.evaluation.footprint import footprint
 from tightfit.graph.writer import write_model
-from tightfit.quantization.pipeline import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.report.combinations import combinations, combinations_text, write_combinations
 
 

@@ -117,7 +117,7 @@ def test_hostile_names_do_not_change_the_page(words, build_report):
 @settings(max_examples=15, deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>&\"'/={}%-!# \na\u202e\ud800é"), min_size=1, max_size=12))
 def test_no_name_changes_the_page(words):
-    from sample_reports import build  # noqa: PLC0415 - a fixture would be shared by all examples
+    from support.sample_reports import build  # noqa: PLC0415 - a fixture would be shared by all examples
 
     plain = Page(render_html(renamed(build(), "n" * len(words))))
     assert Page(render_html(renamed(build(), words))).shape == plain.shape

@@ -58,7 +58,7 @@ def test_names_are_not_read_as_markup(build_report):
 
 @given(st.text(alphabet=st.characters(min_codepoint=0, max_codepoint=0x2FFF), max_size=60))
 def test_names_cannot_write_control_characters(name):
-    from sample_reports import build  # noqa: PLC0415 - a fixture would be shared by all examples
+    from support.sample_reports import build  # noqa: PLC0415 - a fixture would be shared by all examples
 
     text = render_text(build(candidates=[Candidate(name, "int8", ["int8"], size_bytes=5)], notes=[name]))
     assert not {c for c in text if ord(c) < 32 and c != "\n"}

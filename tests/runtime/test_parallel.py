@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import Builder
+from support.models import Builder
 from tightfit.errors import TightfitError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
-from tightfit.quantization.statistics import Watch
+from tightfit.quantization.calibration.tensor_statistics import Watch
 from tightfit.runtime.parallel import observe_together
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from small_models import adder, dense, endless_loop, two_signatures
 
+from support.small_models import adder, dense, endless_loop, two_signatures
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.runtime import profile
 from tightfit.runtime.profile import profile_ops

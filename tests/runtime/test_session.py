@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import (
+
+from support.small_models import (
     OFFSET,
     Hoarder,
     Refuser,
@@ -25,7 +26,6 @@ from small_models import (
     twins,
     two_signatures,
 )
-
 from tightfit.errors import DataError, ModelError, RuntimeFailureError
 from tightfit.runtime import child
 from tightfit.runtime.session import Session

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tightfit.api.optimize import Quiet, optimize
 from tightfit.demo import MODEL
 from tightfit.errors import DataError, TightfitError
 from tightfit.recovery.steps import STEPS
@@ -21,7 +22,6 @@ from tightfit.search.gains import beyond_recovery
 from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES
 from tightfit.search.selection import Selection
-from tightfit.verbs.optimize import Quiet, optimize
 
 SPEC_KEYS = {
     "name", "scheme", "steps", "path", "size_bytes", "compressed_bytes", "peak_memory_bytes", "latency_ms",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
 from tightfit.errors import OptionError
 from tightfit.search.budget import Budget
-from tightfit.search.fitting import Fitting
 from tightfit.search.job import Job
 from tightfit.search.recipes import RECIPES
-from tightfit.verbs.optimize import optimize
+from tightfit.search.target_policy import TargetPolicy
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_verdicts_survive_the_journal(report):
 
 
 def test_recipes_that_are_named_stay():
-    fitting = Fitting(Budget(target="ethos-u55-128"))
+    fitting = TargetPolicy(Budget(target="ethos-u55-128"))
     assert {r.scheme for r in fitting.recipes(RECIPES, ())} == {"int8", "int16x8"}
     assert {r.interface for r in fitting.recipes(RECIPES, ())} == {"int8", "int16"}
     named = [r for r in RECIPES if r.name == "float16"]
@@ -62,7 +62,9 @@ def test_recipes_that_are_named_stay():
 def test_what_widens_activations_is_left_out_where_they_have_8_bits():
     widening = {r.name for r in RECIPES if "mixed-activations" in r.recovery}
     assert widening
-    kept = {name: {r.name for r in Fitting(Budget(target=name)).recipes(RECIPES, ())} for name in TARGETS}
+    kept = {
+        name: {r.name for r in TargetPolicy(Budget(target=name)).recipes(RECIPES, ())} for name in TARGETS
+    }
     assert widening <= kept["ethos-u55-128"]
     assert not widening & kept["edge-tpu"]
 
@@ -71,7 +73,7 @@ TARGETS = ("ethos-u55-128", "edge-tpu")
 
 
 def test_without_a_target_nothing_changes():
-    fitting = Fitting(Budget())
+    fitting = TargetPolicy(Budget())
     assert fitting.recipes(RECIPES, ()) == RECIPES
     assert (fitting.layout(None), fitting.layout("npu"), fitting.adapt) == ("cpu", "npu", None)
 

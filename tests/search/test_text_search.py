@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from attention_models import attention, inputs
+from support.attention_models import attention, inputs
+from tightfit.api.optimize import optimize
 from tightfit.graph.writer import write_model
 from tightfit.search.budget import Budget
 from tightfit.search.job import Job
-from tightfit.verbs.optimize import optimize
 
 
 def test_mixed_activations_meet_a_budget_that_int8_misses(tmp_path):

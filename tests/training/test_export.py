@@ -7,14 +7,13 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
-from quantized_models import MODELS, distance, planned, samples_of, written  # noqa: E402 - after the check
-
+from support.quantized_models import MODELS, distance, planned, samples_of, written  # noqa: E402 - after the check
 from tightfit.graph.reader import read_model  # noqa: E402
 from tightfit.quantization.apply import apply_plan  # noqa: E402
 from tightfit.training.export import export  # noqa: E402
 from tightfit.training.network import Network  # noqa: E402
-from tightfit.training.simulation import simulate  # noqa: E402
-from tightfit.training.weight_transforms import Cluster, Mask  # noqa: E402
+from tightfit.training.simulation.simulate_ops import simulate  # noqa: E402
+from tightfit.training.transforms.weight_transforms import Cluster, Mask  # noqa: E402
 
 
 def stacked(samples):

@@ -9,13 +9,12 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
-from quantized_models import cleaned, distance, planned, samples_of  # noqa: E402
-
-from models import Builder, conv_net, residual_net, two_inputs_net  # noqa: E402 - after the check for Keras
+from support.models import Builder, conv_net, residual_net, two_inputs_net  # noqa: E402 - after the check for Keras
+from support.quantized_models import cleaned, distance, planned, samples_of  # noqa: E402
 from tightfit.errors import ModelError, OptionError  # noqa: E402
 from tightfit.training.equality import check_equality  # noqa: E402
 from tightfit.training.network import Network  # noqa: E402
-from tightfit.training.weight_transforms import Cluster, Mask  # noqa: E402
+from tightfit.training.transforms.weight_transforms import Cluster, Mask  # noqa: E402
 
 SHARED = sorted((Path(__file__).resolve().parents[3] / "shared" / "models").glob("*.tflite"))
 REAL = [pytest.param(p, marks=pytest.mark.shared, id=p.stem) for p in SHARED] or [

@@ -8,16 +8,16 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
+from tightfit.cli.check import advise, check, models
 from tightfit.cli.convert import convert
 from tightfit.cli.doctor import doctor
+from tightfit.cli.evaluate import benchmark, evaluate, inspect
 from tightfit.cli.explain import explain
 from tightfit.cli.finetune import finetune
-from tightfit.cli.models import benchmark, evaluate, inspect
 from tightfit.cli.optimize import optimize, quantize
-from tightfit.cli.provenance import diff, verify
-from tightfit.cli.shrink import cluster, prune
+from tightfit.cli.prune import cluster, prune
 from tightfit.cli.simulate import simulate
-from tightfit.cli.targets import advise, check, models
+from tightfit.cli.verify import diff, verify
 from tightfit.errors import TightfitError
 
 DONE, NOT_MET, WRONG_USE, INTERRUPTED = 0, 1, 2, 130

@@ -36,9 +36,9 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
     MODEL: a .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
     """
     from tightfit.convert.conversion import load  # noqa: PLC0415 - loaded when used
-    from tightfit.convert.options import Options  # noqa: PLC0415 - loaded when used
+    from tightfit.convert.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
 
-    result = load(str(model), options["output"], Options(**_chosen(options)))
+    result = load(str(model), options["output"], ConversionOptions(**_chosen(options)))
     click.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if as_json else _words(result))
     return 0
 
@@ -68,7 +68,7 @@ def _batch(text: str) -> int | None:
 
 
 def _words(result: Any) -> str:
-    from tightfit.quantities import format_bytes  # noqa: PLC0415 - loaded when used
+    from tightfit.units import format_bytes  # noqa: PLC0415 - loaded when used
 
     size = format_bytes(result.path.stat().st_size)
     lines = [f"{result.path}: {size}, {result.route}, {result.seconds:.1f} s"]

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
-from tightfit.cli.progress import Bars
+from tightfit.cli.terminal_progress import Bars
 
 if TYPE_CHECKING:
-    from tightfit.data.evidence import Finding
+    from tightfit.diagnosis.doctor.evidence import Finding
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 
@@ -34,9 +34,9 @@ _STYLES = {"error": "bold red", "warning": "bold yellow"}
 @in_working_folder
 def doctor(model: Path, as_json: bool, **options: Any) -> int:
     """Tell what is wrong with data to calibrate MODEL with, before it ruins a quantized model."""
-    from tightfit.data.doctor import CHECKS  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.evaluation.examination import doctor as run  # noqa: PLC0415 - loaded when used
+    from tightfit.diagnosis.doctor.checks import CHECKS  # noqa: PLC0415 - loaded when used
+    from tightfit.diagnosis.doctor.examine import doctor as run  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options.pop("image")) if options["image"] else options.pop("image")
     with Bars(quiet=as_json) as bars:

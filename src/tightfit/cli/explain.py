@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
-from tightfit.cli.progress import Bars
+from tightfit.cli.terminal_progress import Bars
 
 if TYPE_CHECKING:
-    from tightfit.evaluation.explanation import Explanation, OpReport, Remedy
+    from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
 
 _OPS = 10
 _LONGEST = 44
@@ -46,8 +46,8 @@ _LONGEST = 44
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
     """Tell which op of QUANTIZED loses the accuracy of FLOAT, why, and what brings it back, measured."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.evaluation.explain import explain as run  # noqa: PLC0415 - loaded when used
-    from tightfit.evaluation.explanation import Request  # noqa: PLC0415 - loaded when used
+    from tightfit.diagnosis.explain.attribution import explain as run  # noqa: PLC0415 - loaded when used
+    from tightfit.diagnosis.explain.explanation import ExplainRequest  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
     from tightfit.report.explanation_page import write_explanation  # noqa: PLC0415 - loaded when used
 
@@ -55,7 +55,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
-        found = run(Request(model, quantized, **options), stage=bars.stage, advance=bars.advance)
+        found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:
         with atomic_file(overlay) as file:
             file.write(found.overlay.encode())

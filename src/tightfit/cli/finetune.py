@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
-from tightfit.cli.progress import Bars
-from tightfit.quantities import format_bytes, format_interval, format_percent, format_points
+from tightfit.cli.terminal_progress import Bars
+from tightfit.units import format_bytes, format_interval, format_percent, format_points
 
 if TYPE_CHECKING:
+    from tightfit.api.finetune import FinetuneResult
     from tightfit.evaluation.accuracy import Accuracy
     from tightfit.evaluation.footprint import Footprint
-    from tightfit.verbs.finetune import Finetuned
 
 
 @click.command()
@@ -65,15 +65,17 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     The training curve is written beside the output, as .training.json and .training.html. A stopped
     training goes on when the same command runs again.
     """
+    from tightfit.api.finetune import FinetuneOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.api.finetune import finetune as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.report.training_page import write_training  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs.finetune import Options  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs.finetune import finetune as run  # noqa: PLC0415 - loaded when used
 
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
     with Bars(quiet=as_json) as bars:
-        result = run(model, data, output, Options(**options), image=parsed, listener=_Heard(bars))
+        result = run(
+            model, data, output, FinetuneOptions(**options), image=parsed, listener=ProgressAdapter(bars)
+        )
     facts = result.facts() | {"options": options}
     write_training(facts, output)
     if as_json:
@@ -83,7 +85,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     return 0
 
 
-class _Heard:
+class ProgressAdapter:
     """Draws a bar for each stage, with the loss in its title."""
 
     def __init__(self, bars: Bars) -> None:
@@ -100,7 +102,7 @@ class _Heard:
             self.bars.title(f"{stage}, loss {float(metrics['loss']):.4g}")
 
 
-def as_text(result: Finetuned, model: Path) -> Group:
+def as_text(result: FinetuneResult, model: Path) -> Group:
     """Gives a result for a person: the float model beside the trained file."""
     table = Table(
         "model", result.accuracy.metric, "drop", "95 %", "agreement", "bytes", "zip", box=None,

@@ -21,7 +21,7 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
-from tightfit.cli.progress import Bars, Stages
+from tightfit.cli.terminal_progress import Bars, Stages
 
 
 @click.command()
@@ -92,11 +92,11 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     """Find the smallest, fastest file of MODEL that is accurate enough, with a report that proves it."""
     from rich.console import Console  # noqa: PLC0415 - loaded when used
 
+    from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
     from tightfit.report.sentences import ending_sentence  # noqa: PLC0415 - loaded when used
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
     from tightfit.search.job import INTERRUPTED  # noqa: PLC0415 - loaded when used
     from tightfit.search.recipes import RECIPES  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs.optimize import optimize as run  # noqa: PLC0415 - loaded when used
 
     job = _job(model, options)
     pieces = 1 + 2 * (1 + len(options["only"] or RECIPES))
@@ -188,9 +188,9 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
+    from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.graph.writer import atomic_file  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs.quantize import quantize as run  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
@@ -224,7 +224,7 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
 def _verdict(written: Any, options: dict[str, Any]) -> Any:
     """What the target makes of the written file, None where there is no target."""
     from tightfit.graph.reader import read_model  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.check import check  # noqa: PLC0415 - loaded when used
+    from tightfit.targets.placement import check  # noqa: PLC0415 - loaded when used
 
     if options["target"] is None:
         return None
@@ -252,7 +252,7 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
 
 
 def _words(facts: dict[str, Any], written: Any) -> str:
-    from tightfit.quantities import format_bytes, format_ratio  # noqa: PLC0415 - loaded when used
+    from tightfit.units import format_bytes, format_ratio  # noqa: PLC0415 - loaded when used
 
     ops = ", ".join(f"{count} {mode}" for mode, count in facts["ops"].items())
     lines = [

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from tightfit.cli.explain import short
 from tightfit.cli.options import data_options, in_working_folder, json_option
-from tightfit.cli.progress import Bars
-from tightfit.quantities import format_count, format_percent
+from tightfit.cli.terminal_progress import Bars
+from tightfit.units import format_count, format_percent
 
 if TYPE_CHECKING:
-    from tightfit.training.simulation import Simulation
+    from tightfit.training.simulation.simulate_ops import Simulation
 
 _SHOWN = 10
 
@@ -34,8 +34,8 @@ _SHOWN = 10
 @in_working_folder
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
     """Compare the simulation of MODEL with LiteRT: steps of difference for each op, equal decisions."""
+    from tightfit.api.simulate import simulate as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.verbs.simulate import simulate as run  # noqa: PLC0415 - loaded when used
 
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:

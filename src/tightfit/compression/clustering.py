@@ -1,6 +1,6 @@
 """One-shot clustering: the weights of a layer share a few values, so that compression finds them again.
 
-Batch norm is folded before (``graph.passes.clean``, the converters), as folding afterwards would multiply the
+Batch norm is folded before (``graph.passes.clean.clean``, the converters), as folding afterwards would multiply the
 values by the channels. Where a plan stores a weight as integers, the values are integers that all channels
 share, each channel with its own scale: they stay as few in the file.
 """
@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.compression.centroids import INITIAL
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model, Op
 from tightfit.quantization.arithmetic import LIMITS, spread
 from tightfit.quantization.plan import OpPlan, Plan, Storage
+from tightfit.weights.centroids import INITIAL
 
 PER: Final = ("tensor", "channel")
 KINDS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")

@@ -18,19 +18,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.convert.comparison import Difference, compare
+from tightfit.convert.conversion_options import ConversionOptions
+from tightfit.convert.conversion_process import export_apart
 from tightfit.convert.exporting import Exported, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
-from tightfit.convert.fusing import fuse
+from tightfit.convert.fusions.fuse import fuse
 from tightfit.convert.interface import name_tensors, take_bytes
-from tightfit.convert.isolation import export_apart
-from tightfit.convert.keras_files import check_file
-from tightfit.convert.options import Options
+from tightfit.convert.keras.safe_files import check_file
+from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
-from tightfit.graph.passes import clean
+from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
-from tightfit.graph.versions import min_runtime_version
+from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 
 _BACKENDS: Final = {
@@ -41,7 +41,7 @@ _BACKENDS: Final = {
 
 
 @dataclass
-class Converted:
+class ConversionResult:
     """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
 
     Args:
@@ -53,7 +53,7 @@ class Converted:
     path: Path
     source: str
     route: str
-    differences: list[Difference]
+    differences: list[OutputDifference]
     seconds: float
     notes: list[str] = field(default_factory=list)
 
@@ -78,14 +78,16 @@ class Converted:
         return plain | size | {"differences": rows, "notes": self.notes}
 
 
-def load(source: Any, output: str | Path | None = None, options: Options | None = None) -> Converted:
+def load(
+    source: Any, output: str | Path | None = None, options: ConversionOptions | None = None
+) -> ConversionResult:
     """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
 
     Args:
         source: the path of a ``.tflite``, ``.keras``, ``.h5``, ``.onnx``, ``.pt2`` or SavedModel folder,
             ``module:attribute``, or a Keras, torch or ONNX model object.
         output: the file to write; by default one that lives as long as this process.
-        options: see ``Options``.
+        options: see ``ConversionOptions``.
 
     Raises:
         ModelError: the source cannot be converted, or the result differs from it. OptionError: a package is
@@ -98,7 +100,7 @@ def load(source: Any, output: str | Path | None = None, options: Options | None 
         tightfit.errors.ModelError: There is no model 'model.bin'; check the path. Expected .tflite, .keras, \
 .h5, .onnx, .pt2, a SavedModel folder or module:attribute.
     """
-    chosen, start = options or Options(), time.perf_counter()
+    chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = _place(label) if output is None else Path(output)
     if isinstance(source, str | os.PathLike) and path.resolve() == Path(source).resolve():
@@ -115,7 +117,7 @@ def load(source: Any, output: str | Path | None = None, options: Options | None 
         write_model(model, trial)
         differences = compare(trial, model, exported.probes, bytes_read=chosen.uint8)
         trial.replace(path)
-    return Converted(path, label, exported.route, differences, time.perf_counter() - start, notes)
+    return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
 
 
 def open_model(source: Any, *, trust: bool = False) -> Path:
@@ -124,15 +126,15 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
     Raises:
         ModelError, OptionError: see ``load``.
     """
-    if isinstance(source, Converted):
+    if isinstance(source, ConversionResult):
         return source.path
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
     key = (str(source), trust)
     if not isinstance(source, str | os.PathLike):
-        return load(source, options=Options(trust=trust)).path
+        return load(source, options=ConversionOptions(trust=trust)).path
     if key not in _opened:
-        _opened[key] = load(source, options=Options(trust=trust)).path
+        _opened[key] = load(source, options=ConversionOptions(trust=trust)).path
     return _opened[key]
 
 
@@ -147,9 +149,9 @@ def _tidy(model: Model) -> list[str]:
 # -- routes ----------------------------------------------------------------------------------------
 
 
-def _export(source: Any, options: Options) -> Exported:
+def _export(source: Any, options: ConversionOptions) -> Exported:
     if not isinstance(source, str | os.PathLike):
-        from tightfit.convert.worker import export_object  # noqa: PLC0415 - the object's framework is loaded
+        from tightfit.convert.conversion_worker import export_object  # noqa: PLC0415 - the object's framework is loaded
 
         return export_object(source, options)
     name = os.fspath(source)
@@ -165,7 +167,7 @@ def _export(source: Any, options: Options) -> Exported:
     return _through_keras(name, options, own_code=is_spec(name))
 
 
-def _through_keras(name: str, options: Options, *, own_code: bool) -> Exported:
+def _through_keras(name: str, options: ConversionOptions, *, own_code: bool) -> Exported:
     """Tries the backends in order; the first that takes the model wins, the notes tell what others said."""
     refusals: list[str] = []
     for backend in _backends(options, own_code=own_code):
@@ -179,7 +181,7 @@ def _through_keras(name: str, options: Options, *, own_code: bool) -> Exported:
     raise ModelError(refusals[0])
 
 
-def _backends(options: Options, *, own_code: bool) -> list[str]:
+def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
     if options.backend != "auto":
         check_installed(f"with Keras on {options.backend}", *_BACKENDS[options.backend])
         return [options.backend]

@@ -15,15 +15,15 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, Shape, Specs, first_line, random_arrays
-from tightfit.convert.options import Options
 from tightfit.errors import ModelError, unknown_name
 
 _INTERNAL: Final = "__saved_model"
 _ROUTE: Final = "TensorFlow converter"
 
 
-def export(source: Path, options: Options) -> Exported:
+def export(source: Path, options: ConversionOptions) -> Exported:
     """Gives the float ``.tflite`` of a SavedModel folder, with one signature for each of its own.
 
     Raises:
@@ -43,7 +43,7 @@ def export(source: Path, options: Options) -> Exported:
     return convert_functions(loaded, {key: (_named(f), specs_of(f, options)) for key, f in functions.items()})
 
 
-def export_keras(call: Any, options: Options) -> Exported:
+def export_keras(call: Any, options: ConversionOptions) -> Exported:
     """Gives the float ``.tflite`` of a Keras model on the TensorFlow backend.
 
     Keras writes the SavedModel: variables that it does not track itself would stay variables in the file.
@@ -89,7 +89,7 @@ def convert_functions(holder: Any, functions: Mapping[str, tuple[Callable[..., A
     return Exported(data, probes, _ROUTE)
 
 
-def specs_of(function: Any, options: Options) -> Specs:
+def specs_of(function: Any, options: ConversionOptions) -> Specs:
     """Gives the inputs of a signature with the wanted batch."""
     _, named = function.structured_input_signature
     specs: dict[str, tuple[Shape, str]] = {}

@@ -19,8 +19,8 @@ import litert_torch
 import numpy as np
 import torch
 
+from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, first_line
-from tightfit.convert.options import Options
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
@@ -39,7 +39,7 @@ _FUNCTIONS: Final = frozenset(
 )  # fmt: skip
 
 
-def export(source: Any, options: Options) -> Exported:
+def export(source: Any, options: ConversionOptions) -> Exported:
     """Gives the float ``.tflite`` of a module, an exported program or a ``.pt2`` file.
 
     Raises:
@@ -63,7 +63,7 @@ def export(source: Any, options: Options) -> Exported:
     return _convert(module, samples)
 
 
-def export_keras(call: Any, options: Options) -> Exported:
+def export_keras(call: Any, options: ConversionOptions) -> Exported:
     """Gives the float ``.tflite`` of a Keras model on the torch backend."""
     del options
 
@@ -194,7 +194,7 @@ def _samples_of(program: Any) -> tuple[Any, ...]:
     return tuple(program.example_inputs[0])
 
 
-def _random_inputs(module: Any, options: Options) -> tuple[Any, ...]:
+def _random_inputs(module: Any, options: ConversionOptions) -> tuple[Any, ...]:
     """Inputs of the shapes that the user gave, or that the module's ``example_inputs`` have."""
     own = getattr(module, "example_inputs", None)
     if not options.shapes and own is not None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightfit.data.samples import Array, InputSpec, Sample, TensorLike, fit_shape, shape_text
+from tightfit.data.sample import Array, InputSpec, Sample, TensorLike, fit_shape, shape_text
 from tightfit.errors import DataError
 
 

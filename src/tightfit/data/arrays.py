@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.samples import Array, Record
+from tightfit.data.sample import Array, DataRecord
 from tightfit.errors import DataError
 
 _LOCAL_HEADER_BYTES = 30
@@ -96,7 +96,7 @@ class NpzArrays:
     def _scalars(self, array: str) -> Array:
         return scalar_labels([np.asarray(row).reshape(()) for row in self._rows(array, None)])
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the rows in step from all arrays."""
         columns = {name: self._rows(array, indices) for name, array in self._inputs.items()}
         label = self._rows(self._label, indices) if self._label else None
@@ -104,7 +104,9 @@ class NpzArrays:
         for i in range(self._count) if indices is None else indices:
             inputs = {name: next(rows) for name, rows in columns.items()}
             labels = {name: next(rows) for name, rows in named.items()}
-            yield Record(i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None, labels)
+            yield DataRecord(
+                i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None, labels
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 over name, role, shape, dtype and CRC-32 (from the zip directory) of each array."""

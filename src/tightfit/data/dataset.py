@@ -1,6 +1,6 @@
 """Labelled or unlabelled samples that are read as they are asked for.
 
-``Source`` is what a kind of data has to offer; ``Dataset`` checks its records against the model's inputs.
+``DataSource`` is what a kind of data has to offer; ``Dataset`` checks its records against the model's inputs.
 Memory does not grow with the number of samples: only scalar labels, file names and offsets are held.
 """
 
@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tightfit.data.samples import Array, InputSpec, Record, Sample
+from tightfit.data.sample import Array, DataRecord, InputSpec, Sample
 from tightfit.data.validation import check_record
 from tightfit.errors import DataError
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """A kind of data: ``ImageFiles``, ``NpzArrays``, ``JsonArrays``, ``FunctionData``."""
 
     kind: str
@@ -39,7 +39,7 @@ class Source(Protocol):
     def labels(self) -> Array | None:
         """One number for each record, or None without labels or when labels are arrays."""
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """The records at ascending indices, or all of them, in order."""
 
     def fingerprint(self) -> str:
@@ -53,7 +53,7 @@ class Dataset:
         source: where they come from. inputs: what the model takes.
     """
 
-    def __init__(self, source: Source, inputs: Sequence[InputSpec]) -> None:
+    def __init__(self, source: DataSource, inputs: Sequence[InputSpec]) -> None:
         self.source = source
         self.inputs = tuple(inputs)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.decoded import Decoded
+from tightfit.data.decoded_images import Decoded
+from tightfit.data.image_decoding import SUFFIXES, decode, scale
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.images import SUFFIXES, decode, scale
-from tightfit.data.samples import Array, Record
+from tightfit.data.sample import Array, DataRecord
 from tightfit.errors import DataError
 
 _HEAD_BYTES = 4096
@@ -65,11 +65,11 @@ class ImageFiles:
         labels = [f.label for f in self._files]
         return scalar_labels(labels) if all(isinstance(x, int | float) for x in labels) else None
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the images one at a time."""
         for i in range(len(self._files)) if indices is None else indices:
             file = self._files[i]
-            yield Record(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label, file.labels)
+            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label, file.labels)
 
     def _load(self, index: int) -> Array:
         pixels = self._decoded.get(index)

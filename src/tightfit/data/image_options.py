@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.samples import InputSpec, fit_shape, shape_text
+from tightfit.data.sample import InputSpec, fit_shape, shape_text
 from tightfit.errors import DataError, OptionError, unknown_name
 
 

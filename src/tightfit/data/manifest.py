@@ -19,7 +19,7 @@ import numpy as np
 
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.image_files import ImageFile
-from tightfit.data.samples import Array, Record
+from tightfit.data.sample import Array, DataRecord
 from tightfit.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
@@ -68,7 +68,7 @@ class JsonArrays:
             return None
         return scalar_labels(self._labels)
 
-    def read(self, indices: Sequence[int] | None) -> Iterator[Record]:
+    def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Parses the lines one at a time."""
         with self._path.open("rb") as stream:
             for i in range(len(self._offsets)) if indices is None else indices:
@@ -79,7 +79,7 @@ class JsonArrays:
                 inputs = {name: _array(value, name, where) for name, value in row.items()}
                 labels = {name: _label_array(value, name, where) for name, value in named.items()}
                 plain = None if label is None else _label_array(label, "label", where)
-                yield Record(i, where, inputs, plain, labels)
+                yield DataRecord(i, where, inputs, plain, labels)
 
     def fingerprint(self) -> str:
         """SHA-256 over the file."""

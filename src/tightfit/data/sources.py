@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tightfit.data.array_roles import chosen_arrays, default_arrays
-from tightfit.data.dataset import Dataset, Source
-from tightfit.data.functions import FunctionData
+from tightfit.data.dataset import Dataset, DataSource
+from tightfit.data.function_source import FunctionData
 from tightfit.data.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
-from tightfit.data.samples import InputSpec, Sample, TensorLike
+from tightfit.data.sample import InputSpec, Sample, TensorLike
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError
 
@@ -49,7 +49,7 @@ def open_data(
 
 def _source(
     spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...], outputs: tuple[str, ...]
-) -> Source:
+) -> DataSource:
     path = Path(spec)
     if path.is_dir():
         return _images(path.resolve().name, folder_images(path), image, inputs)
@@ -70,7 +70,7 @@ def _source(
 
 def _file(
     path: Path, image: ImageOptions | None, inputs: tuple[InputSpec, ...], outputs: tuple[str, ...]
-) -> Source:
+) -> DataSource:
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return default_arrays(path, [s.name for s in inputs], outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.errors import DataError
 
 Indices = npt.NDArray[np.int64]

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tightfit.data.samples import Array, InputSpec, Record, Sample, fit_shape, label_of, shape_text
+from tightfit.data.sample import Array, DataRecord, InputSpec, Sample, fit_shape, label_of, shape_text
 from tightfit.errors import DataError, unknown_name
 
 
-def check_record(record: Record, specs: Sequence[InputSpec]) -> Sample:
+def check_record(record: DataRecord, specs: Sequence[InputSpec]) -> Sample:
     """The record as a sample whose arrays have exactly the shapes and dtypes that the model takes.
 
     Raises:

@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.data.dataset import Dataset
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.errors import DataError
-from tightfit.evaluation.hope import Limit, hope_of
-from tightfit.evaluation.label_check import LabelCheck
+from tightfit.evaluation.early_stopping import Limit, drop_bound
+from tightfit.evaluation.label_shift import LabelCheck
 from tightfit.evaluation.labels import PLAIN, Probe
-from tightfit.evaluation.lanes import Lane, Round, Runnable, run_side_by_side
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
+from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
 from tightfit.evaluation.task import Tasks, choose_tasks
 from tightfit.evaluation.user_metric import Function, load_metric
@@ -71,14 +71,14 @@ def evaluate(
     total = len(dataset) if indices is None else len({int(i) for i in indices})
     if not models or not total:
         raise DataError(f"Received {len(models)} models and {total} samples. Pass at least one of each.")
-    lanes = [Lane(model, THREADS) for model in models]
-    with closing(run_side_by_side(dataset.samples(indices), lanes)) as rounds:
+    runs = [ModelRun(model, THREADS) for model in models]
+    with closing(run_side_by_side(dataset.samples(indices), runs)) as rounds:
         wanted = wanted_metrics(metric)
         probes = _take_probes(rounds, wanted)
         tasks = _understood(wanted, probes, dataset, indices)
         main, functions = tasks.tasks[0], _functions(tasks)
-        cards = [Scorecard(tasks.tasks, functions) for _ in lanes]
-        check, hope = LabelCheck(), hope_of(main.metric if len(tasks.tasks) == 1 else None, limit, total)
+        cards = [Scorecard(tasks.tasks, functions) for _ in runs]
+        check, bound = LabelCheck(), drop_bound(main.metric if len(tasks.tasks) == 1 else None, limit, total)
         for done, each in enumerate(itertools.chain(probes, rounds), 1):
             for card, outputs in zip(cards, each.answers, strict=True):
                 card.add(outputs, each.reference, each.label, each.labels, each.inputs)
@@ -88,9 +88,9 @@ def evaluate(
             if progress is not None:
                 progress(done, total)
             score = cards[-1].latest
-            if hope is not None and score is not None and hope.is_lost(score):
+            if bound is not None and score is not None and bound.exceeded(score):
                 break
-    for card, lane in zip(cards, lanes, strict=True):
+    for card, lane in zip(cards, runs, strict=True):
         card.failure = card.failure or lane.failure
     notes = (*dataset.notes, *tasks.reading.notes)
     return [replace(card.accuracy(cards[0]), notes=notes) for card in cards]
@@ -122,13 +122,13 @@ def understand(
         DataError: for labels that do not fit the model's outputs.
     """
     few = sorted({int(i) for i in (range(len(dataset)) if indices is None else indices)})[:_GLANCE]
-    with closing(run_side_by_side(dataset.samples(few), [Lane(model, THREADS)])) as rounds:
+    with closing(run_side_by_side(dataset.samples(few), [ModelRun(model, THREADS)])) as rounds:
         wanted = wanted_metrics(metric)
         return _understood(wanted, _take_probes(rounds, wanted), dataset, indices)
 
 
 def _understood(
-    wanted: list[Wanted], rounds: Sequence[Round], dataset: Dataset, indices: Sequence[int] | Array | None
+    wanted: list[Wanted], rounds: Sequence[RunRound], dataset: Dataset, indices: Sequence[int] | Array | None
 ) -> Tasks:
     probes = [Probe(r.label, r.reference, r.labels, r.inputs) for r in rounds]
     scalars = dataset.named_labels(indices)
@@ -145,9 +145,9 @@ def _functions(tasks: Tasks) -> dict[str, Function]:
     }
 
 
-def _take_probes(rounds: Iterator[Round], wanted: Sequence[Wanted]) -> list[Round]:
+def _take_probes(rounds: Iterator[RunRound], wanted: Sequence[Wanted]) -> list[RunRound]:
     """The first answers, held until the task is known: 16, or fewer when they are large."""
-    probes: list[Round] = []
+    probes: list[RunRound] = []
     held = 0
     for each in rounds:
         kept = each if _may_be_its_input(each, wanted) else replace(each, inputs=_shapes_of(each.inputs))
@@ -164,7 +164,7 @@ def _shapes_of(inputs: Mapping[str, Array]) -> dict[str, Array]:
     return {name: np.broadcast_to(np.zeros(1, a.dtype), a.shape) for name, a in inputs.items() if a.ndim}
 
 
-def _may_be_its_input(each: Round, wanted: Sequence[Wanted]) -> bool:
+def _may_be_its_input(each: RunRound, wanted: Sequence[Wanted]) -> bool:
     """True where a metric may compare with the sample's input."""
     if any(w.options.get("truth") == "input" for w in wanted):
         return True

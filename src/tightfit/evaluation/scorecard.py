@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tightfit.data.samples import Array, Label
+from tightfit.data.sample import Array, Label
 from tightfit.evaluation.metrics.classes import decisions
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.tally import Change, Estimate, tally_of

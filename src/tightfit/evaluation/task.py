@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label
+from tightfit.data.sample import Array, Label
 from tightfit.errors import DataError, unknown_name
 from tightfit.evaluation import labels as meaning
 from tightfit.evaluation.labels import Head, Probe, Reading, is_distribution, options_for, read_labels

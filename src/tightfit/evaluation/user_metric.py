@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError
-from tightfit.evaluation.comparison import mean_score
 from tightfit.evaluation.intervals import student_quantile
 from tightfit.evaluation.metrics.metric import Answer
 from tightfit.evaluation.metrics.spelling import LOWER, Wanted
 from tightfit.evaluation.metrics.tally import Change, Estimate, paired_change
+from tightfit.evaluation.paired_comparison import mean_score
 
 _GROUP = 16
 _FOLDS = 20

@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the r
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
 from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, unpack
-from tightfit.graph.verify import FlatbufferError, verify
+from tightfit.graph.structure_check import FlatbufferError, verify
 
 _MALFORMED = (struct.error, ValueError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError)
 

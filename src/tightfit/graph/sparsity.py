@@ -2,7 +2,7 @@
 
 A sparse constant is a tree: each level of the traversal order is ``dense`` (every coordinate) or ``csr`` (the
 listed coordinates of each node of the level above), and its leaves are the stored values. Encoding is the
-matter of ``compression.sparse_encoding``.
+matter of ``compression.sparsity.sparse_encoding``.
 
 Source: the comments of ``SparsityParameters`` in ``schema.fbs`` and
 ``tflite/kernels/internal/utils/sparsity_format_converter.cc``.
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Model, Sparsity, Tensor
-from tightfit.quantities import format_count
+from tightfit.units import format_count
 
 _LARGEST: Final = 2**31  # elements; no runtime takes a larger tensor
 

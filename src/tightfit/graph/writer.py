@@ -22,7 +22,7 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the w
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
 from tightfit.graph.storage import PACKED_BITS, pack
-from tightfit.graph.versions import op_version
+from tightfit.graph.versions.op_version import op_version
 
 ALIGNMENT: Final = 16
 """Constants begin at multiples of this, in bytes."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.graph.ir import Array, Tensor
-from tightfit.runtime.samples import TensorSpec
+from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 
 PROBES: Final = 2
@@ -28,7 +28,7 @@ _UNIT_BITS: Final = 53
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeAnswer:
     """One output for one probe: a digest of all of it, and some of its values.
 
     Args:
@@ -54,7 +54,7 @@ class Answer:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Answer:
+    def from_json(cls, plain: Mapping[str, Any]) -> ProbeAnswer:
         """Gives the answer back; raises KeyError, TypeError or ValueError when it is none."""
         kind = np.dtype(str(plain["dtype"]))
         if kind.kind not in "iufb":
@@ -104,10 +104,10 @@ def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[
     return [session.run(seeded_inputs(session.inputs, limits, seed)) for seed in range(count)]
 
 
-def summarize(values: Array, known: float | None, most: int) -> Answer:
+def summarize(values: Array, known: float | None, most: int) -> ProbeAnswer:
     """Gives an output in at most so many values; ``known`` is its step where something sets one."""
     step, flat = _step(values, known), values.reshape(-1)
-    return Answer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
+    return ProbeAnswer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
 
 
 def places(size: int, most: int) -> Array:

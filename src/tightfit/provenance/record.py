@@ -23,7 +23,7 @@ from typing import Any, Final
 from tightfit import __version__
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Model
-from tightfit.provenance.probes import Answer, Limits, summarize
+from tightfit.provenance.probes import Limits, ProbeAnswer, summarize
 
 KEY: Final = "tightfit.provenance"
 LEAST_BYTES: Final = 1024
@@ -42,7 +42,7 @@ Found = Sequence[Mapping[str, tuple[Array, float | None]]]
 
 
 @dataclass
-class Record:
+class ProvenanceRecord:
     """What a file says about itself.
 
     Args:
@@ -53,7 +53,7 @@ class Record:
 
     facts: dict[str, Any]
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
-    answers: list[dict[str, Answer]] = field(default_factory=list)
+    answers: list[dict[str, ProbeAnswer]] = field(default_factory=list)
     unreplayable: str = ""
     signature: str | None = None
 
@@ -69,7 +69,7 @@ class Record:
         return zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
 
     @classmethod
-    def decode(cls, data: bytes) -> Record:
+    def decode(cls, data: bytes) -> ProvenanceRecord:
         """Gives the record of a metadata entry.
 
         Raises:
@@ -80,7 +80,7 @@ class Record:
             plain = json.loads(inflater.decompress(data, _READ_LIMIT))
             limits = {str(n): (float(v[0]), float(v[1])) for n, v in plain["limits"].items()}
             _refuse_odd(plain["facts"], limits, len(plain["answers"]))
-            found = [{n: Answer.from_json(a) for n, a in probe.items()} for probe in plain["answers"]]
+            found = [{n: ProbeAnswer.from_json(a) for n, a in probe.items()} for probe in plain["answers"]]
             called = plain.get("signature")
             return cls(
                 dict(plain["facts"]), limits, found, str(plain["unreplayable"]), called and str(called)
@@ -103,14 +103,14 @@ def _refuse_odd(facts: Mapping[str, Any], limits: Limits, probes: int) -> None:
         raise ValueError(f"{probes} probes")
 
 
-def read_record(model: Model) -> Record | None:
+def read_record(model: Model) -> ProvenanceRecord | None:
     """Gives the record of a model, None when it carries none.
 
     Raises:
         ModelError: it is damaged.
     """
     data = model.metadata.get(KEY)
-    return None if data is None else Record.decode(data)
+    return None if data is None else ProvenanceRecord.decode(data)
 
 
 def reserve(model: Model) -> bytes:
@@ -137,7 +137,7 @@ def room_for(stored_bytes: int) -> int:
     return min(MOST_BYTES, max(LEAST_BYTES, round(_SHARE * stored_bytes)))
 
 
-def fill(model: Model, path: Path, mark: bytes, record: Record, found: Found) -> None:
+def fill(model: Model, path: Path, mark: bytes, record: ProvenanceRecord, found: Found) -> None:
     """Writes the record over its placeholder, in the file and in the model.
 
     Args:
@@ -188,7 +188,7 @@ def grouped(reasons: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{n} {kind}: {reason}" for (kind, reason), n in Counter(reasons).most_common()]
 
 
-def _fitted(record: Record, found: Found, most: int) -> bytes:
+def _fitted(record: ProvenanceRecord, found: Found, most: int) -> bytes:
     """The encoded record within its bound: fewer values an answer, then shorter lists."""
     record.facts, kept = _bounded(record.facts), _MOST_VALUES
     while True:

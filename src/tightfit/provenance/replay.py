@@ -11,13 +11,13 @@ import numpy as np
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array
 from tightfit.graph.reader import read_model
-from tightfit.provenance.probes import THREADS, Answer, answers, digest, places
-from tightfit.provenance.record import Record, read_record, versions
+from tightfit.provenance.probes import THREADS, ProbeAnswer, answers, digest, places
+from tightfit.provenance.record import ProvenanceRecord, read_record, versions
 from tightfit.runtime.session import Session
 
 
 @dataclass(frozen=True)
-class Difference:
+class ReplayDifference:
     """One output of one probe: how far it is from what is recorded.
 
     Args:
@@ -45,7 +45,7 @@ class Replay:
     path: str
     facts: dict[str, Any]
     here: dict[str, str]
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[ReplayDifference] = field(default_factory=list)
     data_matches: bool | None = None
 
     @property
@@ -109,7 +109,7 @@ def replay(path: str | Path, *, fingerprint: str | None = None) -> Replay:
     return Replay(str(path), record.facts, versions(), _compare(Path(path), record), matches)
 
 
-def _compare(path: Path, record: Record) -> list[Difference]:
+def _compare(path: Path, record: ProvenanceRecord) -> list[ReplayDifference]:
     found = []
     with Session(path, threads=THREADS, signature=record.signature) as session:
         given = answers(session, record.limits, len(record.answers))
@@ -120,18 +120,20 @@ def _compare(path: Path, record: Record) -> list[Difference]:
     return found
 
 
-def _difference(probe: int, name: str, answer: Answer, values: Array | None) -> Difference:
+def _difference(probe: int, name: str, answer: ProbeAnswer, values: Array | None) -> ReplayDifference:
     if values is None:
-        return Difference(probe, name, equal=False, reason=f"there is no output '{name}'")
+        return ReplayDifference(probe, name, equal=False, reason=f"there is no output '{name}'")
     if (values.dtype.name, values.shape) != (answer.dtype, answer.shape):
         received = f"{values.dtype}{list(values.shape)}"
         expected = f"{answer.dtype}{list(answer.shape)}"
-        return Difference(probe, name, equal=False, reason=f"'{name}' is {received}, recorded was {expected}")
+        return ReplayDifference(
+            probe, name, equal=False, reason=f"'{name}' is {received}, recorded was {expected}"
+        )
     if digest(values) == answer.digest:
-        return Difference(probe, name, equal=True)
+        return ReplayDifference(probe, name, equal=True)
     kept = values.reshape(-1)[places(values.size, answer.values.size)]
     distance = np.abs(kept.astype(np.float64) - answer.values.astype(np.float64))
     if not np.isfinite(distance).all():
-        return Difference(probe, name, equal=False, reason=f"'{name}' holds NaN or infinity")
+        return ReplayDifference(probe, name, equal=False, reason=f"'{name}' holds NaN or infinity")
     steps = float(distance.max(initial=0.0)) / answer.step
-    return Difference(probe, name, equal=False, steps=steps, different=float((distance > 0).mean()))
+    return ReplayDifference(probe, name, equal=False, steps=steps, different=float((distance > 0).mean()))

@@ -13,8 +13,8 @@ import numpy as np
 from tightfit.errors import QuantizationError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_outputs, weight_of
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, GraphPlan, OpPlan, Plan, Storage
-from tightfit.quantization.rules import READS_ANY_TYPE, find_rule, real_outputs, weight_of
 from tightfit.quantization.storing import conversion, hold, quantization_of, shifted, store
 
 # Of the ops whose options are set here; a file may leave out a table of defaults.

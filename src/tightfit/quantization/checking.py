@@ -13,8 +13,8 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Array, Model
 from tightfit.provenance.probes import THREADS, Limits, answers
 from tightfit.quantization.arithmetic import dequantize, quantize
-from tightfit.quantization.calibration import Probe, keeps_state, main_signature, output_names
-from tightfit.runtime.samples import TensorSpec, random_sample
+from tightfit.quantization.calibration.calibrate import Probe, keeps_state, main_signature, output_names
+from tightfit.runtime.input_samples import TensorSpec, random_sample
 from tightfit.runtime.session import Session
 
 

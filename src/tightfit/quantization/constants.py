@@ -15,9 +15,9 @@ from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op
 from tightfit.quantization.arithmetic import weight_scales
 from tightfit.quantization.modes import SMALLEST_HALF, hybrid_positions, weight_positions
-from tightfit.quantization.op_rules import OpRule
+from tightfit.quantization.ops.op_rule import OpRule
+from tightfit.quantization.ops.rule_lookup import TABLES, find_rule, weight_of
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, OpPlan, Storage
-from tightfit.quantization.rules import TABLES, find_rule, weight_of
 from tightfit.quantization.scheme import Scheme
 
 # An int32 accumulator adds the bias to a sum of products: half of the range is left for the sum. The int64

@@ -14,11 +14,17 @@ from typing import Final
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Graph, Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.modes import Context
-from tightfit.quantization.observers import Range
-from tightfit.quantization.op_rules import OpRule
+from tightfit.quantization.ops.op_rule import OpRule
+from tightfit.quantization.ops.rule_lookup import (
+    find_rule,
+    fixed_output,
+    real_inputs,
+    real_outputs,
+    shared_inputs,
+)
 from tightfit.quantization.plan import INTEGER, OpPlan
-from tightfit.quantization.rules import find_rule, fixed_output, real_inputs, real_outputs, shared_inputs
 
 Fixed = tuple[float, int]
 
@@ -27,7 +33,7 @@ _SATURATES: Final = frozenset({"MAXIMUM", "MINIMUM"})
 
 
 @dataclass(frozen=True)
-class Node:
+class ScaleNode:
     """A value held in an integer type; ``use`` is the (op, input position) that a constant is held for."""
 
     tensor: Tensor
@@ -35,10 +41,10 @@ class Node:
     use: tuple[Op, int] | None = None
 
 
-def node_of(op: Op, position: int, tensor: Tensor, dtype: str) -> Node:
+def node_of(op: Op, position: int, tensor: Tensor, dtype: str) -> ScaleNode:
     """The node that an integer op reads at an input position."""
     # Converters share equal constants between ops, which must not tie the scales of these together.
-    return Node(tensor, dtype, (op, position) if tensor.is_constant else None)
+    return ScaleNode(tensor, dtype, (op, position) if tensor.is_constant else None)
 
 
 class Groups:
@@ -53,10 +59,10 @@ class Groups:
 
     def __init__(self, graph: Graph, plans: list[OpPlan], context: Context) -> None:
         self.context = context
-        self.parent: dict[Node, Node] = {}
-        self.fixed: dict[Node, Fixed] = {}
-        self.apart: dict[tuple[Op, int], tuple[Node, Node]] = {}
-        self.stretched: set[Node] = set()
+        self.parent: dict[ScaleNode, ScaleNode] = {}
+        self.fixed: dict[ScaleNode, Fixed] = {}
+        self.apart: dict[tuple[Op, int], tuple[ScaleNode, ScaleNode]] = {}
+        self.stretched: set[ScaleNode] = set()
         self.ops: dict[Op, tuple[OpRule, str]] = {}
         for op, plan in zip(graph.ops, plans, strict=True):
             rule = find_rule(op.kind)
@@ -67,7 +73,7 @@ class Groups:
 
     def _add(self, op: Op, rule: OpRule, dtype: str) -> None:
         inputs = [(i, node_of(op, i, t, dtype)) for i, t in real_inputs(op, rule)]
-        outputs = [Node(t, dtype) for _, t in real_outputs(op, rule)]
+        outputs = [ScaleNode(t, dtype) for _, t in real_outputs(op, rule)]
         for node in (*(n for _, n in inputs), *outputs):
             self.parent.setdefault(node, node)
         if op.kind in _SATURATES:
@@ -90,16 +96,16 @@ class Groups:
         touched = {node.tensor for node in self.parent}
         for tensor in ends:
             if tensor in touched and self.context.range_of(tensor, dtype) is not None:
-                self.parent.setdefault(Node(tensor, dtype), Node(tensor, dtype))
+                self.parent.setdefault(ScaleNode(tensor, dtype), ScaleNode(tensor, dtype))
 
-    def _join(self, op: Op, inputs: list[tuple[int, Node]], outputs: list[Node]) -> None:
+    def _join(self, op: Op, inputs: list[tuple[int, ScaleNode]], outputs: list[ScaleNode]) -> None:
         """Joins a same-scale op's nodes, keeping differently fixed inputs apart."""
         fixed = {f for _, n in inputs if (f := self.fixed.get(self.find(n)))}
         free = [n for _, n in inputs if self.find(n) not in self.fixed]
         one_scale = not fixed or (len(fixed) == 1 and all(self._fits(n, next(iter(fixed))) for n in free))
         anchor = next(iter([*outputs, *free, *(n for _, n in inputs)]))
         if not one_scale and self.find(anchor) in self.fixed:
-            anchor = Node(Tensor(f"{op.name}/inputs", ()), anchor.dtype, (op, -1))
+            anchor = ScaleNode(Tensor(f"{op.name}/inputs", ()), anchor.dtype, (op, -1))
             self.parent[anchor] = anchor
         for node in outputs:
             self._union(anchor, node)
@@ -109,7 +115,7 @@ class Groups:
             else:
                 self.apart[op, position] = (node, anchor)
 
-    def _fits(self, node: Node, fixed: Fixed) -> bool:
+    def _fits(self, node: ScaleNode, fixed: Fixed) -> bool:
         """True for a constant that a fixed scale holds without clipping."""
         limits = self.range_of(node)
         if node.use is None or limits is None:
@@ -118,14 +124,14 @@ class Groups:
         bottom, top = LIMITS[node.dtype]
         return scale * (bottom - zero_point) <= limits[0] and limits[1] <= scale * (top - zero_point)
 
-    def find(self, node: Node) -> Node:
+    def find(self, node: ScaleNode) -> ScaleNode:
         """The representative of a node's group."""
         while self.parent[node] != node:
             self.parent[node] = self.parent[self.parent[node]]
             node = self.parent[node]
         return node
 
-    def _union(self, a: Node, b: Node) -> None:
+    def _union(self, a: ScaleNode, b: ScaleNode) -> None:
         first, second = self.find(a), self.find(b)
         if first == second:
             return
@@ -134,9 +140,9 @@ class Groups:
         if fixed:
             self.fixed[first] = fixed
 
-    def members(self) -> dict[Node, list[Node]]:
+    def members(self) -> dict[ScaleNode, list[ScaleNode]]:
         """Representative → the nodes whose values its group holds."""
-        found: dict[Node, list[Node]] = {}
+        found: dict[ScaleNode, list[ScaleNode]] = {}
         for node in self.parent:
             found.setdefault(self.find(node), []).append(node)
         for node, anchor in self.apart.values():
@@ -144,7 +150,7 @@ class Groups:
             found[self.find(anchor)].append(node)
         return found
 
-    def range_of(self, node: Node) -> Range | None:
+    def range_of(self, node: ScaleNode) -> Range | None:
         """The values of a node; None for the form that only a comparison holds."""
         if node.use is not None and node.use[1] < 0:
             return None

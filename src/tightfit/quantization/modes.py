@@ -12,12 +12,10 @@ from typing import Final
 
 from tightfit.graph.ir import Graph, Op, Tensor
 from tightfit.graph.pointwise import is_pointwise
-from tightfit.quantization.observers import Range
-from tightfit.quantization.op_rules import OpRule
-from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED, OpPlan
-from tightfit.quantization.ranges import Ranges
-from tightfit.quantization.refusals import constant_range, integer_refusal, kernel_range
-from tightfit.quantization.rules import (
+from tightfit.quantization.calibration.observers import Range
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.ops.op_rule import OpRule
+from tightfit.quantization.ops.rule_lookup import (
     READS_ANY_TYPE,
     TABLES,
     find_rule,
@@ -27,6 +25,8 @@ from tightfit.quantization.rules import (
     real_outputs,
     weight_of,
 )
+from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED, OpPlan
+from tightfit.quantization.refusals import constant_range, integer_refusal, kernel_range
 from tightfit.quantization.scheme import SCHEMES, Scheme, find_scheme
 
 SMALLEST_WEIGHT: Final = 1024

@@ -10,10 +10,10 @@ import numpy as np
 
 from tightfit.graph.ir import Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS, activation_parameters, weight_scales
-from tightfit.quantization.groups import Groups, Node, node_of
-from tightfit.quantization.op_rules import OpRule, least_output_scale
+from tightfit.quantization.groups import Groups, ScaleNode, node_of
+from tightfit.quantization.ops.op_rule import OpRule, least_output_scale
+from tightfit.quantization.ops.rule_lookup import real_inputs, real_outputs, weight_of
 from tightfit.quantization.plan import Storage
-from tightfit.quantization.rules import real_inputs, real_outputs, weight_of
 
 _PASSES: Final = 4
 """A scale that is raised can ask for another to be raised; chains longer than this do not occur."""
@@ -24,20 +24,20 @@ class Parameters:
 
     def __init__(self, groups: Groups) -> None:
         self.groups = groups
-        self._storages: dict[Node, Storage] = {}
+        self._storages: dict[ScaleNode, Storage] = {}
         for root, nodes in groups.members().items():
             self._storages[root] = self._fixed_storage(root) or self._free_storage(nodes)
         for _ in range(_PASSES):
             if sum(self._coarsen(op, *facts) for op, facts in groups.ops.items()) == 0:
                 break
 
-    def _fixed_storage(self, root: Node) -> Storage | None:
+    def _fixed_storage(self, root: ScaleNode) -> Storage | None:
         fixed = self.groups.fixed.get(root)
         if fixed is None:
             return None
         return Storage(root.dtype, (float(np.float32(fixed[0])),), (fixed[1],), reason="fixed by the kernel")
 
-    def _free_storage(self, nodes: list[Node]) -> Storage:
+    def _free_storage(self, nodes: list[ScaleNode]) -> Storage:
         limits = [
             r for n in nodes if n not in self.groups.stretched and (r := self.groups.range_of(n)) is not None
         ]
@@ -59,7 +59,7 @@ class Parameters:
         # Rounded up: with a float32 just below it the kernel's multiplier would be above its limit.
         least = float(np.nextafter(np.float32(least_output_scale(rule, dtype, scales)), np.float32(np.inf)))
         changed = False
-        roots = {self.groups.find(Node(t, dtype)) for _, t in real_outputs(op, rule)}
+        roots = {self.groups.find(ScaleNode(t, dtype)) for _, t in real_outputs(op, rule)}
         for root in roots - self.groups.fixed.keys():
             storage = self._storages[root]
             if storage.scale[0] < least:
@@ -87,7 +87,7 @@ class Parameters:
             return None
         return self._held(node_of(op, position, tensor, self.groups.ops[op][1]))
 
-    def _held(self, node: Node) -> Storage | None:
+    def _held(self, node: ScaleNode) -> Storage | None:
         return self._storages[self.groups.find(node)] if node in self.groups.parent else None
 
     def storages(self) -> Iterable[tuple[Tensor, Storage]]:

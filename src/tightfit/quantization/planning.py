@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.quantization.calibration.observers import Range
+from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.constants import decide_constants
 from tightfit.quantization.groups import Groups
 from tightfit.quantization.modes import Context, Override, decide_modes, scheme_of
-from tightfit.quantization.observers import Range
+from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs
 from tightfit.quantization.parameters import Parameters
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
-from tightfit.quantization.ranges import Ranges
-from tightfit.quantization.rules import find_rule, real_inputs
 from tightfit.quantization.scheme import Scheme, find_scheme
 
 Overrides = Iterable[Override | tuple[str, str]]
@@ -29,7 +29,7 @@ def make_plan(
     """Gives the plan of a model under a scheme; the model is not changed.
 
     Args:
-        model: a float model (see ``graph.passes.clean``).
+        model: a float model (see ``graph.passes.clean.clean``).
         scheme: a ``Scheme`` or its name.
         ranges: what calibration saw, or tensor key → (low, high) for the main graph.
         overrides: ordered (op name or kind, scheme or ``float``); the first that matches an op counts.

@@ -13,9 +13,9 @@ import numpy as np
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op, Tensor
 from tightfit.quantization.arithmetic import activation_parameters, quantize
-from tightfit.quantization.observers import Range
-from tightfit.quantization.op_rules import OpRule
-from tightfit.quantization.rules import (
+from tightfit.quantization.calibration.observers import Range
+from tightfit.quantization.ops.op_rule import OpRule
+from tightfit.quantization.ops.rule_lookup import (
     find_rule,
     fixed_range,
     is_float_constant,

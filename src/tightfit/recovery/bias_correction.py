@@ -20,9 +20,9 @@ import numpy.typing as npt
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.calibration.layers import Layer, layers_of
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.storing import store
-from tightfit.recovery.layers import Layer, layers_of
 
 Vector = npt.NDArray[np.float64]
 Samples = Callable[[], Iterator[Mapping[str, Array]]]

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model
+from tightfit.quantization.calibration.layers import Layer, layers_of
+from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.plan import Plan
-from tightfit.recovery.data_rounding import round_one
-from tightfit.recovery.layers import Layer, layers_of
-from tightfit.recovery.moments import Moments
-from tightfit.recovery.outputs import Inputs, noise_share, outputs_of
+from tightfit.recovery.output_noise import Inputs, noise_share, outputs_of
+from tightfit.recovery.rounding.layerwise import round_one
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Final
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.writer import ALIGNMENT, serialize
 from tightfit.provenance.record import room_for
-from tightfit.quantities import format_count
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.activation_steps import (
+from tightfit.recovery.activations.activation_steps import (
     NOISE_SAMPLES,
     activation_ranges,
     adopt_if_better,
@@ -25,22 +24,23 @@ from tightfit.recovery.activation_steps import (
     mixed_activations,
     smoothing,
 )
+from tightfit.recovery.activations.cross_layer_equalization import equalize
 from tightfit.recovery.bias_correction import correct_fast
-from tightfit.recovery.bias_sequence import correct_in_sequence
-from tightfit.recovery.data_rounding import round_with_data
-from tightfit.recovery.equalization import equalize
-from tightfit.recovery.learned_rounding import learn_rounding
 from tightfit.recovery.mixed_precision import widen
+from tightfit.recovery.rounding.blockwise import learn_rounding
+from tightfit.recovery.rounding.layerwise import round_with_data
 from tightfit.recovery.sensitivity import measure_sensitivities
-from tightfit.recovery.work import SPARE_SHARE, Work
+from tightfit.recovery.sequential_bias_correction import correct_in_sequence
+from tightfit.recovery.state import SPARE_SHARE, RecoveryState
 from tightfit.training.backend import choose_backend
+from tightfit.units import format_count
 
-__all__ = ["STEPS", "Work", "recover"]
+__all__ = ["STEPS", "RecoveryState", "recover"]
 
 SENSITIVITY_SAMPLES: Final = 24
 
 
-def equalization(work: Work) -> None:
+def equalization(work: RecoveryState) -> None:
     """Gives channels equal reach where that gains (``equalization.equalize``) and calibrates anew."""
     report, count = work.tell("channels between layers"), itertools.count(1)
     model, changed = equalize(
@@ -52,7 +52,7 @@ def equalization(work: Work) -> None:
     adopt_if_better(work, model, samples, f"channels equalized after {format_count(len(changed), 'layer')}")
 
 
-def mixed_precision(work: Work) -> None:
+def mixed_precision(work: RecoveryState) -> None:
     """Stores the layers whose few-bit weights cost most in eight bits, as far as the bytes go."""
     chosen = [dict(s) for s, _ in zip(work.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
     moments, report = work.seen(), work.tell("sensitivity of each layer")
@@ -70,19 +70,19 @@ def mixed_precision(work: Work) -> None:
         work.plan = make_plan(work.original, work.plan.scheme, work.ranges, overrides=work.overrides)
 
 
-def rounding(work: Work) -> None:
-    """Rounds every layer's weights with data, biases included (``data_rounding.round_with_data``)."""
+def rounding(work: RecoveryState) -> None:
+    """Rounds every layer's weights with data, biases included (``layerwise.round_with_data``)."""
     work.model, work.plan = round_with_data(work.original, work.plan, work.seen())
     work.notes.append("weights rounded with data")
 
 
-def bias_correction(work: Work) -> None:
+def bias_correction(work: RecoveryState) -> None:
     """Fits biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
     work.model = correct_fast(work.original, work.model, work.plan, work.means())
     work.notes.append("biases corrected for the weights' mean error")
 
 
-def bias_sequence(work: Work) -> None:
+def bias_sequence(work: RecoveryState) -> None:
     """Fits biases to the mean error of each layer and those before it, measured on LiteRT."""
     work.model = correct_in_sequence(
         work.original,
@@ -94,7 +94,7 @@ def bias_sequence(work: Work) -> None:
     work.notes.append("biases corrected layer by layer on the device's inputs")
 
 
-STEPS: Final[dict[str, Callable[[Work], None]]] = {
+STEPS: Final[dict[str, Callable[[RecoveryState], None]]] = {
     "masks": masks,
     "smoothing": smoothing,
     "equalization": equalization,
@@ -112,7 +112,7 @@ NEEDS: Final[dict[str, Callable[[], str]]] = {"learned-rounding": choose_backend
 """Step → what raises where something that it needs is not installed."""
 
 
-def recover(work: Work, steps: Sequence[str]) -> Work:
+def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
     """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
 
     Raises:

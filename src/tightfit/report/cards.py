@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tightfit.quantities import format_bytes, format_milliseconds, format_percent, format_ratio
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
+from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 
 @dataclass

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.data.dataset import Dataset
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.scorecard import Accuracy
-from tightfit.evaluation.weight_values import weight_values
 from tightfit.graph.writer import atomic_file
-from tightfit.quantities import format_bytes
+from tightfit.units import format_bytes
+from tightfit.weights.weight_values import weight_values
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tightfit.evaluation.explanation import Explanation, OpReport, Remedy
+from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
 from tightfit.graph.writer import atomic_file
-from tightfit.quantities import format_bytes, format_percent
 from tightfit.report.html import environment
 from tightfit.report.printable import printable
+from tightfit.units import format_bytes, format_percent
 
 _OPS: Final = 20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.graph.writer import atomic_file
+from tightfit.report.page_view import make_view
 from tightfit.report.report import Report
-from tightfit.report.view import make_view
 
 _HERE = Path(__file__).parent
 _QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")

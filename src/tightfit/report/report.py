@@ -10,7 +10,7 @@ from typing import Any
 
 from tightfit.errors import DataError, TightfitError
 from tightfit.graph.writer import atomic_file
-from tightfit.report.methods import METHODS
+from tightfit.report.methodology import METHODS
 from tightfit.search.budget import Budget, allowed_drop
 from tightfit.search.candidates import Candidate, strict
 from tightfit.search.job import DONE

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tightfit.quantities import format_bytes, format_percent, format_ratio
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
@@ -13,6 +12,7 @@ from tightfit.search.choice import NEAR_TIE
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME
 from tightfit.search.judged_drop import ESTIMATE
 from tightfit.search.metric_words import metric_words
+from tightfit.units import format_bytes, format_percent, format_ratio
 
 
 class Choice(NamedTuple):

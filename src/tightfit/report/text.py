@@ -10,13 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.quantities import MISSING, format_bytes, format_count, format_ratio
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.sentences import choice_sentence, gain_notes
 from tightfit.search.candidates import Candidate
 from tightfit.search.gains import gain_sentences
 from tightfit.search.metric_words import metric_words
+from tightfit.units import MISSING, format_bytes, format_count, format_ratio
 
 _WIDTH = 80
 _SHORTEST_NAME = 12

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.graph.writer import atomic_file
-from tightfit.quantities import format_bytes, format_interval, format_number, format_percent, format_points
-from tightfit.report.axes import Axis, padded, spaced
+from tightfit.report.chart.axis_scales import Axis, padded, spaced
 from tightfit.report.html import environment
 from tightfit.report.printable import printable
+from tightfit.units import format_bytes, format_interval, format_number, format_percent, format_points
 
 _STAGES = {"prune": "pruning", "finish": "training", 0: "stage 1", 1: "stage 2"}
 

@@ -22,7 +22,7 @@ _MAX_RANK = 8
 _LIBRARIES = {"darwin": "libLiteRt.dylib", "win32": "libLiteRt.dll"}
 
 
-class Layout(ctypes.Structure):
+class TensorLayout(ctypes.Structure):
     """``LiteRtLayout``."""
 
     _fields_ = (
@@ -36,7 +36,7 @@ class Layout(ctypes.Structure):
 class TensorType(ctypes.Structure):
     """``LiteRtRankedTensorType``."""
 
-    _fields_ = (("element_type", c_int), ("layout", Layout))
+    _fields_ = (("element_type", c_int), ("layout", TensorLayout))
 
 
 class ProfilerEvent(ctypes.Structure):

@@ -92,12 +92,12 @@ class Child:
         """Gives the next message; see ``Channel.receive``."""
         return self._channel.receive(timeout_s)
 
-    def epitaph(self, fault: Exception, doing: str) -> str:
+    def describe_exit(self, fault: Exception, doing: str) -> str:
         """Says how the child ended, and its own last words."""
         if isinstance(fault, ChannelTimeoutError):
             return f"LiteRT did not answer in time while {doing}; its process was ended."
         self._wait()
-        words = self.last_words()
+        words = self.last_log_line()
         said = f" Its last words: {words}" if words else ""
         return f"LiteRT {_manner(self._process.returncode)} while {doing}.{said}"
 
@@ -112,7 +112,7 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line of what the child printed, without LiteRT's greetings."""
         size = os.fstat(self._log.fileno()).st_size
         tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))

@@ -60,7 +60,7 @@ class Exchange:
         """Sends a request.
 
         Args:
-            verb: a method of the child's servant.
+            verb: a method of the child's handler.
             doing: what messages call it (``running``).
             sample: the sample that it runs, to find an op that dies on it.
             calls: how many times as long the reply may take.
@@ -123,7 +123,7 @@ class Exchange:
             while crashed:  # the first request without a reply is the one that killed it
                 self._take(1.0)
         culprit = self._awaited[0]
-        how = self._child.epitaph(fault, f"{culprit.doing} {self._name}")
+        how = self._child.describe_exit(fault, f"{culprit.doing} {self._name}")
         self._end = how
         self._child.close()
         if crashed:

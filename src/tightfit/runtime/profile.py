@@ -14,7 +14,7 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.runtime.child import Child
-from tightfit.runtime.samples import TensorSpec, random_sample
+from tightfit.runtime.input_samples import TensorSpec, random_sample
 
 Array = npt.NDArray[Any]
 Event = tuple[str, bool, int, int, int]
@@ -80,9 +80,9 @@ def _profile(path: str | Path, request: dict[str, Any]) -> list[list[Event]]:
         child.send(("profile", request), _LIMIT_S)
         status, value = child.receive(_LIMIT_S)
     except child.faults as fault:
-        raise RuntimeFailureError(child.epitaph(fault, f"profiling '{path}'")) from None
+        raise RuntimeFailureError(child.describe_exit(fault, f"profiling '{path}'")) from None
     finally:
-        words = child.last_words()
+        words = child.last_log_line()
         child.close()
     if status != "done":
         hint = f" It said: {words}" if words else ""

@@ -14,9 +14,9 @@ from tightfit.runtime.c_api import (
     DELEGATE_EVENTS,
     KERNEL_EVENT,
     LOCK_TO_WRITE,
-    Layout,
     LiteRt,
     ProfilerEvent,
+    TensorLayout,
     TensorType,
 )
 from tightfit.runtime.serving import serve
@@ -64,7 +64,7 @@ class _Program:
         inputs = [self._input(i, array) for i, array in enumerate(arrays)]
         count = c_size_t()
         self._litert.call("LiteRtGetNumSignatureOutputs", self._signature, byref(count))
-        layouts = (Layout * count.value)()
+        layouts = (TensorLayout * count.value)()
         function = "LiteRtGetCompiledModelOutputTensorLayouts"
         self._litert.call(function, self._model, self._index, count, layouts, c_bool(True))
         outputs = [self._buffer("Output", i, layout) for i, layout in enumerate(layouts)]
@@ -91,7 +91,7 @@ class _Program:
 
     def _input(self, position: int, array: Array) -> c_void_p:
         at, dims = c_size_t(position), (c_int * array.ndim)(*array.shape)
-        layout = Layout()
+        layout = TensorLayout()
         where = (self._model, self._index, at)
         if self._file_shape(position) != array.shape:
             function = "LiteRtCompiledModelResizeInputTensorNonStrict"
@@ -115,7 +115,7 @@ class _Program:
         self._litert.call("LiteRtGetRankedTensorType", tensor, byref(kind))
         return kind
 
-    def _buffer(self, side: str, position: int, layout: Layout) -> c_void_p:
+    def _buffer(self, side: str, position: int, layout: TensorLayout) -> c_void_p:
         kind = self._tensor_type(side, position)
         kind.layout = layout
         function = f"LiteRtGetCompiledModel{side}BufferRequirements"

@@ -1,6 +1,6 @@
-"""The child's end of the two pipes: reads requests, has a servant obey them, writes replies.
+"""The child's end of the two pipes: reads requests, has a handler dispatch them, writes replies.
 
-A request is ``(verb, arguments)``: a method of the servant and its keyword arguments. A reply is ``(status,
+A request is ``(verb, arguments)``: a method of the handler and its keyword arguments. A reply is ``(status,
 value)`` with status ``done``, ``refused`` (LiteRT's own sentence), ``data`` (the sample does not fit) or
 ``failed`` (something that is not LiteRT's fault). Imports little: its start-up time is paid for each model.
 """
@@ -33,13 +33,13 @@ def sentence(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
-def serve(servant: object) -> None:
+def serve(handler: object) -> None:
     """Obeys on the two file descriptors named on the command line until the other end closes."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here, its core file of no use
     reads, writes = int(sys.argv[1]), int(sys.argv[2])
     with os.fdopen(reads, "rb", _BUFFER_BYTES) as requests, os.fdopen(writes, "wb", _BUFFER_BYTES) as replies:
         for frame in _frames(requests):
-            body = _answer(servant, frame)
+            body = _answer(handler, frame)
             replies.write(struct.pack("<Q", len(body)) + body)
             replies.flush()
             _bound_log()
@@ -50,17 +50,17 @@ def _frames(stream: BinaryIO) -> Iterator[bytes]:
         yield stream.read(struct.unpack("<Q", head)[0])
 
 
-def _answer(servant: object, frame: bytes) -> bytes:
+def _answer(handler: object, frame: bytes) -> bytes:
     try:
         verb, arguments = pickle.loads(frame)  # noqa: S301 - from our own parent, over a private pipe
-        return pickle.dumps(_obey(servant, verb, arguments), protocol=5)
+        return pickle.dumps(_obey(handler, verb, arguments), protocol=5)
     except Exception as error:  # noqa: BLE001 - the class of an observer may not be importable here
         return pickle.dumps(("failed", f"The child process cannot take or give this: {sentence(error)}"))
 
 
-def _obey(servant: object, verb: str, arguments: dict[str, Any]) -> tuple[str, Any]:
+def _obey(handler: object, verb: str, arguments: dict[str, Any]) -> tuple[str, Any]:
     try:
-        return "done", getattr(servant, verb)(**arguments)
+        return "done", getattr(handler, verb)(**arguments)
     except DataMismatchError as error:
         return "data", str(error)
     except ObserverError as error:

@@ -12,7 +12,7 @@ from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.runtime.child import take
 from tightfit.runtime.crash import locate_crash
 from tightfit.runtime.exchange import Array, Exchange, Pending, Sample
-from tightfit.runtime.samples import TensorSpec, fit_sample, random_sample
+from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
 
 __all__ = ["Array", "Observer", "Sample", "Session"]
 

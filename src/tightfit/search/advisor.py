@@ -30,7 +30,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Rule:
+class AdviceRule:
     """Advice for certain answers: question → the answers that fit."""
 
     when: Mapping[str, frozenset[str]]
@@ -85,7 +85,7 @@ def questions() -> dict[str, Question]:
 
 
 @functools.cache
-def rules() -> tuple[Rule, ...]:
+def rules() -> tuple[AdviceRule, ...]:
     """Gives the rules in the order in which they are tried.
 
     Raises:
@@ -148,15 +148,15 @@ def _check(answers: Mapping[str, str]) -> None:
             raise OptionError(unknown_name(f"answer to '{question}'", answer, questions()[question].options))
 
 
-def _rule(table: Mapping[str, Any]) -> Rule:
+def _rule(table: Mapping[str, Any]) -> AdviceRule:
     when = {q: frozenset([a] if isinstance(a, str) else a) for q, a in table["when"].items()}
     for question, fitting in when.items():
         for answer in fitting:
             _check({question: answer})
-    return Rule(when, table["scheme"], table["why"], table["command"], table["source"])
+    return AdviceRule(when, table["scheme"], table["why"], table["command"], table["source"])
 
 
-def _advice(rule: Rule, answers: Mapping[str, str]) -> Advice:
+def _advice(rule: AdviceRule, answers: Mapping[str, str]) -> Advice:
     """The path names the questions that this rule needed."""
     path = tuple((q.text, q.options[answers[q.name]].text) for q in questions().values() if q.name in answers)
     return Advice(path, rule.scheme, rule.why, rule.command, rule.source)

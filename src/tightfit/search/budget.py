@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.metrics.spelling import Limit
-from tightfit.quantities import (
+from tightfit.search.candidates import Candidate
+from tightfit.search.judged_drop import ESTIMATE, INTERVAL, JudgedDrop, drops_of
+from tightfit.search.metric_words import MetricWords, metric_words
+from tightfit.units import (
     format_bytes,
     format_milliseconds,
     format_percent,
     format_ratio,
 )
-from tightfit.search.candidates import Candidate
-from tightfit.search.judged_drop import ESTIMATE, INTERVAL, JudgedDrop, drops_of
-from tightfit.search.metric_words import MetricWords, metric_words
 
 ONE_POINT = 0.01
 JUDGES = (INTERVAL, ESTIMATE)

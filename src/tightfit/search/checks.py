@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.task import Tasks
+from tightfit.quantization.calibration.observers import find_observer
 from tightfit.quantization.layouts import LAYOUTS
-from tightfit.quantization.observers import find_observer
-from tightfit.search.fitting import refuse_unknown
 from tightfit.search.job import Job
 from tightfit.search.recipes import EFFORTS, find_recipes
+from tightfit.search.target_policy import refuse_unknown
 
 
 def check_job(job: Job) -> None:

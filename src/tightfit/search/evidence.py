@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tightfit.evaluation.metrics.table import find_metric
-from tightfit.quantities import format_count
 from tightfit.search.budget import Budget, judged_drops
 from tightfit.search.candidates import Candidate
 from tightfit.search.judged_drop import ESTIMATE, JudgedDrop
 from tightfit.search.metric_words import metric_words
+from tightfit.units import format_count
 
 _MOST: Final = 10_000_000
 

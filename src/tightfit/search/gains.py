@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from tightfit.quantities import format_percent
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 from tightfit.search.metric_words import metric_words
 from tightfit.search.recipes import Recipe
+from tightfit.units import format_percent
 
 _SURELY: Final = 1.02
 """A recovered file differs from its plain twin by less: by the scales of a few tensors."""
@@ -48,7 +48,7 @@ def _is_too_much(candidate: Candidate, budget: Budget) -> bool:
     return interval[0] > (budget.max_latency_ratio or math.inf) or fastest > (budget.max_latency or math.inf)
 
 
-def needless(plain: Sequence[Candidate], made: Sequence[Candidate]) -> str | None:
+def is_dominated(plain: Sequence[Candidate], made: Sequence[Candidate]) -> str | None:
     """Gives why a scheme's recovery is not needed: something that meets the budget is no larger and faster.
 
     Args:
@@ -57,9 +57,9 @@ def needless(plain: Sequence[Candidate], made: Sequence[Candidate]) -> str | Non
     Example:
         >>> int8 = Candidate("int8", "int8", size_bytes=50, latency_ratio=0.5, meets_budget=True)
         >>> wide = Candidate("int16x8", "int16x8", size_bytes=50, latency_ratio=1.5, meets_budget=False)
-        >>> needless([wide], [int8, wide])
+        >>> is_dominated([wide], [int8, wide])
         'int8 meets the budget, and is no larger and faster.'
-        >>> needless([int8], [int8, wide]) is None
+        >>> is_dominated([int8], [int8, wide]) is None
         True
     """
     better = [c for c in made if c.meets_budget and not c.is_original and all(_is_less(c, p) for p in plain)]
@@ -75,14 +75,14 @@ def _is_less(candidate: Candidate, other: Candidate) -> bool:
     return (sizes[0] or 0) <= _SURELY * (sizes[1] or 0) and _SURELY * (ratios[0] or 0) < (ratios[1] or 0)
 
 
-def repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> str | None:
+def is_repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> str | None:
     """Gives why other types at the ends need not be tried: inside, the integers are those of the plain twin.
 
     Example:
         >>> lossy = Candidate("int8", "int8", ["int8"], drop=0.02)
-        >>> repeated(Recipe("int8-io-int8", "int8", "int8"), [lossy], Budget(max_drop=0.01))
+        >>> is_repeated(Recipe("int8-io-int8", "int8", "int8"), [lossy], Budget(max_drop=0.01))
         'They compute what int8 computes, which loses too much.'
-        >>> repeated(Recipe("int8", "int8"), [lossy], Budget(max_drop=0.01)) is None
+        >>> is_repeated(Recipe("int8", "int8"), [lossy], Budget(max_drop=0.01)) is None
         True
     """
     twin = next((c for c in made if c.name == recipe.scheme and c.failure is None), None)

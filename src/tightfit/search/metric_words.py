@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from tightfit.evaluation.metrics.metric import DECIBELS, NUMBER, SHARE
 from tightfit.evaluation.metrics.table import find_metric
-from tightfit.quantities import format_decibels, format_number, format_percent, format_points
 from tightfit.search.candidates import Interval
+from tightfit.units import format_decibels, format_number, format_percent, format_points
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from tightfit import __version__
+from tightfit.diagnosis.doctor.notes import full_check
 from tightfit.errors import ModelError, TightfitError
 from tightfit.evaluation.accuracy import understand
-from tightfit.evaluation.glance import full
-from tightfit.graph.inspect import summary
-from tightfit.quantities import format_count
-from tightfit.quantization.pipeline import open_source
+from tightfit.graph.summary import summary
+from tightfit.pipeline.quantize_file import open_source
+from tightfit.search.candidate_builder import CandidateBuilder
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.checks import check_job, unlabelled_note
 from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto
-from tightfit.search.fitting import Fitting
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
 from tightfit.search.gains import note_gain
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
-from tightfit.search.making import Maker
-from tightfit.search.measure import Bench
+from tightfit.search.measurement import Measurer
 from tightfit.search.recipes import Recipe, find_recipes
-from tightfit.search.samples import open_samples
+from tightfit.search.search_samples import open_samples
 from tightfit.search.selection import Selection
-from tightfit.search.shrinking import tell, training_notes
+from tightfit.search.shrink_recipes import describe_gain, training_notes
+from tightfit.search.target_policy import TargetPolicy
+from tightfit.units import format_count
 
 
 def optimize(job: Job, listener: Listener) -> Outcome:
@@ -52,7 +52,7 @@ def optimize(job: Job, listener: Listener) -> Outcome:
         if not search.outcome.candidates:
             raise
     finally:
-        search.bench.close()
+        search.measurer.close()
     search.update()
     return search.outcome
 
@@ -68,14 +68,14 @@ class _Search:
         self.job, self.listener = job, listener
         self.started = time.monotonic()
         check_job(job)
-        self.fitting = Fitting(job.budget)
-        self.recipes = self.fitting.recipes(find_recipes(job.recipes), job.recipes)
+        self.policy = TargetPolicy(job.budget)
+        self.recipes = self.policy.recipes(find_recipes(job.recipes), job.recipes)
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
         tasks = understand(self.source.path, self.samples.dataset, self.samples.evaluating, job.metrics())
         prepare_folder(job.output)
-        self.bench = Bench(self.source, self.samples, job)
-        self.maker = Maker(job, self.source, self.samples, self.fitting, listener)
+        self.measurer = Measurer(self.source, self.samples, job)
+        self.builder = CandidateBuilder(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, self._facts())
         if job.fresh:
             self.journal.found.clear()
@@ -84,12 +84,12 @@ class _Search:
         self.outcome = Outcome(job, [], model=kept, data=self.samples.describe(job))
         self.outcome.notes += [*self.source.notes, *self.samples.dataset.notes, *tasks.reading.notes]
         self.outcome.notes += unlabelled_note(tasks)
-        self.selection = Selection(job, self.fitting.target)
+        self.selection = Selection(job, self.policy.target)
 
     def run(self) -> None:
         first = [recipe for recipe in self.recipes if recipe.is_plain]
         if any(self.journal.get(recipe.name, self.job.output) is None for recipe in first):
-            self.maker.calibration()  # bad samples are told of before anything is written
+            self.builder.calibration()  # bad samples are told of before anything is written
         self._examine()
         self.outcome.candidates.append(self._original())
         self.update()
@@ -127,7 +127,7 @@ class _Search:
         self.listener.stage("examining the data", len(samples.calibrating))
         calibration = samples.calibration_set, samples.calibrating
         evaluation = samples.dataset, samples.evaluating
-        self.outcome.notes += full(self.source, calibration, evaluation, self.listener.advance)
+        self.outcome.notes += full_check(self.source, calibration, evaluation, self.listener.advance)
 
     def _original(self) -> Candidate:
         path = self.job.output / "candidates" / "float32.tflite"
@@ -147,7 +147,7 @@ class _Search:
             self.outcome.notes.append(f"The time was used up before {recipe.name}.")
             return None
         known = self.journal.get(recipe.name, self.job.output)
-        candidate = known or self.maker.candidate(recipe)
+        candidate = known or self.builder.candidate(recipe)
         if known is None:
             self.listener.stage(f"{recipe.name}: file", 1)
             self._attempt(candidate, partial(self._make, candidate, recipe))
@@ -161,7 +161,7 @@ class _Search:
 
     def _make(self, candidate: Candidate, recipe: Recipe) -> None:
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
-        self.maker.make(candidate, recipe, path)
+        self.builder.make(candidate, recipe, path)
         candidate.path = self._relative(path)
         self._measure_file(candidate)
 
@@ -176,7 +176,7 @@ class _Search:
         self._time()
         if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
-            tell(candidate, recipe.shrink, plain)
+            describe_gain(candidate, recipe.shrink, plain)
         elif recipe.recovery:
             note_gain(candidate, self.outcome.candidates)
         self.journal.put(candidate)
@@ -195,10 +195,10 @@ class _Search:
 
     def _measure_file(self, candidate: Candidate) -> None:
         # With little effort only the chosen one's layers are compared, at the end.
-        layers = candidate.name not in self.maker.mirrored and self.job.effort != "quick"
+        layers = candidate.name not in self.builder.mirrored and self.job.effort != "quick"
         path = self.job.output / (candidate.path or "")
-        self.bench.sizes(candidate, path, layers=layers)
-        self.fitting.judge(candidate, path)
+        self.measurer.sizes(candidate, path, layers=layers)
+        self.policy.judge(candidate, path)
         self.listener.advance(1, 1)
 
     def _time(self) -> None:
@@ -208,7 +208,7 @@ class _Search:
         if not untimed:
             return
         self.listener.stage(f"latency of {format_count(len(untimed), 'file')}", 1)
-        self.bench.latency(untimed)
+        self.measurer.latency(untimed)
         for candidate in untimed:
             if candidate.name in self.journal.found:
                 self.journal.put(candidate)
@@ -239,7 +239,7 @@ class _Search:
     def _measure_accuracy(self, candidate: Candidate) -> None:
         count = len(self.samples.evaluating)
         self.listener.stage(f"{candidate.name}: accuracy on {format_count(count, 'sample')}", count)
-        self.bench.accuracy(candidate, self.job.output / (candidate.path or ""), self.listener.advance)
+        self.measurer.accuracy(candidate, self.job.output / (candidate.path or ""), self.listener.advance)
 
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""
@@ -249,7 +249,7 @@ class _Search:
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels
         self.listener.stage(f"{chosen.name}: error per layer", 1)
-        self.bench.layers(chosen, self.job.output / chosen.path)
+        self.measurer.layers(chosen, self.job.output / chosen.path)
         self.journal.put(chosen)
         self.listener.advance(1, 1)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tightfit.search.candidates import Candidate
-from tightfit.search.gains import beyond_recovery, needless, repeated
+from tightfit.search.gains import beyond_recovery, is_dominated, is_repeated
 from tightfit.search.job import Job
 from tightfit.search.recipes import EFFORTS, Recipe
-from tightfit.search.shrinking import refusal
+from tightfit.search.shrink_recipes import refusal
 from tightfit.targets.profile import Target
 
 
@@ -50,7 +50,7 @@ class Selection:
         if EFFORTS.index(recipe.effort) > EFFORTS.index(effort):
             return "" if recipe.recovery else f"They are tried with --effort {recipe.effort}."
         if not recipe.recovery:
-            return repeated(recipe, candidates, budget)
+            return is_repeated(recipe, candidates, budget)
         return self._no_recovery(recipe, [c for c in candidates if not c.failure])
 
     def _no_recovery(self, recipe: Recipe, made: Sequence[Candidate]) -> str | None:
@@ -62,7 +62,7 @@ class Selection:
         beaten = next((c.beaten_by for c in same if c.beaten_by is not None), None)
         if beaten is not None:
             return f"{beaten} meets the budget and is preferred for its size and latency."
-        return beyond_recovery(same, self.job.budget) or needless(same, made)
+        return beyond_recovery(same, self.job.budget) or is_dominated(same, made)
 
     def _is_enough(self, candidate: Candidate) -> bool:
         """True for what meets the budget, also where only more samples could say so: no recovery gives those."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tightfit.graph.inspect import stored_bytes
 from tightfit.graph.ir import Graph, Model, Tensor
+from tightfit.graph.summary import stored_bytes
 
 
 def weight_bytes(model: Model) -> int:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.targets.constraints import Rule
+from tightfit.targets.limits.constraints import LimitRule
 
 _RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
 
@@ -39,7 +39,7 @@ class Family:
     name: str
     title: str
     ops: frozenset[str]
-    rules: tuple[Rule, ...]
+    rules: tuple[LimitRule, ...]
     fallback: str
     layout: str
     schemes: tuple[str, ...]
@@ -126,8 +126,8 @@ def _family(name: str, table: Mapping[str, Any]) -> Family:
     )
 
 
-def _rule(table: Mapping[str, Any], source: str) -> Rule:
-    return Rule(
+def _rule(table: Mapping[str, Any], source: str) -> LimitRule:
+    return LimitRule(
         table["limit"],
         {k: v for k, v in table.items() if k not in _RULE_FIELDS},
         frozenset(table.get("ops", "").split()),

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tightfit.quantities import format_bytes, format_percent
 from tightfit.targets.profile import Target
+from tightfit.units import format_bytes, format_percent
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from keras import ops
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Array
 from tightfit.graph.writer import serialize
-from tightfit.runtime.samples import random_sample
+from tightfit.runtime.input_samples import random_sample
 from tightfit.runtime.session import Session
 
 TOLERANCE: Final = 1e-3

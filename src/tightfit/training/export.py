@@ -11,10 +11,10 @@ from keras import ops
 from tightfit.errors import ModelError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Array, Model, Tensor
+from tightfit.quantization.ops.rule_lookup import find_rule
 from tightfit.quantization.plan import GraphPlan, OpPlan, Plan, Storage
-from tightfit.quantization.rules import find_rule
+from tightfit.training.fake_quant.quantization_points import Point
 from tightfit.training.network import Network
-from tightfit.training.quantization_points import Point
 
 
 def export(network: Network) -> tuple[Model, Plan | None]:

@@ -10,21 +10,21 @@ from keras import ops
 from keras.backend import standardize_dtype
 
 from tightfit.errors import ModelError
-from tightfit.graph.constant_ops import NotComputableError
-from tightfit.graph.folding import CONSTANT_OPS
 from tightfit.graph.ir import Array, Graph, Op, Tensor
-from tightfit.quantization.rules import find_rule
-from tightfit.training.batching import lift
-from tightfit.training.epilogues import ends_in_sum, rounded_sum
+from tightfit.graph.passes.constant_folding import CONSTANT_OPS
+from tightfit.graph.passes.constant_ops import NotComputableError
+from tightfit.quantization.ops.rule_lookup import find_rule
+from tightfit.training.fake_quant.fused_activation import ends_in_sum, rounded_sum
+from tightfit.training.fake_quant.quantization_points import Point, Points
+from tightfit.training.fake_quant.quantizers import ActivationQuantizer
 from tightfit.training.graph_weights import GraphWeights
-from tightfit.training.integer_kernels import INTEGER_KERNELS
-from tightfit.training.op_lowerings import OP_LOWERINGS, Lowering
-from tightfit.training.quantization_points import Point, Points
-from tightfit.training.quantizers import ActivationQuantizer
-from tightfit.training.trainability import check_lowerings, varying_tensors
+from tightfit.training.integer.integer_kernels import INTEGER_KERNELS
+from tightfit.training.lowering.batching import lift
+from tightfit.training.lowering.op_lowerings import OP_LOWERINGS, Lowering
+from tightfit.training.lowering.trainability import check_lowerings, varying_tensors
 
 if TYPE_CHECKING:
-    from tightfit.training.device_kernels import DeviceKernels
+    from tightfit.training.integer.device_kernels import DeviceKernels
 
 _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
 

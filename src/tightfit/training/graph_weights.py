@@ -12,13 +12,13 @@ from keras import ops
 from tightfit.graph.ir import Array, Graph, Op, Tensor
 from tightfit.graph.sparsity import dense_values
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.ops.rule_lookup import find_rule, weight_of
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
-from tightfit.quantization.rules import find_rule, weight_of
-from tightfit.training.accumulators import Accumulator, Accumulators, InputScale
-from tightfit.training.fake_quant import halve_precision
-from tightfit.training.learned_scales import LearnedScales
-from tightfit.training.op_lowerings import trained_positions
-from tightfit.training.quantizers import WeightQuantizer
+from tightfit.training.fake_quant.fake_quantize import halve_precision
+from tightfit.training.fake_quant.learned_scales import LearnedScales
+from tightfit.training.fake_quant.quantizers import WeightQuantizer
+from tightfit.training.integer.accumulators import Accumulator, Accumulators, InputScale
+from tightfit.training.lowering.op_lowerings import trained_positions
 
 Attached = Callable[[Any, Any], Any]
 Use = tuple[int, int]
@@ -33,7 +33,7 @@ _KERNELS: Final[dict[str, tuple[int, ...]]] = {
 
 
 @dataclass(eq=False)
-class Weight:
+class TrainedWeight:
     """A constant that is multiplied with activations.
 
     Args:
@@ -88,7 +88,7 @@ class GraphWeights:
         self.decisions: list[OpPlan | None] = list(plan.ops) if plan else [None] * len(graph.ops)
         self.variables: dict[Tensor, Any] = {}
         self.quantizers: dict[Use, WeightQuantizer] = {}
-        self.weights: dict[Tensor, Weight] = {}
+        self.weights: dict[Tensor, TrainedWeight] = {}
         self.attached: dict[Tensor, list[Attached]] = {}
         self.accumulators = Accumulators((), lambda _index, _cache: None)
         self._shared: dict[tuple[int, tuple[int, ...]], Any] = {}
@@ -111,7 +111,7 @@ class GraphWeights:
             storage = None if decision is None else decision.constants.get(position)
             values = np.asarray(tensor.data)
             variable = self.variables[tensor]
-            self.weights[tensor] = Weight(self.keys[tensor], op, position, values, storage, variable)
+            self.weights[tensor] = TrainedWeight(self.keys[tensor], op, position, values, storage, variable)
 
     def _variable(self, tensor: Tensor) -> Any:
         """A variable; constants that share memory in the file share one."""

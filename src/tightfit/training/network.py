@@ -17,15 +17,15 @@ from tightfit.errors import ModelError
 from tightfit.graph.ir import Array, Graph, Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration import input_names, output_names
+from tightfit.quantization.calibration.calibrate import input_names, output_names
 from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
 from tightfit.training.equality import check_equality
+from tightfit.training.fake_quant.learned_scales import LearnedScales
+from tightfit.training.fake_quant.quantization_points import Points, find_points
+from tightfit.training.fake_quant.quantizers import ActivationQuantizer, check_ranges
 from tightfit.training.graph_program import GraphProgram
 from tightfit.training.graph_weights import GraphWeights
-from tightfit.training.learned_scales import LearnedScales
-from tightfit.training.quantization_points import Points, find_points
-from tightfit.training.quantizers import ActivationQuantizer, check_ranges
-from tightfit.training.weight_transforms import check_order
+from tightfit.training.transforms.weight_transforms import check_order
 
 
 @keras.saving.register_keras_serializable("tightfit")
@@ -37,7 +37,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     output comes as an array, several by name; a leading axis of one goes.
 
     Args:
-        graph: a cleaned float model (``graph.passes.clean``), a graph, the bytes or the path of a file.
+        graph: a cleaned float model (``graph.passes.clean.clean``), a graph, the bytes or the path of a file.
         plan: where to round while training, or None to train in float.
         transforms: of the weights, in the order of ``weight_transforms``.
         ranges: ``learned``, ``average`` or ``fixed``, see ``quantizers``.

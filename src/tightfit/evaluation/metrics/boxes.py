@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label, shape_text
+from tightfit.data.sample import Array, Label, shape_text
 from tightfit.errors import DataError, unknown_name
 
 FORMATS: Final = ("xyxy", "yxyx", "xywh", "cxcywh")

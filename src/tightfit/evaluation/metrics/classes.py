@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label, shape_text
+from tightfit.data.sample import Array, Label, shape_text
 from tightfit.errors import DataError
 from tightfit.evaluation.metrics.metric import SHARE, Answer, Metric, mean_where, ratio
 

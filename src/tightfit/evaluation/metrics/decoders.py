@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.errors import DataError, unknown_name
 from tightfit.evaluation.metrics.boxes import Boxes, best, corners_of, suppressed
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.evaluation.metrics.boxes import Boxes, Truth, overlaps, truth_of
 from tightfit.evaluation.metrics.decoders import DECODERS, find_decoder
 from tightfit.evaluation.metrics.metric import Answer, Metric

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.errors import DataError
 from tightfit.evaluation.metrics.metric import DECIBELS, NUMBER, Answer, Metric
 from tightfit.evaluation.metrics.values import decibels, truth

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.data.samples import Array, Label
+from tightfit.data.sample import Array, Label
 
 SHARE: Final = "share"
 """A fraction 0–1 that reads as a percentage, its changes as points."""

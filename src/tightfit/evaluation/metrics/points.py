@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tightfit.data.samples import Array, shape_text
+from tightfit.data.sample import Array, shape_text
 from tightfit.errors import DataError
 from tightfit.evaluation.metrics.metric import SHARE, Answer, Metric, ratio
 

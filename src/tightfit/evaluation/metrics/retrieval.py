@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.evaluation.metrics.metric import Answer, Metric
 
 _CHUNK = 1 << 22

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.samples import Array
+from tightfit.data.sample import Array
 from tightfit.errors import DataError
 from tightfit.evaluation.metrics.metric import SHARE, Answer, Metric, ratio
 

@@ -15,10 +15,10 @@ from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
-from tightfit.data.samples import Array
-from tightfit.evaluation.comparison import mean_score, paired_drop
+from tightfit.data.sample import Array
 from tightfit.evaluation.intervals import student_quantile, unchanged_half
 from tightfit.evaluation.metrics.metric import SHARE, Answer, Metric
+from tightfit.evaluation.paired_comparison import mean_score, paired_drop
 
 _RESAMPLES: Final = 1000
 _RESAMPLES_OF_RECORDS: Final = 200

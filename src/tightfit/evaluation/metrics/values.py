@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.data.samples import Array, shape_text
+from tightfit.data.sample import Array, shape_text
 from tightfit.errors import DataError
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT, NUMBER, Answer, Metric, ratio
 

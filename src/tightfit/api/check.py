@@ -1,0 +1,160 @@
+"""The verbs ``check``, ``advise`` and ``models``: what fits a device, before anything is made for it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tightfit.convert.conversion import open_model
+from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.errors import ModelError, OptionError
+from tightfit.graph.ir import Model
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import write_model
+from tightfit.pipeline.quantize_file import finish, write_recorded
+from tightfit.provenance.record import read_record, source_facts, versions
+from tightfit.search.advisor import Advice, walk
+from tightfit.targets.fixes.apply_fixes import Applied, fix
+from tightfit.targets.hosted_models import ReadyModel, find_models
+from tightfit.targets.placement import check as judge
+from tightfit.targets.profile import find_target
+from tightfit.targets.tools.proof import Proof, prove
+from tightfit.targets.verdict import Verdict
+from tightfit.units import format_decibels
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a target makes of a file, and what was rewritten for it.
+
+    Args:
+        verdict: on the file, or on the fixed one. proof: of the target's own tool, None where it was not run.
+        applied: the rewrites. before: the verdict without them, None when nothing was to be fixed.
+        answers: the fixed file against the original on LiteRT.
+    """
+
+    verdict: Verdict
+    proof: Proof | None
+    applied: list[Applied] = field(default_factory=list)
+    before: Verdict | None = None
+    answers: FileDifference | None = None
+
+    @property
+    def runs(self) -> bool:
+        """True when the target runs the file and its memory holds it."""
+        return self.verdict.runs and self.verdict.fits
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives plain values: those of the verdict, and ``proof``, ``applied``, ``before``, ``answers``."""
+        plain = self.verdict.as_json() | {"proof": None if self.proof is None else self.proof.as_json()}
+        plain["applied"] = [{"fix": a.name, "effect": a.effect, "ops": list(a.ops)} for a in self.applied]
+        plain["before"] = None if self.before is None else self.before.as_json()
+        plain["answers"] = None if self.answers is None else self.answers.as_json()["outputs"]
+        return plain
+
+    def comparison(self) -> str:
+        """Gives how the fixed file answers, in a sentence; "" when nothing was fixed."""
+        if self.answers is None:
+            return ""
+        if self.answers.unanswered:
+            return f"The answers could not be compared on LiteRT: {self.answers.unanswered}"
+        if all(o.equal for o in self.answers.outputs):
+            return f"LiteRT gives equal answers for both files on {self.answers.samples} samples of noise."
+        worst = min((o.snr_db for o in self.answers.outputs if o.snr_db is not None), default=0.0)
+        most = max(o.largest for o in self.answers.outputs)
+        return f"LiteRT's answers for both files differ by {most:.3g} at most ({format_decibels(worst)})."
+
+
+def check(
+    model: str | Path,
+    target: str,
+    *,
+    memory_bytes: int | None = None,
+    fixed: str | Path | None = None,
+    compile: bool = True,  # noqa: A002 - what users call it
+) -> CheckResult:
+    """Tells op by op whether a target accelerates a model, why not, and what to change.
+
+    Args:
+        memory_bytes: the device's memory, when it is not the target's.
+        fixed: write the model here with what falls back rewritten, where a rewrite is known.
+        compile: run the target's own compiler or interpreter where there is one.
+
+    Raises:
+        OptionError: unknown target; the closest match is named. ModelError: the file cannot be read, or
+            nothing in it can be fixed.
+    """
+    device, path = find_target(target), open_model(model)
+    read = read_model(path)
+    verdict = judge(read, device, memory_bytes=memory_bytes)
+    if fixed is None:
+        return CheckResult(verdict, prove(read, verdict) if compile else None)
+    if Path(fixed).resolve() == path.resolve():
+        raise OptionError(
+            f"The output '{fixed}' is the model itself, which is never changed; name another file."
+        )
+    changed, applied = fix(read, device)
+    answers = _write_fixed(changed, path, Path(fixed), [f"for {device.name}: {a.effect}" for a in applied])
+    after = judge(changed, device, memory_bytes=memory_bytes)
+    return CheckResult(after, prove(changed, after) if compile else None, applied, verdict, answers)
+
+
+def _write_fixed(model: Model, original: Path, output: Path, steps: list[str]) -> FileDifference:
+    """Writes beside the output, runs it on LiteRT beside the original, then renames."""
+    record = read_record(model)
+    facts = {"source": source_facts(original)} if record is None else record.facts
+    facts = facts | {"versions": versions(), "steps": [*facts.get("steps", ()), *steps]}
+    finish(model)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
+            trial = Path(folder) / output.name
+            if record is None:
+                write_model(model, trial)
+            else:
+                write_recorded(model, trial, model, (), facts)
+            answers = difference(original, trial)
+            trial.replace(output)
+    except OSError as error:
+        raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
+    return answers
+
+
+def advise(answers: Mapping[str, str]) -> Advice:
+    """Gives the way to optimize a model: the path through the decision tree, and the command to run.
+
+    Args:
+        answers: question → answer, see ``search.advisor.questions``.
+
+    Raises:
+        OptionError: an answer is unknown, or a question that the way depends on is not answered.
+
+    Example:
+        >>> advise({"device": "gpu"}).scheme
+        'float16'
+    """
+    advice, missing = walk(answers)
+    if advice is None or missing is not None:
+        name, names = (missing.name, "|".join(missing.options)) if missing else ("", "")
+        raise OptionError(f"The way depends on '{name}'. Answer it with --answer {name}={names}.")
+    return advice
+
+
+def models(
+    *,
+    max_size_bytes: int | None = None,
+    max_macs: int | None = None,
+    min_accuracy: float | None = None,
+    target: str | None = None,
+) -> list[ReadyModel]:
+    """Gives the hosted, ready models that fit a budget and a target, the most accurate first.
+
+    Raises:
+        OptionError: see ``targets.hosted_models.find_models``.
+    """
+    return find_models(
+        max_size_bytes=max_size_bytes, max_macs=max_macs, min_accuracy=min_accuracy, target=target
+    )

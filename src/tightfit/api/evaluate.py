@@ -1,0 +1,95 @@
+"""What a file is, how accurate it is and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tightfit.api.model_inputs import Pathlike, model_inputs
+from tightfit.convert.conversion import open_model
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.machine import machine
+from tightfit.evaluation.ssh_device import Device, latency_on
+from tightfit.graph.reader import read_model
+from tightfit.graph.summary import summary
+
+Steps = Callable[[int, int], None]
+
+
+def evaluate(
+    models: Sequence[Pathlike],
+    data: str,
+    *,
+    image: ImageOptions | None = None,
+    metric: str = "auto",
+    limit: int | None = None,
+    progress: Steps | None = None,
+) -> list[Accuracy]:
+    """Gives the accuracy of each model on the data, with the paired drop from the first.
+
+    Raises:
+        TightfitError: the data does not fit the first model, or that one fails.
+    """
+    paths = [open_model(m) for m in models]
+    for path in paths:
+        read_model(path)
+    dataset = open_data(data, image=image, inputs=model_inputs(paths[0]))
+    indices = None
+    if limit is not None and limit < len(dataset):
+        indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
+    return evaluate_models(paths, dataset, indices, metric=metric, progress=progress)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What one file costs, and the machine that its latency was measured on."""
+
+    path: str
+    latency: Latency
+    footprint: Footprint
+    machine: dict[str, Any] = field(default_factory=machine)
+
+
+def benchmark(
+    models: Sequence[Pathlike],
+    *,
+    threads: int = 1,
+    rounds: int = 50,
+    seconds: float = 30.0,
+    on: Device | None = None,
+) -> list[Benchmark]:
+    """Gives interleaved latency, memory and sizes of each model; ratios are to the first.
+
+    Args:
+        on: measure latency on this device instead of here.
+
+    Raises:
+        ModelError: a file cannot be read. RuntimeFailureError: the first model does not run, or the device
+            cannot be reached.
+    """
+    paths = [open_model(m) for m in models]
+    for path in paths:
+        read_model(path)
+    where = machine()
+    if on is None:
+        latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
+    else:
+        where, latencies = latency_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
+    named = zip(models, paths, latencies, strict=True)
+    return [Benchmark(str(m), t, footprint(p), where) for m, p, t in named]
+
+
+def inspect(model: Pathlike) -> dict[str, Any]:
+    """Gives what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    return summary(read_model(open_model(model)))

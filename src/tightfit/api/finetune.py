@@ -1,0 +1,207 @@
+"""Trains a model for the file that ships, and measures what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tightfit.api.model_inputs import inputs_of
+from tightfit.convert.conversion import open_model
+from tightfit.data.dataset import Dataset
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import DataError, ModelError, OptionError, unknown_name
+from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array
+from tightfit.pipeline.quantize_file import (
+    Source,
+    finish,
+    open_source,
+    provenance,
+    write_plan,
+    write_recorded,
+)
+from tightfit.pipeline.sparse_files import leave_zeros_out
+from tightfit.quantization.checking import random_probes
+from tightfit.quantization.layouts import LAYOUTS
+from tightfit.quantization.scheme import find_scheme
+from tightfit.training.backend import choose_backend
+from tightfit.training.loop.training_options import TrainingOptions
+from tightfit.weights.weight_counts import weight_facts
+
+if TYPE_CHECKING:
+    from tightfit.training.loop.finetuning import FinetuneSpec, Trained
+
+Listener = Callable[[str, int, int, dict[str, Any]], None]
+
+_HELD_OUT: Final = 0.25
+_MOST_HELD_OUT: Final = 1000
+_STORAGES: Final = ("dense", "sparse")
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(TrainingOptions):
+    """What ``finetune`` takes besides model, data and output.
+
+    Args:
+        scheme: name of the file's scheme, None for float. interface: type of its inputs and outputs.
+        train: samples to train with at most, None for all that are not held out.
+        layout: ``cpu``, ``npu`` or ``micro``.
+        storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
+    """
+
+    scheme: str | None = None
+    interface: str = "float32"
+    train: int | None = None
+    layout: str = "cpu"
+    storage: str = "dense"
+
+
+@dataclass
+class FinetuneResult:
+    """A trained file.
+
+    Args:
+        path: the file. original, accuracy: of the float model and of the file on the held-out samples.
+        footprint, before: sizes of the file and of the float model.
+        zeros: share of zeros in the stored weights. values: the most distinct values in one of them.
+        history: one row an epoch. backend: that Keras ran. notes: what a reader should know.
+    """
+
+    path: Path
+    original: Accuracy
+    accuracy: Accuracy
+    footprint: Footprint
+    before: Footprint
+    zeros: float
+    values: int
+    history: list[dict[str, Any]]
+    backend: str
+    notes: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Gives everything as plain data; sizes in bytes, accuracies and shares as fractions."""
+        plain = asdict(self) | {"path": str(self.path)}
+        for name in ("original", "accuracy"):
+            plain[name].pop("scores")
+        return plain
+
+
+def finetune(
+    model: Any,
+    data: str,
+    output: str | Path,
+    options: FinetuneOptions | None = None,
+    *,
+    image: ImageOptions | None = None,
+    listener: Listener | None = None,
+) -> FinetuneResult:
+    """Trains a float model for the integers, zeros and shared values that are asked for.
+
+    A quarter of the samples (at most 1,000) is held out to measure with. The checkpoint
+    ``<output>.checkpoint`` is written after each epoch; the same call goes on from it.
+
+    Args:
+        model: anything that ``load`` takes. output: the ``.tflite`` to write.
+        listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
+
+    Raises:
+        OptionError: an option is wrong, or Keras is not installed. DataError: the data does not fit.
+        ModelError: the model cannot be trained, or the output cannot be written.
+    """
+    chosen, output = options or FinetuneOptions(), Path(output)
+    backend = choose_backend()
+    from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
+
+    source = open_source(open_model(model))
+    _check_output(source, output, chosen)
+    request = _request(chosen)
+    dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
+    training, held_out = divide(dataset, chosen)
+    source.facts = _facts(dataset, len(training), chosen)
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    trained = train(source.model, dataset, training, request, checkpoint, listener)
+    notes = [*trained.notes, *_write(source, trained, output, chosen.layout)]
+    if chosen.storage == "sparse":
+        notes += leave_zeros_out(output)
+
+    def measured(done: int, total: int) -> None:
+        if listener is not None:
+            listener("measuring", done, total, {})
+
+    original = Path(chosen.teacher or source.path)
+    before, after = evaluate_models([original, output], dataset, held_out, progress=measured)
+    checkpoint.unlink(missing_ok=True)
+    zeros, values = weight_facts(output)
+    return FinetuneResult(
+        output, before, after, footprint(output), footprint(original), zeros, values,
+        trained.history, backend, notes,
+    )  # fmt: skip
+
+
+def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
+    """Gives the samples to train with, shuffled, and those to measure with; both follow the seed.
+
+    Raises:
+        DataError: there are too few samples.
+    """
+    if len(dataset) < 2:
+        raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
+    held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
+    held_out, training = split(dataset.labels(), len(dataset), held, seed=options.seed)
+    training = np.random.default_rng(options.seed).permutation(training)
+    return training if options.train is None else training[: options.train], held_out
+
+
+def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str, Any]:
+    """What the file says about its training: the data's fingerprint and the options that are not default."""
+    plain = FinetuneOptions()
+    chosen = {k: v for k, v in asdict(options).items() if v != getattr(plain, k)}
+    known = dataset.describe()
+    data = {"name": known["name"], "count": known["count"], "fingerprint": dataset.fingerprint()}
+    return {"finetune": {"epochs": options.epochs, **chosen}, "data": {**data, "training_samples": trained}}
+
+
+def _check_output(source: Source, output: Path, options: FinetuneOptions) -> None:
+    if options.layout not in LAYOUTS:
+        raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
+    if options.storage not in _STORAGES:
+        raise OptionError(unknown_name("storage", options.storage, _STORAGES))
+    if output.resolve() == source.path.resolve():
+        raise OptionError(
+            f"The output '{output}' is the model itself, which is never changed; name another file."
+        )
+
+
+def _request(options: FinetuneOptions) -> FinetuneSpec:
+    from tightfit.training.loop.finetuning import FinetuneSpec  # noqa: PLC0415 - loads Keras
+
+    scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
+    shared = {f.name: getattr(options, f.name) for f in fields(TrainingOptions)}
+    return FinetuneSpec(**shared, scheme=scheme)
+
+
+def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:
+    """Writes the file, checked on LiteRT; a float result is compared with its own graph."""
+    if trained.plan is not None:
+        probes = random_probes(source.path, source.model)
+        written = write_plan(
+            replace(source, model=trained.model), trained.plan, output, target=layout, probes=probes
+        )
+        return written.notes
+    model = copy_model(trained.model)
+    finish(model)
+    try:
+        write_recorded(model, output, model, [], provenance(source, None, {}, trained.notes))
+    except OSError as error:
+        raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error
+    return []

@@ -1,0 +1,304 @@
+"""The verbs ``prune`` and ``cluster``: zeros and shared values make the file smaller, proven on LiteRT."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit.api.model_inputs import inputs_of
+from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
+from tightfit.compression.lookup_tables import saved_bytes
+from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
+from tightfit.compression.sparsity.sparse_storage import StoredLayer
+from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
+from tightfit.convert.conversion import open_model
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import DataError, ModelError, OptionError, unknown_name
+from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model
+from tightfit.graph.macs import macs
+from tightfit.graph.reader import read_model
+from tightfit.pipeline.quantize_file import (
+    Source,
+    finish,
+    open_source,
+    provenance,
+    write_plan,
+    write_recorded,
+)
+from tightfit.pipeline.sparse_files import write_sparse
+from tightfit.quantization.calibration.calibrate import Probe, calibrate
+from tightfit.quantization.calibration.collect_moments import collect_moments
+from tightfit.quantization.calibration.moments import Moments
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.calibration.tensor_statistics import Statistics
+from tightfit.quantization.checking import random_probes
+from tightfit.quantization.layouts import LAYOUTS
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.scheme import SCHEMES, find_scheme
+from tightfit.weights.weight_counts import weight_facts
+
+Stage = Callable[[str, int, int], None]
+Samples = Callable[[], Iterator[Mapping[str, Array]]]
+
+FLOAT: Final = "float"
+_ROUNDS: Final = 15
+_SECONDS: Final = 8.0
+
+
+@dataclass
+class CompressionResult:
+    """A file with zeros or shared values.
+
+    Args:
+        path: the file. size, original_size: of it and of the model, plain and compressed.
+        lut_bytes: of the file in tflite-micro's look-up-table form, an estimate; see ``compression.lookup_tables``.
+        zeros: share of zeros in the large weights. values: the most different values in one of them.
+        macs: multiply–accumulates, those by zero included.
+        latency, original_latency: measured side by side here, with the peak memory of each process.
+        layers: what was done to each weight. stored: how each constant with many zeros is stored.
+        snr_db: against the float model before, on the samples or on random inputs.
+        samples: how many were used. notes: what to know.
+    """
+
+    path: Path
+    size: Footprint
+    original_size: Footprint
+    lut_bytes: int
+    zeros: float
+    values: int
+    macs: int
+    latency: Latency
+    original_latency: Latency
+    layers: list[PrunedLayer] | list[ClusteredLayer]
+    stored: list[StoredLayer]
+    snr_db: float
+    samples: int
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives it as plain data: bytes, milliseconds, fractions."""
+        return {**asdict(self), "path": str(self.path), "snr_db": min(self.snr_db, 200.0)}
+
+
+@dataclass(frozen=True)
+class ShrinkOptions:
+    """What both verbs take besides what is wanted of the weights.
+
+    Args:
+        scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
+        layout: ``cpu``, ``npu`` or ``micro``. data: samples without labels. calibration: how many are used.
+        provenance: the recipe and expected answers inside the file.
+    """
+
+    scheme: str = FLOAT
+    interface: str = "float32"
+    layout: str = "cpu"
+    data: str | None = None
+    image: ImageOptions | None = None
+    calibration: int = 100
+    seed: int = 0
+    provenance: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scheme not in (FLOAT, *SCHEMES):
+            raise OptionError(unknown_name("scheme", self.scheme, (FLOAT, *SCHEMES)))
+        if self.layout not in LAYOUTS:
+            raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
+
+
+def prune(
+    model: Any, output: str | Path, wanted: Pruning, options: ShrinkOptions | None = None,
+    stage: Stage | None = None,
+) -> CompressionResult:  # fmt: skip
+    """Writes a file with the least important weights zero, the zeros left out where that makes it smaller.
+
+    With samples a weight counts by what it contributes, and those that stay are fitted again.
+
+    Args:
+        model: anything that ``load`` takes. stage: hears (what, done, of).
+
+    Raises:
+        TightfitError: the model, the data or an option cannot be used; nothing was written then.
+    """
+    work = _Work(model, Path(output), options or ShrinkOptions(), stage)
+    pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
+    work.zeros = True
+    work.adopt(pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}")
+    work.make_eligible()
+    return work.write(work.plan(), pruned.layers)
+
+
+def cluster(
+    model: Any, output: str | Path, wanted: Clusters, options: ShrinkOptions | None = None,
+    stage: Stage | None = None,
+) -> CompressionResult:  # fmt: skip
+    """Writes a file whose weights share few values, which compression (zip, zstd, look-up tables) finds.
+
+    Args:
+        model: anything that ``load`` takes. stage: hears (what, done, of).
+
+    Raises:
+        TightfitError: the model, the data or an option cannot be used; nothing was written then.
+    """
+    work = _Work(model, Path(output), options or ShrinkOptions(), stage)
+    plan = work.plan()
+    clustered = cluster_weights(work.source.model, wanted, plan)
+    work.adopt(clustered.model, f"clustered to {wanted.count} values for each {wanted.per}")
+    return work.write(plan, clustered.layers)
+
+
+class _Work:
+    """A float model on its way to a smaller file."""
+
+    def __init__(self, model: Any, output: Path, options: ShrinkOptions, stage: Stage | None) -> None:
+        self.options, self.output, self.stage = options, output, stage
+        self.original = self.source = open_source(open_model(model))
+        if output.resolve() == self.source.path.resolve():
+            raise OptionError(
+                f"The output '{output}' is the model itself, which is never changed; name another file."
+            )
+        if not options.provenance:
+            self.source.facts = None
+        self.count, self.samples = _samples(self.source, options)
+        self.probes: list[Probe] = []
+        self.notes: list[str] = list(self.source.notes)
+        self.zeros = False
+
+    def told(self, what: str) -> Callable[[int, int], None]:
+        """Gives what a step calls with (done, of)."""
+        return lambda done, total: None if self.stage is None else self.stage(what, done, total)
+
+    def moments(self) -> dict[str, Moments]:
+        """What every layer sees of the samples; nothing without samples."""
+        if self.samples is None:
+            return {}
+        report, done = self.told("what the layers see"), iter(range(1, self.count + 1))
+        every = make_plan(self.source.model, find_scheme("weight8"), Ranges([]))
+        return collect_moments(
+            self.source.model,
+            every,
+            self.samples(),
+            progress=lambda: report(next(done, self.count), self.count),
+        )
+
+    def adopt(self, model: Model, step: str) -> None:
+        """Goes on with changed weights."""
+        facts = self.source.facts
+        facts = None if facts is None else {**facts, "steps": [*facts.get("steps", ()), step]}
+        self.source = replace(self.source, model=model, facts=facts)
+
+    def make_eligible(self) -> None:
+        """Rewrites a pruned model so that XNNPACK can skip its zeros where that is exact; says why not."""
+        name, layout = self.options.scheme, self.options.layout
+        if layout != "cpu" or (name != FLOAT and SCHEMES[name].compute != "float"):
+            return
+        found = make_eligible(self.source.model)
+        if found.eligible:
+            self.adopt(found.model, "rewritten for XNNPACK's sparse inference")
+        self.notes.append(found.sentence())
+
+    def plan(self) -> Plan | None:
+        """How the weights as they are now will be stored, None for float."""
+        if self.options.scheme == FLOAT:
+            return None
+        scheme = find_scheme(self.options.scheme, self.options.interface)
+        seen: list[Mapping[str, Statistics]] = []
+        if scheme.needs_data:
+            if self.samples is None:
+                raise OptionError(
+                    f"The scheme '{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 "
+                    "samples)."
+                )
+            report, done = self.told("calibrating"), iter(range(1, self.count + 1))
+            found = calibrate(
+                self.source.model, self.samples(), progress=lambda: report(next(done, self.count), self.count)
+            )
+            seen.append(found.statistics)
+        return make_plan(self.source.model, scheme, Ranges(seen))
+
+    def write(self, plan: Plan | None, layers: list[Any]) -> CompressionResult:
+        """Writes dense, then sparse where that is smaller, and measures."""
+        self.probes = self._probes()
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=self.output.parent, prefix=".tightfit-") as folder:
+                dense = Path(folder) / self.output.name
+                snr = self._write_dense(plan, dense)
+                written = write_sparse(read_model(dense), self.output)
+        except OSError as error:
+            raise ModelError(
+                f"Cannot write '{self.output}': {error.strerror}. Choose a writable place."
+            ) from error
+        if self.zeros:
+            self.notes += written.notes
+        return self._measured(layers, written.layers, snr)
+
+    def _probes(self) -> list[Probe]:
+        """Samples, or random inputs, and what the original float model makes of them."""
+        if self.samples is None:
+            return random_probes(self.original.path, self.original.model)
+        return calibrate(self.original.model, iter([next(self.samples())])).probes
+
+    def _write_dense(self, plan: Plan | None, path: Path) -> float:
+        reference = replace(self.original, facts=self.source.facts)
+        if plan is not None:
+            changed = replace(reference, model=self.source.model)
+            written = write_plan(changed, plan, path, target=self.options.layout, probes=self.probes)
+            self.notes += written.notes
+            return written.snr_db
+        model = copy_model(self.source.model)
+        finish(model)
+        facts = provenance(self.source, None, {}, [])
+        return write_recorded(model, path, self.original.model, self.probes, facts).snr_db
+
+    def _measured(self, layers: list[Any], stored: list[StoredLayer], snr: float) -> CompressionResult:
+        before, after = compare_latency([self.original.path, self.output], rounds=_ROUNDS, budget_s=_SECONDS)
+        size, original = footprint(self.output), footprint(self.original.path)
+        zeros, values = weight_facts(self.output)
+        products = sum(macs(op) for graph in self.source.model.graphs for op in graph.ops)
+        tables = size.size_bytes - saved_bytes(read_model(self.output))
+        notes = [*self.notes, *gains(size, original, after)]
+        return CompressionResult(
+            self.output, size, original, tables, zeros, values, products, after, before, layers, stored, snr,
+            self.count, notes,
+        )  # fmt: skip
+
+
+def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
+    """Says in so many words where nothing is gained."""
+    notes = []
+    if size.size_bytes >= original.size_bytes:
+        notes.append("No gain in bytes on disk: the file is no smaller; only compressed it may be.")
+    if size.zip_bytes >= original.zip_bytes:
+        notes.append("No gain in bytes compressed.")
+    if latency.reason is not None:
+        notes.append(f"The latency could not be measured: {latency.reason}.")
+    elif latency.ratio_high is not None and latency.ratio_high >= 1:
+        notes.append(
+            "No gain on this target: the latency on this machine is not surely below the original's."
+        )
+    return notes
+
+
+def _samples(source: Source, options: ShrinkOptions) -> tuple[int, Samples | None]:
+    """How many samples are used, and a function that starts them anew."""
+    if options.data is None:
+        return 0, None
+    dataset = open_data(options.data, image=options.image, inputs=inputs_of(source.model, source.path))
+    if len(dataset) < 2:
+        raise DataError(
+            f"The data has {len(dataset)} sample; what a layer sees takes many. Give at least 20, better 100."
+        )
+    count, indices = min(options.calibration, len(dataset)), None
+    if count < len(dataset):
+        indices, _ = split(dataset.labels(), len(dataset), count, seed=options.seed, overlap=True)
+    return count, lambda: (s.inputs for s in dataset.samples(indices))

@@ -1,0 +1,184 @@
+"""The verb ``prune_channels``: from a float file and a budget to a smaller float file, checked on LiteRT."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit.api.model_inputs import inputs_of
+from tightfit.compression.channels.channel_groups import find_dependencies
+from tightfit.compression.channels.channel_pruning import (
+    ChannelBudget,
+    ChannelOptions,
+    GroupChange,
+    Measure,
+    PrunedChannels,
+    describe,
+)
+from tightfit.compression.channels.channel_pruning import prune_channels as prune
+from tightfit.data.cached_samples import remembered
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import DataError, ModelError, OptionError, RuntimeFailureError
+from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model
+from tightfit.graph.writer import write_model
+from tightfit.pipeline.quantize_file import Source, finish, open_source, provenance, write_recorded
+from tightfit.quantization.checking import random_probes
+
+Stage = Callable[[str, int, int], None]
+
+_ROUNDS: Final = 15
+_SECONDS: Final = 8.0
+
+
+@dataclass
+class ChannelPruningResult:
+    """A file without some of its channels.
+
+    Args:
+        path: the file. size, original_size: of it and of the model, plain and compressed.
+        macs, original_macs: multiply–accumulates. latency, original_latency: measured side by side here.
+        groups: what each group lost, or why it stays.
+        samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
+    """
+
+    path: Path
+    size: Footprint
+    original_size: Footprint
+    macs: int
+    original_macs: int
+    latency: Latency
+    original_latency: Latency
+    groups: list[GroupChange]
+    samples: int
+    meets_budget: bool
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives it as plain data."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def channel_groups(model: str | Path) -> list[dict[str, Any]]:
+    """Gives the groups of channels of a model that go together, and why some must stay.
+
+    Raises:
+        ModelError: the file cannot be read, or is quantized.
+    """
+    return describe(find_dependencies(open_source(model).model))
+
+
+def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
+    model: str | Path,
+    output: str | Path,
+    *,
+    macs: float | None = None,
+    size: int | None = None,
+    latency: float | None = None,
+    importance: str | None = None,
+    refit: bool = True,
+    multiple: int = 8,
+    data: str | None = None,
+    image: ImageOptions | None = None,
+    samples: int = 250,
+    seed: int = 0,
+    stage: Stage | None = None,
+) -> ChannelPruningResult:
+    """Writes a smaller float file without the channels that matter least.
+
+    Args:
+        macs: fraction of the multiply–accumulates to keep. size: bytes of the file. latency: fraction of the
+            original's latency, measured on this machine. Exactly one of the three.
+        importance: ``magnitude``, ``reconstruction`` or ``taylor``. refit: fit what is left to the data.
+        multiple: a group keeps a multiple of it. data: samples without labels; at most ``samples`` are used.
+        stage: hears (what, done, of).
+
+    Raises:
+        TightfitError: the model, the data or an option cannot be used; nothing was written then.
+    """
+    budget = ChannelBudget(macs, size, latency)
+    options = ChannelOptions(importance, refit, multiple)
+    source, path = open_source(model), Path(output)
+    if path.resolve() == source.path.resolve():
+        raise OptionError(
+            f"The output '{path}' is the model itself, which is never changed; name another file."
+        )
+    used, again = _samples(source, data, image, samples, seed)
+    measure = None if latency is None else _measure(source)
+    done = prune(source.model, budget, options, again, measure, stage)
+    write(done, source, path)
+    before, after = compare_latency([source.path, path], rounds=_ROUNDS, budget_s=_SECONDS)
+    notes = [*source.notes, *done.notes, *_told(after)]
+    return ChannelPruningResult(
+        path, footprint(path), footprint(source.path), done.macs_after, done.macs_before, after, before,
+        done.groups, used, done.reached, notes,
+    )  # fmt: skip
+
+
+def _told(latency: Latency) -> list[str]:
+    """What to say where a smaller model is not surely faster here."""
+    if latency.reason is not None:
+        return [f"The latency could not be measured: {latency.reason}."]
+    if latency.ratio_high is None or latency.ratio_high < 1:
+        return []
+    return ["No gain on this target: the latency on this machine is not surely below the original's."]
+
+
+def _samples(
+    source: Source, data: str | None, image: ImageOptions | None, count: int, seed: int
+) -> tuple[int, Callable[[], Iterator[Mapping[str, Array]]] | None]:
+    """How many samples are used, and a function that starts them anew."""
+    if data is None:
+        return 0, None
+    dataset = open_data(data, image=image, inputs=inputs_of(source.model, source.path))
+    if len(dataset) < 2:
+        raise DataError(f"The data has {len(dataset)} sample; fitting takes many. Give at least 100.")
+    indices = None
+    if count < len(dataset):
+        indices, _ = split(dataset.labels(), len(dataset), count, seed=seed, overlap=True)
+
+    return min(count, len(dataset)), remembered(lambda: (s.inputs for s in dataset.samples(indices)))
+
+
+def _measure(source: Source) -> Measure:
+    """A function that writes a model aside and times it, interleaved with the original."""
+
+    def ratio(model: Model) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            trial = Path(folder) / "trial.tflite"
+            write_model(model, trial)
+            _, found = compare_latency([source.path, trial], rounds=_ROUNDS, budget_s=_SECONDS)
+        if found.ratio is None:
+            raise RuntimeFailureError(f"The latency of a pruned model cannot be measured: {found.reason}.")
+        return found.ratio
+
+    return ratio
+
+
+def write(done: PrunedChannels, source: Source, output: Path) -> None:
+    """Writes a pruned model beside its place, runs it on LiteRT, then renames it.
+
+    Raises:
+        ModelError: it cannot be written. RuntimeFailureError: LiteRT does not run it.
+    """
+    model = copy_model(done.model)
+    finish(model)
+    probes = random_probes(source.path, source.model)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tightfit-") as folder:
+            trial = Path(folder) / output.name
+            facts = provenance(
+                source, None, {}, [f"MACs {done.macs_before:,} → {done.macs_after:,}", *done.notes]
+            )
+            write_recorded(model, trial, source.model, probes, facts)
+            trial.replace(output)
+    except OSError as error:
+        raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error

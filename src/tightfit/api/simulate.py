@@ -1,0 +1,64 @@
+"""Holds a quantized model as training simulates it against LiteRT."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tightfit.api.model_inputs import inputs_of
+from tightfit.api.quantize import quantize
+from tightfit.convert.conversion import open_model
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import OptionError
+from tightfit.graph.reader import read_model
+from tightfit.training.backend import choose_backend
+
+if TYPE_CHECKING:
+    from tightfit.training.simulation.simulate_ops import Simulation
+
+
+def simulate(
+    model: Any,
+    data: str,
+    scheme: str | None = None,
+    *,
+    image: ImageOptions | None = None,
+    limit: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Runs a quantized model as training simulates it and in LiteRT, on the same samples.
+
+    Args:
+        model: an integer ``.tflite`` of any writer; or a float model, which is quantized by ``scheme`` first.
+        limit: samples at most to compare the decisions on; the first 8 of them compare every op.
+
+    Raises:
+        OptionError: Keras is missing, or a float model comes without a scheme.
+        ModelError: the file computes on no integers, or an op has no lowering.
+    """
+    choose_backend()
+    from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
+    from tightfit.training.simulation.simulate_ops import simulate as compare  # noqa: PLC0415 - loads Keras
+
+    path = open_model(model)
+    stored = read_model(path)
+    dataset = open_data(data, image=image, inputs=inputs_of(stored, path))
+    chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), overlap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = path
+        if not is_integer(stored):
+            if scheme is None:
+                raise OptionError(
+                    f"'{path.name}' is float; name a scheme to simulate: int8, int16x8 or int8x4."
+                )
+            file = Path(folder) / "quantized.tflite"
+            quantize(path, scheme, file, data=data, image=image, layout="npu")
+        twin, plan = as_float(read_model(file))
+        return compare(
+            twin, plan, file, dataset.samples(chosen),
+            progress=None if progress is None else lambda done: progress(done, len(chosen)),
+        )  # fmt: skip

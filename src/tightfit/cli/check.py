@@ -1,0 +1,172 @@
+"""``tightfit check``, ``advise`` and ``models``: what fits a device, before anything is made for it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.cli.options import json_option, parse_size
+
+_LISTED = 20
+
+
+@click.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    required=True,
+    metavar="NAME",
+    help="The device, for example ethos-u55-128; 'list' lists them.",
+)
+@click.option("--memory", metavar="SIZE", help="Memory of the device, for example 256KiB.")
+@click.option("--fix", "fixing", is_flag=True, help="Rewrite what falls back, where a rewrite is known.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The fixed .tflite to write.")
+@click.option("--no-compile", is_flag=True, help="Do not run the target's own compiler or interpreter.")
+@json_option
+def check(model: Path | None, as_json: bool, **options: Any) -> int:
+    """Tell op by op whether TARGET accelerates MODEL, why not, and what to change.
+
+    Exit code 1: the target cannot run the model, or its memory is too small.
+    """
+    from tightfit.api.check import check as run  # noqa: PLC0415 - loaded when used
+    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
+
+    if options["target"] == "list":
+        _list_targets()
+        return 0
+    if model is None:
+        raise OptionError("Received no MODEL; expected a file to check, or --target list.")
+    if options["fixing"] != (options["output"] is not None):
+        raise OptionError("--fix writes a file: pass --fix and -o FILE.tflite together.")
+    found = run(
+        model,
+        options["target"],
+        memory_bytes=parse_size(options["memory"]),
+        fixed=options["output"],
+        compile=not options["no_compile"],
+    )
+    if as_json:
+        click.echo(json.dumps(strict(found.as_json()), indent=1, ensure_ascii=False))
+    else:
+        _show(found)
+    return 0 if found.runs else 1
+
+
+def _show(found: Any) -> None:
+    console, verdict, proof = Console(highlight=False), found.verdict, found.proof
+    if found.before is not None:
+        console.print(Text(f"before: {found.before.summary()}"), soft_wrap=True)
+    for row in found.applied:
+        console.print(Text(f"{row.name}: {row.effect} ({len(row.ops)})"))
+    if found.answers is not None:
+        console.print(Text(found.comparison()), soft_wrap=True)
+    console.print(Text(verdict.summary()), soft_wrap=True)
+    if verdict.fallbacks and not verdict.refused:
+        console.print(_fallbacks(verdict))
+    for line in [*(proof.lines() if proof is not None else ()), *verdict.target.family.notes]:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _fallbacks(verdict: Any) -> Table:
+    """The fallbacks, those with the same reason once, with their number."""
+    table = Table("ops", "first", "why", "what to do", box=None, padding=(0, 2, 0, 0))
+    counts = Counter((p.kind, p.rule) for p in verdict.fallbacks)
+    for (kind, rule), count in counts.most_common(_LISTED):
+        first = next(p for p in verdict.fallbacks if (p.kind, p.rule) == (kind, rule))
+        table.add_row(
+            f"{count} {kind}", Text(f"#{first.index} {first.name[:40]}"), Text(first.reason), Text(first.fix)
+        )
+    return table
+
+
+def _list_targets() -> None:
+    from tightfit.targets.profile import targets  # noqa: PLC0415 - loaded when used
+
+    table = Table("name", "device", "also", box=None)
+    for target in targets().values():
+        table.add_row(target.name, target.title, ", ".join(target.aliases))
+    Console().print(table)
+
+
+@click.command()
+@click.option("--answer", multiple=True, metavar="QUESTION=ANSWER", help="An answer; --list shows all.")
+@click.option("--list", "listing", is_flag=True, help="Show every question with its answers.")
+@json_option
+def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
+    """Find the way to optimize a model: by questions on a terminal, or by --answer in scripts."""
+    from tightfit.api.check import advise as run  # noqa: PLC0415 - loaded when used
+    from tightfit.search.advisor import parse_answers, questions, walk  # noqa: PLC0415 - loaded when used
+
+    if listing:
+        for question in questions().values():
+            click.echo(f"{question.name}: {question.text}")
+            for option in question.options.values():
+                click.echo(f"  {question.name}={option.name}  {option.text}")
+        return 0
+    given = parse_answers(answer)
+    while sys.stdin.isatty() and not as_json:
+        missing = walk(given)[1]
+        if missing is None:
+            break
+        given[missing.name] = _ask(missing)
+    advice = run(given)
+    click.echo(json.dumps(advice.as_json(), indent=1, ensure_ascii=False) if as_json else advice.text())
+    return 0
+
+
+def _ask(question: Any) -> str:
+    click.echo(question.text)
+    options = list(question.options.values())
+    for number, option in enumerate(options, start=1):
+        click.echo(f"  {number}  {option.text}")
+    chosen = click.prompt("Number", type=click.IntRange(1, len(options)))
+    return str(options[chosen - 1].name)
+
+
+@click.command()
+@click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
+@click.option("--max-macs", metavar="COUNT", help="Most multiply–accumulates, for example 300M.")
+@click.option("--min-accuracy", type=float, help="Least published accuracy, a fraction.")
+@click.option("--target", metavar="NAME", help="Only models in a form that this device takes.")
+@json_option
+def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
+    """List ready models that fit a budget, with their published numbers and where they are hosted."""
+    from tightfit.api.check import models as run  # noqa: PLC0415 - loaded when used
+
+    found = run(
+        max_size_bytes=parse_size(max_size),
+        max_macs=parse_size(max_macs),
+        min_accuracy=options["min_accuracy"],
+        target=options["target"],
+    )
+    if as_json:
+        click.echo(json.dumps([m.as_json() for m in found], indent=1, ensure_ascii=False))
+        return 0
+    table = Table("model", "task", "input", "M MACs", "M parameters", "MB", "accuracy", "form", box=None)
+    for m in found:
+        sizes = (
+            _millions(m.macs, 0),
+            _millions(m.parameters, 2),
+            f"{m.size_bytes / 1e6:.1f}",
+            f"{m.accuracy:.1%}",
+        )
+        table.add_row(m.name, m.task, "×".join(map(str, m.input)), *sizes, m.form)
+    console = Console(highlight=False)
+    console.print(table)
+    for m in found[:1]:
+        hosted = f"\n{m.name} is hosted at {m.page}\nfetch and check it:\n  {m.command(options['target'])}"
+        console.print(Text(hosted), soft_wrap=True)
+    return 0
+
+
+def _millions(count: int | None, digits: int) -> str:
+    return "—" if count is None else f"{count / 1e6:.{digits}f}"

@@ -1,0 +1,163 @@
+"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that look at files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
+from tightfit.cli.terminal_progress import Bars
+
+_NAME: Final = 20
+"""Columns of a model's name where numbers need the other 60."""
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@data_options(required=True)
+@click.option(
+    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+)
+@click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
+@json_option
+@in_working_folder
+def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
+    """Give the accuracy of MODELS on the data, each with its paired difference to the first."""
+    from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    with Bars(quiet=as_json) as bars:
+        bars.stage("evaluating", options["limit"] or 0)
+        metric, limit = options["metric"], options["limit"]
+        results = run(models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance)
+    if as_json:
+        click.echo(_json(_accuracies(models, results)))
+        return 0
+    table = _narrow(results[0].metric, "95 %", "drop", "95 %", "agrees", "SNR dB", "n")
+    for path, r in zip(models, results, strict=True):
+        if r.failure:
+            table.add_row(path.name, r.failure)
+            continue
+        cells = (
+            _number(r.value),
+            _span(r.low, r.high, 3),
+            _number(r.drop),
+            _span(r.drop_low, r.drop_high, 3),
+        )
+        table.add_row(path.name, *cells, _number(r.agreement), _number(r.snr_db, 1), str(r.n))
+    Console().print(table)
+    return 0
+
+
+def _narrow(*columns: str) -> Table:
+    """A table that keeps within 80 columns: the model's name gives way, numbers never wrap."""
+    table = Table("model", box=None, padding=(0, 1, 0, 0))
+    name = table.columns[0]
+    name.no_wrap, name.overflow, name.max_width = True, "ellipsis", _NAME
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _span(low: float | None, high: float | None, digits: int) -> str:
+    return f"{_number(low, digits)}…{_number(high, digits)}"
+
+
+def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
+    rows = []
+    for path, result in zip(models, results, strict=True):
+        plain = {k: v for k, v in asdict(result).items() if k != "scores"}
+        rows.append({"path": str(path), **plain})
+    return rows
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--rounds", default=50, show_default=True, type=click.IntRange(6), help="Rounds at most.")
+@click.option("--seconds", default=30.0, show_default=True, type=float, help="Time for all rounds.")
+@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device, by ssh.")
+@click.option("--ssh-config", type=click.Path(path_type=Path), help="Configuration for ssh instead of yours.")
+@click.option("--remote-python", default="python3", show_default=True, help="Python on the device.")
+@threads_option
+@json_option
+def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
+    """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed.
+
+    With --on, latency and memory are of a Linux device that ssh reaches by a key; it needs Python 3.11 and
+    ai-edge-litert, nothing else.
+    """
+    from tightfit.api.evaluate import benchmark as run  # noqa: PLC0415 - loaded when used
+    from tightfit.evaluation.ssh_device import Device  # noqa: PLC0415 - loaded when used
+    from tightfit.units import format_bytes  # noqa: PLC0415 - loaded when used
+
+    url, config, python = options.pop("on"), options.pop("ssh_config"), options.pop("remote_python")
+    device = None if url is None else Device.parse(url, config=config, python=python)
+    results = run(models, on=device, **options)
+    where = results[0].machine
+    if as_json:
+        rows = [{k: v for k, v in asdict(r).items() if k != "machine"} for r in results]
+        click.echo(_json({"machine": where, "models": rows}))
+        return 0
+    costs = _narrow("median ms", "quartiles", "ratio", "95 %", "memory")
+    bytes_of = _narrow("on disk", "as zip", "as zstd")
+    for path, r in zip(models, results, strict=True):
+        t, f = r.latency, r.footprint
+        bytes_of.add_row(path.name, *map(format_bytes, (f.size_bytes, f.zip_bytes, f.zstd_bytes)))
+        if t.reason:
+            costs.add_row(path.name, "-", t.reason)
+            continue
+        memory = "-" if t.peak_memory_bytes is None else format_bytes(t.peak_memory_bytes)
+        spans = _span(t.low_ms, t.high_ms, 2), _span(t.ratio_low, t.ratio_high, 2)
+        costs.add_row(path.name, _number(t.median_ms, 2), spans[0], _number(t.ratio, 2), spans[1], memory)
+    Console().print(costs, "", bytes_of, sep="\n")
+    if device is not None:
+        click.echo(f"latency and memory: {where['on']} ({where['cpu'] or where['arch']}, {where['os']})")
+    return 0
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--groups", is_flag=True, help="Show which channels go together when they are pruned.")
+@json_option
+def inspect(model: Path, groups: bool, as_json: bool) -> int:
+    """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
+    from tightfit.api.evaluate import inspect as run  # noqa: PLC0415 - loaded when used
+    from tightfit.cli.inspect_view import inspection  # noqa: PLC0415 - loaded when used
+
+    if groups:
+        return _show_groups(model, as_json)
+    facts = run(model)
+    if as_json:
+        click.echo(_json(facts))
+    else:
+        Console().print(inspection(facts))
+    return 0
+
+
+def _show_groups(model: Path, as_json: bool) -> int:
+    from tightfit.api.prune_channels import channel_groups  # noqa: PLC0415 - loaded when used
+    from tightfit.cli.prune_channels import groups_table  # noqa: PLC0415 - loaded when used
+
+    found = channel_groups(model)
+    if as_json:
+        click.echo(_json({"channel_groups": found}))
+    else:
+        Console().print(groups_table(found))
+    return 0
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _json(value: Any) -> str:
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
+
+    return json.dumps(strict(value), indent=1, ensure_ascii=False)

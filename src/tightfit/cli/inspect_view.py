@@ -1,0 +1,42 @@
+"""What ``tightfit inspect`` shows of a model on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.units import format_bytes
+
+
+def inspection(facts: Mapping[str, Any]) -> Group:
+    """Gives the facts of ``graph.summary.summary`` as tables of at most 80 columns."""
+    weights = ", ".join(f"{format_bytes(n)} {dtype}" for dtype, n in facts["weight_bytes"].items())
+    lines = [
+        f"{facts['scheme']}, {facts['parameters']:,} parameters ({weights or 'none'}), "
+        f"{facts['macs']:,} MACs, {facts['sparsity']:.1%} zeros",
+        f"needs runtime {facts['min_runtime_version'] or 'any'}; {facts['graphs']} graph(s), "
+        f"{len(facts['signatures'])} signature(s); metadata: {', '.join(facts['metadata']) or 'none'}",
+    ]
+    parts: list[RenderableType] = [Text(line) for line in lines]
+    parts += [_tensors("inputs", facts["inputs"]), _tensors("outputs", facts["outputs"])]
+    ops = Table("op", "count", box=None, padding=(0, 2, 0, 0))
+    for kind, count in facts["op_counts"].items():
+        ops.add_row(Text(kind), str(count))
+    parts += [Text(), ops, _tensors("largest constants", facts["largest_constants"])]
+    return Group(*parts)
+
+
+def _tensors(title: str, tensors: list[Mapping[str, Any]]) -> Group:
+    table = Table("", "dtype", "shape", "bytes", box=None, padding=(0, 2, 0, 0))
+    table.columns[0].header = title
+    table.columns[0].max_width = 36
+    table.columns[0].overflow = "ellipsis"
+    table.columns[0].no_wrap = True
+    for tensor in tensors:
+        shape = "×".join(str(d) for d in tensor["shape"]) or "scalar"
+        table.add_row(Text(tensor["name"]), tensor["dtype"], shape, format_bytes(tensor["size_bytes"]))
+    return Group(Text(), table)

@@ -1,0 +1,178 @@
+"""``tightfit prune`` and ``tightfit cluster``: zeros and shared values that make the file smaller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.cli.options import data_options, in_working_folder, json_option, provenance_option, seed_option
+from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.errors import OptionError
+from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
+
+if TYPE_CHECKING:
+    from tightfit.api.prune import CompressionResult, ShrinkOptions
+
+_CHANNEL = "channel"
+_OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance")
+
+
+def _shared(function: Any) -> Any:
+    """Adds what both commands take."""
+    for option in (
+        click.option("--scheme", default="float", show_default=True, help="float, float16, weight8, int8 …"),
+        click.option("--io", "interface", default="float32", show_default=True, help="Type of inputs."),
+        click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro."),
+        click.option("--calibration", default=100, show_default=True, type=click.IntRange(2),
+                     help="Samples to look at."),
+        provenance_option,
+        seed_option,
+        json_option,
+        in_working_folder,
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@data_options(required=False)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
+@click.option("--sparsity", type=float, help="Share of zeros, a fraction: 0.8 is 80 %.")
+@click.option("--pattern", default="unstructured", show_default=True,
+              help="unstructured; N:M as 2:4; blocks as 1x4, 1x16, 4x1; or channel.")  # fmt: skip
+@click.option("--scope", default="layer", show_default=True,
+              help="layer: each has the sparsity; global: all together.")  # fmt: skip
+@click.option("--skip", multiple=True, metavar="OP", help="Name or kind of ops whose weights stay.")
+@click.option("--macs", type=float, help="Channels: share of the multiply-accumulates to keep.")
+@click.option("--max-size", metavar="SIZE", help="Channels: largest file, for example 5MB.")
+@click.option("--max-latency", metavar="TIME", help="Channels: slowest call here: 12ms, or 0.6x.")
+@click.option("--importance", help="Channels: magnitude, reconstruction or taylor.")
+@click.option("--refit/--no-refit", default=True, help="Channels: fit what is left to the data.")
+@click.option("--multiple", default=8, show_default=True, type=click.IntRange(1),
+              help="Channels: a group keeps a multiple of it.")  # fmt: skip
+@_shared
+def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
+    """Make weights of MODEL zero, or whole channels go, and write a smaller file.
+
+    With --data, weights count by what they contribute, and those that stay are fitted again. Zeros make the
+    file smaller; --pattern channel makes it faster on any device.
+    """
+    if options["pattern"] == _CHANNEL:
+        return _prune_channels(model, output, options, as_json=as_json)
+    from tightfit.api.prune import prune as run  # noqa: PLC0415 - loaded when used
+    from tightfit.compression.sparsity.pruning import Pruning  # noqa: PLC0415 - loaded when used
+
+    misplaced = [
+        f"--{n.replace('_', '-')}" for n in ("macs", "max_size", "max_latency", "importance") if options[n]
+    ]
+    if misplaced:
+        raise OptionError(f"{', '.join(misplaced)} belong to --pattern channel; give --sparsity here.")
+    if options["sparsity"] is None:
+        raise OptionError(
+            "No sparsity was given. Say how many weights become zero, for example --sparsity 0.8."
+        )
+    wanted = Pruning(options["sparsity"], options["pattern"], options["scope"], options["skip"])
+    with Bars(quiet=as_json) as bars:
+        return _show(run(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@data_options(required=False)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
+@click.option("--clusters", required=True, type=int, help="How many values the weights of a tensor share.")
+@click.option("--per", default="tensor", show_default=True, help="Share values in a tensor or a channel.")
+@click.option("--initial", default="kmeans++", show_default=True, help="Of the values; or linear, density.")
+@_shared
+def cluster(model: Path, output: Path, as_json: bool, **options: Any) -> int:
+    """Give the weights of MODEL a few shared values, so that the file compresses well."""
+    from tightfit.api.prune import cluster as run  # noqa: PLC0415 - loaded when used
+    from tightfit.compression.clustering import Clusters  # noqa: PLC0415 - loaded when used
+
+    wanted = Clusters(options["clusters"], options["per"], options["initial"])
+    with Bars(quiet=as_json) as bars:
+        return _show(run(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json)
+
+
+def _options(options: dict[str, Any]) -> ShrinkOptions:
+    from tightfit.api.prune import ShrinkOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    return ShrinkOptions(data=options["data"], image=image, **{name: options[name] for name in _OWN})
+
+
+def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_json: bool) -> int:
+    from tightfit.cli.prune_channels import prune_by_channels  # noqa: PLC0415 - loaded when used
+
+    if options["sparsity"] is not None:
+        raise OptionError(
+            "--sparsity counts single weights; for --pattern channel give --macs, for example 0.5."
+        )
+    if options["scheme"] != "float":
+        raise OptionError(
+            "--pattern channel writes a float file; quantize that with 'tightfit quantize' next."
+        )
+    budget = {"macs": options["macs"], "size": options["max_size"], "latency": options["max_latency"]}
+    given = {n: options[n] for n in ("importance", "data", "image", "seed", "refit", "multiple")}
+    given["samples"] = options["calibration"]
+    return prune_by_channels(model, output, budget, given, as_json=as_json)
+
+
+def _show(result: CompressionResult, model: Path, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(as_text(result, model))
+    return 0
+
+
+def as_text(result: CompressionResult, model: Path) -> Group:
+    """Gives a result for a person: the model beside the file, how zeros are stored, what is not gained."""
+    table = Table("", model.name, result.path.name, "ratio", box=None, padding=(0, 2, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    before, after = result.original_size, result.size
+    for name, old, new in (
+        ("on disk", before.size_bytes, after.size_bytes),
+        ("zip", before.zip_bytes, after.zip_bytes),
+        ("zstd", before.zstd_bytes, after.zstd_bytes),
+        ("peak memory", result.original_latency.peak_memory_bytes, result.latency.peak_memory_bytes),
+    ):
+        if old is not None and new is not None:
+            table.add_row(name, format_bytes(old), format_bytes(new), format_ratio(new / max(old, 1)))
+    table.add_row(
+        "look-up tables¹",
+        "",
+        format_bytes(result.lut_bytes),
+        format_ratio(result.lut_bytes / before.size_bytes),
+    )
+    table.add_row(
+        "latency", format_milliseconds(result.original_latency.median_ms),
+        format_milliseconds(result.latency.median_ms), format_ratio(result.latency.ratio),
+    )  # fmt: skip
+    seen = f"{result.samples} samples" if result.samples else "random inputs"
+    lines = [
+        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} different values in one",
+        f"{min(result.snr_db, 200.0):.1f} dB signal-to-noise against the model, on {seen}",
+        *_forms(result),
+        *[f"note: {note}" for note in result.notes],
+        "¹ an estimate for tflite-micro's compression",
+    ]
+    return Group(table, Text(), *map(Text, lines))
+
+
+def _forms(result: CompressionResult) -> list[str]:
+    """One line for each form that constants are stored in, and for each reason against one."""
+    counts: dict[str, int] = {}
+    for layer in result.stored:
+        key = (layer.reason and f"dense: {layer.reason}") or layer.form
+        counts[key] = counts.get(key, 0) + 1
+    return [f"stored: {count} as {form}" for form, count in counts.items()]

@@ -1,0 +1,137 @@
+"""``tightfit verify`` and ``tightfit diff``: does a file answer as it did, and in what do two differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tightfit.cli.options import data_options, in_working_folder, json_option
+from tightfit.units import short_name
+
+_SHOWN = 6
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@data_options(required=False)
+@click.option(
+    "--steps", default=0.0, show_default=True, type=click.FloatRange(0), help="Steps that answers may be off."
+)
+@json_option
+@in_working_folder
+def verify(model: Path, as_json: bool, **options: Any) -> int:
+    """Replay the probes inside MODEL on this machine, and say whether it answers as when it was made.
+
+    With --data: whether that is the data it was made with. Exit code 0: equal (or within --steps), 1: not.
+    """
+    from tightfit.api.verify import verify as run  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    found = run(model, options["data"], image=image)
+    if as_json:
+        click.echo(_json(found.as_json()))
+    else:
+        click.echo("\n".join(_replayed(found)))
+    same_data = found.data_matches is not False
+    return 0 if found.within(options["steps"]) and same_data else 1
+
+
+def _replayed(found: Any) -> list[str]:
+    made, here = found.facts.get("versions", {}), found.here
+    what = [str(found.facts[k]) for k in ("scheme", "candidate", "target") if found.facts.get(k)]
+    source, how = found.facts.get("source", {}), f" ({', '.join(what)})" if what else ""
+    lines = [
+        f"{found.path}: {found.verdict()}",
+        f"made of {source.get('name', 'a model')}{how} with {_versions(made)}",
+        f"replayed with {_versions(here)}",
+    ]
+    lines += [f"step: {step}" for step in found.facts.get("steps", ())]
+    for d in found.differences:
+        if not d.equal and not d.reason:
+            lines.append(
+                f"probe {d.probe}, '{d.output}': {d.steps:.3g} steps at most, {d.different:.1%} of values"
+            )
+    if found.data_matches is not None:
+        lines.append(
+            "the data is what it was made with" if found.data_matches else "it was made with other data"
+        )
+    return lines
+
+
+def _versions(facts: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@data_options(required=False)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Samples at most.")
+@json_option
+@in_working_folder
+def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
+    """Compare FIRST with SECOND: ends, ops, storage, weights, sizes, answers (on --data or seeded noise).
+
+    Exit code 0: equal, 1: not.
+    """
+    from tightfit.api.verify import diff as run  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+
+    image = ImageOptions.parse(options["image"]) if options["image"] else None
+    found = run(first, second, options["data"], image=image, limit=options["limit"])
+    if as_json:
+        click.echo(_json(found.as_json()))
+    else:
+        _show(found, first, second)
+    return 0 if found.equal else 1
+
+
+def _show(found: Any, first: Path, second: Path) -> None:
+    console = Console(highlight=False)
+    table = Table("", first.name, second.name, box=None)
+    for name, pair in (found.sizes | found.ops).items():
+        table.add_row(name, *(f"{n:,}" for n in pair))
+    console.print(table)
+    lines = [*found.ends, *(f"tensor {_short(words)}" for words in found.tensors[:_SHOWN])]
+    lines.append(
+        f"constants: {found.weights_equal} equal, {found.weights_different} different; tensors stored "
+        f"otherwise: {found.tensors_different}; only in the first: {found.only_first}, "
+        f"only in the second: {found.only_second}"
+    )
+    lines += [
+        f"constant {short_name(w.name)} ({w.first}, {w.second}): {w.different:.1%} of values differ, "
+        f"by {w.largest:.3g}"
+        for w in found.weights[:_SHOWN]
+    ]
+    lines += [_output(o, found.samples) for o in found.outputs]
+    if found.unanswered:
+        lines.append(f"answers were not compared: {found.unanswered}")
+    lines.append("equal" if found.equal else "different")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _short(words: str) -> str:
+    name, colon, rest = words.rpartition(": ")
+    return short_name(name) + colon + rest
+
+
+def _output(found: Any, samples: int) -> str:
+    if found.equal:
+        return f"output {found.name}: equal on {samples} samples"
+    noise = "" if found.snr_db is None else f", {found.snr_db:.1f} dB"
+    decisions = "" if found.decisions is None else f", {found.decisions:.1%} equal decisions"
+    return f"output {found.name}: off by {found.largest:.3g} at most{noise}{decisions} ({samples} samples)"
+
+
+def _json(value: Any) -> str:
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
+
+    return json.dumps(strict(value), indent=1, ensure_ascii=False)

@@ -1,0 +1,159 @@
+"""What the readers of channels see: second moments of their inputs over samples, streamed.
+
+For a layer ``y = W·x̃`` with ``x̃ = (x, 1)`` everything that fitting needs is ``M = E[x̃ x̃ᵀ]``; its size does
+not depend on the number of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.compression.channels.channel_groups import Dependencies
+from tightfit.compression.channels.channel_trace import SUMMED, Place, is_cuttable
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Model, Op, Signature, Tensor
+from tightfit.graph.writer import serialize
+from tightfit.quantization.calibration.calibrate import calibration_workers, input_names
+from tightfit.quantization.calibration.collect_moments import Several
+from tightfit.quantization.calibration.moments import Moments, MomentWindow, window_of
+from tightfit.runtime.parallel import observe_together
+
+Samples = Callable[[], Iterator[Mapping[str, Array]]]
+Matrix = npt.NDArray[np.float64]
+
+KINDS: Final = frozenset({"CONV_2D", "FULLY_CONNECTED"})
+_LEAST_DAMPING: Final = 1e-4
+MOST_COLUMNS: Final = 5000
+"""A layer that multiplies more values a product is not fitted: its moments would take over 200 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A layer that sums over channels and can be fitted: ungrouped, each weight used once.
+
+    Args:
+        op: the layer. columns: the channel of each column of its weights as rows; 0 columns of a bias.
+    """
+
+    op: Op
+    columns: npt.NDArray[np.int64]
+
+    @property
+    def source(self) -> Tensor:
+        """What it reads."""
+        tensor = self.op.inputs[0]
+        assert tensor is not None  # noqa: S101 - checked when it was found
+        return tensor
+
+    @property
+    def window(self) -> MomentWindow:
+        """How it walks over its input."""
+        return window_of(self.op.kind, weights_of(self.op).shape, self.op.options)
+
+
+def weights_of(op: Op) -> Tensor:
+    """Gives the constant weights of a layer."""
+    tensor = op.inputs[1]
+    assert tensor is not None  # noqa: S101 - layers were chosen for it
+    return tensor
+
+
+def damping(mean: Matrix, rows: int) -> Matrix:
+    """Gives what is added to moments before they are inverted: the more, the fewer rows they come from.
+
+        δ = max(10⁻⁴, K / 10·rows) · mean of the diagonal
+
+    Few rows show most channels as copies of others, which more rows would not.
+    """
+    size = mean.shape[-1]
+    share = max(_LEAST_DAMPING, size / (10 * max(rows, 1)))
+    return np.asarray(share * max(float(np.trace(mean)) / size, 1e-30) * np.eye(size), np.float64)
+
+
+def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:
+    """True for a layer whose weights can be fitted to its inputs on their own."""
+    weights, bias, source = op.input(1), op.input(2), op.input(0)
+    if op.kind not in kinds or weights is None or source is None or not is_cuttable(weights):
+        return False
+    if len(weights.consumers) != 1 or (bias is not None and (len(bias.consumers) != 1 or bias.data is None)):
+        return False
+    if op.kind == "FULLY_CONNECTED":
+        # An image that the kernel flattens by itself has other rows than its shape says.
+        return weights.shape[1] == source.shape[-1] and weights.shape[1] <= MOST_COLUMNS
+    if op.kind == "DEPTHWISE_CONV_2D":
+        return weights.shape[-1] == source.shape[-1]
+    return weights.shape[-1] == source.shape[-1] and int(np.prod(weights.shape[1:])) <= MOST_COLUMNS
+
+
+def readers_of(found: Dependencies) -> list[Reader]:
+    """Gives the layers that sum over labelled channels and can be fitted."""
+    return [Reader(p.op, _columns(p)) for p in found.places if p.role == SUMMED and is_fittable(p.op)]
+
+
+def _columns(place: Place) -> npt.NDArray[np.int64]:
+    shape = place.tensor.shape
+    return np.tile(place.channels, int(np.prod(shape[1:])) // place.channels.size)
+
+
+def collect(
+    model: Model,
+    readers: Sequence[Reader],
+    samples: Iterable[Mapping[str, Array]],
+    progress: Callable[[], None] | None = None,
+) -> dict[Op, Moments]:
+    """Gives reader's op → second moments of its input, by one pass of the model on LiteRT.
+
+    Raises:
+        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model.
+    """
+    places = {op: i for i, op in enumerate(model.main.ops)}
+    twin = copy_model(model)
+    keys = twin.main.keys()
+    sources = {r.op: _source(twin, places[r.op]) for r in readers}
+    windows: dict[str, list[MomentWindow]] = {}
+    for reader in readers:
+        windows.setdefault(keys[sources[reader.op]], []).append(reader.window)
+    observers = {key: Several(list(dict.fromkeys(several)), Moments) for key, several in windows.items()}
+    watched = {keys[t]: t for t in sources.values() if t.producer is not None}
+    twin.main.outputs = list(dict.fromkeys(watched.values())) or list(twin.main.outputs)
+    twin.signatures = [Signature("moments", input_names(twin), watched)]
+    feed = _fed(
+        samples,
+        {n: observers[keys[t]] for n, t in input_names(twin).items() if keys[t] in observers},
+        progress,
+    )
+    inner = {key: o for key, o in observers.items() if key in watched}
+    observers.update(observe_together(serialize(twin), feed, inner, workers=calibration_workers()))
+    return {r.op: observers[keys[sources[r.op]]].of(r.window) for r in readers}
+
+
+def _source(model: Model, index: int) -> Tensor:
+    tensor = model.main.ops[index].inputs[0]
+    assert tensor is not None  # noqa: S101 - readers have inputs
+    return tensor
+
+
+def _fed(
+    samples: Iterable[Mapping[str, Array]],
+    observers: Mapping[str, Several[Moments]],
+    progress: Callable[[], None] | None,
+) -> Iterator[Mapping[str, Array]]:
+    """Passes samples on and shows the inputs to their observers."""
+    for sample in samples:
+        for name, observer in observers.items():
+            observer.update(sample[name])
+        yield sample
+        if progress is not None:
+            progress()
+
+
+def rows(values: Array, kind: str) -> Matrix:
+    """Gives weights as (output channels, K), in the order of the moments' columns."""
+    if kind == "DEPTHWISE_CONV_2D":
+        return np.asarray(values.reshape(-1, values.shape[-1]).T, np.float64)
+    return np.asarray(values.reshape(values.shape[0], -1), np.float64)

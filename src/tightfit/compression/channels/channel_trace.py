@@ -1,0 +1,141 @@
+"""What is known of the channels while the ops of a graph are followed in order.
+
+Every activation has at most one labelled axis: the one whose indices are channels that could go. Ops that
+move values are followed by running their own kernel on an array of channel numbers, so that a flatten, a
+split or a channel shuffle needs no rule of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tightfit.compression.channels.channel_union import Channels, ChannelSets
+from tightfit.graph.ir import Array, Op, Tensor
+
+SUMMED: Final = "in"
+"""A weight axis over which products are summed."""
+MADE: Final = "out"
+"""A weight axis that makes channels."""
+EACH: Final = "each"
+"""A constant's axis with one value a channel: a bias, a slope, a depthwise filter."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelLabel:
+    """The channels along one axis of a tensor."""
+
+    axis: int
+    channels: Channels
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """An axis of a constant that is cut when channels go.
+
+    Args:
+        op, position: the use. tensor, axis: what is cut. role: ``in``, ``out`` or ``each``.
+    """
+
+    op: Op
+    position: int
+    tensor: Tensor
+    axis: int
+    channels: Channels
+    role: str
+
+
+class Trace:
+    """The labels and places found so far.
+
+    Attributes:
+        labels: tensor → its label. places: axes of constants. sets: which channels belong together.
+    """
+
+    def __init__(self) -> None:
+        self.sets = ChannelSets()
+        self.labels: dict[Tensor, ChannelLabel] = {}
+        self.places: list[Place] = []
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def label(self, op: Op, position: int) -> ChannelLabel | None:
+        """Gives the label of an input, None where it has none."""
+        tensor = op.input(position)
+        return None if tensor is None else self.labels.get(tensor)
+
+    def spread(self, tensor: Tensor) -> Array | None:
+        """Gives an array of the tensor's shape with the channel of each element."""
+        label = self.labels.get(tensor)
+        if label is None:
+            return None
+        shape = [1] * len(tensor.shape)
+        shape[label.axis] = -1
+        return np.broadcast_to(label.channels.reshape(shape), tensor.shape)
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def make(self, op: Op, axis: int) -> Channels:
+        """Labels the first output with new channels."""
+        output = op.outputs[0]
+        self.labels[output] = ChannelLabel(axis % len(output.shape), self.sets.new(output.shape[axis]))
+        return self.labels[output].channels
+
+    def cut(self, op: Op, position: int, axis: int, channels: Channels, role: str = EACH) -> None:
+        """Notes that an axis of a constant is cut with these channels; an absent input is none."""
+        tensor = op.input(position)
+        if tensor is None:
+            return
+        place = axis % len(tensor.shape)
+        if not is_cuttable(tensor) or tensor.shape[place] != channels.size:
+            self.sets.freeze(channels, f"{op.kind} '{op.name}' needs all of its operand '{tensor.name}'")
+            return
+        self.places.append(Place(op, position, tensor, place, channels, role))
+
+    def freeze(self, op: Op, reason: str) -> None:
+        """Makes the channels of every input stay."""
+        for position in range(len(op.inputs)):
+            label = self.label(op, position)
+            if label is not None:
+                self.sets.freeze(label.channels, f"{op.kind} '{op.name}' {reason}")
+
+    def read(self, tensor: Tensor, spread: Array) -> None:
+        """Labels a tensor from the channel of each of its elements; see ``narrow``."""
+        if spread.size:
+            self.labels[tensor] = self.narrow(spread)
+
+    def narrow(self, spread: Array) -> ChannelLabel:
+        """Gives the one axis along which channels differ.
+
+        Where they differ along several, the channels are united until they differ along the longest only:
+        a split of 32 channels into 4 × 8 then loses channels in fours.
+        """
+        several = [a for a in range(spread.ndim) if (spread != spread.take([0], a)).any()]
+        axis = max(several, key=lambda a: spread.shape[a], default=spread.ndim - 1)
+        rows = np.moveaxis(spread, axis, -1).reshape(-1, spread.shape[axis])
+        if not several and spread.shape[axis] > 1:
+            self.sets.freeze(rows[0, :1], "a tensor holds nothing else")
+        if len(several) > 1:
+            for row in np.unique(rows, axis=0):
+                self.sets.unite(rows[0], row)
+        return ChannelLabel(axis, np.array(rows[0], np.int64))
+
+
+def is_cuttable(tensor: Tensor | None) -> bool:
+    """True for a dense float constant: only those are cut."""
+    return (
+        tensor is not None
+        and tensor.is_constant
+        and tensor.sparsity is None
+        and tensor.dtype in ("float32", "float16")
+        and not tensor.is_variable
+    )
+
+
+def numbers(tensor: Tensor | None) -> list[int] | None:
+    """Gives the integers of a constant operand, None where it is absent or computed."""
+    if tensor is None or tensor.data is None:
+        return None
+    return [int(v) for v in np.asarray(tensor.data).reshape(-1)]

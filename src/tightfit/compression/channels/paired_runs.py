@@ -1,0 +1,134 @@
+"""Runs a model and its pruned twin side by side, from the last narrow place that both have passed.
+
+To fit one layer after the other, the ops before each would run again and again: quadratic in depth. So what
+stands between the ops of both graphs is kept for every sample at a place where that is little, mostly the end
+of a block, and later runs start there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import tee
+from typing import Final
+
+from tightfit.compression.channels.channel_moments import Samples
+from tightfit.graph.copying import copy_graph, copy_model
+from tightfit.graph.ir import Array, Graph, Model, Signature, Tensor
+from tightfit.graph.passes.clean import remove_dead_ops
+from tightfit.graph.writer import serialize
+from tightfit.quantization.calibration.calibrate import input_names, keeps_state
+from tightfit.runtime.parallel import cores
+from tightfit.runtime.session import Session
+
+MOST_BYTES: Final = 256_000_000
+"""What is kept of all samples together takes no more; else runs start at the place before."""
+
+
+class SideBySide:
+    """Both graphs on the same samples.
+
+    Args:
+        original: the model. pruned: of ``remove_channels(original, …)``, the same op by op; its constants may
+            change while no place behind their ops was reached.
+        samples: starts the samples anew at each call.
+
+    Attributes:
+        place: the op that runs start at. Always 0 for a model that keeps state or calls other graphs.
+    """
+
+    def __init__(self, original: Model, pruned: Model, samples: Samples) -> None:
+        self.models, self.samples = (original, pruned), samples
+        self.place = 0
+        self.known = {t: n for model in self.models for n, t in input_names(model).items()}
+        alone = len(original.graphs) == 1 and not keeps_state(original)
+        self._places = narrow_places(original.main) if alone else []
+        self._count = 0
+
+    def advance(self, index: int) -> None:
+        """Goes on to the last narrow place up to op ``index`` where the samples' values are few enough.
+
+        Raises:
+            DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+        """
+        for place in reversed([p for p in self._places if self.place < p <= index]):
+            living = [t for model in self.models for t in living_at(model.main, place)]
+            self._count = self._count or sum(1 for _ in self.samples())
+            if self._count * _bytes(living) > MOST_BYTES:
+                continue
+            names = {t: f"value_{i}" for i, t in enumerate(living)}
+            kept = [dict(zip(names.values(), values, strict=True)) for values in self.run(living)]
+            self.place, self.known, self.samples = place, names, kept.__iter__
+            return
+
+    def run(self, watched: Sequence[Tensor]) -> Iterator[list[Array]]:
+        """Gives tensors of either graph for each sample, in the order that is asked for.
+
+        Raises:
+            DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+        """
+        names = {t: f"watched_{i}" for i, t in enumerate(watched) if t not in self.known}
+        for sample, found in self._runs(names):
+            yield [found[names[t]] if t in names else sample[self.known[t]] for t in watched]
+
+    def _runs(self, names: Mapping[Tensor, str]) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+        if not names:
+            yield from ((sample, {}) for sample in self.samples())
+            return
+        model = self._merged(names)
+        taken = set(input_names(model))
+        fed, seen = tee(self.samples())
+        with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
+            running = session.run_many({n: s[n] for n in taken} for s in fed)
+            yield from zip(seen, running, strict=True)
+
+    def _merged(self, names: Mapping[Tensor, str]) -> Model:
+        """One model that runs both graphs from the place up to the named tensors."""
+        twin = copy_model(self.models[0])
+        graph = twin.main
+        second, mapping = copy_graph(self.models[1].main)
+        mapping |= dict(zip(self.models[0].main.tensors(), graph.tensors(), strict=True))
+        for part in (graph, second):
+            for op in reversed(part.ops[: self.place]):
+                part.remove(op)
+        inputs: dict[str, Tensor] = {}
+        for tensor, name in self.known.items():
+            same = inputs.setdefault(name, mapping[tensor])
+            if same is not mapping[tensor]:
+                second.replace_uses(mapping[tensor], same, outputs=False)
+        for op in list(second.ops):
+            second.remove(op)
+            graph.append(op)
+        graph.inputs = list(inputs.values())
+        graph.outputs = [mapping[t] for t in names]
+        twin.signatures = [Signature("both", inputs, {n: mapping[t] for t, n in names.items()})]
+        remove_dead_ops(twin)
+        if self.place:
+            used = {n: t for n, t in inputs.items() if t.consumers}
+            graph.inputs = list(used.values())
+            twin.signatures = [Signature("both", used, twin.signatures[0].outputs)]
+        return twin
+
+
+def living_at(graph: Graph, place: int) -> list[Tensor]:
+    """Gives the tensors that op ``place`` or a later one reads and that are known before it, in order."""
+    position = {op: i for i, op in enumerate(graph.ops)}
+    known = [*graph.inputs, *(t for op in graph.ops[:place] for t in op.outputs)]
+    return [t for t in known if any(position[reader] >= place for reader, _ in t.consumers)]
+
+
+def narrow_places(graph: Graph) -> list[int]:
+    """Gives the ops before which no more values live than before both of their neighbors."""
+    # Each tensor lives from behind its producer to its last reader.
+    position = {op: i for i, op in enumerate(graph.ops)}
+    sizes = [0] * (len(graph.ops) + 1)
+    made = [(t, 0) for t in graph.inputs] + [(t, i + 1) for op, i in position.items() for t in op.outputs]
+    for tensor, first in made:
+        last = max((position[reader] for reader, _ in tensor.consumers), default=-1)
+        for place in range(first, last + 1):
+            sizes[place] += _bytes([tensor])
+    return [p for p in range(1, len(graph.ops) - 1) if sizes[p] <= min(sizes[p - 1], sizes[p + 1])]
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    """What they take as 4-byte numbers, which is what nearly all of them are."""
+    return sum(4 * t.size for t in tensors)

@@ -1,0 +1,211 @@
+"""One-shot pruning of a float graph: which weights go, and what becomes of those that stay.
+
+Magnitude decides without data. With samples a weight counts by what its product contributes,
+``|w| · sqrt(E[x²])`` (Wanda: Sun et al. 2023, "A Simple and Effective Pruning Approach"), and the weights
+that stay are fitted again so that the layer's output changes least (``refit``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.compression.sparsity.weight_refit import refit
+from tightfit.errors import OptionError, unknown_name
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Graph, Model, Op, Tensor
+from tightfit.quantization.calibration.moments import Moments
+from tightfit.weights.patterns import UNSTRUCTURED, Mask, check_pattern, keep, keep_globally
+
+SCOPES: Final = ("layer", "global")
+_SMALLEST: Final = 1024
+_PRUNED: Final = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is wanted.
+
+    Args:
+        sparsity: share of zeros in the pruned weights, 0–1.
+        pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4, 1x16, 4x1 (``check_pattern``).
+        scope: ``layer``: each has the sparsity; ``global``: all together have it (unstructured only).
+        skip: names or kinds of ops whose weights stay.
+
+    Raises:
+        OptionError: a value is out of range or unknown, or they contradict each other.
+    """
+
+    sparsity: float
+    pattern: str = UNSTRUCTURED
+    scope: str = "layer"
+    skip: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_pattern(self.pattern)
+        if not 0.0 < self.sparsity < 1.0:
+            raise OptionError(
+                f"Received the sparsity {self.sparsity}; expected a fraction between 0 and 1, such as 0.8."
+            )
+        if self.scope not in SCOPES:
+            raise OptionError(unknown_name("scope", self.scope, SCOPES))
+        if self.scope == "global" and self.pattern != UNSTRUCTURED:
+            raise OptionError(
+                f"Global sparsity is unstructured; received the pattern '{self.pattern}'. Use scope 'layer'."
+            )
+        self._check_few_of_many()
+
+    def _check_few_of_many(self) -> None:
+        few, colon, many = self.pattern.partition(":")
+        if colon and self.sparsity > 1.0 - int(few) / int(many) + 1e-9:
+            raise OptionError(
+                f"The pattern {self.pattern} leaves at most {1.0 - int(few) / int(many):.3g} of zeros; "
+                f"received the sparsity {self.sparsity}. Ask for that, or take another pattern."
+            )
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """What was done to one weight.
+
+    Args:
+        name, kind: of its op. zeros: share of zeros now.
+        error: share of the output's power that the change costs on the samples, None without samples.
+        magnitude_error: the same for pruning by magnitude without fitting, None without samples.
+    """
+
+    name: str
+    kind: str
+    zeros: float
+    error: float | None = None
+    magnitude_error: float | None = None
+
+
+@dataclass(frozen=True)
+class PrunedWeights:
+    """A pruned graph and what was done to it, layer by layer."""
+
+    model: Model
+    layers: list[PrunedLayer]
+
+
+def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
+    """Gives the ops whose weights are pruned: large constants of convolutions and dense layers.
+
+    Depthwise weights stay: they are few and each is a large share of its channel. Of ops that share a weight
+    the first is given.
+    """
+    found: dict[int, Op] = {}
+    for op in graph.ops:
+        weight = op.input(1)
+        if op.kind not in _PRUNED or weight is None or weight.data is None or weight.dtype != "float32":
+            continue
+        named = op.name in skip or op.kind in skip
+        if weight.size >= _SMALLEST and weight.sparsity is None and not named:
+            found.setdefault(weight.data.__array_interface__["data"][0], op)
+    return list(found.values())
+
+
+def prune_weights(
+    model: Model,
+    wanted: Pruning,
+    moments: Mapping[str, Moments] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PrunedWeights:
+    """Gives a pruned copy of a float model.
+
+    Args:
+        moments: layer name → second moments of its input (``quantization.calibration.collect_moments.collect_moments``); layers
+            without are pruned by magnitude.
+        progress: hears how many layers of how many are done.
+
+    Raises:
+        OptionError: no weight is large enough to prune.
+    """
+    twin = copy_model(model)
+    ops = [op for graph in twin.graphs for op in prunable(graph, wanted.skip)]
+    if not ops:
+        raise OptionError(
+            f"Nothing to prune: no {', '.join(_PRUNED)} with at least {_SMALLEST} constant float weights."
+        )
+    seen = moments or {}
+    masks = _masks(ops, wanted, seen)
+    layers = []
+    for i, (op, mask) in enumerate(zip(ops, masks, strict=True)):
+        layers.append(_prune(twin, op, mask, wanted, seen.get(op.name)))
+        if progress is not None:
+            progress(i + 1, len(ops))
+    return PrunedWeights(twin, layers)
+
+
+def _masks(ops: list[Op], wanted: Pruning, moments: Mapping[str, Moments]) -> list[Mask]:
+    scores = [_scores(op, moments.get(op.name)) for op in ops]
+    if wanted.scope == "global":
+        return keep_globally(scores, wanted.sparsity)
+    return [keep(s, wanted.sparsity, wanted.pattern, 0) for s in scores]
+
+
+def _scores(op: Op, moments: Moments | None) -> Array:
+    """How much each weight counts, of the weights' shape."""
+    values = _values(op)
+    if moments is None:
+        return np.abs(values)
+    power = np.sqrt(np.maximum(np.diagonal(moments.mean())[:-1], 0.0))
+    return np.abs(values) * power.reshape((1, *values.shape[1:])).astype(np.float32)
+
+
+def _values(op: Op) -> Array:
+    weight = op.input(1)
+    assert weight is not None  # noqa: S101 - prunable() saw a constant
+    assert weight.data is not None  # noqa: S101 - prunable() saw a constant
+    return weight.data
+
+
+def _prune(model: Model, op: Op, mask: Mask, wanted: Pruning, moments: Moments | None) -> PrunedLayer:
+    values = _values(op)
+    if moments is None:
+        _store(model, values, (values * mask).astype(np.float32))
+        return PrunedLayer(op.name, op.kind, 1.0 - float(mask.mean()))
+    rows, kept = values.reshape(len(values), -1), mask.reshape(len(values), -1)
+    fitted, shift = refit(rows, kept, moments.mean())
+    plain = rows * keep(values, wanted.sparsity, wanted.pattern, 0).reshape(rows.shape)
+    error, magnitude = (
+        _error(rows, changed, moved, moments.mean())
+        for changed, moved in ((fitted, shift), (plain, np.zeros(len(rows))))
+    )
+    _store(model, values, fitted.reshape(values.shape).astype(np.float32))
+    _move_bias(model, op, shift)
+    return PrunedLayer(op.name, op.kind, 1.0 - float(mask.mean()), error, magnitude)
+
+
+def _error(
+    rows: Array, changed: Array, shift: npt.NDArray[np.float64], mean: npt.NDArray[np.float64]
+) -> float:
+    """``E|ΔW·x + Δb|² / E|W·x|²`` over all channels."""
+    change = np.concatenate([changed - rows, shift[:, None]], axis=1)
+    power = float(np.einsum("ij,ij->", rows @ mean[:-1, :-1], rows))
+    return float(np.einsum("ij,ij->", change @ mean, change)) / max(power, 1e-30)
+
+
+def _store(model: Model, old: Array, new: Array) -> None:
+    """Gives every tensor of the old memory the new values."""
+    place = old.__array_interface__["data"][0]
+    for tensor in (t for graph in model.graphs for t in graph.tensors()):
+        data = tensor.data
+        if data is not None and data.__array_interface__["data"][0] == place and data.nbytes == old.nbytes:
+            tensor.data = new.reshape(data.shape)
+
+
+def _move_bias(model: Model, op: Op, shift: npt.NDArray[np.float64]) -> None:
+    """Adds to the op's bias, which gets its own tensor where others read it too or where it has none."""
+    old = op.input(2)
+    if old is not None and old.data is None:
+        return
+    values = shift if old is None or old.data is None else old.data + shift
+    name = f"{op.name}/bias" if old is None else old.name
+    graph = next(g for g in model.graphs if op in g.ops)
+    graph.set_input(op, 2, Tensor(name, (len(shift),), data=values.astype(np.float32)))

@@ -1,0 +1,155 @@
+"""Stores the zeros of a model's weights by leaving them out: which constants, in which form, read by whom.
+
+A sparse constant is unpacked by a DENSIFY at load, or read as it is by a FULLY_CONNECTED whose kernel skips
+empty blocks. Which readers LiteRT takes behind a DENSIFY is a table of what was run, not of what should work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.compression.sparsity.sparse_encoding import Form, block_share, encode, encoded_bytes, find_form
+from tightfit.compression.sparsity.sparse_encoding import smallest_form as smallest
+from tightfit.graph.ir import Array, Graph, Model, Op, Sparsity, Tensor
+
+SMALLEST: Final = 256
+"""Constants of fewer bytes stay dense: the tables of a sparse one would take as many."""
+
+_FED_FORMS: Final = {"float32": "1x4 blocks", "int8": "1x16 blocks"}
+_FED_SHARE: Final = 0.5
+_FED_BYTES: Final = 1.25
+"""Blocks that a kernel skips may take so many times the bytes of the smallest form: they are faster."""
+_DENSIFIED: Final = {
+    "CONV_2D": (("float32", "float32"), ("int8", "int8")),
+    "DEPTHWISE_CONV_2D": (("float32", "float32"), ("int8", "int8")),
+    "DEQUANTIZE": (("float16", "float16"), ("int8", "int8")),
+    "FULLY_CONNECTED": (("float32", "float32"),),
+}
+"""Reader → types of (data, weights) that it takes from a DENSIFY under XNNPACK, as run on LiteRT 2.3. With
+others it fails to allocate (int8 FULLY_CONNECTED, float data with int8 weights), or was never run."""
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """How one constant is stored.
+
+    Args:
+        name: the tensor's. form: a form's name, or ``dense``. zeros: share of zeros.
+        dense_bytes, stored_bytes: before and after. fed: True when the op reads it without a DENSIFY.
+        integer: True for integer weights. reason: why it is dense, where zeros would have allowed more.
+    """
+
+    name: str
+    form: str
+    zeros: float
+    dense_bytes: int
+    stored_bytes: int
+    fed: bool = False
+    integer: bool = False
+    reason: str = ""
+
+
+def store_sparse(
+    model: Model, *, feed: bool = True, leave: frozenset[str] = frozenset()
+) -> list[StoredLayer]:
+    """Stores each weight of a model in the smallest form that its readers take; edits in place.
+
+    Args:
+        feed: let FULLY_CONNECTED of one row read 1x4 (float32) and 1x16 (int8) blocks without a DENSIFY.
+        leave: kinds of readers whose constants stay dense.
+
+    Returns:
+        What was done with each constant that has zeros enough for a smaller form.
+    """
+    return [layer for graph in model.graphs for layer in _Storing(graph, feed, leave).run()]
+
+
+class _Storing:
+    """One graph; constants that share memory share the sparse memory too."""
+
+    def __init__(self, graph: Graph, feed: bool, leave: frozenset[str]) -> None:
+        self.graph, self.feed, self.leave = graph, feed, leave
+        self.made: dict[tuple[int, tuple[int, ...], str], tuple[Array, Sparsity]] = {}
+
+    def run(self) -> list[StoredLayer]:
+        found = [self.store(tensor) for tensor in self.graph.tensors() if _is_candidate(tensor)]
+        return [layer for layer in found if layer is not None]
+
+    def store(self, tensor: Tensor) -> StoredLayer | None:
+        values = tensor.data
+        assert values is not None  # noqa: S101 - candidates are constants
+        form = smallest(values)
+        if form is None:
+            return None
+        fed = self.fed_form(tensor, values)
+        if fed is not None and encoded_bytes(values, fed) > _FED_BYTES * encoded_bytes(values, form):
+            fed = None
+        reason = "" if fed is not None else self.refusal(tensor)
+        zeros = 1.0 - block_share(values, find_form("unstructured"))
+        if reason:
+            return StoredLayer(tensor.name, "dense", zeros, values.nbytes, values.nbytes, reason=reason)
+        chosen = fed or form
+        size = encoded_bytes(values, chosen)
+        self.replace(tensor, values, chosen, densify=fed is None)
+        return StoredLayer(
+            tensor.name, chosen.name, zeros, values.nbytes, size, fed is not None, tensor.dtype == "int8"
+        )
+
+    def fed_form(self, tensor: Tensor, values: Array) -> Form | None:
+        """The form in which every reader takes the constant itself and skips empty blocks, or None."""
+        if not self.feed or tensor.dtype not in _FED_FORMS or values.ndim != 2:
+            return None
+        form = find_form(_FED_FORMS[tensor.dtype])
+        reads = all(_reads_one_row(op, tensor, values) for op, _ in tensor.consumers)
+        if not reads or not form.fits(values.shape) or block_share(values, form) > _FED_SHARE:
+            return None
+        return form
+
+    def refusal(self, tensor: Tensor) -> str:
+        """Why the constant cannot stand behind a DENSIFY, empty when it can."""
+        for op, _ in tensor.consumers:
+            if op.kind in self.leave:
+                return f"{op.kind} did not run with it"
+            data = op.input(0)
+            types = ("" if data is None else data.dtype, tensor.dtype)
+            if types not in _DENSIFIED.get(op.kind, ()):
+                return f"LiteRT does not run {op.kind} with {tensor.dtype} weights behind DENSIFY"
+        return ""
+
+    def replace(self, tensor: Tensor, values: Array, form: Form, *, densify: bool) -> None:
+        key = (values.__array_interface__["data"][0], values.shape, form.name)
+        if key not in self.made:
+            self.made[key] = encode(values, form)
+        stored, sparsity = self.made[key]
+        if not densify:
+            tensor.data, tensor.sparsity = stored, sparsity
+            for op, _ in tensor.consumers:
+                op.version = 0
+            return
+        source = Tensor(
+            f"{tensor.name}_sparse", tensor.shape, tensor.dtype, stored, tensor.quantization,
+            sparsity=sparsity,
+        )  # fmt: skip
+        tensor.data = None
+        self.graph.insert(self.first_reader(tensor), Op("DENSIFY", [source], [tensor], {}, "DensifyOptions"))
+
+    def first_reader(self, tensor: Tensor) -> int:
+        readers = {id(op) for op, _ in tensor.consumers}
+        return next(i for i, op in enumerate(self.graph.ops) if id(op) in readers)
+
+
+def _is_candidate(tensor: Tensor) -> bool:
+    """Weights with zeros: dense, read, plain, symmetric."""
+    data, scales = tensor.data, tensor.quantization
+    if data is None or data.nbytes < SMALLEST or tensor.sparsity is not None or tensor.is_variable:
+        return False
+    symmetric = scales is None or (scales.details is None and not scales.zero_point.any())
+    return bool(symmetric and tensor.consumers and tensor.dtype in ("float32", "float16", "int8"))
+
+
+def _reads_one_row(op: Op, tensor: Tensor, values: Array) -> bool:
+    """True for a FULLY_CONNECTED of one row whose data has the weights' type."""
+    data = op.input(0)
+    fits = op.kind == "FULLY_CONNECTED" and op.input(1) is tensor and data is not None
+    return fits and data is not None and data.dtype == tensor.dtype and data.size == values.shape[1]

@@ -1,0 +1,69 @@
+"""What a conversion may be told. Nothing here imports a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from tightfit.errors import OptionError, unknown_name
+
+BACKENDS: Final = ("auto", "jax", "tensorflow", "torch")
+
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """How a model is converted.
+
+    Args:
+        trust: run code that the file names or holds (Lambda layers, custom classes of other modules).
+        batch: samples in a call; None leaves it free (-1 in the file).
+        shapes: input name (``""`` for the only one) → whole shape with the batch, where the model has none.
+        signature: of a SavedModel with several: only this one.
+        backend: of Keras: ``jax``, ``tensorflow``, ``torch``, or ``auto``: JAX, then the others that the
+            model needs.
+        channel_last: image inputs of torch and ONNX models become NHWC instead of NCHW.
+        held: input name → the number that an ONNX input always has; the file has no such input.
+        uint8: ``(mean, std)``: inputs of three or four dimensions take bytes, the file computes
+            ``(x - mean) / std`` itself.
+
+    Raises:
+        OptionError: a value is not one of these.
+    """
+
+    trust: bool = False
+    batch: int | None = 1
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    signature: str | None = None
+    backend: str = "auto"
+    channel_last: bool = False
+    held: Mapping[str, float] = field(default_factory=dict)
+    uint8: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise OptionError(unknown_name("Keras backend", self.backend, BACKENDS))
+        if self.batch is not None and self.batch < 1:
+            raise OptionError(f"Received the batch {self.batch}; expected 1 or more, or 'dynamic'.")
+        if self.uint8 is not None and self.uint8[1] == 0:
+            raise OptionError("Received std=0; expected the number that the bytes are divided by.")
+
+    def plain(self) -> dict[str, Any]:
+        """Gives the options as JSON can hold them; ``ConversionOptions.of`` reads it."""
+        return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes.items()}}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> ConversionOptions:
+        """Gives the options of ``plain``'s result."""
+        shapes = {name: tuple(shape) for name, shape in plain["shapes"].items()}
+        uint8 = None if plain["uint8"] is None else tuple(plain["uint8"])
+        return cls(**{**plain, "shapes": shapes, "uint8": uint8})
+
+    def shape_of(self, name: str, known: tuple[int | None, ...] | None) -> tuple[int | None, ...] | None:
+        """Gives the shape of an input: the user's, else the known one with the wanted batch."""
+        given = self.shapes.get(name, self.shapes.get(""))
+        if given is not None:
+            return given
+        if not known:
+            return known
+        return (self.batch if known[0] is None else known[0], *known[1:])

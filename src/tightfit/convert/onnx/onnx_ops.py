@@ -1,0 +1,17 @@
+"""The ONNX ops that are translated: one row an op, in the file of its family."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tightfit.convert.onnx.layer_ops import LAYERS
+from tightfit.convert.onnx.math_ops import MATH
+from tightfit.convert.onnx.movement_ops import MOVES
+from tightfit.convert.onnx.onnx_values import OnnxOp
+from tightfit.convert.onnx.recurrent_ops import RECURRENT
+from tightfit.convert.onnx.resize_ops import RESIZES
+
+ONNX_OPS: Final[dict[str, OnnxOp]] = MATH | MOVES | LAYERS | RESIZES | RECURRENT
+
+OLDEST_OPSET, NEWEST_OPSET = 7, 23
+"""The opsets whose documents the rows follow; If is taken where its condition is known beforehand."""

@@ -1,0 +1,255 @@
+"""What two files differ in: ends, ops, how tensors are stored, weights, size, and what they answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tightfit.data.sample import Sample
+from tightfit.errors import DataError, ModelError
+from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
+from tightfit.graph.ir import Array, Model, Tensor
+from tightfit.graph.reader import read_model
+from tightfit.graph.sparsity import dense_values
+from tightfit.graph.summary import stored_bytes
+from tightfit.provenance.probes import PROBES, Limits, seeded_inputs
+from tightfit.provenance.record import read_record
+from tightfit.quantization.arithmetic import dequantize
+from tightfit.runtime.input_samples import TensorSpec
+from tightfit.runtime.session import Session
+
+_THREADS: Final = 2
+_LISTED: Final = 20
+
+
+@dataclass(frozen=True)
+class WeightDifference:
+    """A constant of both files that differs: how it is stored in each, and by how much its reals differ.
+
+    Args:
+        different: share of the elements, 0–1. largest: of the differences, in reals.
+    """
+
+    name: str
+    first: str
+    second: str
+    different: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output over all samples: whether it is equal to the bit, and how far it is off.
+
+    Args:
+        largest: of the differences of the reals. snr_db: of the second to the first, None when equal.
+        decisions: share of samples with the same largest entry, None for a single number.
+    """
+
+    name: str
+    equal: bool
+    largest: float
+    snr_db: float | None
+    decisions: float | None
+
+
+@dataclass
+class FileDifference:
+    """Two files side by side; lists hold what differs, at most 20 of a kind, with the counts beside them."""
+
+    sizes: dict[str, tuple[int, int]]
+    ends: list[str] = field(default_factory=list)
+    ops: dict[str, tuple[int, int]] = field(default_factory=dict)
+    tensors: list[str] = field(default_factory=list)
+    tensors_different: int = 0
+    weights: list[WeightDifference] = field(default_factory=list)
+    weights_equal: int = 0
+    weights_different: int = 0
+    only_first: int = 0
+    only_second: int = 0
+    outputs: list[Output] = field(default_factory=list)
+    samples: int = 0
+    unanswered: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """True when ends, ops, storage and weights agree and every answer is equal to the bit."""
+        counts = (self.tensors_different, self.weights_different, self.only_first, self.only_second)
+        same = not (self.ends or self.ops or self.unanswered or any(counts))
+        return same and all(o.equal for o in self.outputs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives plain values."""
+        return {"equal": self.equal} | asdict(self)
+
+
+def difference(first: Path, second: Path, samples: Iterable[Sample] | None = None) -> FileDifference:
+    """Compares two files.
+
+    Args:
+        samples: to run through both; None for two samples of seeded noise, between the limits that the
+            first file carries.
+
+    Raises:
+        ModelError: a file cannot be read. RuntimeFailureError: LiteRT does not run the first.
+    """
+    models = read_model(first), read_model(second)
+    found = FileDifference(_sizes((first, second), models))
+    found.ends = list(_ends(*models))
+    kinds = [Counter(op.kind for g in m.graphs for op in g.ops) for m in models]
+    found.ops = {
+        k: (kinds[0][k], kinds[1][k]) for k in sorted(kinds[0] | kinds[1]) if kinds[0][k] != kinds[1][k]
+    }
+    _compare_tensors(found, *models)
+    record = read_record(models[0]) if samples is None else None
+    limits = {} if record is None else record.limits
+    _compare_outputs(found, (first, second), samples or list(_noise(first, limits)))
+    return found
+
+
+def _sizes(paths: Sequence[Path], models: Sequence[Model]) -> dict[str, tuple[int, int]]:
+    files = [p.stat().st_size for p in paths]
+    stored = [sum(stored_bytes(t) for g in m.graphs for t in g.tensors() if t.is_constant) for m in models]
+    counts = [sum(len(g.ops) for g in m.graphs) for m in models]
+    rows = {"file_bytes": files, "constant_bytes": stored, "ops": counts}
+    return {name: (pair[0], pair[1]) for name, pair in rows.items()}
+
+
+def _ends(first: Model, second: Model) -> Iterator[str]:
+    for what in ("inputs", "outputs"):
+        words = [[_type(t) for t in getattr(m.main, what)] for m in (first, second)]
+        if words[0] != words[1]:
+            yield f"{what}: {', '.join(words[0])} against {', '.join(words[1])}"
+
+
+def _type(tensor: Tensor) -> str:
+    return f"{tensor.dtype}{list(tensor.shape_signature or tensor.shape)}"
+
+
+def _compare_tensors(found: FileDifference, first: Model, second: Model) -> None:
+    """Tensors of the same name: their storage, and the values of constants."""
+    tables = [
+        {f"{i}/{key}": t for i, g in enumerate(m.graphs) for t, key in g.keys().items()}
+        for m in (first, second)
+    ]
+    found.only_first = len(tables[0].keys() - tables[1].keys())
+    found.only_second = len(tables[1].keys() - tables[0].keys())
+    for key, a in tables[0].items():
+        b = tables[1].get(key)
+        if b is None:
+            continue
+        if _storage(a) != _storage(b) or not _same_scales(a, b):
+            found.tensors_different += 1
+            if len(found.tensors) < _LISTED:
+                found.tensors.append(f"{a.name}: {_storage(a)} against {_storage(b)}")
+        if a.is_constant and b.is_constant and a.shape == b.shape:
+            _compare_weight(found, a, b)
+
+
+def _storage(tensor: Tensor) -> str:
+    q = tensor.quantization
+    if q is None or not tensor.is_quantized:
+        return _type(tensor)
+    scale = f"{q.scale.size} scales" if q.scale.size > 1 else f"{float(q.scale[0]):.6g}"
+    return f"{_type(tensor)}, scale {scale}, zero point {int(q.zero_point[0])}"
+
+
+def _same_scales(a: Tensor, b: Tensor) -> bool:
+    if not a.is_quantized or not b.is_quantized or a.quantization is None or b.quantization is None:
+        return a.is_quantized == b.is_quantized
+    p, q = a.quantization, b.quantization
+    return np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point)
+
+
+def _compare_weight(found: FileDifference, a: Tensor, b: Tensor) -> None:
+    if a.dtype == b.dtype and _same_scales(a, b) and np.array_equal(dense_values(a), dense_values(b)):
+        found.weights_equal += 1
+        return
+    texts = "string" in (a.dtype, b.dtype)
+    distance = np.ones(1) if texts else np.abs(_reals(a) - _reals(b))
+    found.weights_different += 1
+    found.weights.append(
+        WeightDifference(
+            a.name, a.dtype, b.dtype, float((distance > 0).mean()) if distance.size else 0.0,
+            float(distance.max(initial=0.0)),
+        )
+    )  # fmt: skip
+    found.weights = sorted(found.weights, key=lambda w: -w.largest)[:_LISTED]
+
+
+def _reals(tensor: Tensor) -> Array:
+    values, q = dense_values(tensor), tensor.quantization
+    if q is None or not tensor.is_quantized:
+        return values.astype(np.float64)
+    axis = q.axis if q.scale.size > 1 else None
+    return dequantize(values, q.scale, q.zero_point, axis).astype(np.float64)
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+def _compare_outputs(found: FileDifference, paths: tuple[Path, Path], samples: Iterable[Sample]) -> None:
+    runs = [ModelRun(path, _THREADS) for path in paths]
+    totals: dict[str, _Total] = {}
+    try:
+        with closing(run_side_by_side(iter(samples), runs)) as rounds:
+            for row in rounds:
+                found.samples += 1
+                if row.answers[1] is not None:
+                    _add(totals, row.reference, row.answers[1])
+    except (DataError, ModelError) as error:
+        found.unanswered = str(error)
+        return
+    found.unanswered = runs[1].failure or ""
+    found.outputs = [total.output(name) for name, total in totals.items()]
+
+
+def _add(totals: dict[str, _Total], reference: Mapping[str, Array], answer: Mapping[str, Array]) -> None:
+    for name, wanted in reference.items():
+        totals.setdefault(name, _Total()).add(wanted, answer[name])
+
+
+def _noise(path: Path, limits: Limits) -> Iterator[Sample]:
+    """Seeded noise as reals, for both files alike."""
+    with Session(path, threads=_THREADS) as session:
+        specs = session.inputs
+    for seed in range(PROBES):
+        inputs = seeded_inputs(specs, limits, seed)
+        yield Sample({s.name: _real_input(inputs[s.name], s) for s in specs}, None)
+
+
+def _real_input(values: Array, spec: TensorSpec) -> Array:
+    if spec.scale is None or values.dtype.kind not in "iu":
+        return values
+    return (values.astype(np.float32) - np.float32(spec.zero_point or 0)) * np.float32(spec.scale)
+
+
+class _Total:
+    """One output over the samples so far."""
+
+    def __init__(self) -> None:
+        self.equal, self.largest = True, 0.0
+        self.signal = self.noise = 0.0
+        self.same: list[bool] = []
+
+    def add(self, wanted: Array, got: Array) -> None:
+        self.equal &= wanted.dtype == got.dtype and np.array_equal(wanted, got)
+        if wanted.dtype.kind not in "iufb" or wanted.shape != got.shape:
+            return
+        distance = np.abs(got.astype(np.float64) - wanted)
+        self.largest = max(self.largest, float(distance.max(initial=0.0)))
+        self.signal += float(np.square(wanted.astype(np.float64)).sum())
+        self.noise += float(np.square(distance).sum())
+        if wanted.size > 1:
+            self.same.append(int(wanted.argmax()) == int(got.argmax()))
+
+    def output(self, name: str) -> Output:
+        snr = 10 * np.log10(max(self.signal, 1e-300) / self.noise) if self.noise else None
+        share = float(np.mean(self.same)) if self.same else None
+        return Output(name, self.equal, self.largest, None if snr is None else float(snr), share)

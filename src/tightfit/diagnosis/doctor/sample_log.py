@@ -1,0 +1,93 @@
+"""Notes a few numbers about each sample on its way to the model, so that looking costs no extra reading."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tightfit.data.dataset import Dataset
+from tightfit.data.sample import Array, Sample
+from tightfit.data.validation import check_record
+from tightfit.diagnosis.doctor.evidence import Evidence, SampleFacts
+from tightfit.errors import DataError
+
+
+class SampleLog:
+    """What was seen of the samples that went by: some numbers each, never their arrays.
+
+    Attributes:
+        samples: in the order that they came. bad: names of those with NaN or infinity, which were left out.
+
+    Example:
+        >>> log = SampleLog()
+        >>> for sample in log.watch([Sample({"x": np.zeros((1, 4), np.float32)}, 3)]): pass
+        >>> log.samples[0].label, log.samples[0].is_blank
+        (3, True)
+    """
+
+    def __init__(self) -> None:
+        self.samples: list[SampleFacts] = []
+        self.bad: list[str] = []
+
+    def watch(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Passes samples on and notes each."""
+        for sample in samples:
+            self.samples.append(_facts(sample))
+            yield sample
+
+    def read(self, dataset: Dataset, indices: Sequence[int] | Array | None = None) -> Iterator[Sample]:
+        """The samples at the indices, ascending; those with NaN or infinity are noted and left out.
+
+        Raises:
+            DataError: another fault of a sample, or the data cannot be read.
+        """
+        wanted = None if indices is None else [int(i) for i in np.unique(np.asarray(indices, np.int64))]
+        return self.watch(self._finite(dataset, wanted))
+
+    def _finite(self, dataset: Dataset, wanted: list[int] | None) -> Iterator[Sample]:
+        try:
+            for record in dataset.source.read(wanted):
+                if all(_is_finite(np.asarray(values)) for values in record.inputs.values()):
+                    yield check_record(record, dataset.inputs)
+                else:
+                    self.bad.append(record.name)
+        except OSError as error:
+            raise DataError(f"'{dataset.source.name}' cannot be read: {error}.") from error
+
+    def evidence(self) -> Evidence:
+        """What can be judged without running a model."""
+        return Evidence(samples=list(self.samples), bad=list(self.bad))
+
+
+def _is_finite(values: Array) -> bool:
+    return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
+
+
+def _facts(sample: Sample) -> SampleFacts:
+    label = sample.label if isinstance(sample.label, int) else None
+    low, high = _extremes(sample.inputs)
+    return SampleFacts(sample.index, sample.name, low, high, digest(sample.inputs), label)
+
+
+def _extremes(inputs: Mapping[str, Array]) -> tuple[float, float]:
+    """Lowest and highest value of the inputs that have several; a lone number is no constant picture."""
+    arrays = [a for a in inputs.values() if a.size > 1 and a.dtype.kind in "fiu"]
+    if not arrays:
+        return 0.0, 1.0
+    return min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+
+
+def digest(inputs: Mapping[str, Array]) -> int:
+    """64 bits of a hash over the names and values of a sample's inputs.
+
+    Example:
+        >>> digest({"x": np.zeros(3)}) == digest({"x": np.zeros(3)})
+        True
+    """
+    state = hashlib.blake2b(digest_size=8)
+    for name, values in sorted(inputs.items()):
+        state.update(name.encode())
+        state.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
+    return int.from_bytes(state.digest(), "big")

@@ -1,0 +1,108 @@
+"""What explaining a quantized file takes and gives, in plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tightfit.data.image_options import ImageOptions
+from tightfit.diagnosis.explain.op_facts import Cause
+from tightfit.evaluation.accuracy import Accuracy
+
+
+@dataclass(frozen=True)
+class OpReport:
+    """What one op does to the accuracy.
+
+    Args:
+        name, kind: the float model's; an input of the model has the kind ``INPUT``.
+        own_db: signal-to-noise of its result when only it is quantized. all_db: in the file, with everything
+            before it; None where the file does not have its result.
+        effect_db, effect_agreement, effect_drop: of the model's outputs when only this op's own error is
+            added to the float model; None where it was not followed.
+        causes: why, the most telling first.
+    """
+
+    name: str
+    kind: str
+    own_db: float
+    all_db: float | None = None
+    effect_db: float | None = None
+    effect_agreement: float | None = None
+    effect_drop: float | None = None
+    causes: tuple[Cause, ...] = ()
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What a remedy brought, measured on the evaluation samples.
+
+    Args:
+        kind, title: what was done. op: for which op, "" for the whole model.
+        options: of ``tightfit quantize``, "" where that command has none for it.
+        snr_db: of the outputs.
+        gain_db: that minus what the same samples give without the remedy (for ``again``: minus the
+            file's), so that another calibration does not pass for it.
+        drop: accuracy lost against the float model. helps: better than the file that is explained.
+        size_bytes: of the written file. int8_share: of the multiply–accumulates that stay on int8, 0-1.
+        failure: why it could not be applied, or None.
+    """
+
+    kind: str
+    title: str
+    op: str
+    options: str
+    snr_db: float | None = None
+    gain_db: float | None = None
+    value: float | None = None
+    drop: float | None = None
+    agreement: float | None = None
+    size_bytes: int | None = None
+    int8_share: float | None = None
+    helps: bool = False
+    failure: str | None = None
+
+
+@dataclass
+class Explanation:
+    """Everything that was found, ops and remedies ranked.
+
+    Args:
+        scheme: of the file. metric, float_value: of the float model. accuracy: of the file.
+        int8_share: of the file's multiply–accumulates. overlay: for Model Explorer, JSON.
+    """
+
+    model: str
+    file: str
+    scheme: str
+    metric: str
+    float_value: float | None
+    accuracy: Accuracy
+    size_bytes: int
+    int8_share: float | None = None
+    ops: list[OpReport] = field(default_factory=list)
+    remedies: list[Remedy] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    overlay: str = ""
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What is to be explained.
+
+    Args:
+        model: the float ``.tflite``. file: what was made of it. data, image: as all commands take them.
+        calibration: samples to calibrate remedies with. evaluation: samples to measure on at most.
+        remedies: False only tells which op and why. output: where the best remedy's file goes, or None.
+    """
+
+    model: str | Path
+    file: str | Path
+    data: str
+    image: ImageOptions | None = None
+    calibration: int = 100
+    evaluation: int = 64
+    metric: str = "auto"
+    seed: int = 0
+    remedies: bool = True
+    output: Path | None = None

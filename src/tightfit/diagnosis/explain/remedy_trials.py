@@ -1,0 +1,183 @@
+"""Writes a quantized file again with a remedy applied, measures it, and ranks what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tightfit.diagnosis.explain.explanation import Remedy
+from tightfit.diagnosis.explain.graph_matching import Pairing, scheme_name
+from tightfit.diagnosis.explain.remedies import Pairs, Trial
+from tightfit.errors import OptionError, TightfitError
+from tightfit.evaluation.accuracy import Accuracy
+from tightfit.graph.ir import Array, Model
+from tightfit.graph.macs import macs
+from tightfit.pipeline.quantize_file import Source, write_plan
+from tightfit.quantization.calibration.calibrate import Calibration
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.plan import INTEGER, Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.scheme import Scheme
+from tightfit.recovery.steps import RecoveryState, recover
+
+SIDE_BY_SIDE: Final = 4
+"""Models that run at once, each in its child process."""
+
+_AS_GOOD_DB: Final = 3.0
+_ENOUGH_DB: Final = 40.0
+
+BASELINE: Final = Trial("again", "calibrated again with these samples, nothing else")
+"""What every remedy is compared with: the file may have been calibrated otherwise."""
+
+Samples = Callable[[], Iterable[Mapping[str, Array]]]
+Measure = Callable[[Sequence[Path]], list[Accuracy]]
+Steps = Callable[[int, int], None]
+T = TypeVar("T")
+
+
+@dataclass
+class RemedyTrials:
+    """Makes the file again, with a remedy or without.
+
+    Args:
+        source: the float model. scheme: the file's. seen: what calibration saw.
+        samples: gives the calibration inputs again, for remedies that need more of them.
+        folder: where files are written.
+        present: the overrides that the file shows that it was made with.
+    """
+
+    source: Source
+    scheme: Scheme
+    seen: Calibration
+    samples: Samples
+    folder: Path
+    present: Pairs = ()
+    made: int = field(default=0, init=False)
+
+    def plan(self, trial: Trial) -> tuple[Source, Plan]:
+        """The plan with a remedy applied, and the model that it is for."""
+        overrides = (*trial.overrides, *self.present)
+        observers = dict.fromkeys(("int8", "int16"), trial.observer) if trial.observer else None
+        ranges = Ranges([self.seen.statistics], observers)
+        plan = make_plan(self.source.model, self.scheme, ranges, overrides=overrides)
+        if not trial.recovery:
+            return self.source, plan
+        size = self.source.path.stat().st_size
+        work = RecoveryState(self.source.model, plan, ranges, lambda: iter(self.samples()), size)
+        work.overrides = overrides
+        if not recover(work, trial.recovery).notes:
+            raise OptionError("there is nothing in this model that it would change")
+        return replace(self.source, model=work.model), work.plan
+
+    def write(self, trial: Trial) -> tuple[Path, float]:
+        """The file with a remedy, checked in LiteRT, and its share of work on int8.
+
+        Raises:
+            TightfitError: it cannot be planned, or LiteRT does not run it.
+        """
+        source, plan = self.plan(trial)
+        self.made += 1
+        path = self.folder / f"remedy-{self.made}.tflite"
+        write_plan(source, plan, path, probes=self.seen.probes)
+        return path, int8_share(source.model, plan)
+
+    def adopt_overrides(self, pairing: Pairing) -> None:
+        """Notes where the file computes otherwise than its scheme alone would make it."""
+        _, plan = self.plan(BASELINE)
+        found = []
+        for op, row in zip(self.source.model.main.ops, plan.graphs[0].ops, strict=True):
+            planned = scheme_name(row.dtype or "float", [s.dtype for s in row.constants.values()])
+            actual = pairing.scheme(op)
+            if row.mode == INTEGER and planned != actual and pairing.twin(op) is not None:
+                found.append((op.name, actual))
+        self.present = tuple(found)
+
+
+def int8_share(model: Model, plan: Plan) -> float:
+    """The share of a model's multiply–accumulates that run on int8, 0-1; 0 for a model without any."""
+    rows = zip(model.main.ops, plan.graphs[0].ops, strict=True)
+    on = sum(macs(op) for op, row in rows if row.mode == INTEGER and row.dtype == "int8")
+    total = sum(macs(op) for op in model.main.ops)
+    return on / total if total else 0.0
+
+
+def try_remedies(
+    trials: RemedyTrials, wanted: Sequence[Trial], measure: Measure, before: Accuracy, steps: Steps
+) -> tuple[list[Remedy], dict[str, Path]]:
+    """Gives every remedy with what it brought, the best first, and the files by title.
+
+    Args:
+        measure: gives the accuracy of files on the evaluation samples, in order.
+        before: that of the file to be repaired.
+        steps: called with the remedies done and the remedies in all.
+    """
+    remedies: list[Remedy] = []
+    files: dict[str, Path] = {}
+    for group in parts([BASELINE, *wanted], SIDE_BY_SIDE):
+        written: list[tuple[Remedy, Path]] = []
+        for trial in group:
+            remedy = Remedy(trial.kind, trial.title, trial.op, trial.options())
+            try:
+                path, share = trials.write(trial)
+            except TightfitError as error:
+                remedies.append(replace(remedy, failure=str(error)))
+                continue
+            written.append((replace(remedy, size_bytes=path.stat().st_size, int8_share=share), path))
+            files[trial.title] = path
+        results = measure([path for _, path in written]) if written else []
+        remedies += [_measured(r, a) for (r, _), a in zip(written, results, strict=True)]
+        steps(len(remedies), len(wanted) + 1)
+    again = next(
+        (r.snr_db for r in remedies if r.kind == BASELINE.kind and r.snr_db is not None), before.snr_db
+    )
+    return rank([_relative(r, before.snr_db, again) for r in remedies]), files
+
+
+def parts(items: list[T], size: int) -> Iterator[list[T]]:
+    """Groups of at most so many items.
+
+    Example:
+        >>> list(parts([1, 2, 3], 2))
+        [[1, 2], [3]]
+    """
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _measured(remedy: Remedy, result: Accuracy) -> Remedy:
+    if result.failure is not None:
+        return replace(remedy, failure=result.failure)
+    value, drop, agreement = result.value, result.drop, result.agreement
+    return replace(remedy, snr_db=result.snr_db, value=value, drop=drop, agreement=agreement)
+
+
+def _relative(remedy: Remedy, before: float | None, again: float | None) -> Remedy:
+    """The remedy with its gain: over the file calibrated again, and for that one over the file."""
+    base = before if remedy.kind == BASELINE.kind else again
+    if remedy.snr_db is None or base is None or before is None:
+        return remedy
+    return replace(remedy, gain_db=remedy.snr_db - base, helps=remedy.snr_db > before)
+
+
+def rank(remedies: Sequence[Remedy]) -> list[Remedy]:
+    """The remedies within 3 dB of the best, or of 40 dB, the cheapest first; then the others, the best first.
+
+    Cheaper is what leaves more of the work on int8, then what is smaller.
+
+    Example:
+        >>> a, b = Remedy("float", "a", "", "", snr_db=20.0), Remedy("wider", "b", "", "", snr_db=18.0)
+        >>> a, b = replace(a, int8_share=0.1, helps=True), replace(b, int8_share=0.8, helps=True)
+        >>> [r.title for r in rank([a, b])]
+        ['b', 'a']
+    """
+    best = min(max((r.snr_db for r in remedies if r.snr_db is not None), default=0.0), _ENOUGH_DB)
+
+    def place(remedy: Remedy) -> tuple[int, float, float, int]:
+        if remedy.snr_db is None:
+            return 2, 0.0, 0.0, 0
+        if remedy.helps and remedy.snr_db >= best - _AS_GOOD_DB:
+            return 0, -(remedy.int8_share or 0.0), 0.0, remedy.size_bytes or 0
+        return 1, 0.0, -remedy.snr_db, 0
+
+    return sorted(remedies, key=place)

@@ -1,0 +1,223 @@
+"""Passes that make a graph plainer without changing what it computes; ``clean`` runs them all.
+
+Each pass is a function ``(model) -> list[str]`` that edits in place and tells in words what it did, nothing
+when it did nothing. Its docstring states its condition. Inputs and outputs of the graphs and of signatures
+keep their tensors, so their names survive. Constant folding is in ``folding``; quantization is no pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from tightfit.graph.ir import Array, Graph, Model, Op, Tensor
+from tightfit.graph.passes.constant_folding import (
+    count_kinds,
+    fold_constants,
+    is_plain_constant,
+    kept_tensors,
+    same_quantization,
+)
+from tightfit.units import format_count
+
+Pass = Callable[[Model], list[str]]
+
+
+def clean(model: Model) -> list[str]:
+    """Applies every pass in place; the model computes the same bits as before.
+
+    Returns:
+        What was done, in words, one sentence a pass that did something.
+
+    Example:
+        >>> x, y, z = Tensor("x", (1, 4)), Tensor("y", (1, 4)), Tensor("z", (1, 4))
+        >>> graph = Graph()
+        >>> graph.inputs, graph.outputs = [x], [y]
+        >>> _, _ = graph.append(Op("RELU", [x], [y])), graph.append(Op("TANH", [x], [z]))
+        >>> clean(Model([graph]))
+        ['Removed 1 op whose results nothing reads: TANH.']
+    """
+    return [sentence for step in PASSES for sentence in step(model)]
+
+
+# -- float16 constants -----------------------------------------------------------------------------
+
+
+def restore_float16(model: Model) -> list[str]:
+    """Turns float16 constants behind DEQUANTIZE into float32 constants; the DEQUANTIZE goes.
+
+    Condition: the constant is dense and the result is not an output of the graph or of a signature. float16
+    constants that share memory share one float32 array afterwards.
+    """
+    wide: dict[tuple[Any, ...], Array] = {}
+    count = 0
+    for graph in model.graphs:
+        kept = kept_tensors(model, graph)
+        twins: dict[Tensor, Tensor] = {}
+        for op in list(graph.ops):
+            source = op.input(0)
+            if source is None or not _is_float16_store(op, source) or not kept.isdisjoint(op.outputs):
+                continue
+            if source not in twins:
+                twins[source] = _widened(source, wide)
+                count += 1
+            graph.remove(op)
+            graph.replace_uses(op.outputs[0], twins[source], outputs=False)
+    return [f"Restored {format_count(count, 'float16 constant')} to float32."] if count else []
+
+
+def _is_float16_store(op: Op, source: Tensor) -> bool:
+    widens = op.kind == "DEQUANTIZE" and source.dtype == "float16" and is_plain_constant(source)
+    return widens and [t.dtype for t in op.outputs] == ["float32"]
+
+
+def _widened(source: Tensor, wide: dict[tuple[Any, ...], Array]) -> Tensor:
+    """The float32 twin of a float16 constant; its values are made once for each piece of memory."""
+    assert source.data is not None  # noqa: S101 - _is_float16_store saw a constant
+    data = source.data
+    layout = None if data.flags.c_contiguous else (data.shape, data.strides)
+    key = data.__array_interface__["data"][0], data.nbytes, layout
+    if key not in wide:
+        wide[key] = data.astype(np.float32).reshape(-1)
+    return Tensor(source.name, source.shape, data=wide[key].reshape(source.shape))
+
+
+# -- ops that change nothing -----------------------------------------------------------------------
+
+
+def remove_identities(model: Model) -> list[str]:
+    """Removes ops that give their input unchanged: see ``IDENTITIES`` for which, and when.
+
+    Condition: input and output agree in type, static shape and quantization, and the input is no variable. An
+    op that writes an output of the graph goes only when its input's producer can write that output instead.
+    """
+    removed: Counter[str] = Counter()
+    for graph in model.graphs:
+        kept = kept_tensors(model, graph)
+        for op in list(graph.ops):
+            single = op.kind in IDENTITIES and len(op.outputs) == 1
+            if single and IDENTITIES[op.kind](op) and _bypass(graph, op, kept):
+                removed[op.kind] += 1
+    total = format_count(removed.total(), "op")
+    return [f"Removed {total} that changed nothing: {count_kinds(removed)}."] if removed else []
+
+
+def _bypass(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
+    """Takes an identity out; the tensor that a caller knows by name stays. False where both are known."""
+    source, result = op.inputs[0], op.outputs[0]
+    if source is None or source.is_variable or not _same_type(source, result):
+        return False
+    if result not in kept:
+        graph.remove(op)
+        graph.replace_uses(result, source)
+        return True
+    producer = source.producer
+    if producer is None or source in kept:
+        return False
+    graph.remove(op)
+    graph.set_output(producer, producer.outputs.index(source), result)
+    graph.replace_uses(source, result)
+    return True
+
+
+def _same_type(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and same_quantization(a.quantization, b.quantization)
+
+
+def _keeps_static_shape(op: Op) -> bool:
+    """RESHAPE to the shape that is there: a dynamic dimension may be another one afterwards."""
+    source = op.input(0)
+    tensors = (source, op.outputs[0])
+    return source is not None and not any(t is not None and -1 in (t.shape_signature or ()) for t in tensors)
+
+
+def _keeps_order(op: Op) -> bool:
+    """TRANSPOSE with the dimensions in their order."""
+    order = op.input(1)
+    return order is not None and order.data is not None and order.data.tolist() == list(range(order.size))
+
+
+def _keeps_type(op: Op) -> bool:
+    """CAST to the type that is there, or DEQUANTIZE of float32."""
+    source = op.input(0)
+    return source is not None and source.dtype == op.outputs[0].dtype
+
+
+def _pads_nothing(op: Op) -> bool:
+    """PAD, PADV2 or MIRROR_PAD by zero on every side."""
+    widths = op.input(1)
+    return widths is not None and widths.data is not None and not widths.data.any()
+
+
+IDENTITIES: Final[dict[str, Callable[[Op], bool]]] = {
+    "CAST": _keeps_type,
+    "DEQUANTIZE": _keeps_type,
+    "MIRROR_PAD": _pads_nothing,
+    "PAD": _pads_nothing,
+    "PADV2": _pads_nothing,
+    "RESHAPE": _keeps_static_shape,
+    "TRANSPOSE": _keeps_order,
+}
+
+
+# -- dead code -------------------------------------------------------------------------------------
+
+_EFFECTS: Final = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE_IMPORT", "DELEGATE"})
+
+
+def remove_dead_ops(model: Model) -> list[str]:
+    """Removes ops whose results nothing reads, and tensors that nothing refers to.
+
+    Condition: no output is read by a kept op or known to a caller, and the op has no effect of its own: it
+    writes no variable or table, has outputs at all, and calls no subgraph with an op that has an effect.
+    """
+    removed: Counter[str] = Counter()
+    for graph in model.graphs:
+        kept = kept_tensors(model, graph)
+        for op in reversed(list(graph.ops)):
+            unread = not any(t.consumers or t in kept for t in op.outputs)
+            if unread and not any(_has_effect(o) for o in _run_by(model, op)):
+                graph.remove(op)
+                removed[op.kind] += 1
+        graph.loose = [t for t in graph.loose if t in kept]
+    total = format_count(removed.total(), "op")
+    return [f"Removed {total} whose results nothing reads: {count_kinds(removed)}."] if removed else []
+
+
+def _has_effect(op: Op) -> bool:
+    """True when the op does more than write its outputs."""
+    if not op.outputs or op.kind in _EFFECTS or any(op.extra.get("mutatingVariableInputs") or ()):
+        return True
+    return any(t is not None and t.is_variable for t in op.inputs)
+
+
+def _run_by(model: Model, op: Op) -> Iterator[Op]:
+    """The op and every op of the subgraphs that it runs, directly or not, each once."""
+    yield op
+    waiting, seen = list(called_graphs(op)), set[int]()
+    while waiting:
+        index = waiting.pop()
+        if index in seen or not 0 <= index < len(model.graphs):
+            continue
+        seen.add(index)
+        for inner in model.graphs[index].ops:
+            yield inner
+            waiting += called_graphs(inner)
+
+
+def called_graphs(op: Op) -> frozenset[int]:
+    """The indices of the subgraphs that an op runs.
+
+    Example:
+        >>> sorted(called_graphs(Op("WHILE", [], [], {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})))
+        [1, 2]
+    """
+    named = [v for k, v in op.options.items() if k.lower().endswith(("subgraphindex", "subgraph"))]
+    listed = op.options.get("branchSubgraphIndices")
+    return frozenset(int(v) for v in (*named, *([] if listed is None else listed)))
+
+
+PASSES: Final[tuple[Pass, ...]] = (restore_float16, fold_constants, remove_identities, remove_dead_ops)

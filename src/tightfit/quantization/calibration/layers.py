@@ -1,0 +1,89 @@
+"""The layers that recovery works on: ops with constant weights, seen as rows of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.graph.ir import Array, Graph, Op, Tensor
+from tightfit.quantization.calibration.moments import MOST_INPUTS, MomentWindow, window_of
+from tightfit.quantization.plan import OpPlan
+
+KINDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+_STORED: Final = ("int8", "int4", "int2")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One op with stored weights, and its place in graph and plan.
+
+    Args:
+        op: in the float graph. plan: its row in the plan.
+    """
+
+    op: Op
+    plan: OpPlan
+
+    @property
+    def source(self) -> Tensor:
+        """The tensor that meets the weights."""
+        tensor = self.op.input(0)
+        assert tensor is not None  # noqa: S101 - every kind of KINDS has one
+        return tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """The constant weights."""
+        tensor = self.op.input(1)
+        assert tensor is not None  # noqa: S101 - checked when the layer was found
+        return tensor
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The constant bias, if there is one."""
+        return self.op.input(2)
+
+    @property
+    def window(self) -> MomentWindow:
+        """How it walks over its input."""
+        return window_of(self.op.kind, self.weights.shape, self.op.options)
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the second moments of what meets its weights fit into memory."""
+        return self.window.depthwise or self.weights.size // self.weights.shape[0] <= MOST_INPUTS
+
+    def rows(self, values: Array) -> npt.NDArray[np.float64]:
+        """Weights as (output channels, K), in the order that ``Moments`` uses."""
+        if self.op.kind == "DEPTHWISE_CONV_2D":
+            return np.asarray(values.reshape(-1, values.shape[-1]).T, np.float64)
+        return np.asarray(values.reshape(values.shape[0], -1), np.float64)
+
+    def shaped(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """The inverse of ``rows``."""
+        if self.op.kind == "DEPTHWISE_CONV_2D":
+            return np.ascontiguousarray(rows.T.reshape(self.weights.shape), np.float32)
+        return rows.reshape(self.weights.shape).astype(np.float32)
+
+
+def layers_of(graph: Graph, plans: Iterable[OpPlan]) -> list[Layer]:
+    """Gives the layers whose weights the plan stores as small integers, each weight used once."""
+    found = []
+    for op, plan in zip(graph.ops, plans, strict=True):
+        storage = plan.constants.get(1)
+        weights = op.input(1)
+        if op.kind not in KINDS or storage is None or storage.dtype not in _STORED or weights is None:
+            continue
+        source, bias = op.input(0), op.input(2)
+        single = len(weights.consumers) == 1 and (bias is None or len(bias.consumers) == 1)
+        channels = source.shape[-1] if source is not None and source.shape else 0
+        grouped = op.kind == "CONV_2D" and weights.shape[-1] != channels
+        multiplied = op.kind == "DEPTHWISE_CONV_2D" and weights.shape[-1] != channels
+        flattened = op.kind == "FULLY_CONNECTED" and weights.shape[-1] != channels
+        if weights.is_constant and single and not (grouped or multiplied or flattened):
+            found.append(Layer(op, plan))
+    return found

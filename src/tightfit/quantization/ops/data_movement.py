@@ -1,0 +1,21 @@
+"""Ops that hand one tensor's values on unchanged: what stands before and behind them belongs together."""
+
+from __future__ import annotations
+
+from tightfit.graph.ir import Op, Tensor
+from tightfit.quantization.ops.rule_lookup import only_moves, real_inputs
+
+
+def moves_data(op: Op) -> bool:
+    """True for an op that moves the values of one activation, as RESHAPE does; a look-up's are constant."""
+    if not only_moves(op) or len(op.outputs) != 1:
+        return False
+    found = real_inputs(op, None)
+    return len(found) == 1 and not found[0][1].is_constant
+
+
+def source_tensor(tensor: Tensor) -> Tensor:
+    """Gives the tensor whose values these are, before all ops that only hand them on."""
+    while tensor.producer is not None and moves_data(tensor.producer):
+        tensor = real_inputs(tensor.producer, None)[0][1]
+    return tensor

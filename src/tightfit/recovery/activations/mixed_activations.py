@@ -1,0 +1,80 @@
+"""The cheapest set of ops to compute wider than int8 so that the noise of the others is allowed.
+
+A value is in int8 when the op that computes it or the op that reads it is. So an op alone gains nothing: both
+ends of a noisy value are widened together, the pair with the most noise for its cost first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tightfit.graph.ir import Graph
+from tightfit.graph.macs import macs
+from tightfit.recovery.activations.activation_noise import EdgeNoise
+
+_OVERHEAD = 0.1
+"""All ops together cost this share of all multiply–accumulates, each the same, beside their own."""
+
+
+@dataclass(frozen=True)
+class Widened:
+    """The ops that leave int8.
+
+    Args:
+        ops: names, the most telling first.
+        noise_before, noise_after: predicted, as shares of the outputs' power.
+        cost: their share of the model's work, 0–1.
+    """
+
+    ops: tuple[str, ...]
+    noise_before: float
+    noise_after: float
+    cost: float
+
+
+def op_costs(graph: Graph) -> dict[str, float]:
+    """Gives each op's share of the model's work: its multiply–accumulates, and a little for itself.
+
+    Example:
+        >>> op_costs(Graph())
+        {}
+    """
+    total = sum(macs(op) for op in graph.ops)
+    own = _OVERHEAD / max(len(graph.ops), 1)
+    return {op.name: (macs(op) / max(total, 1) + own) / (1 + _OVERHEAD) for op in graph.ops}
+
+
+def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float) -> Widened:
+    """Gives the ops to widen, greedily by noise removed for the cost, until the rest is allowed.
+
+    Example:
+        >>> from tightfit.recovery.activations.switchable_rounding import Edge
+        >>> loud = EdgeNoise(Edge("norm", "dense", 0), 0.5)
+        >>> quiet = EdgeNoise(Edge("dense", "gelu", 0), 0.001)
+        >>> choose_wider([loud, quiet], {"norm": 0.1, "dense": 0.8, "gelu": 0.1}, 0.01).ops
+        ('norm', 'dense')
+    """
+    left = {i: e for i, e in enumerate(edges) if e.noise > 0}
+    before = noise = sum(e.noise for e in left.values())
+    wide: dict[str, None] = {}
+    while noise > allowed and left:
+        added = max((_both(e, wide) for e in left.values()), key=lambda ops: _worth(ops, wide, left, costs))
+        wide.update(dict.fromkeys(added))
+        left = {i: e for i, e in left.items() if _both(e, wide)}
+        noise = sum(e.noise for e in left.values())
+    return Widened(tuple(wide), before, noise, sum(costs.get(op, 0.0) for op in wide))
+
+
+def _both(edge: EdgeNoise, wide: Mapping[str, None]) -> tuple[str, ...]:
+    """The ends of a value that are not wide yet."""
+    return tuple(op for op in (edge.edge.source, edge.edge.reader) if op and op not in wide)
+
+
+def _worth(
+    added: Sequence[str], wide: Mapping[str, None], left: Mapping[int, EdgeNoise], costs: Mapping[str, float]
+) -> float:
+    """Noise that goes with these ops, for their cost."""
+    together = {**wide, **dict.fromkeys(added)}
+    gained = sum(e.noise for e in left.values() if not _both(e, together))
+    return gained / max(sum(costs.get(op, 0.0) for op in added), 1e-9)

@@ -1,0 +1,153 @@
+"""A float model in which each rounding of an activation can be switched on by an input.
+
+A gate stands on a value on its way into one op: ``x + g · (round(x) − x)``, with LiteRT's own QUANTIZE and
+DEQUANTIZE for ``round`` and g = 0 or 1. One loaded model then measures any set of roundings: nothing is
+written again, and the weights stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from tightfit.data.adapt import adapt_inputs
+from tightfit.data.sample import Sample
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Array, Graph, Model, Op, Signature, Tensor
+from tightfit.graph.writer import serialize
+from tightfit.quantization.arithmetic import dequantize
+from tightfit.quantization.calibration.calibrate import input_names, output_names
+from tightfit.quantization.ops.data_movement import moves_data, source_tensor
+from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs, shared_inputs
+from tightfit.quantization.plan import INTEGER, Plan, Storage
+from tightfit.quantization.storing import conversion, hold, store
+from tightfit.recovery.output_noise import Inputs
+from tightfit.runtime.parallel import cores
+from tightfit.runtime.session import Session
+
+INPUT: Final = "gates"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A value on its way into an op that computes with it.
+
+    Args:
+        source: name of the op that computes it, "" for an input or a constant of the model. An op that only
+            moves values is passed over.
+        reader: name of the op that reads it. position: where.
+    """
+
+    source: str
+    reader: str
+    position: int
+
+
+class SwitchableRounding:
+    """The gated model.
+
+    Args:
+        model: the float model; it is not changed.
+        plan: with every op on integers of ``dtype`` that has a kernel; its storages are what is rounded to.
+
+    Attributes:
+        edges: one a gate, in graph order.
+    """
+
+    def __init__(self, model: Model, plan: Plan, dtype: str = "int8") -> None:
+        self.model = copy_model(model)
+        self.dtype = dtype
+        graph, keys = self.model.main, self.model.main.keys()
+        self.edges: list[Edge] = []
+        self._differences: dict[tuple[Tensor, Storage], Tensor] = {}
+        forms = plan.graphs[0].tensors
+        found = []
+        for op, decision in zip(list(graph.ops), plan.graphs[0].ops, strict=True):
+            if decision.mode != INTEGER or moves_data(op):
+                continue
+            for position, tensor in real_inputs(op, find_rule(op.kind)):
+                storage = decision.constants.get(position) or decision.inputs.get(position)
+                storage = storage or forms.get(keys[tensor], {}).get(dtype)
+                if storage is not None and not _same_as_output(op, position, tensor):
+                    found.append((op, position, tensor, storage))
+        self._insert(graph, found)
+
+    def _insert(self, graph: Graph, found: Sequence[tuple[Op, int, Tensor, Storage]]) -> None:
+        """Puts a gate on each place, all fed by one vector."""
+        if not found:
+            return
+        vector = Tensor(INPUT, [len(found)])
+        gates = [Tensor(f"{INPUT}/{i}", []) for i in range(len(found))]
+        unpack = Op("UNPACK", [vector], gates, {"num": len(found), "axis": 0}, "UnpackOptions")
+        graph.inputs.append(vector)
+        inputs, outputs = input_names(self.model), output_names(self.model)
+        for gate, (op, position, tensor, storage) in zip(gates, found, strict=True):
+            root = source_tensor(tensor).producer
+            self.edges.append(Edge("" if root is None else root.name, op.name, position))
+            added = self._gated(graph, op, tensor, storage, gate)
+            graph.set_input(op, position, added)
+        graph.insert(0, unpack)
+        self.model.signatures = [Signature("gated", {**inputs, INPUT: vector}, outputs)]
+
+    def _gated(self, graph: Graph, op: Op, tensor: Tensor, storage: Storage, gate: Tensor) -> Tensor:
+        difference = self._difference(graph, op, tensor, storage)
+        scaled = Tensor(f"{gate.name}/scaled", tensor.shape)
+        result = Tensor(f"{gate.name}/sum", tensor.shape)
+        none = {"fusedActivationFunction": 0}
+        graph.insert_before(op, Op("MUL", [difference, gate], [scaled], dict(none), "MulOptions"))
+        graph.insert_before(op, Op("ADD", [tensor, scaled], [result], dict(none), "AddOptions"))
+        return result
+
+    def _difference(self, graph: Graph, op: Op, tensor: Tensor, storage: Storage) -> Tensor:
+        """What rounding changes of a value; for a constant it is one too."""
+        key = (tensor, storage)
+        if key in self._differences:
+            return self._differences[key]
+        if tensor.data is not None:
+            rounded = dequantize(
+                store(tensor.data, storage, op.name), storage.scale, storage.zero_point, storage.axis
+            )
+            data = np.asarray(rounded.reshape(tensor.shape) - tensor.data, np.float32)
+            made = Tensor(f"{tensor.name}~change", tensor.shape, data=data)
+        else:
+            stored = Tensor(f"{tensor.name}~{storage.dtype}", tensor.shape)
+            hold(stored, storage)
+            back = Tensor(f"{tensor.name}~real", tensor.shape)
+            made = Tensor(f"{tensor.name}~change", tensor.shape)
+            for extra in (
+                conversion(tensor, stored),
+                conversion(stored, back),
+                Op("SUB", [back, tensor], [made], {"fusedActivationFunction": 0}, "SubOptions"),
+            ):
+                graph.insert_before(op, extra)
+        self._differences[key] = made
+        return made
+
+    # -- running -------------------------------------------------------------------------------
+
+    def open(self) -> Session:
+        """Loads the model."""
+        return Session(bytes(serialize(self.model)), threads=min(cores(), 2))
+
+    def answers(
+        self, session: Session, samples: Sequence[Inputs], on: Sequence[int] = ()
+    ) -> Iterator[list[Array]]:
+        """Gives the outputs of each sample with some gates open."""
+        switched = np.zeros(len(self.edges), np.float32)
+        switched[list(on)] = 1.0
+        specs = [s for s in session.inputs if s.name != INPUT]
+        fitted = (self._feed(adapt_inputs(Sample(dict(s)), specs), switched) for s in samples)
+        for results in session.run_many(fitted):
+            yield [np.asarray(results[name], np.float64) for name in output_names(self.model)]
+
+    def _feed(self, inputs: Mapping[str, Any], switched: Array) -> dict[str, Any]:
+        return {**inputs, INPUT: switched} if self.edges else dict(inputs)
+
+
+def _same_as_output(op: Op, position: int, tensor: Tensor) -> bool:
+    """True for a constant of which the op hands on values: rounded once more, nothing changes."""
+    rule = find_rule(op.kind)
+    return tensor.is_constant and rule is not None and position in shared_inputs(op, rule)

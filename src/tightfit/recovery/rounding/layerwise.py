@@ -1,0 +1,119 @@
+"""Applies data-aware rounding to every layer of a plan: the graph's weights move onto their grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Model
+from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.calibration.layers import Layer, layers_of
+from tightfit.quantization.calibration.moments import Moments
+from tightfit.quantization.plan import OpPlan, Plan, Storage
+from tightfit.recovery.rounding.damping import CHOICES, choose_damping
+from tightfit.recovery.rounding.gptq import Matrix, damped, round_depthwise, round_layer
+from tightfit.recovery.rounding.weight_scales import round_on_best_scales, search_scales
+
+_FEW: Final = 7
+"""Up to this largest integer (four bits), scales are searched with the rounding itself, which takes three
+times as long."""
+
+
+def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) -> tuple[Model, Plan]:
+    """Gives a model whose weights stand on the plan's grid, chosen to keep each layer's output.
+
+    Args:
+        model: the float model that the plan was made for; it is not changed.
+        moments: see ``collecting.collect_moments``.
+
+    Returns:
+        the model and a plan with the scales that were found; ``apply_plan`` of the two gives exactly the
+        integers that were chosen.
+    """
+    twin = copy_model(model)
+    ops = list(plan.graphs[0].ops)
+    places = {id(p): i for i, p in enumerate(ops)}
+    for layer in layers_of(twin.main, ops):
+        if layer.op.name in moments:
+            ops[places[id(layer.plan)]] = round_one(layer, moments[layer.op.name])
+    graphs = [replace(plan.graphs[0], ops=ops), *plan.graphs[1:]]
+    return twin, replace(plan, graphs=graphs)
+
+
+def round_one(layer: Layer, moments: Moments) -> OpPlan:
+    """Rounds one layer's weights in place and gives its plan with the scales that were found.
+
+    Args:
+        moments: of its inputs.
+    """
+    values = layer.weights.data
+    assert values is not None  # noqa: S101 - layers have constant weights
+    weights = layer.rows(values)
+    bias = bias_values(layer, weights.shape[0])
+    storage = layer.plan.constants[1]
+    top = LIMITS[storage.dtype][1]
+    rounder = round_depthwise if layer.window.depthwise else round_layer
+    largest = np.broadcast_to(np.asarray(storage.scale, np.float64), weights.shape[:1]).copy()
+    seen = damped(moments.mean(), _damping(layer, weights, moments, largest, top))
+    if len(storage.scale) > 1:
+        variances = np.diagonal(seen, axis1=-2, axis2=-1)[..., :-1] - seen[..., :-1, -1] ** 2
+        least = _least_scales(layer, bias)
+        first = np.maximum(search_scales(weights, variances, largest, top), least)
+        limits = (least, first.astype(np.float32).astype(np.float64), largest)
+        few = top <= _FEW
+        found = (
+            round_on_best_scales(rounder, weights, bias, seen, limits, top)
+            if few
+            else (*rounder(weights, bias, seen, limits[1], top), limits[1])
+        )
+    else:
+        found = (*rounder(weights, bias, seen, largest, top), largest)
+    integers, corrected, scales = found
+    layer.weights.data = layer.shaped(integers * scales[:, None])
+    if layer.bias is not None:
+        layer.bias.data = corrected.astype(np.float32).reshape(layer.bias.shape)
+    return replanned(layer.plan, storage, scales)
+
+
+def _damping(layer: Layer, weights: Matrix, moments: Moments, scales: Matrix, top: int) -> float:
+    """The damping for a layer, chosen once for each integer type; depthwise needs next to none."""
+    if layer.window.depthwise:
+        return CHOICES[0]
+    if top not in moments.damping:
+        moments.damping[top] = choose_damping(weights, moments.means(), scales, top)
+    return moments.damping[top]
+
+
+def bias_values(layer: Layer, count: int) -> npt.NDArray[np.float64]:
+    """Gives the bias of a layer as reals, (rows,); zeros where it has none."""
+    if layer.bias is None or layer.bias.data is None:
+        return np.zeros(count)
+    return np.asarray(layer.bias.data.reshape(-1), np.float64)
+
+
+def _least_scales(layer: Layer, bias: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The weight scales below which an int32 bias would overflow."""
+    stored = layer.plan.constants.get(2)
+    if stored is None or stored.dtype != "int32":
+        return np.zeros(bias.shape)
+    weight_scale = np.asarray(layer.plan.constants[1].scale, np.float64)
+    input_scale = np.median(np.asarray(stored.scale, np.float64) / weight_scale)
+    return np.asarray(np.abs(bias) / (2.0**30 * input_scale))
+
+
+def replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) -> OpPlan:
+    """Gives the op's plan with the scales that were found; the bias stays on the product's grid."""
+    constants = dict(plan.constants)
+    if len(storage.scale) > 1:
+        found = tuple(scales.astype(np.float32).tolist())
+        constants[1] = replace(storage, scale=found)
+        if 2 in constants:
+            old = np.asarray(storage.scale, np.float64)
+            product = np.asarray(constants[2].scale, np.float64) / old * scales
+            constants[2] = replace(constants[2], scale=tuple(product.astype(np.float32).tolist()))
+    return replace(plan, constants=constants)

@@ -1,0 +1,71 @@
+"""The scale of each row of weights: smaller than the largest weight asks for where that costs less.
+
+Clipping a few large weights buys finer steps for all others. What counts is the output's error, so every
+weight's error is weighed by the variance of what it meets; equal variances make it the plain mean squared
+error of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from tightfit.recovery.rounding.gptq import Matrix, losses
+
+Rounder = Callable[[Matrix, Matrix, Matrix, Matrix, int], tuple[Matrix, Matrix]]
+
+_SHRINKS: Final = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76, 0.7, 0.64, 0.58, 0.5)
+_AROUND: Final = (1.0, 0.92, 1.08)
+"""Rounding with data shifts the best scale a little from that of plain rounding."""
+
+
+def search_scales(weights: Matrix, variances: Matrix, scales: Matrix, top: int) -> Matrix:
+    """Gives for each row the shrunk scale with the least plain-rounding error ``Σₖ varₖ · ΔWₖ²``.
+
+    The off-diagonal moments are left to the rounding itself; means are absorbed by the bias.
+
+    Args:
+        weights: (rows, K). variances: of the inputs, (K,) or (rows, K).
+        scales: (rows,), the largest sensible ones. top: the largest integer (127, or 7 for four bits).
+    """
+    best = np.full(scales.shape, np.inf)
+    chosen = scales.copy()
+    for shrink in _SHRINKS:
+        tried = scales * shrink
+        error = np.clip(np.round(weights / tried[:, None]), -top, top) * tried[:, None] - weights
+        cost = (error**2 * variances).sum(axis=1)
+        better = cost < best
+        best, chosen = np.where(better, cost, best), np.where(better, tried, chosen)
+    return chosen
+
+
+def round_on_best_scales(
+    rounder: Rounder,
+    weights: Matrix,
+    bias: Matrix,
+    moments: Matrix,
+    limits: tuple[Matrix, Matrix, Matrix],
+    top: int,
+) -> tuple[Matrix, Matrix, Matrix]:
+    """Gives integers, bias and scales: each row by the scale under which it loses least once rounded.
+
+    Args:
+        rounder: ``rounding.round_layer`` or ``round_depthwise``; the next arguments are its.
+        limits: the least, the first and the largest scales, each (rows,).
+    """  # fmt: skip
+    least, first, largest = limits
+    integers, fitted = rounder(weights, bias, moments, first, top)
+    scales, lost = first, losses(integers, weights, moments, first)
+    for factor in _AROUND[1:]:
+        tried = (
+            np.clip(first * factor, least, np.maximum(largest, least)).astype(np.float32).astype(np.float64)
+        )
+        values, shifted = rounder(weights, bias, moments, tried, top)
+        cost = losses(values, weights, moments, tried)
+        better = cost < lost
+        integers = np.where(better[:, None], values, integers)
+        fitted, scales = np.where(better, shifted, fitted), np.where(better, tried, scales)
+        lost = np.minimum(lost, cost)
+    return integers, fitted, scales

@@ -1,0 +1,120 @@
+"""The table of all candidates: its columns, its rows, and the number that each cell sorts by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tightfit.report.printable import printable
+from tightfit.report.report import Report
+from tightfit.report.sentences import gain_notes
+from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import metric_words
+from tightfit.units import MISSING, format_bytes, format_milliseconds, format_percent, format_ratio
+
+_VERDICTS: Final = {
+    "fits": "fits",
+    "misses": "does not fit",
+    "open": "left out",
+    "failed": "failed",
+}
+
+
+@dataclass
+class Cell:
+    """A table cell: what it shows, the number it sorts by (None sorts last), and a second line."""
+
+    text: str
+    sort: float | None = None
+    second: str = ""
+
+    @property
+    def small(self) -> str:
+        """The second line, unless there is nothing to say."""
+        return "" if self.second == MISSING else self.second
+
+
+@dataclass
+class Row:
+    """A table row.
+
+    Args:
+        kind: how the chart draws it. verdict: a key of ``_VERDICTS``; words: the same to read.
+        notes: why it does not fit, and where it gains nothing.
+    """
+
+    name: str
+    kind: str
+    verdict: str
+    words: str
+    notes: list[str]
+    cells: list[Cell] = field(default_factory=list)
+
+
+def make_columns(noun: str) -> list[tuple[str, str]]:
+    """Gives the title of each column and what it means."""
+    return [
+        ("Candidate", "Name, whether it fits the budget, and why not"),
+        ("Size", "File size, and its ratio to the original's"),
+        ("Zipped", "Size as a zip archive"),
+        ("Latency", "Latency relative to the original, and the median time of a call"),
+        (noun[:1].upper() + noun[1:], f"The {noun} on the evaluation samples"),
+        ("Change", "Change against the original, and its 95 % interval"),
+        ("Agreement", "Share of samples with the original's decision"),
+        ("Memory", "Peak memory of the process that ran it"),
+    ]
+
+
+def make_rows(report: Report) -> list[Row]:
+    """Gives a row a candidate: the chosen one first, then what fits, then the rest, failures last."""
+    return [_row(c, report) for c in sorted(report.candidates, key=lambda c: _rank(c, report))]
+
+
+def _rank(candidate: Candidate, report: Report) -> tuple[bool, bool, bool, float]:
+    """The chosen one first, then what fits, then the rest, failures last; small files first."""
+    return (
+        candidate.name != report.best,
+        not candidate.meets_budget,
+        candidate.failure is not None,
+        candidate.size_bytes or float("inf"),
+    )
+
+
+def _row(candidate: Candidate, report: Report) -> Row:
+    known = {True: "fits", False: "misses", None: "open"}
+    fits = "failed" if candidate.failure is not None else known[candidate.meets_budget]
+    reasons = [] if candidate.meets_budget else candidate.reasons
+    notes = [printable(note) for note in [*reasons, *gain_notes(candidate, report.original)]]
+    kind = (
+        "chosen" if candidate.name == report.best else "front" if candidate.name in report.pareto else "other"
+    )
+    return Row(
+        printable(candidate.name, 60), kind, fits, _VERDICTS[fits], notes, _cells(candidate, report.original)
+    )
+
+
+def _cells(candidate: Candidate, original: Candidate | None) -> list[Cell]:
+    """Size, packed, latency, score, change, agreement, memory."""
+    words = metric_words(candidate.metric)
+    share = (
+        candidate.size_bytes / original.size_bytes
+        if candidate.size_bytes and original is not None and original.size_bytes
+        else None
+    )
+    packed = candidate.compressed_bytes.get("zip")
+    compared = not candidate.is_original
+    change = words.change(candidate.drop) if compared else ""
+    interval = words.change_interval(candidate.drop_interval) if compared and candidate.drop_interval else ""
+    return [
+        Cell(format_bytes(candidate.size_bytes), candidate.size_bytes, format_ratio(share)),
+        Cell(format_bytes(packed), packed),
+        Cell(
+            format_ratio(candidate.latency_ratio),
+            candidate.latency_ratio,
+            format_milliseconds(candidate.latency_ms),
+        ),
+        Cell(words.score(candidate.accuracy), candidate.accuracy),
+        Cell(change, None if candidate.drop is None else -candidate.drop, interval),
+        Cell(format_percent(candidate.agreement), candidate.agreement),
+        Cell(format_bytes(candidate.peak_memory_bytes), candidate.peak_memory_bytes),
+    ]

@@ -1,0 +1,107 @@
+"""What the page shows, as words and shares: the template places them and decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tightfit.report.candidate_detail import Inside, look_inside
+from tightfit.report.candidate_table import Row, make_columns, make_rows
+from tightfit.report.cards import Card, make_cards
+from tightfit.report.chart.chart import Chart, make_chart
+from tightfit.report.printable import printable
+from tightfit.report.report import Report
+from tightfit.report.report_facts import Fact, budget_facts, facts_of, search_facts
+from tightfit.report.sentences import Choice, choice_sentence
+from tightfit.search.candidates import Candidate
+from tightfit.search.metric_words import metric_words
+from tightfit.units import format_bytes, format_ratio
+
+WIDE = (920.0, 430.0)
+NARROW = (360.0, 380.0)
+
+
+Tip = tuple[str, list[tuple[str, str]]]
+
+
+@dataclass
+class View:
+    """Everything on the page.
+
+    Args:
+        charts: the wide and the narrow one, each with its word; empty when there is nothing to draw.
+        tips: of each candidate its name and the lines of its tooltip. shown: the candidates in the charts.
+        columns: title and meaning. facts: by title. methods: by topic.
+    """
+
+    title: str
+    choice: Choice
+    finished: bool
+    cards: list[Card]
+    limited: bool
+    charts: list[tuple[str, Chart]]
+    tips: list[Tip]
+    shown: list[int]
+    noun: str
+    columns: list[tuple[str, str]]
+    rows: list[Row]
+    inside: list[Inside]
+    facts: list[tuple[str, list[Fact]]]
+    notes: list[str]
+    methods: dict[str, str]
+    created: str
+    version: str
+
+
+def make_view(report: Report) -> View:
+    """Gives everything on the page in words."""
+    metric = report.candidates[0].metric if report.candidates else "top1"
+    noun = printable(metric_words(metric).noun, 40)
+    both = [(size, make_chart(report, *box)) for size, box in (("wide", WIDE), ("narrow", NARROW))]
+    charts = [(size, chart) for size, chart in both if chart is not None]
+    cards = make_cards(report)
+    return View(
+        title=printable(report.model.get("name") or "model", 80),
+        choice=Choice(*(printable(part) for part in choice_sentence(report))),
+        finished=report.finished,
+        cards=cards,
+        limited=any(card.shows_limit for card in cards),
+        charts=charts,
+        tips=[(printable(c.name, 60), tooltip(c)) for c in report.candidates],
+        shown=[mark.index for mark in charts[0][1].marks] if charts else [],
+        noun=noun,
+        columns=make_columns(noun),
+        rows=make_rows(report),
+        inside=[look_inside(c, c.name == report.best) for c in report.candidates if c.failure is None],
+        facts=_facts(report, metric),
+        notes=[printable(note) for note in report.notes],
+        methods={printable(topic): printable(text) for topic, text in report.methods.items()},
+        created=printable(report.created or "")[:10],
+        version=printable(report.version or ""),
+    )
+
+
+def _facts(report: Report, metric: str) -> list[tuple[str, list[Fact]]]:
+    """What was asked, of what, on which machine."""
+    return [
+        ("Budget", budget_facts(report.budget, metric)),
+        ("Search", search_facts(report)),
+        ("Model", facts_of(report.model)),
+        ("Data", facts_of(report.data)),
+        ("Machine", facts_of(report.machine)),
+    ]
+
+
+def tooltip(candidate: Candidate) -> list[tuple[str, str]]:
+    """Gives the lines of a mark's tooltip."""
+    words = metric_words(candidate.metric)
+    lines = [
+        ("Size", format_bytes(candidate.size_bytes)),
+        (printable(words.title, 40), words.score(candidate.accuracy)),
+    ]
+    if not candidate.is_original and candidate.drop is not None:
+        lines.append(("Change", f"{words.change(candidate.drop)}{words.unit}"))
+        if candidate.drop_interval is not None:
+            lines.append(("95 % interval", words.change_interval(candidate.drop_interval)))
+    if candidate.latency_ratio is not None:
+        lines.append(("Latency", format_ratio(candidate.latency_ratio)))
+    return lines

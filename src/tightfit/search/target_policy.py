@@ -1,0 +1,153 @@
+"""What a target means for a search: which recipes are tried, how files are made, and their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tightfit.errors import OptionError
+from tightfit.graph.ir import Model
+from tightfit.graph.reader import read_model
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.modes import Override
+from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.search.budget import Budget
+from tightfit.search.candidates import Candidate, TargetVerdict
+from tightfit.search.recipes import Recipe
+from tightfit.targets.placement import check
+from tightfit.targets.profile import Target, find_target
+from tightfit.targets.target_planning import interface_for, overrides_for, rewrites_for, scheme_for
+from tightfit.targets.tools.ethos_u import Compilation
+from tightfit.targets.tools.micro import MicroRun
+from tightfit.targets.tools.proof import Proof, prove
+from tightfit.targets.verdict import Placement, Verdict
+from tightfit.units import format_percent, short_name
+
+_MOST_REASONS = 8
+_WIDENS = "mixed-activations"
+
+
+class TargetPolicy:
+    """One budget's target; without one every question has the plain answer."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.target = None if budget.target is None else find_target(budget.target)
+
+    def recipes(self, recipes: Sequence[Recipe], named: Iterable[str]) -> tuple[Recipe, ...]:
+        """The recipes that the target takes, with its types at the ends; others where the user named them."""
+        if self.target is None:
+            return tuple(recipes)
+        device, kept = self.target, list[Recipe]()
+        for recipe in recipes:
+            if _takes(device, recipe) and recipe.interface == "float32":
+                kept.append(replace(recipe, interface=interface_for(device, recipe.scheme)))
+            elif recipe.name in named:
+                kept.append(recipe)
+        return tuple(kept)
+
+    def layout(self, asked: str | None) -> str:
+        """The layout that was asked for, else the target's."""
+        return asked or ("cpu" if self.target is None else self.target.family.layout)
+
+    def scheme(self, name: str, interface: str) -> Scheme:
+        """The scheme as the target takes it, or plainly where it takes none of the kind."""
+        if self.target is None or name not in self.target.family.schemes:
+            return find_scheme(name, interface)
+        return scheme_for(self.target, name, interface)
+
+    def overrides(self, model: Model, scheme: Scheme, ranges: Ranges) -> tuple[Override, ...]:
+        """Other types for ops that the target does not take in the scheme's."""
+        return () if self.target is None else overrides_for(self.target, model, scheme, ranges)
+
+    @property
+    def adapt(self) -> Callable[[Model], list[str]] | None:
+        """What rewrites a quantized model for the target."""
+        return None if self.target is None else partial(rewrites_for, self.target)
+
+    def judge(self, candidate: Candidate, path: Path) -> None:
+        """Fills ``candidate.targets`` with the verdict on its file."""
+        if self.target is None:
+            return
+        model = read_model(path)
+        verdict = check(model, self.target, memory_bytes=self.budget.target_memory)
+        candidate.targets[self.target.name] = self._verdict(verdict, prove(model, verdict))
+
+    def _verdict(self, verdict: Verdict, proof: Proof) -> TargetVerdict:
+        reasons = [*self._against(verdict, proof), *_fallbacks(verdict)]
+        return TargetVerdict(
+            fits=not self._against(verdict, proof),
+            accelerated=verdict.accelerated_share,
+            latency_ms=proof.result.latency_ms or None if isinstance(proof.result, Compilation) else None,
+            reasons=reasons[:_MOST_REASONS],
+            memory_bytes=_memory(verdict, proof),
+            tool=proof.lines(),
+            ops=[_op(p) for p in verdict.placements],
+        )
+
+    def _against(self, verdict: Verdict, proof: Proof) -> list[str]:
+        """Why the target does not take the file as it is asked to."""
+        found = []
+        if verdict.refused:
+            found.append(f"{verdict.target.title} refuses the file: {verdict.refused}")
+        elif not verdict.runs:
+            found.append(f"nothing runs {_first(verdict)}")
+        elif verdict.accelerated_share < self.budget.min_accelerated:
+            share, least = (
+                format_percent(v) for v in (verdict.accelerated_share, self.budget.min_accelerated)
+            )
+            found.append(f"{share} of its MACs are accelerated, the budget wants {least}: {_first(verdict)}")
+        limit, needed = verdict.memory_limit, _memory(verdict, proof)
+        if limit is not None and needed > limit:
+            found.append(f"it needs {needed:,} bytes for {verdict.target.memory_holds}, there are {limit:,}")
+        if isinstance(proof.result, MicroRun) and not proof.result.runs and verdict.runs:
+            found += proof.lines()
+        return found
+
+
+def _takes(device: Target, recipe: Recipe) -> bool:
+    """True when a target takes files of a recipe; some recoveries give ops 16-bit activations."""
+    schemes = device.family.schemes
+    return recipe.scheme in schemes and ("int16x8" in schemes or _WIDENS not in recipe.recovery)
+
+
+def refuse_unknown(budget: Budget) -> None:
+    """Checks the target's name before anything is opened.
+
+    Raises:
+        OptionError: there is no such target, or a memory is given without one.
+    """
+    if budget.target is not None:
+        find_target(budget.target)
+    elif budget.target_memory is not None:
+        raise OptionError("Received --memory without --target; name the device that has the memory.")
+
+
+def _memory(verdict: Verdict, proof: Proof) -> int:
+    """What the tool measured where it did, else the least that the tensors need."""
+    if isinstance(proof.result, MicroRun) and proof.result.runs:
+        return proof.result.arena_bytes
+    return verdict.needed_bytes
+
+
+def _first(verdict: Verdict) -> str:
+    """The fallback with the most multiply–accumulates, and why."""
+    place = max(verdict.fallbacks, key=lambda p: p.macs)
+    return f"{place.kind} '{short_name(place.name)}' ({place.reason})"
+
+
+def _fallbacks(verdict: Verdict) -> list[str]:
+    """The different reasons of the fallbacks, each with the first op that has it."""
+    seen: dict[tuple[str, str], str] = {}
+    for p in verdict.fallbacks:
+        seen.setdefault((p.kind, p.rule), f"{p.kind} '{short_name(p.name)}' falls back: {p.reason}")
+    return list(seen.values())
+
+
+def _op(place: Placement) -> dict[str, Any]:
+    plain: dict[str, Any] = {"op": place.name, "kind": place.kind, "macs": place.macs}
+    plain["accelerated"] = place.accelerated
+    return plain if place.accelerated else plain | {"reason": place.reason, "fix": place.fix}

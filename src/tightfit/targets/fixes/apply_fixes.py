@@ -1,0 +1,136 @@
+"""Turns fallbacks into acceleration by rewriting ops of a quantized model.
+
+Each row of ``FIXES`` names what it does, for which ops, and whether results stay the same to the bit. A
+rewrite is kept only when the target takes every op that it put in; ``check`` judges them as it judges the
+model's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.errors import ModelError
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Graph, Model, Op
+from tightfit.targets.fixes.fix_arithmetic import (
+    divide_by_constant,
+    leaky_as_prelu,
+    requantize_inputs,
+    widen_int4,
+)
+from tightfit.targets.fixes.fix_interface import integer_interface
+from tightfit.targets.fixes.fix_layout import depth_to_space, gather_slices, repeat_pixels, space_to_depth
+from tightfit.targets.fixes.fix_reduction import reshape_mean
+from tightfit.targets.placement import check, judge
+from tightfit.targets.profile import Target
+
+Replacement = list[Op]
+"""Ops that compute what one op computed; the last writes its output."""
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One rewrite.
+
+    Args:
+        ops: builtin operators that it rewrites.
+        make: gives the replacement of an op, or None where it does not apply.
+        exact: the results stay the same to the bit; else within one quantization step.
+    """
+
+    name: str
+    ops: frozenset[str]
+    make: Callable[[Op], Replacement | None]
+    exact: bool
+    effect: str
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was rewritten: how often, where, and what it does."""
+
+    name: str
+    effect: str
+    ops: tuple[str, ...]
+
+
+def _fix(
+    name: str, ops: str, make: Callable[[Op], Replacement | None], effect: str, *, exact: bool = True
+) -> Fix:
+    return Fix(name, frozenset(ops.split()), make, exact, effect)
+
+
+FIXES: Final[tuple[Fix, ...]] = (
+    _fix("reshape-mean", "MEAN", reshape_mean, "a MEAN is reshaped to one over height and width"),
+    _fix(
+        "requantize-inputs", "MAXIMUM MINIMUM", requantize_inputs,
+        "a QUANTIZE gives both inputs the output's scale", exact=False,
+    ),
+    _fix("repeat-pixels", "RESIZE_NEAREST_NEIGHBOR", repeat_pixels, "pixels are repeated with TILE"),
+    _fix("depth-to-space", "DEPTH_TO_SPACE", depth_to_space, "DEPTH_TO_SPACE as RESHAPE, TRANSPOSE, RESHAPE"),
+    _fix("space-to-depth", "SPACE_TO_DEPTH", space_to_depth, "SPACE_TO_DEPTH as RESHAPE, TRANSPOSE, RESHAPE"),
+    _fix("gather-slices", "GATHER", gather_slices, "a GATHER with constant indices as slices"),
+    _fix(
+        "leaky-as-prelu", "LEAKY_RELU", leaky_as_prelu, "LEAKY_RELU as PRELU of one slope", exact=False
+    ),
+    _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),
+)  # fmt: skip
+"""The rewrites of single ops. Two more change whole models: ``integer-interface`` and ``widen-int4``."""
+
+
+def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list[Applied]]:
+    """Gives a copy of a model with fewer fallbacks on the target, and what was rewritten.
+
+    Args:
+        ends: float inputs and outputs may become integers.
+
+    Raises:
+        ModelError: nothing could be rewritten.
+    """
+    fixed = copy_model(model)
+    done: list[Applied] = []
+    if widened := widen_int4(fixed):
+        done.append(Applied("widen-int4", "int4 weights are stored as int8", tuple(widened)))
+    if ends and target.family.interface == "int8" and (changed := integer_interface(fixed)):
+        done.append(Applied("integer-interface", "the model takes and gives integers", tuple(changed)))
+    found: dict[str, list[str]] = {}
+    for graph in fixed.graphs:
+        for op in list(graph.ops):
+            _rewrite(graph, op, target, found)
+    done += [Applied(f.name, f.effect, tuple(found[f.name])) for f in FIXES if f.name in found]
+    if not done:
+        raise ModelError(_nothing(model, target))
+    fixed.validate()
+    return fixed, done
+
+
+def _rewrite(graph: Graph, op: Op, target: Target, found: dict[str, list[str]]) -> None:
+    if judge(op, target) is None:
+        return
+    for row in FIXES:
+        if op.kind not in row.ops:
+            continue
+        made = row.make(op)
+        if made is not None and all(judge(new, target) is None for new in made):
+            found.setdefault(row.name, []).append(op.name)
+            _replace(graph, op, made)
+            return
+
+
+def _replace(graph: Graph, op: Op, made: Replacement) -> None:
+    position = graph.ops.index(op)
+    graph.remove(op)
+    for offset, new in enumerate(made):
+        graph.insert(position + offset, new)
+
+
+def _nothing(model: Model, target: Target) -> str:
+    left = check(model, target).fallbacks
+    if not left:
+        return f"There is nothing to fix: every op is accelerated on '{target.name}'."
+    return (
+        f"No rewrite applies to what falls back on '{target.name}': {left[0].kind} '{left[0].name}' "
+        f"({left[0].reason}). {left[0].fix}"
+    )

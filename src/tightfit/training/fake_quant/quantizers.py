@@ -1,0 +1,152 @@
+"""The trained state of fake-quantization: how the scale of a point or of a weight is held and moves.
+
+``learned``: the scale is trained as a logarithm (``learned_scales``); that of the model's inputs is known
+from the data, and its gradient would cost a backward pass through the first layer. ``average``: activations
+follow a moving average of their extremes, weights their largest value. ``fixed``: the plan's scales stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.errors import OptionError, unknown_name
+from tightfit.graph.activations import Ends
+from tightfit.quantization.plan import Storage
+from tightfit.training.fake_quant.fake_quantize import fake_quantize, fake_quantize_sum, limits
+from tightfit.training.fake_quant.learned_scales import LearnedScales, Part
+from tightfit.training.fake_quant.quantization_points import Point
+
+RANGES: Final = ("learned", "average", "fixed")
+_MOMENTUM: Final = 0.99
+_SMALLEST: Final = 1e-9
+Grid = tuple[Any, Any]
+"""Scale and zero point."""
+
+
+def check_ranges(ranges: str) -> str:
+    """Gives the word back when it is a way to move ranges.
+
+    Raises:
+        OptionError: it is none of them.
+    """
+    if ranges not in RANGES:
+        raise OptionError(unknown_name("way to move ranges", ranges, RANGES))
+    return ranges
+
+
+class ActivationQuantizer:
+    """Rounds the values of one point.
+
+    Args:
+        owner: the Keras model that keeps the variables. point: what the plan says.
+        ranges: one of ``RANGES``; the scales that a kernel fixes never move.
+        learned: keeps the scales that are trained.
+    """
+
+    def __init__(self, owner: Any, point: Point, ranges: str, learned: LearnedScales) -> None:
+        self.point, self.storage = point, point.storage
+        self.ranges = "fixed" if point.fixed or (point.given and ranges == "learned") else ranges
+        self.bounds = limits(point.storage)
+        self.initial = np.float32(point.storage.scale[0])
+        self.zero_point = float(point.storage.zero_point[0])
+        self.least = self.initial if "coarser" in point.storage.reason else np.float32(_SMALLEST)
+        self.low = self.high = None
+        self.learned: Part | None = None
+        if self.ranges == "learned":
+            self.learned = learned.add(np.asarray(self.initial), float(self.least))
+        elif self.ranges == "average":
+            ends = [self.initial * (b - self.zero_point) for b in self.bounds]
+            self.low = owner.add_state(point.name, "low", np.asarray(ends[0]), trainable=False)
+            self.high = owner.add_state(point.name, "high", np.asarray(ends[1]), trainable=False)
+
+    def __call__(self, x: Any, cache: dict[Any, Any], *, training: bool) -> Any:
+        """Gives the values on the grid; under ``average`` the range follows them while training.
+
+        Args:
+            cache: what this call of the network computed already.
+        """
+        if training and self.low is not None and self.high is not None:
+            self.follow(x)
+        scale, zero_point = self.parameters(cache)
+        return fake_quantize(x, scale, zero_point, *self.bounds)
+
+    def after_sum(self, y: Any, bias: Any, ends: Ends, grid: Grid) -> Any:
+        """Gives ``clip(y + bias, ends)`` on the grid, in one pass; ``average`` must see the values."""
+        scale, zero_point = grid
+        bottom, top = self.bounds
+        return fake_quantize_sum(y, bias, ends, scale, (bottom - zero_point, top - zero_point))
+
+    def follow(self, x: Any) -> None:
+        """Moves the range towards the values of this step."""
+        values = ops.stop_gradient(ops.cast(x, "float32"))
+        for variable, seen in ((self.low, ops.min(values)), (self.high, ops.max(values))):
+            assert variable is not None  # noqa: S101 - both exist under "average"
+            variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
+
+    def parameters(self, cache: dict[Any, Any]) -> Grid:
+        """Gives scale and zero point as they are now."""
+        if self.learned is not None:
+            return ops.reshape(self.learned(cache), ()), self.zero_point
+        if self.low is None or self.high is None:
+            return ops.convert_to_tensor(self.initial), self.zero_point
+        bottom, top = self.bounds
+        low, high = ops.minimum(self.low, 0.0), ops.maximum(self.high, 0.0)
+        if self.storage.dtype == "int16":
+            return ops.maximum(ops.maximum(-low, high) / top, self.least), 0.0
+        scale = ops.maximum((high - low) / (top - bottom), self.least)
+        return scale, ops.clip(ops.round(bottom - low / scale), bottom, top)
+
+    def trained(self) -> Storage:
+        """Gives the storage as the training left it."""
+        if self.ranges == "fixed":
+            return self.storage
+        scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters({}))
+        bottom, top = self.bounds
+        span = (scale * (bottom - zero_point), scale * (top - zero_point))
+        reason = f"{self.ranges} in training"
+        found = replace(self.storage, scale=(scale,), zero_point=(round(zero_point),), reason=reason)
+        return replace(found, range=span)
+
+
+class WeightQuantizer:
+    """Rounds one constant weight, symmetric, with a scale for each channel or one for all.
+
+    Args:
+        storage: what the plan says. rank: of the weight. learned: keeps the scales that are trained.
+    """
+
+    def __init__(self, storage: Storage, rank: int, ranges: str, learned: LearnedScales) -> None:
+        self.storage, self.rank, self.ranges = storage, rank, ranges
+        self.bounds = limits(storage)
+        self.initial = np.asarray(storage.scale, np.float32)
+        self.learned = learned.add(self.initial) if ranges == "learned" else None
+
+    def scales(self, cache: dict[Any, Any], weights: Any) -> Any:
+        """Gives the scales as they are now, shape (channels,) or (1,).
+
+        Args:
+            cache: what this call of the network computed already. weights: the weight, for ``average``.
+        """
+        if self.ranges == "average":
+            axes = None if self.storage.axis is None else tuple(self.others())
+            largest = ops.stop_gradient(ops.max(ops.abs(weights), axis=axes))
+            return ops.maximum(ops.reshape(largest, (-1,)) / self.bounds[1], _SMALLEST)
+        return ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
+
+    def others(self) -> list[int]:
+        """The axes that share a scale."""
+        return [i for i in range(self.rank) if i != self.storage.axis]
+
+    def broadcast(self, scales: Any) -> Any:
+        """Gives the scales in a shape that broadcasts along their axis."""
+        if self.storage.axis is None or self.initial.size == 1:
+            return ops.reshape(scales, ())
+        return ops.reshape(scales, [-1 if i == self.storage.axis else 1 for i in range(self.rank)])
+
+    def __call__(self, weights: Any, scales: Any) -> Any:
+        """Gives the weights on the grid."""
+        return fake_quantize(weights, self.broadcast(scales), 0.0, *self.bounds)

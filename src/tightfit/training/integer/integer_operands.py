@@ -1,0 +1,107 @@
+"""What one integer op works on: stored integers, their grids, and the weights as the file has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.graph.activations import fused_activation
+from tightfit.graph.ir import Array, Op
+from tightfit.quantization.arithmetic import bias_integers, quantize
+from tightfit.quantization.ops.rule_lookup import find_rule, weight_of
+from tightfit.quantization.plan import OpPlan, Storage
+from tightfit.training.integer.rescaling import Grid
+
+_NO_SCALES: Final = np.zeros(0, np.float32)
+
+
+@dataclass
+class Weights:
+    """The constants that an op multiplies and adds.
+
+    Args:
+        values: integers in the file's layout. scales: float32, one or one a channel.
+        axis: of the output channels. bias: integers of the accumulator. short: they are int32.
+    """
+
+    values: Array
+    scales: npt.NDArray[np.float32] = field(default_factory=_NO_SCALES.copy)
+    axis: int = 0
+    bias: Array | None = None
+    short: bool = False
+
+
+@dataclass
+class IntegerOperands:
+    """One integer op of a batch.
+
+    Args:
+        op: with its options. dtype: of its activations. batch: how many samples.
+        values: stored integers by input position, the batch in front; None for what holds no reals.
+        grids: on which they stand. output: the grid of the result.
+        statics: operands without reals (shapes, axes) by position. weights: of a product.
+        activation: the position that the weights multiply.
+    """
+
+    op: Op
+    dtype: str
+    batch: int
+    values: list[Array | None]
+    grids: list[Grid | None]
+    output: Grid
+    statics: dict[int, Array]
+    weights: Weights | None = None
+    activation: int = 0
+
+    def grid(self, position: int = 0) -> Grid:
+        """Gives the grid of an input."""
+        found = self.grids[position]
+        assert found is not None  # noqa: S101 - rows ask for inputs that hold reals
+        return found
+
+    def shifted(self, position: int = 0) -> npt.NDArray[np.int32]:
+        """Gives the integers of an input without their zero point."""
+        values = self.values[position]
+        assert values is not None  # noqa: S101 - rows ask for inputs that hold reals
+        return np.subtract(values, self.grid(position).zero_point, dtype=np.int32)
+
+    def both(self) -> list[Array]:
+        """Gives both inputs without their zero points, axes of one after the batch where ranks differ."""
+        values = [self.shifted(i).astype(np.int64) for i in (0, 1)]
+        rank = max(v.ndim for v in values)
+        return [v.reshape(v.shape[0], *([1] * (rank - v.ndim)), *v.shape[1:]) for v in values]
+
+    @property
+    def fused(self) -> str:
+        """The activation that the op has built in."""
+        return fused_activation(self.op)
+
+
+def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weights | None:
+    """Gives the weights of a product as ``apply_plan`` writes them, or None where they are computed.
+
+    Args:
+        constants: input position → the reals of a constant, as they are trained.
+    """
+    rule = find_rule(op.kind)
+    position = None if rule is None else weight_of(op, rule)
+    storage = None if position is None else decision.constants.get(position)
+    if rule is None or position not in constants or storage is None or not storage.scale:
+        return None
+    values = quantize(
+        constants[position], storage.scale, storage.zero_point, storage.dtype, storage.axis,
+        narrow=storage.narrow,
+    )  # fmt: skip
+    made = Weights(values, np.asarray(storage.scale, np.float32), storage.axis or rule.weight_axis or 0)
+    bias = None if rule.bias is None else decision.constants.get(rule.bias)
+    if bias is not None and rule.bias in constants:
+        made.bias, made.short = _bias(constants[rule.bias], bias), bias.dtype == "int32"
+    return made
+
+
+def _bias(values: Array, storage: Storage) -> Array:
+    whole, _ = bias_integers(values, np.asarray(storage.scale, np.float64), storage.dtype)
+    return whole.reshape(-1).astype(np.int64)

@@ -1,0 +1,98 @@
+"""What a training is asked for, and whether that can be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tightfit.data.dataset import Dataset
+from tightfit.errors import DataError, OptionError
+from tightfit.graph.ir import Model
+from tightfit.quantization.scheme import Scheme
+from tightfit.training.fake_quant.quantizers import check_ranges
+from tightfit.training.loop.training_options import TrainingOptions
+from tightfit.training.transforms.sparsity_schedules import check_schedule, check_sparsity
+
+
+@dataclass(frozen=True)
+class FinetuneSpec(TrainingOptions):
+    """What a training is asked for.
+
+    Args:
+        scheme: of the file, None for float.
+    """
+
+    scheme: Scheme | None = None
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: larger where much was taken away from the weights, small where they are shared.
+
+        Measured on the demo: with 85 % zeros 0.02 ends at 90.3 %, 0.01 at 89.3 %, 0.005 at 87.5 % correct;
+        only rounded, after three epochs of 60,000 images, 0.005 at 93.1 %, 0.01 at 93.0 %, 0.002 at 92.9 %;
+        with 16 values a tensor, after four epochs of 20,000 images, 0.002 at 92.6 %, 0.005 at 92.5 %, and on
+        10,000 others 94.0 % and 93.8 %.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if self.sparsity is not None:
+            return 0.02
+        return 0.005 if self.clusters is None else 0.002
+
+    def stages(self) -> list[str]:
+        """The stages in order: ``prune``, ``finish``."""
+        if self.sparsity is not None and (self.scheme is not None or self.clusters is not None):
+            return ["prune", "finish"]
+        return ["finish"]
+
+
+def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
+    """Checks a request against the data; gives whether labels are used.
+
+    Raises:
+        OptionError: nothing is asked for, or a number is out of its range.
+        DataError: labels are asked for and the data has none.
+    """
+    wishes = (request.scheme, request.sparsity, request.clusters, request.teacher)
+    if all(wish is None for wish in wishes):
+        raise OptionError(
+            "Nothing is asked for: give a scheme, a sparsity, a number of clusters, or several; or the "
+            "teacher of a smaller model."
+        )
+    if request.scheme is not None and request.scheme.compute != "integer":
+        raise OptionError(
+            f"Training rounds as integer kernels do; '{request.scheme.name}' has none. "
+            "Take int8, int16x8 or int8x4, or quantize without training."
+        )
+    if request.sparsity is not None:
+        check_sparsity(request.sparsity)
+    check_schedule(request.schedule)
+    check_ranges(request.ranges)
+    if request.epochs < len(request.stages()):
+        raise OptionError(
+            f"Pruning and then rounding takes 2 epochs or more; received {request.epochs}."
+            if request.epochs == 1
+            else f"Training takes at least one epoch; received {request.epochs}."
+        )
+    if not 0 < request.rate < 1:
+        raise OptionError(f"A learning rate lies between 0 and 1; received {request.rate:g}.")
+    if request.labels not in ("auto", "yes", "no"):
+        raise OptionError(f"Labels are auto, yes or no; received '{request.labels}'.")
+    if request.labels == "yes" and not dataset.has_labels:
+        raise DataError("The labels are to count, but the data has none. Give labels, or --labels no.")
+    return dataset.has_labels and request.labels != "no"
+
+
+def check_clusters(request: FinetuneSpec, model: Model) -> None:
+    """Checks that there are more weights than values to share.
+
+    Raises:
+        OptionError: there are not.
+    """
+    if request.clusters is None:
+        return
+    largest = max((t.size for t in model.main.tensors() if t.is_constant and t.dtype == "float32"), default=0)
+    if not 2 <= request.clusters < largest:
+        raise OptionError(
+            f"Received {request.clusters} clusters; the model's largest tensor has {largest} weights. "
+            "Take from 2 to 256."
+        )

@@ -1,0 +1,253 @@
+"""Fine-tuning in stages: first prune in float, then cluster and round together, each in its turn.
+
+    sparsity alone          Mask                          float file with zeros
+    scheme alone            plan                          QAT
+    sparsity + scheme       Mask → Mask + plan            PQAT
+    clusters + scheme       Cluster + plan                CQAT
+    all three               Mask → Mask + Cluster + plan  PCQAT
+
+Without labels the float model teaches; with labels both count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+
+from tightfit.data.dataset import Dataset
+from tightfit.graph.ir import Array, Model
+from tightfit.pipeline.quantize_file import open_source
+from tightfit.quantization.calibration.calibrate import calibrate
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import make_plan
+from tightfit.quantization.scheme import Scheme
+from tightfit.recovery.steps import Work, recover
+from tightfit.training.export import export
+from tightfit.training.fake_quant.learned_scales import short_scales
+from tightfit.training.loop.callbacks import KeepLastGood, UpdateMasks
+from tightfit.training.loop.checkpoints import (
+    Progress,
+    SaveEachEpoch,
+    arrays_of,
+    load_progress,
+    restore,
+    save_progress,
+)
+from tightfit.training.loop.distillation import Distillation
+from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
+from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
+from tightfit.training.loop.training_batches import Batches
+from tightfit.training.network import Network
+from tightfit.training.transforms.mask import SMALLEST
+from tightfit.training.transforms.sparsity_schedules import SCHEDULES
+from tightfit.training.transforms.weight_transforms import Cluster, Mask
+
+CALIBRATION: Final = 100
+_LABELS_SHARE: Final = 0.5
+_WARM_UP: Final = 0.05
+"""Adam's first steps know little of the gradients: the rate grows to its value in this share of a stage."""
+_LAST_SHARE: Final = 0.02
+_SHARE_BETWEEN: Final = 0.3
+"""What a stage leaves of the learning rate at its end: the next one goes on healing."""
+_UPDATES: Final = 40
+"""Choices of the masks in a stage: small jumps heal."""
+_STAYS_DENSE: Final = (
+    f"Not pruned: depthwise convolutions and weights of fewer than {SMALLEST} elements: few, and they lose "
+    "most. The zeros of the whole file are a smaller share than the sparsity."
+)
+
+
+@dataclass
+class Trained:
+    """What a training gave.
+
+    Args:
+        model, plan: ``apply_plan`` of the two is the file; plan is None for a float file.
+        history: one row an epoch. notes: what a reader should know.
+    """
+
+    model: Model
+    plan: Plan | None
+    history: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+
+
+def finetune(
+    model: Model,
+    dataset: Dataset,
+    indices: Sequence[int] | Array,
+    request: FinetuneSpec,
+    checkpoint: Path,
+    listener: Callable[[str, int, int, dict[str, Any]], None] | None = None,
+) -> Trained:
+    """Trains a float model for what is asked; goes on from the checkpoint of the same training.
+
+    Args:
+        model: cleaned; it is not changed. indices: the samples to train and calibrate with.
+        checkpoint: written after each epoch, removed by the caller when the file is there.
+        listener: called with (stage, step, steps, metrics) after each step.
+
+    Raises:
+        OptionError, DataError: see ``check_request``. ModelError: an op has no lowering; it is named.
+    """
+    labelled = check_request(request, dataset)
+    check_clusters(request, model)
+    settings = _settings(request, dataset, indices, model)
+    progress = load_progress(checkpoint, settings) or Progress(settings)
+    training = _Training(model, dataset, indices, request, progress, labelled=labelled)
+    for index, stage in enumerate(request.stages()):
+        training.run(index, stage, checkpoint, listener)
+    return Trained(training.current, training.plan, progress.history, training.notes)
+
+
+class _Training:
+    """The stages of one request; ``current`` is the float model as it is so far."""
+
+    def __init__(
+        self, model: Model, dataset: Dataset, indices: Sequence[int] | Array, request: FinetuneSpec,
+        progress: Progress, *, labelled: bool,
+    ) -> None:  # fmt: skip
+        self.current = model
+        self.original = model if request.teacher is None else open_source(request.teacher).model
+        self.dataset, self.indices, self.request = dataset, indices, request
+        self.progress, self.labelled = progress, labelled
+        self.plan: Plan | None = None
+        self.notes: list[str] = []
+
+    def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
+        """Trains one stage, or only rebuilds it when the checkpoint is behind it."""
+        epochs = self._epochs(stage)
+        network = self._network(stage, epochs)
+        student = self._student(network)
+        self._compile(student, epochs, last=index == len(self.request.stages()) - 1)
+        if index < self.progress.stage:
+            restore(student, self.progress.finished[index])
+        else:
+            if self.progress.arrays:
+                restore(student, self.progress.arrays)
+            self._fit(student, network, (self.progress.epoch, epochs), checkpoint, listener)
+            self.progress.arrays = arrays_of(student)
+            self.progress.finish_stage()
+            save_progress(checkpoint, self.progress)
+        self.current, self.plan = export(network)
+
+    def _epochs(self, stage: str) -> int:
+        both = len(self.request.stages()) == 2
+        half = self.request.epochs // 2
+        return self.request.epochs if not both else half if stage == "prune" else self.request.epochs - half
+
+    def _network(self, stage: str, epochs: int) -> Network:
+        request = self.request
+        transforms: list[Any] = []
+        if request.sparsity is not None:
+            steps = epochs * max(1, len(self.indices) // request.batch)
+            ramps = stage == "prune" or len(request.stages()) == 1
+            schedule = SCHEDULES[request.schedule if ramps else "one-shot"]
+            transforms.append(Mask(schedule(request.sparsity, steps), request.pattern, request.scope))
+            if ramps:
+                self.notes.append(_STAYS_DENSE)
+        if stage == "finish" and request.clusters is not None:
+            transforms.append(Cluster(request.clusters, request.initial, request.per))
+        plan = None
+        if stage == "finish" and request.scheme is not None:
+            plan = self._plan(request.scheme, free=not transforms)
+        return Network(self.current, plan, transforms, ranges=request.ranges)
+
+    def _plan(self, scheme: Scheme, *, free: bool) -> Plan:
+        """The plan that training starts from: for 4-bit weights, after rounding with data."""
+
+        def samples() -> Any:
+            return (s.inputs for s in self.dataset.samples(list(self.indices[:CALIBRATION])))
+
+        ranges = Ranges([calibrate(self.current, samples()).statistics])
+        plan = make_plan(self.current, scheme, ranges)
+        if free and scheme.weights == "int4":
+            work = recover(Work(self.current, plan, ranges, samples, 0), ["rounding"])
+            self.current, plan = work.model, work.plan
+        return short_scales(plan) if self.request.ranges == "learned" else plan
+
+    def _student(self, network: Network) -> Any:
+        teacher = Network(self.original, check=False)
+        share = _LABELS_SHARE if self.labelled else 0.0
+        return Distillation(network, teacher, self.request.features, labels_share=share)
+
+    def _compile(self, student: Any, epochs: int, *, last: bool) -> None:
+        steps = epochs * max(1, len(self.indices) // self.request.batch)
+        warm = int(_WARM_UP * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm else self.request.rate,
+            steps - warm,
+            alpha=_LAST_SHARE if last else _SHARE_BETWEEN,
+            warmup_target=self.request.rate if warm else None,
+            warmup_steps=warm,
+        )
+        loss = None
+        if self.labelled:
+            loss = (
+                keras.losses.SparseCategoricalCrossentropy(from_logits=not student.decides[0])
+                if _are_classes(self.dataset)
+                else "mean_squared_error"
+            )
+        student.compile(RelativeAdam(rate, sizes_of(student.student)), loss)
+
+    def _fit(
+        self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
+    ) -> None:
+        request, (first, last) = self.request, epochs
+        batches = Batches(
+            self.dataset, self.indices, request.batch,
+            labelled=self.labelled, seed=request.seed, epoch=first, augment=request.augment,
+        )  # fmt: skip
+        done = first * len(batches)
+        keep = KeepLastGood()
+        callbacks = [
+            UpdateMasks(network, every=max(1, last * len(batches) // _UPDATES), start=done),
+            keep,
+            SaveEachEpoch(checkpoint, self.progress),
+            _Steps(listener, self.progress.stage, done, last * len(batches)),
+        ]
+        # Keras shuffles the batches too, otherwise each time; these are shuffled by seed and epoch.
+        student.fit(batches, initial_epoch=first, epochs=last, verbose=0, shuffle=False, callbacks=callbacks)
+        if keep.failed is not None:
+            self.notes.append(
+                f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "
+                "before were kept. Train with a smaller learning rate."
+            )
+
+
+def _are_classes(dataset: Dataset) -> bool:
+    labels = dataset.labels()
+    return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
+
+
+def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:
+    facts = asdict(request) | {
+        "data": dataset.fingerprint(),
+        "samples": len(indices),
+        "ops": len(model.main.ops),
+        "backend": keras.backend.backend(),
+    }
+    return json.dumps(facts, sort_keys=True, default=str)
+
+
+class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Tells a listener of each step."""
+
+    def __init__(self, listener: Any, stage: int, done: int, total: int) -> None:
+        super().__init__()
+        self.listener, self.stage, self.done, self.total = listener, stage, done, total
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Counts."""
+        self.done += 1
+        if self.listener is not None:
+            self.listener(f"stage {self.stage + 1}", self.done, self.total, dict(logs or {}))
+
+
+__all__ = ["FinetuneSpec", "Trained", "finetune"]

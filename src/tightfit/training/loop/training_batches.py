@@ -1,0 +1,81 @@
+"""Batches for ``fit`` from a data set, shuffled by seed and epoch: a resumed training sees the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from tightfit.data.dataset import Dataset
+from tightfit.errors import DataError
+from tightfit.graph.ir import Array
+from tightfit.training.loop.augmentation import augment, check_augmentations
+
+_KEPT_BYTES: Final = 1_500_000_000
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """The training batches: inputs by name (or one array), and labels where they are wanted.
+
+    Samples are decoded once and kept while they fit into 1.5 GB, else decoded in each epoch.
+
+    Args:
+        dataset: as for the model's inputs. indices: the samples to train with. size: of a batch.
+        labelled: whether labels go along. seed: of the shuffling. epoch: the epoch to begin with.
+        augment: what is done to images, see ``augmentation``.
+
+    Raises:
+        DataError: there are fewer samples than one batch takes. OptionError: an augmentation does not fit.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of one feed
+        self, dataset: Dataset, indices: Sequence[int] | Array, size: int, *,
+        labelled: bool, seed: int = 0, epoch: int = 0, augment: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.dataset, self.indices, self.size = dataset, [int(i) for i in indices], size
+        self.labelled, self.seed, self.epoch = labelled, seed, epoch
+        self.augment = check_augmentations(augment, labelled=labelled)
+        if len(self.indices) < size:
+            raise DataError(
+                f"There are {len(self.indices)} samples to train with and a batch takes {size}. "
+                "Give more data or a smaller batch."
+            )
+        self.kept: dict[int, Any] = {}
+        self.bytes = 0
+        self._shuffle()
+
+    def __len__(self) -> int:
+        return math.floor(len(self.indices) / self.size)
+
+    def __getitem__(self, batch: int) -> Any:
+        chosen = self.order[batch * self.size : (batch + 1) * self.size]
+        samples = self._samples([self.indices[i] for i in chosen])
+        names = list(samples[0][0])
+        arrays = {n: np.concatenate([inputs[n] for inputs, _ in samples]) for n in names}
+        arrays = augment(arrays, self.augment, np.random.default_rng([self.seed, self.epoch, batch]))
+        x = arrays if len(names) > 1 else arrays[names[0]]
+        return (x, np.asarray([label for _, label in samples])) if self.labelled else (x,)
+
+    def _samples(self, wanted: list[int]) -> list[Any]:
+        missing = [i for i in wanted if i not in self.kept]
+        found = {
+            i: ({n: np.asarray(a) for n, a in s.inputs.items()}, s.label)
+            for i, s in zip(sorted(set(missing)), self.dataset.samples(sorted(set(missing))), strict=True)
+        }
+        size = sum(a.nbytes for inputs, _ in found.values() for a in inputs.values())
+        if self.bytes + size <= _KEPT_BYTES:
+            self.kept.update(found)
+            self.bytes += size
+        return [found.get(i) or self.kept[i] for i in wanted]
+
+    def on_epoch_end(self) -> None:
+        """Shuffles anew."""
+        self.epoch += 1
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.indices))

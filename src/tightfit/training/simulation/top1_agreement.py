@@ -1,0 +1,71 @@
+"""Which decisions of a network are the device's: both run end to end on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from keras import ops
+
+from tightfit.data.sample import Sample
+from tightfit.graph.ir import Array
+from tightfit.training.integer.device_kernels import DeviceKernels
+
+_BATCH: Final = 16
+_BATCH_BYTES: Final = 64 << 20
+
+
+class Decisions:
+    """Counts the samples whose outputs are all largest where the device's are.
+
+    Samples are held until a batch is full. Equal means the same first place of the largest value. Beside it
+    are counted those with a largest value in common: int8 probabilities in steps of 1/256 are often equal.
+
+    Args:
+        network: with fixed ranges, as ``simulation`` makes it. kernels: of that network, None as in training.
+    """
+
+    def __init__(self, network: Any, kernels: DeviceKernels | None) -> None:
+        self.network, self.kernels = network, kernels
+        self.waiting: list[tuple[Mapping[str, Array], list[Array]]] = []
+        self.equal = self.tied = self.count = self.bytes = 0
+
+    def add(self, sample: Sample, device: Mapping[str, Array]) -> None:
+        """Takes one sample and what the device made of it, integers or reals."""
+        names = self.network.output_tensors
+        given = list(device.values())
+        # A file of one output may call it otherwise; of several, the names agree.
+        outputs = [device[n] for n in names] if set(names) <= set(device) else given
+        inputs = {n: np.asarray(sample.inputs[n]) for n in self.network.input_tensors}
+        self.waiting.append((inputs, [_largest(o) for o in outputs]))
+        self.bytes += sum(a.nbytes for a in inputs.values())
+        if len(self.waiting) == _BATCH or self.bytes > _BATCH_BYTES:
+            self.run()
+
+    def run(self) -> None:
+        """Compares the samples that wait."""
+        if not self.waiting:
+            return
+        stacked = {n: self._stack([inputs[n] for inputs, _ in self.waiting], t.shape)
+                   for n, t in self.network.input_tensors.items()}  # fmt: skip
+        wanted = list(self.network.output_tensors.values())
+        found = self.network.tensors(stacked, wanted, kernels=self.kernels)
+        values = [np.asarray(ops.convert_to_numpy(v)) for v in found]
+        for i, (_, device) in enumerate(self.waiting):
+            pairs = [(_largest(v[i % len(v)]), places) for v, places in zip(values, device, strict=True)]
+            self.equal += all(np.array_equal(a[:1], b[:1]) for a, b in pairs)
+            self.tied += all(a.size == b.size == 0 or np.intersect1d(a, b).size > 0 for a, b in pairs)
+        self.count += len(self.waiting)
+        self.waiting, self.bytes = [], 0
+
+    def _stack(self, arrays: list[Array], shape: tuple[int, ...]) -> Array:
+        if shape[:1] == (1,):
+            return np.concatenate([a.reshape(shape) for a in arrays])
+        return np.stack([a.reshape(shape) for a in arrays])
+
+
+def _largest(values: Array) -> Array:
+    """The places of the largest value, in order."""
+    flat = np.asarray(values).reshape(-1)
+    return np.flatnonzero(flat == flat.max()) if flat.size else np.zeros(0, np.intp)

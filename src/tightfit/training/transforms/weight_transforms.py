@@ -1,0 +1,36 @@
+"""What is done to weights while they train: ``Mask`` prunes, ``Cluster`` shares values, the plan rounds.
+
+One legal order: mask, cluster, then the plan's fake-quantizers. PQAT is ``[Mask]`` with a plan, CQAT
+``[Cluster]`` with a plan, PCQAT both. A transform belongs to the one network that it was given to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tightfit.errors import OptionError
+from tightfit.training.transforms.cluster import Cluster
+from tightfit.training.transforms.mask import Mask
+
+_ORDER: Final = (Mask, Cluster)
+
+
+def check_order(transforms: Sequence[Any]) -> tuple[Any, ...]:
+    """Gives the transforms back when each comes at most once, ``Mask`` before ``Cluster``.
+
+    Raises:
+        OptionError: another order, or something that is no transform.
+
+    Example:
+        >>> [type(t).__name__ for t in check_order([Mask(0.5), Cluster(16)])]
+        ['Mask', 'Cluster']
+    """
+    places = [_ORDER.index(type(t)) if type(t) in _ORDER else -1 for t in transforms]
+    if -1 in places or sorted(set(places)) != places:
+        names = ", ".join(type(t).__name__ for t in transforms)
+        raise OptionError(f"Transforms are Mask, Cluster, in this order and each once; received {names}.")
+    return tuple(transforms)
+
+
+__all__ = ["Cluster", "Mask", "check_order"]

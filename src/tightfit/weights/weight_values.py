@@ -1,0 +1,84 @@
+"""What a written file's weights hold: how many zeros, how many different values; nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.reader import read_model
+from tightfit.graph.sparsity import dense_values
+from tightfit.quantization.ops.rule_lookup import find_rule
+
+_UNPACKING: Final = frozenset({"DEQUANTIZE", "DENSIFY"})
+
+
+@dataclass(frozen=True)
+class TensorValues:
+    """One weight tensor as stored: integers as integers.
+
+    Args:
+        name: of the tensor. op: kind of the op that uses it. size: elements.
+        zeros: the share of the values that stand for 0. unique: how many different ones there are.
+    """
+
+    name: str
+    op: str
+    dtype: str
+    size: int
+    zeros: float
+    unique: int
+
+
+@dataclass(frozen=True)
+class WeightValues:
+    """The weights of one file.
+
+    Args:
+        zeros: the share over all weights, 0-1. unique: the most different values in one tensor.
+        tensors: one entry a tensor, in the order of the graph.
+    """
+
+    zeros: float
+    unique: int
+    tensors: tuple[TensorValues, ...]
+
+
+def weight_values(model: Model | str | Path) -> WeightValues:
+    """Gives the zeros and the different values of the kernels of convolutions, products and lookups.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    read = model if isinstance(model, Model) else read_model(model)
+    found: dict[Tensor, TensorValues] = {}
+    for graph in read.graphs:
+        for op in graph.ops:
+            for tensor in _weights(op):
+                found.setdefault(tensor, _look(tensor, op.kind))
+    tensors = tuple(found.values())
+    total = sum(t.size for t in tensors)
+    zeros = sum(t.zeros * t.size for t in tensors) / total if total else 0.0
+    return WeightValues(zeros, max((t.unique for t in tensors), default=0), tensors)
+
+
+def _weights(op: Op) -> Iterator[Tensor]:
+    """The stored weights of an op, also those that are unpacked before it reads them."""
+    rule = find_rule(op.kind)
+    tensor = None if rule is None or rule.weight is None else op.input(rule.weight)
+    while tensor is not None and tensor.producer is not None and tensor.producer.kind in _UNPACKING:
+        tensor = tensor.producer.inputs[0]
+    if tensor is not None and tensor.is_constant and tensor.size:
+        yield tensor
+
+
+def _look(tensor: Tensor, kind: str) -> TensorValues:
+    values = dense_values(tensor)
+    points = 0 if tensor.quantization is None else tensor.quantization.zero_point
+    zero = int(np.asarray(points).reshape(-1)[0]) if np.size(points) else 0
+    share = float(np.mean(values == zero))
+    return TensorValues(tensor.name, kind, tensor.dtype, tensor.size, share, len(np.unique(values)))

@@ -12,7 +12,7 @@ from tightfit.cli.options import (
     data_options,
     in_working_folder,
     json_option,
-    parse_drop,
+    parse_drops,
     parse_latency,
     parse_overrides,
     parse_size,
@@ -33,10 +33,11 @@ from tightfit.cli.terminal_progress import Bars, Stages
 @click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
 @click.option(
     "--max-drop",
-    type=float,
-    default=0.01,
+    metavar="NUMBER|METRIC=NUMBER,…",
+    default="0.01",
     show_default=True,
-    help="Accuracy that may be lost, a fraction: 0.01 is one point.",
+    help="How much worse the task's metric may get: 0.01 is one point of accuracy, or 1 % of an error. Or a limit for "
+    "each metric: map50=0.01,top1@class=0.005,rmse=5%.",
 )
 @click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
 @click.option(
@@ -46,7 +47,14 @@ from tightfit.cli.terminal_progress import Bars, Stages
     "--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original."
 )
 @click.option("--minutes", type=float, help="Start nothing new after this time.")
-@click.option("--confident", is_flag=True, help="Judge the drop by the upper end of its 95 % interval.")
+@click.option(
+    "--judge",
+    type=click.Choice(["interval", "estimate"]),
+    default="interval",
+    show_default=True,
+    help="What must be within the limit: the drop's 95 % interval, or its estimate.",
+)
+@click.option("--confident", is_flag=True, help="What is not surely within the limit does not fit.")
 @click.option(
     "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
 )
@@ -54,7 +62,11 @@ from tightfit.cli.terminal_progress import Bars, Stages
     "--evaluation", type=click.IntRange(1), help="Samples to evaluate; all that are left by default."
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; @output names the output; several with "
+    "commas.",
 )
 @target_options
 @click.option(
@@ -81,7 +93,9 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     from rich.console import Console  # noqa: PLC0415 - loaded when used
 
     from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
+    from tightfit.report.sentences import ending_sentence  # noqa: PLC0415 - loaded when used
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
+    from tightfit.search.job import INTERRUPTED  # noqa: PLC0415 - loaded when used
     from tightfit.search.recipes import recipes  # noqa: PLC0415 - loaded when used
 
     job = _job(model, options)
@@ -92,10 +106,10 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(report.to_json())
     else:
         Console(highlight=False).print(summary(report))
-        click.echo(
-            f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
-        )
-    return 0 if report.meets_budget else 1
+        click.echo(f"\n{ending_sentence(report, job.output)}")
+    if report.ending == INTERRUPTED:
+        return 130
+    return 0 if report.meets_budget and (report.tried or report.budget.is_empty) else 1
 
 
 def _job(model: Path, options: dict[str, Any]) -> Any:
@@ -105,8 +119,11 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
 
     latency, ratio = parse_latency(options["max_latency"])
+    max_drop, max_drops = parse_drops(options["max_drop"])
     budget = Budget(
-        max_drop=parse_drop(options["max_drop"]),
+        max_drop=max_drop,
+        max_drops=max_drops,
+        judge=options["judge"],
         max_size=parse_size(options["max_size"]),
         max_zip=parse_size(options["max_zip"]),
         max_latency=latency,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.decoded_images import Decoded
@@ -24,11 +25,12 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image: where it lies, what to call it, its label or None."""
+    """One image: where it lies, what to call it, its label or None, its labels with names."""
 
     path: Path
     name: str
-    label: int | float | None = None
+    label: Any = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ImageFiles:
@@ -36,8 +38,11 @@ class ImageFiles:
 
     kind = "images"
 
-    def __init__(self, name: str, files: Sequence[ImageFile], options: ImageOptions) -> None:
+    def __init__(
+        self, name: str, files: Sequence[ImageFile], options: ImageOptions, notes: Sequence[str] = ()
+    ) -> None:
         self.name = name
+        self.notes = tuple(notes)
         self._files = files
         self._options = options
         self._decoded = Decoded()
@@ -45,7 +50,12 @@ class ImageFiles:
     @property
     def has_labels(self) -> bool:
         """True when the files lie in class folders or the manifest labels them."""
-        return self._files[0].label is not None
+        return self._files[0].label is not None or bool(self._files[0].labels)
+
+    def named_labels(self) -> dict[str, Array]:
+        """The labels with names that are one number each."""
+        columns = {name: [f.labels.get(name) for f in self._files] for name in self._files[0].labels}
+        return {n: scalar_labels(c) for n, c in columns.items() if all(isinstance(v, int | float) for v in c)}
 
     def count(self) -> int:
         """The number of files."""
@@ -53,13 +63,14 @@ class ImageFiles:
 
     def labels(self) -> Array | None:
         """The labels, without opening a file."""
-        return scalar_labels([f.label for f in self._files]) if self.has_labels else None
+        labels = [f.label for f in self._files]
+        return scalar_labels(labels) if all(isinstance(x, int | float) for x in labels) else None
 
     def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the images one at a time."""
         for i in range(len(self._files)) if indices is None else indices:
             file = self._files[i]
-            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label)
+            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label, file.labels)
 
     def _load(self, index: int) -> Array:
         pixels = self._decoded.get(index)
@@ -72,7 +83,8 @@ class ImageFiles:
         """SHA-256 over name, label, size and first 4096 bytes of each file."""
         digest = hashlib.sha256()
         for file in self._files:
-            digest.update(f"{file.name}\0{file.label}\0{file.path.stat().st_size}\0".encode())
+            label = f"{file.label}{dict(file.labels) or ''}"
+            digest.update(f"{file.name}\0{label}\0{file.path.stat().st_size}\0".encode())
             with file.path.open("rb") as stream:
                 digest.update(stream.read(_HEAD_BYTES))
         return digest.hexdigest()

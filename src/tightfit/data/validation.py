@@ -23,9 +23,11 @@ def check_record(record: DataRecord, specs: Sequence[InputSpec]) -> Sample:
     named = name_inputs(record.inputs, specs, record.name)
     inputs = {spec.name: _check_array(named[spec.name], spec, record.name) for spec in specs}
     label = label_of(record.label)
-    if isinstance(label, np.ndarray):
-        _check_label(label, record.name)
-    return Sample(inputs, label, record.position, record.name)
+    labels = {name: own for name, value in record.labels.items() if (own := label_of(value)) is not None}
+    for each in (label, *labels.values()):
+        if isinstance(each, np.ndarray):
+            _check_label(each, record.name)
+    return Sample(inputs, label, record.position, record.name, labels)
 
 
 def name_inputs(inputs: Mapping[str, Array], specs: Sequence[InputSpec], where: str) -> dict[str, Array]:

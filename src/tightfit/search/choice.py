@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
+from tightfit.search.evidence import evidence_of, missing_evidence
 
 NEAR_TIE = 1.02
 
@@ -18,9 +18,12 @@ CHOICE_RULE = (
     "Of the candidates that meet the budget, the one with the smallest product of file size and latency "
     "ratio is chosen. Products within 2 % of the smallest count as equal, because latency is not measured "
     "better than that; among those the most accurate is chosen, then the one with the wider inputs and "
-    "outputs, then the smaller file. The original is chosen only when nothing that meets the budget costs "
-    "less. When nothing meets the budget, the candidate that exceeds it by least is chosen: the least sum, "
-    "over all limits, of the excess relative to the limit."
+    "outputs, then the smaller file. A candidate meets the budget only where the samples are enough to say so: "
+    "where the 95 % interval of each limited metric lies within its limit, or where the estimate was asked for. "
+    "When none does that costs less than the original, those that may meet it are compared in the same way, and "
+    "the verdict says how many samples would do; without such the original is chosen. When nothing may meet the "
+    "budget, the candidate that exceeds it by least is chosen: the least sum, over all limits, of the excess "
+    "relative to the limit."
 )
 
 _IO_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int16": 16, "int8": 8, "uint8": 8}
@@ -38,9 +41,13 @@ def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
     """
     for candidate in candidates:
         candidate.meets_budget = budget.meets(candidate)
+        candidate.evidence = evidence_of(candidate, budget)
         if candidate.failure is not None:
             candidate.reasons = [candidate.failure]
-        elif candidate.beaten_by is not None and replace(budget, max_drop=None).meets(candidate):
+        elif budget.may_meet(candidate) and not candidate.meets_budget:
+            candidate.meets_budget = None
+            candidate.reasons = missing_evidence(candidate, budget)
+        elif candidate.beaten_by is not None and budget.without_drop().meets(candidate):
             candidate.meets_budget = None
             candidate.reasons = [
                 f"{candidate.beaten_by} fits and is preferred for its size and latency, so the accuracy was "
@@ -67,7 +74,7 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
     if not made:
         return None
     cost = _costs(made)
-    fitting = [c for c in made if budget.meets(c)]
+    fitting = [c for c in made if budget.may_meet(c)]
     if not fitting:
         return min(made, key=lambda c: (_violation(c, budget), cost[id(c)], *_preference(c)))
     changed = [c for c in fitting if not c.is_original]
@@ -75,7 +82,7 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
     if originals:
         bar = min(cost[id(c)] for c in originals)
         changed = [c for c in changed if cost[id(c)] < bar]
-    pool = changed or originals
+    pool = [c for c in changed if budget.meets(c)] or changed or originals
     least = min(cost[id(c)] for c in pool)
     return min((c for c in pool if cost[id(c)] <= NEAR_TIE * least), key=_preference)
 
@@ -95,8 +102,8 @@ def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Bud
         True
     """
     made = [c for c in candidates if c.failure is None]
-    cost, whatever = _costs(made), replace(budget, max_drop=None)
-    fitting = [c for c in made if c is not candidate and budget.meets(c)]
+    cost, whatever = _costs(made), budget.without_drop()
+    fitting = [c for c in made if c is not candidate and budget.settles(c)]
     if not whatever.meets(candidate):
         return fitting[0] if fitting else None
     return next((c for c in fitting if NEAR_TIE * cost[id(c)] < cost[id(candidate)]), None)

@@ -6,8 +6,9 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.task import Tasks
 from tightfit.quantization.calibration.observers import find_observer
 from tightfit.quantization.layouts import LAYOUTS
+from tightfit.search.effort import find_effort
 from tightfit.search.job import Job
-from tightfit.search.recipes import EFFORTS, find_recipes
+from tightfit.search.recipes import find_recipes
 from tightfit.search.target_policy import refuse_unknown
 
 
@@ -19,8 +20,7 @@ def check_job(job: Job) -> None:
     """
     refuse_unknown(job.budget)
     find_recipes(job.recipes)
-    if job.effort not in EFFORTS:
-        raise OptionError(unknown_name("effort", job.effort, EFFORTS))
+    find_effort(job.effort)
     if job.layout is not None and job.layout not in LAYOUTS:
         raise OptionError(unknown_name("layout", job.layout, LAYOUTS))
     if job.observer is not None:

@@ -19,6 +19,7 @@ from tightfit.search.candidate_builder import CandidateBuilder
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.checks import check_job, unlabelled_note
 from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto
+from tightfit.search.effort import find_effort
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
 from tightfit.search.gains import note_gain
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
@@ -70,6 +71,7 @@ class _Search:
         check_job(job)
         self.policy = TargetPolicy(job.budget)
         self.recipes = self.policy.recipes(find_recipes(job.recipes), job.recipes)
+        self.effort = find_effort(job.effort)
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
         tasks = understand(self.source.path, self.samples.dataset, self.samples.evaluating, job.metrics())
@@ -195,7 +197,7 @@ class _Search:
 
     def _measure_file(self, candidate: Candidate) -> None:
         # With little effort only the chosen one's layers are compared, at the end.
-        layers = candidate.name not in self.builder.mirrored and self.job.effort != "quick"
+        layers = candidate.name not in self.builder.mirrored and not self.effort.stops_early
         path = self.job.output / (candidate.path or "")
         self.measurer.sizes(candidate, path, layers=layers)
         self.policy.judge(candidate, path)
@@ -234,7 +236,7 @@ class _Search:
     def _may_leave_out(self) -> bool:
         """True where the accuracy of what cannot be chosen need not be known."""
         job = self.job
-        return job.effort == "quick" and not job.recipes and job.budget.limits_drop
+        return self.effort.stops_early and not job.recipes and job.budget.limits_drop
 
     def _measure_accuracy(self, candidate: Candidate) -> None:
         count = len(self.samples.evaluating)
@@ -244,7 +246,7 @@ class _Search:
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""
         chosen = self.outcome.chosen()
-        if self.job.effort != "quick" or chosen is None or chosen.path is None or chosen.layer_error:
+        if not self.effort.stops_early or chosen is None or chosen.path is None or chosen.layer_error:
             return
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels

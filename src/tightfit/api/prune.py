@@ -7,23 +7,23 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.measured_file import divide_data
+from tightfit.api.ruin import ruin_notes
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
 from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
 from tightfit.compression.sparsity.sparse_storage import StoredLayer
 from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.sources import open_data
-from tightfit.data.split import split
-from tightfit.errors import DataError, OptionError, unknown_name
+from tightfit.errors import OptionError, unknown_name
+from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
-from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
 from tightfit.quantization.calibration.calibrate import Probe, calibrate
@@ -36,7 +36,7 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, find_scheme
-from tightfit.types import Samples, Stage
+from tightfit.types import Stage
 from tightfit.weights.statistics import weight_facts
 
 FLOAT: Final = "float"
@@ -57,6 +57,8 @@ class CompressionResult:
         layers: what was done to each weight. stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.
         samples: how many were used. notes: what to know.
+        accuracy: of the model and of the file on the samples that did not shape it (all, where none are left); None
+            without data.
     """
 
     path: Path
@@ -73,10 +75,14 @@ class CompressionResult:
     snr_db: float
     samples: int
     notes: list[str] = field(default_factory=list)
+    accuracy: tuple[Accuracy, Accuracy] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data: bytes, milliseconds, fractions."""
-        return {**asdict(self), "path": str(self.path), "snr_db": min(self.snr_db, 200.0)}
+        plain = {**asdict(self), "path": str(self.path), "snr_db": min(self.snr_db, 200.0)}
+        if self.accuracy is not None:
+            plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class ShrinkOptions:
 
     Args:
         scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
-        layout: ``cpu``, ``npu`` or ``micro``. data: samples without labels. calibration: how many are used.
+        layout: ``cpu``, ``npu`` or ``micro``. data: samples; labels measure. calibration: how many shape the file.
         provenance: the recipe and expected answers inside the file.
     """
 
@@ -155,7 +161,13 @@ class _Work:
         refuse_input_as_output(output, self.source.path)
         if not options.provenance:
             self.source.facts = None
-        self.count, self.samples = _samples(self.source, options)
+        self.data = None
+        if options.data is not None:
+            self.data = divide_data(
+                self.source, options.data, options.image, options.calibration, options.seed
+            )
+        self.count = 0 if self.data is None else self.data.count
+        self.samples = None if self.data is None else self.data.inputs
         self.probes: list[Probe] = []
         self.notes: list[str] = list(self.source.notes)
         self.zeros = False
@@ -247,10 +259,20 @@ class _Work:
         products = sum(macs(op) for graph in self.source.model.graphs for op in graph.ops)
         tables = size.size_bytes - saved_bytes(read_model(self.output))
         notes = [*self.notes, *gains(size, original, after)]
+        accuracy = self._accuracy()
+        if accuracy is not None:
+            snr = snr if accuracy[1].snr_db is None else accuracy[1].snr_db
+            notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
         return CompressionResult(
             self.output, size, original, tables, zeros, values, products, after, before, layers, stored, snr,
-            self.count, notes,
+            self.count if accuracy is None else accuracy[1].n, notes, accuracy,
         )  # fmt: skip
+
+    def _accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """The model and the file on the samples that did not shape it, where there are such."""
+        if self.data is None:
+            return None
+        return self.data.compare(self.original.path, self.output, self.told("measuring"))
 
 
 def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
@@ -267,18 +289,3 @@ def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
             "No gain on this target: the latency on this machine is not surely below the original's."
         )
     return notes
-
-
-def _samples(source: Source, options: ShrinkOptions) -> tuple[int, Samples | None]:
-    """How many samples are used, and a function that starts them anew."""
-    if options.data is None:
-        return 0, None
-    dataset = open_data(options.data, image=options.image, inputs=inputs_of(source.model, source.path))
-    if len(dataset) < 2:
-        raise DataError(
-            f"The data has {len(dataset)} sample; what a layer sees takes many. Give at least 20, better 100."
-        )
-    count, indices = min(options.calibration, len(dataset)), None
-    if count < len(dataset):
-        indices, _ = split(dataset.labels(), len(dataset), count, seed=options.seed, overlap=True)
-    return count, lambda: (s.inputs for s in dataset.samples(indices))

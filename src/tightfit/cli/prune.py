@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.options import data_options, in_working_folder, json_option, provenance_option, seed_option
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError
@@ -160,6 +161,7 @@ def as_text(result: CompressionResult, model: Path) -> Group:
     )  # fmt: skip
     seen = f"{result.samples} samples" if result.samples else "random inputs"
     lines = [
+        *accuracy_lines(result.accuracy),
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} different values in one",
         f"{min(result.snr_db, 200.0):.1f} dB signal-to-noise against the model, on {seen}",
         *_forms(result),

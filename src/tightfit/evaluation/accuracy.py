@@ -26,7 +26,7 @@ from tightfit.evaluation.task import Tasks, choose_tasks
 from tightfit.evaluation.user_metric import Function, load_metric
 from tightfit.types import Array, Steps
 
-__all__ = ["THREADS", "Accuracy", "evaluate", "understand", "wanted_metrics"]
+__all__ = ["THREADS", "Accuracy", "Asked", "evaluate", "understand", "wanted_metrics"]
 
 Asked = str | Callable[..., Any] | Wanted | Sequence[Any]
 """A metric as the user gives it: its spelling, a function, or several of either."""

@@ -41,6 +41,9 @@ SPAN: Final = "span"
 BOXES: Final = "boxes"
 """Boxes with classes, of all outputs together."""
 
+TRAINED: Final = (CLASS, PLACES, SEVERAL, VALUES, INPUT)
+"""Kinds of labels that a training learns from; of others the float model teaches alone."""
+
 PLAIN: Final = ""
 """Key of a label without a name."""
 
@@ -314,12 +317,15 @@ def options_for(
         DataError: for classes outside of the output's.
     """
     if kind == SEVERAL:
-        return {"several": True}
+        return {"several": True, "inside": _are_inside(outputs)}
     if kind == INPUT:
         return {"truth": "input"}
     if kind not in (CLASS, PLACES):
         return {}
-    options: dict[str, Any] = {"probabilities": all(is_distribution(o) for o in outputs)}
+    options: dict[str, Any] = {
+        "probabilities": all(is_distribution(o) for o in outputs),
+        "inside": _are_inside(outputs),
+    }
     values = np.unique(np.concatenate([np.ravel(np.asarray(x)) for x in labels]))
     if units(outputs[0]) == 1 and values.min() < 0:
         return {**options, "signs": True}
@@ -334,6 +340,11 @@ def options_for(
     class_labels(labels[0], outputs[0])
     check_range(scalars, outputs[0], name)
     return options
+
+
+def _are_inside(outputs: Sequence[Array]) -> bool:
+    """True where every output lies in 0 to 1: probabilities rather than logits."""
+    return all(o.min() >= 0 and o.max() <= 1 for o in outputs)
 
 
 def is_distribution(output: Array) -> bool:

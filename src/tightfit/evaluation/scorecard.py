@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from tightfit.data.sample import Label
@@ -94,6 +94,12 @@ class Accuracy:
     outputs: tuple[dict[str, Any], ...] = ()
     unfit: tuple[str, ...] = ()
     scores: Array | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, without the samples' scores."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scores"}
+        metrics = {name: score.to_dict() for name, score in self.metrics.items()}
+        return plain | {"change": self.change, "metrics": metrics}
 
     @property
     def change(self) -> float | None:

@@ -27,7 +27,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         features: keys of inner tensors to compare too; ``residual`` stands for the sums of two activations.
         feature_weight: what they count together.
         temperature: logits are divided by it before they are compared as probabilities.
-        labels_share: how much the loss given to ``compile`` counts; 0 needs no labels.
+        labels_share: how much the labels' loss counts; 0 needs no labels. It is ``label_loss`` where that is set,
+            called with (labels, outputs), else the loss given to ``compile``.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
 
@@ -53,6 +54,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         # A student that has lost channels shows only what it still has all channels of.
         alike = [i for i, (s, t) in enumerate(zip(inner, outer, strict=True)) if s.shape == t.shape]
         self.wanted = [[tensors[i] for i in alike] for tensors in (inner, outer)]
+        self.label_loss: Any = None
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
@@ -73,7 +75,10 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
                 raise OptionError(
                     "The labels are to count, but the data has none. Give labels, or a share of 0."
                 )
-            labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
+            if self.label_loss is not None:
+                labelled = self.label_loss(y, y_pred)
+            else:
+                labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
             loss = loss + labelled * self.labels_share
         return loss
 

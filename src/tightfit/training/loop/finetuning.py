@@ -20,6 +20,8 @@ from typing import Any, Final
 import keras
 
 from tightfit.data.dataset import Dataset
+from tightfit.data.sample import Sample
+from tightfit.evaluation.labels import TRAINED, Head
 from tightfit.graph.ir import Model
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
@@ -36,6 +38,7 @@ from tightfit.training.loop.checkpoints import (
 )
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
+from tightfit.training.loop.label_loss import LabelLoss, loss_for
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.network import Network
@@ -85,6 +88,7 @@ class TrainingData:
         dataset: samples, with or without labels.
         indices: the samples to train and calibrate with.
         teacher: the float graph that shows the network what to give.
+        heads: what the labels mean, see ``evaluation.labels``.
         prepare: called with (model, scheme, calibration samples, whether its weights are free to move);
             returns the float model and the plan that training starts from.
     """
@@ -93,6 +97,7 @@ class TrainingData:
     indices: Sequence[int] | Array
     teacher: Model
     prepare: Prepare
+    heads: Sequence[Head] = ()
 
 
 def finetune(
@@ -136,7 +141,10 @@ class _Training:
         self.current = model
         self.teacher, self.prepare = data.teacher, data.prepare
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
-        self.progress, self.labelled = progress, labelled
+        self.progress = progress
+        self.heads = [h for h in data.heads if h.kind in TRAINED] if labelled else []
+        self.labelled = bool(self.heads)
+        self.loss: LabelLoss | None = None
         self.plan: Plan | None = None
         self.notes: list[str] = []
 
@@ -191,7 +199,13 @@ class _Training:
     def _student(self, network: Network) -> Any:
         teacher = Network(self.teacher, check=False)
         share = _LABELS_SHARE if self.labelled else 0.0
-        return Distillation(network, teacher, self.request.features, labels_share=share)
+        student = Distillation(network, teacher, self.request.features, labels_share=share)
+        self.loss = loss_for(self.heads, student, self._first) if self.labelled else None
+        student.label_loss = self.loss
+        return student
+
+    def _first(self, count: int) -> list[Sample]:
+        return list(self.dataset.samples([int(i) for i in self.indices[:count]]))
 
     def _compile(self, student: Any, epochs: int, *, last: bool) -> None:
         steps = epochs * max(1, len(self.indices) // self.request.batch)
@@ -203,14 +217,7 @@ class _Training:
             warmup_target=self.request.rate if warm else None,
             warmup_steps=warm,
         )
-        loss = None
-        if self.labelled:
-            loss = (
-                keras.losses.SparseCategoricalCrossentropy(from_logits=not student.decides[0])
-                if _are_classes(self.dataset)
-                else "mean_squared_error"
-            )
-        student.compile(RelativeAdam(rate, sizes_of(student.student)), loss)
+        student.compile(RelativeAdam(rate, sizes_of(student.student)))
 
     def _fit(
         self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
@@ -218,7 +225,8 @@ class _Training:
         request, (first, last) = self.request, epochs
         batches = Batches(
             self.dataset, self.indices, request.batch,
-            labelled=self.labelled, seed=request.seed, epoch=first, augment=request.augment,
+            targets=None if self.loss is None else self.loss.targets,
+            seed=request.seed, epoch=first, augment=request.augment,
         )  # fmt: skip
         done = first * len(batches)
         keep = KeepLastGood()
@@ -235,11 +243,6 @@ class _Training:
                 f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "
                 "before were kept. Train with a smaller learning rate."
             )
-
-
-def _are_classes(dataset: Dataset) -> bool:
-    labels = dataset.labels()
-    return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
 
 
 def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:

@@ -8,25 +8,8 @@ from typing import Any, Final, Self
 
 import keras
 
-from tightfit.errors import OptionError, unknown_name
-
-
-def check_sparsity(sparsity: float) -> float:
-    """Gives a share of zeros back when it is one.
-
-    Raises:
-        OptionError: it is outside of [0, 1); 80 was meant as 0.8.
-
-    Example:
-        >>> check_sparsity(0.8)
-        0.8
-    """
-    if not 0.0 <= sparsity < 1.0:
-        hint = f" Did you mean {sparsity / 100:g}?" if 1.0 < sparsity < 100.0 else ""
-        raise OptionError(
-            f"A sparsity is a share of zeros from 0 up to below 1; received {sparsity:g}.{hint}"
-        )
-    return sparsity
+from tightfit.errors import OptionError
+from tightfit.training.option_checks import check_sparsity
 
 
 class _Saved:
@@ -137,14 +120,3 @@ SCHEDULES: Final[dict[str, Callable[[float, int], Schedule]]] = {
     "one-shot": lambda sparsity, _: OneShot(sparsity),
 }
 """Name → (final sparsity, steps of the training) → schedule."""
-
-
-def check_schedule(name: str) -> str:
-    """Gives the name of a schedule back when it is one.
-
-    Raises:
-        OptionError: it is none; the closest one is named.
-    """
-    if name not in SCHEDULES:
-        raise OptionError(unknown_name("schedule", name, SCHEDULES))
-    return name

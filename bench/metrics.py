@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peers
 from rich.console import Console
 from rich.table import Table
 
+import peers
 from tightfit.evaluation.labels import Probe
 from tightfit.evaluation.metrics.tally import tally_of
 from tightfit.evaluation.task import choose_tasks
@@ -33,17 +33,18 @@ def value_of(metric: str, probes: Sequence[Probe]) -> float:
     if all(isinstance(p.label, int) for p in probes):
         scalars[""] = np.array([p.label for p in probes])
     task = choose_tasks(metric, probes, scalars).tasks[0]
-    assert task.metric is not None
+    if task.metric is None:
+        raise SystemExit(f"{metric} is no metric of the table.")
     tally = tally_of(task.metric)
     for index, probe in enumerate(probes):
         tally.add(task.answer(probe.outputs, probe.outputs, probe.label, probe.labels, probe.inputs), index)
     return tally.estimate()[0]
 
 
-def outputs(labels: Iterable[Any], arrays: Iterable[Any], inputs: Mapping[str, Any] | None = None) -> list[Probe]:
+def outputs(labels: Iterable[Any], arrays: Iterable[Any]) -> list[Probe]:
     """Samples of one output, each with a batch of one."""
     pairs = zip(labels, arrays, strict=True)
-    return [Probe(int(x) if np.ndim(x) == 0 else x, {"y": y[None]}, {}, inputs or {}) for x, y in pairs]
+    return [Probe(int(x) if np.ndim(x) == 0 else x, {"y": y[None]}) for x, y in pairs]
 
 
 def make_arrays(random: np.random.Generator) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def make_arrays(random: np.random.Generator) -> dict[str, Any]:
     return {
         "classes": classes, "scores": scores, "binary": binary,
         "unit": np.clip(random.random((SAMPLES, 1)) * 0.7 + 0.3 * binary[:, None], 0, 1).round(2),
-        "several": several, "several_scores": np.clip(0.6 * random.random((SAMPLES, 5)) + 0.3 * several, 0, 1),
+        "several": several,
+        "several_scores": np.clip(0.6 * random.random((SAMPLES, 5)) + 0.3 * several, 0, 1),
         "wanted": wanted, "found": wanted + random.normal(size=wanted.shape) * [0.3, 3, 30],
         "map": segments, "map_scores": map_scores / map_scores.sum(-1, keepdims=True),
         "tokens": tokens, "tokens_scores": random.normal(size=(20, 12, 30)),
@@ -71,8 +73,10 @@ def make_arrays(random: np.random.Generator) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_boxes(random: np.random.Generator, images: int = 30) -> tuple[list[Probe], dict[str, Any], list[Any]]:
-    """Images with labelled boxes, a crowd among them, and boxes found near them; and both as COCO writes them."""
+def make_boxes(
+    random: np.random.Generator, images: int = 30
+) -> tuple[list[Probe], dict[str, Any], list[Any]]:
+    """Images with labelled boxes, crowds among them, and boxes found near; both as COCO writes them too."""
     probes, annotations, detections = [], [], []
     for image in range(1, images + 1):
         count = int(random.integers(0, 6))
@@ -90,7 +94,8 @@ def make_boxes(random: np.random.Generator, images: int = 30) -> tuple[list[Prob
         for c, s, k, p in zip(near, size, label, score, strict=True):
             box = [*map(float, c), *map(float, s)]
             detections.append({"image_id": image, "category_id": int(k), "bbox": box, "score": float(p)})
-        found = {"boxes": np.concatenate([near, near + size], 1), "scores": score, "classes": label.astype(float)}
+        corners = np.concatenate([near, near + size], 1)
+        found = {"boxes": corners, "scores": score, "classes": label.astype(float)}
         truth = {"boxes": np.concatenate([corner, corner + side], 1), "classes": classes, "crowd": crowd}
         probes.append(Probe(None, {n: a[None] for n, a in found.items()}, truth))
     coco = {
@@ -117,7 +122,8 @@ def make_persons(random: np.random.Generator) -> tuple[list[Probe], dict[str, An
         })  # fmt: skip
         pose = np.concatenate([found, np.ones((17, 1))], 1)
         poses.append({
-            "image_id": image, "category_id": 1, "score": 1.0, "keypoints": [float(v) for v in pose.reshape(-1)],
+            "image_id": image, "category_id": 1, "score": 1.0,
+            "keypoints": [float(v) for v in pose.reshape(-1)],
         })  # fmt: skip
         probes.append(Probe(flat, {"points": found[None]}, {"area": np.array(area)}))
     persons = {
@@ -134,7 +140,10 @@ def make_texts(random: np.random.Generator) -> tuple[list[Probe], list[str], lis
         words = ["".join(random.choice(list("abcdefg"), int(random.integers(2, 6)))) for _ in range(5)]
         text = " ".join(words)
         letters = [c for c in text if random.random() > 0.1]
-        letters = [str(random.choice(list("abcdefg"))) if random.random() < 0.1 and c != " " else c for c in letters]
+        wrong = [random.random() < 0.1 and c != " " for c in letters]
+        letters = [
+            str(random.choice(list("abcdefg"))) if w else c for w, c in zip(wrong, letters, strict=True)
+        ]
         frames: list[int] = []
         for letter in letters:
             frames += [ALPHABET.index(letter)] * int(random.integers(1, 3)) + [len(ALPHABET)]
@@ -154,9 +163,10 @@ def ours(a: dict[str, Any], random: np.random.Generator) -> tuple[dict[str, floa
     several = outputs(a["several"], a["several_scores"])
     numbers, maps = outputs(a["wanted"], a["found"]), outputs(a["map"], a["map_scores"])
     tokens, images = outputs(a["tokens"], a["tokens_scores"]), outputs(a["images"], a["made"])
-    found = {name: value_of(name, by_class) for name in ("top1", "top5", "f1", "f1(micro)", "precision", "recall", "auc")}
+    of_classes = ("top1", "top5", "f1", "f1(micro)", "precision", "recall", "auc")
+    found = {name: value_of(name, by_class) for name in of_classes}
     found |= {"f1 of one unit": value_of("f1", one), "auc of one unit": value_of("auc", one)}
-    found |= {"f1 of several classes": value_of("f1", several), "f1(micro) of several classes": value_of("f1(micro)", several)}
+    found |= {f"{name} of several classes": value_of(name, several) for name in ("f1", "f1(micro)")}
     found |= {name: value_of(name, numbers) for name in ("mae", "mse", "rmse", "r2")}
     found |= {name: value_of(name, maps) for name in ("miou", "dice")}
     found |= {"perplexity": value_of("perplexity", tokens)}

@@ -1,7 +1,10 @@
 """The reference implementations of metrics, on arrays that ``metrics.py`` made.
 
-Run by ``metrics.py`` in an environment of its own: scikit-learn, pycocotools, torchmetrics, jiwer, scikit-image.
+Run by ``metrics.py`` in an environment of its own: scikit-learn, pycocotools, torchmetrics, jiwer and
+scikit-image.
 """
+
+# ruff: noqa: PLC0415 - each library is loaded by the function that asks it
 
 from __future__ import annotations
 
@@ -52,9 +55,9 @@ def values(a: Any) -> dict[str, float]:
 def maps(a: Any) -> dict[str, float]:
     """Segmentation and perplexity by torchmetrics."""
     import torch
+    from sklearn.metrics import f1_score
     from torchmetrics.classification import MulticlassJaccardIndex
     from torchmetrics.text import Perplexity
-    from sklearn.metrics import f1_score
 
     count = a["map_scores"].shape[-1]
     decided, wanted = torch.tensor(a["map_scores"].argmax(-1)), torch.tensor(a["map"])

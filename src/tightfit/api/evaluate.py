@@ -37,7 +37,8 @@ def evaluate(
         models: files or anything that ``load`` takes; the first is the reference.
         data: samples, with labels or without.
         image: how images become arrays.
-        metric: ``auto``, names as in docs/metrics.md with commas between them, a function, or several of either.
+        metric: ``auto``, names as in docs/metrics.md with commas between them, a function, or several of
+            either.
         limit: the most samples.
         progress: called with (samples done, samples in all).
 

@@ -57,8 +57,8 @@ class CompressionResult:
         layers: what was done to each weight. stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.
         samples: how many were used. notes: what to know.
-        accuracy: of the model and of the file on the samples that did not shape it (all, where none are left); None
-            without data.
+        accuracy: of the model and of the file on the samples that did not shape it (all, where none are
+            left); None without data.
     """
 
     path: Path
@@ -91,7 +91,8 @@ class ShrinkOptions:
 
     Args:
         scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
-        layout: ``cpu``, ``npu`` or ``micro``. data: samples; labels measure. calibration: how many shape the file.
+        layout: ``cpu``, ``npu`` or ``micro``. data: samples; labels measure. calibration: how many shape the
+            file.
         provenance: the recipe and expected answers inside the file.
     """
 

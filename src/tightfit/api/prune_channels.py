@@ -46,7 +46,8 @@ class ChannelPruningResult:
         macs, original_macs: multiply–accumulates. latency, original_latency: measured side by side here.
         groups: what each group lost, or why it stays.
         samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
-        accuracy: of the model and of the file on the samples that did not shape it (all, where none are left).
+        accuracy: of the model and of the file on the samples that did not shape it (all, where none are
+            left).
     """
 
     path: Path

@@ -8,7 +8,7 @@ from tightfit.evaluation.accuracy import Accuracy
 from tightfit.search.metric_words import metric_words
 
 _MUCH: Final = 0.1
-"""A loss of ten points of a share, or of a tenth of an error: far beyond what anybody ships without a word."""
+"""A loss of ten points of a share, or of a tenth of an error: beyond what anybody ships unasked."""
 
 
 def ruin_notes(accuracy: Accuracy) -> list[str]:

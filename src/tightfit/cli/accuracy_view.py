@@ -1,4 +1,4 @@
-"""How accuracy reads on a terminal, the same for every command: value, change (negative is worse), interval."""
+"""How accuracy reads on a terminal, for every command: value, change (negative is worse), interval."""
 
 from __future__ import annotations
 

@@ -25,14 +25,15 @@ _NAME: Final = 20
     "--metric",
     default="auto",
     show_default=True,
-    help="top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; @output names the output; several with "
+    help="top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; @output names the output; "
+    "several with "
     "commas.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
 @json_option
 @in_working_folder
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Give the accuracy of MODELS on the data, each with its paired change from the first: negative is worse."""
+    """Give the accuracy of MODELS on the data, each with its paired change from the first (− is worse)."""
     from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
     from tightfit.cli.accuracy_view import metric_tables  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used

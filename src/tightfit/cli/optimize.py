@@ -36,7 +36,8 @@ from tightfit.cli.terminal_progress import Bars, Stages
     metavar="NUMBER|METRIC=NUMBER,…",
     default="0.01",
     show_default=True,
-    help="How much worse the task's metric may get: 0.01 is one point of accuracy, or 1 % of an error. Or a limit for "
+    help="How much worse the task's metric may get: 0.01 is one point of accuracy, or 1 % of an error. Or "
+    "a limit for "
     "each metric: map50=0.01,top1@class=0.005,rmse=5%.",
 )
 @click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
@@ -65,7 +66,8 @@ from tightfit.cli.terminal_progress import Bars, Stages
     "--metric",
     default="auto",
     show_default=True,
-    help="top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; @output names the output; several with "
+    help="top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; @output names the output; "
+    "several with "
     "commas.",
 )
 @target_options

@@ -16,8 +16,8 @@ _LABELS: Final = ("y", "label", "labels")
 def default_arrays(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> NpzArrays:
     """Return the arrays named as the inputs (or ``x`` for the only one), and those that are labels.
 
-    Labels are ``y`` (``label``, ``labels``), arrays named as the outputs, and ``boxes`` with ``classes``. Other
-    arrays of as many rows are noted, so that no label is lost without a word.
+    Labels are ``y`` (``label``, ``labels``), arrays named as the outputs, and ``boxes`` with ``classes``.
+    Other arrays of as many rows are noted, so that no label is lost without a word.
 
     Args:
         path: the file.
@@ -35,7 +35,8 @@ def default_arrays(path: Path, inputs: Sequence[str], outputs: Sequence[str]) ->
     else:
         expected = f"'x' or '{inputs[0]}'" if len(inputs) == 1 else ", ".join(f"'{name}'" for name in inputs)
         raise DataError(
-            f"'{path.name}' holds the arrays {', '.join(held) or 'none'}. Expected {expected} and, for labels, "
+            f"'{path.name}' holds the arrays {', '.join(held) or 'none'}. Expected {expected} and, for "
+            "labels, "
             f"'y'; or choose arrays, as in {path.name}:x_test,y_test."
         )
     rest = [name for name in held if name not in chosen.values() and name not in inputs]
@@ -48,7 +49,7 @@ def _labelled(path: Path, chosen: dict[str, str], rest: Sequence[str], outputs: 
     named = {name: name for name in rest if name in outputs or name.lower() in map(str.lower, outputs)}
     if "boxes" in rest:
         named |= {name: name for name in rest if name in (*BOX_LABELS, *_LABELS[1:])}
-    named |= {name: name for name in rest if name in ("area",)}
+    named |= {name: name for name in rest if name == "area"}
     plain = next((name for name in _LABELS if name in rest and name not in named), None)
     left = [name for name in rest if name not in named and name != plain]
     counts = row_counts(path, [*chosen.values(), *left])
@@ -58,15 +59,17 @@ def _labelled(path: Path, chosen: dict[str, str], rest: Sequence[str], outputs: 
     if beside:
         listed = ", ".join(f"'{name}'" for name in beside)
         notes.append(
-            f"{listed} of '{path.name}' {'is' if len(beside) == 1 else 'are'} not used: labels are called y, or as "
-            f"the outputs ({', '.join(outputs)}); or choose them, as in {path.name}:{next(iter(chosen.values()))},"
+            f"{listed} of '{path.name}' {'is' if len(beside) == 1 else 'are'} not used: labels are called "
+            "y, or as "
+            f"the outputs ({', '.join(outputs)}); or choose them, as in "
+            f"{path.name}:{next(iter(chosen.values()))},"
             f"{beside[0]}={outputs[0]}."
         )
     return NpzArrays(path, chosen, plain, named, notes)
 
 
 def chosen_arrays(path: Path, words: Sequence[str], inputs: Sequence[str]) -> NpzArrays:
-    """Return the arrays that the user listed: the inputs, then perhaps labels, ``array=name`` for one with a name.
+    """Return the arrays that the user listed: inputs, labels, and labels with a name as ``array=name``.
 
     Args:
         path: the file.

@@ -184,7 +184,8 @@ def _pair(item: Any, where: str) -> tuple[dict[str, Array], Any]:
 def split_labels(label: Any) -> tuple[Any, dict[str, Any]]:
     """The label without a name, and those with one.
 
-    A mapping names its labels. A tuple of arrays, or a list of arrays of different shapes, labels the outputs in
+    A mapping names its labels. A tuple of arrays, or a list of arrays of different shapes, labels the
+    outputs in
     their order: their names are ``#0``, ``#1`` and so on.
 
     Example:

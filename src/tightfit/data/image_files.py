@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tightfit.data.box_files import box_files, boxes_after_crop
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.decoded_images import Decoded
 from tightfit.data.image_decoding import SUFFIXES, decode, scale
@@ -25,12 +28,17 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image: where it lies, what to call it, its label or None, its labels with names."""
+    """One image: where it lies, what to call it, its label or None, its labels with names.
+
+    Args:
+        box_file: True for ``boxes`` and ``classes`` of a label file beside it, fractions of the whole image.
+    """
 
     path: Path
     name: str
     label: Any = None
     labels: Mapping[str, Any] = field(default_factory=dict)
+    box_file: bool = False
 
 
 class ImageFiles:
@@ -70,7 +78,12 @@ class ImageFiles:
         """Reads the images one at a time."""
         for i in range(len(self._files)) if indices is None else indices:
             file = self._files[i]
-            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label, file.labels)
+            labels = dict(file.labels)
+            if file.box_file:
+                labels["boxes"] = boxes_after_crop(labels["boxes"], file.path, self._options)
+                left = labels["boxes"][:, 2:] > labels["boxes"][:, :2]
+                labels = {name: rows[left.all(axis=1)] for name, rows in labels.items()}
+            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label, labels)
 
     def _load(self, index: int) -> Array:
         pixels = self._decoded.get(index)
@@ -83,7 +96,7 @@ class ImageFiles:
         """SHA-256 over name, label, size and first 4096 bytes of each file."""
         digest = hashlib.sha256()
         for file in self._files:
-            label = f"{file.label}{dict(file.labels) or ''}"
+            label = f"{file.label}" + "".join(f"{k}{np.asarray(v).tolist()}" for k, v in file.labels.items())
             digest.update(f"{file.name}\0{label}\0{file.path.stat().st_size}\0".encode())
             with file.path.open("rb") as stream:
                 digest.update(stream.read(_HEAD_BYTES))
@@ -94,7 +107,8 @@ def folder_images(root: Path) -> list[ImageFile]:
     """The images below a folder, in the order of their names; class folders give the labels.
 
     A class is the folder's position among its sorted siblings, or the number that its name starts with.
-    Images that lie flat in ``root``, or in one folder without a number, have no labels.
+    Images that lie flat in ``root``, or in one folder without a number, have no labels, unless YOLO's label
+    files lie beside them.
 
     Raises:
         DataError: when there are no images, or their classes are not clear.
@@ -107,6 +121,9 @@ def folder_images(root: Path) -> list[ImageFile]:
             raise DataError(
                 f"The folder '{root.name}' holds no images ({', '.join(sorted(SUFFIXES))}). Pass another."
             )
+        boxes = box_files(flat)
+        if boxes is not None:
+            return [ImageFile(path, path.name, None, boxes[path], box_file=True) for path in flat]
         return [ImageFile(path, path.name) for path in flat]
     if flat:
         raise DataError(

@@ -1,9 +1,9 @@
 """Lists of samples in a ``.csv`` or ``.jsonl`` file.
 
-A ``.csv`` has a header with ``path`` and, optionally, ``label`` or columns named as the model's outputs; a line
-of a ``.jsonl`` is an object with ``path`` or with one array for each input of the model, and optionally ``label``,
-keys named as outputs, or ``labels``, an object of such. A label is a number, text, or a list (in a ``.csv`` as
-JSON). Paths are relative to the manifest.
+A ``.csv`` has a header with ``path`` and, optionally, ``label`` or columns named as the model's outputs; a
+line of a ``.jsonl`` is an object with ``path`` or with one array for each input of the model, and optionally
+``label``, keys named as outputs, or ``labels``, an object of such. A label is a number, text, or a list (in
+a ``.csv`` as JSON). Paths are relative to the manifest.
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def _csv_rows(path: Path, names: Collection[str]) -> Iterator[tuple[int, dict[st
                 received = ", ".join(f"'{c}'" for c in columns) or "nothing"
                 outputs = f", and columns named as the outputs ({', '.join(names)})" if names else ""
                 raise DataError(
-                    f"The header of '{path.name}' is {received}. Expected the columns path,label (or path){outputs}."
+                    f"The header of '{path.name}' is {received}. Expected the columns path,label (or "
+                    f"path){outputs}."
                 )
             for row in reader:
                 cells = {c: _value(row[c]) for c in columns if c != "path" and row.get(c)}
@@ -230,7 +231,8 @@ def _checked_label(label: Any, file: str, number: int, *, named: bool = False) -
     if label is None or isinstance(label, (int, float, list)) or (named and isinstance(label, str)):
         return label
     raise DataError(
-        f"Line {number} of '{file}' has the label '{label}'. Expected a number: the class index; text belongs under "
+        f"Line {number} of '{file}' has the label '{label}'. Expected a number: the class index; text "
+        "belongs under "
         "the name text."
     )
 

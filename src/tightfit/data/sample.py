@@ -82,7 +82,7 @@ class InputSpec:
 
 
 class DataRecord(NamedTuple):
-    """One sample as a source holds it, not yet checked: position, what to call it, inputs, label, named labels."""
+    """One sample as a source holds it, not yet checked: position, name, inputs, label, named labels."""
 
     position: int
     name: str

@@ -35,7 +35,8 @@ def open_data(
             ``module:function``.
         image: how images become arrays; needed for images only.
         inputs: the model's inputs: ``InputSpec``, or what else has its fields, such as a session's inputs.
-        outputs: names of the model's outputs, which labels may have; without them only unnamed labels are read.
+        outputs: names of the model's outputs, which labels may have; without them only unnamed labels are
+            read.
 
     Raises:
         DataError: when it is missing, empty, not understood, or needs image options.

@@ -130,7 +130,7 @@ def read_labels(probes: Sequence[Probe], scalars: Mapping[str, Array], output: s
 
 
 def _named(probe: Probe, reading: Reading) -> dict[str, str]:
-    """Labels with names, each with its output; what belongs to nothing is noted, or refused when nothing does."""
+    """Each named label with its output; what belongs to none is noted, or refused when nothing fits."""
     found: dict[str, str] = {}
     outputs = list(probe.outputs)
     lower = {name.lower(): name for name in outputs}
@@ -152,7 +152,8 @@ def _named(probe: Probe, reading: Reading) -> dict[str, str]:
         )
     if left:
         reading.notes.append(
-            f"The labels {', '.join(map(repr, left))} belong to no output ({', '.join(map(repr, outputs))}), so "
+            f"The labels {', '.join(map(repr, left))} belong to no output "
+            f"({', '.join(map(repr, outputs))}), so "
             "nothing is measured with them. Name each label as its output."
         )
     return found
@@ -200,7 +201,7 @@ def read_output(probes: Sequence[Probe], name: str, key: str, scalars: Array | N
     return Head(name, kind, key, options_for(kind, known, outputs, scalars, name))
 
 
-def kind_of(
+def kind_of(  # noqa: PLR0911 - one line for each kind
     labels: Sequence[Label],
     outputs: Sequence[Array],
     scalars: Array | None,

@@ -24,10 +24,11 @@ class Score:
 
     Args:
         value, low, high: the metric with its 95 % interval.
-        change, change_low, change_high: how it changed from the reference, paired; negative is worse. None for a
-            metric that has no bound and compares with the reference itself, such as ``snr``.
+        change, change_low, change_high: how it changed from the reference, paired; negative is worse. None
+            for a metric that has no bound and compares with the reference itself, such as ``snr``.
         n: samples that were scored.
-        lost, gained: samples that only the reference, or only the model, scores; None unless each is right or wrong.
+        lost, gained: samples that only the reference, or only the model, scores; None unless each is right
+            or wrong.
         sign: 1 where more is better, −1 for errors.
     """
 

@@ -164,7 +164,7 @@ def choose_task(metric: str, probes: Sequence[Any], labels: Array | None = None)
 def _read(
     probes: Sequence[Probe], scalars: Mapping[str, Array], output: str | None, *, strictly: bool
 ) -> Reading:
-    """What the labels mean; a named metric reads labels itself, so what ``auto`` does not understand may pass."""
+    """What the labels mean; a named metric may read what ``auto`` does not understand."""
     try:
         return read_labels(probes, scalars, output)
     except DataError:
@@ -174,7 +174,7 @@ def _read(
 
 
 def _automatic(asked: Wanted, reading: Reading, probes: Sequence[Probe]) -> list[Task]:
-    """The default metrics of every labelled output; without labels, how close outputs are to the reference's."""
+    """The default metrics of every labelled output; without labels, closeness to the reference."""
     if not reading.heads:
         return _proxies(asked, probes)
     found = []
@@ -196,15 +196,12 @@ def _proxies(asked: Wanted, probes: Sequence[Probe]) -> list[Task]:
     others = [name for name in outputs if name not in deciding]
     if not deciding and not asked.output:
         return [_of_head(replace(asked, name="cosine"), METRICS["cosine"], Head(outputs[0], ""), probes)]
-    for name in others:
-        tasks.append(
-            _of_head(replace(asked, name="cosine", output=name), METRICS["cosine"], Head(name, ""), probes)
-        )
-    return tasks
+    cosines = [(replace(asked, name="cosine", output=name), Head(name, "")) for name in others]
+    return tasks + [_of_head(each, METRICS["cosine"], head, probes) for each, head in cosines]
 
 
 def _task(asked: Wanted, reading: Reading, probes: Sequence[Probe], scalars: Mapping[str, Array]) -> Task:
-    """The task of a named metric, on the output that the user named, else on the labelled one that suits it."""
+    """The task of a named metric, on the named output, else on the labelled one that suits it."""
     row, first = asked.row, probes[0]
     output = asked.output or next(iter(first.outputs))
     if row is None:
@@ -266,7 +263,7 @@ def _of_head(asked: Wanted, row: Metric, head: Head, probes: Sequence[Probe]) ->
 
 
 def _try(task: Task, probe: Probe) -> None:
-    """Scores the reference's first answer, so that labels that do not fit are refused before anything runs."""
+    """Scores the reference's first answer: labels that do not fit are refused before anything runs."""
     row = task.metric
     assert row is not None  # noqa: S101 - only rows come here
     function = row.score or row.sums or row.record
@@ -276,7 +273,7 @@ def _try(task: Task, probe: Probe) -> None:
 
 
 def _box_options(probes: Sequence[Probe], head: Head, options: Mapping[str, Any]) -> dict[str, Any]:
-    """By what labelled boxes are multiplied so that they are in the found boxes' unit, and the input's width."""
+    """What brings labelled boxes to the unit of the found ones, and the input's width."""
     image = next((a for a in probes[0].inputs.values() if a.ndim == 4), None)
     height, width = image.shape[1:3] if image is not None and image.shape[-1] in (1, 3, 4) else (1, 1)
     if image is not None and image.shape[-1] not in (1, 3, 4):

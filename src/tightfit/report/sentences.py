@@ -26,7 +26,7 @@ class Choice(NamedTuple):
         return " ".join(part for part in self if part)
 
 
-def choice_sentence(report: Report) -> Choice:
+def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for each ending
     """Gives the choice in words.
 
     Example:
@@ -71,7 +71,7 @@ def _why_nothing(report: Report) -> str:
     )
 
 
-def ending_sentence(report: Report, folder: Path) -> str:
+def ending_sentence(report: Report, folder: Path) -> str:  # noqa: PLR0911 - one line for each ending
     """Return the last line on a terminal: which file is where, and what stands behind it.
 
     Args:
@@ -82,7 +82,8 @@ def ending_sentence(report: Report, folder: Path) -> str:
     if chosen is None:
         return f"No file was written; {page} says why."
     if report.ending == INTERRUPTED:
-        return f"Interrupted: {best} is the best so far ({printable(chosen.name, 60)}); {page} says what is missing."
+        name = printable(chosen.name, 60)
+        return f"Interrupted: {best} is the best so far ({name}); {page} says what is missing."
     if chosen.is_original:
         return f"{best} is the original; {page} says what was tried."
     if chosen.meets_budget is None:

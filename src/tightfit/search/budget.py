@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.evaluation.metrics.spelling import Limit
+from tightfit.evaluation.metrics.spelling import Limit, parse_metrics
 from tightfit.search.candidates import Candidate
 from tightfit.search.judged_drop import ESTIMATE, INTERVAL, JudgedDrop, drops_of
 from tightfit.search.metric_words import MetricWords, metric_words
@@ -45,9 +45,10 @@ class Budget:
             target's. min_accelerated: share of the multiply–accumulates that it must accelerate.
         minutes: time that the search may take; it judges no candidate.
         confident: a candidate whose 95 % interval leaves the budget does not fit, rather than being unproven.
-        max_drops: metric → how much worse it may be, for several metrics: a number in the metric's unit, or a share
-            of the original's value as ``5%``.
-        judge: ``interval``: a drop is within the budget where its 95 % interval is; ``estimate``: where it is.
+        max_drops: metric → how much worse it may be, for several metrics: a number in the metric's unit, or
+            a share of the original's value as ``5%``.
+        judge: ``interval``: a drop is within the budget where its 95 % interval is; ``estimate``: where it
+            is.
 
     Raises:
         OptionError: when a limit is not one that a file could meet.
@@ -75,6 +76,7 @@ class Budget:
             if limit is not None and not (math.isfinite(limit) and limit > 0):
                 raise OptionError(f"{name} is {limit}; expected a number above 0, or nothing for no limit.")
         for name, text in self.max_drops.items():
+            parse_metrics(name)
             Limit.parse(str(text), name)
         if self.judge not in JUDGES:
             raise OptionError(unknown_name("way to judge a drop", self.judge, JUDGES))
@@ -108,7 +110,7 @@ class Budget:
         return self.may_meet(candidate) and all(drop.is_proven for drop in judged_drops(self, candidate))
 
     def may_meet(self, candidate: Candidate) -> bool:
-        """True when the candidate was made and misses no limit by its estimates: samples may be too few to say."""
+        """True when the candidate was made and misses no limit by its estimates."""
         return candidate.failure is None and not self.shortfalls(candidate)
 
     def settles(self, candidate: Candidate) -> bool:

@@ -104,7 +104,8 @@ class Candidate:
         plan_summary, layer_error: how its ops run, and the error of each.
         sha256: of the file, as hexadecimal digits.
         scored_samples: how many its accuracy is of, where it was given up before the end.
-        metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the change, ``n``.
+        metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the
+            change, ``n``.
         evidence: what the verdict on it rests on, see ``search.evidence``.
         outputs: quality of each output beside the original's. unfit: why an output makes the file unfit.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,

@@ -19,8 +19,8 @@ def evidence_of(candidate: Candidate, budget: Budget) -> dict[str, Any]:
 
     Returns:
         ``judged``: ``interval`` or ``estimate``; ``enough``: whether the samples are; ``limits``: metric →
-        ``allowed``, ``change``, ``interval``, ``n``, ``enough``, ``needed``; ``proxies``: what stands in for labels and
-        what it cannot see; ``sentence``: all of it in words. Empty where no metric is limited.
+        ``allowed``, ``change``, ``interval``, ``n``, ``enough``, ``needed``; ``proxies``: what stands in for
+        labels and what it cannot see; ``sentence``: all of it in words. Empty where no metric is limited.
     """
     if candidate.failure is not None or candidate.is_original or not budget.limits_drop:
         return {}
@@ -39,13 +39,14 @@ def missing_evidence(candidate: Candidate, budget: Budget) -> list[str]:
     """Return a sentence for each limited metric whose samples are too few to say that it is within its limit.
 
     Example:
-        >>> few = {"top1": {"value": 1.0, "change": 0.0, "interval": [-0.434, 0.434], "n": 5, "lost": 0, "gained": 0}}
+        >>> score = {"value": 1.0, "change": 0.0, "interval": [-0.434, 0.434], "n": 5}
+        >>> few = {"top1": {**score, "lost": 0, "gained": 0}}
         >>> missing_evidence(Candidate("a", "int8", drop=0.0, metrics=few), Budget(max_drop=0.01))
         ['Not enough evidence: n = 5, ±43 points; 381 samples would do.']
     """
     return [
-        lacking(drop) for drop in judged_drops(budget, candidate) if drop.drop is not None and not drop.is_proven
-        and drop.counted <= drop.allowed
+        lacking(drop) for drop in judged_drops(budget, candidate) if drop.drop is not None and not
+        drop.is_proven and drop.counted <= drop.allowed
     ]  # fmt: skip
 
 
@@ -76,7 +77,8 @@ def _sentence(drop: JudgedDrop) -> str:
     interval = f" (95 % interval {words.change_interval((drop.low, drop.high))})" if known else ""  # type: ignore[arg-type]  # both are known
     how = "by its estimate, as asked" if drop.judge == ESTIMATE else "by its interval"
     return (
-        f"{words.title}: {change}{interval} on {format_count(drop.n, 'sample')}; {words.amount(drop.allowed)} are "
+        f"{words.title}: {change}{interval} on {format_count(drop.n, 'sample')}; "
+        f"{words.amount(drop.allowed)} are "
         f"allowed, judged {how}."
     )
 

@@ -38,7 +38,8 @@ class Job:
     Args:
         calibration_data: samples of their own to calibrate with; by default they are split off ``data``.
         calibration: samples to calibrate with. evaluation: samples to evaluate at most, None for all left.
-        metric: see ``evaluation.accuracy.evaluate``; metrics with a limit of their own are measured too. threads: for latency; accuracy uses what is there.
+        metric: see ``evaluation.accuracy.evaluate``; metrics with a limit of their own are measured too.
+            threads: for latency; accuracy uses what is there.
         layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
         recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.

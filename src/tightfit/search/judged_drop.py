@@ -45,14 +45,14 @@ class JudgedDrop:
 
     @property
     def counted(self) -> float:
-        """The number that must not exceed the limit: the estimate, or the interval's upper end if confident."""
+        """What must not exceed the limit: the estimate, or the interval's upper end if confident."""
         if self.drop is None:
             return math.inf
         return max(self.drop, self.high) if self.confident and self.high is not None else self.drop
 
     @property
     def is_proven(self) -> bool:
-        """True when the samples are enough: the interval lies within the limit, or the estimate was asked for."""
+        """True when the interval lies within the limit, or the estimate does and was asked for."""
         if self.drop is None or self.counted > self.allowed:
             return False
         if self.judge == ESTIMATE or self.n is None:
@@ -125,7 +125,7 @@ def drops_of(
 
 
 def common_limit(max_drop: float, metric: str) -> Limit:
-    """Return what one number means for a metric: points of a share; for errors in an own unit, a share of them.
+    """Return what one number means for a metric: points of a share, or a share of an error in its own unit.
 
     Example:
         >>> common_limit(0.01, "top1").relative, common_limit(0.01, "rmse").relative

@@ -78,7 +78,8 @@ class GraphWeights:
 
     Args:
         owner: the Keras model that keeps the variables. plan: where they are rounded, or None.
-        transforms: see ``weight_transforms``. scales: how they move (``option_checks.RANGES``), who keeps them.
+        transforms: see ``weight_transforms``. scales: how they move (``option_checks.RANGES``), who keeps
+            them.
     """
 
     def __init__(

@@ -209,7 +209,8 @@ ROWS = (
     ),
     Metric(
         "top5", _top(5), "share of samples whose label is among the five largest scores", best=1.0,
-        noun="top-5 accuracy", labels=_PLACES, formula="mean over samples of [label among the 5 largest scores]",
+        noun="top-5 accuracy", labels=_PLACES,
+        formula="mean over samples of [label among the 5 largest scores]",
     ),
     Metric(
         "agreement", _agreement, "share of decisions equal to the reference's", False, perfect=1.0, best=1.0,

@@ -22,7 +22,7 @@ _YOLO_ANCHORS: Final = {
     2: (10, 14, 23, 27, 37, 58, 81, 82, 135, 169, 344, 319),
     3: (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326),
 }
-"""Of YOLOv3-tiny and YOLOv3 at 416 and YOLOv5 at 640 pixels, width and height, small heads last: pjreddie/darknet cfg."""
+"""Of YOLOv3-tiny and YOLOv3 at 416 pixels, width and height, small ones first: pjreddie/darknet cfg."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _decoded(outputs: Outputs, options: Options) -> Boxes:
 
 
 def _listed(boxes: Array, lists: Sequence[Array], scores: Array | None) -> Boxes:
-    """Boxes that the model has suppressed itself, as TFLite_Detection_PostProcess: classes, scores, a count."""
+    """Boxes that the model has suppressed itself, as TFLite_Detection_PostProcess does."""
     if len(lists) < 2:
         raise DataError(
             f"Boxes stand beside {len(lists)} lists of one number a box. Expected scores (n × classes), or "
@@ -122,7 +122,7 @@ def _yolov5(outputs: Outputs, options: Options) -> Boxes:
 
 
 def _heads(outputs: Outputs, options: Options) -> list[tuple[Array, Array, float]]:
-    """Each raw head as (grid, grid, anchors, numbers), its anchors and the pixels that they are of; coarse first."""
+    """Each raw head as (grid, grid, anchors, numbers), with its anchors and their pixels; coarse first."""
     flat = sorted((_flat(a) for a in outputs.values() if a.ndim >= 4), key=lambda a: a.shape[0] * a.shape[1])
     if not flat:
         raise DataError("The decoder takes raw heads (grid × grid × numbers); the model has none.")

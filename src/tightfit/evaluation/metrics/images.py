@@ -48,7 +48,8 @@ def _channels_last(output: Array, answer: Answer) -> Array:
         image = image[0][..., None]
     if image.ndim != 3 or min(image.shape[:2]) < 2 * _RADIUS + 1:
         raise DataError(
-            f"SSIM takes images of at least {2 * _RADIUS + 1}×{2 * _RADIUS + 1}; output '{answer.output}' has shape "
+            f"SSIM takes images of at least {2 * _RADIUS + 1}×{2 * _RADIUS + 1}; output '{answer.output}' "
+            "has shape "
             f"{list(output.shape)}. Take psnr."
         )
     return image

@@ -1,9 +1,9 @@
 """What a metric is: one row with its name, its direction, its unit, its words and one function.
 
 A metric is of one of three kinds, by the function that its row has. ``score`` gives one number a sample, and
-the metric is their mean. ``sums`` gives a vector a sample, and ``value`` computes the metric from the vectors'
-sum, so memory does not grow with the samples. ``record`` gives what has to be kept of a sample where ranks
-over all samples count, and ``whole`` computes the metric from the records.
+the metric is their mean. ``sums`` gives a vector a sample, and ``value`` computes the metric from the
+vectors' sum, so memory does not grow with the samples. ``record`` gives what has to be kept of a sample
+where ranks over all samples count, and ``whole`` computes the metric from the records.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def points_of(answer: Answer) -> Points:
     if output.size % max(count, 1) or output.size // max(count, 1) not in (2, 3):
         raise DataError(
             f"A label of {count} points (shape {shape_text(wanted.shape)}) does not fit output "
-            f"'{answer.output}' of {output.size} numbers. Expected x and y of each point, or x, y, visibility."
+            f"'{answer.output}' of {output.size} numbers. Expected x and y of each point, or x, y, "
+            "visibility."
         )
     found = output.reshape(count, -1)[:, :2]
     marked = wanted[:, 2:] > 0 if wanted.shape[1] == 3 else np.isfinite(wanted) & (wanted >= 0)

@@ -26,7 +26,7 @@ def _unit(values: Array) -> Array:
 
 
 def _hits(records: Sequence[Any]) -> Array:
-    """One for each sample whose nearest other has its label; without labels, whose nearest original is its own."""
+    """One for each sample whose nearest other has its label, or whose nearest original is its own."""
     own = np.stack([r[0] for r in records])
     labels = [r[2] for r in records]
     labelled = all(label is not None for label in labels)
@@ -51,7 +51,8 @@ ROWS = (
         "retrieval", None, "share of samples whose nearest other sample is of the same class",
         needs_labels=False, best=1.0, noun="recall at 1",
         labels="class indices; without labels the nearest of the original's embeddings must be the sample's",
-        record=_record, each=_hits, formula="mean over samples of [nearest other by cosine has the same label]",
+        record=_record, each=_hits,
+        formula="mean over samples of [nearest other by cosine has the same label]",
         proxy="whether the original's neighbours are the right ones",
     ),
 )  # fmt: skip

@@ -142,7 +142,8 @@ def _spans(answer: Answer) -> tuple[tuple[int, int], list[tuple[int, int]]]:
     missing = [name for name in (start, end) if name not in answer.outputs]
     if missing or start == end:
         raise DataError(
-            f"A span takes two outputs, its start and its end; the model has {', '.join(names)}. Name them, as "
+            f"A span takes two outputs, its start and its end; the model has {', '.join(names)}. Name "
+            "them, as "
             "in span_f1(start=…,end=…)."
         )
     most = int(answer.options.get("most", 30))

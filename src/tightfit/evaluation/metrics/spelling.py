@@ -52,7 +52,8 @@ class Limit:
             amount = math.nan
         if not (math.isfinite(amount) and amount >= 0):
             raise OptionError(
-                f"Received the limit '{text}' for {name}; expected a number of at least 0, such as 0.01, or a share "
+                f"Received the limit '{text}' for {name}; expected a number of at least 0, such as "
+                "0.01, or a share "
                 "of the original's value, such as 5%."
             )
         return cls(amount / 100 if relative else amount, relative)
@@ -134,7 +135,8 @@ def split_limits(text: str) -> tuple[float | None, list[Wanted]]:
     without = [w.key for w in wanted if w.limit is None]
     if without:
         raise OptionError(
-            f"Received --max-drop {text}; {without[0]} has no limit. Expected one number, or metric=number for each, "
+            f"Received --max-drop {text}; {without[0]} has no limit. Expected one number, or metric=number "
+            "for each, "
             "as in map50=0.01,top1@class=0.005."
         )
     return None, wanted
@@ -153,7 +155,7 @@ def spelled(wanted: Wanted) -> str:
 
 
 def combine(metric: str | Sequence[Wanted], limits: Sequence[Wanted]) -> list[Wanted]:
-    """Return the metrics that are measured: those asked for, and those with a limit; a limit joins its metric.
+    """Return the metrics that are measured: those asked for, then others with a limit.
 
     Args:
         metric: the text of ``--metric``, or parsed. limits: of ``--max-drop``.
@@ -197,8 +199,9 @@ def _parse(text: str) -> Wanted:
 def _options(text: str, whole: str) -> dict[str, Any]:
     """The options in parentheses; a word alone is a flag."""
     found: dict[str, Any] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, (p.lstrip() for p in text.split(","))):
         key, equals, value = part.partition("=")
+        key = key.strip()
         if not key or (equals and not value):
             raise OptionError(f"Received the option '{part}' in '{whole}'; {_EXPECTED}.")
         found[key] = value if equals else True

@@ -37,7 +37,8 @@ class Change:
 
     Args:
         value, low, high: the change with its 95 % interval, which is None where samples are too few.
-        lost, gained: samples that only the reference, or only the model, scores; None unless each is right or wrong.
+        lost, gained: samples that only the reference, or only the model, scores; None unless each is right
+            or wrong.
     """
 
     value: float

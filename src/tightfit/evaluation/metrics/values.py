@@ -65,7 +65,7 @@ def _columns(answer: Answer) -> Array:
 
 
 def _r2(sums: Array) -> Array:
-    """One minus the error over the spread, of each column, then their mean; columns without spread are out."""
+    """One minus error over spread of each column, then their mean; columns without spread are out."""
     rows = np.atleast_2d(sums)
     count, total, squares, error = np.moveaxis(rows.reshape(len(rows), 4, -1), 1, 0)
     spread = squares - ratio(total**2, count)
@@ -176,12 +176,14 @@ ROWS = (
         "cosine", _cosine, "cosine between outputs and the reference's", False, perfect=1.0, best=1.0,
         noun="cosine with the original's outputs", unit=NUMBER,
         formula="mean over samples of output · original / (|output| |original|), mean over the outputs",
-        proxy="whether the original is right, and errors of entries that are small beside others of an output",
+        proxy="whether the original is right, and errors of entries that are small beside others of an "
+        "output",
     ),
     Metric(
         "snr", _snr_db, "signal-to-noise ratio of the outputs in dB", needs_labels=False,
         noun="signal-to-noise ratio in dB", unit=DECIBELS,
         formula="mean over samples of 10 log₁₀ (Σ original² / Σ (output − original)²), of the worst output",
-        proxy="whether the original is right, and errors of entries that are small beside others of an output",
+        proxy="whether the original is right, and errors of entries that are small beside others of an "
+        "output",
     ),
 )  # fmt: skip

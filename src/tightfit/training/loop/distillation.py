@@ -27,8 +27,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         features: keys of inner tensors to compare too; ``residual`` stands for the sums of two activations.
         feature_weight: what they count together.
         temperature: logits are divided by it before they are compared as probabilities.
-        labels_share: how much the labels' loss counts; 0 needs no labels. It is ``label_loss`` where that is set,
-            called with (labels, outputs), else the loss given to ``compile``.
+        labels_share: how much the labels' loss counts; 0 needs no labels. It is ``label_loss`` where that is
+            set, called with (labels, outputs), else the loss given to ``compile``.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
 

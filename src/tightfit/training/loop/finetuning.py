@@ -21,7 +21,7 @@ import keras
 
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
-from tightfit.evaluation.labels import TRAINED, Head
+from tightfit.evaluation.labels import PLAIN, TRAINED, Head
 from tightfit.graph.ir import Model
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
@@ -38,7 +38,7 @@ from tightfit.training.loop.checkpoints import (
 )
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
-from tightfit.training.loop.label_loss import LabelLoss, loss_for
+from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.network import Network
@@ -49,6 +49,8 @@ from tightfit.types import Array, Samples
 
 CALIBRATION: Final = 100
 _LABELS_SHARE: Final = 0.5
+_LOOKED_AT: Final = 4
+"""Samples whose answers show what labels mean."""
 _WARM_UP: Final = 0.05
 """Adam's first steps know little of the gradients: the rate grows to its value in this share of a stage."""
 _LAST_SHARE: Final = 0.02
@@ -88,7 +90,7 @@ class TrainingData:
         dataset: samples, with or without labels.
         indices: the samples to train and calibrate with.
         teacher: the float graph that shows the network what to give.
-        heads: what the labels mean, see ``evaluation.labels``.
+        heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
         prepare: called with (model, scheme, calibration samples, whether its weights are free to move);
             returns the float model and the plan that training starts from.
     """
@@ -97,7 +99,7 @@ class TrainingData:
     indices: Sequence[int] | Array
     teacher: Model
     prepare: Prepare
-    heads: Sequence[Head] = ()
+    heads: Sequence[Head] | None = None
 
 
 def finetune(
@@ -142,11 +144,18 @@ class _Training:
         self.teacher, self.prepare = data.teacher, data.prepare
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
         self.progress = progress
-        self.heads = [h for h in data.heads if h.kind in TRAINED] if labelled else []
+        self.heads = [h for h in self._meaning(data.heads) if h.kind in TRAINED] if labelled else []
         self.labelled = bool(self.heads)
         self.loss: LabelLoss | None = None
         self.plan: Plan | None = None
         self.notes: list[str] = []
+
+    def _meaning(self, heads: Sequence[Head] | None) -> Sequence[Head]:
+        if heads is not None:
+            return heads
+        plain, named = self.dataset.labels(self.indices), self.dataset.named_labels(self.indices)
+        scalars = named if plain is None else {**named, PLAIN: plain}
+        return heads_of(Network(self.teacher, check=False), self._first(_LOOKED_AT), scalars)
 
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
         """Trains one stage, or only rebuilds it when the checkpoint is behind it."""

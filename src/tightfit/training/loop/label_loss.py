@@ -10,8 +10,9 @@ import numpy as np
 from keras import ops
 
 from tightfit.data.sample import Label, Sample
-from tightfit.evaluation.labels import INPUT, SEVERAL, TRAINED, VALUES, Head
+from tightfit.evaluation.labels import INPUT, SEVERAL, TRAINED, VALUES, Head, Probe, read_labels
 from tightfit.evaluation.metrics.classes import class_labels
+from tightfit.training.network import Network
 from tightfit.types import Array
 
 _LEAST: Final = 1e-7
@@ -21,8 +22,9 @@ _LOOKED_AT: Final = 100
 class LabelLoss:
     """The sum of the losses of the labelled outputs, and the arrays that it takes.
 
-    Classes train by cross-entropy, several classes at once and single units by binary cross-entropy, real numbers
-    by ``mean (output − label)² / variance of the labels``, so that outputs of different units count alike.
+    Classes train by cross-entropy, several classes at once and single units by binary cross-entropy, real
+    numbers by ``mean (output − label)² / variance of the labels``, so that outputs of different units count
+    alike.
 
     Args:
         heads: what the labels mean; those that do not train are left out.
@@ -115,6 +117,27 @@ def _binary(rows: Any, wanted: Any, *, logits: bool) -> Any:
         inside = ops.clip(rows, _LEAST, 1.0 - _LEAST)
         surprise = -(wanted * ops.log(inside) + (1.0 - wanted) * ops.log(1.0 - inside))
     return ops.sum(surprise * counted) / ops.maximum(ops.sum(counted), 1.0)
+
+
+def heads_of(teacher: Network, samples: Sequence[Sample], scalars: Mapping[str, Array]) -> list[Head]:
+    """Return what labels mean, from the answers of a float network to a few samples.
+
+    Args:
+        scalars: the numbers of all samples by the labels' names.
+
+    Raises:
+        DataError: a label fits no output.
+    """
+    probes = []
+    for sample in samples:
+        named = {n: np.asarray(sample.inputs[n]) for n in teacher.input_tensors}
+        values = teacher.tensors(named, list(teacher.output_tensors.values()), rounded=False)
+        shaped = {
+            name: np.asarray(ops.convert_to_numpy(value)).reshape([abs(d) for d in tensor.shape])
+            for (name, tensor), value in zip(teacher.output_tensors.items(), values, strict=True)
+        }
+        probes.append(Probe(sample.label, shaped, sample.labels, sample.inputs))
+    return read_labels(probes, scalars).heads
 
 
 def loss_for(

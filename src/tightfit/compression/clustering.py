@@ -31,7 +31,8 @@ class Clusters:
 
     Args:
         count: values that a tensor (or one channel of it) shares, zero included where it has zeros.
-        per: ``tensor`` or ``channel``. initial: a key of ``centroids.INITIAL``.
+        per: ``tensor`` or ``channel``.
+        initial: a key of ``centroids.INITIAL``.
 
     Raises:
         OptionError: a value is out of range or unknown.
@@ -55,7 +56,9 @@ class ClusteredLayer:
     """What was done to one weight.
 
     Args:
-        name, kind: of its op. values: different ones now. error: ``Σ (w' − w)² / Σ w²``.
+        name, kind: of its op.
+        values: different ones now.
+        error: ``Σ (w' − w)² / Σ w²``.
     """
 
     name: str
@@ -73,7 +76,7 @@ class Clustered:
 
 
 def cluster_weights(model: Model, wanted: Clusters, plan: Plan | None = None) -> Clustered:
-    """Gives a clustered copy of a float model.
+    """Return a clustered copy of a float model.
 
     Args:
         plan: how the file will store the weights; with it the shared values lie on its grids.
@@ -102,7 +105,7 @@ def _is_large(op: Op, count: int) -> bool:
 
 
 def _cluster(op: Op, plan: OpPlan | None, wanted: Clusters, done: dict[int, Array]) -> ClusteredLayer:
-    """Clusters one weight; a weight of several ops is clustered once."""
+    """Cluster one weight; a weight of several ops is clustered once."""
     weight = op.operand(1)
     values, place = weight.values, weight.values.__array_interface__["data"][0]
     if place not in done:
@@ -123,10 +126,11 @@ def _storage(plan: OpPlan | None) -> Storage | None:
 
 
 def shared_values(values: Array, wanted: Clusters, axis: int, storage: Storage | None = None) -> Array:
-    """Gives weights of which each is the centroid next to it.
+    """Return weights of which each is the centroid next to it.
 
     Args:
-        axis: of the output channels. storage: its grid holds the centroids; None for floats.
+        axis: of the output channels.
+        storage: its grid holds the centroids; None for floats.
 
     Example:
         >>> w = np.float32([[0.125, 0.125, 0.75, 1.25], [0.0, 0.125, 1.0, 1.0]])

@@ -22,7 +22,7 @@ _SMALLEST: Final = 256
 
 
 def saved_bytes(model: Model) -> int:
-    """Gives how many bytes the look-up tables of tflite-micro would save of a model's constants.
+    """Return how many bytes the look-up tables of tflite-micro would save of a model's constants.
 
     Constants that share memory count once; one that would grow stays as it is.
     """
@@ -43,7 +43,7 @@ def saved_bytes(model: Model) -> int:
 
 
 def table_bytes(tensor: Tensor) -> int:
-    """Gives the bytes of a constant's indices and tables, its own bytes when it has too many values.
+    """Return the bytes of a constant's indices and tables, its own bytes when it has too many values.
 
     Example:
         >>> values = np.arange(1024, dtype=np.int16) % 16

@@ -41,7 +41,7 @@ SENSITIVITY_SAMPLES: Final = 24
 
 
 def equalization(work: RecoveryState) -> None:
-    """Gives channels equal reach where that gains (``equalization.equalize``) and calibrates anew."""
+    """Equalize channel ranges across layers (``cross_layer_equalization.equalize``) and calibrate again."""
     report, count = work.tell("channels between layers"), itertools.count(1)
     model, changed = equalize(
         work.original, work.plan, work.samples(), progress=lambda: report(next(count), 0)
@@ -53,7 +53,7 @@ def equalization(work: RecoveryState) -> None:
 
 
 def mixed_precision(work: RecoveryState) -> None:
-    """Stores the layers whose few-bit weights cost most in eight bits, as far as the bytes go."""
+    """Store the layers whose few-bit weights cost most in eight bits, as far as the bytes go."""
     chosen = [dict(s) for s, _ in zip(work.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
     moments, report = work.seen(), work.tell("sensitivity of each layer")
     found = measure_sensitivities(work.original, work.plan, moments, chosen, progress=report)
@@ -71,19 +71,19 @@ def mixed_precision(work: RecoveryState) -> None:
 
 
 def rounding(work: RecoveryState) -> None:
-    """Rounds every layer's weights with data, biases included (``layerwise.round_with_data``)."""
+    """Round every layer's weights with data, biases included (``layerwise.round_with_data``)."""
     work.model, work.plan = round_with_data(work.original, work.plan, work.seen())
     work.notes.append("weights rounded with data")
 
 
 def bias_correction(work: RecoveryState) -> None:
-    """Fits biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
+    """Fit biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
     work.model = correct_fast(work.original, work.model, work.plan, work.means())
     work.notes.append("biases corrected for the weights' mean error")
 
 
 def bias_sequence(work: RecoveryState) -> None:
-    """Fits biases to the mean error of each layer and those before it, measured on LiteRT."""
+    """Fit biases to the mean error of each layer and those before it, measured on LiteRT."""
     work.model = correct_in_sequence(
         work.original,
         work.model,
@@ -126,7 +126,7 @@ def check_steps(steps: Sequence[str]) -> None:
 
 
 def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
-    """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
+    """Run the named steps in their legal order; the work holds the model, the plan and the notes.
 
     Raises:
         OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.

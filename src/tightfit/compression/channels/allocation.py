@@ -21,14 +21,15 @@ LEAST_SHARE: Final = 0.25
 def allocate(
     rankings: Sequence[Ranking], costs: Costs, limit: float, multiple: int = 8
 ) -> npt.NDArray[np.int64]:
-    """Gives how many channels each group keeps so that the cost is at most the limit.
+    """Return how many channels each group keeps so that the cost is at most the limit.
 
     Each step takes the block of channels with the least loss for what it saves; a group's count goes down
     through multiples of ``multiple``, which is how many channels kernels compute at once. What the last block
     saved too much is spent on the blocks that fit again, those first that win the most for what they cost.
 
     Args:
-        rankings: one a group of ``costs``. limit: in the unit of ``costs``.
+        rankings: one a group of ``costs``.
+        limit: in the unit of ``costs``.
 
     Returns:
         The counts; where even the smallest cost more than the limit, the smallest.
@@ -54,7 +55,7 @@ def _spend(
     limit: float,
     counts: Sequence[Sequence[int]],
 ) -> npt.NDArray[np.int64]:
-    """Gives channels back while some fit under the limit."""
+    """Restore channels while some fit under the limit."""
     while True:
         spent = costs.total(kept)
         best, most = None, 0.0
@@ -73,7 +74,7 @@ def _spend(
 
 
 def steps(size: int, multiple: int) -> list[int]:
-    """Gives the numbers of channels that a group may keep, from most to fewest.
+    """Return the numbers of channels that a group may keep, from most to fewest.
 
     Example:
         >>> steps(36, 8), steps(8, 8), steps(6, 1)
@@ -100,8 +101,9 @@ class Costs:
     """The cost of a graph for any number of channels a group keeps.
 
     Args:
-        groups: those that may lose channels. weights: what each costs whole, and the channels along each of
-            its axes. fixed: what does not depend on them.
+        groups: those that may lose channels.
+        weights: what each costs whole, and the channels along each of its axes.
+        fixed: what does not depend on them.
     """
 
     def __init__(
@@ -129,12 +131,12 @@ class Costs:
         self.shares /= np.maximum(counts, 1)
 
     def total(self, kept: npt.NDArray[np.int64]) -> float:
-        """Gives the cost when each group keeps so many channels."""
+        """Return the cost when each group keeps so many channels."""
         stays = self.constant + self.shares @ kept
         return float(self.fixed + self.amounts @ stays.prod(0))
 
     def savings(self, kept: npt.NDArray[np.int64]) -> Vector:
-        """Gives what the next channel of each group saves."""
+        """Return what the next channel of each group saves."""
         stays = self.constant + self.shares @ kept
         rest = np.zeros(self.shares.shape[1:])
         for axis in range(stays.shape[0]):
@@ -144,7 +146,7 @@ class Costs:
 
 
 def mac_costs(model: Model, found: Dependencies, groups: Sequence[Group]) -> Costs:
-    """Gives the multiply–accumulates of the main graph."""
+    """Return the multiply–accumulates of the main graph."""
     axes = defaultdict(list)
     for place in found.places:
         if place.position in WEIGHTS.get(place.op.kind, ()):
@@ -155,7 +157,7 @@ def mac_costs(model: Model, found: Dependencies, groups: Sequence[Group]) -> Cos
 
 
 def byte_costs(size_bytes: int, found: Dependencies, groups: Sequence[Group]) -> Costs:
-    """Gives the bytes of a file whose constants are cut; what is not cut stays as it is."""
+    """Return the bytes of a file whose constants are cut; what is not cut stays as it is."""
     axes: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
     sizes: dict[int, int] = {}
     for place in found.places:

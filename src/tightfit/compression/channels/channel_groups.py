@@ -25,9 +25,11 @@ class Group:
     """Channels that are interchangeable: each of them stands in the same tensors, and any of them may go.
 
     Args:
-        name: of the first op that makes them. channels: one number for each.
-        makers, readers: ops that make them, and ops that sum over them. tensors: where they stand,
-            as (tensor, axis). macs: multiply–accumulates of all ops that have them on a weight's axis.
+        name: of the first op that makes them.
+        channels: one number for each.
+        makers, readers: ops that make them, and ops that sum over them.
+        tensors: where they stand, as (tensor, axis).
+        macs: multiply–accumulates of all ops that have them on a weight's axis.
         reason: why they stay, or None.
     """
 
@@ -43,7 +45,7 @@ class Group:
         return self.channels.size
 
     def to_json(self) -> dict[str, Any]:
-        """Gives the group as plain data."""
+        """Return the group as plain data."""
         return {
             "name": self.name,
             "channels": len(self),
@@ -60,8 +62,10 @@ class Dependencies:
     """What ``find_dependencies`` found.
 
     Args:
-        labels: activation → its channels, by the number that stands for each set. places: axes of
-            constants, likewise. groups: in the order of the graph. size: channel numbers are below it.
+        labels: activation → its channels, by the number that stands for each set.
+        places: axes of constants, likewise.
+        groups: in the order of the graph.
+        size: channel numbers are below it.
     """
 
     labels: dict[Tensor, ChannelLabel]
@@ -70,12 +74,12 @@ class Dependencies:
     size: int
 
     def removable(self) -> list[Group]:
-        """The groups that may lose channels."""
+        """Return the groups that may lose channels."""
         return [g for g in self.groups if g.reason is None and len(g) > 1 and g.readers]
 
 
 def find_dependencies(model: Model) -> Dependencies:
-    """Follows the channels of the main graph from op to op.
+    """Follow the channels of the main graph from op to op.
 
     Args:
         model: a cleaned float model; it is not changed.

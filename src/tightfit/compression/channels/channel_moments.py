@@ -38,7 +38,8 @@ class Reader:
     """A layer that sums over channels and can be fitted: ungrouped, each weight used once.
 
     Args:
-        op: the layer. columns: the channel of each column of its weights as rows; 0 columns of a bias.
+        op: the layer.
+        columns: the channel of each column of its weights as rows; 0 columns of a bias.
     """
 
     op: Op
@@ -56,12 +57,12 @@ class Reader:
 
 
 def weights_of(op: Op) -> Tensor:
-    """Gives the constant weights of a layer."""
+    """Return the constant weights of a layer."""
     return op.operand(1)
 
 
 def damping(mean: Matrix, rows: int) -> Matrix:
-    """Gives what is added to moments before they are inverted: the more, the fewer rows they come from.
+    """Return what is added to moments before they are inverted: the more, the fewer rows they come from.
 
         δ = max(10⁻⁴, K / 10·rows) · mean of the diagonal
 
@@ -73,7 +74,7 @@ def damping(mean: Matrix, rows: int) -> Matrix:
 
 
 def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:
-    """True for a layer whose weights can be fitted to its inputs on their own."""
+    """Return True for a layer whose weights can be fitted to its inputs on their own."""
     weights, bias, source = op.input(1), op.input(2), op.input(0)
     if op.kind not in kinds or weights is None or source is None or not is_cuttable(weights):
         return False
@@ -88,7 +89,7 @@ def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:
 
 
 def readers_of(found: Dependencies) -> list[Reader]:
-    """Gives the layers that sum over labelled channels and can be fitted."""
+    """Return the layers that sum over labelled channels and can be fitted."""
     return [Reader(p.op, _columns(p)) for p in found.places if p.role == SUMMED and is_fittable(p.op)]
 
 
@@ -103,7 +104,7 @@ def collect(
     samples: Iterable[Mapping[str, Array]],
     progress: Callable[[], None] | None = None,
 ) -> dict[Op, Moments]:
-    """Gives reader's op → second moments of its input, by one pass of the model on LiteRT.
+    """Return reader's op → second moments of its input, by one pass of the model on LiteRT.
 
     Raises:
         DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model.
@@ -137,7 +138,7 @@ def _fed(
     observers: Mapping[str, Several[Moments]],
     progress: Callable[[], None] | None,
 ) -> Iterator[Mapping[str, Array]]:
-    """Passes samples on and shows the inputs to their observers."""
+    """Yield the samples; update the observers with the inputs before each."""
     for sample in samples:
         for name, observer in observers.items():
             observer.update(sample[name])
@@ -147,7 +148,7 @@ def _fed(
 
 
 def rows(values: Array, kind: str) -> Matrix:
-    """Gives weights as (output channels, K), in the order of the moments' columns."""
+    """Return weights as (output channels, K), in the order of the moments' columns."""
     if kind == "DEPTHWISE_CONV_2D":
         return np.asarray(values.reshape(-1, values.shape[-1]).T, np.float64)
     return np.asarray(values.reshape(values.shape[0], -1), np.float64)

@@ -42,7 +42,8 @@ class ChannelBudget:
     """What the pruned graph may cost; exactly one of the three.
 
     Args:
-        macs: multiply–accumulates, a fraction of the original's. size_bytes: of the file.
+        macs: multiply–accumulates, a fraction of the original's.
+        size_bytes: of the file.
         latency: a fraction of the original's, measured.
 
     Raises:
@@ -85,9 +86,12 @@ class PrunedChannels:
     """A model without some of its channels.
 
     Args:
-        model: the smaller one. stays: by channel number of the original's dependencies.
-        groups: what each lost. macs_before, macs_after: of the main graph.
-        reached: whether the budget is met. notes: what a reader should know.
+        model: the smaller one.
+        stays: by channel number of the original's dependencies.
+        groups: what each lost.
+        macs_before, macs_after: of the main graph.
+        reached: whether the budget is met.
+        notes: what a reader should know.
     """
 
     model: Model
@@ -131,7 +135,7 @@ def prune_channels(
     measure: Measure | None = None,
     stage: Stage | None = None,
 ) -> PrunedChannels:
-    """Takes the channels that matter least out of a model until it fits the budget.
+    """Take the channels that matter least out of a model until it fits the budget.
 
     Args:
         model: cleaned, float; it is not changed.
@@ -171,7 +175,7 @@ class ChannelPruner:
         self.macs = sum(macs(op) for op in model.main.ops)
 
     def prune(self, budget: ChannelBudget, measure: Measure | None = None) -> PrunedChannels:
-        """Gives the model within a budget.
+        """Return the model within a budget.
 
         Raises: see ``prune_channels``.
         """
@@ -200,7 +204,7 @@ class ChannelPruner:
             self.rankings = in_units_of_outputs(self.subject, self.rankings, step)
 
     def counts(self, budget: ChannelBudget, measure: Measure | None) -> tuple[npt.NDArray[np.int64], bool]:
-        """How many channels each group keeps, and whether the budget is met."""
+        """Return how many channels each group keeps, and whether the budget is met."""
         if budget.size_bytes is not None:
             costs = byte_costs(len(serialize(self.model)), self.found, self.groups)
             return self._allocated(costs, float(budget.size_bytes))
@@ -242,7 +246,7 @@ class ChannelPruner:
         return stays
 
     def changes(self, kept: npt.NDArray[np.int64]) -> list[GroupChange]:
-        """What each group of the model lost."""
+        """Return what each group of the model lost."""
         counts = dict(zip(self.groups, kept.tolist(), strict=True))
         return [
             GroupChange(g.name, len(g), counts.get(g, len(g)), g.macs, _why_whole(g, counts, self.multiple))
@@ -276,5 +280,5 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def describe(found: Dependencies) -> list[dict[str, Any]]:
-    """Gives every group as plain data, for a table or JSON."""
+    """Return every group as plain data, for a table or JSON."""
     return [g.to_json() for g in found.groups]

@@ -43,11 +43,13 @@ def refit(
     samples: Samples,
     progress: Steps | None = None,
 ) -> list[str]:
-    """Fits the weights and biases of every layer whose input changed; the pruned model is changed in place.
+    """Fit the weights and biases of every layer whose input changed; the pruned model is changed in place.
 
     Args:
-        original: the model that was pruned. pruned: of ``remove_channels(original, stays)``.
-        found: of the original. samples: starts the samples anew at each call.
+        original: the model that was pruned.
+        pruned: of ``remove_channels(original, stays)``.
+        found: of the original.
+        samples: starts the samples anew at each call.
 
     Returns:
         What could not be fitted, in words.
@@ -86,7 +88,7 @@ def _pairs(original: Model, pruned: Model, found: Dependencies, stays: Mask) -> 
 
 
 def _fit_layer(before: Op, after: Op, outputs: Mask, runs: SideBySide) -> None:
-    """Fits one layer ``after`` of the pruned graph to what ``before`` gives."""
+    """Fit one layer ``after`` of the pruned graph to what ``before`` gives."""
     goal, start = _Goal(before, after, outputs), _weights(after)
     fit = Fit(_window(after), goal.rows)
     for done, values in enumerate(runs.run(goal.watched), 1):
@@ -113,7 +115,7 @@ class _Goal:
             self.watched += [other[0], other[1]]
 
     def shown(self, values: list[Array]) -> Rows:
-        """Gives what the wanted outputs are made of, at the places that ``vectors`` takes."""
+        """Return what the wanted outputs are made of, at the places that ``vectors`` takes."""
         seen = extended(values[1], self.window)
         if self.kind == "DEPTHWISE_CONV_2D":
             return np.asarray(seen[self.outputs])
@@ -124,7 +126,7 @@ class _Goal:
         return np.concatenate([seen, extended(lost, MomentWindow())[:, :-1]], axis=1)
 
     def rows(self, shown: Rows) -> Rows:
-        """Gives the wanted outputs before the activation."""
+        """Return the wanted outputs before the activation."""
         if self.kind == "DEPTHWISE_CONV_2D":
             return np.asarray(shown @ self.weights.swapaxes(-1, -2))
         width = self.weights.shape[1]
@@ -165,7 +167,7 @@ def _weights(op: Op) -> Matrix:
 
 
 def _store(op: Op, fitted: Matrix) -> None:
-    """Writes fitted weights and bias into the layer's own constants."""
+    """Write fitted weights and bias into the layer's own constants."""
     weights, bias = weights_of(op), op.input(2)
     flat = fitted.reshape(fitted.shape[0], -1)
     values = flat[:, :-1]

@@ -19,7 +19,7 @@ from tightfit.types import Array, Mask
 
 
 def remove_channels(model: Model, stays: Mask) -> Model:
-    """Gives a copy without the channels that do not stay.
+    """Return a copy without the channels that do not stay.
 
     Args:
         model: cleaned; it is not changed.
@@ -44,7 +44,7 @@ def remove_channels(model: Model, stays: Mask) -> Model:
 
 
 def silence_channels(model: Model, stays: Mask) -> Model:
-    """Gives a copy of the same size in which the channels that do not stay are multiplied with zero."""
+    """Return a copy of the same size in which the channels that do not stay are multiplied with zero."""
     twin = copy_model(model)
     for place in find_dependencies(twin).places:
         if place.role == SUMMED:
@@ -67,7 +67,7 @@ def _shorten(tensor: Any, part: Kept) -> None:
 
 
 def _cut_constants(found: Dependencies, stays: Mask) -> None:
-    """Cuts each axis of each constant once; constants that shared memory share it afterwards."""
+    """Cut each axis of each constant once; constants that shared memory share it afterwards."""
     made: dict[Any, Array] = {}
     axes = {(p.tensor, p.axis): stays[p.channels] for p in found.places}
     cuts: dict[Any, list[tuple[int, Mask]]] = {}

@@ -17,7 +17,7 @@ from tightfit.graph.passes.constant_movements import MOVES
 
 
 def follow(trace: Trace, op: Op) -> None:
-    """Follows the channels through one op by its row."""
+    """Follow the channels through one op by its row."""
     rule = CHANNEL_RULES.get(op.kind)
     if rule is None:
         trace.freeze(op, "is an op that channels are not followed through")

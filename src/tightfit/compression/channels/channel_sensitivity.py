@@ -37,7 +37,7 @@ _SHARES: Final = (0.5, 0.75)
 def in_units_of_outputs(
     subject: Subject, rankings: Rankings, progress: Callable[[int, int], None] | None = None
 ) -> Rankings:
-    """Gives the rankings with losses in shares of the outputs' power.
+    """Return the rankings with losses in shares of the outputs' power.
 
     Raises:
         OptionError: the subject has no samples. RuntimeFailureError: LiteRT cannot run a pruned model.
@@ -62,7 +62,7 @@ def in_units_of_outputs(
 
 
 def through(ranking: Ranking, points: Sequence[tuple[int, float]]) -> Ranking:
-    """Gives the ranking with a curve through measured points, and of its own shape between and beyond them.
+    """Return the ranking with a curve through measured points, and of its own shape between and beyond them.
 
     Args:
         points: (channels gone, loss) from (0, 0) on, both growing.
@@ -94,7 +94,7 @@ def _without(subject: Subject, ranking: Ranking, gone: int) -> Model:
 
 
 def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
-    """Lets what readers still see stand in for what they no longer see, by the moments of the original.
+    """Let what readers still see stand in for what they no longer see, by the moments of the original.
 
         W' = W · M_:,s · (M_s,s)⁻¹
 
@@ -118,7 +118,7 @@ def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
 
 
 def _spread(op: Op, original: Op, shares: Matrix, subject: Subject, stays: Mask) -> None:
-    """Adds the weights of the columns that went to those that stay, in the shares of a regression."""
+    """Add the weights of the columns that went to those that stay, in the shares of a regression."""
     weights, bias = weights_of(op), op.inputs[2]
     assert bias is not None  # noqa: S101 - the caller looked
     label = subject.found.labels.get(original.outputs[0])
@@ -145,7 +145,7 @@ def _ends(model: Model, samples: Sequence[Mapping[str, Array]]) -> Iterator[list
 
 
 def before_softmax(end: Tensor) -> Tensor:
-    """Gives what a closing softmax is taken of; any other output as it is."""
+    """Return what a closing softmax is taken of; any other output as it is."""
     producer = end.producer
     source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
     return end if source is None or source.is_constant else source

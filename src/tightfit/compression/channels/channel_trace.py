@@ -38,7 +38,9 @@ class Place:
     """An axis of a constant that is cut when channels go.
 
     Args:
-        op, position: the use. tensor, axis: what is cut. role: ``in``, ``out`` or ``each``.
+        op, position: the use.
+        tensor, axis: what is cut.
+        role: ``in``, ``out`` or ``each``.
     """
 
     op: Op
@@ -64,12 +66,12 @@ class Trace:
     # -- looking -------------------------------------------------------------------------------
 
     def label(self, op: Op, position: int) -> ChannelLabel | None:
-        """Gives the label of an input, None where it has none."""
+        """Return the label of an input, None where it has none."""
         tensor = op.input(position)
         return None if tensor is None else self.labels.get(tensor)
 
     def spread(self, tensor: Tensor) -> Array | None:
-        """Gives an array of the tensor's shape with the channel of each element."""
+        """Return an array of the tensor's shape with the channel of each element."""
         label = self.labels.get(tensor)
         if label is None:
             return None
@@ -97,7 +99,7 @@ class Trace:
         self.places.append(Place(op, position, tensor, place, channels, role))
 
     def freeze(self, op: Op, reason: str) -> None:
-        """Makes the channels of every input stay."""
+        """Make the channels of every input stay."""
         for position in range(len(op.inputs)):
             label = self.label(op, position)
             if label is not None:
@@ -109,7 +111,7 @@ class Trace:
             self.labels[tensor] = self.narrow(spread)
 
     def narrow(self, spread: Array) -> ChannelLabel:
-        """Gives the one axis along which channels differ.
+        """Return the one axis along which channels differ.
 
         Where they differ along several, the channels are united until they differ along the longest only:
         a split of 32 channels into 4 × 8 then loses channels in fours.
@@ -126,7 +128,7 @@ class Trace:
 
 
 def is_cuttable(tensor: Tensor | None) -> bool:
-    """True for a dense float constant: only those are cut."""
+    """Return True for a dense float constant: only those are cut."""
     return (
         tensor is not None
         and tensor.is_constant
@@ -137,7 +139,7 @@ def is_cuttable(tensor: Tensor | None) -> bool:
 
 
 def numbers(tensor: Tensor | None) -> list[int] | None:
-    """Gives the integers of a constant operand, None where it is absent or computed."""
+    """Return the integers of a constant operand, None where it is absent or computed."""
     if tensor is None or tensor.data is None:
         return None
     return [int(v) for v in np.asarray(tensor.data).reshape(-1)]
@@ -150,7 +152,7 @@ class Kept(NamedTuple):
     mask: Mask
 
     def before(self, index: int) -> int:
-        """Gives how many stay of the first ``index`` ones."""
+        """Return how many stay of the first ``index`` ones."""
         return int(self.mask[:index].sum())
 
 
@@ -167,7 +169,7 @@ class ChannelRule(NamedTuple):
 
 
 def replace_operand(op: Op, position: int, values: Any) -> None:
-    """Gives an op an integer operand of its own with other values."""
+    """Replace an integer operand of an op by a constant of its own with other values."""
     old = op.inputs[position]
     assert old is not None and old.data is not None and op.graph is not None  # noqa: S101, PT018 - constants
     array = np.asarray(values, old.data.dtype).reshape(old.shape if np.size(values) == old.size else [-1])
@@ -176,5 +178,5 @@ def replace_operand(op: Op, position: int, values: Any) -> None:
 
 
 def last(label: ChannelLabel | None, rank: int) -> bool:
-    """True for a label of the last axis."""
+    """Return True for a label of the last axis."""
     return label is not None and label.axis == rank - 1

@@ -30,13 +30,13 @@ class ChannelSets:
         self._frozen: dict[int, str] = {}
 
     def new(self, count: int) -> Channels:
-        """Gives so many channels that no other shares yet."""
+        """Return so many channels that no other shares yet."""
         first = len(self._parents)
         self._parents += range(first, first + count)
         return np.arange(first, first + count, dtype=np.int64)
 
     def find(self, channel: int) -> int:
-        """Gives the channel that stands for the set of this one: the first that was made."""
+        """Return the channel that stands for the set of this one: the first that was made."""
         root = channel
         while self._parents[root] != root:
             root = self._parents[root]
@@ -45,7 +45,7 @@ class ChannelSets:
         return root
 
     def unite(self, first: Channels, second: Channels) -> None:
-        """Joins channels one by one: both stay or both go.
+        """Join channels one by one: both stay or both go.
 
         Raises:
             ValueError: the two are of different lengths.
@@ -55,16 +55,16 @@ class ChannelSets:
             self._parents[high] = low
 
     def freeze(self, channels: Channels, reason: str) -> None:
-        """Makes channels stay; the first reason is kept."""
+        """Make channels stay; the first reason is kept."""
         for channel in channels.tolist():
             self._frozen.setdefault(channel, reason)
 
     def roots(self) -> Channels:
-        """Gives for each channel the one that stands for its set."""
+        """Return for each channel the one that stands for its set."""
         return np.array([self.find(c) for c in range(len(self._parents))], np.int64)
 
     def reasons(self, roots: Channels) -> dict[int, str]:
-        """Gives root → why its set must stay."""
+        """Return root → why its set must stay."""
         found: dict[int, str] = {}
         for channel, reason in self._frozen.items():
             found.setdefault(int(roots[channel]), reason)

@@ -26,8 +26,11 @@ class Subject:
     """A model whose channels are ranked.
 
     Args:
-        model: cleaned. found: its dependencies. groups: those that may lose channels.
-        samples: starts the samples anew at each call, or None. progress: called after each sample.
+        model: cleaned.
+        found: its dependencies.
+        groups: those that may lose channels.
+        samples: starts the samples anew at each call, or None.
+        progress: called after each sample.
     """
 
     model: Model
@@ -38,22 +41,22 @@ class Subject:
     _moments: dict[Op, Moments] | None = field(default=None, repr=False)
 
     def readers(self) -> list[Reader]:
-        """Gives the layers that sum over channels and can be fitted."""
+        """Return the layers that sum over channels and can be fitted."""
         return readers_of(self.found)
 
     def moments(self) -> dict[Op, Moments]:
-        """Gives what the readers see, by one pass over the samples."""
+        """Return what the readers see, by one pass over the samples."""
         if self._moments is None:
             seen = (s for i, s in enumerate(self.given_samples()()) if i % _JUDGING)
             self._moments = collect(self.model, self.readers(), seen, self.progress)
         return self._moments
 
     def judging(self) -> Iterator[Mapping[str, Array]]:
-        """Gives the samples that the moments know nothing of: every eighth."""
+        """Yield the samples that the moments know nothing of: every eighth."""
         return (s for i, s in enumerate(self.given_samples()()) if i % _JUDGING == 0)
 
     def given_samples(self) -> Samples:
-        """Gives the samples.
+        """Return the samples.
 
         Raises:
             OptionError: there are none.
@@ -90,7 +93,7 @@ IMPORTANCES: Final[dict[str, Importance]] = {
 
 
 def find_importance(name: str) -> Importance:
-    """Gives a row of ``IMPORTANCES``.
+    """Return a row of ``IMPORTANCES``.
 
     Raises:
         OptionError: there is no row of that name.

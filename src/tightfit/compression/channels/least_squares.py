@@ -52,7 +52,7 @@ class Sums:
         self.rows = 0
 
     def add(self, given: Rows, shown: Rows) -> None:
-        """Adds the rows of one sample."""
+        """Add the rows of one sample."""
         self._waiting.append((given, shown))
         self._bytes += given.nbytes + shown.nbytes
         self.rows += given.shape[-2]
@@ -80,19 +80,19 @@ class Sums:
         return self._cross
 
     def plus(self, other: Sums) -> Sums:
-        """Gives the sums of both."""
+        """Return the sums of both."""
         both = Sums(self._target)
         both._moments, both._cross = self.moments + other.moments, self.cross + other.cross
         both.rows = self.rows + other.rows
         return both
 
     def error(self, weights: Matrix) -> float:
-        """Gives Σ |t − W·x̃|² less Σ |t|²."""
+        """Return Σ |t − W·x̃|² less Σ |t|²."""
         columns = weights.swapaxes(-1, -2)
         return float(np.sum(columns * (self.moments @ columns)) - 2 * np.sum(columns * self.cross))
 
     def solve(self, start: Matrix, pull: float) -> Matrix:
-        """Gives the weights of least squares with a pull towards ``start``, the bias last and free."""
+        """Return the weights of least squares with a pull towards ``start``, the bias last and free."""
         size = self.moments.shape[-1]
         scale = np.trace(self.moments, axis1=-2, axis2=-1)[..., None, None] / size
         strength = np.eye(size)
@@ -124,13 +124,14 @@ class Fit:
         """Add one sample: rows of ``moments.extended`` and what their target is made of.
 
         Args:
-            given: (rows, K + 1), or (channels, rows, K + 1) for depthwise. shown: as many rows.
+            given: (rows, K + 1), or (channels, rows, K + 1) for depthwise.
+            shown: as many rows.
         """
         self.samples += 1
         (self.held if self.samples % _HELD_OUT == 0 else self.fitted).add(given, shown)
 
     def solve(self, weights: Matrix) -> Matrix:
-        """Gives the fitted weights, (outputs, K + 1) or (channels, 1, K + 1), the bias last.
+        """Return the fitted weights, (outputs, K + 1) or (channels, 1, K + 1), the bias last.
 
         Args:
             weights: what the layer would have kept, in that shape.
@@ -142,7 +143,7 @@ class Fit:
 
 
 def downhill(error: Callable[[int], float], count: int) -> int:
-    """Gives where an error of 0 … count - 1 is least, from the middle down to its nearest minimum.
+    """Return where an error of 0 … count - 1 is least, from the middle down to its nearest minimum.
 
     Example:
         >>> asked = []

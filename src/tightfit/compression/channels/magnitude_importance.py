@@ -25,19 +25,20 @@ class Ranking:
     """The order in which a group loses channels.
 
     Args:
-        order: channel numbers, the least important first. losses: of the first k gone, length n + 1.
+        order: channel numbers, the least important first.
+        losses: of the first k gone, length n + 1.
     """
 
     order: npt.NDArray[np.int64]
     losses: Vector
 
     def scaled(self, factor: float) -> Ranking:
-        """Gives the ranking with other units of loss."""
+        """Return the ranking with other units of loss."""
         return Ranking(self.order, self.losses * factor)
 
 
 def ranking_of(channels: npt.NDArray[np.int64], scores: Vector) -> Ranking:
-    """Gives the ranking by a score a channel; losses add up.
+    """Return the ranking by a score a channel; losses add up.
 
     Example:
         >>> ranking_of(np.array([4, 7, 9]), np.array([2.0, 1.0, 4.0])).order.tolist()
@@ -48,7 +49,7 @@ def ranking_of(channels: npt.NDArray[np.int64], scores: Vector) -> Ranking:
 
 
 def rank_by_magnitude(found: Dependencies, groups: Sequence[Group]) -> dict[Group, Ranking]:
-    """Gives rankings by the squared norm of the filters that make a channel, as a share of its layer.
+    """Return rankings by the squared norm of the filters that make a channel, as a share of its layer.
 
     Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets". Departure: squares, which are shares of
     the layer's energy, so that layers compare.
@@ -63,7 +64,7 @@ def _shares(scores: Mapping[int, Vector], group: Group) -> Vector:
 
 
 def per_channel(found: Dependencies, measure: Callable[[Array], Array]) -> dict[int, Vector]:
-    """Gives channel → its share of ``measure`` of each filter tensor that makes or carries it."""
+    """Return channel → its share of ``measure`` of each filter tensor that makes or carries it."""
     collected: dict[int, list[float]] = {}
     for place in found.places:
         weight = place.position in WEIGHTS.get(place.op.kind, ())

@@ -51,7 +51,7 @@ def _staying(trace: Trace, op: Op, tensor: Tensor, axis: int) -> Array:
 
 
 def _move(trace: Trace, op: Op) -> None:
-    """Runs the op on channel numbers and labels the outputs with what comes out."""
+    """Run the op on channel numbers and label its outputs with the result."""
     arrays = _operands(trace, op)
     if arrays is None:
         trace.freeze(op, "takes an operand that is computed at run time")
@@ -86,7 +86,7 @@ def _reorder(trace: Trace, op: Op) -> None:
 
 
 def _set_shape(op: Op, kept: Mapping[Tensor, Kept]) -> None:
-    """Writes the new sizes; a −1 stays one."""
+    """Write the new sizes; a −1 stays one."""
     shape, output = op.input(1), op.outputs[0]
     if output not in kept:
         return

@@ -28,8 +28,9 @@ class SideBySide:
     """Both graphs on the same samples.
 
     Args:
-        original: the model. pruned: of ``remove_channels(original, …)``, the same op by op; its constants may
-            change while no place behind their ops was reached.
+        original: the model.
+        pruned: of ``remove_channels(original, …)``, the same op by op; its constants may change while no
+            place behind their ops was reached.
         samples: starts the samples anew at each call.
 
     Attributes:
@@ -45,7 +46,7 @@ class SideBySide:
         self._count = 0
 
     def advance(self, index: int) -> None:
-        """Goes on to the last narrow place up to op ``index`` where the samples' values are few enough.
+        """Go on to the last narrow place up to op ``index`` where the samples' values are few enough.
 
         Raises:
             DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
@@ -61,7 +62,7 @@ class SideBySide:
             return
 
     def run(self, watched: Sequence[Tensor]) -> Iterator[list[Array]]:
-        """Gives tensors of either graph for each sample, in the order that is asked for.
+        """Yield tensors of either graph for each sample, in the order that is asked for.
 
         Raises:
             DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
@@ -110,14 +111,14 @@ class SideBySide:
 
 
 def living_at(graph: Graph, place: int) -> list[Tensor]:
-    """Gives the tensors that op ``place`` or a later one reads and that are known before it, in order."""
+    """Return the tensors that op ``place`` or a later one reads and that are known before it, in order."""
     position = {op: i for i, op in enumerate(graph.ops)}
     known = [*graph.inputs, *(t for op in graph.ops[:place] for t in op.outputs)]
     return [t for t in known if any(position[reader] >= place for reader, _ in t.consumers)]
 
 
 def narrow_places(graph: Graph) -> list[int]:
-    """Gives the ops before which no more values live than before both of their neighbors."""
+    """Return the ops before which no more values live than before both of their neighbors."""
     # Each tensor lives from behind its producer to its last reader.
     position = {op: i for i, op in enumerate(graph.ops)}
     sizes = [0] * (len(graph.ops) + 1)

@@ -33,7 +33,7 @@ def rank_by_reconstruction(
     moments: Mapping[Op, Moments],
     fallback: Mapping[Group, Ranking],
 ) -> dict[Group, Ranking]:
-    """Gives rankings by reconstruction error; the fallback's for groups without a measured reader."""
+    """Return rankings by reconstruction error; the fallback's for groups without a measured reader."""
     ranked = {}
     for group in groups:
         own = [r for r in readers if r.op in group.readers and r.op in moments]
@@ -55,7 +55,7 @@ class _State:
         self.weights = weights
 
     def scores(self, channels: Sequence[int]) -> npt.NDArray[np.float64]:
-        """The loss of each channel alone, as a share of the output's variance."""
+        """Return the loss of each channel alone, as a share of the output's variance."""
         order = np.argsort(self.columns, kind="stable")
         first, last = (np.searchsorted(self.columns[order], channels, side) for side in ("left", "right"))
         places = [order[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
@@ -73,7 +73,7 @@ class _State:
         return float(np.sum(part.T * np.linalg.solve(block, part.T)))
 
     def remove(self, channels: Sequence[int]) -> float:
-        """Takes channels out, lets the other weights make up for them, and gives the loss."""
+        """Return the loss of removing channels after the other weights are refitted."""
         gone = np.isin(self.columns, list(channels))
         place, rest = np.flatnonzero(gone), np.flatnonzero(~gone)
         if not place.size:

@@ -36,7 +36,7 @@ _BACKENDS: Final = ("tensorflow", "torch", "jax")
 def rank_by_taylor(
     model: Model, found: Dependencies, groups: Sequence[Group], samples: Samples
 ) -> dict[Group, Ranking]:
-    """Gives rankings by the first-order effect on the outputs; gradients of 64 samples, one by one.
+    """Return rankings by the first-order effect on the outputs; gradients of 64 samples, one by one.
 
     Raises:
         OptionError: Keras or every backend is missing. ModelError: an op has no lowering for training.
@@ -87,7 +87,7 @@ class _Slopes:
         self.run, self.slopes = _compiled(self.network, self.ends, self.variables)
 
     def of(self, sample: Mapping[str, Array], random: np.random.Generator) -> dict[Tensor, Array]:
-        """Gives the gradients for one sample."""
+        """Return the gradients for one sample."""
         from keras import ops  # noqa: PLC0415 - loads Keras
 
         inputs = {name: np.asarray(values) for name, values in sample.items()}

@@ -74,7 +74,8 @@ class PrunedLayer:
     """What was done to one weight.
 
     Args:
-        name, kind: of its op. zeros: share of zeros now.
+        name, kind: of its op.
+        zeros: share of zeros now.
         error: share of the output's power that the change costs on the samples, None without samples.
         magnitude_error: the same for pruning by magnitude without fitting, None without samples.
     """
@@ -95,7 +96,7 @@ class PrunedWeights:
 
 
 def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
-    """Gives the ops whose weights are pruned: large constants of convolutions and dense layers.
+    """Return the ops whose weights are pruned: large constants of convolutions and dense layers.
 
     Depthwise weights stay: they are few and each is a large share of its channel. Of ops that share a weight
     the first is given.
@@ -117,7 +118,7 @@ def prune_weights(
     moments: Mapping[str, Moments] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrunedWeights:
-    """Gives a pruned copy of a float model.
+    """Return a pruned copy of a float model.
 
     Args:
         moments: layer name → second moments of its input (``calibration.collect_moments``);
@@ -191,7 +192,7 @@ def _error(
 
 
 def _store(model: Model, old: Array, new: Array) -> None:
-    """Gives every tensor of the old memory the new values."""
+    """Set the new values in every tensor that shares the old values' memory."""
     place = old.__array_interface__["data"][0]
     for tensor in (t for graph in model.graphs for t in graph.tensors()):
         data = tensor.data
@@ -200,7 +201,7 @@ def _store(model: Model, old: Array, new: Array) -> None:
 
 
 def _move_bias(model: Model, op: Op, shift: npt.NDArray[np.float64]) -> None:
-    """Adds to the op's bias, which gets its own tensor where others read it too or where it has none."""
+    """Add to the op's bias, which gets its own tensor where others read it too or where it has none."""
     old = op.input(2)
     if old is not None and old.data is None:
         return

@@ -41,7 +41,7 @@ class Form:
     block_axis: int = -1
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """True when blocks divide the shape and there is something to list."""
+        """Return True when blocks divide the shape and there is something to list."""
         return len(shape) > 1 and math.prod(shape) > 0 and shape[self.block_axis] % self.block == 0
 
 
@@ -57,7 +57,7 @@ FORMS: Final[tuple[Form, ...]] = (
 
 
 def find_form(name: str) -> Form:
-    """Gives the form of a name.
+    """Return the form of a name.
 
     Raises:
         ModelError: there is none.
@@ -73,7 +73,7 @@ def find_form(name: str) -> Form:
 
 
 def encode(values: Array, form: Form) -> tuple[Array, Sparsity]:
-    """Gives the stored values of a dense array, one-dimensional, and where they belong.
+    """Return the stored values of a dense array, one-dimensional, and where they belong.
 
     Exact: ``dense_values`` gives the array back (−0.0 becomes 0.0).
 
@@ -111,7 +111,7 @@ def _leaves(values: Array, form: Form) -> tuple[tuple[int, ...], Array]:
 
 
 def encoded_bytes(values: Array, form: Form) -> int:
-    """Gives the bytes of a sparse constant in a file, its indices and tables included, without making it."""
+    """Return the bytes of a sparse constant in a file, its indices and tables included, without making it."""
     leaves = _leaves(values, form)[1]
     used = (leaves != 0).any(axis=-1)
     count = int(np.count_nonzero(used))
@@ -126,7 +126,7 @@ def _width(largest: int) -> int:
 
 
 def smallest_form(values: Array) -> Form | None:
-    """Gives the form that takes the fewest bytes, None when the dense array takes fewer still.
+    """Return the form that takes the fewest bytes, None when the dense array takes fewer still.
 
     Example:
         >>> smallest_form(np.ones((64, 64), np.float32)) is None
@@ -140,7 +140,7 @@ def smallest_form(values: Array) -> Form | None:
 
 
 def block_share(values: npt.NDArray[np.generic], form: Form) -> float:
-    """Gives the share of a form's blocks that hold a value: what a kernel that skips empty blocks computes.
+    """Return the share of a form's blocks that hold a value: what a kernel that skips empty blocks computes.
 
     Example:
         >>> block_share(np.kron(np.eye(4), np.ones((1, 4))), FORMS[2])

@@ -36,9 +36,13 @@ class StoredLayer:
     """How one constant is stored.
 
     Args:
-        name: the tensor's. form: a form's name, or ``dense``. zeros: share of zeros.
-        dense_bytes, stored_bytes: before and after. fed: True when the op reads it without a DENSIFY.
-        integer: True for integer weights. reason: why it is dense, where zeros would have allowed more.
+        name: the tensor's.
+        form: a form's name, or ``dense``.
+        zeros: share of zeros.
+        dense_bytes, stored_bytes: before and after.
+        fed: True when the op reads it without a DENSIFY.
+        integer: True for integer weights.
+        reason: why it is dense, where zeros would have allowed more.
     """
 
     name: str
@@ -54,7 +58,7 @@ class StoredLayer:
 def store_sparse(
     model: Model, *, feed: bool = True, leave: frozenset[str] = frozenset()
 ) -> list[StoredLayer]:
-    """Stores each weight of a model in the smallest form that its readers take; edits in place.
+    """Store each weight of a model in the smallest form that its readers take; edits in place.
 
     Args:
         feed: let FULLY_CONNECTED of one row read 1x4 (float32) and 1x16 (int8) blocks without a DENSIFY.
@@ -97,7 +101,7 @@ class _Storing:
         )
 
     def fed_form(self, tensor: Tensor, values: Array) -> Form | None:
-        """The form in which every reader takes the constant itself and skips empty blocks, or None."""
+        """Return the form in which every reader takes the constant itself and skips empty blocks, or None."""
         if not self.feed or tensor.dtype not in _FED_FORMS or values.ndim != 2:
             return None
         form = find_form(_FED_FORMS[tensor.dtype])

@@ -25,10 +25,11 @@ _CLOSE: Final = 1e-6
 
 
 def refit(rows: Array, kept: Mask, moments: Float64) -> tuple[Float64, Float64]:
-    """Gives the fitted weights, zero outside of the mask, and what to add to each channel's bias.
+    """Return the fitted weights, zero outside of the mask, and what to add to each channel's bias.
 
     Args:
-        rows: weights (channels, K). kept: mask of the same shape.
+        rows: weights (channels, K).
+        kept: mask of the same shape.
         moments: ``E[x̃ x̃ᵀ]`` (K+1, K+1), the last row the bias's.
 
     Example:

@@ -48,7 +48,7 @@ _BINARY: Final = frozenset({"ADD", "MUL"})
 
 
 def obstacles(graph: Graph) -> list[str]:
-    """Gives why XNNPACK would not use sparse inference for a graph, in words; nothing when it would.
+    """Return why XNNPACK would not use sparse inference for a graph, in words; nothing when it would.
 
     Condition: float weights as dense constants; call it before they are stored otherwise.
     """
@@ -62,7 +62,7 @@ def obstacles(graph: Graph) -> list[str]:
 
 
 def is_global_mean(op: Op) -> bool:
-    """True for a MEAN over height and width of an image."""
+    """Return True for a MEAN over height and width of an image."""
     data, axes = op.input(0), op.input(1)
     if op.kind != "MEAN" or data is None or len(data.shape) != 4 or axes is None or axes.data is None:
         return False
@@ -70,7 +70,7 @@ def is_global_mean(op: Op) -> bool:
 
 
 def padding_of(op: Op) -> Sides | None:
-    """Gives ((top, bottom), (left, right)) of a convolution, a PAD of its own before it included.
+    """Return ((top, bottom), (left, right)) of a convolution, a PAD of its own before it included.
 
     None where a PAD pads something else than height and width.
     """
@@ -87,7 +87,7 @@ def padding_of(op: Op) -> Sides | None:
 
 
 def own_pad(op: Op) -> Op | None:
-    """The PAD that writes a convolution's input for it alone: XNNPACK makes one op of both."""
+    """Return the PAD that writes a convolution's input for it alone: XNNPACK makes one op of both."""
     data = op.input(0)
     producer = None if data is None else data.producer
     alone = data is not None and len(data.consumers) == 1

@@ -75,7 +75,7 @@ class Eligibility:
     reasons: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
-        """What to know, for the report.
+        """Return what to know, for the report.
 
         Example:
             >>> Eligibility(Model([Graph()]), eligible=False, reasons=["no MEAN ends it"]).sentence()
@@ -92,7 +92,7 @@ class Eligibility:
 
 
 def make_eligible(model: Model) -> Eligibility:
-    """Gives a model that meets the conditions of sparse inference and computes the same, or says why not.
+    """Return a model that meets the conditions of sparse inference and computes the same, or says why not.
 
     Args:
         model: float, pruned; left as it is.
@@ -136,7 +136,7 @@ def _reads_mean(op: Op) -> bool:
 
 
 def _flatten(graph: Graph, op: Op) -> None:
-    """Lets a dense layer read and write rows, between two RESHAPEs."""
+    """Let a dense layer read and write rows, between two RESHAPEs."""
     data, image = op.inputs[0], op.outputs[0]
     if data is None:
         return
@@ -162,7 +162,7 @@ def _reshape(source: Tensor, target: Tensor) -> Op:
 
 
 def _pad_alike(graph: Graph, op: Op) -> None:
-    """Writes the padding of a convolution of stride 2 as a PAD of half the filter, where that is exact."""
+    """Write the padding of a convolution of stride 2 as a PAD of half the filter, where that is exact."""
     before, sides = own_pad(op), padding_of(op)
     source = op.input(0) if before is None else before.input(0)
     rows, columns = (kernel // 2 for kernel in kernel_of(op))
@@ -179,7 +179,7 @@ def _pad_alike(graph: Graph, op: Op) -> None:
 
 
 def _pad(graph: Graph, op: Op, source: Tensor, sides: Sides) -> None:
-    """Lets a convolution read a tensor through a PAD, and pad nothing itself."""
+    """Let a convolution read a tensor through a PAD, and pad nothing itself."""
     height, width = (n + sum(side) for n, side in zip(source.shape[1:3], sides, strict=True))
     shape = (source.shape[0], height, width, source.shape[3])
     signature = None if source.shape_signature is None else (source.shape_signature[0], *shape[1:])

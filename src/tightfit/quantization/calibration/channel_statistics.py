@@ -23,7 +23,7 @@ class Channels:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's tensor."""
+        """Add one sample's tensor."""
         flat = values.reshape(-1, values.shape[-1])
         if not flat.size:
             return
@@ -31,7 +31,7 @@ class Channels:
         self._add(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64), power, len(flat))
 
     def merge(self, others: Sequence[Channels]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for other in others:
             if other.rows:
                 self._add(other.low, other.high, other.power, other.rows)

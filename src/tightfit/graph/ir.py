@@ -76,7 +76,8 @@ class Tensor:
             share a buffer in the file.
         quantization: ``Quantization`` or None.
         sparsity: ``Sparsity`` or None; when set, ``data`` holds only the stored values.
-        producer: the op that writes it, or None. consumers: (op, input position) pairs, in edit order.
+        producer: the op that writes it, or None.
+        consumers: (op, input position) pairs, in edit order.
     """
 
     __slots__ = (
@@ -154,7 +155,8 @@ class Op:
     Attributes:
         kind: the builtin operator's name (``CONV_2D``), or ``CUSTOM`` with ``custom_code``.
         options: the fields of its options table as plain values; ``options_type`` names the table.
-        inputs: tensors, None where an optional input is absent. outputs: tensors.
+        inputs: tensors, None where an optional input is absent.
+        outputs: tensors.
         version: the op's version in the file (the writer takes the least that its use needs when 0).
     """
 
@@ -214,7 +216,8 @@ class Graph:
     """An ordered list of ops with inputs and outputs; ops stand in execution order.
 
     Attributes:
-        name: as in the file. inputs, outputs: tensors. ops: in execution order.
+        name: as in the file. inputs, outputs: tensors.
+        ops: in execution order.
         loose: tensors of the file that no op, input or output refers to (kept for a faithful copy).
     """
 

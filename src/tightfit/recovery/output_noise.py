@@ -26,7 +26,8 @@ def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]
     """Yield the outputs of each sample as float64, in signature order.
 
     Raises:
-        RuntimeFailureError: LiteRT cannot run the model. DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model.
+        DataError: a sample does not fit.
     """
     with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
         fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)

@@ -61,7 +61,8 @@ def measure_sensitivities(
         samples: inputs by name, kept in memory: a few dozen are enough.
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     if not samples:
         raise DataError("Measuring sensitivities takes samples; give about 32.")

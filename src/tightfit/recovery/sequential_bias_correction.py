@@ -63,7 +63,8 @@ def correct_in_sequence(
             and once for each layer through the part of the integer model before it.
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run a part of the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run a part of the model.
     """
     changed = copy_model(twin)
     pairs = pairs_of(model, changed, plan)

@@ -107,7 +107,8 @@ def collect(
     """Return reader's op → second moments of its input, by one pass of the model on LiteRT.
 
     Raises:
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     places = {op: i for i, op in enumerate(model.main.ops)}
     twin = copy_model(model)

@@ -144,8 +144,10 @@ def prune_channels(
         stage: called with (what, done, of).
 
     Raises:
-        ModelError: no channel of the model can go; says why. OptionError: samples or a measure are missing.
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model or a part of it.
+        ModelError: no channel of the model can go; says why.
+        OptionError: samples or a measure are missing.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model or a part of it.
     """
     return ChannelPruner(model, options, samples, stage).prune(budget, measure)
 

@@ -55,7 +55,8 @@ def refit(
         What could not be fitted, in words.
 
     Raises:
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run a part of a model.
     """
     pairs, notes = _pairs(original, pruned, found, stays)
     runs = SideBySide(original, pruned, samples)

@@ -40,7 +40,8 @@ def in_units_of_outputs(
     """Return the rankings with losses in shares of the outputs' power.
 
     Raises:
-        OptionError: the subject has no samples. RuntimeFailureError: LiteRT cannot run a pruned model.
+        OptionError: the subject has no samples.
+        RuntimeFailureError: LiteRT cannot run a pruned model.
     """
     samples = [dict(s) for s in islice(subject.judging(), SAMPLES)]
     wanted = list(_ends(subject.model, samples))

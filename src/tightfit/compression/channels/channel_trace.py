@@ -55,7 +55,9 @@ class Trace:
     """The labels and places found so far.
 
     Attributes:
-        labels: tensor → its label. places: axes of constants. sets: which channels belong together.
+        labels: tensor → its label.
+        places: axes of constants.
+        sets: which channels belong together.
     """
 
     def __init__(self) -> None:

@@ -49,7 +49,8 @@ class SideBySide:
         """Go on to the last narrow place up to op ``index`` where the samples' values are few enough.
 
         Raises:
-            DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+            DataError: a sample does not fit.
+            RuntimeFailureError: LiteRT cannot run a part of a model.
         """
         for place in reversed([p for p in self._places if self.place < p <= index]):
             living = [t for model in self.models for t in living_at(model.main, place)]
@@ -65,7 +66,8 @@ class SideBySide:
         """Yield tensors of either graph for each sample, in the order that is asked for.
 
         Raises:
-            DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+            DataError: a sample does not fit.
+            RuntimeFailureError: LiteRT cannot run a part of a model.
         """
         names = {t: f"watched_{i}" for i, t in enumerate(watched) if t not in self.known}
         for sample, found in self._runs(names):

@@ -39,7 +39,8 @@ def rank_by_taylor(
     """Return rankings by the first-order effect on the outputs; gradients of 64 samples, one by one.
 
     Raises:
-        OptionError: Keras or every backend is missing. ModelError: an op has no lowering for training.
+        OptionError: Keras or every backend is missing.
+        ModelError: an op has no lowering for training.
     """
     places = [p for p in found.places if p.role == SUMMED]
     sums = np.zeros(found.size)

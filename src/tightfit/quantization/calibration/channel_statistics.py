@@ -12,7 +12,8 @@ class Channels:
     """The extremes and the power of each channel (the last axis) over samples.
 
     Attributes:
-        low, high: extremes, (channels,); empty before the first sample. power: sum of squares, (channels,).
+        low, high: extremes, (channels,); empty before the first sample.
+        power: sum of squares, (channels,).
         rows: number of values of each channel.
     """
 

@@ -48,7 +48,9 @@ class Moments:
 
     Attributes:
         halves: of even and of odd samples, each of shape (K+1, K+1), or (channels, K+1, K+1) for depthwise;
-            the last row belongs to the bias. rows: number of vectors summed in each. samples: seen so far.
+            the last row belongs to the bias.
+        rows: number of vectors summed in each.
+        samples: seen so far.
         damping: largest integer → how far these moments are to be trusted for it, once that was found.
     """
 
@@ -102,7 +104,8 @@ class Means:
     """Sums ``x`` over positions: all that bias correction needs of a layer's inputs.
 
     Attributes:
-        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample. rows: its vectors.
+        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample.
+        rows: its vectors.
     """
 
     def __init__(self, window: MomentWindow) -> None:

@@ -50,7 +50,8 @@ def measure_activations(
         allowed: the noise that a plan may have, as a share of the outputs' power.
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     if not samples:
         raise DataError("Measuring activations takes samples; give about 8.")

@@ -50,7 +50,8 @@ def learn_rounding(work: RecoveryState) -> None:
     is in ``work.folder`` until all is.
 
     Raises:
-        OptionError: Keras or every backend is missing. RuntimeFailureError: LiteRT cannot run a part.
+        OptionError: Keras or every backend is missing.
+        RuntimeFailureError: LiteRT cannot run a part.
         DataError: the samples have several shapes.
     """
     samples = SampleSpool(work.samples, _most_samples(work.original))

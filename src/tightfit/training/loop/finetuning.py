@@ -116,7 +116,8 @@ def finetune(
         The trained float model and its plan.
 
     Raises:
-        OptionError, DataError: see ``check_request``. ModelError: an op has no lowering; it is named.
+        OptionError, DataError: see ``check_request``.
+        ModelError: an op has no lowering; it is named.
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)

@@ -32,7 +32,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         augment: what is done to images, see ``augmentation``.
 
     Raises:
-        DataError: there are fewer samples than one batch takes. OptionError: an augmentation does not fit.
+        DataError: there are fewer samples than one batch takes.
+        OptionError: an augmentation does not fit.
     """
 
     def __init__(  # noqa: PLR0913 - the options of one feed

@@ -96,7 +96,8 @@ def simulate(
         progress: called with the number of samples that are done.
 
     Raises:
-        ModelError: the model cannot be trained. RuntimeFailureError: LiteRT cannot run the file.
+        ModelError: the model cannot be trained.
+        RuntimeFailureError: LiteRT cannot run the file.
     """
     network = Network(model, plan, ranges="fixed", check=False)
     kernels = DeviceKernels(network)

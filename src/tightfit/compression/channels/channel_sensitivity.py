@@ -157,7 +157,7 @@ def _ends(model: Model, samples: Sequence[Mapping[str, Array]]) -> Iterator[list
 
 
 def before_softmax(end: Tensor) -> Tensor:
-    """Return the input of the final SOFTMAX or LOGISTIC of an output; any other output unchanged."""
+    """Return the input of the SOFTMAX that computes an output; any other output unchanged."""
     producer = end.producer
     source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
     return end if source is None or source.is_constant else source

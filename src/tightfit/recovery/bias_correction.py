@@ -29,10 +29,11 @@ Vector = npt.NDArray[np.float64]
 
 
 def correct_fast(model: Model, twin: Model, plan: Plan, means: Mapping[str, Vector]) -> Model:
-    """Gives the model with biases that make up for the mean error of each layer's own weights.
+    """Return the model with biases that make up for the mean error of each layer's own weights.
 
     Args:
-        model: the float model. twin: the same model, or one with weights that a recovery has moved.
+        model: the float model.
+        twin: the same model, or one with weights that a recovery has moved.
         plan: made for them; it says how the weights are stored.
         means: layer name → ``E[x]`` of its inputs, (K,), or (channels, K) for depthwise.
     """
@@ -44,7 +45,7 @@ def correct_fast(model: Model, twin: Model, plan: Plan, means: Mapping[str, Vect
 
 
 def pairs_of(model: Model, twin: Model, plan: Plan) -> list[tuple[Layer, Layer]]:
-    """Gives each layer of the float model beside its twin, where it has a bias to correct."""
+    """Return each layer of the float model beside its twin, where it has a bias to correct."""
     ops = plan.graphs[0].ops
     both = zip(layers_of(model.main, ops), layers_of(twin.main, ops), strict=True)
     return [(a, b) for a, b in both if b.bias is not None and b.bias.data is not None]
@@ -62,7 +63,7 @@ def _set_bias(original: Layer, layer: Layer, mean: Vector) -> None:
 
 
 def stored_weights(layer: Layer) -> Array:
-    """Gives the weights as the file will hold them, in reals."""
+    """Return the weights as the file will hold them, in reals."""
     storage, values = layer.plan.constants[1], layer.weights.data
     assert values is not None  # noqa: S101 - layers have constant weights
     return dequantize(store(values, storage, layer.op.name), storage.scale, storage.zero_point, storage.axis)

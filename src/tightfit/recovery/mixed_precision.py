@@ -26,7 +26,8 @@ class Assignment:
     """Which layers are widened, and what that does.
 
     Args:
-        wider: names of the ops. extra_bytes: what they cost.
+        wider: names of the ops.
+        extra_bytes: what they cost.
         noise_before, noise_after: sums over the layers, as shares of the outputs' power.
     """
 
@@ -36,12 +37,12 @@ class Assignment:
     noise_after: float
 
     def overrides(self, scheme: str) -> list[Override]:
-        """Gives the overrides that make a plan store these layers by another scheme."""
+        """Return the overrides that make a plan store these layers by another scheme."""
         reason = "its 4-bit weights cost more than their bytes are worth; stored as int8"
         return [Override(name, scheme, reason) for name in self.wider]
 
     def summary(self) -> str:
-        """Says it in a sentence."""
+        """Say it in a sentence."""
         left = 100 * self.noise_after / max(self.noise_before, 1e-30)
         return (
             f"{len(self.wider)} layers with the most noise a byte stay int8 "
@@ -50,7 +51,7 @@ class Assignment:
 
 
 def widen(sensitivities: Sequence[Sensitivity], spare_bytes: int, dtype: str = "int8") -> Assignment:
-    """Gives the assignment that removes most noise within some bytes.
+    """Return the assignment that removes most noise within some bytes.
 
     Args:
         sensitivities: see ``sensitivity.measure_sensitivities``.

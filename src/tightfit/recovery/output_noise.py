@@ -23,10 +23,11 @@ LOST: Final = 4.0
 
 
 def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]:
-    """Gives the outputs of each sample as float64, in signature order.
+    """Yield the outputs of each sample as float64, in signature order.
 
     Raises:
-        RuntimeFailureError: LiteRT cannot run the model. DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model.
+        DataError: a sample does not fit.
     """
     with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
         fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)
@@ -35,7 +36,7 @@ def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]
 
 
 def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:
-    """Gives ``Σ |y − ŷ|² / Σ |y|²`` over samples and outputs.
+    """Return ``Σ |y − ŷ|² / Σ |y|²`` over samples and outputs.
 
     Example:
         >>> noise_share([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
@@ -47,7 +48,7 @@ def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]
 
 
 def tensor_noise(wanted: Iterable[Sequence[Array]], got: Iterable[Sequence[Array]]) -> float:
-    """Gives the sum over tensors of ``Σ |y − ŷ|² / Σ |y|²``, each over all samples.
+    """Return the sum over tensors of ``Σ |y − ŷ|² / Σ |y|²``, each over all samples.
 
     Example:
         >>> tensor_noise([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
@@ -63,7 +64,7 @@ def tensor_noise(wanted: Iterable[Sequence[Array]], got: Iterable[Sequence[Array
 
 
 def sample_noise(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:
-    """Gives the mean of the samples' own noise shares, each at most 4: a sample counts whatever its power.
+    """Return the mean of the samples' own noise shares, each at most 4: a sample counts whatever its power.
 
     Powers below a thousandth of the mean count as that; NaN counts as 4.
 

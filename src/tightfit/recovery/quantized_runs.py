@@ -25,7 +25,7 @@ from tightfit.types import Array, SampleStream
 
 
 def device_model(model: Model, plan: Plan) -> Model:
-    """Gives the quantized model with few-bit weights held as int8: the same integers on faster kernels."""
+    """Return the quantized model with few-bit weights held as int8: the same integers on faster kernels."""
     graphs = [replace(g, ops=[_unpacked(op) for op in g.ops]) for g in plan.graphs]
     return apply_plan(model, replace(plan, graphs=graphs))
 
@@ -36,7 +36,7 @@ def _unpacked(plan: OpPlan) -> OpPlan:
 
 
 def device_sources(device: Model, layers: Sequence[Layer]) -> list[Tensor]:
-    """Gives the tensor that each layer's op reads in the quantized model; its weights tell the op.
+    """Return the tensor that each layer's op reads in the quantized model; its weights tell the op.
 
     Raises:
         QuantizationError: a layer is not in the model.
@@ -55,7 +55,7 @@ def device_sources(device: Model, layers: Sequence[Layer]) -> list[Tensor]:
 
 
 def run_to(model: Model, tensors: Sequence[Tensor], samples: SampleStream) -> Iterator[list[Array]]:
-    """Gives some tensors for each sample, computed by the part of the model that they need: reals as float32.
+    """Yield some tensors for each sample, computed by the part of the model that they need: reals as float32.
 
     Raises:
         RuntimeFailureError: LiteRT cannot run that part.

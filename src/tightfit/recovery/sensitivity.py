@@ -30,8 +30,10 @@ class Sensitivity:
     """What the stored weights of one layer cost.
 
     Args:
-        name, kind: of the op. dtype: of its weights in the plan.
-        elements: number of weights. noise: share of the outputs' power, 0 for none.
+        name, kind: of the op.
+        dtype: of its weights in the plan.
+        elements: number of weights.
+        noise: share of the outputs' power, 0 for none.
     """
 
     name: str
@@ -50,7 +52,7 @@ def measure_sensitivities(
     dtypes: Sequence[str] = ("int4", "int2"),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Sensitivity]:
-    """Gives the sensitivity of every layer whose weights the plan stores in one of ``dtypes``.
+    """Return the sensitivity of every layer whose weights the plan stores in one of ``dtypes``.
 
     Args:
         model: the float model that the plan was made for; it is not changed.
@@ -59,7 +61,8 @@ def measure_sensitivities(
         samples: inputs by name, kept in memory: a few dozen are enough.
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     if not samples:
         raise DataError("Measuring sensitivities takes samples; give about 32.")
@@ -85,7 +88,7 @@ def measure_sensitivities(
 def _noise_of(
     twin: Model, layer: Layer, moments: Moments, samples: Sequence[Inputs], wanted: Sequence[list[Array]]
 ) -> float:
-    """Rounds one layer, runs the samples, and puts the weights back."""
+    """Round one layer, runs the samples, and puts the weights back."""
     bias = layer.bias
     before = (layer.weights.data, None if bias is None else bias.data)
     try:

@@ -53,16 +53,18 @@ def correct_in_sequence(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
-    """Gives the model with biases that make up for the mean error of each layer and of all before it.
+    """Return the model with biases that make up for the mean error of each layer and of all before it.
 
     Args:
-        model: the float model. twin: the same model, or one with weights that a recovery has moved.
+        model: the float model.
+        twin: the same model, or one with weights that a recovery has moved.
         plan: made for them; it says how the weights are stored.
         samples: starts the calibration samples anew at each call; they run once through the float model,
             and once for each layer through the part of the integer model before it.
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run a part of the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run a part of the model.
     """
     changed = copy_model(twin)
     pairs = pairs_of(model, changed, plan)
@@ -80,7 +82,7 @@ def correct_in_sequence(
 
 
 def bounds_of(op: Op) -> tuple[float, float]:
-    """Gives what the activation function behind an op lets through, fused or as the only op that reads it."""
+    """Return the output range of an op's activation function, fused or as the only op that reads it."""
     after = _reader(op)
     least, most = CLIPS.get(after.kind if after is not None else fused_activation(op), CLIPS[""])
     return -np.inf if least is None else least, np.inf if most is None else most
@@ -101,13 +103,13 @@ class Mean:
         self.rows = 0
 
     def update(self, values: Matrix) -> None:
-        """Adds one sample."""
+        """Add one sample."""
         seen = vectors(values, MomentWindow())
         self.total = self.total + seen.sum(axis=0, dtype=np.float64)
         self.rows += len(seen)
 
     def merge(self, others: Sequence[Mean]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for other in others:
             self.total, self.rows = self.total + other.total, self.rows + other.rows
 
@@ -148,7 +150,7 @@ class Results:
         self.step = 1
 
     def add(self, values: Matrix) -> None:
-        """Adds the rows of one sample, (rows, channels)."""
+        """Add the rows of one sample, (rows, channels)."""
         self.total = self.total + values.sum(axis=0, dtype=np.float64)
         self.kept.append(values[-self.rows % self.step :: self.step])
         self.rows += len(values)
@@ -158,7 +160,7 @@ class Results:
             self.step *= 2
 
     def shift(self, wanted: Vector, bounds: tuple[float, float], bias: Vector) -> Vector:
-        """Gives what to add to the bias so that the mean behind the activation function is ``wanted``.
+        """Return what to add to the bias so that the mean behind the activation function is ``wanted``.
 
         Raises:
             DataError: nothing was added.
@@ -182,7 +184,7 @@ class Results:
 
 
 def _on_device(device: Model, layer: Layer, samples: Iterator[Mapping[str, Array]]) -> Results:
-    """Runs the samples up to a layer on LiteRT; its own product is exact, so it is formed here."""
+    """Run the samples up to a layer on LiteRT; its own product is exact, so it is formed here."""
     weights, seen = layer.rows(stored_weights(layer)).astype(np.float32), Results()
     for (values,) in run_to(device, device_sources(device, [layer]), samples):
         inputs = vectors(values, layer.window)

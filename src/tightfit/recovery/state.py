@@ -37,17 +37,19 @@ class RecoveryState:
     """A model on its way through the recoveries.
 
     Args:
-        original: the float model. plan: made for it with ``ranges``.
+        original: the float model.
+        plan: made for it with ``ranges``.
         samples: starts the calibration samples anew at each call.
-        float_bytes: size of the float file. size_bytes: the most that the result may have, None for
-            ``SPARE_SHARE`` of it.
+        float_bytes: size of the float file.
+        size_bytes: the most that the result may have, None for ``SPARE_SHARE`` of it.
         noise: the most that mixed activations may cost, as a share of the outputs' power.
         overrides: those that ``plan`` was made with.
         known: tensor key → the range that a step found integers to need, whatever calibration saw.
         moments: layer name → second moments; filled when a step needs them, and worth keeping.
         progress: hears what is done, how much of how many.
         folder: where long steps keep what they finished, to go on when they were stopped; None for nowhere.
-        model: the weights as they are so far. notes: what each step did.
+        model: the weights as they are so far.
+        notes: what each step did.
     """
 
     original: Model
@@ -69,7 +71,7 @@ class RecoveryState:
         self.model = self.original
 
     def tell(self, what: str) -> Callable[[int, int], None]:
-        """Gives what a step calls with (done, total)."""
+        """Return what a step calls with (done, total)."""
 
         def report(done: int, total: int) -> None:
             if self.progress is not None:
@@ -78,7 +80,7 @@ class RecoveryState:
         return report
 
     def seen(self) -> dict[str, Moments]:
-        """The moments of every layer of the plan, collected once."""
+        """Return the moments of every layer of the plan, collected once."""
         layers = layers_of(self.original.main, self.plan.graphs[0].ops)
         wanted = {layer.op.name for layer in layers if layer.is_measurable}
         if not wanted <= set(self.moments):
@@ -90,7 +92,7 @@ class RecoveryState:
         return self.moments
 
     def means(self) -> dict[str, Vector]:
-        """The mean input of every layer of the plan: of the moments, where they are known.
+        """Return the mean input of every layer of the plan: of the moments, where they are known.
 
         Returns:
             layer name → (K,), or (channels, K) for depthwise.
@@ -105,7 +107,7 @@ class RecoveryState:
         return {name: means.mean() for name, means in found.items()}
 
     def adopt(self, model: Model) -> None:
-        """Goes on with another float model of the same function: ranges and plan are made anew.
+        """Go on with another float model of the same function: ranges and plan are made anew.
 
         Raises:
             TightfitError: LiteRT cannot run it, or it cannot be planned.

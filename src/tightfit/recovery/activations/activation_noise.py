@@ -42,14 +42,16 @@ def measure_activations(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EdgeNoise]:
-    """Gives the noise of every gate, in order; those of one quiet set share its noise equally.
+    """Return the noise of every gate, in order; those of one quiet set share its noise equally.
 
     Args:
-        gates: the gated model. samples: kept in memory; 4 to 8 do.
+        gates: the gated model.
+        samples: kept in memory; 4 to 8 do.
         allowed: the noise that a plan may have, as a share of the outputs' power.
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     if not samples:
         raise DataError("Measuring activations takes samples; give about 8.")

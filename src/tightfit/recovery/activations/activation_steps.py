@@ -42,7 +42,7 @@ _UNPACKED: Final = "weight8"
 
 
 def masks(work: RecoveryState) -> None:
-    """Makes attention masks no larger than their SOFTMAX needs (``masks.shrink_masks``)."""
+    """Make attention masks no larger than their SOFTMAX needs (``masks.shrink_masks``)."""
     integers = work.plan.scheme.activations is not None
     model, masked = shrink_masks(work.original, work.ranges) if integers else (work.original, {})
     if not masked:
@@ -56,7 +56,7 @@ def masks(work: RecoveryState) -> None:
 
 
 def smoothing(work: RecoveryState) -> None:
-    """Moves loud channels behind a normalization into the next weights (``smoothing.smooth``)."""
+    """Move loud channels behind a normalization into the next weights (``smoothing.smooth``)."""
     report, count = work.tell("channels of the normalizations"), itertools.count(1)
     model, moved = smooth(
         work.original,
@@ -76,7 +76,7 @@ def smoothing(work: RecoveryState) -> None:
 
 
 def adopt_if_better(work: RecoveryState, model: Model, samples: list[dict[str, Array]], what: str) -> None:
-    """Goes on with a changed float model if the outputs' noise on LiteRT falls; the notes say ``what``."""
+    """Go on with a changed float model if the outputs' noise on LiteRT falls; the notes say ``what``."""
     wanted = list(outputs_of(work.original, samples))
     before, kept = measured_noise(work, work.plan, wanted, samples), replace(work)
     work.adopt(model)
@@ -90,7 +90,7 @@ def adopt_if_better(work: RecoveryState, model: Model, samples: list[dict[str, A
 
 
 def activation_ranges(work: RecoveryState) -> None:
-    """Takes for each activation the range that disturbs the outputs least (``range_choice``), if all gain."""
+    """Take for each activation the range that disturbs the outputs least (``range_choice``), if all gain."""
     if work.plan.scheme.activations != "int8":
         return
     samples = few_samples(work, NOISE_SAMPLES)
@@ -119,7 +119,7 @@ def activation_ranges(work: RecoveryState) -> None:
 
 
 def mixed_activations(work: RecoveryState) -> None:
-    """Computes the ops whose int8 activations cost most in int16, or float where int16 has no kernel.
+    """Compute the ops whose int8 activations cost most in int16, or float where int16 has no kernel.
 
     The noise of the written plan is measured on LiteRT; where it is above ``work.noise``, more ops are
     widened.
@@ -163,7 +163,7 @@ class _Choice:
 
 
 def few_samples(work: RecoveryState, count: int) -> list[dict[str, Array]]:
-    """Gives that many calibration samples, spread over all.
+    """Return that many calibration samples, spread over all.
 
     Raises:
         DataError: there is none.
@@ -191,7 +191,7 @@ def _equal(work: RecoveryState, model: Model) -> bool:
 def measured_noise(
     work: RecoveryState, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
 ) -> float:
-    """Gives the noise of a plan's file on LiteRT, infinite where it does not run."""
+    """Return the noise of a plan's file on LiteRT, infinite where it does not run."""
     try:
         return noise_share(wanted, list(outputs_of(_file(work.original, plan), samples)))
     except TightfitError:

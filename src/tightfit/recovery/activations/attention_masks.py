@@ -37,7 +37,8 @@ class AttentionMask:
     """One source of large negative values.
 
     Args:
-        places: (op, position) of the ADD or choice that reads it. least: what it is to become.
+        places: (op, position) of the ADD or choice that reads it.
+        least: what it is to become.
     """
 
     source: Tensor
@@ -46,10 +47,11 @@ class AttentionMask:
 
 
 def shrink_masks(model: Model, ranges: Ranges) -> tuple[Model, dict[str, Range]]:
-    """Gives the model with smaller masks, and the ranges that integers need of the masked scores by key.
+    """Return the model with smaller masks, and the ranges that integers need of the masked scores by key.
 
     Args:
-        model: the float model; it is not changed. ranges: what calibration saw of it.
+        model: the float model; it is not changed.
+        ranges: what calibration saw of it.
 
     Returns:
         the same model object and no ranges where there is nothing to shrink.
@@ -73,7 +75,7 @@ class _Seen:
         self.keys, self.ranges = graph.keys(), ranges
 
     def range(self, tensor: Tensor | None) -> Range:
-        """The extremes; infinite where nothing is known."""
+        """Return the extremes; infinite where nothing is known."""
         if tensor is not None and tensor.data is not None:
             return float(tensor.data.min(initial=0.0)), float(tensor.data.max(initial=0.0))
         found = None if tensor is None else self.ranges.find(0, self.keys[tensor], "int16")
@@ -119,7 +121,7 @@ def _others(op: Op, position: int) -> Tensor | None:
 
 
 def _shrink(graph: Graph, mask: AttentionMask, seen: _Seen) -> bool:
-    """Makes a mask's values as small as they may be; False where they come from elsewhere."""
+    """Make a mask's values as small as they may be; False where they come from elsewhere."""
     source, producer = mask.source, mask.source.producer
     if source.data is not None:
         for op, position in mask.places:

@@ -34,7 +34,7 @@ class Widened:
 
 
 def op_costs(graph: Graph) -> dict[str, float]:
-    """Gives each op's share of the model's work: its multiply–accumulates, and a little for itself.
+    """Return each op's share of the model's work: its multiply–accumulates, and a little for itself.
 
     Example:
         >>> op_costs(Graph())
@@ -46,7 +46,7 @@ def op_costs(graph: Graph) -> dict[str, float]:
 
 
 def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float) -> Widened:
-    """Gives the ops to widen, greedily by noise removed for the cost, until the rest is allowed.
+    """Return the ops to widen, greedily by noise removed for the cost, until the rest is allowed.
 
     Example:
         >>> from tightfit.recovery.activations.switchable_rounding import Edge

@@ -37,10 +37,12 @@ def choose_observers(
     overrides: Overrides = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Found:
-    """Gives op name → observer for the results that lose least under another range than the extremes.
+    """Return op name → observer for the results that lose least under another range than the extremes.
 
     Args:
-        model: the float model. plan: made for it with ``ranges``. samples: a few, kept in memory.
+        model: the float model.
+        plan: made for it with ``ranges``.
+        samples: a few, kept in memory.
         overrides: those that ``plan`` was made with.
 
     Raises:
@@ -60,12 +62,12 @@ def choose_observers(
 
 
 def observed(ranges: Ranges, name: str) -> Ranges:
-    """Gives ranges of the same statistics by one observer for every type."""
+    """Return ranges of the same statistics by one observer for every type."""
     return Ranges(ranges.statistics, dict.fromkeys(DEFAULT_OBSERVERS, name))
 
 
 def chosen_ranges(model: Model, ranges: Ranges, found: Mapping[str, str], dtype: str) -> dict[str, Range]:
-    """Gives tensor key → range for the results of the named ops, and for copies that only move them."""
+    """Return tensor key → range for the results of the named ops, and for copies that only move them."""
     views = {name: observed(ranges, name) for name in set(found.values())}
     chosen = {}
     for tensor, key in model.main.keys().items():

@@ -49,13 +49,13 @@ class ChannelPowers:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's tensor, shape (…, channels)."""
+        """Add one sample's tensor, shape (…, channels)."""
         rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
         self._add(np.abs(rows).max(axis=0), np.square(rows).sum(axis=0), len(rows))
         self.low, self.high = min(self.low, float(rows.min())), max(self.high, float(rows.max()))
 
     def merge(self, others: Sequence[ChannelPowers]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for other in others:
             if other.largest is not None and other.squares is not None:
                 self._add(other.largest, other.squares, other.rows)
@@ -88,7 +88,7 @@ def smooth(
     *,
     progress: Callable[[], None] | None = None,
 ) -> tuple[Model, list[str]]:
-    """Gives the model with smoothed normalizations, and the names of their results.
+    """Return the model with smoothed normalizations, and the names of their results.
 
     Args:
         model: the float model; it is not changed.
@@ -114,7 +114,7 @@ def smooth(
 
 
 def find_sites(graph: Graph, plans: Sequence[OpPlan]) -> list[Site]:
-    """Gives the normalizations whose result goes into layers with constant weights and int8 inputs."""
+    """Return the normalizations whose result goes into layers with constant weights and int8 inputs."""
     modes = dict(zip(graph.ops, plans, strict=True))
     sites = []
     for op in graph.ops:
@@ -249,7 +249,7 @@ def _noise(weights: Vector, seen: ChannelPowers, factors: Vector) -> float:
 
 
 def _move(graph: Graph, site: Site, factors: npt.NDArray[np.float32]) -> None:
-    """Divides gain and shift, multiplies the layers' weights, and gives other readers the old values."""
+    """Divide gain and shift, multiplies the layers' weights, and gives other readers the old values."""
     for op, position in site.tail:
         constant = op.operand(position)
         values = constant.values / factors

@@ -39,7 +39,8 @@ class Edge:
     Args:
         source: name of the op that computes it, "" for an input or a constant of the model. An op that only
             moves values is passed over.
-        reader: name of the op that reads it. position: where.
+        reader: name of the op that reads it.
+        position: where.
     """
 
     source: str
@@ -77,7 +78,7 @@ class SwitchableRounding:
         self._insert(graph, found)
 
     def _insert(self, graph: Graph, found: Sequence[tuple[Op, int, Tensor, Storage]]) -> None:
-        """Puts a gate on each place, all fed by one vector."""
+        """Put a gate on each place, all fed by one vector."""
         if not found:
             return
         vector = Tensor(INPUT, [len(found)])
@@ -130,13 +131,13 @@ class SwitchableRounding:
     # -- running -------------------------------------------------------------------------------
 
     def open(self) -> Session:
-        """Loads the model."""
+        """Load the model."""
         return Session(bytes(serialize(self.model)), threads=min(cores(), 2))
 
     def answers(
         self, session: Session, samples: Sequence[Inputs], on: Sequence[int] = ()
     ) -> Iterator[list[Array]]:
-        """Gives the outputs of each sample with some gates open."""
+        """Yield the outputs of each sample with some gates open."""
         switched = np.zeros(len(self.edges), np.float32)
         switched[list(on)] = 1.0
         specs = [s for s in session.inputs if s.name != INPUT]

@@ -19,7 +19,8 @@ class Examples:
     """What a block reads and should answer, arrays of (samples, …) by name.
 
     Args:
-        device: inputs as the quantized model before the block gives them. exact: as the float model does.
+        device: inputs as the quantized model before the block gives them.
+        exact: as the float model does.
         wanted: outputs of the float model.
     """
 
@@ -35,7 +36,8 @@ class BlockBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     """One batch a step, drawn by seed and step.
 
     Args:
-        size: samples of a batch, all where there are fewer. steps: how many batches there are.
+        size: samples of a batch, all where there are fewer.
+        steps: how many batches there are.
     """
 
     def __init__(self, examples: Examples, size: int, steps: int, seed: Sequence[int]) -> None:

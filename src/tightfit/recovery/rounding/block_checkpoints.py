@@ -21,7 +21,8 @@ class FinishedBlocks:
     """The arrays of each finished block, one file each; arrays only, so that reading one executes nothing.
 
     Args:
-        folder: None keeps nothing. facts: all that the arrays depend on; files of other facts are not read.
+        folder: None keeps nothing.
+        facts: all that the arrays depend on; files of other facts are not read.
     """
 
     def __init__(self, folder: Path | None, facts: Iterable[bytes]) -> None:
@@ -31,7 +32,7 @@ class FinishedBlocks:
         self.folder, self.key = folder, digest.hexdigest()[:16]
 
     def get(self, index: int) -> Arrays | None:
-        """Gives the arrays of a block, None where it is not finished or its file is none of ours."""
+        """Return the arrays of a block, None where it is not finished or its file is none of ours."""
         path = self._path(index)
         if path is None or not path.is_file():
             return None
@@ -42,7 +43,7 @@ class FinishedBlocks:
             return None  # broken, or not ours: it is learned anew
 
     def put(self, index: int, arrays: Mapping[str, Array]) -> None:
-        """Writes the arrays of a block, whole or not at all."""
+        """Write the arrays of a block, whole or not at all."""
         path = self._path(index)
         if path is None:
             return
@@ -52,7 +53,7 @@ class FinishedBlocks:
             file.write(buffer.getvalue())
 
     def remove(self) -> None:
-        """Takes the files away, and the folder where nothing else is in it."""
+        """Take the files away, and the folder where nothing else is in it."""
         if self.folder is None or not self.folder.is_dir():
             return
         for path in self.folder.glob(f"{self.key}-*.npz"):

@@ -47,11 +47,12 @@ _FEW: Final = ("int4", "int2")
 
 
 def round_block(block: Model, plan: Plan, examples: Examples, *, seed: int = 0) -> Plan:
-    """Rounds all layers of a block in place, and gives its plan with the scales that were found.
+    """Round all layers of a block in place, and gives its plan with the scales that were found.
 
     Args:
         block: see ``recovery.rounding.blocks.cut``; with real weights.
-        plan: its part of the plan. seed: of the batches.
+        plan: its part of the plan.
+        seed: of the batches.
 
     Raises:
         ModelError: an op has no lowering; it is named.
@@ -95,7 +96,8 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
     """A block in training.
 
     Args:
-        network: of the block, with fixed ranges. powers: output → mean square of what it should be.
+        network: of the block, with fixed ranges.
+        powers: output → mean square of what it should be.
     """
 
     def __init__(self, network: Network, powers: Mapping[str, float]) -> None:
@@ -104,10 +106,10 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: the network has its variables."""
+        """Do nothing: the network has its variables."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Gives the outputs by name, each with the batch in front."""
+        """Return the outputs by name, each with the batch in front."""
         wanted = list(self.network.output_tensors.values())
         found = self.network.tensors(inputs, wanted, training=bool(training))
         return dict(zip(self.network.output_tensors, found, strict=True))
@@ -116,7 +118,7 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
         training: bool = True,
     ) -> Any:  # fmt: skip
-        """Gives the loss of one batch."""
+        """Return the loss of one batch."""
         del x, sample_weight, training
         return sum(
             ops.mean(ops.square(ops.reshape(y_pred[n], ops.shape(y[n])) - y[n])) / self.powers[n] for n in y
@@ -124,7 +126,7 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 
 def _learn(network: Network, places: set[tuple[int, int]], examples: Examples, seed: int) -> None:
-    """Trains the constants at some places: (op index, input position)."""
+    """Train the constants at some places: (op index, input position)."""
     graph, variables = network.source.main, network.graph_weights.variables
     trained = {id(variables[t]) for i, p in places if (t := graph.ops[i].input(p)) in variables}
     sizes = sizes_of(network)
@@ -149,7 +151,7 @@ def _batch_size(block: Graph) -> int:
 
 
 def _take_over(network: Network, block: Model) -> None:
-    """Puts what was learned into the block."""
+    """Put what was learned into the block."""
     for tensor, twin in zip(network.source.main.tensors(), block.main.tensors(), strict=True):
         variable = network.graph_weights.variables.get(tensor)
         if variable is not None:

@@ -27,7 +27,8 @@ class Recorded:
     Args:
         device, exact: what it reads in the quantized and in the float model, of the samples that teach.
         wanted: what it answers in the float model, of the same.
-        judged: what it should answer for the samples that judge. noise: how far it is from that.
+        judged: what it should answer for the samples that judge.
+        noise: how far it is from that.
     """
 
     device: list[Spool]
@@ -50,7 +51,7 @@ class BlockRuns:
         self.held = range(_HELD_OUT - 1, len(samples), _HELD_OUT)
 
     def record(self, block: Block, model: Model, plan: Plan) -> Recorded:
-        """Gives what there is to learn of a block behind a quantized model as it is so far."""
+        """Return what there is to learn of a block behind a quantized model as it is so far."""
         graph = self.original.main
         reads, gives = block.inputs(graph), block.outputs(graph)
         both, count = [*reads, *gives], len(reads)
@@ -72,13 +73,13 @@ class BlockRuns:
         return spools, judged
 
     def in_float(self, tensors: Sequence[Tensor], indices: Iterable[int] | None = None) -> Run:
-        """Gives tensors of the float model for each sample."""
+        """Return tensors of the float model for each sample."""
         return run_to(self.original, tensors, self.samples.read(indices))
 
     def on_device(
         self, model: Model, plan: Plan, tensors: Sequence[Tensor], indices: Iterable[int] | None = None
     ) -> Run:
-        """Gives tensors of the float graph for each sample, as a quantized model computes them."""
+        """Return tensors of the float graph for each sample, as a quantized model computes them."""
         device = device_model(model, plan)
         found = {key: tensor for tensor, key in device.main.keys().items()}
         return run_to(device, [found[self.keys[t]] for t in tensors], self.samples.read(indices))

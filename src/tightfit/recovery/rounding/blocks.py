@@ -25,14 +25,14 @@ class Block:
     end: int
 
     def inputs(self, graph: Graph) -> list[Tensor]:
-        """What the ops read of others, constants left out."""
+        """Return what the ops read of others, constants left out."""
         ops = graph.ops[self.start : self.end]
         made = {t for op in ops for t in op.outputs}
         read = dict.fromkeys(t for op in ops for t in op.inputs if t is not None and not t.is_constant)
         return [t for t in read if t not in made]
 
     def outputs(self, graph: Graph) -> list[Tensor]:
-        """The floats that others read of the ops, and the graph's own outputs."""
+        """Return the floats that others read of the ops, and the graph's own outputs."""
         ops = graph.ops[self.start : self.end]
         inside = set(ops)
         made = [t for op in ops for t in op.outputs if t.dtype == "float32"]
@@ -40,7 +40,7 @@ class Block:
 
 
 def blocks_of(graph: Graph, layers: Iterable[Op]) -> list[Block]:
-    """Gives blocks of one to ``MOST_LAYERS`` layers each, in order; the last ends with the last layer.
+    """Return blocks of one to ``MOST_LAYERS`` layers each, in order; the last ends with the last layer.
 
     Of the places where a block may end, the one with the fewest living tensors is taken, the last of equals.
 
@@ -74,7 +74,7 @@ def _living(graph: Graph) -> list[int]:
 
 
 def cut(model: Model, plan: Plan, block: Block) -> tuple[Model, Plan]:
-    """Gives a block as a model of its own with its part of the plan; its ends are float.
+    """Return a block as a model of its own with its part of the plan; its ends are float.
 
     The names of inputs and outputs are ``in0``, ``in1`` … and ``out0``, ``out1`` …, in the block's order.
     """

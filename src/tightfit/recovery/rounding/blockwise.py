@@ -44,13 +44,14 @@ _EQUAL: Final = 1e-10
 
 
 def learn_rounding(work: RecoveryState) -> None:
-    """Rounds blocks of layers anew and learns in between (``block_reconstruction``); keeps what gains.
+    """Round blocks of layers anew and learns in between (``block_reconstruction``); keeps what gains.
 
     Runs after ``rounding``, whose result stays where it is better. Needs Keras, and minutes. What is finished
     is in ``work.folder`` until all is.
 
     Raises:
-        OptionError: Keras or every backend is missing. RuntimeFailureError: LiteRT cannot run a part.
+        OptionError: Keras or every backend is missing.
+        RuntimeFailureError: LiteRT cannot run a part.
         DataError: the samples have several shapes.
     """
     samples = SampleSpool(work.samples, _most_samples(work.original))
@@ -87,7 +88,7 @@ class _Learning:
         self.refused: list[str] = []
 
     def run(self, facts: Sequence[bytes]) -> None:
-        """Learns all blocks and keeps what gains.
+        """Learn all blocks and keeps what gains.
 
         Args:
             facts: what the result depends on beside the models and the plan.
@@ -107,7 +108,7 @@ class _Learning:
         finished.remove()
 
     def learn(self, number: int, block: Block) -> Arrays:
-        """Gives the learned constants and scales of one block, none where they gain nothing."""
+        """Return the learned constants and scales of one block, none where they gain nothing."""
         recorded = self.runs.record(block, self.model, self.plan)
         try:
             arrays = self.rounded(number, block, recorded)
@@ -121,7 +122,7 @@ class _Learning:
         return arrays if after < _GAIN * recorded.noise else {}
 
     def rounded(self, number: int, block: Block, recorded: Recorded) -> Arrays:
-        """Gives what is learned of a block, from its real weights on."""
+        """Return what is learned of a block, from its real weights on."""
         from tightfit.recovery.rounding.block_batches import Examples  # noqa: PLC0415 - needs Keras
         from tightfit.recovery.rounding.block_reconstruction import round_block  # noqa: PLC0415 - needs Keras
 
@@ -149,7 +150,7 @@ class _Learning:
         return found
 
     def judge(self) -> None:
-        """Takes over what was learned where the model's outputs say so."""
+        """Take over what was learned where the model's outputs say so."""
         work, runs = self.work, self.runs
         ends = [t for t in dict.fromkeys(work.original.main.outputs) if t.dtype == "float32"]
         wanted = list(runs.in_float(ends, runs.held))

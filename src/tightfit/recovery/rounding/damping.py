@@ -21,11 +21,13 @@ _ROWS: Final = 48
 
 
 def choose_damping(weights: Matrix, halves: Sequence[Matrix], scales: Matrix, top: int) -> float:
-    """Gives the damping under which rounding by one half of the samples loses least on the other.
+    """Return the damping under which rounding by one half of the samples loses least on the other.
 
     Args:
-        weights: (rows, K). halves: ``E[x̃ x̃ᵀ]`` of each half, (K+1, K+1); one alone gives the largest choice.
-        scales: (rows,). top: the largest integer.
+        weights: (rows, K).
+        halves: ``E[x̃ x̃ᵀ]`` of each half, (K+1, K+1); one alone gives the largest choice.
+        scales: (rows,).
+        top: the largest integer.
     """
     if len(halves) < 2:
         return CHOICES[-1]

@@ -38,7 +38,7 @@ class Spool:
         return self._count
 
     def add(self, array: Array) -> None:
-        """Adds one array.
+        """Add one array.
 
         Raises:
             DataError: it has another shape or type than those before.
@@ -54,7 +54,7 @@ class Spool:
         self._count += 1
 
     def rows(self) -> Array:
-        """Gives all, (count, *shape), as views of the file."""
+        """Return all, (count, *shape), as views of the file."""
         self._file.flush()
         if not self._count or 0 in self._shape:
             return np.zeros((self._count, *self._shape), self._dtype)
@@ -65,7 +65,8 @@ class SampleSpool:
     """Calibration samples on disk, spread over all that there are.
 
     Args:
-        samples: starts them anew at each call. most: as many are kept.
+        samples: starts them anew at each call.
+        most: as many are kept.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class SampleSpool:
         return self._count
 
     def read(self, indices: Iterable[int] | None = None) -> Iterator[dict[str, Array]]:
-        """Gives the samples at some places, or all."""
+        """Yield the samples at some places, or all."""
         rows = {name: spool.rows() for name, spool in self._spools.items()}
         for i in range(self._count) if indices is None else indices:
             yield {name: np.array(values[i]) for name, values in rows.items()}
 
     def parts(self) -> Iterator[bytes]:
-        """Gives the bytes of all, for a fingerprint."""
+        """Yield the bytes of all, for a fingerprint."""
         for sample in self.read():
             yield from (values.tobytes() for values in sample.values())

@@ -28,11 +28,13 @@ _PASSES: Final = 3
 def round_layer(
     weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix, top: int
 ) -> tuple[Matrix, Matrix]:
-    """Gives the integers of weights and the bias that fits them best.
+    """Return the integers of weights and the bias that fits them best.
 
     Args:
-        weights: (rows, K) in reals. bias: (rows,).
-        moments: ``E[x̃ x̃ᵀ]``, (K+1, K+1), the constant input last. scales: (rows,).
+        weights: (rows, K) in reals.
+        bias: (rows,).
+        moments: ``E[x̃ x̃ᵀ]``, (K+1, K+1), the constant input last.
+        scales: (rows,).
 
     Returns:
         integers as float64 (rows, K), within ±top, and the corrected bias (rows,). No row's loss
@@ -45,7 +47,7 @@ def round_layer(
 
 
 def fitted_bias(integers: Matrix, weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
-    """Gives the bias under which the mean error of each row is zero.
+    """Return the bias under which the mean error of each row is zero.
 
     Args:
         moments: (K+1, K+1), or (rows, K+1, K+1) for depthwise.
@@ -55,7 +57,7 @@ def fitted_bias(integers: Matrix, weights: Matrix, bias: Matrix, moments: Matrix
 
 
 def walk(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
-    """Rounds one input after the other, those that weigh most first; the inputs left make up for the error.
+    """Round one input after the other, those that weigh most first; the inputs left make up for the error.
 
     With ``E[x̃ x̃ᵀ] = R·Rᵀ``, R upper triangular, errors e cost ``|e·R|²``. Entry i of ``e·R`` depends on the
     errors up to i alone, so each is brought as near to zero as the grid allows. The constant input comes
@@ -63,7 +65,9 @@ def walk(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
     GPTQ as Babai's Nearest Plane Algorithm"), without an inverse.
 
     Args:
-        weights: (rows, K). moments: (K+1, K+1). scales: (rows,).
+        weights: (rows, K).
+        moments: (K+1, K+1).
+        scales: (rows,).
     """
     count = weights.shape[1]
     order = np.argsort(-np.diag(moments)[:count], kind="stable")
@@ -84,11 +88,13 @@ def walk(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
 
 
 def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matrix, top: int) -> Matrix:
-    """Moves single integers, input after input, to the best place while all others stay: loss never grows.
+    """Move single integers, input after input, to the best place while all others stay: loss never grows.
 
     Args:
-        integers: (rows, K), where to start. weights: in reals.
-        covariance: (K, K), of the inputs; the bias takes up their means. scales: (rows,).
+        integers: (rows, K), where to start.
+        weights: in reals.
+        covariance: (K, K), of the inputs; the bias takes up their means.
+        scales: (rows,).
     """
     found = np.ascontiguousarray(integers.T)
     gradient = covariance @ (found * scales - weights.T)
@@ -118,7 +124,7 @@ def _on_grid(values: Matrix, top: int) -> Matrix:
 
 
 def damped(moments: Matrix, damping: float) -> Matrix:
-    """Gives the moments of inputs with independent noise on top, ``damping`` times their mean variance.
+    """Return the moments of inputs with independent noise on top, ``damping`` times their mean variance.
 
     It keeps the rounding from trusting directions that a few samples happened not to show.
 
@@ -140,7 +146,7 @@ def _covariance(moments: Matrix) -> Matrix:
 def round_depthwise(
     weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix, top: int
 ) -> tuple[Matrix, Matrix]:
-    """The same for a layer whose rows see different inputs: ``moments`` is (rows, K+1, K+1)."""
+    """Return the same for a layer whose rows see different inputs: ``moments`` is (rows, K+1, K+1)."""
     factor = _upper_factor(moments)
     integers, errors = np.empty_like(weights), np.zeros_like(weights)
     for i in range(weights.shape[1]):
@@ -152,7 +158,7 @@ def round_depthwise(
 
 
 def losses(integers: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
-    """Gives each row's mean squared output error, its bias fitted: ``ΔW · Cov[x] · ΔWᵀ``, shape (rows,).
+    """Return each row's mean squared output error, its bias fitted: ``ΔW · Cov[x] · ΔWᵀ``, shape (rows,).
 
     Args:
         moments: (K+1, K+1), or (rows, K+1, K+1) for depthwise.
@@ -165,7 +171,7 @@ def losses(integers: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -
 
 
 def _better_rows(walked: Matrix, nearest: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
-    """Gives of each row the walked version or the one rounded to nearest, whichever loses less."""
+    """Return of each row the walked version or the one rounded to nearest, whichever loses less."""
     keep = losses(walked, weights, moments, scales) <= losses(nearest, weights, moments, scales)
     return np.where(keep[:, None], walked, nearest)
 

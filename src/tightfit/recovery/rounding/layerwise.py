@@ -25,7 +25,7 @@ times as long."""
 
 
 def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) -> tuple[Model, Plan]:
-    """Gives a model whose weights stand on the plan's grid, chosen to keep each layer's output.
+    """Return a model whose weights stand on the plan's grid, chosen to keep each layer's output.
 
     Args:
         model: the float model that the plan was made for; it is not changed.
@@ -46,7 +46,7 @@ def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) ->
 
 
 def round_one(layer: Layer, moments: Moments) -> OpPlan:
-    """Rounds one layer's weights in place and gives its plan with the scales that were found.
+    """Round one layer's weights in place and gives its plan with the scales that were found.
 
     Args:
         moments: of its inputs.
@@ -89,7 +89,7 @@ def _damping(layer: Layer, weights: Matrix, moments: Moments, scales: Matrix, to
 
 
 def bias_values(layer: Layer, count: int) -> npt.NDArray[np.float64]:
-    """Gives the bias of a layer as reals, (rows,); zeros where it has none."""
+    """Return the bias of a layer as reals, (rows,); zeros where it has none."""
     if layer.bias is None or layer.bias.data is None:
         return np.zeros(count)
     return np.asarray(layer.bias.data.reshape(-1), np.float64)
@@ -106,7 +106,7 @@ def _least_scales(layer: Layer, bias: npt.NDArray[np.float64]) -> npt.NDArray[np
 
 
 def replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) -> OpPlan:
-    """Gives the op's plan with the scales that were found; the bias stays on the product's grid."""
+    """Return the op's plan with the scales that were found; the bias stays on the product's grid."""
     constants = dict(plan.constants)
     if len(storage.scale) > 1:
         found = tuple(scales.astype(np.float32).tolist())

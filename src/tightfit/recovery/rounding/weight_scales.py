@@ -22,13 +22,15 @@ _AROUND: Final = (1.0, 0.92, 1.08)
 
 
 def search_scales(weights: Matrix, variances: Matrix, scales: Matrix, top: int) -> Matrix:
-    """Gives for each row the shrunk scale with the least plain-rounding error ``Σₖ varₖ · ΔWₖ²``.
+    """Return for each row the shrunk scale with the least plain-rounding error ``Σₖ varₖ · ΔWₖ²``.
 
     The off-diagonal moments are left to the rounding itself; means are absorbed by the bias.
 
     Args:
-        weights: (rows, K). variances: of the inputs, (K,) or (rows, K).
-        scales: (rows,), the largest sensible ones. top: the largest integer (127, or 7 for four bits).
+        weights: (rows, K).
+        variances: of the inputs, (K,) or (rows, K).
+        scales: (rows,), the largest sensible ones.
+        top: the largest integer (127, or 7 for four bits).
     """
     best = np.full(scales.shape, np.inf)
     chosen = scales.copy()
@@ -49,7 +51,7 @@ def round_on_best_scales(
     limits: tuple[Matrix, Matrix, Matrix],
     top: int,
 ) -> tuple[Matrix, Matrix, Matrix]:
-    """Gives integers, bias and scales: each row by the scale under which it loses least once rounded.
+    """Return integers, bias and scales: each row by the scale under which it loses least once rounded.
 
     Args:
         rounder: ``rounding.round_layer`` or ``round_depthwise``; the next arguments are its.

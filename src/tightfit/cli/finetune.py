@@ -166,7 +166,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
     table.add_row(Text(model.name), *_cells(result.original, result.before, first=True))
     table.add_row(Text(result.path.name), *_cells(result.accuracy, result.footprint, first=False))
     lines = [
-        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} different values in one",
+        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
     ]

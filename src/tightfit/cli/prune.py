@@ -181,7 +181,7 @@ def as_text(result: CompressionResult, model: Path) -> Group:
     )  # fmt: skip
     seen = f"{result.samples} samples" if result.samples else "random inputs"
     lines = [
-        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values in a tensor",
+        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"{min(result.snr_db, 200.0):.1f} dB signal-to-noise against the model, on {seen}",
         *_forms(result),
         *[f"note: {note}" for note in result.notes],

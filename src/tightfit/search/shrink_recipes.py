@@ -86,7 +86,9 @@ def _clusters(work: RecoveryState, count: float, layout: str, pruners: Pruners) 
 
 def _zeros(work: RecoveryState, share: float, layout: str, pruners: Pruners) -> Changed:  # noqa: ARG001 - a way
     """Zeros that the samples miss least, the other weights fitted to make up for them."""
-    pruned = prune_weights(work.original, Pruning(share), work.seen(), work.tell("pruning"))
+    pruned = prune_weights(
+        work.original, Pruning(share), work.layer_moments(), work.stage_progress("pruning")
+    )
     steps = [f"{share:.0%} of the weights of each large layer are zero, the others fitted to the samples"]
     if layout != "cpu" or work.plan.scheme.compute != "float":
         return Changed(pruned.model, steps)

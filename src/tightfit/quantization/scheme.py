@@ -74,6 +74,9 @@ class Scheme:
         return replace(self, interface=interface)
 
 
+SEARCH_TRAITS: Final = ("effort", "tried_interfaces")
+"""What of a scheme is for the search, not for a plan."""
+
 FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
 WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")
 DYNAMIC = Scheme("dynamic", "hybrid", "int8", summary="int8 weights, activations quantized at each call")

@@ -76,10 +76,9 @@ def test_a_damaged_zip_is_left_out():
 def test_files_that_unpack_without_bound_are_refused():
     stream = io.BytesIO(serialize(conv_net()))
     stream.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("zeros", "w") as file:
-            for _ in range(257):
-                file.write(bytes(2**20))
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as file:
+        for _ in range(257):
+            file.write(bytes(2**20))
     with pytest.raises(ModelError, match="256 MiB"):
         read_model(stream.getvalue())
 

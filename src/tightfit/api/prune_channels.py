@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from tightfit.graph.writer import write_model
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
+from tightfit.scratch import scratch_folder
 from tightfit.types import Array, Stage
 
 _ROUNDS: Final = 15
@@ -155,7 +155,7 @@ def _measure(source: Source) -> Measure:
     """A function that writes a model aside and times it, interleaved with the original."""
 
     def ratio(model: Model) -> float:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             trial = Path(folder) / "trial.tflite"
             write_model(model, trial)
             _, found = compare_latency([source.path, trial], rounds=_ROUNDS, budget_s=_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tightfit.cli.options import in_working_folder, json_option, parse_assignments, parse_held, parse_shapes
+from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
 
 
 @click.command()
@@ -29,7 +29,6 @@ from tightfit.cli.options import in_working_folder, json_option, parse_assignmen
 )
 @click.option("--uint8", metavar="mean=M,std=S", help="Image inputs take bytes; (x - M) / S is in the file.")
 @json_option
-@in_working_folder
 def convert(model: Path, as_json: bool, **options: Any) -> int:
     """Convert MODEL to a float .tflite and compare it with its source on random inputs.
 

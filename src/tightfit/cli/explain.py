@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _LONGEST = 44
 @click.option("--remedies/--no-remedies", default=True, help="Try remedies, or only tell which op and why.")
 @seed_option
 @json_option
-@in_working_folder
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
     """Tell which op of QUANTIZED loses the accuracy of FLOAT, why, and what brings it back, measured."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
 from tightfit.units import format_bytes, format_interval, format_percent, format_points
 
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 )
 @seed_option
 @json_option
-@in_working_folder
 def finetune(model: Path, as_json: bool, **options: Any) -> int:
     """Train MODEL (float) for a scheme, zeros or shared values, by labels or by its own float outputs.
 

@@ -10,7 +10,6 @@ import click
 
 from tightfit.cli.options import (
     data_options,
-    in_working_folder,
     json_option,
     parse_drop,
     parse_latency,
@@ -21,6 +20,7 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
+from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.terminal_progress import Bars, Stages
 
 
@@ -75,7 +75,6 @@ from tightfit.cli.terminal_progress import Bars, Stages
 @threads_option
 @seed_option
 @json_option
-@in_working_folder
 def optimize(model: Path, as_json: bool, **options: Any) -> int:
     """Find the smallest, fastest file of MODEL that is accurate enough, with a report that proves it."""
     from rich.console import Console  # noqa: PLC0415 - loaded when used
@@ -95,6 +94,8 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(
             f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
         )
+    if not report.finished:
+        return INTERRUPTED
     return 0 if report.meets_budget else 1
 
 
@@ -168,7 +169,6 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @provenance_option
 @seed_option
 @json_option
-@in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
     from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used

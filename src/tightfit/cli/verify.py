@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option
+from tightfit.cli.options import data_options, json_option
 from tightfit.units import short_name
 
 _SHOWN = 6
@@ -24,7 +24,6 @@ _SHOWN = 6
     "--steps", default=0.0, show_default=True, type=click.FloatRange(0), help="Steps that answers may be off."
 )
 @json_option
-@in_working_folder
 def verify(model: Path, as_json: bool, **options: Any) -> int:
     """Replay the probes inside MODEL on this machine, and say whether it answers as when it was made.
 
@@ -75,7 +74,6 @@ def _versions(facts: dict[str, str]) -> str:
 @data_options(required=False)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Samples at most.")
 @json_option
-@in_working_folder
 def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
     """Compare FIRST with SECOND: ends, ops, storage, weights, sizes, answers (on --data or seeded noise).
 

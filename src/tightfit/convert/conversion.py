@@ -31,6 +31,7 @@ from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.scratch import kept_folder
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
@@ -212,7 +213,7 @@ _folder: list[Path] = []
 def _place(label: str) -> Path:
     """A file of its own in a folder that goes when the process ends."""
     if not _folder:
-        _folder.append(Path(tempfile.mkdtemp(prefix="tightfit-models-")))
+        _folder.append(kept_folder())
         atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
     own = Path(tempfile.mkdtemp(dir=_folder[0]))

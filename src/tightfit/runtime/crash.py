@@ -18,6 +18,7 @@ from tightfit.graph.ir import Model, Op, Signature
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.child import Child, take
+from tightfit.runtime.memory import model_limit
 from tightfit.types import Array
 
 _PROBE_LIMIT_S = 20.0
@@ -77,7 +78,8 @@ def _kills(model: Model, count: int, arrays: list[Array] | None, options: dict[s
         with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
             file.write(serialize(_beginning(model, count)))
             file.flush()
-            status, facts = _ask(child, "load", path=file.name, signature=None, **options)
+            limit = model_limit(file.name, options["threads"])
+            status, facts = _ask(child, "load", path=file.name, signature=None, memory_bytes=limit, **options)
         if status == "done" and arrays is not None:
             names = [spec["name"] for spec in facts["inputs"]]
             _ask(child, "time", inputs=dict(zip(names, arrays, strict=True)), runs=1, warmup=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -43,6 +42,7 @@ from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.scheme import SCHEMES, Scheme
+from tightfit.scratch import scratch_folder
 from tightfit.types import Array, Steps
 
 ERROR_SAMPLES: Final = 8
@@ -206,7 +206,7 @@ class _Explaining:
             result.notes.append("The file has no scheme that tightfit writes, so no remedy was tried.")
         if scheme is None or not self.request.remedies:
             return
-        with tempfile.TemporaryDirectory(prefix="tightfit-") as folder:
+        with scratch_folder() as folder:
             attempts = RemedyTrials(Builder(self.source, self._inputs, seen=seen), scheme, Path(folder))
             attempts.adopt_overrides(self.pairing)
             state, _ = attempts.state(BASELINE)

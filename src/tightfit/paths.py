@@ -36,8 +36,9 @@ def check_paths(
     """Checks that a command replaces nothing that it reads, and no two results have one place.
 
     Args:
-        read: what messages call it ("model") → a path, a DATA word, or anything else, which names no file.
-        written: "-o" → the path of a file to write, None where there is none.
+        read: what messages call it (``model``) → a path, a DATA word, or anything else, which names no file.
+        written: what messages call it (``The output``) → the path of a file to write, None where there is
+        none.
         folder: an output folder of ``optimize``.
 
     Raises:
@@ -49,7 +50,7 @@ def check_paths(
         refuse_irregular(path, what)
         _refuse_source_kind(path, what)
     if folder is not None:
-        results |= {f"{name} of the folder": path for name, path in _in_folder(Path(folder)).items()}
+        results |= {f"The result {name},": path for name, path in _in_folder(Path(folder)).items()}
     _refuse_same(sources, results)
 
 
@@ -80,14 +81,12 @@ def _refuse_source_kind(path: Path, what: str) -> None:
 
 
 def _refuse_same(sources: Mapping[str, Path], results: Mapping[str, Path]) -> None:
-    seen: dict[tuple[Any, ...], tuple[str, str]] = {}
-    for path, what in ((path, what) for what, path in sources.items()):
-        seen.setdefault(identity(path), (what, f"the {what} '{printable(path, 80)}', which is never changed"))
+    seen = {identity(path): f"the {what} itself, which is never changed" for what, path in sources.items()}
     for what, path in results.items():
         key = identity(path)
-        if key in seen and seen[key][0] != what:
-            raise OptionError(f"{what} '{printable(path, 80)}' is {seen[key][1]}; name another place.")
-        seen[key] = what, f"also {what}"
+        if key in seen:
+            raise OptionError(f"{what} '{printable(path, 80)}' is {seen[key]}; name another file.")
+        seen[key] = f"the place of another result ({what.lower()})"
 
 
 def identity(path: Path) -> tuple[Any, ...]:

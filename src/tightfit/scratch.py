@@ -66,7 +66,10 @@ def _locked(beside: Path | None) -> tuple[Path, int]:
     prefix = APART if beside is None else BESIDE
     while True:
         path = Path(tempfile.mkdtemp(dir=beside, prefix=prefix))
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # a sweep was faster
+            continue
         if _holds(path, handle):
             return path, handle
         os.close(handle)

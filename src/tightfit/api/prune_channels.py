@@ -27,6 +27,7 @@ from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
@@ -102,6 +103,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
+    check_paths({"model": model, "data": data}, {"The output": output})
     budget = ChannelBudget(macs, size, latency)
     options = ChannelOptions(importance, refit, multiple)
     source, path = open_source(model), Path(output)

@@ -23,6 +23,7 @@ from tightfit.cli.simulate import simulate
 from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.verify import diff, verify
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
+from tightfit.scratch import sweep_temporary
 
 DONE, NOT_MET, WRONG_USE = 0, 1, 2
 
@@ -68,6 +69,7 @@ def run() -> NoReturn:
     _leave_by_signals()
     try:
         _limit_memory()
+        sweep_temporary()
         code = app.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
+from tightfit.paths import check_paths
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -53,6 +54,10 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     page = options.pop("page")
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"float model": model, "quantized model": quantized, "data": options["data"]},
+        {"The output": options["output"], "The overlay": overlay, "The page": page},
+    )
     with Bars(quiet=as_json) as bars:
         found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:

@@ -22,6 +22,7 @@ from tightfit.cli.options import (
 )
 from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.paths import check_paths
 
 
 @click.command()
@@ -176,6 +177,10 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"model": model, "data": options["data"]},
+        {"The output": options["output"], "The plan": options["plan_file"]},
+    )
     with Bars(quiet=as_json) as bars:
         written = run(
             model, scheme, options["output"],

@@ -25,12 +25,13 @@ from tightfit.convert.interface import name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
 from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError
-from tightfit.files import checked_write, refuse_input_as_output
+from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
 from tightfit.scratch import kept_folder
 
 _BACKENDS: Final = {
@@ -103,8 +104,7 @@ def load(
     chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = _place(label) if output is None else Path(output)
-    if isinstance(source, str | os.PathLike):
-        refuse_input_as_output(path, Path(source))
+    check_paths({"model": source}, {"The output": output})
     exported = _export(source, chosen)
     model = read_model(exported.data)
     notes = [*exported.notes, *_tidy(model)]

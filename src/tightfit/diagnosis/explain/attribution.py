@@ -38,6 +38,7 @@ from tightfit.graph.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
 from tightfit.graph.signatures import input_names
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
@@ -74,6 +75,8 @@ def explain(
         ModelError: the float model is none, or the file was not made from it.
         DataError: the data does not fit. RuntimeFailureError: LiteRT does not run one of the two.
     """
+    read = {"float model": request.model, "quantized model": request.file, "data": request.data}
+    check_paths(read, {"The output": request.output})
     return _Explaining(request, stage or _silent, advance or _silent).run()
 
 

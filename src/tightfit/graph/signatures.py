@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tightfit.graph.ir import Model, Signature, Tensor
 
@@ -28,6 +28,24 @@ def output_names(model: Model) -> dict[str, Tensor]:
     if signature is not None and signature.outputs:
         return dict(signature.outputs)
     return _by_name(model.main.outputs)
+
+
+def tap(model: Model, tensors: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> None:
+    """Make inner tensors of the main graph its outputs, in place; one signature names them.
+
+    An inner tensor that is an output is computed by the same kernels as before, so a runtime keeps its speed.
+    Without any tensor the outputs stay as they are: a model always runs.
+
+    Args:
+        model: a copy (``copying.copy_model``), as the original outputs and signatures are lost.
+        tensors: output name → tensor; one tensor may have several names.
+        inputs: input name → tensor; those of ``input_names`` by default.
+    """
+    graph, fed = model.main, input_names(model) if inputs is None else dict(inputs)
+    keys = graph.keys()
+    graph.outputs = list(dict.fromkeys(tensors.values())) or list(graph.outputs)
+    named = dict(tensors) or {keys[t]: t for t in graph.outputs}
+    model.signatures = [Signature("taps", fed, named)]
 
 
 def _by_name(tensors: Sequence[Tensor]) -> dict[str, Tensor]:

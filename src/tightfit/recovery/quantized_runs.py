@@ -11,9 +11,9 @@ from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.errors import QuantizationError
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Signature, Tensor
+from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import dequantize
@@ -88,12 +88,9 @@ def _part(model: Model, wanted: Mapping[Tensor, str]) -> tuple[Model, dict[str, 
     """The part of a model that computes some tensors, which become its only outputs, and those by name."""
     keys = model.main.keys()
     twin = copy_model(model)
-    graph = twin.main
-    found = {key: tensor for tensor, key in graph.keys().items()}
+    found = {key: tensor for tensor, key in twin.main.keys().items()}
     held = {name: found[keys[tensor]] for tensor, name in wanted.items()}
-    names = input_names(twin)
-    graph.outputs = list(held.values())
-    twin.signatures = [Signature("part", names, dict(held))]
+    tap(twin, held)
     remove_dead_ops(twin)
     return twin, held
 

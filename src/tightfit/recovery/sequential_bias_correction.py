@@ -22,8 +22,8 @@ import numpy.typing as npt
 from tightfit.errors import DataError
 from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Signature, Tensor
-from tightfit.graph.signatures import input_names
+from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.signatures import tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.layers import Layer
@@ -71,8 +71,7 @@ def correct_in_sequence(
         seen = _on_device(device_model(changed, plan), layer, samples())
         bias = layer.bias
         assert bias is not None  # noqa: S101 - of pairs with a bias
-        assert bias.data is not None  # noqa: S101 - of pairs with a constant bias
-        values = bias.data.reshape(-1).astype(np.float64)
+        values = bias.values.reshape(-1).astype(np.float64)
         values = values + seen.shift(wanted[original.op.name], bounds_of(layer.op), values)
         bias.data = values.astype(np.float32).reshape(bias.shape)
         if progress is not None:
@@ -123,10 +122,8 @@ def _float_means(
     for layer in layers:
         op = names[layer.op.name]
         ends[op.name] = (_reader(op) or op).outputs[0]
-    inputs = input_names(twin)
-    twin.main.outputs = list(dict.fromkeys(ends.values()))
-    keys = {tensor: f"end{i}" for i, tensor in enumerate(twin.main.outputs)}
-    twin.signatures = [Signature("means", inputs, {key: tensor for tensor, key in keys.items()})]
+    keys = {tensor: f"end{i}" for i, tensor in enumerate(dict.fromkeys(ends.values()))}
+    tap(twin, {key: tensor for tensor, key in keys.items()})
     observers = {key: Mean() for key in keys.values()}
     seen = observe_together(serialize(twin), samples, observers, workers=calibration_workers())
     if any(not mean.rows for mean in seen.values()):

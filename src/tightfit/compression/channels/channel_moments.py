@@ -16,8 +16,8 @@ import numpy.typing as npt
 from tightfit.compression.channels.channel_groups import Dependencies
 from tightfit.compression.channels.channel_trace import SUMMED, Place, is_cuttable
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Signature, Tensor
-from tightfit.graph.signatures import input_names
+from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.collect_moments import Several
@@ -47,9 +47,7 @@ class Reader:
     @property
     def source(self) -> Tensor:
         """What it reads."""
-        tensor = self.op.inputs[0]
-        assert tensor is not None  # noqa: S101 - checked when it was found
-        return tensor
+        return self.op.operand(0)
 
     @property
     def window(self) -> MomentWindow:
@@ -59,9 +57,7 @@ class Reader:
 
 def weights_of(op: Op) -> Tensor:
     """Gives the constant weights of a layer."""
-    tensor = op.inputs[1]
-    assert tensor is not None  # noqa: S101 - layers were chosen for it
-    return tensor
+    return op.operand(1)
 
 
 def damping(mean: Matrix, rows: int) -> Matrix:
@@ -121,8 +117,7 @@ def collect(
         windows.setdefault(keys[sources[reader.op]], []).append(reader.window)
     observers = {key: Several(list(dict.fromkeys(several)), Moments) for key, several in windows.items()}
     watched = {keys[t]: t for t in sources.values() if t.producer is not None}
-    twin.main.outputs = list(dict.fromkeys(watched.values())) or list(twin.main.outputs)
-    twin.signatures = [Signature("moments", input_names(twin), watched)]
+    tap(twin, watched)
     feed = _fed(
         samples,
         {n: observers[keys[t]] for n, t in input_names(twin).items() if keys[t] in observers},
@@ -134,9 +129,7 @@ def collect(
 
 
 def _source(model: Model, index: int) -> Tensor:
-    tensor = model.main.ops[index].inputs[0]
-    assert tensor is not None  # noqa: S101 - readers have inputs
-    return tensor
+    return model.main.ops[index].operand(0)
 
 
 def _fed(

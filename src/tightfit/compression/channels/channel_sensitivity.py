@@ -22,9 +22,9 @@ from tightfit.compression.channels.channel_removal import remove_channels
 from tightfit.compression.channels.importance import Rankings, Subject
 from tightfit.compression.channels.magnitude_importance import Ranking
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Signature, Tensor
+from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
-from tightfit.graph.signatures import input_names, output_names
+from tightfit.graph.signatures import output_names, tap
 from tightfit.graph.writer import serialize
 from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
@@ -137,8 +137,7 @@ def _ends(model: Model, samples: Sequence[Mapping[str, Array]]) -> Iterator[list
     keys = twin.main.keys()
     ends = list(dict.fromkeys(before_softmax(t) for t in output_names(twin).values()))
     ends = [t for t in ends if t.dtype == "float32" and t.producer is not None] or list(twin.main.outputs)
-    twin.main.outputs = ends
-    twin.signatures = [Signature("ends", input_names(twin), {keys[t]: t for t in ends})]
+    tap(twin, {keys[t]: t for t in ends})
     remove_dead_ops(twin)
     with Session(bytes(serialize(twin)), threads=min(cores(), 2)) as session:
         for found in session.run_many(samples):

@@ -12,9 +12,9 @@ from itertools import tee
 from typing import Final
 
 from tightfit.graph.copying import copy_graph, copy_model
-from tightfit.graph.ir import Graph, Model, Signature, Tensor
+from tightfit.graph.ir import Graph, Model, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
-from tightfit.graph.signatures import input_names, keeps_state
+from tightfit.graph.signatures import input_names, keeps_state, tap
 from tightfit.graph.writer import serialize
 from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
@@ -99,13 +99,13 @@ class SideBySide:
             second.remove(op)
             graph.append(op)
         graph.inputs = list(inputs.values())
-        graph.outputs = [mapping[t] for t in names]
-        twin.signatures = [Signature("both", inputs, {n: mapping[t] for t, n in names.items()})]
+        named = {n: mapping[t] for t, n in names.items()}
+        tap(twin, named, inputs)
         remove_dead_ops(twin)
         if self.place:
             used = {n: t for n, t in inputs.items() if t.consumers}
             graph.inputs = list(used.values())
-            twin.signatures = [Signature("both", used, twin.signatures[0].outputs)]
+            tap(twin, named, used)
         return twin
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
-from tightfit.graph.ir import Model, Signature, Tensor
+from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.runtime.session import Session
@@ -100,9 +100,7 @@ class _Tapped:
         graph = model.main
         outputs, signatures = graph.outputs, model.signatures
         try:
-            graph.outputs = list(dict.fromkeys(self.tensors))
-            named = dict(zip(self.names, self.tensors, strict=True))
-            model.signatures = [Signature("taps", input_names(model), named)]
+            tap(model, dict(zip(self.names, self.tensors, strict=True)))
             return serialize(model)
         finally:
             graph.outputs, model.signatures = outputs, signatures

@@ -16,8 +16,8 @@ from tightfit.data.sample import Sample
 from tightfit.diagnosis.explain.graph_matching import Pairing
 from tightfit.diagnosis.explain.op_branches import Branch, Branches, NoBranchError
 from tightfit.evaluation.metrics import MOST_DB, decibels
-from tightfit.graph.ir import Op, Signature, Tensor
-from tightfit.graph.signatures import input_names
+from tightfit.graph.ir import Op, Tensor
+from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.runtime.parallel import observe_together
@@ -153,8 +153,7 @@ def _observe(branches: Branches, found: Sequence[Branch], samples: Iterable[Samp
     # An input cannot be watched as an output; its sum is taken from the samples on their way.
     fed = {name: tensor for name, tensor in names.items() if tensor in tensors}
     watched = {tensor: key for tensor, key in tensors.items() if tensor not in fed.values()}
-    model.main.outputs = list(watched)
-    model.signatures = [Signature("errors", names, {key: t for t, key in watched.items()})]
+    tap(model, {key: t for t, key in watched.items()})
     energies = {tensor: Energy() for tensor in fed.values()}
     feed = _feed(samples, list(names), {name: energies[tensor] for name, tensor in fed.items()})
     observers = {key: Energy() for key in watched.values()}

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Signature, Tensor
-from tightfit.graph.signatures import input_names
+from tightfit.graph.ir import Model, Tensor
+from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.layers import Layer, layers_of
@@ -72,11 +72,9 @@ def _collect(
     wanted = {(keys[layer.source], layer.window): layer.source for layer in layers}
     fed = {key for key, _ in wanted if wanted_input(twin, key, keys)}
     observers = {key: Several([w for k, w in wanted if k == key], kind) for key, _ in wanted}
-    graph = twin.main
     watched = {key: t for (key, _), t in wanted.items() if key not in fed}
-    graph.outputs = list(dict.fromkeys(watched.values())) or list(graph.outputs)
     names = input_names(twin)
-    twin.signatures = [Signature("moments", names, watched or {keys[t]: t for t in graph.outputs})]
+    tap(twin, watched)
     inputs = {n: keys[t] for n, t in names.items() if keys[t] in fed}
     feed = going.shown_to({n: observers[k] for n, k in inputs.items()})
     inner = {k: o for k, o in observers.items() if k not in fed}

@@ -18,9 +18,9 @@ from keras import ops
 
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
-from tightfit.graph.ir import Model, Op, Signature, Tensor
+from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.reader import read_model
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import tap
 from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.plan import INTEGER, Plan
@@ -203,8 +203,7 @@ class _Tapped:
 
     def _serialize(self, file: Model) -> bytes:
         outputs = {name: self.twins[tensor] for tensor, name in self.names.items()}
-        file.main.outputs = list(dict.fromkeys(outputs.values()))
-        file.signatures = [Signature("taps", input_names(file), outputs)]
+        tap(file, outputs)
         return serialize(file)
 
     def real(self, tensor: Tensor, raw: Array) -> Array:

@@ -65,11 +65,7 @@ for command in (verify, diff):
 
 def run() -> NoReturn:
     """Runs the command line; every expected error ends as one sentence on stderr and exit code 2."""
-    streams.prepare(answer_alone="--json" in sys.argv)
-    _leave_by_signals()
     try:
-        _limit_memory()
-        sweep_temporary()
         code = app.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -91,6 +87,18 @@ def run() -> NoReturn:
     if (broken := streams.failure()) is not None:
         _fail(f"The answer cannot be written: {broken.strerror}. Choose another place for it.", WRONG_USE)
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def start() -> NoReturn:
+    """Prepares this process for the command line, then runs it."""
+    streams.prepare(answer_alone="--json" in sys.argv)
+    _leave_by_signals()
+    try:
+        _limit_memory()
+    except TightfitError as error:
+        _explain(error)
+    sweep_temporary()
+    run()
 
 
 def _leave_by_signals() -> None:

@@ -18,7 +18,7 @@ from ai_edge_litert.interpreter import (  # noqa: TID251 - this is the one modul
     SignatureRunner,
 )
 
-from tightfit.graph.signatures import unique_names
+from tightfit.graph.names import unique_names
 from tightfit.runtime.confinement import limit_memory
 from tightfit.runtime.loaded import MainGraph, SignatureGraph
 from tightfit.runtime.serving import ObserverError, serve

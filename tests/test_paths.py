@@ -17,7 +17,9 @@ def model(tmp_path):
 
 
 def test_places_of_their_own_pass(model, tmp_path):
-    check_paths({"model": model, "data": "module:function"}, {"The output": tmp_path / "out.tflite", "The plan": None})
+    check_paths(
+        {"model": model, "data": "module:function"}, {"The output": tmp_path / "out.tflite", "The plan": None}
+    )
 
 
 def same(model, tmp_path):
@@ -68,7 +70,9 @@ def test_files_that_tightfit_never_writes_are_not_replaced(name, model, tmp_path
         check_paths({"model": model}, {"The output": tmp_path / name})
 
 
-@pytest.mark.parametrize("place", ["best.tflite", "report.json", "candidates/float32.tflite", "candidates/own.tflite"])
+@pytest.mark.parametrize(
+    "place", ["best.tflite", "report.json", "candidates/float32.tflite", "candidates/own.tflite"]
+)
 def test_a_search_replaces_nothing_of_its_folder_that_it_reads(place, tmp_path):
     inside = tmp_path / "out" / place
     inside.parent.mkdir(parents=True)

@@ -31,7 +31,9 @@ def holder(tmp_path):
     place.mkdir()
     system.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(place)], stdout=subprocess.PIPE, env=os.environ | {"TMPDIR": str(system)}
+        [sys.executable, "-c", HOLD, str(place)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(system)},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"

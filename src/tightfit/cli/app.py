@@ -21,7 +21,7 @@ from tightfit.cli.optimize import optimize, quantize
 from tightfit.cli.prune import cluster, prune
 from tightfit.cli.simulate import simulate
 from tightfit.cli.streams import INTERRUPTED
-from tightfit.cli.verify import diff, verify
+from tightfit.cli.verify import diff, sign, verify
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
 from tightfit.scratch import sweep_temporary
 
@@ -59,7 +59,7 @@ for command in (
     simulate,
 ):
     app.add_command(command)
-for command in (verify, diff):
+for command in (verify, diff, sign):
     app.add_command(command)
 
 

@@ -22,7 +22,7 @@ def test_places_of_their_own_pass(model, tmp_path):
     )
 
 
-def same(model, tmp_path):
+def same(model, _tmp_path):
     return model
 
 

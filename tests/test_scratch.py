@@ -26,7 +26,7 @@ with scratch_folder(Path(sys.argv[1])) as folder, scratch_folder(), atomic_file(
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds a folder beside an output, one among the temporary files, and a half-written file."""
+    """A process that holds a folder beside an output, another for the system, and a half-written file."""
     place, system = tmp_path / "place", tmp_path / "system"
     place.mkdir()
     system.mkdir()

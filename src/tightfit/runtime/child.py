@@ -93,21 +93,22 @@ class Child:
         self._wait()
         words = self.last_log_line()
         said = f" Its last words: {words}" if words else ""
-        if self.lacked_memory():
-            said = f" It may allocate {size_text(self.limit_bytes or 0)}; {VARIABLE} sets another limit."
+        said = self.memory_hint(self._tail()) or said
         return f"LiteRT {process.describe_exit(self._process.returncode)} while {doing}.{said}"
 
-    def lacked_memory(self) -> bool:
-        """Return True when what the child printed last speaks of memory that it did not get."""
-        words = self._tail().lower()
-        return self.limit_bytes is not None and any(sign in words for sign in _MEMORY_SIGNS)
+    def memory_hint(self, words: str) -> str:
+        """Return a sentence on the limit where words speak of memory that was not given, else ""."""
+        silent = words.strip() in ("RuntimeError.", "MemoryError.")  # LiteRT says no more of it
+        if self.limit_bytes is None or not (silent or any(sign in words.lower() for sign in _MEMORY_SIGNS)):
+            return ""
+        return f" It may allocate {size_text(self.limit_bytes)}; {VARIABLE} sets another limit."
 
     def crashed(self, fault: Exception) -> bool:
         """True when a fault of the code that ran ended the child, not a lack of memory or of time."""
         if isinstance(fault, ChannelTimeoutError):
             return False
         self._wait()
-        return process.has_crashed(self._process.returncode) and not self.lacked_memory()
+        return process.has_crashed(self._process.returncode) and not self.memory_hint(self._tail())
 
     def _wait(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -58,7 +58,7 @@ class Scheme:
         return self.activations is not None
 
     def with_interface(self, interface: str) -> Scheme:
-        """Gives the scheme with other types of the model's inputs and outputs.
+        """Return the scheme with other types of the model's inputs and outputs.
 
         Raises:
             OptionError: the scheme cannot have them.
@@ -119,7 +119,7 @@ def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:
-    """Gives the scheme of a name.
+    """Return the scheme of a name.
 
     Raises:
         OptionError: there is none; the closest match is named.

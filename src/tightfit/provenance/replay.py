@@ -43,6 +43,8 @@ class Replay:
         facts: what the file says about itself.
         here: versions and machine of this replay.
         data_matches: whether the given data is what the file was made with, None when none was given.
+        signature_matches: whether the file is signed by the given key and unchanged, None when none was
+        given.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Replay:
     here: dict[str, str]
     differences: list[ReplayDifference] = field(default_factory=list)
     data_matches: bool | None = None
+    signature_matches: bool | None = None
 
     @property
     def equal(self) -> bool:
@@ -83,6 +86,7 @@ class Replay:
             "steps": self.steps,
             "verdict": self.verdict(),
             "data_matches": self.data_matches,
+            "signature_matches": self.signature_matches,
             "made_with": self.facts,
             "replayed_with": self.here,
             "outputs": [asdict(d) for d in self.differences],

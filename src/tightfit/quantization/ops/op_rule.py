@@ -168,7 +168,7 @@ def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
 def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
     """Return the least output scale for which every kernel is right: worth of a step / gain.
 
-    With a finer one ADD aborts the process, XNNPACK refuses convolutions and MUL wraps around. It binds
+    With a finer one kernels refuse the model or compute something else. It binds
     only where an output's range is tiny beside its inputs', as with a dead layer; so nothing is lost.
     Never below ``SMALLEST_SCALE``.
 

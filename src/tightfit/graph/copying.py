@@ -18,8 +18,8 @@ def copy_model(model: Model) -> Model:
     maps: list[dict[Tensor, Tensor]] = []
     graphs = []
     for graph in model.graphs:
-        twin, mapping = copy_graph(graph)
-        graphs.append(twin)
+        own, mapping = copy_graph(graph)
+        graphs.append(own)
         maps.append(mapping)
     signatures = [
         Signature(
@@ -31,7 +31,9 @@ def copy_model(model: Model) -> Model:
         for s in model.signatures
     ]
     extra = dict(model.extra)
-    return Model(graphs, signatures, dict(model.metadata), model.description, model.version, extra)
+    twin = Model(graphs, signatures, dict(model.metadata), model.description, model.version, extra)
+    twin.attached = dict(model.attached)
+    return twin
 
 
 def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:

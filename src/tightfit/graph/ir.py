@@ -403,6 +403,7 @@ class Model:
 
     Attributes:
         metadata: name → bytes, in the file's order.
+        attached: files packed behind the model (labels, vocabularies), name → bytes.
     """
 
     graphs: list[Graph]
@@ -411,6 +412,7 @@ class Model:
     description: str | None = None
     version: int = 3
     extra: dict[str, Any] = field(default_factory=dict)
+    attached: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def main(self) -> Graph:

@@ -6,7 +6,7 @@ Decides per op from ``OP_RULES``, then lets data movement between float ops stay
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -174,6 +174,11 @@ def _carries_reals(op: Op) -> bool:
 
 def _integer(op: Op, plan: OpPlan, scheme: Scheme, context: Context) -> None:
     dtype = scheme.activations or "int8"
+    if _is_shared_table(op):
+        narrow = _wide_enough(op, context.scheme)[0].weights in NARROW
+        _smaller_weights(op, plan, SCHEMES["weight4" if narrow else "weight8"])
+        plan.reason = "its table is also another op's weights: its rows are stored once and read as float"
+        return
     reason = integer_refusal(op, dtype, scheme.weights, context.range_of)
     if reason is None:
         plan.mode, plan.dtype = INTEGER, dtype
@@ -181,6 +186,25 @@ def _integer(op: Op, plan: OpPlan, scheme: Scheme, context: Context) -> None:
     # The weights can still be stored small: the size promised by the scheme does not depend on the kernel.
     _smaller_weights(op, plan, SCHEMES["weight8"])
     plan.reason, plan.wanted = reason, True
+
+
+def _is_shared_table(op: Op) -> bool:
+    """True for a look-up in rows that another op reads as weights (tied embeddings)."""
+    table = op.input(1) if op.kind == "EMBEDDING_LOOKUP" else None
+    if table is None or table.data is None or op.graph is None or table.size < SMALLEST_WEIGHT:
+        return False
+    place = table.data.__array_interface__["data"][0]
+    return any(w.values.__array_interface__["data"][0] == place for w in _row_weights(op.graph, table.shape))
+
+
+def _row_weights(graph: Graph, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """The constant weights of a shape whose channels are their rows."""
+    for op in graph.ops:
+        rule = find_rule(op.kind)
+        position = None if rule is None or rule.weight_axis != 0 else weight_of(op, rule)
+        weight = None if position is None else op.input(position)
+        if weight is not None and weight.shape == shape:
+            yield weight
 
 
 def _smaller_weights(op: Op, plan: OpPlan, scheme: Scheme) -> None:

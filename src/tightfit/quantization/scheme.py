@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -39,8 +39,8 @@ class Scheme:
     summary: str = ""
     least_narrow: int = 0
     one_scale: tuple[str, ...] = ()
-    effort: str | None = "quick"
-    tried_interfaces: tuple[str, ...] = ()
+    effort: str | None = field(default="quick", compare=False)
+    tried_interfaces: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def kind(self) -> str:
@@ -73,6 +73,9 @@ class Scheme:
             )
         return replace(self, interface=interface)
 
+
+SEARCH_TRAITS: Final = ("effort", "tried_interfaces")
+"""What of a scheme is for the search, not for a plan."""
 
 FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
 WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")

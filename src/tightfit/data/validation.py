@@ -22,8 +22,11 @@ def check_record(record: DataRecord, specs: Sequence[InputSpec]) -> Sample:
     """
     named = name_inputs(record.inputs, specs, record.name)
     inputs = {spec.name: _check_array(named[spec.name], spec, record.name) for spec in specs}
-    label = label_of(record.label)
-    labels = {name: own for name, value in record.labels.items() if (own := label_of(value)) is not None}
+    try:
+        label = label_of(record.label)
+        labels = {n: own for n, value in record.labels.items() if (own := label_of(value)) is not None}
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{record.name} has a label that is no array: {error}. Pass numbers.") from error
     for each in (label, *labels.values()):
         if isinstance(each, np.ndarray):
             _check_label(each, record.name)

@@ -70,7 +70,8 @@ class Trained:
 
     Args:
         model, plan: ``apply_plan`` of the two is the file; plan is None for a float file.
-        history: one row an epoch. notes: what a reader should know.
+        history: one row an epoch.
+        notes: what a reader should know.
     """
 
     model: Model
@@ -122,7 +123,8 @@ def finetune(
         The trained float model and its plan.
 
     Raises:
-        OptionError, DataError: see ``check_request``. ModelError: an op has no lowering; it is named.
+        OptionError, DataError: see ``check_request``.
+        ModelError: an op has no lowering; it is named.
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
@@ -158,7 +160,7 @@ class _Training:
         return heads_of(Network(self.teacher, check=False), self._first(_LOOKED_AT), scalars)
 
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
-        """Trains one stage, or only rebuilds it when the checkpoint is behind it."""
+        """Train one stage, or only rebuilds it when the checkpoint is behind it."""
         epochs = self._epochs(stage)
         network = self._network(stage, epochs)
         student = self._student(network)

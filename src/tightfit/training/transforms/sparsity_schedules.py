@@ -16,12 +16,12 @@ class _Saved:
     """What Keras needs to write a schedule into a file."""
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the fields."""
+        """Return the fields."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # the children are dataclasses
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Gives the schedule of ``get_config``."""
+        """Return the schedule of ``get_config``."""
         return cls(**config)
 
 
@@ -43,7 +43,7 @@ class Constant(_Saved):
         check_sparsity(self.sparsity)
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         return self.sparsity if step >= self.begin else 0.0
 
 
@@ -53,7 +53,9 @@ class Polynomial(_Saved):
     """From ``initial`` to the final sparsity: ``final + (initial - final) · (1 - t)^power``, t from 0 to 1.
 
     Args:
-        sparsity: the final share. end: the step at which it is reached. begin: the first step.
+        sparsity: the final share.
+        end: the step at which it is reached.
+        begin: the first step.
 
     Source: Zhu and Gupta 2017, "To prune, or not to prune", equation 1.
 
@@ -76,7 +78,7 @@ class Polynomial(_Saved):
             raise OptionError(f"A schedule must end after it begins; received {self.begin} to {self.end}.")
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         if step >= self.end:
             return self.sparsity
         t = max(step - self.begin, 0) / (self.end - self.begin)
@@ -105,7 +107,7 @@ class OneShot(_Saved):
         return self.step
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         return self.sparsity if step >= self.step else 0.0
 
 

@@ -99,10 +99,10 @@ def test_one_number_is_a_share_of_an_error():
 
 def test_an_output_that_is_lost_makes_a_file_unfit():
     int8 = measured(n=500)
-    int8.unfit = ["scores: one value, 0.0, float 0.034–0.072."]
+    int8.outputs = [{"name": "scores", "lost": "scores: one value, 0.0, float 0.034–0.072"}]
     judge([int8], Budget(max_drop=0.01))
     assert int8.meets_budget is False
-    assert int8.reasons == int8.unfit
+    assert int8.reasons == ["Scores: one value, 0.0, float 0.034–0.072."]
 
 
 def test_a_proxy_is_called_one():

@@ -74,7 +74,6 @@ class Accuracy:
         failure: why the model has no numbers, or None.
         metrics: every metric by its name, the main one first.
         notes: what a reader should know of the labels.
-        outputs: quality of each output beside the reference's, as plain data. unfit: why an output is lost.
         scores: the main metric of each sample, in the order of the samples; None for one number over all.
     """
 
@@ -92,8 +91,6 @@ class Accuracy:
     failure: str | None = None
     metrics: dict[str, Score] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    outputs: tuple[dict[str, Any], ...] = ()
-    unfit: tuple[str, ...] = ()
     scores: Array | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:

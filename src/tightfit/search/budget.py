@@ -139,7 +139,7 @@ class Budget:
         """
         found = [
             *drop_shortfalls(self, candidate),
-            *(Shortfall(reason, 1.0) for reason in candidate.unfit),
+            *_lost_outputs(candidate),
             _over(("size", "The file is"), candidate.size_bytes, self.max_size, format_bytes),
             _over(_PACKED, candidate.compressed_bytes.get("zip"), self.max_zip, format_bytes),
             _over(("latency", "A call takes"), candidate.latency_ms, self.max_latency, format_milliseconds),
@@ -163,6 +163,12 @@ def allowed_drop(budget: Budget, candidates: Sequence[Candidate]) -> float | Non
             if drop.metric == candidate.metric:
                 return drop.allowed
     return budget.max_drop
+
+
+def _lost_outputs(candidate: Candidate) -> list[Shortfall]:
+    """The outputs of which a slice is of no use, whatever the budget is."""
+    sentences = [output["lost"] for output in candidate.outputs if output.get("lost")]
+    return [Shortfall(f"{text[:1].upper()}{text[1:]}.", 1.0) for text in sentences]
 
 
 def _over(

@@ -107,7 +107,8 @@ class Candidate:
         metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the
             change, ``n``.
         evidence: what the verdict on it rests on, see ``search.evidence``.
-        outputs: quality of each output beside the original's. unfit: why an output makes the file unfit.
+        outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
+            ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
     """
@@ -143,7 +144,6 @@ class Candidate:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
     outputs: list[dict[str, Any]] = field(default_factory=list)
-    unfit: list[str] = field(default_factory=list)
 
     @property
     def is_original(self) -> bool:

@@ -64,7 +64,6 @@ class Measurer:
         candidate.agreement = result.agreement
         candidate.snr_db = result.snr_db
         candidate.metrics = {name: score.to_dict() for name, score in result.metrics.items()}
-        candidate.outputs, candidate.unfit = list(result.outputs), list(result.unfit)
         self.notes = list(result.notes)
         if candidate.is_original:
             candidate.drop, candidate.drop_interval = 0.0, (0.0, 0.0)

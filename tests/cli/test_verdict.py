@@ -89,7 +89,8 @@ def test_a_wrong_option_is_refused_before_frameworks_load(tmp_path):
         "from tightfit.cli.app import run\n"
         "try:\n    run()\n"
         "except SystemExit as end:\n"
-        "    heavy = [m for m in sys.modules if m in ('keras', 'jax', 'ai_edge_litert.interpreter', 'torch')]\n"
+        "    slow = ('keras', 'jax', 'ai_edge_litert.interpreter', 'torch')\n"
+        "    heavy = [m for m in sys.modules if m in slow]\n"
         "    print(end.code, heavy)\n"
     )
     result = subprocess.run(

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
+from tightfit.cli.options import data_options, json_option, threads_option
 from tightfit.cli.terminal_progress import Bars
 
 _NAME: Final = 20
@@ -26,7 +26,6 @@ _NAME: Final = 20
 )
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
 @json_option
-@in_working_folder
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure the accuracy of MODELS on the data, each with its paired difference to the first."""
     from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used

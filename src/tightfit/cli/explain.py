@@ -13,8 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
+from tightfit.paths import check_paths
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -55,7 +56,6 @@ _LONGEST = 44
 )
 @seed_option
 @json_option
-@in_working_folder
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
     """Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
@@ -67,6 +67,10 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     page = options.pop("page")
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"float model": model, "quantized model": quantized, "data": options["data"]},
+        {"The output": options["output"], "The overlay": overlay, "The page": page},
+    )
     with Bars(quiet=as_json) as bars:
         found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:

@@ -10,7 +10,6 @@ import click
 
 from tightfit.cli.options import (
     data_options,
-    in_working_folder,
     json_option,
     parse_drop,
     parse_latency,
@@ -21,7 +20,9 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
+from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.paths import check_paths
 
 
 @click.command()
@@ -100,7 +101,6 @@ from tightfit.cli.terminal_progress import Bars, Stages
 @threads_option
 @seed_option
 @json_option
-@in_working_folder
 def optimize(model: Path, as_json: bool, **options: Any) -> int:
     """Find the smallest, fastest .tflite of MODEL within a budget, and write a report.
 
@@ -124,6 +124,8 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(
             f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
         )
+    if not report.finished:
+        return INTERRUPTED
     return 0 if report.meets_budget else 1
 
 
@@ -210,7 +212,6 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @provenance_option
 @seed_option
 @json_option
-@in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
     from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
@@ -218,6 +219,10 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"model": model, "data": options["data"]},
+        {"The output": options["output"], "The plan": options["plan_file"]},
+    )
     with Bars(quiet=as_json) as bars:
         written = run(
             model, scheme, options["output"],

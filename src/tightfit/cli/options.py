@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -144,19 +143,6 @@ def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:
             )
         pairs.append((pattern, scheme))
     return pairs
-
-
-def in_working_folder(function: F) -> F:
-    """Let ``module:function`` find modules of the folder that the command runs in."""
-    import sys  # noqa: PLC0415 - part of this one behaviour
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if "" not in sys.path:
-            sys.path.insert(0, "")
-        return function(*args, **kwargs)
-
-    return wrapped  # type: ignore[return-value] # functools.wraps keeps the signature
 
 
 def parse_shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, provenance_option, seed_option
+from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
@@ -36,7 +36,6 @@ def _shared(function: Any) -> Any:
         provenance_option,
         seed_option,
         json_option,
-        in_working_folder,
     ):  # fmt: skip
         function = option(function)
     return function

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tightfit.graph.ir import Model, Signature, Tensor
+from tightfit.graph.names import unique_names
 
 
 def main_signature(model: Model) -> Signature | None:
@@ -57,16 +58,6 @@ def keeps_state(model: Model) -> bool:
     """Return whether a model keeps state between calls, so that the order of samples matters."""
     tensors = any(t.is_variable for graph in model.graphs for t in graph.tensors())
     return tensors or any(op.kind == "READ_VARIABLE" for graph in model.graphs for op in graph.ops)
-
-
-def unique_names(names: list[str]) -> list[str]:
-    """Return the names made unique: the second ``x`` becomes ``x#2``."""
-    counts: dict[str, int] = {}
-    unique = []
-    for name in names:
-        n = counts[name] = counts.get(name, 0) + 1
-        unique.append(name if n == 1 else f"{name}#{n}")
-    return unique
 
 
 def before_softmax(end: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ class Replay:
         here: versions and machine of this replay.
         differences: one entry for each output of each probe.
         data_matches: whether the given data is the data of the record; None when no data was given.
+        signature_matches: whether the given key signed the file and it is unchanged; None without a key.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Replay:
     here: dict[str, str]
     differences: list[ReplayDifference] = field(default_factory=list)
     data_matches: bool | None = None
+    signature_matches: bool | None = None
 
     @property
     def equal(self) -> bool:
@@ -87,6 +89,7 @@ class Replay:
             "steps": self.steps,
             "verdict": self.verdict(),
             "data_matches": self.data_matches,
+            "signature_matches": self.signature_matches,
             "made_with": self.facts,
             "replayed_with": self.here,
             "outputs": [asdict(d) for d in self.differences],

@@ -168,9 +168,9 @@ def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
 def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
     """Return the least output scale for which every kernel is correct: accumulator scale / gain.
 
-    With a finer scale ADD aborts the process, XNNPACK refuses convolutions and MUL overflows. The limit
-    applies only where an output's range is tiny against its inputs', as with a dead layer, so no accuracy is
-    lost. The result is never below ``SMALLEST_SCALE``.
+    With a finer one kernels refuse the model or compute something else. It binds
+    only where an output's range is tiny beside its inputs', as with a dead layer; so nothing is lost.
+    Never below ``SMALLEST_SCALE``.
 
     Args:
         rule: the op's row.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,11 +52,12 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
+        environment: variables beside the parent's.
     """
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
-    def __init__(self, program: str = "worker") -> None:
+    def __init__(self, program: str = "worker", environment: Mapping[str, str] | None = None) -> None:
         self._channel = Channel()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
@@ -72,7 +74,8 @@ class Child:
             stdout=self._log,
             stderr=self._log,
             pass_fds=self._channel.child_fds,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's idle threads disturb timings
+            # NumPy's idle threads disturb timings.
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {}),
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         self._channel.release_child_fds()
@@ -119,6 +122,11 @@ class Child:
         lines = [line.strip() for line in tail.decode("utf-8", "replace").splitlines()]
         told = [line for line in lines if line and not line.startswith(_NOISE)]
         return told[-1] if told else ""
+
+    def log(self) -> str:
+        """Return everything that the child printed so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Ends the process and frees what belongs to it; may be called twice."""

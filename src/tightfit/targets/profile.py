@@ -12,7 +12,7 @@ from typing import Any
 from tightfit.errors import OptionError, unknown_name
 from tightfit.targets.limits.constraints import LimitRule
 
-_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
+_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses", "wrong"}
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Family:
         title: for people.
         ops: builtin operators that can be accelerated.
         rules: in the order in which they are tried; the first broken one is the reason.
-        partitions: how many pieces of a graph the compiler can place, 0 for any number.
+        pieces: which pieces of a graph are placed: ``all``, the ``first`` or the ``longest``.
         fallback: what runs the ops that are not accelerated; "" when nothing does.
-        tool: ``vela``, ``tflite-micro`` or "": what proves the verdict.
+        tool: name in ``tools.table.TOOLS`` of what proves the verdict, or "".
         layout: the layout of ``quantization.layouts`` for this family.
         schemes: schemes that it takes, best first.
         one_scale: builtin operators whose weights must have one scale, not one a channel.
@@ -44,7 +44,7 @@ class Family:
     layout: str
     schemes: tuple[str, ...]
     source: str
-    partitions: int = 0
+    pieces: str = "all"
     tool: str = ""
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def find_target(name: str) -> Target:
 
 
 def _family(name: str, table: Mapping[str, Any]) -> Family:
-    simple = ("title", "fallback", "layout", "source", "partitions", "tool", "interface")
+    simple = ("title", "fallback", "layout", "source", "pieces", "tool", "interface")
     return Family(
         name=name,
         ops=frozenset(table["ops"].split()),
@@ -134,6 +134,7 @@ def _rule(table: Mapping[str, Any], source: str) -> LimitRule:
         frozenset(table.get("except", "").split()),
         table.get("source", source),
         bool(table.get("refuses", False)),
+        bool(table.get("wrong", False)),
     )
 
 

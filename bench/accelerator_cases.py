@@ -241,8 +241,8 @@ def _slices() -> Iterator[Case]:
             )  # fmt: skip
         whole = [Fixed([0] * len(shape)), Fixed(list(shape)), Fixed([1] * len(shape))]
         yield Case(
-            "STRIDED_SLICE", [Value(shape), *whole], [shape[1:]], "StridedSliceOptions", {"shrinkAxisMask": 1},
-            _note(shape, "shrink"),
+            "STRIDED_SLICE", [Value(shape), *whole], [shape[1:]], "StridedSliceOptions",
+            {"shrinkAxisMask": 1}, _note(shape, "shrink"),
         )  # fmt: skip
     x, ones = Value((1, 3, 4)), Fixed([1, 1, 1])
     yield Case(

@@ -4,8 +4,8 @@
     python bench/accelerators.py --cases 'CONV*' --schemes int8
     python bench/accelerators.py --models a.tflite    # whole models
 
-Needs a Vulkan driver (docs/target.md). A file differs when the verdict and the accelerator disagree on loading
-it, on any op's place, or on whether its values are right. What LiteRT's CPU kernels refuse is left out.
+Needs a Vulkan driver (docs/target.md). A file differs when the verdict and the accelerator disagree on
+loading it, on any op's place, or on whether its values are right. What LiteRT's CPU kernels refuse is left out.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ carries it (Debian: ``apt-get install chromium``).
 from __future__ import annotations
 
 import ctypes.util
-import functools
 import json
 import os
 import tempfile
@@ -95,15 +94,17 @@ def _loader_folder(folder: Path) -> str:
     return str(folder.resolve()) if (folder / _LOADER).exists() else ""
 
 
-@functools.cache
 def _manifest(library: str) -> str:
     """A manifest that names a driver library by its full path; it lives as long as this process."""
-    folder = tempfile.TemporaryDirectory(prefix="tightfit-vulkan-")
-    _kept.append(folder)
-    path = Path(folder.name) / "driver.json"
+    known = _kept.get(library)
+    if known is None or not Path(known.name).is_dir():
+        known = _kept[library] = tempfile.TemporaryDirectory(
+            prefix="tightfit-vulkan-", ignore_cleanup_errors=True
+        )
+    path = Path(known.name) / "driver.json"
     content = {"file_format_version": "1.0.0", "ICD": {"library_path": library, "api_version": "1.1.0"}}
     path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)
 
 
-_kept: list[tempfile.TemporaryDirectory[str]] = []
+_kept: dict[str, tempfile.TemporaryDirectory[str]] = {}

@@ -67,3 +67,10 @@ def unique_names(names: list[str]) -> list[str]:
         n = counts[name] = counts.get(name, 0) + 1
         unique.append(name if n == 1 else f"{name}#{n}")
     return unique
+
+
+def before_softmax(end: Tensor) -> Tensor:
+    """Gives what a closing softmax is taken of; any other output as it is."""
+    producer = end.producer
+    source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
+    return end if source is None or source.is_constant else source

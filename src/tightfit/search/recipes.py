@@ -10,8 +10,6 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.scheme import SCHEMES
 from tightfit.recovery.steps import RECOVERIES
 
-EFFORTS: Final = ("quick", "normal", "thorough")
-
 
 class Shrink(NamedTuple):
     """What makes the model smaller before its weights are stored.

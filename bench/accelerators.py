@@ -5,7 +5,7 @@
     python bench/accelerators.py --models a.tflite    # whole models
 
 Needs a Vulkan driver (docs/target.md). A file differs when the verdict and the accelerator disagree on
-loading it, on any op's place, or on whether its values are right. What LiteRT's CPU kernels refuse is left out.
+loading it, on any op's place, or on whether its values are right. What LiteRT's CPU refuses is left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import hashlib
+import itertools
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from accelerator_cases import cases
+from accelerator_cases import CASES, cases
 from machine import describe_machine
 from support.one_op_models import Case, build, draw, merge
 from support.one_op_twins import value_ranges
@@ -31,13 +33,17 @@ from tightfit.errors import TightfitError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
+from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import serialize
+from tightfit.pipeline.builder import quantize_file
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import quantize
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.targets.placement import check
 from tightfit.targets.profile import Target, find_target
+from tightfit.targets.target_planning import rewrites_for
+from tightfit.targets.tools.agreement import noise_inputs
 from tightfit.targets.tools.table import TOOLS
 
 _MOST = 16
@@ -94,9 +100,15 @@ class _Sweep:
             for half in (file.parts[:middle], file.parts[middle:]):
                 self.judge(_merged(half, file.scheme))
             return
+        differences = list(_differences(file.model, said, self._target.name))
+        if differences and file.parts:  # a fault of one op may spoil the others of the file
+            for part in file.parts:
+                self.judge(part)
+            return
+        if said["no_cpu"]:
+            return
         self.files += 1
         self.ops += sum(len(g.ops) for g in file.model.graphs)
-        differences = list(_differences(file.model, said, self._target.name))
         for difference in differences:
             print(f"{file.name:<40} {file.scheme:<8} {difference}", flush=True)
         self.different += bool(differences)
@@ -108,6 +120,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cases", default="*", help="pattern of names")
     parser.add_argument("--schemes", default=SCHEMES)
     parser.add_argument("--models", nargs="*", type=Path, default=[])
+    parser.add_argument("--own", action="store_true", help="the cases of the project's tests only")
     parser.add_argument("--alone", action="store_true", help="one case a file")
     parser.add_argument("--cache", type=Path, help="a file that keeps what the accelerator said")
     return parser.parse_args()
@@ -138,6 +151,7 @@ def _judged(tool: Any, file: File, target: Any) -> dict[str, Any]:
     result = tool.run(file.model, target, file.inputs)
     return {
         "refused": result.refused,
+        "no_cpu": bool(result.details.get("cpu_refuses")),
         "accelerated": sorted(result.accelerated or ()),
         "reasons": [[*place, reason] for place, reason in result.reasons.items()],
         "outputs": [[o.right, o.snr_db, o.steps, o.usual_db] for o in result.outputs],
@@ -179,10 +193,11 @@ def _wrong_outputs(model: Model, verdict: Any) -> set[str]:
 def _files(options: argparse.Namespace) -> Iterator[File]:
     if options.models:
         for path in options.models:
-            yield File(path.stem, "as is", read_model(path), _noise(read_model(path)))
+            yield from _versions(path, options.schemes.split(","))
         return
     for scheme in options.schemes.split(","):
-        chosen = [c for c in cases() if fnmatch.fnmatch(c.name, options.cases)]
+        known = itertools.islice(cases(), len(CASES)) if options.own else cases()
+        chosen = [c for c in known if fnmatch.fnmatch(c.name, options.cases)]
         for batch in _batches(chosen, 1 if options.alone else _MOST):
             parts = [f for case in batch for f in _file(case, scheme)]
             if parts:
@@ -219,10 +234,27 @@ def _merged(parts: Sequence[File], scheme: str) -> File:
     return File(f"{parts[0].name} and {len(parts) - 1} more", scheme, model, inputs, parts)
 
 
-def _noise(model: Model) -> list[np.ndarray[Any, Any]]:
-    from tightfit.targets.tools.agreement import noise_inputs  # noqa: PLC0415 - whole models only
+def _versions(path: Path, schemes: Sequence[str]) -> Iterator[File]:
+    """Yield a float model in each scheme, rewritten for the target; "as-is" is the file itself."""
+    for scheme in schemes:
+        try:
+            model = read_model(path) if scheme == "as-is" else _written(path, scheme)
+        except TightfitError as error:
+            print(f"{path.stem:<40} {scheme:<8} not made: {str(error)[:100]}")
+            continue
+        yield File(path.stem, scheme, model, noise_inputs(model))
 
-    return noise_inputs(model)
+
+def _written(path: Path, scheme: str) -> Model:
+    whole = read_model(path)
+    sample = dict(zip(input_names(whole), noise_inputs(whole), strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "made.tflite"
+        quantize_file(path, find_scheme(scheme), made, [sample] if "int" in scheme else None)
+        changed, notes = rewrites_for(find_target("gpu"), read_model(made.read_bytes()))
+    for note in notes:
+        print(f"{path.stem:<40} {scheme:<8} {note}")
+    return read_model(bytes(serialize(changed)))
 
 
 def _made(case: Any, scheme: str) -> Model | None:

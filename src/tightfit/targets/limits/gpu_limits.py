@@ -219,13 +219,15 @@ def fixed_sizes(op: Op, *, positions: Sequence[int]) -> str | None:
     """
     for position in positions:
         tensor = op.input(position)
-        if tensor is not None and not tensor.is_constant and not _is_static_shape(tensor):
+        if tensor is not None and not _is_known(tensor):
             return f"'{tensor.name}' is computed at run time"
     return None
 
 
-def _is_static_shape(tensor: Tensor) -> bool:
-    """True for the SHAPE or RANK of a tensor, which LiteRT knows before the run."""
+def _is_known(tensor: Tensor) -> bool:
+    """True for a constant (the file has none that is empty), and for the SHAPE or RANK of a tensor."""
+    if tensor.is_constant:
+        return tensor.size > 0
     return tensor.producer is not None and tensor.producer.kind in ("SHAPE", "RANK")
 
 

@@ -6,6 +6,7 @@ how many it takes. Its answers are compared with LiteRT's CPU kernels.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -72,9 +73,11 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
         path.write_bytes(serialize(model))
         arrays = list(inputs) if inputs is not None else noise_inputs(model)
         with _process() as process:
-            loaded, outputs = _load_and_compare(process, path, model, arrays)
+            references = _references(process, path, arrays)
+            loaded, outputs = _load_and_compare(process, path, model, arrays, references)
     if loaded.failure:
-        return ToolResult(TOOL, refused=loaded.failure, pieces=0)
+        details = {"cpu_refuses": not references}
+        return ToolResult(TOOL, refused=loaded.failure, pieces=0, details=details)
     accelerated, reasons, pieces = _placement(model, loaded)
     sentences = (f"{TOOL} on {loaded.adapter}: {_words(model, accelerated)}.",)
     return ToolResult(
@@ -110,17 +113,26 @@ def load(process: AcceleratorProcess, path: Path, accelerators: Sequence[str] = 
     return _read_log(process.log(), failure)
 
 
-def _load_and_compare(
-    process: AcceleratorProcess, path: Path, model: Model, arrays: Sequence[Array]
-) -> tuple[Loaded, tuple[OutputAgreement, ...]]:
-    """The CPU's answers come first: the accelerator may end the process."""
-    references = []
+def _references(process: AcceleratorProcess, path: Path, arrays: Sequence[Array]) -> list[list[Array]]:
+    """The answers of LiteRT's builtin kernels and of XNNPACK; none where the CPU refuses the file too.
+
+    They come first: the accelerator may end the process.
+    """
+    found = []
     for options in (_PLAIN, {}):
-        try:
+        with contextlib.suppress(RuntimeFailureError):  # the accelerator's own reason is the one that counts
             process.compile(path, ("cpu",), options=options)
-            references.append(process.run(arrays))
-        except RuntimeFailureError:  # the accelerator's own reason is the one that counts
-            continue
+            found.append(process.run(arrays))
+    return found
+
+
+def _load_and_compare(
+    process: AcceleratorProcess,
+    path: Path,
+    model: Model,
+    arrays: Sequence[Array],
+    references: Sequence[Sequence[Array]],
+) -> tuple[Loaded, tuple[OutputAgreement, ...]]:
     loaded = load(process, path)
     if loaded.failure:
         return loaded, ()

@@ -154,12 +154,14 @@ def _expanded(op: Op, target: Target, used: tuple[str, ...], names: list[str]) -
     """
     if judge(op, target) is None:
         return [op]
-    for row in FIXES:
-        if op.kind not in row.ops or row.name in used:
-            continue
-        made = row.make(op)
-        if made is None:
-            continue
+    rows = [row for row in FIXES if op.kind in row.ops and row.name not in used]
+    options = [(row, made) for row in rows if (made := row.make(op)) is not None]
+    for row, made in options:  # one rewrite, before several
+        with _linked(made):
+            if all(judge(new, target) is None for new in made):
+                names.append(row.name)
+                return made
+    for row, made in options:
         tried = [row.name]
         with _linked(made):
             parts = [_expanded(new, target, (*used, row.name), tried) for new in made]

@@ -70,15 +70,6 @@ def computed_inputs(op: Op, *, least: int, most: int) -> str | None:
     return None if least <= count <= most else f"{count} are"
 
 
-def constant_input(op: Op, *, position: int) -> str | None:
-    """Input {position} is a constant.
-
-    Fix: convert with fixed shapes and parameters, so that they fold to constants.
-    """
-    tensor = op.input(position)
-    return None if tensor is None or is_fixed(tensor) else f"'{tensor.name}' is computed"
-
-
 def computed_input(op: Op, *, position: int) -> str | None:
     """Input {position} is computed at run time.
 

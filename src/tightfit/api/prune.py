@@ -264,7 +264,7 @@ def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
         notes.append(f"The latency could not be measured: {latency.reason}.")
     elif latency.ratio_high is not None and latency.ratio_high >= 1:
         notes.append(
-            "No gain on this target: the latency on this machine is not surely below the original's."
+            "No gain on this target: the latency on this machine is not significantly below the original's."
         )
     return notes
 

@@ -132,7 +132,7 @@ def _told(latency: Latency) -> list[str]:
         return [f"The latency could not be measured: {latency.reason}."]
     if latency.ratio_high is None or latency.ratio_high < 1:
         return []
-    return ["No gain on this target: the latency on this machine is not surely below the original's."]
+    return ["No gain on this target: the latency on this machine is not significantly below the original's."]
 
 
 def _samples(

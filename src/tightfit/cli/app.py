@@ -1,4 +1,4 @@
-"""The command group, and the one boundary where exceptions become sentences and exit codes."""
+"""The command group, and the one place where exceptions are turned into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DONE, NOT_MET, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def app(context: click.Context, *, debug: bool) -> None:
-    """Make a trained model fit its device: smaller, faster, still accurate, with proof.
+    """Optimize a trained model for its device, within a budget of accuracy, size and latency.
 
     Exit codes: 0 done, 1 the budget is not met (the best effort is still written), 2 wrong use or bad input.
     """
@@ -58,7 +58,7 @@ for command in (verify, diff):
 
 
 def run() -> NoReturn:
-    """Runs the command line; every expected error ends as one sentence on stderr and exit code 2."""
+    """Run the command line; every expected error ends as one sentence on stderr and exit code 2."""
     try:
         code = app.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -99,5 +99,5 @@ def _fail(sentence: str, code: int) -> NoReturn:
 
 
 def show(value: Any) -> None:
-    """Prints one value on stdout."""
+    """Print one value on stdout."""
     click.echo(value)

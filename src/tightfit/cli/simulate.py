@@ -1,4 +1,4 @@
-"""``tightfit simulate``: does the integer model that training sees compute what LiteRT computes?"""
+"""``tightfit simulate``: compare the integer simulation of training with LiteRT."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ _SHOWN = 10
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("--scheme", help="Quantize a float MODEL by this first: int8, int16x8 or int8x4.")
+@click.option("--scheme", help="Quantize a float MODEL first by this scheme: int8, int16x8 or int8x4.")
 @click.option(
-    "--limit", default=1000, show_default=True, type=click.IntRange(1), help="Samples for the decisions."
+    "--limit",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Samples whose top-1 decisions are compared.",
 )
 @json_option
 @in_working_folder
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
-    """Compare the simulation of MODEL with LiteRT: steps of difference for each op, equal decisions."""
+    """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions."""
     from tightfit.api.simulate import simulate as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
@@ -51,7 +55,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
 
 
 def as_text(found: Simulation) -> Group:
-    """Gives a comparison for a person: the ops that differ most first."""
+    """Return a comparison for a person: the ops that differ most first."""
     lines = [
         f"{format_percent(found.equal_decisions, 2)} equal decisions on "
         f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} counting ties); "

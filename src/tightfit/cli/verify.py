@@ -1,4 +1,4 @@
-"""``tightfit verify`` and ``tightfit diff``: does a file answer as it did, and in what do two differ."""
+"""``tightfit verify`` and ``tightfit diff``: replay recorded outputs, and compare two files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ _SHOWN = 6
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=False)
 @click.option(
-    "--steps", default=0.0, show_default=True, type=click.FloatRange(0), help="Steps that answers may be off."
+    "--steps",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Largest allowed difference, in quantization steps.",
 )
 @json_option
 @in_working_folder
 def verify(model: Path, as_json: bool, **options: Any) -> int:
-    """Replay the probes inside MODEL on this machine, and say whether it answers as when it was made.
+    """Replay the probes inside MODEL on this machine and compare the outputs with the recorded ones.
 
     With --data: whether that is the data it was made with. Exit code 0: equal (or within --steps), 1: not.
     """
@@ -73,11 +77,13 @@ def _versions(facts: dict[str, str]) -> str:
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @data_options(required=False)
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Samples at most.")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1), help="Largest number of samples."
+)
 @json_option
 @in_working_folder
 def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
-    """Compare FIRST with SECOND: ends, ops, storage, weights, sizes, answers (on --data or seeded noise).
+    """Compare FIRST with SECOND: inputs and outputs, ops, storage, weights, sizes, results.
 
     Exit code 0: equal, 1: not.
     """

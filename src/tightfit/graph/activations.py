@@ -19,7 +19,7 @@ CLIPS: Final[dict[str, Ends]] = {
 
 
 def fused_activation(op: Op) -> str:
-    """Gives the op that an op's built-in activation stands for, ``""`` for none, ``unknown`` for a new one.
+    """Return the op that an op's built-in activation stands for, ``""`` for none, ``unknown`` for a new one.
 
     Example:
         >>> fused_activation(Op("ADD", [], [], {"fusedActivationFunction": 3}))

@@ -8,7 +8,7 @@ from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 
 
 def copy_model(model: Model) -> Model:
-    """Gives an independent copy; constants stay views of the same memory.
+    """Return an independent copy; constants stay views of the same memory.
 
     Example:
         >>> from tightfit.graph.ir import Graph, Model
@@ -35,7 +35,7 @@ def copy_model(model: Model) -> Model:
 
 
 def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
-    """Gives a copy of a graph and the map from its tensors to the copy's."""
+    """Return a copy of a graph and the map from its tensors to the copy's."""
     mapping = {t: _copy_tensor(t) for t in graph.tensors()}
     twin = Graph(graph.name)
     twin.extra = dict(graph.extra)
@@ -52,7 +52,7 @@ def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
 def copy_part(
     ops: Sequence[Op], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> tuple[Graph, dict[Tensor, Tensor]]:
-    """Gives a graph of copies of some ops of another, in order, and the map from tensors to the copy's.
+    """Return a graph of copies of some ops of another, in order, and the map from tensors to the copy's.
 
     Args:
         ops: what they read is a constant, an input here, or made by one before.
@@ -67,7 +67,7 @@ def copy_part(
 
 
 def copy_op(op: Op, mapping: dict[Tensor, Tensor]) -> Op:
-    """Gives a copy of an op that reads and writes the mapped tensors; it is in no graph yet."""
+    """Return a copy of an op that reads and writes the mapped tensors; it is in no graph yet."""
     inputs = [None if t is None else mapping[t] for t in op.inputs]
     twin = Op(
         op.kind, inputs, [mapping[t] for t in op.outputs], dict(op.options), op.options_type, op.version

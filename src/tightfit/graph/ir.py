@@ -76,7 +76,8 @@ class Tensor:
             share a buffer in the file.
         quantization: ``Quantization`` or None.
         sparsity: ``Sparsity`` or None; when set, ``data`` holds only the stored values.
-        producer: the op that writes it, or None. consumers: (op, input position) pairs, in edit order.
+        producer: the op that writes it, or None.
+        consumers: (op, input position) pairs, in edit order.
     """
 
     __slots__ = (
@@ -138,7 +139,7 @@ class Tensor:
         return self.quantization is not None and self.quantization.is_affine
 
     def parts(self) -> list[Tensor]:
-        """The tensors that this one's quantization is stored in (blockwise scales)."""
+        """Return the tensors that this one's quantization is stored in (blockwise scales)."""
         if self.quantization is None or self.quantization.details is None:
             return []
         return [v for v in self.quantization.details[1].values() if isinstance(v, Tensor)]
@@ -154,7 +155,8 @@ class Op:
     Attributes:
         kind: the builtin operator's name (``CONV_2D``), or ``CUSTOM`` with ``custom_code``.
         options: the fields of its options table as plain values; ``options_type`` names the table.
-        inputs: tensors, None where an optional input is absent. outputs: tensors.
+        inputs: tensors, None where an optional input is absent.
+        outputs: tensors.
         version: the op's version in the file (the writer takes the least that its use needs when 0).
     """
 
@@ -190,7 +192,7 @@ class Op:
         return self.outputs[0].name if self.outputs else self.kind
 
     def input(self, position: int) -> Tensor | None:
-        """The tensor at an input position, None when absent (optional inputs may be cut off at the end)."""
+        """Return the tensor at an input, None when absent (trailing optional inputs may be missing)."""
         return self.inputs[position] if position < len(self.inputs) else None
 
     def operand(self, position: int) -> Tensor:
@@ -214,7 +216,8 @@ class Graph:
     """An ordered list of ops with inputs and outputs; ops stand in execution order.
 
     Attributes:
-        name: as in the file. inputs, outputs: tensors. ops: in execution order.
+        name: as in the file. inputs, outputs: tensors.
+        ops: in execution order.
         loose: tensors of the file that no op, input or output refers to (kept for a faithful copy).
     """
 
@@ -247,7 +250,7 @@ class Graph:
             yield from op.intermediates
 
     def keys(self) -> dict[Tensor, str]:
-        """A unique, stable text key for each tensor: its name, or ``name#2`` for the second of that name."""
+        """Return a unique key for each tensor: its name, or ``name#2`` for the second of that name."""
         counts: dict[str, int] = {}
         keys: dict[Tensor, str] = {}
         for tensor in self.tensors():
@@ -256,7 +259,7 @@ class Graph:
         return keys
 
     def find(self, name: str) -> Tensor:
-        """The first tensor of that name.
+        """Return the first tensor of that name.
 
         Raises:
             ModelError: when there is none.
@@ -269,11 +272,11 @@ class Graph:
     # -- editing -------------------------------------------------------------------------------
 
     def append(self, op: Op) -> Op:
-        """Adds an op at the end and links its tensors."""
+        """Add an op at the end and link its tensors."""
         return self.insert(len(self.ops), op)
 
     def insert(self, position: int, op: Op) -> Op:
-        """Adds an op before ``ops[position]`` and links its tensors."""
+        """Add an op before ``ops[position]`` and link its tensors."""
         for tensor in op.outputs:
             if tensor.producer is not None:
                 raise ModelError(f"Tensor '{tensor.name}' already has a producer {tensor.producer!r}.")
@@ -287,15 +290,15 @@ class Graph:
         return op
 
     def insert_before(self, anchor: Op, op: Op) -> Op:
-        """Adds an op just before ``anchor``."""
+        """Add an op just before ``anchor``."""
         return self.insert(self.ops.index(anchor), op)
 
     def insert_after(self, anchor: Op, op: Op) -> Op:
-        """Adds an op just after ``anchor``."""
+        """Add an op just after ``anchor``."""
         return self.insert(self.ops.index(anchor) + 1, op)
 
     def remove(self, op: Op) -> None:
-        """Takes an op out and unlinks its tensors; the tensors stay usable."""
+        """Remove an op and unlink its tensors; the tensors remain usable."""
         self.ops.remove(op)
         op.graph = None
         for tensor in op.outputs:
@@ -305,7 +308,7 @@ class Graph:
                 source.consumers.remove((op, i))
 
     def set_input(self, op: Op, position: int, tensor: Tensor | None) -> None:
-        """Makes ``op`` read ``tensor`` at ``position`` (None: an absent optional input)."""
+        """Make ``op`` read ``tensor`` at ``position`` (None: an absent optional input)."""
         while len(op.inputs) <= position:
             op.inputs.append(None)
         old = op.inputs[position]
@@ -316,7 +319,7 @@ class Graph:
             tensor.consumers.append((op, position))
 
     def set_output(self, op: Op, position: int, tensor: Tensor) -> None:
-        """Makes ``op`` write ``tensor`` at ``position``; the old tensor is left without a producer."""
+        """Make ``op`` write ``tensor`` at ``position``; the old tensor is left without a producer."""
         if tensor.producer is not None:
             raise ModelError(f"Tensor '{tensor.name}' already has a producer {tensor.producer!r}.")
         op.outputs[position].producer = None
@@ -324,20 +327,20 @@ class Graph:
         tensor.producer = op
 
     def replace_uses(self, old: Tensor, new: Tensor, *, outputs: bool = True) -> None:
-        """Makes every reader of ``old`` read ``new``, the graph's outputs included unless told otherwise."""
+        """Make every reader of ``old`` read ``new``, the graph's outputs included unless told otherwise."""
         for op, position in list(old.consumers):
             self.set_input(op, position, new)
         if outputs:
             self.outputs = [new if t is old else t for t in self.outputs]
 
     def drop_loose(self) -> None:
-        """Forgets tensors that nothing refers to."""
+        """Forget tensors that nothing refers to."""
         self.loose = []
 
     # -- checking ------------------------------------------------------------------------------
 
     def validate(self) -> None:
-        """Checks that links agree in both directions and ops stand in execution order.
+        """Check that links agree in both directions and that ops are in execution order.
 
         Raises:
             ModelError: names the op or tensor that breaks a rule.
@@ -407,7 +410,7 @@ class Model:
         return self.graphs[0]
 
     def validate(self) -> None:
-        """Checks every graph and that signatures name tensors of their graph.
+        """Check every graph and that signatures name tensors of their graph.
 
         Raises:
             ModelError: names what breaks a rule.

@@ -37,7 +37,7 @@ WEIGHTS: Final[dict[str, tuple[int, ...]]] = {
 
 
 def macs(op: Op) -> int:
-    """Gives the multiply–accumulates of one run of the op, 0 for ops that have none.
+    """Return the multiply–accumulates of one run of the op, 0 for ops that have none.
 
     A dynamic dimension counts as in ``Tensor.shape``: 1.
 
@@ -54,13 +54,13 @@ def macs(op: Op) -> int:
 
 
 def weight_tensors(op: Op) -> list[Tensor]:
-    """The tensors at the weight positions of an op, absent ones left out."""
+    """Return the tensors at the weight positions of an op, absent ones left out."""
     found = (op.input(i) for i in WEIGHTS.get(op.kind, ()))
     return [t for t in found if t is not None]
 
 
 def data_input(op: Op) -> Tensor | None:
-    """The tensor that the weights are multiplied with."""
+    """Return the tensor that the weights are multiplied with."""
     return op.input(2 if op.kind in ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE") else 0)
 
 

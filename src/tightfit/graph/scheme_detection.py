@@ -17,7 +17,7 @@ _FORWARDS: Final = ("DEQUANTIZE", "DENSIFY", "RESHAPE", "TRANSPOSE")
 
 
 def describe_scheme(model: Model) -> str:
-    """Gives the scheme's name: what at least 95 % of the weights have, or ``mixed``.
+    """Return the scheme's name: what at least 95 % of the weights have, or ``mixed``.
 
     ``float32``; ``float16``; ``weight8`` (integers behind DEQUANTIZE); ``dynamic`` (integer weights beside
     float data); ``weight4`` (either way); ``int8``; ``int8x4``; ``int16x8`` (also as float islands); … A
@@ -39,7 +39,7 @@ def describe_scheme(model: Model) -> str:
 
 
 def stored_weight(weight: Tensor) -> tuple[Tensor | None, bool]:
-    """Gives the constant that a weight comes from, None for none, and whether DEQUANTIZE unpacks it."""
+    """Return the constant that a weight comes from, None for none, and whether DEQUANTIZE unpacks it."""
     unpacked, current = False, weight
     while not current.is_constant:
         op = current.producer

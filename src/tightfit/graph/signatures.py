@@ -8,14 +8,14 @@ from tightfit.graph.ir import Model, Signature, Tensor
 
 
 def main_signature(model: Model) -> Signature | None:
-    """Gives the signature that calls the main graph: ``serving_default``, else the first, else None."""
+    """Return the signature that calls the main graph: ``serving_default``, else the first, else None."""
     callers = [s for s in model.signatures if s.graph_index == 0]
     named = [s for s in callers if s.key == "serving_default"]
     return next(iter([*named, *callers]), None)
 
 
 def input_names(model: Model) -> dict[str, Tensor]:
-    """Gives the names by which the main graph's inputs are called: the signature's, else the tensors'."""
+    """Return the names by which the main graph's inputs are called: the signature's, else the tensors'."""
     signature = main_signature(model)
     if signature is not None and signature.inputs:
         return dict(signature.inputs)
@@ -23,7 +23,7 @@ def input_names(model: Model) -> dict[str, Tensor]:
 
 
 def output_names(model: Model) -> dict[str, Tensor]:
-    """Gives the names by which the main graph's outputs are called: the signature's, else the tensors'."""
+    """Return the names by which the main graph's outputs are called: the signature's, else the tensors'."""
     signature = main_signature(model)
     if signature is not None and signature.outputs:
         return dict(signature.outputs)
@@ -54,7 +54,7 @@ def _by_name(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
 
 
 def keeps_state(model: Model) -> bool:
-    """Tells whether a call sees what earlier calls left behind, so that the order of samples counts."""
+    """Tell whether a call sees what earlier calls left behind, so that the order of samples counts."""
     tensors = any(t.is_variable for graph in model.graphs for t in graph.tensors())
     return tensors or any(op.kind == "READ_VARIABLE" for graph in model.graphs for op in graph.ops)
 

@@ -27,7 +27,7 @@ Offsets = npt.NDArray[np.int64]
 
 
 def dense_values(tensor: Tensor) -> Array:
-    """Gives the dense array of a constant, zeros where a sparse one stores nothing.
+    """Return the dense array of a constant, zeros where a sparse one stores nothing.
 
     The values of a tensor without sparsity are given as they are, a view of its memory.
 
@@ -57,7 +57,7 @@ def dense_values(tensor: Tensor) -> Array:
 
 
 def restore_sparse(model: Model) -> list[str]:
-    """Turns sparse constants into dense ones in place; a DENSIFY behind one goes.
+    """Turn sparse constants into dense ones in place; a DENSIFY behind one goes.
 
     Condition: what a DENSIFY writes is no output of the graph.
 

@@ -41,7 +41,7 @@ ITEM_TYPES: Final[dict[str, Any]] = {
 
 
 def unpack(raw: Array, dtype: str) -> Array:
-    """Gives one element a value for packed bytes, low bits first.
+    """Return one element a value for packed bytes, low bits first.
 
     Example:
         >>> unpack(np.array([0x2F], np.uint8), "int4").tolist()
@@ -59,7 +59,7 @@ def unpack(raw: Array, dtype: str) -> Array:
 
 
 def pack(values: Array, dtype: str) -> Array:
-    """Gives the packed bytes of small integers, low bits first, the last byte filled with zeros.
+    """Return the packed bytes of small integers, low bits first, the last byte filled with zeros.
 
     Example:
         >>> pack(np.array([-1, 2], np.int8), "int4").tolist()

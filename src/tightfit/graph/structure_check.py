@@ -68,7 +68,7 @@ class _Walker:
             raise FlatbufferError("its tables overlap so often that it would expand without bound")
 
     def span(self, at: int, size: int) -> None:
-        """Takes a vector's or a string's content into account."""
+        """Take a vector's or a string's content into account."""
         self.inside(at, size)
         self.spend(0, size)
 
@@ -95,7 +95,7 @@ class _Walker:
                 self.field(at + entries[number], special.get(number, field))
 
     def union(self, at: int, entries: tuple[int, ...], kind: str) -> dict[int, int | str]:
-        """The fields of this table whose options have strings."""
+        """Return the fields of this table whose options have strings."""
         found: dict[int, int | str] = {}
         for (number, value), table in _UNIONS[kind].items():
             if number < len(entries) and entries[number]:
@@ -123,7 +123,7 @@ class _Walker:
 
 
 def verify(data: memoryview) -> None:
-    """Checks that ``data`` holds a well-formed ``.tflite`` flatbuffer.
+    """Check that ``data`` holds a well-formed ``.tflite`` flatbuffer.
 
     Raises:
         FlatbufferError: says what is wrong, with the offset where there is one.

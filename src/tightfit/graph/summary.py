@@ -23,7 +23,7 @@ _SAMPLE: Final = 4096
 
 
 def summary(model: Model) -> dict[str, Any]:
-    """Gives the facts of a model as JSON-ready values.
+    """Return the facts of a model as JSON-ready values.
 
     Returns:
         ``inputs``, ``outputs`` (of the main graph), ``signatures``, ``graphs``, ``op_counts`` and ``macs``
@@ -62,7 +62,7 @@ def summary(model: Model) -> dict[str, Any]:
 
 
 def describe_tensor(tensor: Tensor) -> dict[str, Any]:
-    """Gives name, shape (−1 where dynamic), dtype, size in bytes and quantization of a tensor."""
+    """Return name, shape (−1 where dynamic), dtype, size in bytes and quantization of a tensor."""
     scales = tensor.quantization if tensor.is_quantized else None
     per_channel = scales is not None and scales.scale.size > 1
     return {
@@ -77,7 +77,7 @@ def describe_tensor(tensor: Tensor) -> dict[str, Any]:
 
 
 def stored_bytes(tensor: Tensor) -> int:
-    """Gives the bytes that a tensor's values take: as stored for a constant, dense for an activation."""
+    """Return the bytes that a tensor's values take: as stored for a constant, dense for an activation."""
     count = tensor.size if tensor.data is None or tensor.sparsity is None else tensor.data.size
     if tensor.dtype in PACKED_BITS:
         return -(-count * PACKED_BITS[tensor.dtype] // 8)
@@ -87,7 +87,7 @@ def stored_bytes(tensor: Tensor) -> int:
 
 
 def zeros(tensor: Tensor) -> int:
-    """Gives how many elements of a constant stand for zero; what a sparse one leaves out is zero."""
+    """Return how many elements of a constant stand for zero; what a sparse one leaves out is zero."""
     if tensor.data is None:
         return 0
     quantization = tensor.quantization if tensor.is_quantized else None
@@ -102,7 +102,7 @@ def zeros(tensor: Tensor) -> int:
 
 
 def unique_values(values: Array) -> int | None:
-    """Gives the number of distinct values where it is at most 256 (clustered or quantized), else None.
+    """Return the number of distinct values where it is at most 256 (clustered or quantized), else None.
 
     Example:
         >>> unique_values(np.array([0.5, 1.0, 0.5])), unique_values(np.arange(1000))

@@ -44,7 +44,7 @@ class ProbeAnswer:
     values: Array
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values; the array's bytes as base64, little-endian."""
+        """Return plain values; the array's bytes as base64, little-endian."""
         packed = base64.b64encode(_little(self.values).tobytes()).decode()
         return {
             "dtype": self.dtype,
@@ -56,7 +56,7 @@ class ProbeAnswer:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ProbeAnswer:
-        """Gives the answer back; raises KeyError, TypeError or ValueError when it is none."""
+        """Return the answer back; raises KeyError, TypeError or ValueError when it is none."""
         kind = np.dtype(str(plain["dtype"]))
         if kind.kind not in "iufb":
             raise ValueError(f"the type {kind}")
@@ -71,7 +71,7 @@ class ProbeAnswer:
 
 
 def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dict[str, Array]:
-    """Gives noise for each input: reals between the limits, quantized integers over their whole range.
+    """Return noise for each input: reals between the limits, quantized integers over their whole range.
 
     Example:
         >>> spec = TensorSpec("x", (2,), "float32")
@@ -83,7 +83,7 @@ def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dic
 
 
 def limits_of(samples: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
-    """Gives the lowest and highest finite value of each input over some samples, as float32 can say them."""
+    """Return the lowest and highest finite value of each input over some samples, as float32 can say them."""
     found: dict[str, tuple[float, float]] = {}
     for sample in samples:
         for name, array in sample.items():
@@ -97,7 +97,7 @@ def limits_of(samples: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, 
 
 
 def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[str, Array]]:
-    """Gives the outputs of a session for each probe.
+    """Return the outputs of a session for each probe.
 
     Raises:
         RuntimeFailureError: LiteRT refuses a probe or dies on it.
@@ -106,13 +106,13 @@ def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[
 
 
 def summarize(values: Array, known: float | None, most: int) -> ProbeAnswer:
-    """Gives an output in at most so many values; ``known`` is its step where something sets one."""
+    """Return an output in at most so many values; ``known`` is its step where something sets one."""
     step, flat = _step(values, known), values.reshape(-1)
     return ProbeAnswer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
 
 
 def places(size: int, most: int) -> Array:
-    """Gives at most so many evenly spaced positions, the first and the last among them.
+    """Return at most so many evenly spaced positions, the first and the last among them.
 
     Example:
         >>> places(10, 4).tolist(), places(3, 4).tolist()
@@ -123,12 +123,12 @@ def places(size: int, most: int) -> Array:
 
 
 def digest(values: Array) -> str:
-    """Gives the first 16 hexadecimal digits of the SHA-256 of an array's little-endian bytes."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of an array's little-endian bytes."""
     return hashlib.sha256(np.ascontiguousarray(_little(values)).tobytes()).hexdigest()[:16]
 
 
 def output_steps(outputs: Mapping[str, Tensor]) -> dict[str, float]:
-    """Gives the step of each float output that a DEQUANTIZE writes: the scale of its integers."""
+    """Return the step of each float output that a DEQUANTIZE writes: the scale of its integers."""
     found = {}
     for name, tensor in outputs.items():
         source = None if tensor.producer is None else tensor.producer.input(0)

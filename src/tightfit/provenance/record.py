@@ -48,8 +48,10 @@ class ProvenanceRecord:
 
     Args:
         facts: plain values: ``versions``, ``source``, ``scheme``, ``plan``, ``steps``, ``data`` …
-        limits: of the seeded inputs. answers: for each probe, output name → answer.
-        unreplayable: why there are no answers, "" when there are. signature: the one that was asked.
+        limits: of the seeded inputs.
+        answers: for each probe, output name → answer.
+        unreplayable: why there are no answers, "" when there are.
+        signature: the one that was asked.
     """
 
     facts: dict[str, Any]
@@ -59,7 +61,7 @@ class ProvenanceRecord:
     signature: str | None = None
 
     def encode(self) -> bytes:
-        """Gives the bytes of the metadata entry."""
+        """Return the bytes of the metadata entry."""
         plain = {
             "facts": self.facts,
             "limits": {n: list(v) for n, v in self.limits.items()},
@@ -71,7 +73,7 @@ class ProvenanceRecord:
 
     @classmethod
     def decode(cls, data: bytes) -> ProvenanceRecord:
-        """Gives the record of a metadata entry.
+        """Return the record of a metadata entry.
 
         Raises:
             ModelError: the entry is damaged, or larger than a record can be.
@@ -105,7 +107,7 @@ def _refuse_odd(facts: Mapping[str, Any], limits: Limits, probes: int) -> None:
 
 
 def read_record(model: Model) -> ProvenanceRecord | None:
-    """Gives the record of a model, None when it carries none.
+    """Return the record of a model, None when it carries none.
 
     Raises:
         ModelError: it is damaged.
@@ -115,7 +117,7 @@ def read_record(model: Model) -> ProvenanceRecord | None:
 
 
 def reserve(model: Model) -> bytes:
-    """Puts a placeholder of the record's full size into a model's metadata, and gives its mark.
+    """Add a placeholder of the record's full size to a model's metadata, and return its mark.
 
     So the file is written once: ``fill`` puts the record in place after LiteRT has answered the probes.
     """
@@ -126,7 +128,7 @@ def reserve(model: Model) -> bytes:
 
 
 def room_for(stored_bytes: int) -> int:
-    """Gives the bytes that the record of a model takes.
+    """Return the bytes that the record of a model takes.
 
     Args:
         stored_bytes: of the model's constants.
@@ -139,7 +141,7 @@ def room_for(stored_bytes: int) -> int:
 
 
 def fill(model: Model, path: Path, mark: bytes, record: ProvenanceRecord, found: Found) -> None:
-    """Writes the record over its placeholder, in the file and in the model.
+    """Write the record over its placeholder, in the file and in the model.
 
     Args:
         found: outputs and their steps for each probe; the record keeps of them what fits.
@@ -153,7 +155,7 @@ def fill(model: Model, path: Path, mark: bytes, record: ProvenanceRecord, found:
 
 
 def versions() -> dict[str, str]:
-    """Gives what a file was made with: our version, LiteRT's, Python's and the machine's kind."""
+    """Return what a file was made with: our version, LiteRT's, Python's and the machine's kind."""
     try:
         litert = version("ai-edge-litert")
     except PackageNotFoundError:
@@ -167,7 +169,7 @@ def versions() -> dict[str, str]:
 
 
 def source_facts(path: Path) -> dict[str, Any]:
-    """Gives name, size and SHA-256 of the file that a model was made from."""
+    """Return name, size and SHA-256 of the file that a model was made from."""
     state = path.stat()
     digest = _sha256(path, state.st_mtime_ns, state.st_size)
     return {"name": path.name, "size_bytes": state.st_size, "sha256": digest}
@@ -180,7 +182,7 @@ def _sha256(path: Path, changed: int, size: int) -> str:  # noqa: ARG001 - a cha
 
 
 def grouped(reasons: Sequence[tuple[str, str]]) -> list[str]:
-    """Gives ``kind: reason`` pairs with their number, the most frequent first.
+    """Return ``kind: reason`` pairs with their number, the most frequent first.
 
     Example:
         >>> grouped([("MUL", "no kernel"), ("MUL", "no kernel")])

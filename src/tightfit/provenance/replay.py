@@ -21,8 +21,10 @@ class ReplayDifference:
     """One output of one probe: how far it is from what is recorded.
 
     Args:
-        equal: to the bit, over all elements. steps: the largest difference among the recorded values.
-        different: share of the recorded values that differ, 0–1. reason: why they cannot be compared.
+        equal: to the bit, over all elements.
+        steps: the largest difference among the recorded values.
+        different: share of the recorded values that differ, 0–1.
+        reason: why they cannot be compared.
     """
 
     probe: int
@@ -38,7 +40,8 @@ class Replay:
     """What a replay found.
 
     Args:
-        facts: what the file says about itself. here: versions and machine of this replay.
+        facts: what the file says about itself.
+        here: versions and machine of this replay.
         data_matches: whether the given data is what the file was made with, None when none was given.
     """
 
@@ -61,7 +64,7 @@ class Replay:
         return max((d.steps for d in self.differences), default=0.0)
 
     def within(self, steps: float) -> bool:
-        """True when the answers are equal, or no recorded value is further off than so many steps."""
+        """Return True when the answers are equal, or no recorded value is further off than so many steps."""
         return self.equal or (steps > 0 and self.steps is not None and self.steps <= steps)
 
     def verdict(self) -> str:
@@ -73,7 +76,7 @@ class Replay:
         return f"within {max(1, int(np.ceil(self.steps)))} steps"
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Return plain values."""
         return {
             "path": self.path,
             "equal": self.equal,
@@ -87,7 +90,7 @@ class Replay:
 
 
 def replay(path: str | Path, *, fingerprint: str | None = None) -> Replay:
-    """Runs the probes of a file and compares with the answers that it carries.
+    """Run the probes of a file and compare the results with the recorded answers.
 
     Args:
         fingerprint: of data, to be compared with that of the data that the file was made with.

@@ -40,7 +40,7 @@ _SMALLEST_SCALE: Final = 1e-9
 
 
 def activation_parameters(low: float, high: float, dtype: str) -> tuple[float, int]:
-    """Gives scale and zero point of an activation that takes values in [low, high].
+    """Return scale and zero point of an activation that takes values in [low, high].
 
     int8: ``scale = (high - low) / 255`` with zero inside and exact; int16: symmetric,
     ``scale = max(|low|, |high|) / 32767``, zero point 0, as the int16 kernels demand.
@@ -67,7 +67,7 @@ def activation_parameters(low: float, high: float, dtype: str) -> tuple[float, i
 
 
 def weight_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.NDArray[np.float32]:
-    """Gives the symmetric scales of weights: ``max |w| / 127`` per channel of ``axis``, or one for all.
+    """Return the symmetric scales of weights: ``max |w| / 127`` per channel of ``axis``, or one for all.
 
     Returns:
         float32 of shape (channels,) or (1,).
@@ -96,7 +96,7 @@ def quantize(
     *,
     narrow: bool = False,
 ) -> Array:
-    """Gives ``clip(round(values · (1 / scale)) + zero_point)``, to the bit what LiteRT's QUANTIZE gives.
+    """Return ``clip(round(values · (1 / scale)) + zero_point)``, to the bit what LiteRT's QUANTIZE gives.
 
     The reciprocal, float32 and halves to even are what the vector code of LiteRT's and of XNNPACK's kernel
     do; only the scalar code for the last few elements divides and rounds halves away from zero.
@@ -126,7 +126,7 @@ def quantize(
 def dequantize(
     integers: Array, scale: npt.ArrayLike, zero_point: npt.ArrayLike, axis: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Gives the float32 values that integers stand for, to the bit what XNNPACK's DEQUANTIZE gives.
+    """Return the float32 values that integers stand for, to the bit what XNNPACK's DEQUANTIZE gives.
 
     LiteRT's own kernel forms ``scale · q - scale · zero_point``: another rounding of float32, no more.
 
@@ -147,12 +147,12 @@ def spread(value: npt.ArrayLike, rank: int, axis: int | None) -> npt.NDArray[np.
 
 
 def numpy_type(dtype: str) -> Any:
-    """The NumPy type that holds integers of a stored type (int4 and int2 unpacked)."""
+    """Return the NumPy type that holds integers of a stored type (int4 and int2 unpacked)."""
     return _NUMPY_TYPES[dtype]
 
 
 def bias_integers(bias: Array, scales: npt.NDArray[np.float64], dtype: str) -> tuple[Array, bool]:
-    """Gives a bias on its grid ``scale = input scale · weight scale`` and whether it had to be cut off.
+    """Return a bias on its grid ``scale = input scale · weight scale`` and whether it had to be cut off.
 
     Returns:
         integers of ``dtype`` (int32 or int64), and True when a value did not fit.

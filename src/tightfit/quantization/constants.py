@@ -26,7 +26,7 @@ _BIAS_LIMITS: Final = {"int8": 2.0**30, "int16": 2.0**46}
 
 
 def decide_constants(op: Op, plan: OpPlan, scheme: Scheme, activation: Storage | None) -> int:
-    """Fills ``plan.constants`` for weights and bias.
+    """Fill ``plan.constants`` for weights and bias.
 
     Args:
         op: the op.
@@ -110,7 +110,7 @@ def _bias_values(op: Op, rule: OpRule) -> npt.NDArray[np.float32] | None:
 def _fit_bias(
     bias: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], input_scale: float, dtype: str
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Widens weight scales until each bias fits the accumulator of activations of ``dtype``."""
+    """Widen weight scales until each bias fits the accumulator of activations of ``dtype``."""
     least = np.abs(bias.reshape(-1)).astype(np.float64) / (_BIAS_LIMITS[dtype] * input_scale)
     if scales.size == 1:
         least = least.max(initial=0.0, keepdims=True)

@@ -42,7 +42,7 @@ class ScaleNode:
 
 
 def node_of(op: Op, position: int, tensor: Tensor, dtype: str) -> ScaleNode:
-    """The node that an integer op reads at an input position."""
+    """Return the node that an integer op reads at an input position."""
     # Converters share equal constants between ops, which must not tie the scales of these together.
     return ScaleNode(tensor, dtype, (op, position) if tensor.is_constant else None)
 
@@ -99,7 +99,7 @@ class Groups:
                 self.parent.setdefault(ScaleNode(tensor, dtype), ScaleNode(tensor, dtype))
 
     def _join(self, op: Op, inputs: list[tuple[int, ScaleNode]], outputs: list[ScaleNode]) -> None:
-        """Joins a same-scale op's nodes, keeping differently fixed inputs apart."""
+        """Join a same-scale op's nodes, keeping differently fixed inputs apart."""
         fixed = {f for _, n in inputs if (f := self.fixed.get(self.find(n)))}
         free = [n for _, n in inputs if self.find(n) not in self.fixed]
         one_scale = not fixed or (len(fixed) == 1 and all(self._fits(n, next(iter(fixed))) for n in free))
@@ -125,7 +125,7 @@ class Groups:
         return scale * (bottom - zero_point) <= limits[0] and limits[1] <= scale * (top - zero_point)
 
     def find(self, node: ScaleNode) -> ScaleNode:
-        """The representative of a node's group."""
+        """Return the representative of a node's group."""
         while self.parent[node] != node:
             self.parent[node] = self.parent[self.parent[node]]
             node = self.parent[node]
@@ -151,7 +151,7 @@ class Groups:
         return found
 
     def range_of(self, node: ScaleNode) -> Range | None:
-        """The values of a node; None for the form that only a comparison holds."""
+        """Return the values of a node; None for the form that only a comparison holds."""
         if node.use is not None and node.use[1] < 0:
             return None
         found = self.context.range_of(node.tensor, node.dtype)

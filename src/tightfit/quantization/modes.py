@@ -54,7 +54,7 @@ class Override:
     reason: str = ""
 
     def matches(self, op: Op) -> bool:
-        """True when the pattern names the op's kind or one of its outputs."""
+        """Return True when the pattern names the op's kind or one of its outputs."""
         names = [op.kind, *(t.name for t in op.outputs)]
         return any(n == self.pattern or fnmatch.fnmatchcase(n, self.pattern) for n in names)
 
@@ -70,7 +70,7 @@ class Context:
     keys: dict[Tensor, str]
 
     def range_of(self, tensor: Tensor, dtype: str) -> Range | None:
-        """The values of a tensor: a constant's own, what a kernel fixes, or what calibration saw.
+        """Return the values of a tensor: a constant's own, what a kernel fixes, or what calibration saw.
 
         Raises:
             QuantizationError: calibration saw it, but never with a finite value.
@@ -80,14 +80,14 @@ class Context:
 
 
 def decide_modes(graph: Graph, context: Context) -> list[OpPlan]:
-    """Gives one ``OpPlan`` for each op, with its mode and reason; constants are not decided yet."""
+    """Return one ``OpPlan`` for each op, with its mode and reason; constants are not decided yet."""
     plans = [_decide(op, context) for op in graph.ops]
     _keep_movement_in_float(graph, plans, integer_ends=context.scheme.interface != "float32")
     return plans
 
 
 def weight_positions(op: Op, rule: OpRule | None, smallest: int = SMALLEST_WEIGHT) -> list[int]:
-    """The inputs of an op that hold a float constant worth storing smaller."""
+    """Return the inputs of an op that hold a float constant worth storing smaller."""
     positions: Sequence[int] = range(len(op.inputs))
     if rule is not None:
         positions = rule.dynamic_weights() or ([TABLES[op.kind]] if op.kind in TABLES else [])
@@ -95,7 +95,7 @@ def weight_positions(op: Op, rule: OpRule | None, smallest: int = SMALLEST_WEIGH
 
 
 def hybrid_positions(op: Op, rule: OpRule | None, weights: str = "int8") -> list[int]:
-    """The weights of an op that has a kernel for float activations and integer weights, else none.
+    """Return the weights of an op that has a kernel for float activations and integer weights, else none.
 
     The kernels want all of their weights in one type, so small ones go along with a large one.
     """
@@ -118,7 +118,7 @@ def _decide(op: Op, context: Context) -> OpPlan:
 
 
 def scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
-    """Gives the scheme of an op, None for float, and the reason where it is not the model's."""
+    """Return the scheme of an op, None for float, and the reason where it is not the model's."""
     for override in context.overrides:
         if override.matches(op):
             reason = override.reason or f"asked for: {override.pattern} → {override.scheme}"
@@ -184,7 +184,7 @@ def _integer(op: Op, plan: OpPlan, scheme: Scheme, context: Context) -> None:
 
 
 def _smaller_weights(op: Op, plan: OpPlan, scheme: Scheme) -> None:
-    """Decides hybrid or unpacked for the schemes that leave activations in float."""
+    """Decide hybrid or unpacked for the schemes that leave activations in float."""
     rule = find_rule(op.kind)
     if scheme.weights == "float16":
         if weight_positions(op, None, SMALLEST_HALF):

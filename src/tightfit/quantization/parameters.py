@@ -53,7 +53,7 @@ class Parameters:
         return Storage(dtype, (step,), (zero_point,), reason=reason, range=(low, high))
 
     def _coarsen(self, op: Op, rule: OpRule, dtype: str) -> bool:
-        """Raises the output's scale to the least that the kernel is right for; True when it had to."""
+        """Raise the output's scale to the least that the kernel is right for; True when it had to."""
         scales = [s.scale[0] for i, _ in real_inputs(op, rule) if (s := self.storage_of(op, i))]
         scales += self._largest_weight_scale(op, rule)
         # Rounded up: with a float32 just below it the kernel's multiplier would be above its limit.
@@ -79,7 +79,7 @@ class Parameters:
     # -- reading -------------------------------------------------------------------------------
 
     def storage_of(self, op: Op, position: int) -> Storage | None:
-        """What an integer op reads at an input position; None where that input carries no reals."""
+        """Return what an integer op reads at an input position; None where that input carries no reals."""
         if (op, position) in self.groups.apart:
             return self._storages[self.groups.find(self.groups.apart[op, position][1])]
         tensor = op.input(position)
@@ -91,11 +91,11 @@ class Parameters:
         return self._storages[self.groups.find(node)] if node in self.groups.parent else None
 
     def storages(self) -> Iterable[tuple[Tensor, Storage]]:
-        """The storage of every activation, once for each type that it is held in."""
+        """Return the storage of every activation, once for each type that it is held in."""
         return ((n.tensor, self._storages[self.groups.find(n)]) for n in self.groups.parent if n.use is None)
 
     def requantized(self) -> dict[tuple[Op, int], Storage]:
-        """The inputs that an op wants in another form than the tensor is held in."""
+        """Return the inputs that an op wants in another form than the tensor is held in."""
         forms = {
             use: (self._held(node), self._held(anchor)) for use, (node, anchor) in self.groups.apart.items()
         }

@@ -26,7 +26,7 @@ def make_plan(
     *,
     overrides: Overrides = (),
 ) -> Plan:
-    """Gives the plan of a model under a scheme; the model is not changed.
+    """Return the plan of a model under a scheme; the model is not changed.
 
     Args:
         model: a float model (see ``graph.passes.clean.clean``).
@@ -54,7 +54,7 @@ def make_plan(
 
 
 def refuse_quantized(model: Model) -> None:
-    """Checks that a model is still float.
+    """Check that a model is still float.
 
     Raises:
         ModelError: tensors already stand for reals by integers; the sentence names one.
@@ -69,7 +69,7 @@ def refuse_quantized(model: Model) -> None:
 
 
 def check_overrides(model: Model, overrides: Overrides) -> tuple[Override, ...]:
-    """Gives the overrides as a plan takes them.
+    """Return the overrides as a plan takes them.
 
     Raises:
         OptionError: one is no pair, names no op of the model or an unknown scheme.
@@ -92,7 +92,7 @@ def _check_override(model: Model, given: Override | tuple[str, str]) -> Override
 
 
 def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan:
-    """Decides one graph; ``widened`` gets the number of widened channels of each op that had to."""
+    """Decide one graph; ``widened`` gets the number of widened channels of each op that had to."""
     plans = decide_modes(graph, context)
     parameters = Parameters(Groups(graph, plans, context))
     tensors: dict[str, dict[str, Storage]] = {}

@@ -33,7 +33,7 @@ _ROOTS: Final = frozenset({"SQRT", "RSQRT"})
 
 
 def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str | None:
-    """Says why an op cannot run on integers of ``dtype``, None when it can.
+    """Say why an op cannot run on integers of ``dtype``, None when it can.
 
     Args:
         op: any op with real inputs or outputs.
@@ -159,12 +159,12 @@ def _where_small_values_count(op: Op, rule: OpRule) -> list[tuple[Tensor, str]]:
 
 
 def constant_range(tensor: Tensor) -> Range | None:
-    """The values of a constant with zero, None for other tensors."""
+    """Return the values of a constant with zero, None for other tensors."""
     if tensor.data is None:
         return None
     return float(tensor.data.min(initial=0.0)), float(tensor.data.max(initial=0.0))
 
 
 def kernel_range(tensor: Tensor, dtype: str) -> Range | None:
-    """The range that a kernel fixes for its output, None where it is free."""
+    """Return the range that a kernel fixes for its output, None where it is free."""
     return None if tensor.producer is None else fixed_range(tensor.producer, dtype)

@@ -58,7 +58,7 @@ class Scheme:
         return self.activations is not None
 
     def with_interface(self, interface: str) -> Scheme:
-        """Gives the scheme with other types of the model's inputs and outputs.
+        """Return the scheme with other types of the model's inputs and outputs.
 
         Raises:
             OptionError: the scheme cannot have them.
@@ -73,6 +73,9 @@ class Scheme:
             )
         return replace(self, interface=interface)
 
+
+SEARCH_TRAITS: Final = ("effort", "tried_interfaces")
+"""What of a scheme is for the search, not for a plan."""
 
 FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
 WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")
@@ -119,7 +122,7 @@ def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:
-    """Gives the scheme of a name.
+    """Return the scheme of a name.
 
     Raises:
         OptionError: there is none; the closest match is named.

@@ -16,7 +16,7 @@ _FLOAT16_MAX: Final = float(np.finfo(np.float16).max)
 
 
 def store(values: Array, storage: Storage, where: str) -> Array:
-    """Gives the integers (or halves) of a constant under a storage.
+    """Return the integers (or halves) of a constant under a storage.
 
     Halves keep infinities (masks) and end at ±65504 otherwise.
 
@@ -41,7 +41,7 @@ def store(values: Array, storage: Storage, where: str) -> Array:
 
 
 def quantization_of(storage: Storage) -> Quantization | None:
-    """Gives the graph's quantization for a storage, None for float types."""
+    """Return the graph's quantization for a storage, None for float types."""
     if not storage.scale:
         return None
     scale = np.asarray(storage.scale, np.float32)
@@ -49,13 +49,13 @@ def quantization_of(storage: Storage) -> Quantization | None:
 
 
 def hold(tensor: Tensor, storage: Storage) -> None:
-    """Makes a tensor hold its values as a storage says."""
+    """Make a tensor hold its values as a storage says."""
     tensor.dtype = storage.dtype
     tensor.quantization = quantization_of(storage)
 
 
 def shifted(storage: Storage) -> Storage:
-    """The uint8 twin of an int8 storage."""
+    """Return the uint8 twin of an int8 storage."""
     return Storage("uint8", storage.scale, tuple(z + 128 for z in storage.zero_point), storage.axis)
 
 

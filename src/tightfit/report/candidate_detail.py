@@ -23,8 +23,10 @@ class LayerRow:
     """One op's error.
 
     Args:
-        position: in the graph. short: the name without what most names begin with.
-        share: the bar's length, 0–1. snr_db: what it sorts by.
+        position: in the graph.
+        short: the name without what most names begin with.
+        share: the bar's length, 0–1.
+        snr_db: what it sorts by.
     """
 
     position: int
@@ -66,7 +68,7 @@ class Inside:
 
 
 def look_inside(candidate: Candidate, chosen: bool) -> Inside:
-    """Gives how a candidate's ops run and how far each is from the float model, the worst op first."""
+    """Return how a candidate's ops run and how far each is from the float model, the worst op first."""
     plan = candidate.plan_summary or PlanSummary()
     measured = [(i, e) for i, e in enumerate(candidate.layer_error) if e.snr_db is not None]
     worst = sorted(measured, key=lambda pair: (pair[1].snr_db or 0.0, pair[0]))

@@ -39,7 +39,9 @@ class Row:
     """A table row.
 
     Args:
-        kind: how the chart draws it. verdict: a key of ``_VERDICTS``; words: the same to read.
+        kind: how the chart draws it.
+        verdict: a key of ``_VERDICTS``.
+        words: the same to read.
         notes: why it does not fit, and where it gains nothing.
     """
 
@@ -52,7 +54,7 @@ class Row:
 
 
 def make_columns(noun: str) -> list[tuple[str, str]]:
-    """Gives the title of each column and what it means."""
+    """Return the title of each column and what it means."""
     return [
         ("Candidate", "Name, whether it fits the budget, and why not"),
         ("Size", "File size, and its ratio to the original's"),
@@ -66,7 +68,7 @@ def make_columns(noun: str) -> list[tuple[str, str]]:
 
 
 def make_rows(report: Report) -> list[Row]:
-    """Gives a row a candidate: the chosen one first, then what fits, then the rest, failures last."""
+    """Return a row a candidate: the chosen one first, then what fits, then the rest, failures last."""
     return [_row(c, report) for c in sorted(report.candidates, key=lambda c: _rank(c, report))]
 
 

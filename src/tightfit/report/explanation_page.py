@@ -26,7 +26,7 @@ class Table:
 
 
 def write_explanation(found: Explanation, path: Path) -> None:
-    """Writes the page whole or not at all.
+    """Write the page whole or not at all.
 
     Raises:
         ModelError: the folder is read-only or the disk is full.
@@ -37,7 +37,7 @@ def write_explanation(found: Explanation, path: Path) -> None:
 
 
 def render_explanation(found: Explanation) -> str:
-    """Gives the page; every word from a model, a file name or the data is escaped."""
+    """Return the page; every word from a model, a file name or the data is escaped."""
     view = {
         "title": printable(Path(found.file).name, 80),
         "headline": _headline(found),

@@ -29,8 +29,11 @@ class View:
 
     Args:
         charts: the wide and the narrow one, each with its word; empty when there is nothing to draw.
-        tips: of each candidate its name and the lines of its tooltip. shown: the candidates in the charts.
-        columns: title and meaning. facts: by title. methods: by topic.
+        tips: of each candidate its name and the lines of its tooltip.
+        shown: the candidates in the charts.
+        columns: title and meaning.
+        facts: by title.
+        methods: by topic.
     """
 
     title: str
@@ -53,7 +56,7 @@ class View:
 
 
 def make_view(report: Report) -> View:
-    """Gives everything on the page in words."""
+    """Return everything on the page in words."""
     metric = report.candidates[0].metric if report.candidates else "top1"
     noun = printable(metric_words(metric).noun, 40)
     both = [(size, make_chart(report, *box)) for size, box in (("wide", WIDE), ("narrow", NARROW))]
@@ -92,7 +95,7 @@ def _facts(report: Report, metric: str) -> list[tuple[str, list[Fact]]]:
 
 
 def tooltip(candidate: Candidate) -> list[tuple[str, str]]:
-    """Gives the lines of a mark's tooltip."""
+    """Return the lines of a mark's tooltip."""
     words = metric_words(candidate.metric)
     lines = [
         ("Size", format_bytes(candidate.size_bytes)),

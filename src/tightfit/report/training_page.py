@@ -22,8 +22,10 @@ class Curve:
     """One measured series over the epochs; all numbers but the labels are pixels.
 
     Args:
-        name: of the metric. points: one an epoch. bounds: where a new stage begins.
-        x_ticks, y_ticks: (pixel, label). shown: (x, y, what the mark says).
+        name: of the metric. points: one an epoch.
+        bounds: where a new stage begins.
+        x_ticks, y_ticks: (pixel, label).
+        shown: (x, y, what the mark says).
     """
 
     name: str
@@ -40,7 +42,7 @@ class Curve:
 
 
 def write_training(facts: Mapping[str, Any], output: Path) -> list[Path]:
-    """Writes ``<output>.training.json`` and ``.training.html``; gives their paths.
+    """Write ``<output>.training.json`` and ``.training.html``; gives their paths.
 
     Args:
         facts: ``Finetuned.facts()``; ``options`` may stand beside them.
@@ -59,7 +61,7 @@ def write_training(facts: Mapping[str, Any], output: Path) -> list[Path]:
 
 
 def render_training(facts: Mapping[str, Any]) -> str:
-    """Gives the page; every word from a file name or the data is escaped."""
+    """Return the page; every word from a file name or the data is escaped."""
     history = facts["history"]
     names = [n for n in (history[0] if history else {}) if n not in ("stage", "epoch")]
     view = {
@@ -80,7 +82,7 @@ def render_training(facts: Mapping[str, Any]) -> str:
 
 
 def make_curve(name: str, history: Sequence[Mapping[str, Any]]) -> Curve | None:
-    """Gives the curve of one metric over the epochs of all stages, None with fewer than two.
+    """Return the curve of one metric over the epochs of all stages, None with fewer than two.
 
     Example:
         >>> curve = make_curve("loss", [{"stage": 0, "loss": 2.0}, {"stage": 1, "loss": 1.0}])

@@ -27,6 +27,7 @@ class Family:
         rules: in the order in which they are tried; the first broken one is the reason.
         pieces: which pieces of a graph are placed: ``all``, the ``first`` or the ``longest``.
         fallback: what runs the ops that are not accelerated; "" when nothing does.
+        strict: no file is written for it that it refuses whole or computes wrongly.
         tool: name in ``tools.table.TOOLS`` of what proves the verdict, or "".
         layout: the layout of ``quantization.layouts`` for this family.
         kinds: kinds of schemes that it takes, best first; see ``Scheme.kind``.
@@ -46,6 +47,7 @@ class Family:
     kinds: tuple[str, ...]
     source: str
     pieces: str = "all"
+    strict: bool = False
     tool: str = ""
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
@@ -119,7 +121,7 @@ def find_target(name: str) -> Target:
 
 
 def _family(name: str, table: Mapping[str, Any]) -> Family:
-    simple = ("title", "fallback", "layout", "source", "pieces", "tool", "interface")
+    simple = ("title", "fallback", "layout", "source", "pieces", "strict", "tool", "interface")
     return Family(
         name=name,
         ops=frozenset(table["ops"].split()),

@@ -16,7 +16,7 @@ _ROUNDS: Final = 10
 
 
 def linear(values: Array, count: int) -> Centroids:
-    """Gives centroids at equal distances between the extremes.
+    """Return centroids at equal distances between the extremes.
 
     Example:
         >>> linear(np.array([0.0, 1.0, 3.0]), 4).tolist()
@@ -26,12 +26,12 @@ def linear(values: Array, count: int) -> Centroids:
 
 
 def density(values: Array, count: int) -> Centroids:
-    """Gives centroids with equally many values around each: the quantiles at the middles of equal shares."""
+    """Return centroids with equally many values around each: the quantiles at the middles of equal shares."""
     return np.quantile(values, (np.arange(count) + 0.5) / count).astype(np.float32)
 
 
 def kmeans(values: Array, count: int) -> Centroids:
-    """Gives the centroids of k-means, started by k-means++ with a fixed seed.
+    """Return the centroids of k-means, started by k-means++ with a fixed seed.
 
     Source: Arthur and Vassilvitskii 2007, "k-means++: The Advantages of Careful Seeding".
     """
@@ -48,7 +48,7 @@ def kmeans(values: Array, count: int) -> Centroids:
 
 
 def _seeds(flat: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Draws each seed with a chance that grows with the squared distance to the seeds before."""
+    """Draw each seed with a chance that grows with the squared distance to the seeds before."""
     random = np.random.default_rng(0)
     seeds = [flat[random.integers(flat.size)]]
     distance = np.square(flat - seeds[0])

@@ -17,7 +17,7 @@ _BLOCK: Final = re.compile(r"(\d+)x(\d+)")
 
 
 def check_pattern(pattern: str) -> str:
-    """Gives a pattern back when it is one.
+    """Return a pattern unchanged when it is known.
 
     Raises:
         OptionError: it is neither ``unstructured``, N:M nor rows×columns.
@@ -42,11 +42,13 @@ def check_pattern(pattern: str) -> str:
 
 
 def keep(values: Array, sparsity: float, pattern: str, axis: int) -> Mask:
-    """Gives True for the weights to keep, of the values' shape.
+    """Return True for the weights to keep, of the values' shape.
 
     Args:
-        values: weights of any shape. sparsity: the share of zeros to reach.
-        pattern: see ``check_pattern``. axis: of the output channels.
+        values: weights of any shape.
+        sparsity: the share of zeros to reach.
+        pattern: see ``check_pattern``.
+        axis: of the output channels.
 
     Example:
         >>> keep(np.array([[1.0, -3.0, 2.0, 0.5]]), 0.5, "2:4", 0).tolist()
@@ -65,7 +67,7 @@ def keep(values: Array, sparsity: float, pattern: str, axis: int) -> Mask:
 
 
 def keep_globally(values: Sequence[Array], sparsity: float) -> list[Mask]:
-    """Gives the masks of several weights whose smallest values go wherever they are.
+    """Return the masks of several weights whose smallest values go wherever they are.
 
     Each weight is measured against its own root mean square, so that layers of small weights survive.
     """
@@ -76,7 +78,7 @@ def keep_globally(values: Sequence[Array], sparsity: float) -> list[Mask]:
 
 
 def _largest(scores: Array, sparsity: float) -> Mask:
-    """Keeps all but the given share; of equal scores the first go."""
+    """Keep all but the given share; of equal scores the first go."""
     count = round(scores.size * sparsity)
     kept = np.ones(scores.size, np.bool_)
     if count:
@@ -85,7 +87,7 @@ def _largest(scores: Array, sparsity: float) -> Mask:
 
 
 def _few_of_many(matrix: Array, sparsity: float, few: int, many: int) -> Mask:
-    """Keeps N of each M neighbours; on the way there more, in proportion to the sparsity."""
+    """Keep N of each M neighbours; on the way there more, in proportion to the sparsity."""
     share = min(sparsity / (1.0 - few / many), 1.0)
     count = many - round((many - few) * share)
     groups = _padded(matrix, 1, many).reshape(matrix.shape[0], -1, many)
@@ -94,7 +96,7 @@ def _few_of_many(matrix: Array, sparsity: float, few: int, many: int) -> Mask:
 
 
 def _blocks(matrix: Array, sparsity: float, height: int, width: int) -> Mask:
-    """Keeps the blocks with the largest sums of squares; a block at the border counts by its mean."""
+    """Keep the blocks with the largest sums of squares; a block at the border counts by its mean."""
     ones = _padded(np.ones_like(matrix), height, width)
     squares = _padded(np.square(matrix), height, width)
     shape = (ones.shape[0] // height, height, ones.shape[1] // width, width)

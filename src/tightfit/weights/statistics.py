@@ -23,8 +23,11 @@ class TensorValues:
     """One weight tensor as stored: integers as integers.
 
     Args:
-        name: of the tensor. op: kind of the op that uses it. size: elements.
-        zeros: the share of the values that stand for 0. unique: how many different ones there are.
+        name: of the tensor.
+        op: kind of the op that uses it.
+        size: elements.
+        zeros: the share of the values that stand for 0.
+        unique: how many different ones there are.
     """
 
     name: str
@@ -40,7 +43,8 @@ class WeightValues:
     """The weights of one file.
 
     Args:
-        zeros: the share over all weights, 0-1. unique: the most different values in one tensor.
+        zeros: the share over all weights, 0-1.
+        unique: the most different values in one tensor.
         tensors: one entry a tensor, in the order of the graph.
     """
 
@@ -50,7 +54,7 @@ class WeightValues:
 
 
 def weight_values(model: Model | str | Path) -> WeightValues:
-    """Gives the zeros and the different values of the kernels of convolutions, products and lookups.
+    """Return the zeros and the different values of the kernels of convolutions, products and lookups.
 
     Raises:
         ModelError: the file cannot be read.
@@ -90,7 +94,7 @@ _SMALLEST_WEIGHT: Final = 256
 
 
 def weight_facts(path: Path) -> tuple[float, int]:
-    """Gives the share of zeros in the large weights of a file, and the most distinct values in one."""
+    """Return the share of zeros in the large weights of a file, and the most distinct values in one."""
     zeros = total = values = 0
     for tensor in (t for g in read_model(path).graphs for t in g.tensors() if t.is_constant):
         weighs = tensor.dtype in ("float32", "int8", "int4", "float16") and len(tensor.shape) > 1

@@ -25,7 +25,7 @@ _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError, Overf
 
 
 def fold_constants(model: Model, *, dequantize: bool = False) -> list[str]:
-    """Computes ops whose inputs are all constant, and SHAPE and RANK of tensors of static shape.
+    """Compute ops whose inputs are all constant, and SHAPE and RANK of tensors of static shape.
 
     Condition: every input is a dense constant; no output is one of the graph or of a signature; a quantized
     constant is only moved. A dynamic batch stays dynamic: SHAPE is computed only where no dimension is −1.
@@ -50,7 +50,7 @@ def fold_constants(model: Model, *, dequantize: bool = False) -> list[str]:
 
 
 def fold_op(graph: Graph, op: Op, *, dequantize: bool = False) -> bool:
-    """Turns the outputs of one op into constants; False, and nothing changed, where that cannot be done."""
+    """Turn the outputs of one op into constants; False, and nothing changed, where that cannot be done."""
     values = _evaluate(graph, op, dequantize)
     if values is None or not _fit(op, values):
         return False
@@ -63,7 +63,7 @@ def fold_op(graph: Graph, op: Op, *, dequantize: bool = False) -> bool:
 
 
 def kept_tensors(model: Model, graph: Graph) -> set[Tensor]:
-    """The tensors that a caller knows by name: inputs and outputs of the graph and of its signatures."""
+    """Return the tensors that callers name: inputs and outputs of the graph and of its signatures."""
     kept = {*graph.inputs, *graph.outputs}
     for signature in model.signatures:
         if model.graphs[signature.graph_index] is graph:
@@ -72,7 +72,7 @@ def kept_tensors(model: Model, graph: Graph) -> set[Tensor]:
 
 
 def count_kinds(counts: Counter[str]) -> str:
-    """Gives kinds with their number, the most frequent first.
+    """Return kinds with their number, the most frequent first.
 
     Example:
         >>> count_kinds(Counter({"RESHAPE": 2, "SHAPE": 1}))
@@ -108,7 +108,7 @@ def _arrays(op: Op) -> list[Array] | None:
 
 
 def is_plain_constant(tensor: Tensor) -> bool:
-    """True for a dense constant of numbers that nothing can overwrite."""
+    """Return True for a dense constant of numbers that nothing can overwrite."""
     fixed = tensor.is_constant and not tensor.is_variable and tensor.sparsity is None
     return fixed and tensor.dtype in ITEM_TYPES
 
@@ -131,7 +131,7 @@ def _moves(op: Op) -> bool:
 
 
 def same_quantization(a: Quantization | None, b: Quantization | None) -> bool:
-    """True when integers mean the same under both."""
+    """Return True when integers mean the same under both."""
     if a is None or b is None or not (a.is_affine or a.details or b.is_affine or b.details):
         return not any(q is not None and (q.is_affine or q.details) for q in (a, b))
     if a.details is not None or b.details is not None:
@@ -156,7 +156,7 @@ def _describe(graph: Graph, op: Op) -> list[Array] | None:
 
 
 def dequantized(op: Op) -> list[Array] | None:
-    """The values of a constant behind DEQUANTIZE: ``scale · (q − zero_point)``; float16 is only widened."""
+    """Return a constant's values behind DEQUANTIZE: ``scale · (q − zero_point)``; float16 is only widened."""
     tensor, out = op.input(0), op.outputs[0]
     if tensor is None or tensor.data is None or not is_plain_constant(tensor) or out.dtype != "float32":
         return None

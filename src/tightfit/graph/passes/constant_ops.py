@@ -37,13 +37,13 @@ class ConstantOp(NamedTuple):
 
 
 def require(condition: object, reason: str) -> None:
-    """Leaves the op to the runtime unless the condition holds."""
+    """Leave the op to the runtime unless the condition holds."""
     if not condition:
         raise NotComputableError(reason)
 
 
 def check_growth(arrays: Sequence[Array], shape: Sequence[int], itemsize: int) -> None:
-    """Leaves the op to the runtime when its result is too large beside its inputs."""
+    """Leave the op to the runtime when its result is too large beside its inputs."""
     given = sum(a.nbytes for a in arrays)
     require(all(d >= 0 for d in shape), "a negative dimension")
     require(math.prod(shape) * itemsize <= given + GROWTH_BYTES, "a result much larger than its inputs")
@@ -53,7 +53,7 @@ def check_growth(arrays: Sequence[Array], shape: Sequence[int], itemsize: int) -
 
 
 def _activate(op: Op, values: Array) -> Array:
-    """Applies the fused activation where it only clips."""
+    """Apply the fused activation where it only clips."""
     name = fused_activation(op)
     require(name in CLIPS, "an activation of the math library")
     return np.clip(values, *CLIPS[name]).astype(values.dtype) if name else values

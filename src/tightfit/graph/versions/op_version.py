@@ -13,7 +13,7 @@ from tightfit.graph.versions.version_rules import VERSION_RULES
 
 
 def op_version(op: Op) -> int:
-    """Gives the greatest version that any property of the op's use asks for.
+    """Return the greatest version that any property of the op's use asks for.
 
     Example:
         >>> from tightfit.graph.ir import Tensor
@@ -26,7 +26,7 @@ def op_version(op: Op) -> int:
 
 
 def min_runtime_version(model: Model) -> str:
-    """Gives the oldest TensorFlow Lite runtime that knows every builtin op in its version, "" without ops.
+    """Return the oldest TensorFlow Lite runtime that knows every builtin op in its version, "" without ops.
 
     Ops that the table does not list (custom ones too) do not count, as in the source.
 
@@ -39,7 +39,7 @@ def min_runtime_version(model: Model) -> str:
 
 
 def runtime_version(kind: str, version: int) -> str | None:
-    """Gives the first runtime with that version of the op, None when the table lacks it.
+    """Return the first runtime with that version of the op, None when the table lacks it.
 
     Example:
         >>> runtime_version("CONV_2D", 3)

@@ -18,22 +18,22 @@ def _dtype(tensors: Sequence[Tensor | None], position: int) -> str | None:
 
 
 def input_is(position: int, *dtypes: str) -> Condition:
-    """An input has one of the dtypes."""
+    """Return an input has one of the dtypes."""
     return lambda op: _dtype(op.inputs, position) in dtypes
 
 
 def output_is(position: int, *dtypes: str) -> Condition:
-    """An output has one of the dtypes."""
+    """Return an output has one of the dtypes."""
     return lambda op: _dtype(op.outputs, position) in dtypes
 
 
 def either_is(*dtypes: str) -> Condition:
-    """The first input or the first output has one of the dtypes."""
+    """Return the first input or the first output has one of the dtypes."""
     return lambda op: _dtype(op.inputs, 0) in dtypes or _dtype(op.outputs, 0) in dtypes
 
 
 def both_are(*dtypes: str) -> Condition:
-    """The first input and the first output have one of the dtypes."""
+    """Return the first input and the first output have one of the dtypes."""
     return lambda op: _dtype(op.inputs, 0) in dtypes and _dtype(op.outputs, 0) in dtypes
 
 
@@ -48,12 +48,12 @@ def all_of(*conditions: Condition) -> Condition:
 
 
 def negation(condition: Condition) -> Condition:
-    """The condition does not hold."""
+    """Return the condition does not hold."""
     return lambda op: not condition(op)
 
 
 def is_quantized(position: int = 0) -> Condition:
-    """An input carries quantization."""
+    """Return an input carries quantization."""
 
     def condition(op: Op) -> bool:
         tensor = op.input(position)
@@ -68,7 +68,7 @@ def rank_above(above: int) -> Condition:
 
 
 def broadcasts(op: Op) -> bool:
-    """The first two inputs differ in shape."""
+    """Return the first two inputs differ in shape."""
     first, second = op.input(0), op.input(1)
     return first is not None and second is not None and first.shape != second.shape
 
@@ -86,13 +86,13 @@ def per_channel(position: int, axis: int) -> Condition:
 
 
 def several_scales(op: Op) -> bool:
-    """The quantized side of QUANTIZE or DEQUANTIZE has a scale for each channel."""
+    """Return the quantized side of QUANTIZE or DEQUANTIZE has a scale for each channel."""
     tensor = op.input(0) if op.kind == "DEQUANTIZE" else op.outputs[0]
     return tensor is not None and tensor.quantization is not None and tensor.quantization.scale.size > 1
 
 
 def is_grouped(op: Op) -> bool:
-    """The weights see only a part of the input channels."""
+    """Return the weights see only a part of the input channels."""
     data, weights = op.input(0), op.input(1)
     if data is None or weights is None or not data.shape:
         return False
@@ -100,7 +100,7 @@ def is_grouped(op: Op) -> bool:
 
 
 def rescales_up(op: Op) -> bool:
-    """The product of the input scales reaches the output scale: the multiplier is not below one."""
+    """Return the product of the input scales reaches the output scale: the multiplier is not below one."""
     scales = [
         None if t is None or t.quantization is None or not t.is_quantized else float(t.quantization.scale[0])
         for t in (op.input(0), op.input(1), *op.outputs)
@@ -111,27 +111,27 @@ def rescales_up(op: Op) -> bool:
 
 
 def is_dilated(op: Op) -> bool:
-    """A dilation is not one."""
+    """Return a dilation is not one."""
     return any(op.options.get(name, 1) != 1 for name in ("dilationWFactor", "dilationHFactor"))
 
 
 def adds_axes(op: Op) -> bool:
-    """A strided slice has an ellipsis or makes new axes."""
+    """Return a strided slice has an ellipsis or makes new axes."""
     return any(op.options.get(name, 0) != 0 for name in ("ellipsisMask", "newAxisMask"))
 
 
 def general_scales(op: Op) -> bool:
-    """The scales need not be powers of two; the schema's default says they are."""
+    """Return the scales need not be powers of two; the schema's default says they are."""
     return not op.options.get("potScaleInt16", True)
 
 
 def kernel_type(value: int) -> Condition:
-    """The LSTM has this kernel type."""
+    """Return the LSTM has this kernel type."""
     return lambda op: op.options.get("kernelType", 0) == value
 
 
 def two_inputs(op: Op) -> bool:
-    """The optional third input is cut off."""
+    """Return the optional third input is cut off."""
     return len(op.inputs) == 2
 
 
@@ -141,7 +141,7 @@ def int4_to_float(op: Op) -> bool:
 
 
 def rank_not_4(op: Op) -> bool:
-    """The first input does not have four dimensions."""
+    """Return the first input does not have four dimensions."""
     data = op.input(0)
     return data is not None and len(data.shape) != 4
 

@@ -12,7 +12,8 @@ class Channels:
     """The extremes and the power of each channel (the last axis) over samples.
 
     Attributes:
-        low, high: extremes, (channels,); empty before the first sample. power: sum of squares, (channels,).
+        low, high: extremes, (channels,); empty before the first sample.
+        power: sum of squares, (channels,).
         rows: number of values of each channel.
     """
 
@@ -23,7 +24,7 @@ class Channels:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's tensor."""
+        """Add one sample's tensor."""
         flat = values.reshape(-1, values.shape[-1])
         if not flat.size:
             return
@@ -31,7 +32,7 @@ class Channels:
         self._add(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64), power, len(flat))
 
     def merge(self, others: Sequence[Channels]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for other in others:
             if other.rows:
                 self._add(other.low, other.high, other.power, other.rows)

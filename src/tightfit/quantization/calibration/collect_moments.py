@@ -41,7 +41,7 @@ def collect_moments(
     workers: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Moments]:
-    """Gives layer name → second moments of its input over the samples.
+    """Return layer name → second moments of its input over the samples.
 
     Layers that read the same tensor through the same window share one matrix; those that are not measurable
     have none.
@@ -58,7 +58,7 @@ def collect_means(
     *,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Means]:
-    """Gives layer name → means of its input over the samples, in a fraction of the time of moments."""
+    """Return layer name → means of its input over the samples, in a fraction of the time of moments."""
     twin = copy_model(model)
     layers = layers_of(twin.main, plan.graphs[0].ops)
     return _collect(twin, layers, Means, _Pass(samples, None, progress))
@@ -84,7 +84,7 @@ def _collect(
 
 
 def wanted_input(model: Model, key: str, keys: Mapping[Tensor, str]) -> bool:
-    """True when a key names an input of the main graph."""
+    """Return True when a key names an input of the main graph."""
     return any(keys[t] == key for t in model.main.inputs)
 
 
@@ -95,17 +95,17 @@ class Several(Generic[Kind]):
         self._found = {w: kind(w) for w in windows}
 
     def update(self, values: Values) -> None:
-        """Adds one sample's tensor to each."""
+        """Add one sample's tensor to each."""
         for found in self._found.values():
             found.update(values)
 
     def merge(self, others: Sequence[Several[Kind]]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for window, found in self._found.items():
             found.merge([other.of(window) for other in others])
 
     def of(self, window: MomentWindow) -> Kind:
-        """Gives what was seen through one window."""
+        """Return what was seen through one window."""
         return self._found[window]
 
 
@@ -121,7 +121,7 @@ class _Pass:
         self.samples, self.workers, self.progress = samples, workers, progress
 
     def shown_to(self, observers: Mapping[str, Several[Kind]]) -> Iterator[Mapping[str, Array]]:
-        """Gives the samples, whose arrays the observers of the inputs see first."""
+        """Yield the samples, whose arrays the observers of the inputs see first."""
         for sample in self.samples:
             for name, observer in observers.items():
                 observer.update(sample[name])

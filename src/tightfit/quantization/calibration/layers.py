@@ -23,7 +23,8 @@ class Layer:
     """One op with stored weights, and its place in graph and plan.
 
     Args:
-        op: in the float graph. plan: its row in the plan.
+        op: in the float graph.
+        plan: its row in the plan.
     """
 
     op: Op
@@ -61,14 +62,14 @@ class Layer:
         return np.asarray(values.reshape(values.shape[0], -1), np.float64)
 
     def shaped(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """The inverse of ``rows``."""
+        """Return the inverse of ``rows``."""
         if self.op.kind == "DEPTHWISE_CONV_2D":
             return np.ascontiguousarray(rows.T.reshape(self.weights.shape), np.float32)
         return rows.reshape(self.weights.shape).astype(np.float32)
 
 
 def layers_of(graph: Graph, plans: Iterable[OpPlan]) -> list[Layer]:
-    """Gives the layers whose weights the plan stores as small integers, each weight used once."""
+    """Return the layers whose weights the plan stores as small integers, each weight used once."""
     found = []
     for op, plan in zip(graph.ops, plans, strict=True):
         storage = plan.constants.get(1)

@@ -28,8 +28,10 @@ class MomentWindow:
     """How a layer walks over its input.
 
     Args:
-        kernel: (height, width); (1, 1) for dense layers. stride, dilation: (vertical, horizontal).
-        same: SAME padding, else VALID. depthwise: one matrix a channel instead of one for all.
+        kernel: (height, width); (1, 1) for dense layers.
+        stride, dilation: (vertical, horizontal).
+        same: SAME padding, else VALID.
+        depthwise: one matrix a channel instead of one for all.
     """
 
     kernel: tuple[int, int] = (1, 1)
@@ -46,7 +48,9 @@ class Moments:
 
     Attributes:
         halves: of even and of odd samples, each of shape (K+1, K+1), or (channels, K+1, K+1) for depthwise;
-            the last row belongs to the bias. rows: number of vectors summed in each. samples: seen so far.
+            the last row belongs to the bias.
+        rows: number of vectors summed in each.
+        samples: seen so far.
         damping: largest integer → how far these moments are to be trusted for it, once that was found.
     """
 
@@ -58,7 +62,7 @@ class Moments:
         self.damping: dict[int, float] = {}
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
+        """Add one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
         rows = extended(values, self.window)
         self._add(self.samples % 2, rows.swapaxes(-1, -2) @ rows, rows.shape[-2])
         self.samples += 1
@@ -72,7 +76,7 @@ class Moments:
         self.rows[half] += rows
 
     def merge(self, others: Sequence[Moments]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for other in others:
             self.samples += other.samples
             for half, total in enumerate(other.halves):
@@ -80,7 +84,7 @@ class Moments:
                     self._add(half, total, other.rows[half])
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """Gives ``E[x̃ x̃ᵀ]``.
+        """Return ``E[x̃ x̃ᵀ]``.
 
         Raises:
             ValueError: no sample was seen.
@@ -91,7 +95,7 @@ class Moments:
         return np.asarray(sum(t.astype(np.float64) for t in known) / sum(self.rows), np.float64)
 
     def means(self) -> list[npt.NDArray[np.float64]]:
-        """Gives the mean of each half that saw samples: two, or one of a single sample."""
+        """Return the mean of each half that saw samples: two, or one of a single sample."""
         pairs = zip(self.halves, self.rows, strict=True)
         return [total.astype(np.float64) / rows for total, rows in pairs if total is not None]
 
@@ -100,7 +104,8 @@ class Means:
     """Sums ``x`` over positions: all that bias correction needs of a layer's inputs.
 
     Attributes:
-        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample. rows: its vectors.
+        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample.
+        rows: its vectors.
     """
 
     def __init__(self, window: MomentWindow) -> None:
@@ -109,7 +114,7 @@ class Means:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
+        """Add one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
         if self.window.depthwise:
             places, inside = _places(values.shape, self.window)
             taken = values.reshape(-1, values.shape[-1])[places]
@@ -124,13 +129,13 @@ class Means:
         self.rows += rows
 
     def merge(self, others: Sequence[Means]) -> None:
-        """Adds what others saw."""
+        """Add what others saw."""
         for other in others:
             if other.total is not None:
                 self._add(other.total, other.rows)
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """Gives ``E[x]``.
+        """Return ``E[x]``.
 
         Raises:
             ValueError: no sample was seen.
@@ -141,7 +146,7 @@ class Means:
 
 
 def extended(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArray[np.float32]:
-    """The vectors with a one at their end, the input of the bias."""
+    """Return the vectors with a one at their end, the input of the bias."""
     if window.depthwise:
         return _channel_vectors(values, window, ones=1)
     rows = vectors(values, window)
@@ -149,7 +154,7 @@ def extended(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArr
 
 
 def vectors(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArray[np.float32]:
-    """The vectors that meet the weights: (rows, K), or (channels, rows, K) for depthwise."""
+    """Return the vectors that meet the weights: (rows, K), or (channels, rows, K) for depthwise."""
     if window.kernel == (1, 1) and not window.depthwise and values.ndim != 4:
         flat = values.reshape(-1, values.shape[-1])
         return flat[:: max(1, flat.shape[0] // ROWS)]
@@ -211,7 +216,7 @@ def _extent(size: int, window: MomentWindow, axis: int) -> tuple[int, int]:
 
 
 def window_of(kind: str, weight_shape: tuple[int, ...], options: dict[str, Any]) -> MomentWindow:
-    """Gives the window of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED op."""
+    """Return the window of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED op."""
     if kind == "FULLY_CONNECTED":
         return MomentWindow()
     return MomentWindow(

@@ -27,17 +27,17 @@ _PERCENTILE: Final = 99.99
 
 
 def minmax(statistics: Statistics, dtype: str) -> Range:  # noqa: ARG001 - the observers' signature
-    """Gives the extremes: nothing is clipped."""
+    """Return the extremes: nothing is clipped."""
     return statistics.low, statistics.high
 
 
 def moving_average(statistics: Statistics, dtype: str) -> Range:  # noqa: ARG001 - the observers' signature
-    """Gives the moving averages of each sample's extremes: a rare outlier counts little."""
+    """Return the moving averages of each sample's extremes: a rare outlier counts little."""
     return statistics.average_low, statistics.average_high
 
 
 def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -> Range:
-    """Gives the range that holds ``share`` percent of the values, cut off equally at both ends."""
+    """Return the range that holds ``share`` percent of the values, cut off equally at both ends."""
     counts, centres = statistics.histogram()
     total = np.cumsum(counts)
     if share == 100.0 or not total.size or total[-1] == 0:
@@ -57,7 +57,7 @@ def _seen(statistics: Statistics, low: float, high: float) -> Range:
 
 
 def mse(statistics: Statistics, dtype: str) -> Range:
-    """Gives the range with the least mean squared error of rounding plus clipping.
+    """Return the range with the least mean squared error of rounding plus clipping.
 
     Rounding costs ``scale² / 12`` for each value, or its square where it is below half a step and becomes
     zero; clipping costs the squared distance to the range. All come from prefix sums of the histogram, so
@@ -105,7 +105,7 @@ def _rounding(counts: Counts, centres: Reals, scales: Reals) -> Reals:
 
 
 def entropy(statistics: Statistics, dtype: str) -> Range:
-    """Gives the clipping with the least Kullback-Leibler divergence between values and their integers.
+    """Return the clipping with the least Kullback-Leibler divergence between values and their integers.
 
     Both ends are clipped at one magnitude. Source: Migacz 2017, "8-bit inference with TensorRT". Departures:
     the range need not be symmetric, and the reference keeps its empty bins.
@@ -153,12 +153,12 @@ _OF_EXTREMES: Final = ("minmax", "moving-average")
 
 
 def needs_histogram(name: str) -> bool:
-    """Tells whether an observer reads more than the extremes and their averages."""
+    """Tell whether an observer reads more than the extremes and their averages."""
     return name not in _OF_EXTREMES
 
 
 def find_observer(name: str) -> Observer:
-    """Gives the observer of a name; ``percentile:99.9`` sets the share.
+    """Return the observer of a name; ``percentile:99.9`` sets the share.
 
     Raises:
         OptionError: unknown name, or a share outside of (50, 100].
@@ -178,7 +178,7 @@ def find_observer(name: str) -> Observer:
 
 
 def observe_range(statistics: Statistics, observer: Observer, dtype: str, name: str) -> Range:
-    """Gives the range of one tensor by an observer.
+    """Return the range of one tensor by an observer.
 
     Raises:
         QuantizationError: the tensor never had a finite value.

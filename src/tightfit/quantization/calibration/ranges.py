@@ -48,7 +48,7 @@ class Ranges:
 
     @classmethod
     def given(cls, ranges: Mapping[str, Range], graph_index: int = 0) -> Ranges:
-        """Gives ranges that are known without calibration, the same for every type."""
+        """Return ranges that are known without calibration, the same for every type."""
         made = cls([])
         for key, limits in ranges.items():
             for dtype in DEFAULT_OBSERVERS:
@@ -56,7 +56,7 @@ class Ranges:
         return made
 
     def set(self, graph_index: int, key: str, dtype: str, limits: Range) -> None:
-        """Fixes the range of one tensor for one type (a recovery that knows better).
+        """Fix the range of one tensor for one type (a recovery that knows better).
 
         Raises:
             OptionError: the range is not finite, or its ends are swapped.
@@ -69,7 +69,7 @@ class Ranges:
         self._found[graph_index, key, dtype] = (low, high)
 
     def find(self, graph_index: int, key: str, dtype: str) -> Range | None:
-        """Gives (low, high), or None when the tensor was not calibrated.
+        """Return (low, high), or None when the tensor was not calibrated.
 
         Raises:
             QuantizationError: it was seen, but never with a finite value.
@@ -86,6 +86,6 @@ class Ranges:
         return self._found[place]
 
     def partly_bad(self, graph_index: int) -> list[str]:
-        """Gives the keys of tensors that were NaN or infinite in some samples, which were left out."""
+        """Return the keys of tensors that were NaN or infinite in some samples, which were left out."""
         seen = self.statistics[graph_index] if graph_index < len(self.statistics) else {}
         return [key for key, statistics in seen.items() if statistics.bad and statistics.samples]

@@ -79,7 +79,7 @@ FLOAT_ONLY: Final[dict[str, str]] = {kind: reason for reason, kinds in _GROUPS f
 
 
 def reason(kind: str) -> str:
-    """Gives the reason why an op without a row stays as it is.
+    """Return the reason why an op without a row stays as it is.
 
     Example:
         >>> reason("COS")

@@ -106,7 +106,7 @@ class OpRule:
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, dtype: str, weight_dtype: str = "int8") -> int | None:
-        """Gives the op version for activations of ``dtype`` (``float32``: hybrid), None when there is none.
+        """Return the op version for activations of ``dtype`` (``float32``: hybrid), None when there is none.
 
         ``weight_dtype`` matters only where the op has weights.
         """
@@ -118,17 +118,17 @@ class OpRule:
         return self.int4 if int4 else self.int8
 
     def dynamic_weights(self) -> tuple[int, ...]:
-        """Gives the positions of the weights under float activations."""
+        """Return the positions of the weights under float activations."""
         return self.hybrid_weights or (() if self.weight is None else (self.weight,))
 
     def dynamic_axis(self) -> int | None:
-        """Gives the channel axis of the weights under float activations, None for one scale only."""
+        """Return the channel axis of the weights under float activations, None for one scale only."""
         if self.hybrid_per_channel is None:
             return None
         return self.weight_axis if self.hybrid_axis is None else self.hybrid_axis
 
     def refusal(self, dtype: str, weight_dtype: str = "int8") -> str | None:
-        """Gives the words why the op stays float for these dtypes, None when it need not."""
+        """Return the words why the op stays float for these dtypes, None when it need not."""
         if self.version(dtype, weight_dtype) is not None:
             return None
         with_weights = f" with {weight_dtype} weights" if self.weight is not None else ""
@@ -136,13 +136,13 @@ class OpRule:
 
 
 def is_weight(rule: OpRule, op: Op, position: int) -> bool:
-    """True when the input is the op's weights: at their position and constant."""
+    """Return True when the input is the op's weights: at their position and constant."""
     tensor = op.input(position)
     return position == rule.weight and tensor is not None and tensor.is_constant
 
 
 def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the inputs that are quantized as activations, constants among them."""
+    """Return the positions of the inputs that are quantized as activations, constants among them."""
     return tuple(
         i
         for i, tensor in enumerate(op.inputs)
@@ -155,18 +155,18 @@ def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
 
 
 def activation_outputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the outputs that are quantized."""
+    """Return the positions of the outputs that are quantized."""
     return tuple(i for i, t in enumerate(op.outputs) if i not in rule.keep_outputs and t.dtype == "float32")
 
 
 def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the inputs that share scale and zero point with the outputs."""
+    """Return the positions of the inputs that share scale and zero point with the outputs."""
     inputs = activation_inputs(rule, op)
     return inputs if rule.same_scale == ALL else tuple(i for i in rule.same_scale if i in inputs)
 
 
 def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
-    """Gives the least output scale for which every kernel is right: worth of a step / gain.
+    """Return the least output scale for which every kernel is right: worth of a step / gain.
 
     With a finer one ADD aborts the process, XNNPACK refuses convolutions and MUL wraps around. It binds
     only where an output's range is tiny beside its inputs', as with a dead layer; so nothing is lost.

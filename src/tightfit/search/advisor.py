@@ -1,4 +1,4 @@
-"""The decision tree of ``advise``, read from ``decision_tree.toml``: answers lead to a scheme and a command."""
+"""The decision tree of ``advise``, read from ``decision_tree.toml``: answers lead to advice."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ def remove_unused_graphs(model: Model) -> int:
         The number of removed graphs.
 
     Example:
+        >>> from tightfit.graph.ir import Graph
         >>> model = Model([Graph("main"), Graph("body")])
         >>> remove_unused_graphs(model), len(model.graphs)
         (1, 1)

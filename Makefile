@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test test-all check format clean
+.PHONY: fuzz demo test test-all check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors src/tightfit
+
+fuzz: $(STAMP)  ## Mutants for every reader of a stranger's file, a minute of them.
+	$(BIN)/python -m fuzz.run --seconds 60
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -39,8 +39,9 @@ def run(place, *words, **options):
 
 
 def search(place):
+    chosen = ("--only", "weight8", "--only", "int8")
     return subprocess.Popen(
-        [*MAIN, "optimize", "m.tflite", "--data", "d.npz", "-o", "out", "--only", "weight8", "--only", "int8"],
+        [*MAIN, "optimize", "m.tflite", "--data", "d.npz", "-o", "out", *chosen],
         cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"TMPDIR": str(place / "tmp")},
     )  # fmt: skip

@@ -166,8 +166,12 @@ class Builder:
         source = replace(self.source, model=state.model, facts=facts)
         probes = self.seen.probes if self.seen else random_probes(source.path, source.model)
         prepare()  # the process that checks the file starts while the plan is applied
-        adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
+        adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
         return write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
+
+    def _adapts(self, spec: BuildSpec) -> bool:
+        """True when a file is rewritten for its target: integer files, and all for a strict target."""
+        return self.samples is not None or (spec.target is not None and spec.target.family.strict)
 
     def build(self, spec: BuildSpec, output: Path) -> QuantizationResult:
         """Build one file: plan, recover, write.

@@ -35,7 +35,7 @@ from tightfit.search.journal import Journal
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 
-_FOLDER: Final = Path(tempfile.mkdtemp(prefix="tightfit-fuzz-"))
+_FOLDER: Final = Path(tempfile.mkdtemp(prefix="fuzzing-"))
 _SPEC: Final = InputSpec("x", (1, 2, 2, 1), "float32")
 
 

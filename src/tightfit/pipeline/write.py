@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
@@ -22,6 +23,7 @@ from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import Check, check_file, snr_db
 from tightfit.quantization.layouts import LAYOUTS, lay_out
 from tightfit.quantization.plan import Plan
+from tightfit.types import Array
 
 Adapt = Callable[[Model], tuple[Model, list[str]]]
 """Rewrite a quantized model for a device; give it and what was done."""
@@ -42,6 +44,9 @@ class QuantizationResult:
         layout: rewrite → number of ops that it changed.
         snr_db: signal-to-noise of the outputs against the float model on the probes, in dB.
         notes: fallbacks and other things to know.
+        outputs: quality of each output, slice by slice.
+        samples: how many ``outputs`` and ``snr_db`` rest on, 0 for random inputs.
+        answers: what the file gave on the probes, reals by tensor key of the float model.
     """
 
     path: Path
@@ -49,6 +54,9 @@ class QuantizationResult:
     layout: dict[str, int]
     snr_db: float
     notes: list[str]
+    outputs: list[OutputQuality] = field(default_factory=list)
+    samples: int = 0
+    answers: list[dict[str, Array]] = field(default_factory=list, repr=False)
 
 
 def write_plan(
@@ -98,7 +106,7 @@ def write_plan(
                 raise
             notes.append(f"layout {' + '.join(changed)} was given up: {error}")
             continue
-        return QuantizationResult(output, plan, changed, check.snr_db, notes)
+        return QuantizationResult(output, plan, changed, check.snr_db, notes, answers=check.outputs)
     raise RuntimeFailureError(f"LiteRT ran no form of the layout '{layout}' of '{output.name}'.")
 
 

@@ -180,6 +180,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:

@@ -80,13 +80,10 @@ class NamedSlices:
             >>> NamedSlices.parse("out=-1:0-4=boxes,4-7=scores").parts[1]
             Part(begin=4, end=7, name='scores', one_unit=False)
         """
-        output, equals, rest = text.partition("=")
-        axis, colon, listed = rest.partition(":")
+        output, _, rest = text.partition("=")
+        axis, _, listed = rest.partition(":")
         try:
-            if not (equals and colon and output):
-                raise ValueError
-            parts = tuple(_part(item) for item in listed.split(","))
-            return cls(output, int(axis), parts)
+            return cls(output, int(axis), tuple(_part(item) for item in listed.split(",")))
         except ValueError:
             raise OptionError(
                 f"Received the slices '{text}'; expected OUTPUT=AXIS:BEGIN-END=NAME,BEGIN-END=NAME, for "
@@ -98,7 +95,7 @@ def _part(text: str) -> Part:
     span, _, name = text.partition("=")
     begin, end = (int(n) for n in span.split("-"))
     if not 0 <= begin < end:
-        raise ValueError
+        raise ValueError(text)
     return Part(begin, end, name or span)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,18 @@ class SliceSums:
         return {name: [f for sums in rows for f in sums.facts()] for name, rows in self._outputs.items()}
 
 
+class _Reductions(NamedTuple):
+    """NumPy's reductions along an axis, with or without values that do not count."""
+
+    total: Callable[..., Reals]
+    least: Callable[..., Reals]
+    most: Callable[..., Reals]
+
+
+_OF_ALL: Final = _Reductions(np.sum, np.min, np.max)
+_OF_SOME: Final = _Reductions(np.nansum, np.nanmin, np.nanmax)
+
+
 class _AxisSums:
     """The sums over everything but one axis, entry by entry; without an axis, over all."""
 
@@ -112,25 +124,26 @@ class _AxisSums:
         if not (finite.all() and good.all()):
             self.bad += (finite & ~good).sum(axis=1)
             a, b = np.where(finite & good, a, np.nan), np.where(finite & good, b, np.nan)
-            self._take(a, b, np.isfinite(a).sum(axis=1), np.nansum, (np.nanmin, np.nanmax))
+            self._take(a, b, _OF_SOME)
             return
-        self._take(a, b, np.full(len(a), a.shape[1]), np.sum, (np.min, np.max))
+        self._take(a, b, _OF_ALL)
 
-    def _take(self, a, b, count, total, extremes) -> None:  # noqa: ANN001 - NumPy's own functions
-        error = b - a
-        for name, more in zip(
-            _SUMS,
-            (count, total(a, axis=1), total(np.square(a), axis=1), total(np.square(error), axis=1)),
-            strict=True,
-        ):
-            self.sums[name] += more
-        seen = count > 0
-        low, high = extremes
-        for row, (function, values) in enumerate(((low, a), (high, a), (low, b), (high, b))):
-            if seen.any():
-                found = function(values[seen], axis=1)
-                pick = np.minimum if row % 2 == 0 else np.maximum
-                self.ends[row, seen] = pick(self.ends[row, seen], found)
+    def _take(self, a: Reals, b: Reals, by: _Reductions) -> None:
+        """Adds one sample's rows; NaN stands for a value that does not count."""
+        counts = np.isfinite(a).sum(axis=1)
+        more = (
+            counts,
+            by.total(a, axis=1),
+            by.total(np.square(a), axis=1),
+            by.total(np.square(b - a), axis=1),
+        )
+        for name, amount in zip(_SUMS, more, strict=True):
+            self.sums[name] += amount
+        seen = counts > 0
+        if seen.any():
+            for row, values in ((0, a[seen]), (2, b[seen])):
+                self.ends[row, seen] = np.minimum(self.ends[row, seen], by.least(values, axis=1))
+                self.ends[row + 1, seen] = np.maximum(self.ends[row + 1, seen], by.most(values, axis=1))
         self._count_values(b)
 
     def _start(self, size: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Final
 
@@ -21,14 +22,44 @@ SAME_UNIT_FROM: Final = 32
 
 _BOUNDED: Final = frozenset({"LOGISTIC", "SOFTMAX", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU6"})
 _POINTWISE: Final = frozenset(
-    "LOGISTIC SOFTMAX TANH LOG_SOFTMAX L2_NORMALIZATION RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 LEAKY_RELU ELU GELU "
-    "HARD_SWISH PRELU EXP LOG SQRT RSQRT ABS NEG SQUARE SIN COS FLOOR ROUND CEIL CAST QUANTIZE DEQUANTIZE "
-    "FAKE_QUANT IDENTITY".split()
+    [
+        "LOGISTIC",
+        "SOFTMAX",
+        "TANH",
+        "LOG_SOFTMAX",
+        "L2_NORMALIZATION",
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "RELU_0_TO_1",
+        "LEAKY_RELU",
+        "ELU",
+        "GELU",
+        "HARD_SWISH",
+        "PRELU",
+        "EXP",
+        "LOG",
+        "SQRT",
+        "RSQRT",
+        "ABS",
+        "NEG",
+        "SQUARE",
+        "SIN",
+        "COS",
+        "FLOOR",
+        "ROUND",
+        "CEIL",
+        "CAST",
+        "QUANTIZE",
+        "DEQUANTIZE",
+        "FAKE_QUANT",
+        "IDENTITY",
+    ]
 )
-_BINARY: Final = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM POW SQUARED_DIFFERENCE".split())
+_BINARY: Final = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE"])
 _RESHAPES: Final = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 _WEIGHTED: Final = frozenset(
-    "CONV_2D FULLY_CONNECTED DEPTHWISE_CONV_2D TRANSPOSE_CONV BATCH_MATMUL CONV_3D".split()
+    ["CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "BATCH_MATMUL", "CONV_3D"]
 )
 _DEEPEST: Final = 64
 _MOST_PARTS: Final = 256
@@ -116,7 +147,7 @@ def _short(name: str) -> str:
         >>> _short("conv2d_4/exp"), _short("a/b/c/BiasAdd;x/y")
         ('conv2d_4', 'b/c')
     """
-    pieces = [p for p in name.split(";")[0].split("/") if p]
+    pieces = [p for p in name.partition(";")[0].split("/") if p]
     if len(pieces) > 1:
         pieces = pieces[:-1]
     return "/".join(pieces[-2:]) or name
@@ -161,7 +192,7 @@ def _cut_at_constants(found: Traced, source: Tensor, shape: Sequence[int]) -> No
 def _cut(parts: Sequence[Part], places: Sequence[int]) -> Iterator[Part]:
     for part in parts:
         ends = [part.begin, *(p for p in places if part.begin < p < part.end), part.end]
-        for begin, end in zip(ends, ends[1:], strict=False):
+        for begin, end in pairwise(ends):
             yield replace(part, begin=begin, end=end)
 
 

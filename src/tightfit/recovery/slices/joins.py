@@ -29,7 +29,7 @@ UNEVEN: Final = 8.0
 """Parts whose sizes differ by less lose at most three of eight bits, and are left alone."""
 
 _JOINS: Final = frozenset({"CONCATENATION", "PACK"})
-_READS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 3}
+_READS: Final = frozenset({"FULLY_CONNECTED", "CONV_2D"})
 _REASON: Final = "one integer scale cannot hold the parts that it joins"
 
 
@@ -97,8 +97,9 @@ def _readers(op: Op, graph: Graph) -> list[Op]:
         return []
     for reader, place in readers:
         weights = reader.input(1)
-        constant = weights is not None and weights.data is not None and weights.dtype == "float32"
-        if reader.kind not in _READS or place != 0 or not constant or weights.shape[-1] != target.shape[-1]:
+        if reader.kind not in _READS or place != 0 or weights is None or weights.data is None:
+            return []
+        if weights.dtype != "float32" or weights.shape[-1] != target.shape[-1]:
             return []
     return [reader for reader, _ in readers]
 

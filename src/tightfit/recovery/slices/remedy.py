@@ -23,7 +23,7 @@ from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.layouts import lay_out
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import Plan
-from tightfit.quantization.planning import make_plan
+from tightfit.quantization.planning import check_overrides, make_plan
 from tightfit.recovery.output_noise import outputs_of
 from tightfit.recovery.slices.columns import normalize, poor_inputs
 from tightfit.recovery.slices.deepen import Deepening, layers_before
@@ -156,7 +156,14 @@ class Remedies:
 
     def _state(self, found: list[OutputQuality]) -> _State:
         work = self.work
-        return _State(work.original, work.model, work.plan, work.ranges, tuple(work.overrides), found)
+        return _State(
+            work.original,
+            work.model,
+            work.plan,
+            work.ranges,
+            check_overrides(work.original, work.overrides),
+            found,
+        )
 
     def _kept(self, state: _State, model: Model, overrides: Sequence[Override], what: str) -> _State:
         """The state after a remedy where it helps, else the one before."""

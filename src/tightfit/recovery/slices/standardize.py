@@ -94,7 +94,7 @@ def standardize(graph: Graph, tensor: Tensor, low: Vector, high: Vector) -> list
     _fold(graph, op, factor, offset)
     raw = Tensor(f"{tensor.name}/standardized", tensor.shape, shape_signature=tensor.shape_signature)
     graph.set_output(op, 0, raw)
-    return _given_back(graph, op, raw, tensor, (1 / factor, offset))
+    return _given_back(graph, op, raw, tensor, (np.float32(1) / factor, offset))
 
 
 def _fold(graph: Graph, op: Op, factor: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]) -> None:

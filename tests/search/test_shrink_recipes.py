@@ -11,7 +11,7 @@ from tightfit.search import shrink_recipes as shrinking
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 from tightfit.search.job import Job
-from tightfit.search.recipes import RECIPES, find_recipes
+from tightfit.search.recipes import find_recipes, recipes
 from tightfit.search.shrink_recipes import WAYS, refusal, training_notes
 from tightfit.targets.profile import find_target
 
@@ -26,7 +26,7 @@ def made(name, *, fits=False, drop=0.0):
     return Candidate(name, "int8", ["made"], drop=drop, meets_budget=fits)
 
 
-@pytest.mark.parametrize("found", [r for r in RECIPES if r.shrink], ids=lambda r: r.name)
+@pytest.mark.parametrize("found", [r for r in recipes() if r.shrink], ids=lambda r: r.name)
 def test_every_smaller_model_is_named_after_what_is_done(found):
     assert found.shrink.way in WAYS
     amount = found.shrink.amount

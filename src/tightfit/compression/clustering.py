@@ -103,16 +103,14 @@ def _is_large(op: Op, count: int) -> bool:
 
 def _cluster(op: Op, plan: OpPlan | None, wanted: Clusters, done: dict[int, Array]) -> ClusteredLayer:
     """Clusters one weight; a weight of several ops is clustered once."""
-    weight = op.input(1)
-    assert weight is not None  # noqa: S101 - _is_large saw a constant
-    assert weight.data is not None  # noqa: S101 - _is_large saw a constant
-    values, place = weight.data, weight.data.__array_interface__["data"][0]
+    weight = op.operand(1)
+    values, place = weight.values, weight.values.__array_interface__["data"][0]
     if place not in done:
         done[place] = shared_values(values, wanted, _output_axis(op), _storage(plan))
     weight.data = done[place].reshape(values.shape)
     power = max(float(np.square(values, dtype=np.float64).sum()), 1e-30)
-    change = float(np.square(weight.data - values, dtype=np.float64).sum())
-    return ClusteredLayer(op.name, op.kind, np.unique(weight.data).size, change / power)
+    change = float(np.square(weight.values - values, dtype=np.float64).sum())
+    return ClusteredLayer(op.name, op.kind, np.unique(weight.values).size, change / power)
 
 
 def _output_axis(op: Op) -> int:

@@ -112,6 +112,17 @@ class Tensor:
         self.serial = next(_serial)
 
     @property
+    def values(self) -> Array:
+        """The array of a constant, as stored.
+
+        Raises:
+            ModelError: the tensor is computed.
+        """
+        if self.data is None:
+            raise ModelError(f"Tensor '{self.name}' is computed; expected a constant.")
+        return self.data
+
+    @property
     def is_constant(self) -> bool:
         """True when the value is stored in the file."""
         return self.data is not None
@@ -181,6 +192,19 @@ class Op:
     def input(self, position: int) -> Tensor | None:
         """The tensor at an input position, None when absent (optional inputs may be cut off at the end)."""
         return self.inputs[position] if position < len(self.inputs) else None
+
+    def operand(self, position: int) -> Tensor:
+        """Return the tensor at an input position that must be there.
+
+        Raises:
+            ModelError: it is absent.
+        """
+        tensor = self.input(position)
+        if tensor is None:
+            raise ModelError(
+                f"{self.kind} '{self.name}' lacks its input {position}; expected a tensor there."
+            )
+        return tensor
 
     def __repr__(self) -> str:
         return f"<{self.kind} '{self.name}'>"

@@ -27,11 +27,9 @@ def to_dense(graph: Graph, op: Op) -> None:
         >>> op.kind, op.inputs[1].shape
         ('FULLY_CONNECTED', (8, 3))
     """
-    weight = op.inputs[1]
-    assert weight is not None  # noqa: S101 - is_pointwise saw it
-    assert weight.data is not None  # noqa: S101 - is_pointwise saw it
+    weight = op.operand(1)
     shape = (weight.shape[0], weight.shape[3])
-    flat = Tensor(weight.name, shape, weight.dtype, weight.data.reshape(shape), weight.quantization)
+    flat = Tensor(weight.name, shape, weight.dtype, weight.values.reshape(shape), weight.quantization)
     graph.set_input(op, 1, flat)
     options = {"fusedActivationFunction": op.options.get("fusedActivationFunction", 0), "keepNumDims": True}
     if flat.dtype != "float32" and op.outputs[0].dtype == "float32":

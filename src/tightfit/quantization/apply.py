@@ -177,11 +177,10 @@ class _Application:
 
     def constant(self, source: Tensor, storage: Storage, op: Op) -> Tensor:
         """Gives the stored twin of a constant; equal requests share it."""
-        assert source.data is not None  # noqa: S101 - checked by the caller
-        key = (source.data.__array_interface__["data"][0], storage, source.shape)
+        key = (source.values.__array_interface__["data"][0], storage, source.shape)
         if key not in self.constants:
             made = Tensor(source.name, source.shape, storage.dtype)
-            made.data = store(source.data, storage, f"{op.kind} '{op.name}'")
+            made.data = store(source.values, storage, f"{op.kind} '{op.name}'")
             made.quantization = quantization_of(storage)
             self.constants[key] = made
         return self.constants[key]

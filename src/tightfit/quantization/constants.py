@@ -58,10 +58,8 @@ def _axis(op: Op, rule: OpRule | None, *, hybrid: bool) -> int | None:
 
 
 def _weight(op: Op, position: int, axis: int | None, dtype: str) -> Storage:
-    tensor = op.inputs[position]
-    assert tensor is not None  # noqa: S101 - the positions are of float constants
-    assert tensor.data is not None  # noqa: S101 - the positions are of float constants
-    return _symmetric(_finite(weight_scales(tensor.data, axis, dtype), op), axis, dtype)
+    tensor = op.operand(position)
+    return _symmetric(_finite(weight_scales(tensor.values, axis, dtype), op), axis, dtype)
 
 
 def _finite(values: npt.NDArray[Any], op: Op) -> npt.NDArray[Any]:

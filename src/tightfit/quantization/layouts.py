@@ -151,12 +151,11 @@ def _dequantized(graph: Graph, reader: Op, tensor: Tensor) -> Tensor:
 
 
 def _float_constant(tensor: Tensor) -> Tensor:
-    assert tensor.data is not None  # noqa: S101 - biases of integer kernels are constants
     assert tensor.quantization is not None  # noqa: S101 - the caller asked for quantized tensors
     q = tensor.quantization
     axis = q.axis if q.scale.size > 1 else None
     # int64 does not fit into float32 exactly, but the float op adds it in float32 anyway.
-    values = dequantize(tensor.data, q.scale, q.zero_point, axis)
+    values = dequantize(tensor.values, q.scale, q.zero_point, axis)
     return Tensor(tensor.name, tensor.shape, data=values)
 
 

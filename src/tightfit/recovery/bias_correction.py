@@ -55,11 +55,9 @@ def _set_bias(original: Layer, layer: Layer, mean: Vector) -> None:
     first, bias = original.bias, layer.bias
     assert bias is not None  # noqa: S101 - of pairs with a bias
     assert first is not None  # noqa: S101 - of pairs with a bias
-    assert first.data is not None  # noqa: S101 - layers have constant biases
-    assert original.weights.data is not None  # noqa: S101 - layers have constant weights
-    means = (original.rows(original.weights.data) * mean).sum(axis=1)
+    means = (original.rows(original.weights.values) * mean).sum(axis=1)
     stored = (layer.rows(stored_weights(layer)) * mean).sum(axis=1)
-    values = first.data.reshape(-1).astype(np.float64) + means - stored
+    values = first.values.reshape(-1).astype(np.float64) + means - stored
     bias.data = values.astype(np.float32).reshape(bias.shape)
 
 

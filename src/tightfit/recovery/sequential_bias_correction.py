@@ -71,8 +71,7 @@ def correct_in_sequence(
         seen = _on_device(device_model(changed, plan), layer, samples())
         bias = layer.bias
         assert bias is not None  # noqa: S101 - of pairs with a bias
-        assert bias.data is not None  # noqa: S101 - of pairs with a constant bias
-        values = bias.data.reshape(-1).astype(np.float64)
+        values = bias.values.reshape(-1).astype(np.float64)
         values = values + seen.shift(wanted[original.op.name], bounds_of(layer.op), values)
         bias.data = values.astype(np.float32).reshape(bias.shape)
         if progress is not None:

@@ -23,7 +23,7 @@ from tightfit.quantization.scheme import find_scheme
 from tightfit.recovery.steps import RecoveryState
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
-from tightfit.search.recipes import RECIPES, Recipe, Shrink
+from tightfit.search.recipes import Recipe, Shrink, recipes
 from tightfit.targets.profile import Target
 from tightfit.units import format_bytes
 
@@ -209,7 +209,7 @@ def _loses_already(recipe: Recipe, budget: Budget, made: Sequence[Candidate]) ->
 def _lighter(shrink: Shrink, scheme: str) -> list[str]:
     """The recipes of the same way and scheme that take less out of the model."""
     sign = 1 if shrink.way == "zeros" else -1
-    same = [(r.name, r.shrink) for r in RECIPES if r.shrink is not None and r.scheme == scheme]
+    same = [(r.name, r.shrink) for r in recipes() if r.shrink is not None and r.scheme == scheme]
     return [n for n, o in same if o.way == shrink.way and sign * o.amount < sign * shrink.amount]
 
 

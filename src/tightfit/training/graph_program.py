@@ -214,8 +214,7 @@ class Call:
     def trained(self, index: int, position: int) -> Any:
         """Gives a trained constant as one op uses it."""
         if not self.rounded:
-            tensor = self.program.graph.ops[index].inputs[position]
-            assert tensor is not None  # noqa: S101 - trained positions hold constants
+            tensor = self.program.graph.ops[index].operand(position)
             return self.converted(self.weights.variables[tensor])
         return self.converted(self.weights.use(index, position, self.cache))
 

@@ -103,8 +103,7 @@ class GraphWeights:
                 self.attached.setdefault(tensor, []).append(attached)
 
     def _add(self, index: int, op: Op, position: int) -> None:
-        tensor = op.inputs[position]
-        assert tensor is not None  # noqa: S101 - trained positions hold constants
+        tensor = op.operand(position)
         if tensor not in self.variables:
             self.variables[tensor] = self._variable(tensor)
         if tensor not in self.weights and position in _KERNELS.get(op.kind, ()):
@@ -116,10 +115,9 @@ class GraphWeights:
 
     def _variable(self, tensor: Tensor) -> Any:
         """A variable; constants that share memory in the file share one."""
-        assert tensor.data is not None  # noqa: S101 - a constant
-        place = (tensor.data.__array_interface__["data"][0], tensor.shape)
+        place = (tensor.values.__array_interface__["data"][0], tensor.shape)
         if place not in self._shared:
-            self._shared[place] = self.owner.add_constant(self.keys[tensor], tensor.data)
+            self._shared[place] = self.owner.add_constant(self.keys[tensor], tensor.values)
         return self._shared[place]
 
     def _add_quantizers(self, index: int, decision: OpPlan | None) -> None:
@@ -160,8 +158,7 @@ class GraphWeights:
             cache: what this call of the network computed already.
         """
         decision = self.decisions[index]
-        tensor = self.graph.ops[index].inputs[position]
-        assert tensor is not None  # noqa: S101 - trained positions hold constants
+        tensor = self.graph.ops[index].operand(position)
         quantizer = self.quantizers.get((index, position))
         if quantizer is not None:
             scales = self.scales(index, position, cache)
@@ -176,8 +173,7 @@ class GraphWeights:
         """Gives the scales of one op's weights as they are now."""
         if (index, position) in self.accumulators:
             return self.accumulators.scales((index, position), cache)
-        tensor = self.graph.ops[index].inputs[position]
-        assert tensor is not None  # noqa: S101 - quantized weights are there
+        tensor = self.graph.ops[index].operand(position)
         return self.quantizers[index, position].scales(cache, self.variables[tensor])
 
     def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:

@@ -47,9 +47,7 @@ class Reader:
     @property
     def source(self) -> Tensor:
         """What it reads."""
-        tensor = self.op.inputs[0]
-        assert tensor is not None  # noqa: S101 - checked when it was found
-        return tensor
+        return self.op.operand(0)
 
     @property
     def window(self) -> MomentWindow:
@@ -59,9 +57,7 @@ class Reader:
 
 def weights_of(op: Op) -> Tensor:
     """Gives the constant weights of a layer."""
-    tensor = op.inputs[1]
-    assert tensor is not None  # noqa: S101 - layers were chosen for it
-    return tensor
+    return op.operand(1)
 
 
 def damping(mean: Matrix, rows: int) -> Matrix:
@@ -133,9 +129,7 @@ def collect(
 
 
 def _source(model: Model, index: int) -> Tensor:
-    tensor = model.main.ops[index].inputs[0]
-    assert tensor is not None  # noqa: S101 - readers have inputs
-    return tensor
+    return model.main.ops[index].operand(0)
 
 
 def _fed(

@@ -148,9 +148,7 @@ def _other_branch(op: Op) -> Tensor | None:
 
 
 def _source(op: Op) -> Tensor:
-    tensor = op.inputs[0]
-    assert tensor is not None  # noqa: S101 - fittable layers have one
-    return tensor
+    return op.operand(0)
 
 
 def _window(op: Op) -> MomentWindow:

@@ -84,8 +84,7 @@ def _is_single(trace: Trace, tensor: Tensor) -> bool:
 
 def _join(trace: Trace, op: Op, position: int, channels: np.ndarray, axis: int) -> None:
     """One operand of a combination; ``axis`` counts from the end."""
-    tensor = op.inputs[position]
-    assert tensor is not None  # noqa: S101 - the caller looked
+    tensor = op.operand(position)
     label = trace.labels.get(tensor)
     size = tensor.shape[axis] if len(tensor.shape) >= -axis else 1
     if label is not None and label.channels.size == 1 and size != channels.size:

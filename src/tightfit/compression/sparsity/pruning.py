@@ -160,10 +160,8 @@ def _scores(op: Op, moments: Moments | None) -> Array:
 
 
 def _values(op: Op) -> Array:
-    weight = op.input(1)
-    assert weight is not None  # noqa: S101 - prunable() saw a constant
-    assert weight.data is not None  # noqa: S101 - prunable() saw a constant
-    return weight.data
+    weight = op.operand(1)
+    return weight.values
 
 
 def _prune(model: Model, op: Op, mask: Mask, wanted: Pruning, moments: Moments | None) -> PrunedLayer:

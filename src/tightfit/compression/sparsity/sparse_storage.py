@@ -78,8 +78,7 @@ class _Storing:
         return [layer for layer in found if layer is not None]
 
     def store(self, tensor: Tensor) -> StoredLayer | None:
-        values = tensor.data
-        assert values is not None  # noqa: S101 - candidates are constants
+        values = tensor.values
         form = smallest(values)
         if form is None:
             return None

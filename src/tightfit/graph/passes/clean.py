@@ -77,8 +77,7 @@ def _is_float16_store(op: Op, source: Tensor) -> bool:
 
 def _widened(source: Tensor, wide: dict[tuple[Any, ...], Array]) -> Tensor:
     """The float32 twin of a float16 constant; its values are made once for each piece of memory."""
-    assert source.data is not None  # noqa: S101 - _is_float16_store saw a constant
-    data = source.data
+    data = source.values
     layout = None if data.flags.c_contiguous else (data.shape, data.strides)
     key = data.__array_interface__["data"][0], data.nbytes, layout
     if key not in wide:

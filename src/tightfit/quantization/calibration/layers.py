@@ -32,16 +32,12 @@ class Layer:
     @property
     def source(self) -> Tensor:
         """The tensor that meets the weights."""
-        tensor = self.op.input(0)
-        assert tensor is not None  # noqa: S101 - every kind of KINDS has one
-        return tensor
+        return self.op.operand(0)
 
     @property
     def weights(self) -> Tensor:
         """The constant weights."""
-        tensor = self.op.input(1)
-        assert tensor is not None  # noqa: S101 - checked when the layer was found
-        return tensor
+        return self.op.operand(1)
 
     @property
     def bias(self) -> Tensor | None:

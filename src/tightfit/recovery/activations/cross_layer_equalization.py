@@ -223,8 +223,7 @@ def predicted_noise(pair: Pair, low: Vector, high: Vector, square: Vector, scale
 
 def _columns(layer: Layer) -> Vector:
     """Weights as (rows, input channels, window); depthwise as (1, channels, window)."""
-    values = layer.weights.data
-    assert values is not None  # noqa: S101 - layers have constant weights
+    values = layer.weights.values
     if layer.window.depthwise:
         return np.asarray(values.reshape(-1, values.shape[-1]).T[None], np.float64)
     flat = np.asarray(values.reshape(values.shape[0], -1, values.shape[-1]), np.float64)
@@ -254,21 +253,17 @@ def _absorb(pair: Pair, absorbed: Vector) -> None:
     first, second = pair.first.bias, pair.second.bias
     assert first is not None  # noqa: S101 - absorbed is zero without biases
     assert second is not None  # noqa: S101 - absorbed is zero without biases
-    assert first.data is not None  # noqa: S101 - layers have constant biases
-    assert second.data is not None  # noqa: S101 - layers have constant biases
-    first.data = (first.data.reshape(-1) - absorbed).astype(np.float32).reshape(first.shape)
+    first.data = (first.values.reshape(-1) - absorbed).astype(np.float32).reshape(first.shape)
     columns = _columns(pair.second).sum(axis=2)
     given = columns[0] * absorbed if pair.second.window.depthwise else columns @ absorbed
-    second.data = (second.data.reshape(-1) + given).astype(np.float32).reshape(second.shape)
+    second.data = (second.values.reshape(-1) + given).astype(np.float32).reshape(second.shape)
 
 
 def _scale(pair: Pair, scales: Vector) -> None:
     """Divides the first layer's channels and multiplies what reads them."""
     first, second, bias = pair.first.weights, pair.second.weights, pair.first.bias
-    assert first.data is not None  # noqa: S101 - layers have constant weights
-    assert second.data is not None  # noqa: S101 - layers have constant weights
-    first.data = pair.first.shaped(pair.first.rows(first.data) / scales[:, None])
+    first.data = pair.first.shaped(pair.first.rows(first.values) / scales[:, None])
     # Input channels are the last axis of every layer's weights, the output channels of depthwise too.
-    second.data = (second.data * scales).astype(np.float32)
+    second.data = (second.values * scales).astype(np.float32)
     if bias is not None and bias.data is not None:
         bias.data = (bias.data.reshape(-1) / scales).astype(np.float32).reshape(bias.shape)

@@ -227,10 +227,8 @@ def _factors(site: Site, seen: ChannelPowers) -> Vector | None:
 
 def _rows(op: Op, position: int) -> Vector:
     """The weights as (outputs, input channels), one row more for each place of a kernel."""
-    weights = op.inputs[position]
-    assert weights is not None  # noqa: S101 - of a layer that was found
-    assert weights.data is not None  # noqa: S101 - of a layer that was found
-    return np.asarray(weights.data.reshape(-1, weights.shape[-1]), np.float64)
+    weights = op.operand(position)
+    return np.asarray(weights.values.reshape(-1, weights.shape[-1]), np.float64)
 
 
 def _noise(weights: Vector, seen: ChannelPowers, factors: Vector) -> float:
@@ -253,17 +251,13 @@ def _noise(weights: Vector, seen: ChannelPowers, factors: Vector) -> float:
 def _move(graph: Graph, site: Site, factors: npt.NDArray[np.float32]) -> None:
     """Divides gain and shift, multiplies the layers' weights, and gives other readers the old values."""
     for op, position in site.tail:
-        constant = op.inputs[position]
-        assert constant is not None  # noqa: S101 - of a site that was found
-        assert constant.data is not None  # noqa: S101 - of a site that was found
-        values = constant.data / factors
+        constant = op.operand(position)
+        values = constant.values / factors
         graph.set_input(op, position, Tensor(constant.name, constant.shape, data=values.astype(np.float32)))
     readers = {op for op, _ in site.layers}
     for op, position in site.layers:
-        weights = op.inputs[position]
-        assert weights is not None  # noqa: S101 - of a site that was found
-        assert weights.data is not None  # noqa: S101 - of a site that was found
-        data = np.ascontiguousarray(weights.data * factors, np.float32)
+        weights = op.operand(position)
+        data = np.ascontiguousarray(weights.values * factors, np.float32)
         graph.set_input(op, position, Tensor(weights.name, weights.shape, data=data))
     others = [(op, p) for op, p in site.tensor.consumers if op not in readers]
     if others:

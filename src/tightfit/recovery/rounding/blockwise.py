@@ -186,7 +186,6 @@ def _put(model: Model, plan: Plan, arrays: Mapping[str, Array]) -> Plan:
         if what == "scale":
             decisions[int(number)] = replanned(old, old.constants[1], values)
             continue
-        tensor = model.main.ops[int(number)].inputs[int(what)]
-        assert tensor is not None  # noqa: S101 - learned constants are there
+        tensor = model.main.ops[int(number)].operand(int(what))
         tensor.data = values
     return replace(plan, graphs=[replace(plan.graphs[0], ops=decisions), *plan.graphs[1:]])

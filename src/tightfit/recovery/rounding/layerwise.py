@@ -51,8 +51,7 @@ def round_one(layer: Layer, moments: Moments) -> OpPlan:
     Args:
         moments: of its inputs.
     """
-    values = layer.weights.data
-    assert values is not None  # noqa: S101 - layers have constant weights
+    values = layer.weights.values
     weights = layer.rows(values)
     bias = bias_values(layer, weights.shape[0])
     storage = layer.plan.constants[1]

@@ -86,8 +86,7 @@ class DeviceKernels:
 
     def integers(self, call: Any, index: int, op: Op, position: int) -> Array:
         """Gives an input as the integers that the op reads."""
-        tensor = op.inputs[position]
-        assert tensor is not None  # noqa: S101 - asked for inputs that are there
+        tensor = op.operand(position)
         point = self.program.points.inputs[index, position]
         if (tensor, point) in call.integers:
             return np.asarray(call.integers[tensor, point])

@@ -70,6 +70,7 @@ from tightfit.cli.terminal_progress import Bars, Stages
     "--layout", help="What files are laid out for: cpu, npu, micro; cpu or the target's by default."
 )
 @click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
+@slices_option
 @click.option("--effort", default="normal", show_default=True, help="quick, normal or thorough.")
 @click.option("--only", multiple=True, metavar="NAME", help="Try only this candidate; may be given again.")
 @click.option("--fresh", is_flag=True, help="Measure everything again instead of going on.")
@@ -132,7 +133,8 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         "effort",
     )
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
-    return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
+    slices = parse_slices(options["slices"])
+    return Job(model=model, image=image, budget=budget, recipes=options["only"], slices=slices, **chosen)
 
 
 @click.command()

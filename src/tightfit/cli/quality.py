@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tightfit.evaluation.slices.quality import headline
+from tightfit.evaluation.slices.quality import headline, lost_sentences
 
 if TYPE_CHECKING:
     from tightfit.evaluation.slices.quality import OutputQuality
@@ -34,3 +34,9 @@ def quality_words(outputs: Sequence[OutputQuality], snr_db: float, samples: int)
     where = "" if samples else " on one random input; --data measures it on samples"
     worst = headline(outputs) if samples else ""
     return f"{ratio}, {worst}" if worst else ratio + where
+
+
+def quality_lines(outputs: Sequence[OutputQuality]) -> list[str]:
+    """Return the worst slice in one line, and one line for each output that is of no use."""
+    worst = headline(outputs)
+    return ([worst] if worst else []) + [f"ruined: {sentence}" for sentence in lost_sentences(outputs)]

@@ -100,6 +100,7 @@ class CandidateBuilder:
             layout=self.policy.layout(self.job.layout),
             max_size_bytes=self.job.budget.max_size,
             folder=self.job.output / "unfinished",
+            slices=self.job.slices,
         )
 
     def _provenance(self, candidate: Candidate, state: RecoveryState) -> dict[str, Any] | None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tightfit.evaluation.metrics import MOST_DB, decibels
 from tightfit.evaluation.slices.sums import SliceFacts, SliceSums
+
+MOST_DB: Final = 200.0
+"""What stands for equal: float32 resolves 150 dB."""
 
 LOST_DB: Final = 10.0
 """A slice whose noise is more than a tenth of its own spread's power is lost, where nothing else is known."""
@@ -48,8 +50,7 @@ class SliceQuality:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``report.json``."""
         names = ("name", "axis", "begin", "end", "snr_db", "distinct")
-        plain = {name: getattr(self, name) for name in names}
-        return plain | ({"lost": self.lost} if self.lost else {})
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,20 @@ class OutputQuality:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``report.json``."""
         worst = None if self.worst_slice is None else self.worst_slice.to_dict()
-        return {"name": self.name, "snr_db": self.snr_db, "worst_slice": worst, "samples": self.samples}
+        plain = {"name": self.name, "snr_db": self.snr_db, "worst_slice": worst, "samples": self.samples}
+        return plain | ({"lost": lost_sentence(self)} if self.lost else {})
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return ``10 log10(signal / noise)`` within ±200 dB.
+
+    Example:
+        >>> decibels(100.0, 1.0), decibels(1.0, 0.0)
+        (20.0, 200.0)
+    """
+    if noise == 0:
+        return MOST_DB
+    return float(min(max(10 * math.log10(max(signal, 1e-300) / noise), -MOST_DB), MOST_DB))
 
 
 def qualities(sums: SliceSums, *, lost_db: float | Mapping[str, float] = LOST_DB) -> list[OutputQuality]:
@@ -98,7 +112,7 @@ def lost_sentences(found: Sequence[OutputQuality]) -> Iterator[str]:
     """Give one sentence for each output that is of no use, naming its worst slices."""
     for output in found:
         if output.lost:
-            yield _sentence(output)
+            yield lost_sentence(output)
 
 
 def headline(found: Sequence[OutputQuality]) -> str:
@@ -187,7 +201,8 @@ def _why_lost(row: SliceFacts, snr_db: float, limit: float) -> str:
     return f"{snr_db:.1f} dB against its own spread, float {span}"
 
 
-def _sentence(output: OutputQuality) -> str:
+def lost_sentence(output: OutputQuality) -> str:
+    """Return why an output is of no use, naming its worst slice."""
     first, more = output.lost[0], len(output.lost) - 1
     rest = f" (and {more} more slice{'' if more == 1 else 's'})" if more else ""
     return f"output '{output.name}' is of no use in {_place(first)}: {first.lost}{rest}"

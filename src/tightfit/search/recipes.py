@@ -10,8 +10,6 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.scheme import SCHEMES
 from tightfit.recovery.steps import RECOVERIES
 
-EFFORTS: Final = ("quick", "normal", "thorough")
-
 
 class Shrink(NamedTuple):
     """What makes the model smaller before its weights are stored.
@@ -150,8 +148,8 @@ def recipes() -> tuple[Recipe, ...]:
 
     Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
     recovery of that scheme meets the budget; always when the effort is thorough. A smaller model is for a
-    size, a packed size or a latency that nothing else meets; ``shrink_recipes.refusal`` gives the reason where
-    it is not tried.
+    size, a packed size or a latency that nothing else meets; ``shrink_recipes.refusal`` gives the reason
+    where it is not tried.
     """
     first = [r for r in _COMBINATIONS if r.shrink is None]
     return (*_plain(), *first, *_single_recoveries(), *(r for r in _COMBINATIONS if r.shrink is not None))

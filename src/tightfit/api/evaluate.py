@@ -24,7 +24,7 @@ from tightfit.graph.summary import summary
 from tightfit.types import Steps
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of one verb
     models: Sequence[Pathlike],
     data: str,
     *,

@@ -33,7 +33,7 @@ _PROBE_BYTES = 32 << 20  # fewer of them when outputs are large
 _CHECK_AFTER = 64  # samples after which shifted labels are reported, rather than at the end
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of one verb
     models: Sequence[Runnable],
     dataset: Dataset,
     indices: Sequence[int] | Array | None = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.evaluation.slices.files import by_name, compare, refuse_unanswered, slices_of
+from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.parts import NamedSlices, Slices
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.pipeline.source import Source, open_source
@@ -183,9 +183,16 @@ class Builder:
         probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
         prepare()  # the process that checks the file starts while the plan is applied
         adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
-        made = write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
-        found = compare(self.source.model, made.answers, probes, self.slices(spec))
-        return replace(made, outputs=found, samples=len(probes) if self.seen else 0)
+        made = write_plan(
+            source,
+            state.plan,
+            output,
+            layout=spec.layout,
+            probes=probes,
+            adapt=adapt,
+            slices=self.slices(spec),
+        )
+        return replace(made, samples=len(probes) if self.seen else 0)
 
     def slices(self, spec: BuildSpec) -> Slices:
         """Return the slices of the float model's outputs, those that the user named included."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tightfit.errors import RuntimeFailureError
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
 from tightfit.provenance.probes import THREADS, Limits, answers
@@ -29,12 +30,14 @@ class Check:
         outputs: the file's outputs (reals as float32) for each probe, by tensor key of the float model.
         answers: the file's raw outputs by name for seeded inputs, where asked for.
         unanswered: why LiteRT did not answer those, or "".
+        quality: of each output, slice by slice, on the probes.
     """
 
     snr_db: float
     outputs: list[dict[str, Array]]
     answers: list[dict[str, Array]] = field(default_factory=list)
     unanswered: str = ""
+    quality: list[OutputQuality] = field(default_factory=list)
 
 
 def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:

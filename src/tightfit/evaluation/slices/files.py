@@ -20,6 +20,7 @@ from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.slices.trace import find_slices
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import main_signature, output_names
+from tightfit.graph.writer import serialize
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -49,6 +50,19 @@ def by_name(model: Model, probes: Iterable[Probe]) -> list[Answered]:
     keys = model.main.keys()
     names = {keys[t]: name for name, t in output_names(model).items()}
     return [(x, {names[k]: v for k, v in y.items() if k in names}) for x, y in probes]
+
+
+def answers_of(model: Model, samples: Sequence[Mapping[str, Array]]) -> list[Answered]:
+    """Return samples with what a float model answers to them.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run it. DataError: a sample does not fit.
+    """
+    signature = main_signature(model)
+    key = None if signature is None else signature.key
+    with Session(bytes(serialize(model)), threads=THREADS, signature=key) as session:
+        inputs = (adapt_inputs(Sample(dict(x), None), session.inputs) for x in samples)
+        return list(zip(samples, session.run_many(inputs), strict=True))
 
 
 def refuse_unanswered(model: Model, probes: Sequence[Probe]) -> None:

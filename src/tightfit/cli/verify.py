@@ -131,7 +131,8 @@ def _output(found: Any, samples: int) -> str:
     noise = "" if found.snr_db is None else f", {found.snr_db:.1f} dB"
     decisions = "" if found.decisions is None else f", {found.decisions:.1%} equal decisions"
     worst = "" if found.worst is None else f", {found.worst}"
-    return f"output {found.name}: off by {found.largest:.3g} at most{noise}{decisions} ({samples} samples){worst}"
+    off = f"off by {found.largest:.3g} at most{noise}{decisions}"
+    return f"output {found.name}: {off} ({samples} samples){worst}"
 
 
 def _json(value: Any) -> str:

@@ -203,7 +203,7 @@ def _reals(tensor: Tensor) -> Array:
 
 
 def _compare_outputs(
-    found: Difference, paths: tuple[Path, Path], samples: Iterable[Sample], slices: SliceSums
+    found: FileDifference, paths: tuple[Path, Path], samples: Iterable[Sample], slices: SliceSums
 ) -> None:
     runs = [ModelRun(path, _THREADS) for path in paths]
     totals: dict[str, _Total] = {}

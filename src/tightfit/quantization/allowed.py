@@ -13,7 +13,8 @@ class Allowed:
     """What the device that a file is for takes.
 
     Args:
-        float_macs: share of the multiply–accumulates that may become float. int16: it takes int16 activations.
+        float_macs: share of the multiply–accumulates that may become float.
+        int16: it takes int16 activations.
         accepts: whether it still takes a quantized model as it is asked to.
     """
 

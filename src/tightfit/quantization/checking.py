@@ -104,9 +104,9 @@ def _ask(session: Session, model: Model, seeded: Limits | None) -> tuple[list[di
 def snr_db(values: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
     """Gives ``10 · log10(Σ reference² / Σ (reference - values)²)`` over all outputs, infinite when equal.
 
-    Values that are not finite in the reference do not count; where none is finite the ratio is NaN, as nothing
-    could be compared. Where no output is a real, each decision counts as 1: the ratio is that of all decisions
-    to different ones.
+    Values that are not finite in the reference do not count; where none is finite the ratio is NaN, as
+    nothing could be compared. Where no output is a real, each decision counts as 1: the ratio is that of all
+    decisions to different ones.
 
     Example:
         >>> snr_db({"y": np.array([1.0, 1.0])}, {"y": np.array([1.0, 0.0])})

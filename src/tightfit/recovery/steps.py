@@ -147,8 +147,7 @@ RECOVERIES: Final[dict[str, Recovery]] = {
         Recovery(
             "slices",
             slices,
-            "outputs, joins and inputs with entries of different units brought to one size; quantize does it by "
-            "itself",
+            "outputs, joins and inputs with entries of different units brought to one size; on by default",
         ),
         Recovery(
             "smoothing",

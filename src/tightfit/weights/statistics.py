@@ -118,6 +118,6 @@ def refuse_bad_weights(model: Model) -> None:
                     continue
                 raise ModelError(
                     f"The weight '{tensor.name}' of {op.kind} '{op.name}' holds NaN or infinity in "
-                    f"{int((~np.isfinite(values)).sum()):,} of {values.size:,} values; expected numbers. Train "
-                    "or export the model again."
+                    f"{int((~np.isfinite(values)).sum()):,} of {values.size:,} values; expected numbers. "
+                    "Train or export the model again."
                 )

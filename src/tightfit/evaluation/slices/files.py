@@ -106,7 +106,8 @@ def measure_file(
         model: the float model. slices: see ``slices_of``.
 
     Raises:
-        RuntimeFailureError: LiteRT does not run the file. DataError, ModelError: it takes or gives other things.
+        RuntimeFailureError: LiteRT does not run the file.
+        DataError, ModelError: it takes or gives other things.
     """
     sums = SliceSums(slices_of(model) if slices is None else slices)
     signature = main_signature(model)

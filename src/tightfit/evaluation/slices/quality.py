@@ -23,8 +23,7 @@ GOOD_DB: Final = 20.0
 """What remedies aim at: noise of a hundredth of the slice's own spread."""
 
 _SHARE_OF_UNIT: Final = 0.1
-_NEAR_CONSTANT: Final = 1e-4
-_CONSTANT_STEP: Final = 0.01
+_NEAR_CONSTANT: Final = 1e-5
 _FEWEST: Final = 2
 
 
@@ -126,7 +125,8 @@ def headline(found: Sequence[OutputQuality]) -> str:
     output = worst_output(found)
     if output is None or output.worst_slice is None:
         return ""
-    return f"worst slice {place(output, len(found))}: {_db(output.worst_slice.snr_db)} on {_samples(output.samples)}"
+    ratio, samples = _db(output.worst_slice.snr_db), _samples(output.samples)
+    return f"worst slice {place(output, len(found))}: {ratio} on {samples}"
 
 
 def place(output: OutputQuality, outputs: int = 1) -> str:

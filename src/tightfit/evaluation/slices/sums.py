@@ -161,9 +161,20 @@ class _AxisSums:
     def _rows(self, values: Array) -> Reals:
         """One row an entry of the axis."""
         reals = np.asarray(values, np.float64)
-        if self.axis is None or self.axis.axis >= reals.ndim:
-            return reals.reshape(1, -1)
-        return np.moveaxis(reals, self.axis.axis, 0).reshape(reals.shape[self.axis.axis], -1)
+        axis = self._place(reals.shape)
+        return (
+            reals.reshape(1, -1)
+            if axis is None
+            else np.moveaxis(reals, axis, 0).reshape(reals.shape[axis], -1)
+        )
+
+    def _place(self, shape: tuple[int, ...]) -> int | None:
+        """Where the axis is at run time: a dense layer may drop leading axes that the file declares."""
+        if self.axis is None or not shape:
+            return None
+        if self.axis.axis < len(shape):
+            return self.axis.axis
+        return len(shape) - 1 if shape[-1] == self.axis.parts[-1].end else None
 
     def _count_values(self, rows: Reals) -> None:
         """Notes different values of a strided subsample; a set that is full stays as it is."""

@@ -18,7 +18,7 @@ from tightfit.evaluation.slices.parts import MOST_COLUMNS, Axis, Part, Slices
 from tightfit.graph.ir import Op, Tensor
 
 SAME_UNIT_FROM: Final = 32
-"""So many entries of one linear layer are a vector of one unit (logits, an embedding); fewer may be anything."""
+"""So many entries of one linear layer are a vector of one unit (logits, an embedding); fewer may differ."""
 
 _BOUNDED: Final = frozenset({"LOGISTIC", "SOFTMAX", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU6"})
 _POINTWISE: Final = frozenset(
@@ -271,13 +271,13 @@ def _moved(
 
 
 def _slice(step: _Step) -> Traced:
-    """Parts of what a SLICE or STRIDED_SLICE with constant places keeps; none of an axis that it steps over."""
+    """Parts of what a SLICE or STRIDED_SLICE with constant places keeps; none of a strided one."""
     source = step.op.input(0)
     begin = step.op.input(1)
     masks = [
         k
         for k, v in step.op.options.items()
-        if k.endswith("Mask") and v and k != "beginMask" and k != "endMask"
+        if k.endswith("Mask") and v and k not in ("beginMask", "endMask")
     ]
     if (
         source is None

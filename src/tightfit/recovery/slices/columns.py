@@ -141,7 +141,7 @@ def _chain(tensor: Tensor) -> list[Op]:
 
 
 def _scaled(graph: Graph, tensor: Tensor, columns: Columns) -> list[Op]:
-    """Puts ``(x − m)·f`` behind an input and its inverse into the layers that read it; nothing where others do."""
+    """Puts ``(x − m)·f`` behind an input, its inverse into the layers that read it; none for others."""
     readers = [(op, place) for op, place in tensor.consumers]
     if (
         not readers

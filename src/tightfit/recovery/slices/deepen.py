@@ -39,7 +39,7 @@ class Step:
 
 
 def layers_before(model: Model, tail: Tail, limits: Deepening) -> Iterator[Step]:
-    """Give steps that each take one more layer, first to float, then, where that is too much work, to int16."""
+    """Give steps that each take one more layer, first to float, then, where that is too much, to int16."""
     graph = model.main
     total = max(sum(macs(op) for op in graph.ops), 1)
     taken: dict[Op, None] = {}

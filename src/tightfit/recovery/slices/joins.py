@@ -4,9 +4,9 @@ A CONCATENATION gives all of its parts one scale. Where a layer with constant we
 
     W·[a; b] = (W·D⁻¹)·D·[a; b],    D = diag(powers of two),
 
-so that the small part becomes as large as the others and the next weights take that back. The factor goes into
-the layer that writes the part where only the join reads it, else into a MUL. Where no layer reads the join,
-it stays float, and what reads it takes a scale of its own.
+so that the small part becomes as large as the others and the next weights take that back. The factor goes
+into the layer that writes the part where only the join reads it, else into a MUL. Where no layer reads the
+join, it stays float, and what reads it takes a scale of its own.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The mean error of the last layers' results, measured on LiteRT, goes into their biases.
 
-A slice that varies little about a large mean loses more to a constant error than to rounding. Source: Nagel et
-al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2; departure: the
-error is that of the written integers, and only of the layers in front of the outputs.
+A slice that varies little about a large mean loses more to a constant error than to rounding. Source: Nagel
+et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2; departure:
+the error is that of the written integers, and only of the layers in front of the outputs.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Rows of one layer brought to one size: factor and offset go into its weights, and are given back behind.
 
-For a layer ``y = W·x + b`` whose rows have different units, with ``f`` a power of two a row and ``m`` its mean,
+For a layer ``y = W·x + b`` whose rows have different units, with ``f`` a power of two and ``m`` the middle of
+each row,
 
     y' = (f·W)·x + f·(b − m),    y = y' / f + m.
 
-``y'`` has rows of one size around zero, which one integer scale holds. The product by a power of two is exact,
-so the float model answers the same within its own rounding. A layer with RELU built in keeps its zero: there
-only ``f`` is used, as RELU(f·y) = f·RELU(y) for f > 0.
+``y'`` has rows of one size around zero, which one integer scale holds. The product by a power of two is
+exact, so the float model answers the same within its own rounding. A layer with RELU built in keeps its zero:
+there only ``f`` is used, as RELU(f·y) = f·RELU(y) for f > 0.
 """
 
 from __future__ import annotations

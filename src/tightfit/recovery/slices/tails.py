@@ -1,4 +1,4 @@
-"""The tail of an output: the ops behind the last layers, which cost no multiply–accumulates and may stay float.
+"""The tail of an output: the ops behind the last layers, which cost next to nothing and may stay float.
 
 One integer tensor has one scale. Where an output joins boxes in pixels with probabilities, the scale of the
 boxes rounds the probabilities to nothing. In float behind the layers each part keeps the scale of its own

@@ -53,9 +53,9 @@ def key_points() -> Model:
 
 
 def segmentation() -> Model:
-    b = Builder(seed=4)
+    b = Builder(seed=24)
     y = b.conv(b.conv(b.input("x", [1, 12, 12, 3]), 12), 16)
-    return b.model(b.softmax(b.conv(y, 4, kernel=1, activation=NONE)))
+    return b.model(b.softmax(b.conv(y, 3, kernel=1, activation=NONE)))
 
 
 def regression() -> Model:

@@ -1,4 +1,4 @@
-"""Small networks whose outputs join parts of different units, as detectors, key-point and sensor models have."""
+"""Small networks whose outputs join parts of different units, as detectors and sensor models have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HeadPart:
 
 
 def head_model(parts: Sequence[HeadPart], *, axis: int = -1, seed: int = 0, dense: bool = False) -> Model:
-    """Return an image network whose one output joins the parts along an axis: the last, or 1 as YOLOv8 has it.
+    """Return an image network whose output joins the parts along an axis: the last, or 1 as YOLOv8 has it.
 
     Args:
         dense: the parts follow global pooling instead of each position.
@@ -90,7 +90,7 @@ def _part(b: Builder, x: Tensor, part: HeadPart, *, dense: bool) -> Tensor:
 
 
 def images(count: int = 48, seed: int = 3) -> Callable[[], Iterator[dict[str, Array]]]:
-    """Return a function that starts images of blobs anew; noise alone would look the same to every network."""
+    """Return a function that starts images of blobs anew; noise alone looks the same to every network."""
 
     def samples() -> Iterator[dict[str, Array]]:
         random = np.random.default_rng(seed)

@@ -24,10 +24,11 @@ from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.slices.files import measure_beside, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality
-from tightfit.files import checked_write, refuse_input_as_output
+from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
@@ -160,8 +161,8 @@ class _Work:
 
     def __init__(self, model: Any, output: Path, options: ShrinkOptions, stage: Stage | None) -> None:
         self.options, self.output, self.stage = options, output, stage
+        check_paths({"model": model, "data": options.data}, {"The output": output})
         self.original = self.source = open_source(model)
-        refuse_input_as_output(output, self.source.path)
         refuse_bad_weights(self.source.model)
         if not options.provenance:
             self.source.facts = None
@@ -291,7 +292,7 @@ def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
         notes.append(f"The latency could not be measured: {latency.reason}.")
     elif latency.ratio_high is not None and latency.ratio_high >= 1:
         notes.append(
-            "No gain on this target: the latency on this machine is not surely below the original's."
+            "No gain on this target: the latency on this machine is not significantly below the original's."
         )
     return notes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,9 +29,11 @@ from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
+from tightfit.scratch import scratch_folder
 from tightfit.types import Array, Stage
 from tightfit.weights.statistics import refuse_bad_weights
 
@@ -108,6 +109,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
+    check_paths({"model": model, "data": data}, {"The output": output})
     budget = ChannelBudget(macs, size, latency)
     options = ChannelOptions(importance, refit, multiple)
     source, path = open_source(model), Path(output)
@@ -140,7 +142,7 @@ def _told(latency: Latency) -> list[str]:
         return [f"The latency could not be measured: {latency.reason}."]
     if latency.ratio_high is None or latency.ratio_high < 1:
         return []
-    return ["No gain on this target: the latency on this machine is not surely below the original's."]
+    return ["No gain on this target: the latency on this machine is not significantly below the original's."]
 
 
 def _samples(
@@ -163,7 +165,7 @@ def _measure(source: Source) -> Measure:
     """A function that writes a model aside and times it, interleaved with the original."""
 
     def ratio(model: Model) -> float:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             trial = Path(folder) / "trial.tflite"
             write_model(model, trial)
             _, found = compare_latency([source.path, trial], rounds=_ROUNDS, budget_s=_SECONDS)

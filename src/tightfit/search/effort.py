@@ -19,7 +19,7 @@ class Effort:
             twice as wide.
         latency_precision: the width of a ratio's interval that is enough, as a fraction of it; 0 takes the
             whole time.
-        stops_early: whether what cannot be chosen any more is not measured, and the error per layer is that of
+        stops_early: whether what cannot be chosen any more is not measured, and the error per layer is of
             the chosen file only.
         shrinks: whether smaller models are tried where a limit asks for them.
         exhaustive: whether recoveries and smaller models are tried although something meets the budget.

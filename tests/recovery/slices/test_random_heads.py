@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -53,7 +55,7 @@ def noise_db(float_file, made_file, heads, axis):
             out = other.outputs[0]
             b = b if out.scale is None else (b.astype(np.float64) - (out.zero_point or 0)) * out.scale
             ends = np.cumsum([0, *(h.entries for h in heads)])
-            for row, (low, high) in enumerate(zip(ends, ends[1:], strict=False)):
+            for row, (low, high) in enumerate(pairwise(ends)):
                 x, y = (np.take(v, range(low, high), axis).astype(np.float64) for v in (a, b))
                 sums[row] += x.size, x.sum(), (x**2).sum(), ((x - y) ** 2).sum()
     count, total, squares, errors = sums.T

@@ -20,6 +20,7 @@ from tightfit.evaluation.accuracy import Accuracy, understand
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.labels import TRAINED, Head
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import training_start
@@ -147,7 +148,9 @@ def finetune(
             listener("measuring", done, total, {})
 
     original = Path(chosen.teacher or source.path)
-    before, after = evaluate_models([original, output], dataset, held_out, progress=measured)
+    before, after = evaluate_models(
+        [original, output], dataset, held_out, progress=measured, slices=slices_of(source.model)
+    )
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
     notes += ruin_notes(after)

@@ -15,6 +15,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
+from tightfit.evaluation.slices.parts import Slices
 from tightfit.pipeline.source import Source
 from tightfit.types import Array, Steps
 
@@ -41,13 +42,23 @@ class DividedData:
         """The inputs that shape the file, read anew at each call."""
         return (s.inputs for s in self.dataset.samples(self.shaping))
 
-    def compare(self, original: Path, file: Path, progress: Steps | None = None) -> tuple[Accuracy, Accuracy]:
+    def compare(
+        self, original: Path, file: Path, progress: Steps | None = None, slices: Slices | None = None
+    ) -> tuple[Accuracy, Accuracy]:
         """Return the accuracy of the model and of the file, by labels or by how close they answer.
+
+        Args:
+            original: the model's file.
+            file: the file that was made from it.
+            progress: called with (samples done, samples in all).
+            slices: of the outputs, see ``evaluation.slices.trace``.
 
         Raises:
             DataError: the labels do not fit the model's outputs.
         """
-        before, after = evaluate([original, file], self.dataset, self.measuring, progress=progress)
+        before, after = evaluate(
+            [original, file], self.dataset, self.measuring, progress=progress, slices=slices
+        )
         return before, after
 
 

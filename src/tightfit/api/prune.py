@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,8 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.slices.files import refuse_unanswered, slices_of
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
@@ -27,7 +31,7 @@ from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
-from tightfit.quantization.calibration.calibrate import Probe, calibrate
+from tightfit.quantization.calibration.calibrate import PROBES, Probe, calibrate
 from tightfit.quantization.calibration.collect_moments import collect_moments
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
@@ -38,7 +42,7 @@ from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, find_scheme
 from tightfit.types import Stage
-from tightfit.weights.statistics import weight_facts
+from tightfit.weights.statistics import refuse_bad_weights, weight_facts
 
 FLOAT: Final = "float"
 _ROUNDS: Final = 15
@@ -60,6 +64,7 @@ class CompressionResult:
         samples: how many were used. notes: what to know.
         accuracy: of the model and of the file on the samples that did not shape it (all, where none are
             left); None without data.
+        outputs: quality of each output on the samples, slice by slice; empty without samples.
     """
 
     path: Path
@@ -76,11 +81,16 @@ class CompressionResult:
     snr_db: float
     samples: int
     notes: list[str] = field(default_factory=list)
+    outputs: list[OutputQuality] = field(default_factory=list)
     accuracy: tuple[Accuracy, Accuracy] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data: bytes, milliseconds, fractions."""
-        plain = {**asdict(self), "path": str(self.path), "snr_db": min(self.snr_db, 200.0)}
+        plain = asdict(replace(self, outputs=[], accuracy=None)) | {
+            "path": str(self.path),
+            "snr_db": None if math.isnan(self.snr_db) else min(self.snr_db, 200.0),
+            "outputs": [output.to_dict() for output in self.outputs],
+        }
         if self.accuracy is not None:
             plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
         return plain
@@ -161,6 +171,7 @@ class _Work:
         self.options, self.output, self.stage = options, output, stage
         check_paths({"model": model, "data": options.data}, {"The output": output})
         self.original = self.source = open_source(model)
+        refuse_bad_weights(self.source.model)
         if not options.provenance:
             self.source.facts = None
         self.data = None
@@ -240,7 +251,9 @@ class _Work:
         """Samples, or random inputs, and what the original float model makes of them."""
         if self.samples is None:
             return random_probes(self.original.path, self.original.model)
-        return calibrate(self.original.model, iter([next(self.samples())])).probes
+        probes = calibrate(self.original.model, islice(self.samples(), PROBES)).probes
+        refuse_unanswered(self.original.model, probes)
+        return probes
 
     def _write_dense(self, plan: Plan | None, path: Path) -> float:
         reference = replace(self.original, facts=self.source.facts)
@@ -262,19 +275,22 @@ class _Work:
         tables = size.size_bytes - saved_bytes(read_model(self.output))
         notes = [*self.notes, *gains(size, original, after)]
         accuracy = self._accuracy()
+        outputs: list[OutputQuality] = []
         if accuracy is not None:
-            snr = snr if accuracy[1].snr_db is None else accuracy[1].snr_db
+            outputs = list(accuracy[1].outputs)
             notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
         return CompressionResult(
-            self.output, size, original, tables, zeros, values, products, after, before, layers, stored, snr,
-            self.count if accuracy is None else accuracy[1].n, notes, accuracy,
+            self.output, size, original, tables, zeros, values, products, after, before, layers, stored,
+            min((o.snr_db for o in outputs), default=snr), accuracy[1].n if accuracy else self.count, notes,
+            outputs, accuracy,
         )  # fmt: skip
 
     def _accuracy(self) -> tuple[Accuracy, Accuracy] | None:
         """The model and the file on the samples that did not shape it, where there are such."""
         if self.data is None:
             return None
-        return self.data.compare(self.original.path, self.output, self.told("measuring"))
+        slices = slices_of(self.original.model)
+        return self.data.compare(self.original.path, self.output, self.told("measuring"), slices)
 
 
 def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:

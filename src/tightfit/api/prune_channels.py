@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
@@ -33,6 +35,7 @@ from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
 from tightfit.scratch import scratch_folder
 from tightfit.types import Stage
+from tightfit.weights.statistics import refuse_bad_weights
 
 _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
@@ -49,6 +52,7 @@ class ChannelPruningResult:
         samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
         accuracy: of the model and of the file on the samples that did not shape it (all, where none are
             left).
+        outputs: quality of each output on these samples, slice by slice; empty without samples.
     """
 
     path: Path
@@ -62,11 +66,14 @@ class ChannelPruningResult:
     samples: int
     meets_budget: bool
     notes: list[str]
+    outputs: list[OutputQuality] = field(default_factory=list)
     accuracy: tuple[Accuracy, Accuracy] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data."""
-        plain = {**asdict(self), "path": str(self.path)}
+        outputs = [output.to_dict() for output in self.outputs]
+        plain = asdict(replace(self, outputs=[], accuracy=None))
+        plain |= {"path": str(self.path), "outputs": outputs}
         if self.accuracy is not None:
             plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
         return plain
@@ -114,6 +121,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     options = ChannelOptions(importance, refit, multiple)
     source, path = open_source(model), Path(output)
     refuse_input_as_output(path, source.path)
+    refuse_bad_weights(source.model)
     divided = None if data is None else divide_data(source, data, image, samples, seed)
     again = None if divided is None else remembered(divided.inputs)
     measure = None if latency is None else _measure(source)
@@ -129,13 +137,15 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     )
     before, after = compare_latency([source.path, path], rounds=_ROUNDS, budget_s=_SECONDS)
     notes = [*source.notes, *done.notes, *_told(after)]
-    accuracy = None
+    accuracy, outputs = None, []
     if divided is not None:
-        accuracy = divided.compare(source.path, path, None if stage is None else partial(stage, "measuring"))
+        told = None if stage is None else partial(stage, "measuring")
+        accuracy = divided.compare(source.path, path, told, slices_of(source.model))
+        outputs = list(accuracy[1].outputs)
         notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
     return ChannelPruningResult(
         path, footprint(path), footprint(source.path), done.macs_after, done.macs_before, after, before,
-        done.groups, 0 if divided is None else divided.count, done.reached, notes, accuracy,
+        done.groups, 0 if divided is None else divided.count, done.reached, notes, outputs, accuracy,
     )  # fmt: skip
 
 

@@ -11,7 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tightfit.cli.options import data_options, json_option, threads_option
+from tightfit.cli.options import (
+    data_options,
+    json_option,
+    parse_slices,
+    slices_option,
+    threads_option,
+)
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 
 _NAME: Final = 20
@@ -29,6 +36,7 @@ _NAME: Final = 20
     "NAME@OUTPUT scores one output.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
+@slices_option
 @json_option
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure the accuracy of MODELS on the data, each with its paired change from the first (− is worse)."""
@@ -40,11 +48,22 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
-        results = run(models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance)
+        results = run(
+            models,
+            options["data"],
+            image=image,
+            metric=metric,
+            limit=limit,
+            progress=bars.advance,
+            slices=parse_slices(options["slices"]),
+        )
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
     Console().print(*metric_tables([path.name for path in models], results), sep="\n")
+    for path, result in zip(models[1:], results[1:], strict=True):
+        for line in quality_lines(result.outputs):
+            click.echo(f"{path.name}: {line}")
     for note in results[0].notes:
         click.echo(f"note: {note}")
     return 0

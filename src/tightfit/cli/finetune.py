@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tightfit.cli.accuracy_view import metric_tables
 from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 from tightfit.paths import check_paths
 from tightfit.units import format_bytes, format_percent
@@ -170,6 +171,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
+        *quality_lines(result.accuracy.outputs),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
     return Group(*metric_tables(names, results), table, Text(), *map(Text, lines), *notes)

@@ -22,6 +22,7 @@ from tightfit.evaluation.labels import PLAIN, Probe
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
+from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.task import Tasks, choose_tasks
 from tightfit.evaluation.user_metric import Function, load_metric
 from tightfit.types import Array, Steps
@@ -41,7 +42,7 @@ _PROBE_BYTES = 32 << 20  # fewer of them when outputs are large
 _CHECK_AFTER = 64  # samples after which shifted labels are reported, rather than at the end
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of one verb
     models: Sequence[Runnable],
     dataset: Dataset,
     indices: Sequence[int] | Array | None = None,
@@ -49,6 +50,7 @@ def evaluate(
     metric: Asked = "auto",
     progress: Steps | None = None,
     limit: Limit | None = None,
+    slices: Slices | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each model on the samples, with the drop from the first model.
 
@@ -58,6 +60,7 @@ def evaluate(
         indices: the samples; None takes all.
         metric: see ``choose_tasks``; ``module:function`` or a function (see ``user_metric``); or several.
         progress: called with the samples done and the samples in all.
+        slices: of the outputs, see ``slices.trace``; their last axes by default.
         limit: ends early, with the numbers of the samples so far, once the last model must lose more.
 
     Returns:
@@ -76,7 +79,7 @@ def evaluate(
         probes = _take_probes(rounds, wanted)
         tasks = _understood(wanted, probes, dataset, indices)
         main, functions = tasks.tasks[0], _functions(tasks)
-        cards = [Scorecard(tasks.tasks, functions) for _ in runs]
+        cards = [Scorecard(tasks.tasks, functions, slices) for _ in runs]
         check, bound = LabelCheck(), drop_bound(main.metric if len(tasks.tasks) == 1 else None, limit, total)
         for done, each in enumerate(itertools.chain(probes, rounds), 1):
             for card, outputs in zip(cards, each.answers, strict=True):

@@ -11,6 +11,9 @@ from tightfit.evaluation.metrics.classes import decisions
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.tally import Change, Estimate, tally_of
 from tightfit.evaluation.metrics.values import cosine, decibels, powers
+from tightfit.evaluation.slices.parts import Slices
+from tightfit.evaluation.slices.quality import OutputQuality, qualities
+from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.task import Task
 from tightfit.evaluation.user_metric import Function, OwnTally
 from tightfit.types import Array
@@ -75,6 +78,7 @@ class Accuracy:
         metrics: every metric by its name, the main one first.
         notes: what a reader should know of the labels.
         scores: the main metric of each sample, in the order of the samples; None for one number over all.
+        outputs: quality of each output, slice by slice.
     """
 
     metric: str
@@ -92,10 +96,12 @@ class Accuracy:
     metrics: dict[str, Score] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     scores: Array | None = field(default=None, repr=False, compare=False)
+    outputs: list[OutputQuality] = field(default_factory=list, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, without the samples' scores."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scores"}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("scores", "outputs")}
+        plain["outputs"] = [output.to_dict() for output in self.outputs]
         metrics = {name: score.to_dict() for name, score in self.metrics.items()}
         return plain | {"change": self.change, "metrics": metrics}
 
@@ -123,9 +129,12 @@ class Scorecard:
 
     Args:
         tasks: what is scored, the main metric first. functions: the user's metrics by the task's name.
+        slices: of the outputs; their last axes by default.
     """
 
-    def __init__(self, tasks: list[Task], functions: Mapping[str, Function]) -> None:
+    def __init__(
+        self, tasks: list[Task], functions: Mapping[str, Function], slices: Slices | None = None
+    ) -> None:
         self._tasks = tasks
         self._tallies: list[_Tally] = [
             OwnTally(t.wanted, functions[t.name]) if t.metric is None else tally_of(t.metric) for t in tasks
@@ -133,6 +142,7 @@ class Scorecard:
         self._powers: dict[str, tuple[float, float]] = {}
         self._cosines = self._agreements = 0.0
         self._count = 0
+        self._slices = SliceSums(slices)
         self.failure: str | None = None
 
     def add(
@@ -155,6 +165,7 @@ class Scorecard:
                 return
         shaped = {name: outputs[name].reshape(array.shape) for name, array in reference.items()}
         self._add_fidelity(shaped, reference)
+        self._slices.add(shaped, reference)
         for task, tally in zip(self._tasks, self._tallies, strict=True):
             tally.add(task.answer(shaped, reference, label, labels, inputs), self._count)
         self._count += 1
@@ -196,7 +207,12 @@ class Scorecard:
             n=self._count,
             metrics=scores,
             scores=self._tallies[0].scores,
+            outputs=qualities(self._slices, lost_db=self._lost_db()),
         )  # fmt: skip
+
+    def _lost_db(self) -> dict[str, float]:
+        """Below how many dB a slice is lost, of outputs whose decisions or labels are scored."""
+        return {name: db for task in self._tasks for name, db in task.lost_db().items()}
 
     def _score(self, index: int, reference: Scorecard) -> Score:
         metric, tally = self._tasks[index].metric, self._tallies[index]

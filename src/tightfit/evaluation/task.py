@@ -21,6 +21,7 @@ from tightfit.evaluation.metrics.decoders import find_decoder
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.spelling import AUTO, Wanted, parse_metrics
 from tightfit.evaluation.metrics.table import METRICS
+from tightfit.evaluation.slices.quality import LOST_DECIDED_DB
 from tightfit.types import Array
 
 DEFAULTS: Final = {
@@ -75,6 +76,11 @@ class Task:
             return self.wanted.key
         named = self.wanted.output or ""
         return self.metric.name + (f"@{named}" if named else "")
+
+    def lost_db(self) -> dict[str, float]:
+        """Return, for outputs whose decisions or labels are scored, below how many dB a slice is lost."""
+        scored = (self.output,) if self.metric is None or self.metric.needs_labels else ()
+        return dict.fromkeys((*self.decided, *scored), LOST_DECIDED_DB)
 
     def answer(
         self,

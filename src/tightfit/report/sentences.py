@@ -12,7 +12,7 @@ from tightfit.search.choice import NEAR_TIE
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME
 from tightfit.search.judged_drop import ESTIMATE
 from tightfit.search.metric_words import metric_words
-from tightfit.units import format_bytes, format_percent, format_ratio
+from tightfit.units import format_bytes, format_count, format_decibels, format_percent, format_ratio
 
 
 class Choice(NamedTuple):
@@ -75,6 +75,7 @@ def ending_sentence(report: Report, folder: Path) -> str:  # noqa: PLR0911 - one
     """Return the last line on a terminal: which file is where, and what stands behind it.
 
     Args:
+        report: of a search, finished or not.
         folder: of the results.
     """
     best, page = folder / "best.tflite", folder / "report.html"
@@ -104,7 +105,7 @@ def _numbers(report: Report, chosen: Candidate) -> str:
     """Size, latency and accuracy in one sentence; what was not measured is left out."""
     parts = [_size_words(chosen, report.original), _latency_words(chosen), _accuracy_words(chosen)]
     parts += [_metric_words(chosen, name) for name in chosen.metrics if name != chosen.metric]
-    parts.append(_target_words(chosen, report.budget.target))
+    parts += [_slice_words(chosen), _target_words(chosen, report.budget.target)]
     sentence = ", ".join(part for part in parts if part)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
 
@@ -148,6 +149,17 @@ def _metric_words(chosen: Candidate, name: str) -> str:
     if interval is None:
         return f"{score} ({drop})"
     return f"{score} ({drop}, 95 % interval {words.change_interval((0.0 - interval[1], 0.0 - interval[0]))})"
+
+
+def _slice_words(chosen: Candidate) -> str:
+    """The worst slice of all outputs, with the samples that it rests on."""
+    known = [o for o in chosen.outputs if o.get("worst_slice")]
+    if chosen.is_original or not known:
+        return ""
+    output = min(known, key=lambda o: float(o["worst_slice"]["snr_db"] or 0.0))
+    worst = output["worst_slice"]
+    ratio, samples = format_decibels(worst["snr_db"]), format_count(output["samples"], "sample")
+    return f"worst slice '{printable(worst['name'], 40)}' {ratio} on {samples}"
 
 
 def _target_words(chosen: Candidate, target: str | None) -> str:

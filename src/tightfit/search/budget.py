@@ -126,7 +126,7 @@ class Budget:
             >>> Budget(max_drop=0.01).allows_loss_of(Candidate("int8", "int8", ["int8"], drop=0.02))
             False
         """
-        return not drop_shortfalls(self, candidate)
+        return not drop_shortfalls(self, candidate) and not _lost_outputs(candidate)
 
     def shortfalls(self, candidate: Candidate) -> list[Shortfall]:
         """Gives each limit that the candidate misses; a limit on what was not measured is missed.
@@ -138,8 +138,8 @@ class Budget:
             'The file is 5.0 MB; the budget allows 4.0 MB.'
         """
         found = [
-            *drop_shortfalls(self, candidate),
             *_lost_outputs(candidate),
+            *drop_shortfalls(self, candidate),
             _over(("size", "The file is"), candidate.size_bytes, self.max_size, format_bytes),
             _over(_PACKED, candidate.compressed_bytes.get("zip"), self.max_zip, format_bytes),
             _over(("latency", "A call takes"), candidate.latency_ms, self.max_latency, format_milliseconds),

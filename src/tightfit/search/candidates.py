@@ -111,6 +111,8 @@ class Candidate:
             ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
+        outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
+            ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
     """
 
     name: str

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from tightfit.data.image_options import ImageOptions
 from tightfit.evaluation.accuracy import wanted_metrics
 from tightfit.evaluation.metrics.spelling import Wanted, combine, parse_metrics
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 
@@ -44,7 +45,7 @@ class Job:
         recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
-        provenance: False leaves it out of the files.
+        provenance: False leaves it out of the files. slices: slices of outputs that the user named.
     """
 
     model: Path
@@ -64,6 +65,7 @@ class Job:
     effort: str = "normal"
     fresh: bool = False
     provenance: bool = True
+    slices: tuple[NamedSlices, ...] = ()
 
     def metrics(self) -> list[Wanted]:
         """Every metric that is measured, the main one first.

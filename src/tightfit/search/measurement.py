@@ -15,6 +15,7 @@ from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.metrics.metric import NUMBER, SHARE
 from tightfit.evaluation.metrics.table import find_metric
 from tightfit.evaluation.parallel_runs import Runnable
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.pipeline.source import Source
 from tightfit.search.candidates import Candidate, LayerError
 from tightfit.search.effort import find_effort
@@ -40,6 +41,7 @@ class Measurer:
         self.effort = find_effort(job.effort)
         self.dataset, self.evaluating = samples.dataset, samples.evaluating
         self.recording = Recording(source.path, THREADS)
+        self.slices = slices_of(source.model, job.slices)
         self.metrics = job.metrics()
         self.notes: list[str] = []
         self._main = ""
@@ -57,12 +59,14 @@ class Measurer:
             metric=self.metrics,
             progress=progress,
             limit=self._limit(),
+            slices=self.slices,
         )
         result = results[-1]
         candidate.failure = result.failure
         candidate.metric, candidate.accuracy = result.metric, result.value
         candidate.agreement = result.agreement
         candidate.snr_db = result.snr_db
+        candidate.outputs = [output.to_dict() for output in result.outputs]
         candidate.metrics = {name: score.to_dict() for name, score in result.metrics.items()}
         self.notes = list(result.notes)
         if candidate.is_original:

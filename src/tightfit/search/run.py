@@ -285,7 +285,7 @@ class _Search:
                 self._metrics(),
                 job.threads,
             ],
-            "layout": [job.layout, job.observer, job.provenance],
+            "layout": [job.layout, job.observer, job.provenance, str(job.slices)],
             "target": [job.budget.target, job.budget.target_memory, job.budget.min_accelerated],
         }
 

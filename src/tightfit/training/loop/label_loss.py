@@ -123,6 +123,8 @@ def heads_of(teacher: Network, samples: Sequence[Sample], scalars: Mapping[str, 
     """Return what labels mean, from the answers of a float network to a few samples.
 
     Args:
+        teacher: the float network.
+        samples: a few, with their labels.
         scalars: the numbers of all samples by the labels' names.
 
     Raises:
@@ -146,6 +148,7 @@ def loss_for(
     """Return the loss of the labels for a ``Distillation``; None where no label trains.
 
     Args:
+        heads: what the labels mean.
         student: its network's outputs, and which of them come from a softmax.
         samples: called with how many to look at.
     """

@@ -182,7 +182,7 @@ class Builder:
         source = replace(self.source, model=state.model, facts=facts)
         probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
         prepare()  # the process that checks the file starts while the plan is applied
-        adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
+        adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
         made = write_plan(
             source,
             state.plan,
@@ -219,6 +219,10 @@ class Builder:
             allowed = allowed_on(spec.target, apply_plan(state.model, state.plan))
         mend(state, answered, self.slices(spec), allowed, found)
         return len(state.notes) > before
+
+    def _adapts(self, spec: BuildSpec) -> bool:
+        """True when a file is rewritten for its target: integer files, and all for a strict target."""
+        return self.samples is not None or (spec.target is not None and spec.target.family.strict)
 
     def build(self, spec: BuildSpec, output: Path) -> QuantizationResult:
         """Build one file: plan, recover, write.

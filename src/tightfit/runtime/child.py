@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Mapping
 from typing import IO, Any
 
 from tightfit.runtime import process
@@ -44,6 +45,7 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
+        environment: variables beside the parent's.
 
     Attributes:
         limit_bytes: what it may allocate, None for no limit.
@@ -51,7 +53,7 @@ class Child:
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
-    def __init__(self, program: str = "worker") -> None:
+    def __init__(self, program: str = "worker", environment: Mapping[str, str] | None = None) -> None:
         self._channel = Channel()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
@@ -65,7 +67,8 @@ class Child:
             stdout=self._log,
             stderr=self._log,
             pass_fds=self._channel.child_fds,
-            env=process.environment({"OPENBLAS_NUM_THREADS": "1"}),  # NumPy's idle threads disturb timings
+            # NumPy's idle threads disturb timings.
+            env=process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {})),
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         self._channel.release_child_fds()
@@ -124,6 +127,11 @@ class Child:
         return os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode(
             "utf-8", "replace"
         )
+
+    def log(self) -> str:
+        """Return everything that the child printed so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Ends the process and frees what belongs to it; may be called twice."""

@@ -110,6 +110,8 @@ def poor_inputs(
     """Return the float inputs that have a poor column, by name.
 
     Args:
+        model: the float model.
+        samples: inputs by name.
         steps: of an integer type: 255 for int8, 65,535 for int16.
     """
     found = {}

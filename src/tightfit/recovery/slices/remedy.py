@@ -257,6 +257,10 @@ def mend(
     """Mend the outputs of a work whose slices are poor; see ``Remedies``.
 
     Args:
+        work: what is to be mended; it changes where a remedy helps.
+        answered: samples with the answers of the float model.
+        slices: of its outputs.
+        allowed: what the device takes.
         found: the quality of the file that the work's plan gives, None to measure it.
     """
     remedies = Remedies(work, answered, slices, allowed)

@@ -15,6 +15,7 @@ import hashlib
 import lzma
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ _LOCAL_HEADER_BYTES = 30
 _CHUNK_BYTES = 1 << 20
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError,
-    OverflowError, TypeError, KeyError, SyntaxError,
+    OverflowError, TypeError, KeyError, SyntaxError, tokenize.TokenError, AttributeError, IndexError,
+    MemoryError,
 )  # fmt: skip
 """What the readers of zip members and of array headers raise on damaged ones (RuntimeError: encrypted)."""
 

@@ -38,10 +38,12 @@ _REASON: Final = "the columns of the input have different units, which one integ
 
 @dataclass
 class Columns:
-    """What was seen of the entries of an input's last axis.
+    """Statistics of the columns (entries of the last axis) of an input.
 
     Args:
-        low, high: extremes. deviation: standard deviation of each entry.
+        low: least value of each column, (columns,).
+        high: largest value of each column, (columns,).
+        deviation: standard deviation of each column, (columns,).
     """
 
     low: Vector
@@ -55,7 +57,7 @@ class Columns:
         count = 0
         for array in arrays:
             rows = np.asarray(array).reshape(-1, array.shape[-1] if array.ndim else 1)
-            # Of pictures every few positions are looked at: an odd step, as they are mostly of even width.
+            # Of images only every few positions are used: an odd step, as most widths are even.
             rows = (
                 rows[:: len(rows) // _ROWS | 1].astype(np.float64)
                 if len(rows) > _ROWS
@@ -77,7 +79,7 @@ class Columns:
         return cls(low, high, np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0)))
 
     def poor(self, steps: float = _STEPS) -> npt.NDArray[np.bool_]:
-        """Return True for each column that varies, and that one scale of so many steps holds below 20 dB."""
+        """Return True for each column that varies but has below 20 dB on one scale of ``steps`` steps."""
         if not self.low.size:
             return np.zeros(0, bool)
         step = (max(float(self.high.max()), 0.0) - min(float(self.low.min()), 0.0)) / steps
@@ -89,10 +91,12 @@ class Columns:
 def poor_inputs(
     model: Model, samples: Sequence[Mapping[str, npt.NDArray[Any]]], steps: float = _STEPS
 ) -> dict[str, Columns]:
-    """Return the float inputs that have a poor column, by name.
+    """Return the float inputs with a poor column, by name.
 
     Args:
-        steps: of an integer type: 255 for int8, 65,535 for int16.
+        model: the float model.
+        samples: inputs by name.
+        steps: steps of the integer type: 255 for int8, 65,535 for int16.
     """
     found = {}
     for name, tensor in input_names(model).items():
@@ -141,7 +145,7 @@ def _chain(tensor: Tensor) -> list[Op]:
 
 
 def _scaled(graph: Graph, tensor: Tensor, columns: Columns) -> list[Op]:
-    """Puts ``(x − m)·f`` behind an input, its inverse into the layers that read it; none for others."""
+    """Put ``(x − m)·f`` behind an input, its inverse into the layers that read it; none for others."""
     readers = [(op, place) for op, place in tensor.consumers]
     if (
         not readers

@@ -34,15 +34,17 @@ _REASON: Final = "one integer scale cannot hold the parts that it joins"
 
 
 def even_joins(model: Model, ranges: Ranges) -> tuple[Model, tuple[Override, ...], int]:
-    """Return a model that computes the same with joins of even parts, overrides for the others, and how many.
+    """Return an equivalent model whose joins have parts of similar range, and overrides for the other joins.
 
     Args:
-        model: the float model; it is not changed. ranges: what calibration saw of it.
+        model: the float model; it is not changed.
+        ranges: its calibrated ranges.
 
     Returns:
-        the model itself, no override and 0 where no join has uneven parts.
+        The model, the overrides and the number of changed joins; the model itself, no override and 0 where no
+        join has uneven parts.
     """
-    # A join behind the last layers is the business of the outputs' tails.
+    # ``tails`` handles joins after the last layers.
     ends = set(find_tail(model.main, model.main.outputs).ops)
     inner = [op for op in model.main.ops if op not in ends]
     uneven = [op.outputs[0] for op in inner if _factors(op, model.main, ranges) is not None]

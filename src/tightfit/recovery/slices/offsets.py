@@ -1,8 +1,8 @@
-"""The mean error of the last layers' results, measured on LiteRT, goes into their biases.
+"""Correct the biases of the last layers for the mean error of their outputs, measured on LiteRT.
 
-A slice that varies little about a large mean loses more to a constant error than to rounding. Source: Nagel
+A slice that varies little around a large mean loses more by a constant error than by rounding. Source: Nagel
 et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2; departure:
-the error is that of the written integers, and only of the layers in front of the outputs.
+the error is that of the written integers, and only of the layers before the outputs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from tightfit.types import Array
 def correct_offsets(
     model: Model, plan: Plan, heads: Sequence[str], samples: Sequence[dict[str, Array]]
 ) -> Model:
-    """Return a float model with biases such that the quantized heads have the float model's means.
+    """Return a float model with biases with which the quantized heads have the float model's means.
 
     Args:
-        model: the float model that ``plan`` was made for. heads: keys of what the last layers write.
+        model: the float model that ``plan`` was made for.
+        plan: the plan.
+        heads: keys of the outputs of the last layers.
+        samples: inputs by name.
 
     Raises:
         TightfitError: LiteRT cannot run one of the models.

@@ -67,8 +67,10 @@ class Remedies:
     """The remedies for one model.
 
     Args:
-        work: what is to be mended; its model, plan, ranges and overrides change where a remedy helps.
-        answered: samples with the answers of the float model. slices: of its outputs.
+        work: the state to improve; its model, plan, ranges and overrides change where a remedy helps.
+        answered: samples with the outputs of the float model.
+        slices: the slices of its outputs.
+        allowed: the changes that the file may have.
     """
 
     work: RecoveryState
@@ -77,10 +79,10 @@ class Remedies:
     allowed: Allowed = field(default_factory=Allowed)
 
     def run(self, found: Sequence[OutputQuality]) -> list[OutputQuality]:
-        """Mend what can be mended, and return the quality of the outputs after it.
+        """Apply the remedies that help, and return the quality of the outputs after them.
 
         Args:
-            found: the quality of the file that the work's plan gives.
+            found: the quality of the file of the state's plan.
         """
         state = self._state(list(found))
         if state.worst_db >= GOOD_DB or self.work.plan.scheme.activations is None:
@@ -250,10 +252,14 @@ def mend(
     allowed: Allowed,
     found: Sequence[OutputQuality] | None = None,
 ) -> list[OutputQuality]:
-    """Mend the outputs of a work whose slices are poor; see ``Remedies``.
+    """Improve the outputs whose slices are poor, and return the quality after it; see ``Remedies``.
 
     Args:
-        found: the quality of the file that the work's plan gives, None to measure it.
+        work: the state to improve.
+        answered: samples with the outputs of the float model.
+        slices: the slices of its outputs.
+        allowed: the changes that the file may have.
+        found: the quality of the file of the state's plan; None to measure it.
     """
     remedies = Remedies(work, answered, slices, allowed)
     return remedies.run(remedies.measured(work.model, work.plan) if found is None else found)

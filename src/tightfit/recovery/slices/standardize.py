@@ -58,10 +58,12 @@ def can_standardize(tensor: Tensor) -> bool:
 
 
 def factors(low: Vector, high: Vector, *, rectified: bool) -> tuple[Vector, Vector] | None:
-    """Return factor and offset of each row, None where one scale already holds them all.
+    """Return the factor and the offset of each row, or None where one scale represents all rows well.
 
     Args:
-        low, high: of each row. rectified: RELU is built in, so that zero must stay zero.
+        low: least value of each row, (rows,).
+        high: largest value of each row, (rows,).
+        rectified: whether RELU is fused, so that zero must remain zero.
     """
     middle = np.zeros_like(low) if rectified else (low + high) / 2
     reach = np.maximum(high - middle, middle - low)
@@ -81,10 +83,16 @@ def factors(low: Vector, high: Vector, *, rectified: bool) -> tuple[Vector, Vect
 
 
 def standardize(graph: Graph, tensor: Tensor, low: Vector, high: Vector) -> list[Op]:
-    """Fold factor and offset of each row into the layer that writes a tensor; give them back behind it.
+    """Fold the factor and the offset of each row into the producer of a tensor, and undo them after it.
+
+    Args:
+        graph: the graph of the tensor.
+        tensor: the output of the layer.
+        low: least value of each row, (rows,).
+        high: largest value of each row, (rows,).
 
     Returns:
-        the ops that give them back; empty where one scale already holds all rows.
+        The ops that undo them; empty where one scale represents all rows well.
     """
     op = tensor.producer
     assert op is not None  # noqa: S101 - can_standardize saw it

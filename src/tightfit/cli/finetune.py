@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 from tightfit.paths import check_paths
 from tightfit.units import format_bytes, format_interval, format_percent, format_points
@@ -173,6 +174,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
+        *quality_lines(result.accuracy.outputs),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
     return Group(table, Text(), *map(Text, lines), *notes)

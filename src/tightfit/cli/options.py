@@ -38,6 +38,25 @@ provenance_option = click.option(
 )
 
 
+slices_option = click.option(
+    "--slices",
+    multiple=True,
+    metavar="OUTPUT=AXIS:BEGIN-END=NAME,…",
+    help="Slices of an output that must each be kept, as out=-1:0-4=boxes,4-84=scores; others are found.",
+)
+
+
+def parse_slices(given: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the slices that ``--slices`` names.
+
+    Raises:
+        OptionError: one has another form.
+    """
+    from tightfit.evaluation.slices.parts import NamedSlices  # noqa: PLC0415 - loaded when used
+
+    return tuple(NamedSlices.parse(text) for text in given)
+
+
 def target_options(function: F) -> F:
     """Add ``--target`` and ``--memory``."""
     target = click.option(

@@ -271,6 +271,6 @@ class _Search:
             "data": [samples.dataset.fingerprint(), samples.calibration_set.fingerprint()],
             "versions": [version("ai-edge-litert"), __version__],
             "settings": [str(job.image), job.calibration, job.evaluation, job.seed, job.metric, job.threads],
-            "layout": [job.layout, job.observer, job.provenance],
+            "layout": [job.layout, job.observer, job.provenance, str(job.slices)],
             "target": [job.budget.target, job.budget.target_memory, job.budget.min_accelerated],
         }

@@ -32,6 +32,7 @@ from tightfit.diagnosis.explain.remedy_trials import (
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.metrics import MOST_DB
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import atomic_file
 from tightfit.graph.ir import Op
 from tightfit.graph.macs import weight_tensors
@@ -141,7 +142,8 @@ class _Explaining:
         """The accuracy of the float model and of others beside it."""
         every = [self.source.path, *models]
         metric = self.request.metric
-        return evaluate(every, self.dataset, self.evaluating, metric=metric, progress=steps)
+        slices = slices_of(self.source.model)
+        return evaluate(every, self.dataset, self.evaluating, metric=metric, progress=steps, slices=slices)
 
     # -- errors ------------------------------------------------------------------------------------
 

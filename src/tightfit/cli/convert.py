@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tightfit.cli.options import in_working_folder, json_option, parse_assignments, parse_held, parse_shapes
+from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
 
 
 @click.command()
@@ -41,7 +41,6 @@ from tightfit.cli.options import in_working_folder, json_option, parse_assignmen
     "--uint8", metavar="mean=M,std=S", help="Make image inputs uint8; the file computes (x - M) / S."
 )
 @json_option
-@in_working_folder
 def convert(model: Path, as_json: bool, **options: Any) -> int:
     """Convert MODEL to a float .tflite and compare it with its source on random inputs.
 

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _STYLES = {"error": "bold red", "warning": "bold yellow"}
 )
 @seed_option
 @json_option
-@in_working_folder
 def doctor(model: Path, as_json: bool, **options: Any) -> int:
     """Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used

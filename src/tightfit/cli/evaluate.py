@@ -11,7 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
+from tightfit.cli.options import (
+    data_options,
+    json_option,
+    parse_slices,
+    slices_option,
+    threads_option,
+)
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 
 _NAME: Final = 20
@@ -25,8 +32,8 @@ _NAME: Final = 20
     "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
 )
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
+@slices_option
 @json_option
-@in_working_folder
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure the accuracy of MODELS on the data, each with its paired difference to the first."""
     from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
@@ -36,7 +43,15 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
-        results = run(models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance)
+        results = run(
+            models,
+            options["data"],
+            image=image,
+            metric=metric,
+            limit=limit,
+            progress=bars.advance,
+            slices=parse_slices(options["slices"]),
+        )
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
@@ -53,6 +68,9 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         )
         table.add_row(path.name, *cells, _number(r.agreement), _number(r.snr_db, 1), str(r.n))
     Console().print(table)
+    for path, result in zip(models[1:], results[1:], strict=True):
+        for line in quality_lines(result.outputs):
+            click.echo(f"{path.name}: {line}")
     return 0
 
 
@@ -73,7 +91,8 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
 def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
     rows = []
     for path, result in zip(models, results, strict=True):
-        plain = {k: v for k, v in asdict(result).items() if k != "scores"}
+        plain = {k: v for k, v in asdict(result).items() if k not in ("scores", "outputs")}
+        plain["outputs"] = [output.to_dict() for output in result.outputs]
         rows.append({"path": str(path), **plain})
     return rows
 

@@ -13,8 +13,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
+from tightfit.paths import check_paths
+from tightfit.search.candidates import strict
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -55,7 +58,6 @@ _LONGEST = 44
 )
 @seed_option
 @json_option
-@in_working_folder
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
     """Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
@@ -67,6 +69,10 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     page = options.pop("page")
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"float model": model, "quantized model": quantized, "data": options["data"]},
+        {"The output": options["output"], "The overlay": overlay, "The page": page},
+    )
     with Bars(quiet=as_json) as bars:
         found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:
@@ -85,8 +91,9 @@ def as_document(found: Explanation) -> str:
     """Return an explanation as JSON; its overlay is an object in it."""
     plain = asdict(found)
     plain["accuracy"].pop("scores")
+    plain["accuracy"]["outputs"] = [output.to_dict() for output in found.accuracy.outputs]
     plain["overlay"] = json.loads(found.overlay)
-    return json.dumps(plain, indent=1, ensure_ascii=False)
+    return json.dumps(strict(plain), indent=1, ensure_ascii=False)
 
 
 def as_text(found: Explanation, reading: str) -> Group:
@@ -95,7 +102,8 @@ def as_text(found: Explanation, reading: str) -> Group:
     lines = [
         f"{found.file}: {found.scheme}, {found.metric} {_number(accuracy.value, 4)} (float "
         f"{_number(found.float_value, 4)}), agreement {_number(accuracy.agreement, 3)}, "
-        f"{_number(accuracy.snr_db)} dB, on {accuracy.n} samples"
+        f"{_number(accuracy.snr_db)} dB, on {accuracy.n} samples",
+        *quality_lines(accuracy.outputs),
     ]
     parts: list[RenderableType] = [Text(line) for line in lines]
     if not found.ops:

@@ -11,8 +11,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
+from tightfit.paths import check_paths
 from tightfit.units import format_bytes, format_interval, format_percent, format_points
 
 if TYPE_CHECKING:
@@ -113,7 +115,6 @@ if TYPE_CHECKING:
 )
 @seed_option
 @json_option
-@in_working_folder
 def finetune(model: Path, as_json: bool, **options: Any) -> int:
     """Train the float MODEL for quantization, sparsity or clustering, with labels or by distillation.
 
@@ -127,6 +128,10 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
 
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
+    pages = {f"The file {s}": output.with_suffix(s) for s in (".training.json", ".training.html")}
+    check_paths(
+        {"model": model, "data": data, "teacher": options["teacher"]}, {"The output": output, **pages}
+    )
     with Bars(quiet=as_json) as bars:
         result = run(
             model, data, output, FinetuneOptions(**options), image=parsed, listener=ProgressAdapter(bars)
@@ -169,6 +174,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
+        *quality_lines(result.accuracy.outputs),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
     return Group(table, Text(), *map(Text, lines), *notes)

@@ -10,18 +10,21 @@ import click
 
 from tightfit.cli.options import (
     data_options,
-    in_working_folder,
     json_option,
     parse_drop,
     parse_latency,
     parse_overrides,
     parse_size,
+    parse_slices,
     provenance_option,
     seed_option,
+    slices_option,
     target_options,
     threads_option,
 )
+from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.paths import check_paths
 
 
 @click.command()
@@ -89,6 +92,7 @@ from tightfit.cli.terminal_progress import Bars, Stages
 @click.option(
     "--effort", default="normal", show_default=True, help="Extent of the search: quick, normal or thorough."
 )
+@slices_option
 @click.option(
     "--only",
     multiple=True,
@@ -100,7 +104,6 @@ from tightfit.cli.terminal_progress import Bars, Stages
 @threads_option
 @seed_option
 @json_option
-@in_working_folder
 def optimize(model: Path, as_json: bool, **options: Any) -> int:
     """Find the smallest, fastest .tflite of MODEL within a budget, and write a report.
 
@@ -124,6 +127,8 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(
             f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
         )
+    if not report.finished:
+        return INTERRUPTED
     return 0 if report.meets_budget else 1
 
 
@@ -159,7 +164,8 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         "effort",
     )
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
-    return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
+    slices = parse_slices(options["slices"])
+    return Job(model=model, image=image, budget=budget, recipes=options["only"], slices=slices, **chosen)
 
 
 @click.command()
@@ -207,17 +213,27 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.option(
     "--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan to this JSON file."
 )
+@slices_option
+@click.option(
+    "--mend/--no-mend",
+    default=True,
+    help="Try remedies where a slice of an output is poor; by default on.",
+)
 @provenance_option
 @seed_option
 @json_option
-@in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
     from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"model": model, "data": options["data"]},
+        {"The output": options["output"], "The plan": options["plan_file"]},
+    )
     with Bars(quiet=as_json) as bars:
         written = run(
             model, scheme, options["output"],
@@ -230,19 +246,21 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     if verdict is not None:
         facts["target"] = verdict.as_json()
     said = [_words(facts, written)] + ([] if verdict is None else [f"target: {verdict.summary()}"])
-    click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(said))
-    return 0 if verdict is None or (verdict.runs and verdict.fits) else 1
+    click.echo(json.dumps(strict(facts), indent=1) if as_json else "\n".join(said))
+    fits = verdict is None or (verdict.runs and verdict.fits)
+    return 0 if fits and not facts["unfit"] else 1
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of ``QuantizeOptions``."""
     observer = options["observer"]
-    same = ("interface", "calibration", "seed", "layout", "target", "provenance", "max_noise")
+    same = ("interface", "calibration", "seed", "layout", "target", "provenance", "max_noise", "mend")
     return {name: options[name] for name in same} | {
         "overrides": parse_overrides(options["override"]),
         "observers": dict.fromkeys(("int8", "int16"), observer) if observer else None,
         "recovery": tuple(filter(None, options["recover"].split(","))),
         "max_size": parse_size(options["max_size"]),
+        "slices": parse_slices(options["slices"]),
     }
 
 
@@ -259,6 +277,7 @@ def _verdict(written: Any, options: dict[str, Any]) -> Any:
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:
     from tightfit.convert.conversion import open_model  # noqa: PLC0415 - loaded when used
+    from tightfit.evaluation.slices.quality import lost_sentences  # noqa: PLC0415 - loaded when used
 
     size, original = written.path.stat().st_size, open_model(model).stat().st_size
     return {
@@ -267,6 +286,9 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
         "size_bytes": size,
         "size_ratio": size / original,
         "snr_db": min(written.snr_db, 200.0),
+        "samples": written.samples,
+        "outputs": [output.to_dict() for output in written.outputs],
+        "unfit": list(lost_sentences(written.outputs)),
         "ops": written.plan.counts(),
         "left_in_float": [
             {"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()
@@ -277,12 +299,14 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
 
 
 def _words(facts: dict[str, Any], written: Any) -> str:
+    from tightfit.cli.quality import signal_words  # noqa: PLC0415 - loaded when used
     from tightfit.units import format_bytes, format_ratio  # noqa: PLC0415 - loaded when used
 
     ops = ", ".join(f"{count} {mode}" for mode, count in facts["ops"].items())
     lines = [
         f"{facts['path']}: {facts['scheme']}, {format_bytes(facts['size_bytes'])} "
-        f"({format_ratio(facts['size_ratio'])} of the original), {facts['snr_db']:.1f} dB signal-to-noise",
+        f"({format_ratio(facts['size_ratio'])} of the original), {signal_words(written)}",
+        *[f"unfit: {sentence}" for sentence in facts["unfit"]],
         f"ops: {ops}",
     ]
     lines += [f"layout: {name} ({count} ops)" for name, count in facts["layout"].items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -37,6 +36,25 @@ provenance_option = click.option(
     default=True,
     help="Store recipe, versions and expected outputs in the file, for 'tightfit verify'. On by default.",
 )
+
+
+slices_option = click.option(
+    "--slices",
+    multiple=True,
+    metavar="OUTPUT=AXIS:BEGIN-END=NAME,…",
+    help="Slices of an output that must each be kept, as out=-1:0-4=boxes,4-84=scores; others are found.",
+)
+
+
+def parse_slices(given: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the slices that ``--slices`` names.
+
+    Raises:
+        OptionError: one has another form.
+    """
+    from tightfit.evaluation.slices.parts import NamedSlices  # noqa: PLC0415 - loaded when used
+
+    return tuple(NamedSlices.parse(text) for text in given)
 
 
 def target_options(function: F) -> F:
@@ -144,19 +162,6 @@ def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:
             )
         pairs.append((pattern, scheme))
     return pairs
-
-
-def in_working_folder(function: F) -> F:
-    """Let ``module:function`` find modules of the folder that the command runs in."""
-    import sys  # noqa: PLC0415 - part of this one behaviour
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if "" not in sys.path:
-            sys.path.insert(0, "")
-        return function(*args, **kwargs)
-
-    return wrapped  # type: ignore[return-value] # functools.wraps keeps the signature
 
 
 def parse_shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

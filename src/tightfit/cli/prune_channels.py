@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import parse_latency, parse_size
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError
 from tightfit.units import format_bytes, format_milliseconds, format_ratio
@@ -98,6 +99,7 @@ def pruned_table(result: ChannelPruningResult) -> Group:
         f"latency {format_milliseconds(result.original_latency.median_ms)} → "
         f"{format_milliseconds(result.latency.median_ms)} ({format_ratio(result.latency.ratio)}), "
         "measured side by side on this machine",
+        *quality_lines(result.outputs),
     ]
     return Group(table, Text(), *map(Text, lines), *[Text(f"note: {note}") for note in result.notes])
 

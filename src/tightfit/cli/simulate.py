@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.explain import short
-from tightfit.cli.options import data_options, in_working_folder, json_option
+from tightfit.cli.options import data_options, json_option
 from tightfit.cli.terminal_progress import Bars
 from tightfit.units import format_count, format_percent
 
@@ -35,7 +35,6 @@ _SHOWN = 10
     help="Samples whose top-1 decisions are compared.",
 )
 @json_option
-@in_working_folder
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
     """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions."""
     from tightfit.api.simulate import simulate as run  # noqa: PLC0415 - loaded when used

@@ -107,8 +107,6 @@ class Candidate:
         metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the
             change, ``n``.
         evidence: what the verdict on it rests on, see ``search.evidence``.
-        outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
-            ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
         outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,

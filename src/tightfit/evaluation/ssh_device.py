@@ -25,8 +25,8 @@ from tightfit.evaluation.latency import Latency
 from tightfit.scratch import scratch_folder
 
 BUNDLE: Final = (
-    "__init__.py", "errors.py", "quantities.py", "graph", "runtime", "evaluation/__init__.py",
-    "evaluation/latency.py", "evaluation/machine.py", "evaluation/ssh_worker.py",
+    "__init__.py", "errors.py", "types.py", "units.py", "files.py", "paths.py", "scratch.py", "graph", "runtime",
+    "evaluation/__init__.py", "evaluation/latency.py", "evaluation/machine.py", "evaluation/ssh_worker.py",
 )  # fmt: skip
 """Modules and packages of tightfit that the device gets."""
 
@@ -134,13 +134,12 @@ def bundle() -> bytes:
 
 def _sources() -> Iterator[tuple[str, bytes]]:
     root = files("tightfit")
-    for name in BUNDLE:
-        place = root.joinpath(name)
+    waiting = [(name, root.joinpath(name)) for name in BUNDLE]
+    while waiting:
+        name, place = waiting.pop()
         if place.is_dir():
-            for module in place.iterdir():
-                if module.name.endswith(".py"):
-                    yield f"{name}/{module.name}", module.read_bytes()
-        else:
+            waiting += [(f"{name}/{inner.name}", inner) for inner in place.iterdir()]
+        elif name.endswith((".py", ".toml")):
             yield name, place.read_bytes()
 
 

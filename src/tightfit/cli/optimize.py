@@ -11,7 +11,7 @@ import click
 from tightfit.cli.options import (
     data_options,
     json_option,
-    parse_drop,
+    parse_drops,
     parse_latency,
     parse_overrides,
     parse_size,
@@ -40,10 +40,11 @@ from tightfit.paths import check_paths
 )
 @click.option(
     "--max-drop",
-    type=float,
-    default=0.01,
+    metavar="NUMBER|METRIC=NUMBER,…",
+    default="0.01",
     show_default=True,
-    help="Largest drop of the metric, as a fraction: 0.01 is one percentage point.",
+    help="Largest drop: 0.01 is one point of a share, 1 % of an error; or of each metric, as "
+    "map50=0.01,top1@class=0.005,rmse=5%.",
 )
 @click.option("--max-size", metavar="SIZE", help="Largest file, in bytes or with a unit, such as 5MB.")
 @click.option(
@@ -62,7 +63,16 @@ from tightfit.paths import check_paths
     help="Time limit in minutes; no new candidate is started after it. Unlimited by default.",
 )
 @click.option(
-    "--confident", is_flag=True, help="Compare the upper end of the drop's 95 % interval with --max-drop."
+    "--judge",
+    type=click.Choice(["interval", "estimate"]),
+    default="interval",
+    show_default=True,
+    help="What must lie within --max-drop: the drop's 95 % interval, or its estimate.",
+)
+@click.option(
+    "--confident",
+    is_flag=True,
+    help="Reject what is not surely within --max-drop instead of leaving it open.",
 )
 @click.option(
     "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
@@ -73,7 +83,11 @@ from tightfit.paths import check_paths
     help="Evaluation samples; by default all that are not used for calibration.",
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "
+    "NAME@OUTPUT scores one output.",
 )
 @target_options
 @click.option(
@@ -113,6 +127,7 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     from rich.console import Console  # noqa: PLC0415 - loaded when used
 
     from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
+    from tightfit.report.sentences import ending_sentence  # noqa: PLC0415 - loaded when used
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
     from tightfit.search.recipes import recipes  # noqa: PLC0415 - loaded when used
 
@@ -124,12 +139,10 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(report.to_json())
     else:
         Console(highlight=False).print(summary(report))
-        click.echo(
-            f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
-        )
+        click.echo(f"\n{ending_sentence(report, job.output)}")
     if not report.finished:
         return INTERRUPTED
-    return 0 if report.meets_budget else 1
+    return 0 if report.meets_budget and (report.tried or report.budget.is_empty) else 1
 
 
 def _job(model: Path, options: dict[str, Any]) -> Any:
@@ -139,8 +152,11 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
 
     latency, ratio = parse_latency(options["max_latency"])
+    max_drop, max_drops = parse_drops(options["max_drop"])
     budget = Budget(
-        max_drop=parse_drop(options["max_drop"]),
+        max_drop=max_drop,
+        max_drops=max_drops,
+        judge=options["judge"],
         max_size=parse_size(options["max_size"]),
         max_zip=parse_size(options["max_zip"]),
         max_latency=latency,

@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
 from tightfit.cli.quality import quality_words
 from tightfit.cli.terminal_progress import Bars, Stages
@@ -182,6 +183,7 @@ def as_text(result: CompressionResult, model: Path) -> Group:
         format_milliseconds(result.latency.median_ms), format_ratio(result.latency.ratio),
     )  # fmt: skip
     lines = [
+        *accuracy_lines(result.accuracy),
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         quality_words(result.outputs, result.snr_db, result.samples),
         *[f"ruined: {sentence}" for sentence in lost_sentences(result.outputs)],

@@ -186,7 +186,7 @@ class _Reader:
             has_rank=bool(packed.hasRank),
         )
         if packed.externalBuffer:
-            raise ModelError(f"the constant '{name}' stands in another file; merge it into the model first.")
+            raise ModelError(f"the constant '{name}' is in another file; merge it into the model first.")
         if packed.variantTensors:
             tensor.extra["variantTensors"] = [to_fields(v) for v in packed.variantTensors]
         tensor.data = self.constant(tensor, packed.buffer)

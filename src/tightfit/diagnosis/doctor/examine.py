@@ -30,6 +30,7 @@ from tightfit.diagnosis.doctor.input_checks import WORTH_TRYING
 from tightfit.diagnosis.doctor.input_trials import Trials
 from tightfit.diagnosis.doctor.input_variants import KINDS, ORDER
 from tightfit.diagnosis.doctor.sample_log import SampleLog
+from tightfit.diagnosis.doctor.slice_checks import power
 from tightfit.evaluation.label_shift import LabelCheck, Shift
 from tightfit.evaluation.slices.files import by_name
 from tightfit.graph.copying import copy_model
@@ -58,7 +59,7 @@ def examine(
     *,
     evaluation_set: Dataset | None = None,
     progress: Steps | None = None,
-) -> list[Finding]:
+) -> Diagnosis:
     """Gives what is wrong with the calibration samples of a float model, errors first.
 
     Args:
@@ -74,7 +75,7 @@ def examine(
     """
     source = model if isinstance(model, Source) else open_source(model)
     total = len(dataset) if calibration_indices is None else len(np.unique(np.asarray(calibration_indices)))
-    return diagnose(
+    return Diagnosis(
         _Examination(source, dataset, total, progress).run(
             calibration_indices, evaluation_indices, evaluation_set or dataset
         )
@@ -93,7 +94,7 @@ def look(source: Source, log: SampleLog, seen: Calibration) -> Evidence:
     for _, answered in kept:
         for name, answers in outputs.items():
             answers.update(answered[name])
-    evidence.outputs = [OutputFacts(n, o.count, o.bad, o.saturated, o.variation) for n, o in outputs.items()]
+    evidence.outputs = [_output_facts(n, o) for n, o in outputs.items()]
     deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
     if deciding is None:
         return evidence
@@ -123,7 +124,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     calibration_data: str | None = None,
     seed: int = 0,
     progress: Steps | None = None,
-) -> list[Finding]:
+) -> Diagnosis:
     """Gives what is wrong with data to calibrate a float model with, errors first.
 
     Args:
@@ -152,6 +153,19 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     return examine(source, calibrated, used, rest, evaluation_set=evaluated, progress=progress)
 
 
+class Diagnosis(list[Finding]):
+    """Findings, errors first, with what the samples could not have shown.
+
+    Attributes:
+        power: one or two sentences.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(diagnose(evidence))
+        labelled = sum(s.label is not None for s in evidence.samples)
+        self.power = power(len(evidence.samples), labelled)
+
+
 class _Examination:
     """One float model on one set of calibration samples."""
 
@@ -173,11 +187,11 @@ class _Examination:
         tensors = {k: o for k, o in seen.items() if isinstance(o, Extremes) and k in self.inner}
         outputs = {name: o for name, key in self.ends.items() if isinstance(o := seen[f"out {key}"], Answers)}
         evidence.tensors = [_tensor_facts(self.inner[key], o) for key, o in tensors.items()]
-        evidence.outputs = [
-            OutputFacts(name, o.count, o.bad, o.saturated, o.variation) for name, o in outputs.items()
-        ]
+        evidence.outputs = [_output_facts(name, o) for name, o in outputs.items()]
+        evidence.has_labels = self.dataset.has_labels
         self._decisions(evidence, outputs)
         if evaluating is not None:
+            evidence.evaluation_samples = len(np.unique(np.asarray(evaluating, np.int64)))
             evidence.held_out = self._held_out(calibrating, evaluating, evaluation_set, tensors)
         return evidence
 
@@ -272,6 +286,11 @@ def _decides(answers: Answers, evidence: Evidence) -> bool:
     labels = [s.label for s in evidence.samples if s.label is not None]
     is_probability = bool(answers.low.min() >= 0 and answers.high.max() <= 1.02)
     return is_probability or (bool(labels) and max(labels) <= answers.low.size)
+
+
+def _output_facts(name: str, seen: Answers) -> OutputFacts:
+    dead, entries = seen.dead
+    return OutputFacts(name, seen.count, seen.bad, seen.saturated, seen.variation, entries, dead)
 
 
 def _tensor_facts(tensor: Tensor, seen: Extremes) -> TensorFacts:

@@ -51,30 +51,10 @@ class Columns:
     @classmethod
     def of(cls, arrays: Iterable[npt.NDArray[Any]]) -> Columns:
         """Return the columns of some samples of one input."""
-        low = high = total = squares = None
-        count = 0
+        sums = ColumnSums()
         for array in arrays:
-            rows = np.asarray(array).reshape(-1, array.shape[-1] if array.ndim else 1)
-            # Of pictures every few positions are looked at: an odd step, as they are mostly of even width.
-            rows = (
-                rows[:: len(rows) // _ROWS | 1].astype(np.float64)
-                if len(rows) > _ROWS
-                else rows.astype(np.float64)
-            )
-            rows = rows[np.isfinite(rows).all(axis=1)]
-            if not len(rows):
-                continue
-            least, most = rows.min(axis=0), rows.max(axis=0)
-            low = least if low is None else np.minimum(low, least)
-            high = most if high is None else np.maximum(high, most)
-            total = rows.sum(axis=0) if total is None else total + rows.sum(axis=0)
-            squares = (
-                np.square(rows).sum(axis=0) if squares is None else squares + np.square(rows).sum(axis=0)
-            )
-            count += len(rows)
-        if low is None or high is None or total is None or squares is None:
-            return cls(np.zeros(0), np.zeros(0), np.zeros(0))
-        return cls(low, high, np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0)))
+            sums.add(array)
+        return sums.columns()
 
     def poor(self, steps: float = _STEPS) -> npt.NDArray[np.bool_]:
         """Return True for each column that varies, and that one scale of so many steps holds below 20 dB."""
@@ -86,12 +66,52 @@ class Columns:
         return np.asarray(varies & (np.square(self.deviation) < noise * 10 ** (POOR_DB / 10)))
 
 
+class ColumnSums:
+    """The columns of an input over samples, in constant memory.
+
+    Example:
+        >>> sums = ColumnSums()
+        >>> sums.add(np.float32([[1, 10], [3, 10]]))
+        >>> sums.columns().deviation.tolist()
+        [1.0, 0.0]
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.low = self.high = self.total = self.squares = np.zeros(0)
+
+    def add(self, array: npt.NDArray[Any]) -> None:
+        """Take in one sample; rows with NaN or infinity do not count."""
+        rows = np.asarray(array).reshape(-1, array.shape[-1] if array.ndim else 1)
+        # Of pictures every few positions are looked at: an odd step, as they are mostly of even width.
+        step = len(rows) // _ROWS | 1 if len(rows) > _ROWS else 1
+        rows = rows[::step].astype(np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if not len(rows) or (self.count and rows.shape[1] != self.low.size):
+            return
+        found = rows.min(axis=0), rows.max(axis=0), rows.sum(axis=0), np.square(rows).sum(axis=0)
+        if not self.count:
+            self.low, self.high, self.total, self.squares = found
+        else:
+            self.low, self.high = np.minimum(self.low, found[0]), np.maximum(self.high, found[1])
+            self.total, self.squares = self.total + found[2], self.squares + found[3]
+        self.count += len(rows)
+
+    def columns(self) -> Columns:
+        """Return extremes and deviations."""
+        count = max(self.count, 1)
+        variance = self.squares / count - np.square(self.total / count)
+        return Columns(self.low, self.high, np.sqrt(np.maximum(variance, 0.0)))
+
+
 def poor_inputs(
     model: Model, samples: Sequence[Mapping[str, npt.NDArray[Any]]], steps: float = _STEPS
 ) -> dict[str, Columns]:
     """Return the float inputs that have a poor column, by name.
 
     Args:
+        model: the float model.
+        samples: inputs by name.
         steps: of an integer type: 255 for int8, 65,535 for int16.
     """
     found = {}

@@ -22,8 +22,8 @@ class Deepening:
     """How far one may go.
 
     Args:
-        float_macs: share of the multiply–accumulates that may become float. int16: further ones may have
-            int16 activations.
+        float_macs: share of the multiply–accumulates that may become float.
+        int16: further ones may have int16 activations.
     """
 
     float_macs: float

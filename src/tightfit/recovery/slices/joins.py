@@ -37,7 +37,8 @@ def even_joins(model: Model, ranges: Ranges) -> tuple[Model, tuple[Override, ...
     """Return a model that computes the same with joins of even parts, overrides for the others, and how many.
 
     Args:
-        model: the float model; it is not changed. ranges: what calibration saw of it.
+        model: the float model; it is not changed.
+        ranges: what calibration saw of it.
 
     Returns:
         the model itself, no override and 0 where no join has uneven parts.

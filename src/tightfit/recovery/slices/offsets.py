@@ -28,7 +28,10 @@ def correct_offsets(
     """Return a float model with biases such that the quantized heads have the float model's means.
 
     Args:
-        model: the float model that ``plan`` was made for. heads: keys of what the last layers write.
+        model: the float model.
+        plan: made for it.
+        heads: keys of what the last layers write.
+        samples: inputs by name.
 
     Raises:
         TightfitError: LiteRT cannot run one of the models.

@@ -38,6 +38,9 @@ from tightfit.units import format_count
 AIM_DB: Final = GOOD_DB + 3.0
 """What is aimed at: samples that were not seen may be 3 dB worse."""
 
+FEWEST: Final = 8
+"""Fewer samples say nothing sure about the spread of a slice."""
+
 _SHARE: Final = 0.2
 """An output's own scale is to blame when its rounding makes this share of a poor slice's noise."""
 
@@ -83,7 +86,8 @@ class Remedies:
             found: the quality of the file that the work's plan gives.
         """
         state = self._state(list(found))
-        if state.worst_db >= GOOD_DB or self.work.plan.scheme.activations is None:
+        few = len(self.answered) < FEWEST
+        if few or state.worst_db >= GOOD_DB or self.work.plan.scheme.activations is None:
             return state.found
         for remedy in (self._columns, self._joins, self._tails):
             if state.worst_db < GOOD_DB:
@@ -253,6 +257,10 @@ def mend(
     """Mend the outputs of a work whose slices are poor; see ``Remedies``.
 
     Args:
+        work: what is to be mended; it changes where a remedy helps.
+        answered: samples with the answers of the float model.
+        slices: of its outputs.
+        allowed: what the device takes.
         found: the quality of the file that the work's plan gives, None to measure it.
     """
     remedies = Remedies(work, answered, slices, allowed)

@@ -61,7 +61,9 @@ def factors(low: Vector, high: Vector, *, rectified: bool) -> tuple[Vector, Vect
     """Return factor and offset of each row, None where one scale already holds them all.
 
     Args:
-        low, high: of each row. rectified: RELU is built in, so that zero must stay zero.
+        low: of each row.
+        high: of each row.
+        rectified: RELU is built in, so that zero must stay zero.
     """
     middle = np.zeros_like(low) if rectified else (low + high) / 2
     reach = np.maximum(high - middle, middle - low)

@@ -82,7 +82,8 @@ class Tail:
     """The ops between the last layers and the outputs.
 
     Args:
-        ops: in graph order. heads: what they read of the layers before, each once.
+        ops: in graph order.
+        heads: what they read of the layers before, each once.
     """
 
     ops: tuple[Op, ...]

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import json_option, parse_size
+from tightfit.api.arguments import parse_size
+from tightfit.cli.options import json_option
 
 _LISTED = 20
 

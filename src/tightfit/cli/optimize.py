@@ -8,13 +8,11 @@ from typing import Any
 
 import click
 
+from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.cli.options import (
     data_options,
     json_option,
-    parse_drops,
-    parse_latency,
     parse_overrides,
-    parse_size,
     parse_slices,
     provenance_option,
     seed_option,

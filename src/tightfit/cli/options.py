@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -12,8 +12,6 @@ from tightfit.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_UNITS: Final = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
-                 "kib": 2**10, "mib": 2**20, "gib": 2**30}  # fmt: skip
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 threads_option = click.option(
@@ -89,68 +87,6 @@ def data_options(*, required: bool) -> Callable[[F], F]:
         return data(image(function))
 
     return add
-
-
-def parse_size(text: str | None) -> int | None:
-    """Return bytes for ``5.3MB``, ``300k`` or ``4MiB``.
-
-    Raises:
-        OptionError: it is no size.
-
-    Example:
-        >>> parse_size("1.5MB"), parse_size("4 KiB")
-        (1500000, 4096)
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
-    if match is None or match[2].lower() not in _UNITS:
-        raise OptionError(
-            f"Received the size '{text}'; expected a number with B, kB, MB, GB, KiB, MiB or GiB."
-        )
-    return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def parse_latency(text: str | None) -> tuple[float | None, float | None]:
-    """Return (milliseconds, ratio to the original): ``12``, ``12ms`` and ``0.8x`` are understood.
-
-    Raises:
-        OptionError: it is neither.
-
-    Example:
-        >>> parse_latency("12ms"), parse_latency("0.8x")
-        ((12.0, None), (None, 0.8))
-    """
-    if text is None:
-        return None, None
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|x|×)?\s*", text)
-    if match is None:
-        raise OptionError(f"Received the latency '{text}'; expected milliseconds (12ms) or a ratio (0.8x).")
-    value = float(match[1])
-    return (None, value) if match[2] in ("x", "×") else (value, None)
-
-
-def parse_drops(text: str | None) -> tuple[float | None, dict[str, float | str]]:
-    """Return the one limit of ``0.01``, or the limit of each metric of ``map50=0.01,rmse=5%``.
-
-    Raises:
-        OptionError: one looks like percent, or a metric is unknown.
-
-    Example:
-        >>> parse_drops("0.02"), parse_drops("top1=0.01,rmse=5%")
-        ((0.02, {}), (None, {'top1': 0.01, 'rmse': '5%'}))
-    """
-    from tightfit.evaluation.metrics.spelling import spelled, split_limits  # noqa: PLC0415 - loaded when used
-
-    if text is None:
-        return None, {}
-    one, several = split_limits(text)
-    if one is not None and not 0 <= one < 1:
-        raise OptionError(
-            f"Received --max-drop {text}; expected a fraction, 0 to 1. One point of accuracy is 0.01."
-        )
-    limits = {spelled(w): w.limit for w in several if w.limit is not None}
-    return one, {name: str(limit) if limit.relative else limit.amount for name, limit in limits.items()}
 
 
 def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:

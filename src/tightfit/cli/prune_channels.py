@@ -12,8 +12,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.arguments import parse_latency, parse_size
 from tightfit.cli.accuracy_view import accuracy_lines
-from tightfit.cli.options import parse_latency, parse_size
 from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError

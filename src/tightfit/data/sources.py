@@ -5,9 +5,11 @@ Each kind of data is a file of its own; here is only the choice between them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tightfit.data.array_roles import chosen_arrays, default_arrays
 from tightfit.data.dataset import Dataset, DataSource
@@ -15,6 +17,7 @@ from tightfit.data.function_source import FunctionData
 from tightfit.data.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
+from tightfit.data.python_objects import is_python_object, restartable
 from tightfit.data.sample import InputSpec, Sample, TensorLike
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError
@@ -26,13 +29,13 @@ _EXPECTED = "Expected an .npz file, a folder of images, a .csv or .jsonl manifes
 
 
 def open_data(
-    spec: str, *, image: ImageOptions | None = None, inputs: Sequence[TensorLike], outputs: Sequence[str] = ()
+    spec: Any, *, image: ImageOptions | None = None, inputs: Sequence[TensorLike], outputs: Sequence[str] = ()
 ) -> Dataset:
-    """The samples that a DATA argument names, checked against the model's inputs as they are read.
+    """Return the samples that a DATA argument names or is, checked against the model's inputs.
 
     Args:
         spec: ``photos/``, ``set.npz``, ``set.npz:x_test,y_test``, ``list.csv``, ``list.jsonl`` or
-            ``module:function``.
+            ``module:function``; or an object, see ``python_objects``.
         image: how images become arrays; needed for images only.
         inputs: the model's inputs: ``InputSpec``, or what else has its fields, such as a session's inputs.
         outputs: names of the model's outputs, which labels may have; without them only unnamed labels are
@@ -42,8 +45,11 @@ def open_data(
         DataError: when it is missing, empty, not understood, or needs image options.
     """
     specs = tuple(InputSpec.of(each) for each in inputs)
+    if is_python_object(spec):
+        name, function = restartable(spec, [s.name for s in specs], outputs)
+        return Dataset(FunctionData(name, function, specs), specs)
     try:
-        return Dataset(_source(spec, image, specs, tuple(outputs)), specs)
+        return Dataset(_source(os.fspath(spec), image, specs, tuple(outputs)), specs)
     except OSError as error:
         raise DataError(f"The data '{spec}' cannot be read: {error}.") from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.accelerator import AcceleratorProcess
 from tightfit.runtime.c_api import COMPILER_PLUGIN_FOLDER, DISPATCH_FOLDER, RUNTIME_FOLDER, package_folder
+from tightfit.scratch import scratch_folder
 from tightfit.targets.placement import judge
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.result import ToolResult
@@ -68,7 +68,7 @@ def _log(model: Model) -> str:
         COMPILER_PLUGIN_FOLDER: str(folder / "compiler"),
         DISPATCH_FOLDER: str(folder / "dispatch"),
     }
-    with tempfile.TemporaryDirectory(prefix="tightfit-npu-") as name:
+    with scratch_folder() as name:
         path = Path(name) / "model.tflite"
         path.write_bytes(serialize(model))
         with AcceleratorProcess({"LD_LIBRARY_PATH": _libraries()}, folders) as process:

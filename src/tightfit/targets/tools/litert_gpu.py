@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
 from tightfit.runtime.accelerator import AcceleratorProcess
 from tightfit.runtime.c_api import RUNTIME_FOLDER, package_folder
+from tightfit.scratch import scratch_folder
 from tightfit.targets.partition import is_unpacking, one_piece
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.agreement import agreement, noise_inputs
@@ -68,7 +68,7 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
         OptionError: no driver is found, or it is too old for the accelerator.
     """
     del target
-    with tempfile.TemporaryDirectory(prefix="tightfit-gpu-") as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(serialize(model))
         arrays = list(inputs) if inputs is not None else noise_inputs(model)
@@ -246,7 +246,7 @@ def _alike(op: Op) -> str:
 def _alone(op: Op) -> bool:
     """True when the accelerator takes a file of this op alone."""
     model = _one_op(op)
-    with tempfile.TemporaryDirectory(prefix="tightfit-gpu-") as folder, _process() as process:
+    with scratch_folder() as folder, _process() as process:
         path = Path(folder) / "op.tflite"
         path.write_bytes(serialize(model))
         loaded = load(process, path)

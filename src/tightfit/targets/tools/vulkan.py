@@ -9,11 +9,12 @@ from __future__ import annotations
 import ctypes.util
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tightfit.scratch import kept_folder
 
 VARIABLE: Final = "TIGHTFIT_VULKAN"
 MISSING: Final = (
@@ -97,14 +98,12 @@ def _loader_folder(folder: Path) -> str:
 def _manifest(library: str) -> str:
     """A manifest that names a driver library by its full path; it lives as long as this process."""
     known = _kept.get(library)
-    if known is None or not Path(known.name).is_dir():
-        known = _kept[library] = tempfile.TemporaryDirectory(
-            prefix="tightfit-vulkan-", ignore_cleanup_errors=True
-        )
-    path = Path(known.name) / "driver.json"
+    if known is None or not known.is_dir():
+        known = _kept[library] = kept_folder()
+    path = known / "driver.json"
     content = {"file_format_version": "1.0.0", "ICD": {"library_path": library, "api_version": "1.1.0"}}
     path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)
 
 
-_kept: dict[str, tempfile.TemporaryDirectory[str]] = {}
+_kept: dict[str, Path] = {}

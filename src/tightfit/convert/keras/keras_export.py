@@ -131,6 +131,7 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
     import jax  # noqa: PLC0415 - only on this backend
 
     from tightfit.convert.stablehlo import export_function, probe_function  # noqa: PLC0415 - the same
+    from tightfit.convert.transposed_convolution import exact_transposes  # noqa: PLC0415 - the same
 
     model = call.model
     weights = [v.value for v in model.trainable_variables]
@@ -143,7 +144,8 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
 
     state = (weights, others)
     try:
-        data = export_function(lambda *x: function(state, *x), call.inputs, call.outputs)
+        with exact_transposes():
+            data = export_function(lambda *x: function(state, *x), call.inputs, call.outputs)
         compiled = jax.jit(function)
         probes = probe_function(lambda *x: compiled(state, *x), call.inputs, call.outputs)
     except ModelError as error:

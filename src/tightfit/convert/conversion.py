@@ -21,7 +21,7 @@ from tightfit.convert.conversion_process import export_apart
 from tightfit.convert.exporting import Exported, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.convert.fusions.fuse import fuse
-from tightfit.convert.interface import name_tensors, take_bytes
+from tightfit.convert.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
 from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError
@@ -109,6 +109,7 @@ def load(
     notes = [*exported.notes, *_tidy(model)]
     if chosen.uint8 is not None:
         notes += take_bytes(model, *chosen.uint8)
+    make_names_unique(model)
     version = min_runtime_version(model)
     if version:
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")

@@ -65,7 +65,7 @@ def _run(folder: Path, environment: Mapping[str, str]) -> str:
     code = process.returncode
     manner = f"died with {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     lines = (folder / "log").read_text("utf-8", "replace").strip().splitlines()
-    return f"{manner}. Its last words: {lines[-1].strip()[:300]}" if lines else f"{manner}."
+    return f"{manner}. Its last words: {lines[-1].strip()}" if lines else f"{manner}."
 
 
 def _read(answer: dict[str, Any], folder: Path) -> Exported:

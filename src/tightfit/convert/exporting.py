@@ -70,4 +70,4 @@ def first_line(error: Exception) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
-    return told[0][:300]
+    return told[0]

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from tightfit.convert.exporting import first_line
 from tightfit.convert.onnx.onnx_ops import ONNX_OPS
 from tightfit.convert.onnx.onnx_values import ChannelLast, Layout, OnnxNode, OnnxOp, channel_last, logical
 from tightfit.errors import ModelError
@@ -55,7 +56,9 @@ class OnnxProgram:
         except ModelError:
             raise
         except Exception as error:
-            raise node.refuse(f"cannot be translated ({type(error).__name__}: {str(error)[:200]})") from error
+            raise node.refuse(
+                f"cannot be translated ({type(error).__name__}: {first_line(error)})"
+            ) from error
 
     def _branch(self, proto: onnx.NodeProto, values: Values) -> Sequence[Any]:
         """If: its condition is known once the shapes are."""

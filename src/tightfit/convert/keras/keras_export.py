@@ -133,7 +133,6 @@ class ExportCall:
 
 
 def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
-    del options
     import jax  # noqa: PLC0415 - only on this backend
 
     from tightfit.convert.stablehlo import export_function, probe_function  # noqa: PLC0415 - the same
@@ -151,7 +150,9 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
     state = (weights, others)
     try:
         with exact_transposes():
-            data = export_function(lambda *x: function(state, *x), call.inputs, call.outputs)
+            data = export_function(
+                lambda *x: function(state, *x), call.inputs, call.outputs, trace_batch=options.trace_batch
+            )
         compiled = jax.jit(function)
         probes = probe_function(lambda *x: compiled(state, *x), call.inputs, call.outputs)
     except ModelError as error:

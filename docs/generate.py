@@ -168,6 +168,7 @@ def _rule_row(rule: LimitRule, family: Family) -> list[str]:
     if rule.exempt:
         ops += f" but {', '.join(sorted(rule.exempt))}"
     sentence = rule.sentence + (" *Else the whole file is refused.*" if rule.refuses else "")
+    sentence += " *Else it runs, with wrong values.*" if rule.wrong else ""
     if rule.source != family.source:
         sentence += f" ({rule.source})"
     return [sentence, ops, rule.fix]

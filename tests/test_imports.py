@@ -13,7 +13,8 @@ ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
     "types",
-    "units files",
+    "units scratch paths",
+    "files",
     "graph",
     "data runtime weights",
     "evaluation convert provenance",

@@ -16,13 +16,15 @@ from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
+from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.evaluation.ssh_device import Device, latency_on
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.types import Steps
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of one verb
     models: Sequence[Pathlike],
     data: str,
     *,
@@ -30,6 +32,7 @@ def evaluate(
     metric: str = "auto",
     limit: int | None = None,
     progress: Steps | None = None,
+    slices: tuple[NamedSlices, ...] = (),
 ) -> list[Accuracy]:
     """Gives the accuracy of each model on the data, with the paired drop from the first.
 
@@ -37,13 +40,14 @@ def evaluate(
         TightfitError: the data does not fit the first model, or that one fails.
     """
     paths = [open_model(m) for m in models]
-    for path in paths:
-        read_model(path)
+    first, *_ = [read_model(path) for path in paths]
     dataset = open_data(data, image=image, inputs=model_inputs(paths[0]))
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
-    return evaluate_models(paths, dataset, indices, metric=metric, progress=progress)
+    return evaluate_models(
+        paths, dataset, indices, metric=metric, progress=progress, slices=slices_of(first, slices)
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
@@ -86,6 +88,7 @@ class FinetuneResult:
         plain = asdict(self) | {"path": str(self.path)}
         for name in ("original", "accuracy"):
             plain[name].pop("scores")
+            plain[name]["outputs"] = [output.to_dict() for output in getattr(self, name).outputs]
         return plain
 
 
@@ -112,6 +115,10 @@ def finetune(
         ModelError: the model cannot be trained, or the output cannot be written.
     """
     chosen, output = options or FinetuneOptions(), Path(output)
+    check_paths(
+        {"model": model, "data": data, "teacher": chosen.teacher},
+        {"The output": output, "The checkpoint": output.with_name(output.name + ".checkpoint")},
+    )
     backend = choose_backend()
     from tightfit.training.loop.finetuning import TrainingData  # noqa: PLC0415 - loads Keras
     from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
@@ -136,7 +143,9 @@ def finetune(
             listener("measuring", done, total, {})
 
     original = Path(chosen.teacher or source.path)
-    before, after = evaluate_models([original, output], dataset, held_out, progress=measured)
+    before, after = evaluate_models(
+        [original, output], dataset, held_out, progress=measured, slices=slices_of(source.model)
+    )
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
     return FinetuneResult(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +22,17 @@ from tightfit.data.split import split
 from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
-from tightfit.files import checked_write, refuse_input_as_output
+from tightfit.evaluation.slices.files import measure_beside, refuse_unanswered, slices_of
+from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
-from tightfit.quantization.calibration.calibrate import Probe, calibrate
+from tightfit.quantization.calibration.calibrate import PROBES, Probe, calibrate
 from tightfit.quantization.calibration.collect_moments import collect_moments
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
@@ -36,8 +42,8 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, find_scheme
-from tightfit.types import Samples, Stage
-from tightfit.weights.statistics import weight_facts
+from tightfit.types import Inputs, Samples, Stage
+from tightfit.weights.statistics import refuse_bad_weights, weight_facts
 
 FLOAT: Final = "float"
 _ROUNDS: Final = 15
@@ -57,6 +63,7 @@ class CompressionResult:
         layers: what was done to each weight. stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.
         samples: how many were used. notes: what to know.
+        outputs: quality of each output on the samples, slice by slice; empty without samples.
     """
 
     path: Path
@@ -73,10 +80,13 @@ class CompressionResult:
     snr_db: float
     samples: int
     notes: list[str] = field(default_factory=list)
+    outputs: list[OutputQuality] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data: bytes, milliseconds, fractions."""
-        return {**asdict(self), "path": str(self.path), "snr_db": min(self.snr_db, 200.0)}
+        snr_db = None if math.isnan(self.snr_db) else min(self.snr_db, 200.0)
+        outputs = [output.to_dict() for output in self.outputs]
+        return {**asdict(self), "path": str(self.path), "snr_db": snr_db, "outputs": outputs}
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,9 @@ class _Work:
 
     def __init__(self, model: Any, output: Path, options: ShrinkOptions, stage: Stage | None) -> None:
         self.options, self.output, self.stage = options, output, stage
+        check_paths({"model": model, "data": options.data}, {"The output": output})
         self.original = self.source = open_source(model)
-        refuse_input_as_output(output, self.source.path)
+        refuse_bad_weights(self.source.model)
         if not options.provenance:
             self.source.facts = None
         self.count, self.samples = _samples(self.source, options)
@@ -226,7 +237,9 @@ class _Work:
         """Samples, or random inputs, and what the original float model makes of them."""
         if self.samples is None:
             return random_probes(self.original.path, self.original.model)
-        return calibrate(self.original.model, iter([next(self.samples())])).probes
+        probes = calibrate(self.original.model, islice(self.samples(), PROBES)).probes
+        refuse_unanswered(self.original.model, probes)
+        return probes
 
     def _write_dense(self, plan: Plan | None, path: Path) -> float:
         reference = replace(self.original, facts=self.source.facts)
@@ -247,10 +260,25 @@ class _Work:
         products = sum(macs(op) for graph in self.source.model.graphs for op in graph.ops)
         tables = size.size_bytes - saved_bytes(read_model(self.output))
         notes = [*self.notes, *gains(size, original, after)]
+        outputs = self._outputs()
         return CompressionResult(
-            self.output, size, original, tables, zeros, values, products, after, before, layers, stored, snr,
-            self.count, notes,
+            self.output, size, original, tables, zeros, values, products, after, before, layers, stored,
+            min((o.snr_db for o in outputs), default=snr), self.count, notes, outputs,
         )  # fmt: skip
+
+    def _outputs(self) -> list[OutputQuality]:
+        """The quality of the file's outputs on all samples."""
+        if self.samples is None:
+            return []
+        report, done = self.told("comparing outputs"), itertools.count(1)
+        slices = slices_of(self.original.model)
+
+        def counted() -> Iterator[Inputs]:
+            for sample in self.samples() if self.samples is not None else ():
+                report(next(done), self.count)
+                yield sample
+
+        return measure_beside(self.original.path, self.output, counted(), slices)
 
 
 def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
@@ -264,7 +292,7 @@ def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
         notes.append(f"The latency could not be measured: {latency.reason}.")
     elif latency.ratio_high is not None and latency.ratio_high >= 1:
         notes.append(
-            "No gain on this target: the latency on this machine is not surely below the original's."
+            "No gain on this target: the latency on this machine is not significantly below the original's."
         )
     return notes
 

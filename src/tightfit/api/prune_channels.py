@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +24,18 @@ from tightfit.data.split import split
 from tightfit.errors import DataError, RuntimeFailureError
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.slices.files import measure_beside, slices_of
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
+from tightfit.scratch import scratch_folder
 from tightfit.types import Array, Stage
+from tightfit.weights.statistics import refuse_bad_weights
 
 _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
@@ -46,6 +50,7 @@ class ChannelPruningResult:
         macs, original_macs: multiply–accumulates. latency, original_latency: measured side by side here.
         groups: what each group lost, or why it stays.
         samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
+        outputs: quality of each output on these samples, slice by slice; empty without samples.
     """
 
     path: Path
@@ -59,10 +64,12 @@ class ChannelPruningResult:
     samples: int
     meets_budget: bool
     notes: list[str]
+    outputs: list[OutputQuality] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data."""
-        return {**asdict(self), "path": str(self.path)}
+        outputs = [output.to_dict() for output in self.outputs]
+        return {**asdict(self), "path": str(self.path), "outputs": outputs}
 
 
 def channel_groups(model: str | Path) -> list[dict[str, Any]]:
@@ -102,10 +109,12 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
+    check_paths({"model": model, "data": data}, {"The output": output})
     budget = ChannelBudget(macs, size, latency)
     options = ChannelOptions(importance, refit, multiple)
     source, path = open_source(model), Path(output)
     refuse_input_as_output(path, source.path)
+    refuse_bad_weights(source.model)
     used, again = _samples(source, data, image, samples, seed)
     measure = None if latency is None else _measure(source)
     done = prune(source.model, budget, options, again, measure, stage)
@@ -120,9 +129,10 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     )
     before, after = compare_latency([source.path, path], rounds=_ROUNDS, budget_s=_SECONDS)
     notes = [*source.notes, *done.notes, *_told(after)]
+    outputs = [] if again is None else measure_beside(source.path, path, again(), slices_of(source.model))
     return ChannelPruningResult(
         path, footprint(path), footprint(source.path), done.macs_after, done.macs_before, after, before,
-        done.groups, used, done.reached, notes,
+        done.groups, used, done.reached, notes, outputs,
     )  # fmt: skip
 
 
@@ -132,7 +142,7 @@ def _told(latency: Latency) -> list[str]:
         return [f"The latency could not be measured: {latency.reason}."]
     if latency.ratio_high is None or latency.ratio_high < 1:
         return []
-    return ["No gain on this target: the latency on this machine is not surely below the original's."]
+    return ["No gain on this target: the latency on this machine is not significantly below the original's."]
 
 
 def _samples(
@@ -155,7 +165,7 @@ def _measure(source: Source) -> Measure:
     """A function that writes a model aside and times it, interleaved with the original."""
 
     def ratio(model: Model) -> float:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             trial = Path(folder) / "trial.tflite"
             write_model(model, trial)
             _, found = compare_latency([source.path, trial], rounds=_ROUNDS, budget_s=_SECONDS)

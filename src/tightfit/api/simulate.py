@@ -1,8 +1,7 @@
-"""Holds a quantized model as training simulates it against LiteRT."""
+"""Compare the integer simulation of training with LiteRT."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
+from tightfit.scratch import scratch_folder
 from tightfit.training.backend import choose_backend
 
 if TYPE_CHECKING:
@@ -30,15 +30,19 @@ def simulate(
     limit: int = 1000,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
-    """Runs a quantized model as training simulates it and in LiteRT, on the same samples.
+    """Return the comparison of a quantized model's simulation with LiteRT, on the same samples.
 
     Args:
-        model: an integer ``.tflite`` of any writer; or a float model, which is quantized by ``scheme`` first.
-        limit: samples at most to compare the decisions on; the first 8 of them compare every op.
+        model: an integer ``.tflite`` written by any tool, or a float model, which is quantized first.
+        data: the samples.
+        scheme: scheme to quantize a float model by: int8, int16x8 or int8x4.
+        image: preprocessing of images.
+        limit: most samples whose decisions are compared; every op is compared on the first 8.
+        progress: progress callback, called with (samples done, samples in total).
 
     Raises:
-        OptionError: Keras is missing, or a float model comes without a scheme.
-        ModelError: the file computes on no integers, or an op has no lowering.
+        OptionError: Keras is missing, or a float model is given without a scheme.
+        ModelError: the file has no integer ops, or an op has no lowering.
     """
     choose_backend()
     from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
@@ -48,7 +52,7 @@ def simulate(
     stored = read_model(path)
     dataset = open_data(data, image=image, inputs=inputs_of(stored, path))
     chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), overlap=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         file = path
         if not is_integer(stored):
             if scheme is None:

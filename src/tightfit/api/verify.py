@@ -1,7 +1,8 @@
-"""The verbs ``verify`` and ``diff``: does a file still answer as it did, and in what do two files differ."""
+"""``verify``, ``sign`` and ``diff``: replay recorded outputs, sign a file, and compare two files."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tightfit.api.model_inputs import Pathlike, model_inputs
@@ -9,21 +10,53 @@ from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.paths import check_paths
 from tightfit.provenance.replay import Replay, replay
+from tightfit.provenance.signature import is_signed_by
+from tightfit.provenance.signature import sign as sign_file
 
 
-def verify(model: Pathlike, data: str | None = None, *, image: ImageOptions | None = None) -> Replay:
-    """Replays the probes that travel inside a file on this machine's LiteRT.
+def verify(
+    model: Pathlike,
+    data: str | None = None,
+    *,
+    image: ImageOptions | None = None,
+    key: Pathlike | None = None,
+) -> Replay:
+    """Replay the probes inside a file on this machine's LiteRT and compare with the recorded outputs.
 
     Args:
-        data: to be told whether the file was made with it.
+        model: the file.
+        data: data to compare with the data that the file was made with.
+        image: preprocessing of images.
+        key: a public key (PEM), to check whether the file is signed by it and unchanged.
 
     Raises:
-        ModelError: the file cannot be read or carries no provenance. RuntimeFailureError: it does not run.
+        ModelError: the file cannot be read or has no provenance.
+        RuntimeFailureError: LiteRT cannot run the file.
+        OptionError: the key cannot be used.
     """
-    if data is None:
-        return replay(model)
-    return replay(model, fingerprint=open_data(data, image=image, inputs=model_inputs(model)).fingerprint())
+    signed = None if key is None else is_signed_by(model, key)
+    fingerprint = None
+    if data is not None:
+        fingerprint = open_data(data, image=image, inputs=model_inputs(model)).fingerprint()
+    return replace(replay(model, fingerprint=fingerprint), signature_matches=signed)
+
+
+def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
+    """Write a signed copy of a file and return its path; see ``provenance.signature``.
+
+    Args:
+        model: the file; it is not changed.
+        output: the file to write.
+        key: a private Ed25519 key (PEM).
+
+    Raises:
+        OptionError: the key cannot be used.
+        ModelError: the file cannot be read or written.
+    """
+    check_paths({"model": model, "key": key}, {"The output": output})
+    return sign_file(model, output, key)
 
 
 def diff(
@@ -34,10 +67,18 @@ def diff(
     image: ImageOptions | None = None,
     limit: int = 100,
 ) -> FileDifference:
-    """Compares two files: ends, ops, storage, weights, sizes, and answers on samples or seeded noise.
+    """Compare two files: inputs and outputs, ops, storage, weights, sizes, and results.
+
+    Args:
+        first: a ``.tflite``.
+        second: another ``.tflite``.
+        data: samples to compare the results on; None for seeded noise.
+        image: preprocessing of images.
+        limit: most samples.
 
     Raises:
-        ModelError: a file cannot be read. DataError: the data does not fit the first.
+        ModelError: a file cannot be read.
+        DataError: the data does not fit the first.
     """
     if data is None:
         return difference(Path(first), Path(second))

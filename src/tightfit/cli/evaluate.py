@@ -1,4 +1,4 @@
-"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that look at files."""
+"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that measure files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
+from tightfit.cli.options import (
+    data_options,
+    json_option,
+    parse_slices,
+    slices_option,
+    threads_option,
+)
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 
 _NAME: Final = 20
@@ -22,13 +29,13 @@ _NAME: Final = 20
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_options(required=True)
 @click.option(
-    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
 )
-@click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
+@click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
+@slices_option
 @json_option
-@in_working_folder
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Give the accuracy of MODELS on the data, each with its paired difference to the first."""
+    """Measure the accuracy of MODELS on the data, each with its paired difference to the first."""
     from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
@@ -36,7 +43,15 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
-        results = run(models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance)
+        results = run(
+            models,
+            options["data"],
+            image=image,
+            metric=metric,
+            limit=limit,
+            progress=bars.advance,
+            slices=parse_slices(options["slices"]),
+        )
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
@@ -53,6 +68,9 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         )
         table.add_row(path.name, *cells, _number(r.agreement), _number(r.snr_db, 1), str(r.n))
     Console().print(table)
+    for path, result in zip(models[1:], results[1:], strict=True):
+        for line in quality_lines(result.outputs):
+            click.echo(f"{path.name}: {line}")
     return 0
 
 
@@ -73,22 +91,33 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
 def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
     rows = []
     for path, result in zip(models, results, strict=True):
-        plain = {k: v for k, v in asdict(result).items() if k != "scores"}
+        plain = {k: v for k, v in asdict(result).items() if k not in ("scores", "outputs")}
+        plain["outputs"] = [output.to_dict() for output in result.outputs]
         rows.append({"path": str(path), **plain})
     return rows
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--rounds", default=50, show_default=True, type=click.IntRange(6), help="Rounds at most.")
-@click.option("--seconds", default=30.0, show_default=True, type=float, help="Time for all rounds.")
-@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device, by ssh.")
-@click.option("--ssh-config", type=click.Path(path_type=Path), help="Configuration for ssh instead of yours.")
-@click.option("--remote-python", default="python3", show_default=True, help="Python on the device.")
+@click.option(
+    "--rounds",
+    default=50,
+    show_default=True,
+    type=click.IntRange(6),
+    help="Most rounds; each runs all models once.",
+)
+@click.option(
+    "--seconds", default=30.0, show_default=True, type=float, help="Time limit of all rounds, in seconds."
+)
+@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device over ssh.")
+@click.option(
+    "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
+)
+@click.option("--remote-python", default="python3", show_default=True, help="Python command on the device.")
 @threads_option
 @json_option
 def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed.
+    """Measure MODELS interleaved: latency (ms), peak memory, size on disk and compressed (bytes).
 
     With --on, latency and memory are of a Linux device that ssh reaches by a key; it needs Python 3.11 and
     ai-edge-litert, nothing else.
@@ -124,10 +153,10 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--groups", is_flag=True, help="Show which channels go together when they are pruned.")
+@click.option("--groups", is_flag=True, help="Show the groups of channels that can only be pruned together.")
 @json_option
 def inspect(model: Path, groups: bool, as_json: bool) -> int:
-    """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
+    """Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."""
     from tightfit.api.evaluate import inspect as run  # noqa: PLC0415 - loaded when used
     from tightfit.cli.inspect_view import inspection  # noqa: PLC0415 - loaded when used
 

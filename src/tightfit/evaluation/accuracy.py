@@ -17,6 +17,7 @@ from tightfit.evaluation.early_stopping import Limit, drop_bound
 from tightfit.evaluation.label_shift import LabelCheck
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
+from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.task import choose_task
 from tightfit.evaluation.user_metric import load_metric
 from tightfit.types import Array, Steps
@@ -32,7 +33,7 @@ _PROBE_BYTES = 32 << 20  # fewer of them when outputs are large
 _CHECK_AFTER = 64  # samples after which shifted labels are reported, rather than at the end
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of one verb
     models: Sequence[Runnable],
     dataset: Dataset,
     indices: Sequence[int] | Array | None = None,
@@ -40,6 +41,7 @@ def evaluate(
     metric: str = "auto",
     progress: Steps | None = None,
     limit: Limit | None = None,
+    slices: Slices | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each model on the samples, with the drop from the first model.
 
@@ -49,6 +51,7 @@ def evaluate(
         indices: the samples; None takes all.
         metric: see ``choose_task``, or ``module:function`` (see ``user_metric``).
         progress: called with the samples done and the samples in all.
+        slices: of the outputs, see ``slices.trace``; their last axes by default.
         limit: ends early, with the numbers of the samples so far, once the last model must lose more.
 
     Returns:
@@ -66,7 +69,7 @@ def evaluate(
         probes = _take_probes(rounds)
         task = choose_task(metric, [(r.label, r.reference) for r in probes], dataset.labels(indices))
         function = load_metric(metric.partition("@")[0]) if task.metric is None else None
-        cards = [Scorecard(task.metric.name if task.metric else metric, task, function) for _ in runs]
+        cards = [Scorecard(task.metric.name if task.metric else metric, task, function, slices) for _ in runs]
         check, bound = LabelCheck(), drop_bound(task.metric, limit, total)
         for done, each in enumerate(itertools.chain(probes, rounds), 1):
             for card, outputs in zip(cards, each.answers, strict=True):

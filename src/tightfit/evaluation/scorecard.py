@@ -10,6 +10,9 @@ import numpy as np
 from tightfit.data.sample import Label
 from tightfit.evaluation.metrics import METRICS, cosine, decibels, powers
 from tightfit.evaluation.paired_comparison import mean_score, paired_drop
+from tightfit.evaluation.slices.parts import Slices
+from tightfit.evaluation.slices.quality import OutputQuality, qualities
+from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.task import Task
 from tightfit.evaluation.user_metric import Function, UserScores, drop_interval, value_interval
 from tightfit.types import Array
@@ -34,6 +37,7 @@ class Accuracy:
         n: samples that were scored.
         failure: why the model has no numbers, or None.
         scores: the metric of each sample, in the order of the samples; None for one number over all.
+        outputs: quality of each output, slice by slice.
     """
 
     metric: str
@@ -49,6 +53,7 @@ class Accuracy:
     n: int = 0
     failure: str | None = None
     scores: Array | None = field(default=None, repr=False, compare=False)
+    outputs: list[OutputQuality] = field(default_factory=list, repr=False, compare=False)
 
 
 class Scorecard:
@@ -56,9 +61,12 @@ class Scorecard:
 
     Args:
         name: of the metric. task: what is scored. function: the user's metric, when it is one.
+        slices: of the outputs; their last axes by default.
     """
 
-    def __init__(self, name: str, task: Task, function: Function | None) -> None:
+    def __init__(
+        self, name: str, task: Task, function: Function | None, slices: Slices | None = None
+    ) -> None:
         self._name = name
         self._task = task
         self._user = UserScores(name, function) if function else None
@@ -66,6 +74,7 @@ class Scorecard:
         self._powers: dict[str, tuple[float, float]] = {}
         self._cosines = self._agreements = 0.0
         self._count = 0
+        self._slices = SliceSums(slices)
         self.failure: str | None = None
 
     def add(self, outputs: Outputs | None, reference: Outputs, label: Label | None) -> None:
@@ -81,6 +90,7 @@ class Scorecard:
                 return
         shaped = {name: outputs[name].reshape(array.shape) for name, array in reference.items()}
         self._add_fidelity(shaped, reference, label)
+        self._slices.add(shaped, reference)
         if self._user is not None:
             chosen = {self._task.output: shaped[self._task.output]} if "@" in self._name else shaped
             self._user.add(chosen, label)
@@ -117,6 +127,7 @@ class Scorecard:
             cosine=self._cosines / self._count,
             n=self._count,
             scores=scores,
+            outputs=qualities(self._slices, lost_db=self._task.lost_db()),
         )  # fmt: skip
 
     def _value(self, scores: Array | None) -> Estimate:

@@ -13,6 +13,7 @@ import numpy as np
 from tightfit.data.sample import Label, shape_text
 from tightfit.errors import DataError, unknown_name
 from tightfit.evaluation.metrics import METRICS, Answer, Metric, class_labels
+from tightfit.evaluation.slices.quality import LOST_DECIDED_DB
 from tightfit.types import Array
 
 _SUM_TOLERANCE = 0.02  # softmax in int8 steps of 1/256 still sums to one within this for a few classes
@@ -34,6 +35,11 @@ class Task:
     output: str
     decided: tuple[str, ...] = ()
     threshold: float = 0.5
+
+    def lost_db(self) -> dict[str, float]:
+        """Return, for outputs whose decisions or labels are scored, below how many dB a slice is lost."""
+        scored = (self.output,) if self.metric is None or self.metric.needs_labels else ()
+        return dict.fromkeys((*self.decided, *scored), LOST_DECIDED_DB)
 
     def answer(
         self, outputs: Mapping[str, Array], reference: Mapping[str, Array], label: Label | None

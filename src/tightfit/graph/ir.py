@@ -1,9 +1,9 @@
-"""The one representation: a model as four classes linked by references.
+"""The model representation (IR): four classes linked by references.
 
 ``Model`` holds graphs, signatures and metadata; ``Graph`` an ordered list of ``Op``; an ``Op`` reads
-and writes ``Tensor``; a ``Tensor`` knows its producer and its consumers. Edits go through the verbs of
-``Graph`` (``insert``, ``remove``, ``replace_uses``, ``set_input`` …), which keep both directions right.
-Nothing here knows the file format (see ``reader`` and ``writer``) or the runtime.
+and writes ``Tensor``; a ``Tensor`` knows its producer and its consumers. Edits use the methods of
+``Graph`` (``insert``, ``remove``, ``replace_uses``, ``set_input`` …), which keep both directions consistent.
+This module is independent of the file format (see ``reader`` and ``writer``) and of the runtime.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _serial = itertools.count()
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
-    """How integers stand for reals: ``real = scale * (q - zero_point)``.
+    """Quantization parameters: ``real = scale * (q - zero_point)``.
 
     Args:
         scale: float32, shape (1,) per tensor or (channels,) per channel.
         zero_point: int64, the same shape.
         axis: the channel axis when ``scale`` has more than one entry, else 0.
-        range_min: the ``min`` that a converter noted (informative), or None.
-        range_max: the ``max`` that a converter noted (informative), or None.
+        range_min: the ``min`` that a converter recorded (informative), or None.
+        range_max: the ``max`` that a converter recorded (informative), or None.
         details: ``(type name, fields)`` of non-affine details such as BlockwiseQuantization, or None.
     """
 
@@ -45,17 +45,17 @@ class Quantization:
 
     @property
     def is_affine(self) -> bool:
-        """True when the scales are used: a file may carry only an informative min and max."""
+        """True when there are scales: a file may have only an informative min and max."""
         return self.scale.size > 0
 
 
 @dataclass(frozen=True, eq=False)
 class Sparsity:
-    """How a sparse constant is stored; the tensor's ``data`` are the stored values, one-dimensional.
+    """The storage of a sparse constant; the tensor's ``data`` are the stored values, one-dimensional.
 
     Args:
         traversal_order: the order of the dimensions (blocks last).
-        block_map: which dimension each block dimension belongs to.
+        block_map: the dimension of the tensor that each block dimension divides.
         dimensions: for each traversed dimension ``("dense", size)`` or ``("csr", segments, indices)``.
     """
 
@@ -68,7 +68,7 @@ class Tensor:
     """A value in a graph: an activation, an input, a variable or a constant.
 
     Attributes:
-        name: as in the file; not necessarily unique (``Graph.key`` is).
+        name: as in the file; not necessarily unique (``Graph.keys`` are).
         shape: int dimensions; ``shape_signature`` has −1 where a dimension is dynamic, or is None.
         dtype: the file's word in lower case: ``float32``, ``int8``, ``int4``, ``string`` …
         data: the constant as a NumPy array (int4/int2 unpacked to int8, bfloat16 as uint16, strings and
@@ -135,7 +135,7 @@ class Tensor:
 
     @property
     def is_quantized(self) -> bool:
-        """True when integers stand for reals here."""
+        """True when the integers represent reals."""
         return self.quantization is not None and self.quantization.is_affine
 
     def parts(self) -> list[Tensor]:
@@ -150,7 +150,7 @@ class Tensor:
 
 
 class Op:
-    """One operation: its kind, its options, what it reads and writes.
+    """One operation: kind, options, inputs and outputs.
 
     Attributes:
         kind: the builtin operator's name (``CONV_2D``), or ``CUSTOM`` with ``custom_code``.
@@ -188,7 +188,7 @@ class Op:
 
     @property
     def name(self) -> str:
-        """What reports call the op: the name of its first output."""
+        """The op's name in reports: the name of its first output."""
         return self.outputs[0].name if self.outputs else self.kind
 
     def input(self, position: int) -> Tensor | None:
@@ -213,11 +213,13 @@ class Op:
 
 
 class Graph:
-    """An ordered list of ops with inputs and outputs; ops stand in execution order.
+    """An ordered list of ops with inputs and outputs.
 
     Attributes:
-        name: as in the file. inputs, outputs: tensors.
-        ops: in execution order.
+        name: as in the file.
+        inputs: input tensors.
+        outputs: output tensors.
+        ops: ops in execution order.
         loose: tensors of the file that no op, input or output refers to (kept for a faithful copy).
     """
 
@@ -229,10 +231,10 @@ class Graph:
         self.loose: list[Tensor] = []
         self.extra: dict[str, Any] = {}
 
-    # -- looking -------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor once, in the order they were made (the file's order after reading)."""
+        """Return every tensor once, in the order of their creation (the file's order after reading)."""
         seen: dict[int, Tensor] = {}
         for tensor in self._references():
             seen[tensor.serial] = tensor
@@ -259,10 +261,10 @@ class Graph:
         return keys
 
     def find(self, name: str) -> Tensor:
-        """Return the first tensor of that name.
+        """Return the first tensor with a name.
 
         Raises:
-            ModelError: when there is none.
+            ModelError: no tensor has the name.
         """
         for tensor in self.tensors():
             if tensor.name == name:
@@ -327,14 +329,20 @@ class Graph:
         tensor.producer = op
 
     def replace_uses(self, old: Tensor, new: Tensor, *, outputs: bool = True) -> None:
-        """Make every reader of ``old`` read ``new``, the graph's outputs included unless told otherwise."""
+        """Replace ``old`` by ``new`` in all readers.
+
+        Args:
+            old: the tensor to replace.
+            new: the tensor to read instead.
+            outputs: replace it among the graph's outputs too.
+        """
         for op, position in list(old.consumers):
             self.set_input(op, position, new)
         if outputs:
             self.outputs = [new if t is old else t for t in self.outputs]
 
     def drop_loose(self) -> None:
-        """Forget tensors that nothing refers to."""
+        """Remove the tensors that no op, input or output refers to."""
         self.loose = []
 
     # -- checking ------------------------------------------------------------------------------
@@ -343,7 +351,7 @@ class Graph:
         """Check that links agree in both directions and that ops are in execution order.
 
         Raises:
-            ModelError: names the op or tensor that breaks a rule.
+            ModelError: a rule is broken; the message names the op or tensor.
         """
         members = {id(op) for op in self.ops}
         links = set()
@@ -367,7 +375,7 @@ class Graph:
 
 
 def _check_reads(op: Op, known: set[int], members: set[int], links: set[tuple[int, int, int]]) -> None:
-    """Every input is a constant, a variable, or written by an earlier op, and knows this reader."""
+    """Check that every input is a constant, a variable or written before, and lists this op as consumer."""
     for i, tensor in enumerate(op.inputs):
         if tensor is None:
             continue
@@ -381,7 +389,7 @@ def _check_reads(op: Op, known: set[int], members: set[int], links: set[tuple[in
 
 @dataclass
 class Signature:
-    """A named entry point: names of inputs and outputs mapped to a graph's tensors."""
+    """A named entry point: names of inputs and outputs → tensors of a graph."""
 
     key: str
     inputs: dict[str, Tensor]
@@ -415,7 +423,7 @@ class Model:
         """Check every graph and that signatures name tensors of their graph.
 
         Raises:
-            ModelError: names what breaks a rule.
+            ModelError: a rule is broken; the message names the op, tensor or signature.
         """
         for graph in self.graphs:
             graph.validate()

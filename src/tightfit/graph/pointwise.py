@@ -1,4 +1,4 @@
-"""1×1 convolutions of stride 1 are dense layers over the channels: FULLY_CONNECTED computes the same."""
+"""1×1 convolutions of stride 1 as FULLY_CONNECTED, which computes the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which scheme a file has, seen from how its weights are stored and what they are multiplied with."""
+"""Detect the scheme of a file by the storage of its weights and the type of its activations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.macs import data_input, weight_tensors
 
 _ENOUGH: Final = 0.95
-"""Share of the weights that names the model: converters leave small tensors in float."""
+"""Least fraction of the weights with the scheme: converters keep small tensors in float."""
 
 _WIDTHS: Final = {"int2": 2, "int4": 4, "int8": 8, "uint8": 8}
 _FORWARDS: Final = ("DEQUANTIZE", "DENSIFY", "RESHAPE", "TRANSPOSE")
@@ -39,7 +39,7 @@ def describe_scheme(model: Model) -> str:
 
 
 def stored_weight(weight: Tensor) -> tuple[Tensor | None, bool]:
-    """Return the constant that a weight comes from, None for none, and whether DEQUANTIZE unpacks it."""
+    """Return the constant that a weight is computed from, or None, and whether a DEQUANTIZE unpacks it."""
     unpacked, current = False, weight
     while not current.is_constant:
         op = current.producer

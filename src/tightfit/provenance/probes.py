@@ -1,7 +1,7 @@
-"""Seeded inputs that are the same on every machine, and the answers to them in a few bytes.
+"""Probes: seeded inputs that are the same on every machine, and the outputs for them in a few bytes.
 
-No sample of the user's data goes into a file: inputs are noise between the limits that the data had. The
-bits come from PCG64 itself, whose stream NumPy keeps forever, unlike that of its distributions.
+A file contains no sample of the user's data: probes are noise between the limits of the data. The bits come
+from PCG64 itself, whose stream NumPy guarantees, unlike that of its distributions.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ _UNIT_BITS: Final = 53
 
 @dataclass(frozen=True)
 class ProbeAnswer:
-    """One output for one probe: a digest of all of it, and some of its values.
+    """One recorded output of one probe: a digest of all elements, and some of the values.
 
     Args:
-        step: what counts as one step: an integer's scale, or 2⁻¹⁶ of a float output's range.
-        values: evenly spaced among all elements, the first and the last included; all when they are few.
+        dtype: element type.
+        shape: shape of the output.
+        digest: see ``digest``.
+        step: size of a quantization step: the scale of integers, or 2⁻¹⁶ of a float output's range.
+        values: evenly spaced elements, the first and the last included; all when they are few.
     """
 
     dtype: str
@@ -56,7 +59,13 @@ class ProbeAnswer:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ProbeAnswer:
-        """Return the answer back; raises KeyError, TypeError or ValueError when it is none."""
+        """Return the output from plain values.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a field has another type.
+            ValueError: a value is out of range.
+        """
         kind = np.dtype(str(plain["dtype"]))
         if kind.kind not in "iufb":
             raise ValueError(f"the type {kind}")
@@ -73,6 +82,11 @@ class ProbeAnswer:
 def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dict[str, Array]:
     """Return noise for each input: reals between the limits, quantized integers over their whole range.
 
+    Args:
+        specs: the inputs of the model.
+        limits: input name → (lowest, highest) value.
+        seed: seed of the probe.
+
     Example:
         >>> spec = TensorSpec("x", (2,), "float32")
         >>> seeded_inputs([spec], {"x": (0.0, 1.0)}, 0)["x"].tolist()
@@ -83,7 +97,7 @@ def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dic
 
 
 def limits_of(samples: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
-    """Return the lowest and highest finite value of each input over some samples, as float32 can say them."""
+    """Return the lowest and highest finite value of each input over some samples, as float32."""
     found: dict[str, tuple[float, float]] = {}
     for sample in samples:
         for name, array in sample.items():
@@ -100,19 +114,25 @@ def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[
     """Return the outputs of a session for each probe.
 
     Raises:
-        RuntimeFailureError: LiteRT refuses a probe or dies on it.
+        RuntimeFailureError: LiteRT refuses a probe or crashes.
     """
     return [session.run(seeded_inputs(session.inputs, limits, seed)) for seed in range(count)]
 
 
 def summarize(values: Array, known: float | None, most: int) -> ProbeAnswer:
-    """Return an output in at most so many values; ``known`` is its step where something sets one."""
+    """Return an output as a record.
+
+    Args:
+        values: the output.
+        known: its quantization step; None to derive it from the range.
+        most: most values that the record keeps.
+    """
     step, flat = _step(values, known), values.reshape(-1)
     return ProbeAnswer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
 
 
 def places(size: int, most: int) -> Array:
-    """Return at most so many evenly spaced positions, the first and the last among them.
+    """Return at most ``most`` evenly spaced positions in 0 … size − 1, the first and the last included.
 
     Example:
         >>> places(10, 4).tolist(), places(3, 4).tolist()

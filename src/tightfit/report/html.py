@@ -1,4 +1,4 @@
-"""The report as one HTML file: it opens anywhere, offline, and asks no server for anything."""
+"""The report as one self-contained HTML file, which opens offline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")
 
 
 def render_html(report: Report) -> str:
-    """Return the page; every word from a model, a file name or the data is escaped."""
+    """Return the page; all text from models, file names and data is escaped."""
     page: str = environment().get_template("template.html").render(view=make_view(report))
     return page
 
@@ -33,7 +33,7 @@ def write_html(report: Report, path: str | Path) -> None:
 
 @functools.cache
 def environment() -> Any:
-    """Return what renders the templates of this folder, with everything escaped."""
+    """Return the Jinja environment of this folder's templates, with autoescape on."""
     import jinja2  # noqa: PLC0415 - only a page needs it
 
     environment = jinja2.Environment(

@@ -9,7 +9,7 @@ from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.choice import NEAR_TIE
 from tightfit.search.metric_words import metric_words
-from tightfit.units import format_bytes, format_percent, format_ratio
+from tightfit.units import format_bytes, format_count, format_decibels, format_percent, format_ratio
 
 
 class Choice(NamedTuple):
@@ -57,7 +57,7 @@ def _failures(report: Report) -> str:
 def _numbers(report: Report, chosen: Candidate) -> str:
     """Size, latency and accuracy in one sentence; what was not measured is left out."""
     parts = [_size_words(chosen, report.original), _latency_words(chosen), _accuracy_words(chosen)]
-    parts.append(_target_words(chosen, report.budget.target))
+    parts += [_slice_words(chosen), _target_words(chosen, report.budget.target)]
     sentence = ", ".join(part for part in parts if part)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
 
@@ -88,6 +88,17 @@ def _accuracy_words(chosen: Candidate) -> str:
     if chosen.drop_interval is None:
         return f"{score} ({change})"
     return f"{score} ({change}, 95 % interval {words.change_interval(chosen.drop_interval)})"
+
+
+def _slice_words(chosen: Candidate) -> str:
+    """The worst slice of all outputs, with the samples that it rests on."""
+    known = [o for o in chosen.outputs if o.get("worst_slice")]
+    if chosen.is_original or not known:
+        return ""
+    output = min(known, key=lambda o: float(o["worst_slice"]["snr_db"] or 0.0))
+    worst = output["worst_slice"]
+    ratio, samples = format_decibels(worst["snr_db"]), format_count(output["samples"], "sample")
+    return f"worst slice '{printable(worst['name'], 40)}' {ratio} on {samples}"
 
 
 def _target_words(chosen: Candidate, target: str | None) -> str:

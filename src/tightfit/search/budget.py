@@ -89,7 +89,7 @@ class Budget:
             >>> Budget(max_drop=0.01).allows_loss_of(Candidate("int8", "int8", ["int8"], drop=0.02))
             False
         """
-        return _drop_shortfall(self, candidate) is None
+        return _drop_shortfall(self, candidate) is None and not _lost_outputs(candidate)
 
     def shortfalls(self, candidate: Candidate) -> list[Shortfall]:
         """Gives each limit that the candidate misses; a limit on what was not measured is missed.
@@ -101,6 +101,7 @@ class Budget:
             'The file is 5.0 MB; the budget allows 4.0 MB.'
         """
         found = [
+            *_lost_outputs(candidate),
             _drop_shortfall(self, candidate),
             _over(("size", "The file is"), candidate.size_bytes, self.max_size, format_bytes),
             _over(_PACKED, candidate.compressed_bytes.get("zip"), self.max_zip, format_bytes),
@@ -109,6 +110,12 @@ class Budget:
             _target_shortfall(self.target, candidate),
         ]
         return [shortfall for shortfall in found if shortfall is not None]
+
+
+def _lost_outputs(candidate: Candidate) -> list[Shortfall]:
+    """The outputs of which a slice is of no use, whatever the budget is."""
+    sentences = [output["lost"] for output in candidate.outputs if output.get("lost")]
+    return [Shortfall(f"{text[:1].upper()}{text[1:]}.", 1.0) for text in sentences]
 
 
 def _over(

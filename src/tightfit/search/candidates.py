@@ -106,6 +106,8 @@ class Candidate:
         scored_samples: how many its accuracy is of, where it was given up before the end.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
+        outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
+            ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Candidate:
     gain: dict[str, Any] = field(default_factory=dict)
     beaten_by: str | None = None
     scored_samples: int | None = None
+    outputs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_original(self) -> bool:

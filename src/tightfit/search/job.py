@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tightfit.data.image_options import ImageOptions
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
 
@@ -37,7 +38,7 @@ class Job:
         recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
-        provenance: False leaves it out of the files.
+        provenance: False leaves it out of the files. slices: slices of outputs that the user named.
     """
 
     model: Path
@@ -57,6 +58,7 @@ class Job:
     effort: str = "normal"
     fresh: bool = False
     provenance: bool = True
+    slices: tuple[NamedSlices, ...] = ()
 
 
 @dataclass

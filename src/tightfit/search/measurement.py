@@ -13,6 +13,7 @@ from tightfit.evaluation.early_stopping import Limit
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.parallel_runs import Runnable
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.pipeline.source import Source
 from tightfit.search.candidates import Candidate, LayerError
 from tightfit.search.effort import find_effort
@@ -38,6 +39,7 @@ class Measurer:
         self.effort = find_effort(job.effort)
         self.dataset, self.evaluating = samples.dataset, samples.evaluating
         self.recording = Recording(source.path, THREADS)
+        self.slices = slices_of(source.model, job.slices)
         self._reference: Array | None = None
 
     def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
@@ -52,12 +54,14 @@ class Measurer:
             metric=self.job.metric,
             progress=progress,
             limit=self._limit(),
+            slices=self.slices,
         )
         result = results[-1]
         candidate.failure = result.failure
         candidate.metric, candidate.accuracy = result.metric, result.value
         candidate.agreement = result.agreement
         candidate.snr_db = result.snr_db
+        candidate.outputs = [output.to_dict() for output in result.outputs]
         if candidate.is_original:
             candidate.drop, candidate.drop_interval = 0.0, (0.0, 0.0)
             self._reference = result.scores

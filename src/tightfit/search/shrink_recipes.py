@@ -238,7 +238,7 @@ def describe_gain(candidate: Candidate, wanted: Shrink, plain: Candidate | None)
     if interval is not None and interval[1] >= 1:
         why = f"; {_SKIPS}" if wanted.way == "zeros" else ""
         candidate.steps.append(
-            f"{NO_GAIN}the latency on this machine is not surely below the original's{why}."
+            f"{NO_GAIN}the latency on this machine is not significantly below the original's{why}."
         )
 
 

@@ -11,10 +11,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tightfit.convert.exporting import first_line
 from tightfit.convert.onnx.onnx_ops import ONNX_OPS
 from tightfit.convert.onnx.onnx_values import ChannelLast, Layout, OnnxNode, OnnxOp, channel_last, logical
-from tightfit.errors import ModelError
+from tightfit.errors import ModelError, first_line
 
 Values = dict[str, Any]
 

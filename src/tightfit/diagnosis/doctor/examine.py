@@ -31,13 +31,14 @@ from tightfit.diagnosis.doctor.input_trials import Trials
 from tightfit.diagnosis.doctor.input_variants import KINDS, ORDER
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.evaluation.label_shift import LabelCheck, Shift
+from tightfit.evaluation.slices.files import by_name
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
 from tightfit.graph.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.graph.writer import serialize
 from tightfit.pipeline.source import Source, open_source
-from tightfit.quantization.calibration.calibrate import calibration_workers, watched_tensors
+from tightfit.quantization.calibration.calibrate import Calibration, calibration_workers, watched_tensors
 from tightfit.runtime.parallel import observe_together
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Steps
@@ -78,6 +79,39 @@ def examine(
             calibration_indices, evaluation_indices, evaluation_set or dataset
         )
     )
+
+
+def look(source: Source, log: SampleLog, seen: Calibration) -> Evidence:
+    """Gives what the samples that calibration kept show of the float model's answers.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the float model.
+    """
+    kept = by_name(source.model, seen.kept)
+    evidence = Evidence(samples=[log.samples[i] for i in seen.places])
+    outputs = {name: Answers() for name in output_names(source.model) if all(name in y for _, y in kept)}
+    for _, answered in kept:
+        for name, answers in outputs.items():
+            answers.update(answered[name])
+    evidence.outputs = [OutputFacts(n, o.count, o.bad, o.saturated, o.variation) for n, o in outputs.items()]
+    deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
+    if deciding is None:
+        return evidence
+    evidence.answers = [ModelAnswer(*pair) for pair in outputs[deciding].answers]
+    trials = Trials(len(kept))
+    for facts, (inputs, _) in zip(evidence.samples, kept, strict=True):
+        trials.offer(Sample(dict(inputs), facts.label))
+    given = [kept[i][1][deciding] for i in trials.places]
+    with Session(source.path, threads=2) as session:
+        evidence.readings = trials.readings(session, deciding, _kinds(evidence), given)
+    return evidence
+
+
+def _kinds(evidence: Evidence) -> Sequence[str]:
+    """The readings worth a trial: where nearly all labels are right, no other range can be better enough."""
+    labelled = evidence.labelled()
+    wrong = sum(label != answer.decision for label, answer in labelled)
+    return KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
 
 
 def doctor(  # noqa: PLR0913 - the options of one verb
@@ -175,12 +209,8 @@ class _Examination:
         evidence.classes = 0 if answers.low is None else int(answers.low.size)
         evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
         evidence.shift = _shift(evidence)
-        labelled = evidence.labelled()
-        wrong = sum(label != answer.decision for label, answer in labelled)
-        # Where nearly all labels are right, no other range can be better by what it would have to be.
-        kinds = KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
         with Session(self.source.path, threads=2) as session:
-            evidence.readings = self.trials.readings(session, deciding, kinds)
+            evidence.readings = self.trials.readings(session, deciding, _kinds(evidence))
 
     # -- evaluation --------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What calibration sees of each channel of a tensor; NumPy only, as the runtime's child imports it."""
+"""Statistics of each channel of a tensor. The child process imports this module, so it uses NumPy only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Channels:
     """The extremes and the power of each channel (the last axis) over samples.
 
     Attributes:
-        low, high: extremes, (channels,); empty before the first sample.
+        low: least value, (channels,); empty before the first sample.
+        high: largest value, (channels,); empty before the first sample.
         power: sum of squares, (channels,).
         rows: number of values of each channel.
     """
@@ -32,7 +33,7 @@ class Channels:
         self._add(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64), power, len(flat))
 
     def merge(self, others: Sequence[Channels]) -> None:
-        """Add what others saw."""
+        """Add the statistics of other observers."""
         for other in others:
             if other.rows:
                 self._add(other.low, other.high, other.power, other.rows)
@@ -52,5 +53,5 @@ class Channels:
 
     @property
     def mean_square(self) -> npt.NDArray[np.float64]:
-        """``E[x²]`` of each channel."""
+        """Return ``E[x²]`` of each channel, (channels,)."""
         return self.power / max(self.rows, 1)

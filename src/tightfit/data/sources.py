@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tightfit.data.arrays import NpzArrays, array_names
 from tightfit.data.dataset import Dataset, DataSource
 from tightfit.data.function_source import FunctionData
@@ -22,7 +24,9 @@ from tightfit.errors import DataError, unknown_name
 __all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
-_EXPECTED = "Expected an .npz file, a folder of images, a .csv or .jsonl manifest, or module:function"
+_EXPECTED = (
+    "Expected an .npz file, an .npy file, a folder of images, a .csv or .jsonl manifest, or module:function"
+)
 
 
 def open_data(spec: str, *, image: ImageOptions | None = None, inputs: Sequence[TensorLike]) -> Dataset:
@@ -67,10 +71,28 @@ def _file(path: Path, image: ImageOptions | None, inputs: tuple[InputSpec, ...])
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return _default_arrays(path, inputs)
+    if suffix == ".npy":
+        return _single_array(path, inputs)
     if suffix not in (".csv", ".jsonl"):
         raise DataError(f"The data '{path.name}' is a {suffix or 'nameless'} file. {_EXPECTED}.")
     files = manifest_images(path)
     return JsonArrays(path) if files is None else _images(path.name, files, image, inputs)
+
+
+def _single_array(path: Path, inputs: tuple[InputSpec, ...]) -> FunctionData:
+    """One array of samples without labels; rows are read when they are wanted."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise DataError(
+            f"'{path.name}' holds no array of numbers ({error}). Write one with numpy.save."
+        ) from error
+    if rows.ndim < 1 or len(inputs) != 1:
+        raise DataError(
+            f"'{path.name}' holds one array of shape {list(rows.shape)}, but the model has {len(inputs)} "
+            "input(s), each with one array of samples. Pass an .npz file with an array for each."
+        )
+    return FunctionData(path.name, lambda: (np.array(row) for row in rows), inputs)
 
 
 def _images(

@@ -85,7 +85,7 @@ def first_line(error: BaseException) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
-    return told[0][:300]
+    return told[0]
 
 
 def _shown(character: str) -> str:

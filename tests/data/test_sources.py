@@ -62,3 +62,11 @@ def test_a_spec_is_taken_from_whatever_describes_an_input():
         shape_signature = (-1, -1, 3)
 
     assert InputSpec.of(Described()) == InputSpec("x", (-1, -1, 3), "int8", 0.5, 2)
+
+
+def test_one_array_in_a_file_of_its_own_is_samples_without_labels(tmp_path):
+    values = np.random.default_rng(0).normal(0, 1, (5, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", values)
+    data = open_data(str(tmp_path / "x.npy"), inputs=[InputSpec("image", (1, 3), "float32")])
+    assert len(data) == 5
+    assert data.labels() is None

@@ -11,20 +11,22 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.conversion_process import export_apart
-from tightfit.convert.exporting import Exported, RouteError
+from tightfit.convert.exporting import Exported, Probe, RouteError
 from tightfit.convert.formats import KERAS, check_installed, find_format, is_spec, is_tflite
+from tightfit.convert.free_batch import free_batch
 from tightfit.convert.fusions.fuse import fuse
-from tightfit.convert.interface import name_tensors, take_bytes
+from tightfit.convert.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
 from tightfit.convert.source_comparison import OutputDifference, compare
-from tightfit.errors import ModelError
+from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
@@ -105,18 +107,48 @@ def load(
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = _place(label) if output is None else Path(output)
     check_paths({"model": source}, {"The output": output})
-    exported = _export(source, chosen)
+    try:
+        exported, notes, differences = _convert(source, chosen, path)
+    except (ModelError, RuntimeFailureError):
+        if chosen.batch is not None or chosen.trace_batch:
+            raise
+        exported, notes, differences = _convert(source, replace(chosen, trace_batch=True), path)
+    return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
+
+
+def _convert(
+    source: Any, options: ConversionOptions, path: Path
+) -> tuple[Exported, list[str], list[OutputDifference]]:
+    """Export, tidy, write and compare with the source."""
+    exported = _export(source, options)
     model = read_model(exported.data)
     notes = [*exported.notes, *_tidy(model)]
-    if chosen.uint8 is not None:
-        notes += take_bytes(model, *chosen.uint8)
+    if options.batch is None:
+        _free(model, exported.probes)
+    if options.uint8 is not None:
+        notes += take_bytes(model, *options.uint8)
+    make_names_unique(model)
     version = min_runtime_version(model)
     if version:
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
     with checked_write(path) as trial:
         write_model(model, trial)
-        differences = compare(trial, model, exported.probes, bytes_read=chosen.uint8)
-    return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
+        differences = compare(trial, model, exported.probes, bytes_read=options.uint8)
+    return exported, notes, differences
+
+
+def _free(model: Model, probes: Sequence[Probe]) -> None:
+    """Free the batch of a file for one sample, of the inputs that the probes give several samples to.
+
+    Raises:
+        ModelError: an op fixes it.
+    """
+    static = {t.name: t for t in model.main.inputs if t.shape_signature is None}
+    names = {
+        n for p in probes for n, a in p.inputs.items() if n in static and a.shape[:1] != static[n].shape[:1]
+    }
+    if names and not free_batch(model, sorted(names)):
+        raise ModelError("An op of the file for one sample fixes the batch.")
 
 
 def open_model(source: Any, *, trust: bool = False) -> Path:

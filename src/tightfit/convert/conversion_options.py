@@ -24,6 +24,8 @@ class ConversionOptions:
             model needs.
         channel_last: image inputs of torch and ONNX models become NHWC instead of NCHW.
         held: input name → the number that an ONNX input always has; the file has no such input.
+        trace_batch: trace a free batch through JAX, which writes arithmetic on shapes into the file; without,
+            that is done only where the file for one sample cannot be freed.
         uint8: ``(mean, std)``: inputs of three or four dimensions take bytes, the file computes
             ``(x - mean) / std`` itself.
 
@@ -39,6 +41,7 @@ class ConversionOptions:
     channel_last: bool = False
     held: Mapping[str, float] = field(default_factory=dict)
     uint8: tuple[float, float] | None = None
+    trace_batch: bool = False
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

@@ -51,12 +51,12 @@ class Exported:
     notes: list[str] = field(default_factory=list)
 
 
-def random_arrays(inputs: Specs, seed: int) -> dict[str, Array]:
+def random_arrays(inputs: Specs, seed: int, batch: int = 1) -> dict[str, Array]:
     """Gives random inputs: reals in [-1, 1), integers 0 or 1, which are valid indices of any table."""
     generator = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for name, (shape, dtype) in inputs.items():
-        sizes = [1 if d is None else d for d in shape]
+        sizes = [batch if d is None else d for d in shape]
         if np.dtype(dtype).kind == "f":
             arrays[name] = generator.uniform(-1, 1, sizes).astype(dtype)
         else:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.constant_folding import kept_tensors
 
 _TRACE: Final = re.compile(r"^(jit\([^)]*\)|main|StatefulPartitionedCall)/")
 _WEIGHTED: Final = re.compile(
@@ -23,6 +24,24 @@ def name_tensors(model: Model) -> None:
     for signature in model.signatures:
         for name, tensor in (*signature.outputs.items(), *signature.inputs.items()):
             tensor.name = name
+
+
+def make_names_unique(model: Model) -> None:
+    """Number the tensors of a graph that share a name; inputs, outputs and results of ops keep theirs.
+
+    litert-quantizer and other tools refuse files with doubled names.
+    """
+    for graph in model.graphs:
+        kept = kept_tensors(model, graph)
+        rest = sorted((t for t in graph.tensors() if t not in kept), key=lambda t: t.is_constant)
+        taken = {t.name for t in kept}
+        counts: dict[str, int] = {}
+        for tensor in rest:
+            name = tensor.name
+            while tensor.name in taken:
+                counts[name] = counts.get(name, 1) + 1
+                tensor.name = f"{name}_{counts[name]}"
+            taken.add(tensor.name)
 
 
 def plain_name(name: str, *, constant: bool = False) -> str:

@@ -18,18 +18,26 @@ from tightfit.convert.exporting import Probe, Specs, first_line, random_arrays
 from tightfit.errors import ModelError
 
 
-def export_function(function: Callable[..., Sequence[Any]], inputs: Specs, outputs: Sequence[str]) -> bytes:
+def export_function(
+    function: Callable[..., Sequence[Any]],
+    inputs: Specs,
+    outputs: Sequence[str],
+    *,
+    trace_batch: bool = False,
+) -> bytes:
     """Gives the ``.tflite`` of a traceable function.
 
     Args:
         function: takes one array for each input, in order, and gives one for each output.
-        inputs: name → (shape, dtype); None as the first dimension leaves the batch free.
+        inputs: name → (shape, dtype); None as the first dimension stands for the batch.
         outputs: names, in order.
+        trace_batch: leave the batch free; else the file takes one sample, and ``free_batch`` frees it.
 
     Raises:
         ModelError: the converter refuses an op.
     """
-    module = _lowered(function, inputs)
+    traced = inputs if trace_batch else {n: (tuple(d or 1 for d in s), t) for n, (s, t) in inputs.items()}
+    module = _lowered(function, traced)
     from litert_converter import converter_api_ext as api  # noqa: PLC0415 - 100 MB, when there is a module
     from litert_converter.mlir import ir, passmanager  # noqa: PLC0415 - the same
 
@@ -80,7 +88,7 @@ def probe_function(
     """Gives what the function makes of random inputs."""
     probes = []
     for seed in range(count):
-        arrays = random_arrays(inputs, seed)
+        arrays = random_arrays(inputs, seed, batch=1 + 2 * seed)
         results = function(*arrays.values())
         probes.append(Probe(arrays, {n: np.asarray(r) for n, r in zip(outputs, results, strict=True)}))
     return probes

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tightfit.data.array_roles import chosen_arrays, default_arrays
 from tightfit.data.dataset import Dataset, DataSource
 from tightfit.data.function_source import FunctionData
@@ -25,7 +27,9 @@ from tightfit.errors import DataError
 __all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
-_EXPECTED = "Expected an .npz file, a folder of images, a .csv or .jsonl manifest, or module:function"
+_EXPECTED = (
+    "Expected an .npz file, an .npy file, a folder of images, a .csv or .jsonl manifest, or module:function"
+)
 
 
 def open_data(
@@ -81,11 +85,29 @@ def _file(
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return default_arrays(path, [s.name for s in inputs], outputs)
+    if suffix == ".npy":
+        return _single_array(path, inputs)
     if suffix not in (".csv", ".jsonl"):
         raise DataError(f"The data '{path.name}' is a {suffix or 'nameless'} file. {_EXPECTED}.")
     files = manifest_images(path, outputs)
     names = [name for name in outputs if name not in {s.name for s in inputs}]
     return JsonArrays(path, names) if files is None else _images(path.name, files, image, inputs)
+
+
+def _single_array(path: Path, inputs: tuple[InputSpec, ...]) -> FunctionData:
+    """One array of samples without labels; rows are read when they are wanted."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise DataError(
+            f"'{path.name}' holds no array of numbers ({error}). Write one with numpy.save."
+        ) from error
+    if rows.ndim < 1 or len(inputs) != 1:
+        raise DataError(
+            f"'{path.name}' holds one array of shape {list(rows.shape)}, but the model has {len(inputs)} "
+            "input(s), each with one array of samples. Pass an .npz file with an array for each."
+        )
+    return FunctionData(path.name, lambda: (np.array(row) for row in rows), inputs)
 
 
 def _images(

@@ -40,7 +40,8 @@ def _fuse_all(graph: Graph, layer: Op, kept: set[Tensor]) -> bool:
 def _fuse(graph: Graph, layer: Op, kept: set[Tensor]) -> bool:
     if layer.kind not in _LAYERS or layer.options.get("fusedActivationFunction", 0):
         return False
-    result = layer.outputs[0]
+    last = _cropped(layer, kept)
+    result = last.outputs[0]
     reader = only_reader(result, kept)
     if reader is None or result.dtype != "float32" or reader.outputs[0].shape != result.shape:
         return False
@@ -52,15 +53,24 @@ def _fuse(graph: Graph, layer: Op, kept: set[Tensor]) -> bool:
         layer.options["fusedActivationFunction"] = reader.options.get("fusedActivationFunction", 0)
     name, result = result.name, reader.outputs[0]
     graph.remove(reader)
-    graph.set_output(layer, 0, result)
+    graph.set_output(last, 0, result)
     if result not in kept:
         result.name = name
     return True
 
 
+def _cropped(layer: Op, kept: set[Tensor]) -> Op:
+    """The SLICE that only crops what a layer gives, else the layer: what follows may as well come before."""
+    reader = only_reader(layer.outputs[0], kept)
+    cuts = reader is not None and reader.kind == "SLICE" and layer.kind == "TRANSPOSE_CONV"
+    if reader is None or not cuts or reader.outputs[0].shape[-1] != layer.outputs[0].shape[-1]:
+        return layer
+    return reader
+
+
 def _take_in(graph: Graph, layer: Op, reader: Op) -> bool:
     """Change weights and bias so that the reader's work is done; False, and nothing changed, where not."""
-    operand = _channel_operand(layer, reader)
+    operand = _channel_operand(reader, layer.outputs[0].shape[-1])
     weight_at, bias_at, axis = _LAYERS[layer.kind]
     weight, bias = layer.input(weight_at), layer.input(bias_at)
     if operand is None or weight is None or weight.data is None or weight.dtype != "float32":
@@ -86,12 +96,12 @@ def _take_in(graph: Graph, layer: Op, reader: Op) -> bool:
     return True
 
 
-def _channel_operand(layer: Op, reader: Op) -> Array | None:
+def _channel_operand(reader: Op, channels: int) -> Array | None:
     """The constant of an ADD, SUB, MUL or DIV behind a layer, shape (channels,)."""
     if reader.kind not in ("ADD", "SUB", "MUL", "DIV"):
         return None
-    place = 1 if reader.inputs[0] is layer.outputs[0] else 0
-    other, channels = reader.inputs[place], layer.outputs[0].shape[-1]
+    place = 0 if reader.inputs[0] is not None and reader.inputs[0].is_constant else 1
+    other = reader.inputs[place]
     if other is None or other.data is None or other.dtype != "float32" or other.is_variable:
         return None
     if reader.kind in ("SUB", "DIV") and place == 0:

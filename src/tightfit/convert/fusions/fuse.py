@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tightfit.convert.fusions.activation_fusions import fuse_scalar_functions
+from tightfit.convert.fusions.crops import fuse_crops
 from tightfit.convert.fusions.epilogues import fuse_epilogues
 from tightfit.convert.fusions.layout_fusions import (
     centre_normalization,
@@ -36,7 +37,9 @@ FUSIONS: Final[tuple[Pass, ...]] = (
     keep_reduced_dimensions,
     centre_normalization,
     fold_strides,
+    fuse_crops,
     keep_four_dimensions,
+    fuse_crops,
     fuse_epilogues,
     fuse_padding,
 )

@@ -19,6 +19,8 @@ import numpy as np
 
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, RouteError, Specs, first_line
+from tightfit.convert.keras.float_policies import full_precision, in_float32, rebuilt
+from tightfit.convert.keras.old_configs import migrated, writer_version
 from tightfit.convert.keras.recurrent_layers import LONGEST, unrolled
 from tightfit.convert.keras.safe_files import DAMAGE, check_file, modules_in, read_config
 from tightfit.convert.keras.safe_weights import check_archive, check_h5
@@ -34,14 +36,16 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         ModelError: the file is damaged, needs trust, or no route takes the model.
         RouteError: this backend does not take it; another one may.
     """
-    model = load_file(source, options) if isinstance(source, Path) else source
-    with unrolled(model) as layers:
+    model = load_file(source, options) if isinstance(source, Path) else rebuilt(source)
+    with unrolled(model) as layers, in_float32(model) as half:
         call = ExportCall(model, options)
         _check_steps(call, layers)
         route = _ROUTES[keras.backend.backend()]
         exported = route(call, options)
     if layers:
         exported.notes.append(f"Unrolled step by step: {', '.join(layers)}.")
+    if half:
+        exported.notes.append(f"Converted to float32: {len(half)} layers computed in half precision.")
     return exported
 
 
@@ -57,12 +61,14 @@ def load_file(path: Path, options: ConversionOptions) -> Any:
         with contextlib.suppress(ImportError):  # Keras names what it misses
             importlib.import_module(module)
     try:
-        with _blank_initial_values():
-            return keras.saving.load_model(path, compile=False, safe_mode=not options.trust)
+        with _blank_initial_values(), migrated(path) as place:
+            return keras.saving.load_model(place, compile=False, safe_mode=not options.trust)
     except Exception as error:
+        version = writer_version(path) or ""
+        old = f" Keras {version} wrote it: save it there as SavedModel or .h5." if version[:2] == "2." else ""
         raise ModelError(
-            f"Keras {keras.__version__} cannot load '{path.name}': {first_line(error)} If it needs classes "
-            "of yours, write a function that loads it with them and pass module:function."
+            f"Keras {keras.__version__} cannot load '{path.name}': {first_line(error)}{old} If it needs "
+            "classes of yours, write a function that loads it with them and pass module:function."
         ) from error
 
 
@@ -113,7 +119,7 @@ class ExportCall:
         leaves = [leaf for leaf in keras.tree.flatten(self.structure) if leaf is not None]
         self.names = _unique([_plain_name(leaf.name, i) for i, leaf in enumerate(leaves)])
         self.inputs: Specs = {
-            name: (_whole_shape(options, name, leaf.shape), leaf.dtype)
+            name: (_whole_shape(options, name, leaf.shape), full_precision(leaf.dtype))
             for name, leaf in zip(self.names, leaves, strict=True)
         }
         specs = [
@@ -140,10 +146,10 @@ class ExportCall:
 
 
 def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
-    del options
     import jax  # noqa: PLC0415 - only on this backend
 
     from tightfit.convert.stablehlo import export_function, probe_function  # noqa: PLC0415 - the same
+    from tightfit.convert.transposed_convolution import exact_transposes  # noqa: PLC0415 - the same
 
     model = call.model
     weights = [v.value for v in model.trainable_variables]
@@ -156,7 +162,10 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
 
     state = (weights, others)
     try:
-        data = export_function(lambda *x: function(state, *x), call.inputs, call.outputs)
+        with exact_transposes():
+            data = export_function(
+                lambda *x: function(state, *x), call.inputs, call.outputs, trace_batch=options.trace_batch
+            )
         compiled = jax.jit(function)
         probes = probe_function(lambda *x: compiled(state, *x), call.inputs, call.outputs)
     except ModelError as error:

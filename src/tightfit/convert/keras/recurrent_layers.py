@@ -28,12 +28,12 @@ def unrolled(model: Any) -> Iterator[list[str]]:
     """
     import keras  # noqa: PLC0415 - loaded by the caller
 
-    layers = [x for x in _layers(model) if isinstance(x, keras.layers.RNN)]
+    layers = [x for x in layers_of(model) if isinstance(x, keras.layers.RNN)]
     stateful = [x.name for x in layers if x.stateful]
     if stateful:
         raise ModelError(
-            f"The recurrent layer '{stateful[0]}' keeps its state between calls (stateful=True), which a "
-            "file cannot hold; make the state an input and an output of the model."
+            f"The recurrent layer '{stateful[0]}' keeps its state between calls (stateful=True), which "
+            "the conversion on JAX does not carry over; make the state an input and an output of the model."
         )
     changed = [x for x in layers if not x.unroll]
     for layer in changed:
@@ -45,7 +45,7 @@ def unrolled(model: Any) -> Iterator[list[str]]:
             layer.unroll = False
 
 
-def _layers(model: Any) -> Iterator[Any]:
+def layers_of(model: Any) -> Iterator[Any]:
     """The model and all that it is made of, each once."""
     waiting, seen = [model], set[int]()
     while waiting:

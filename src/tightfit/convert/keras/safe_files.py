@@ -72,7 +72,7 @@ def check_file(path: Path, *, trust: bool) -> None:
 
 def modules_in(config: Any) -> list[str]:
     """Gives the modules outside of Keras that a config names, each once."""
-    return list(dict.fromkeys(m for node in _nodes(config) if (m := _foreign_module(node))))
+    return list(dict.fromkeys(m for node in config_nodes(config) if (m := _foreign_module(node))))
 
 
 def read_config(path: Path) -> Any:
@@ -118,7 +118,7 @@ def _h5_config(path: Path) -> Any:
 
 def _code_in(config: Any) -> Iterator[str]:
     """Why the file would run or read more than itself; how it was compiled does not count."""
-    for node in _nodes(config):
+    for node in config_nodes(config):
         name, inner = str(node["class_name"]), node.get("config")
         if name in _CODE_LAYERS and not _foreign_module(node):
             layer = inner.get("name") if isinstance(inner, dict) else None
@@ -171,7 +171,7 @@ def _foreign_module(node: dict[str, Any]) -> str | None:
     return module
 
 
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+def config_nodes(value: Any) -> Iterator[dict[str, Any]]:
     """Every serialized object of a config."""
     waiting = [value]
     while waiting:

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from tightfit.convert.onnx.onnx_ops import ONNX_OPS
 from tightfit.convert.onnx.onnx_values import ChannelLast, Layout, OnnxNode, OnnxOp, channel_last, logical
-from tightfit.errors import ModelError
+from tightfit.errors import ModelError, first_line
 
 Values = dict[str, Any]
 
@@ -55,7 +55,9 @@ class OnnxProgram:
         except ModelError:
             raise
         except Exception as error:
-            raise node.refuse(f"cannot be translated ({type(error).__name__}: {str(error)[:200]})") from error
+            raise node.refuse(
+                f"cannot be translated ({type(error).__name__}: {first_line(error)})"
+            ) from error
 
     def _branch(self, proto: onnx.NodeProto, values: Values) -> Sequence[Any]:
         """If: its condition is known once the shapes are."""

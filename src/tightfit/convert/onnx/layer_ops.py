@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from tightfit.convert.onnx.onnx_values import Layout, OnnxNode, OnnxOp
+from tightfit.convert.transposed_convolution import crop, dilate, widened
 
 Pairs = list[tuple[int, int]]
 
@@ -86,18 +87,24 @@ def _conv_transpose(n: OnnxNode, x: Any, weights: Any, bias: Any = None) -> Any:
     extra = n.get("output_padding") or [0] * rank
     w = n.xp.flip(n.xp.transpose(weights, (*range(2, rank + 2), 0, 1)), tuple(range(rank)))
     pads: Pairs = []
+    reaches = [(size - 1) * d for size, d in zip(kernel, window.dilations, strict=True)]
     for i, (low, high) in enumerate(_output_pads(n, window, x.shape[1:-1], extra)):
-        reach = (kernel[i] - 1) * window.dilations[i]
-        pads.append((reach - low, reach - high + extra[i]))
+        pads.append((reaches[i] - low, reaches[i] - high + extra[i]))
     strides, dilations = window.strides, window.dilations
     if rank == 1:
         x, w = _widened(x), w.reshape((1, *w.shape))
-        strides, dilations, pads = [1, *strides], [1, *dilations], [(0, 0), *pads]
+        strides, dilations, pads, reaches = [1, *strides], [1, *dilations], [(0, 0), *pads], [0, *reaches]
     letters = "DHW"[-(x.ndim - 2) :]
+    upsamples = any(s > 1 for s in strides)
+    if upsamples:
+        w, dilations = widened(w, dilations, range(len(dilations))), [1] * len(dilations)
+    if rank == 3 and upsamples:  # .tflite has no transposed convolution over three dimensions
+        x, strides = dilate(x, strides, range(1, 4)), [1] * 3
     y = lax.conv_general_dilated(
-        x, w, [1] * len(strides), pads, lhs_dilation=strides, rhs_dilation=dilations,
-        dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+        x, w, [1] * len(strides), [(r, r) for r in reaches] if upsamples else pads, lhs_dilation=strides,
+        rhs_dilation=dilations, dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
     )  # fmt: skip
+    y = crop(y, pads, reaches, range(1, y.ndim - 1)) if upsamples else y
     y = y if bias is None else y + bias
     return y.reshape((y.shape[0], *y.shape[2:])) if rank == 1 else y
 

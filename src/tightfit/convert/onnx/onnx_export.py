@@ -52,7 +52,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         results = program({n: ChannelLast(a) if n in images else a for n, a in given.items()})
         return [_output(r, options) for r in results]
 
-    data = export_function(function, stored, names)
+    data = export_function(function, stored, names, trace_batch=options.trace_batch)
     probes = _probes(model, specs, names, images, held)
     if not probes:
         notes.append("Not compared with its source: pip install onnxruntime, which computes it.")
@@ -208,7 +208,7 @@ def _probes(
     wide = {i.name: helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
     probes = []
     for seed in range(2):
-        arrays = random_arrays(specs, seed)
+        arrays = random_arrays(specs, seed, batch=1 + 2 * seed)
         try:
             results = run(held | {n: a.astype(wide[n]) for n, a in arrays.items()})
         except Exception as error:

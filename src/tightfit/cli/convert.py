@@ -1,4 +1,4 @@
-"""``tightfit convert``: a model of any framework becomes a float ``.tflite``."""
+"""``tightfit convert``: a model of any framework becomes a ``.tflite``."""
 
 from __future__ import annotations
 
@@ -27,18 +27,27 @@ from tightfit.cli.options import in_working_folder, json_option, parse_assignmen
 @click.option(
     "--hold", multiple=True, metavar="NAME=NUMBER", help="An ONNX input that always has this value."
 )
+@click.option("--dequantize", is_flag=True, help="Of a quantized model: write the float model it stands for.")
+@click.option(
+    "--layout", default="cpu", show_default=True, help="Of a quantized model: for a cpu, an npu or micro."
+)
 @click.option("--uint8", metavar="mean=M,std=S", help="Image inputs take bytes; (x - M) / S is in the file.")
 @json_option
 @in_working_folder
 def convert(model: Path, as_json: bool, **options: Any) -> int:
-    """Convert MODEL to a float .tflite and compare it with its source on random inputs.
+    """Convert MODEL to a .tflite and compare it with its source on random inputs.
 
-    MODEL: a .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
+    A float model becomes a float file, a quantized one an integer file with the same scales.
+
+    MODEL: a .tflite, .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
     """
-    from tightfit.convert.conversion import load  # noqa: PLC0415 - loaded when used
+    from tightfit.api.convert import convert as run  # noqa: PLC0415 - loaded when used
     from tightfit.convert.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
 
-    result = load(str(model), options["output"], ConversionOptions(**_chosen(options)))
+    output, dequantize, layout = (options.pop(name) for name in ("output", "dequantize", "layout"))
+    result = run(
+        str(model), output, ConversionOptions(**_chosen(options)), dequantize=dequantize, layout=layout
+    )
     click.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if as_json else _words(result))
     return 0
 

@@ -23,6 +23,7 @@ from tightfit.convert.formats import KERAS, check_installed, find_format, is_spe
 from tightfit.convert.fusions.fuse import fuse
 from tightfit.convert.interface import name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
+from tightfit.convert.qdq.restore import restore, restore_ends
 from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError
 from tightfit.files import checked_write, refuse_input_as_output
@@ -101,12 +102,19 @@ def load(
     """
     chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
-    path = _place(label) if output is None else Path(output)
+    path = temporary_place(label) if output is None else Path(output)
     if isinstance(source, str | os.PathLike):
         refuse_input_as_output(path, Path(source))
     exported = _export(source, chosen)
     model = read_model(exported.data)
-    notes = [*exported.notes, *_tidy(model)]
+    rounding = exported.rounding
+    notes = [
+        *exported.notes,
+        *([] if rounding is None else restore(model, rounding.constants)),
+        *_tidy(model),
+    ]
+    if rounding is not None:
+        restore_ends(model, rounding.inputs, rounding.outputs)
     if chosen.uint8 is not None:
         notes += take_bytes(model, *chosen.uint8)
     version = min_runtime_version(model)
@@ -114,7 +122,9 @@ def load(
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
     with checked_write(path) as trial:
         write_model(model, trial)
-        differences = compare(trial, model, exported.probes, bytes_read=chosen.uint8)
+        differences = compare(
+            trial, model, exported.probes, bytes_read=chosen.uint8, rounded=rounding is not None
+        )
     return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
 
 
@@ -209,8 +219,12 @@ def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
 _folder: list[Path] = []
 
 
-def _place(label: str) -> Path:
-    """A file of its own in a folder that goes when the process ends."""
+def temporary_place(label: str) -> Path:
+    """Return the path of a file of its own, in a folder that goes when the process ends.
+
+    Args:
+        label: what the file's name is made of.
+    """
     if not _folder:
         _folder.append(Path(tempfile.mkdtemp(prefix="tightfit-models-")))
         atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)

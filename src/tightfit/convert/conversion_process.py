@@ -16,6 +16,7 @@ import numpy as np
 
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, RouteError
+from tightfit.convert.qdq.parameters import Rounding
 from tightfit.errors import DataError, ModelError, OptionError
 
 # The parent's places come last: a struct.py beside a user's script must not stand in for the library's.
@@ -72,7 +73,8 @@ def _read(answer: dict[str, Any], folder: Path) -> Exported:
     if "error" in answer:
         raise _KINDS.get(answer["kind"], ModelError)(answer["error"])
     probes = [_probe(row, i, folder) for i, row in enumerate(answer["probes"])]
-    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], answer["notes"])
+    rounding = None if answer.get("rounding") is None else Rounding.of(answer["rounding"])
+    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], answer["notes"], rounding)
 
 
 def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:

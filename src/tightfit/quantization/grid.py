@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.types import Array
 from tightfit.quantization.arithmetic import LIMITS
+from tightfit.types import Array
 
 _TOLERANCE: Final = 2e-3
 """Of a step: float32 products are off by 1e-5 of one, a random weight is nearer than that once in 250."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.convert.qdq.normal_form import MICROSOFT, Walker
 from tightfit.convert.qdq.parameters import Array
-
-Form = Callable[[Walker, onnx.NodeProto], None]
+from tightfit.convert.qdq.walker import MICROSOFT, Form, Walker
 
 
 def _say(walker: Walker, node: onnx.NodeProto, size: int) -> None:

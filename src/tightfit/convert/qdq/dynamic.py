@@ -6,17 +6,15 @@ stay real here and only the weights keep their scales.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.convert.qdq.normal_form import MICROSOFT, Walker
 from tightfit.convert.qdq.parameters import Array, Parameters
+from tightfit.convert.qdq.walker import MICROSOFT, Form, Walker
 
-Form = Callable[[Walker, onnx.NodeProto], None]
 _NOTE: Final = (
     "Ranges of activations come at run time in the source; the file has integer weights beside float activations "
     "(dynamic range), which rounds them in its own way."

@@ -6,7 +6,6 @@ documents of ONNX and of ``com.microsoft``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +13,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.convert.qdq.normal_form import MICROSOFT, Walker
 from tightfit.convert.qdq.parameters import Parameters
+from tightfit.convert.qdq.walker import MICROSOFT, Form, Walker
 
-Form = Callable[[Walker, onnx.NodeProto], None]
 _ONLY_INTEGER: Final = frozenset({"channels_last", "opset"})
 
 

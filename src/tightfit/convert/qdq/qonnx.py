@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.convert.qdq.normal_form import Walker
 from tightfit.convert.qdq.parameters import Parameters
+from tightfit.convert.qdq.walker import Form, Walker
 
-Form = Callable[[Walker, onnx.NodeProto], None]
 _LARGEST: Final = 8
 
 

@@ -158,7 +158,8 @@ def _connect(graph: Graph, tensor: Tensor, twin: Tensor, *, dynamic: bool) -> No
     for op, position in list(tensor.consumers):
         if dynamic and op.kind in _HYBRID and position == 1 and not np.any(_points(twin)):
             graph.set_input(op, position, twin)
-            op.options["asymmetricQuantizeInputs"] = True
+            if op.kind == "FULLY_CONNECTED":
+                op.options["asymmetricQuantizeInputs"] = True
             op.version = 0
             continue
         if unpacked is None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import tap
 from tightfit.graph.writer import serialize
@@ -57,10 +57,16 @@ def integer_ops(model: Model, floats: Model) -> list[tuple[Op, Op]]:
     return pairs
 
 
+def scales_of(tensor: Tensor) -> Quantization:
+    """The scales of a quantized tensor."""
+    if tensor.quantization is None:
+        raise ValueError(tensor.name)
+    return tensor.quantization
+
+
 def reals(values: Array, tensor: Tensor) -> Array:
     """The reals of an activation's integers."""
-    assert tensor.quantization is not None
-    q = tensor.quantization
+    q = scales_of(tensor)
     return np.asarray((values.astype(np.float64) - q.zero_point[0]) * q.scale[0], np.float32)
 
 
@@ -72,10 +78,11 @@ def judge(pairs: list[tuple[Op, Op]]) -> tuple[Model, dict[str, Tensor]]:
         inputs: list[Tensor | None] = []
         for position, tensor in enumerate(twin.inputs):
             if tensor is None or tensor.is_constant:
-                inputs.append(None if tensor is None else Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.data))
+                inputs.append(
+                    None if tensor is None else Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.data)
+                )
                 continue
-            source = op.inputs[position]
-            assert source is not None
+            source = op.operand(position)
             place = f"i{number}_{position}"
             own = Tensor(place, source.shape, "float32" if source.is_quantized else source.dtype)
             fed[place], given[place] = source, own
@@ -89,7 +96,9 @@ def judge(pairs: list[tuple[Op, Op]]) -> tuple[Model, dict[str, Tensor]]:
     return model, fed
 
 
-def measure(path: Path, floats: Model, samples: list[Mapping[str, Array]], *, delegate: bool = True) -> dict[str, Steps]:
+def measure(
+    path: Path, floats: Model, samples: list[Mapping[str, Array]], *, delegate: bool = True
+) -> dict[str, Steps]:
     """Gives op kind → steps, over the samples."""
     model = read_model(path)
     pairs = integer_ops(model, floats)
@@ -108,13 +117,14 @@ def measure(path: Path, floats: Model, samples: list[Mapping[str, Array]], *, de
             feeds = {p: reals(v, fed[p]) if fed[p].is_quantized else v for p, v in feeds.items()}
             exact = formula.run(feeds)
             for number, (op, _) in enumerate(pairs):
-                _count(found.setdefault(op.kind, Steps()), op, seen[names[op.outputs[0]]], exact[f"o{number}"])
+                _count(
+                    found.setdefault(op.kind, Steps()), op, seen[names[op.outputs[0]]], exact[f"o{number}"]
+                )
     return found
 
 
 def _count(steps: Steps, op: Op, stored: Array, exact: Array) -> None:
-    quantization = op.outputs[0].quantization
-    assert quantization is not None
+    quantization = scales_of(op.outputs[0])
     low, high = LIMITS[op.outputs[0].dtype]
     wanted = np.clip(exact.astype(np.float64) / quantization.scale[0] + quantization.zero_point[0], low, high)
     apart = np.abs(wanted - stored.astype(np.float64)) - HALF

@@ -2,8 +2,8 @@
 
     python bench/quantized_sources.py --environments FOLDER [--only NAME ...]
 
-FOLDER holds one virtual environment a producer (``make`` of them: see ``ENVIRONMENTS``); what is missing is left
-out and said. The files are kept in FOLDER/files and made once. Per file: nodes of the source, ops on
+FOLDER holds one virtual environment a producer (see ``ENVIRONMENTS``); what is missing is left out and
+said. The files are kept in FOLDER/files and made once. Per file: nodes of the source, ops on
 integers, ops in float between integers, the largest distance of an op from its formula in steps (default
 delegate, and LiteRT's own kernels), how the outputs differ from onnxruntime, and the notes.
 """
@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from exact_steps import Steps, measure
 
+from exact_steps import Steps, measure
 from tightfit.api.convert import convert
 from tightfit.convert.conversion import load
+from tightfit.errors import TightfitError
 from tightfit.pipeline.source import open_source
 from tightfit.runtime.session import Session
 
@@ -87,12 +88,11 @@ def report(path: Path, folder: Path, *, notes: bool) -> None:
     output = folder / f"{path.stem}.tflite"
     try:
         made = convert(path, output)
-    except Exception as error:
+    except TightfitError as error:
         print(f"{path.stem:<26} refused: {error}")
         return
     source = open_source(load(path).path)
     written = open_source(output)
-    assert source.start is not None
     counts = written.start.plan.counts() if written.start else {}
     with Session(output) as session:
         name = session.inputs[0].name
@@ -106,8 +106,8 @@ def report(path: Path, folder: Path, *, notes: bool) -> None:
     integer = counts.get("integer", 0)
     rest = sum(v for k, v in counts.items() if k not in ("integer", "exact"))
     print(
-        f"{path.stem:<26} {nodes:>4} nodes {integer:>3} integer {rest:>3} float | default: {words(default)} | "
-        f"builtin: {words(builtin)} | onnxruntime: {apart:.2g} of {scale:.2g}"
+        f"{path.stem:<26} {nodes:>4} nodes {integer:>3} integer {rest:>3} float | "
+        f"default: {words(default)} | builtin: {words(builtin)} | onnxruntime: {apart:.2g} of {scale:.2g}"
     )
     for note in made.notes if notes else ():
         print(f"    {note}")
@@ -115,7 +115,9 @@ def report(path: Path, folder: Path, *, notes: bool) -> None:
 
 def main() -> None:
     """Makes the files and prints one row each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--environments", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--notes", action="store_true")

@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-import aimet_onnx
 import onnx
-from float_models import prepare, samples
 from aimet_onnx.quantsim import QuantizationSimModel
+from float_models import prepare, samples
 
 folder = Path(sys.argv[1])
 for name, path in prepare(folder).items():

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import brevitas.nn as qnn
 import torch
@@ -14,9 +15,13 @@ from torch import nn
 class Net(nn.Module):
     """Two convolutions, a residual and a dense layer, all fake-quantized."""
 
-    def __init__(self, bits):
+    def __init__(self, bits: int) -> None:
         super().__init__()
-        common = {"weight_quant": Int8WeightPerChannelFloat, "bias_quant": Int32Bias, "weight_bit_width": bits}
+        common = {
+            "weight_quant": Int8WeightPerChannelFloat,
+            "bias_quant": Int32Bias,
+            "weight_bit_width": bits,
+        }
         self.start = qnn.QuantIdentity(act_quant=Int8ActPerTensorFloat, return_quant_tensor=True)
         self.c1 = qnn.QuantConv2d(3, 8, 3, padding=1, **common)
         self.a1 = qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=bits, return_quant_tensor=True)
@@ -25,7 +30,7 @@ class Net(nn.Module):
         self.pool = nn.MaxPool2d(4)
         self.h = qnn.QuantLinear(8 * 36, 5, **common)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         """Gives five numbers."""
         x = self.a2(self.c2(self.a1(self.c1(self.start(x)))))
         return self.h(torch.flatten(self.pool(x), 1))
@@ -41,6 +46,20 @@ for bits in (8, 6, 4):
             net(torch.from_numpy(x))
     net.eval()
     example = torch.from_numpy(data[0])
-    export_onnx_qcdq(net, args=example, export_path=str(folder / f"brevitas_qcdq{bits}.onnx"), opset_version=17, dynamo=False, input_names=["x"])
+    export_onnx_qcdq(
+        net,
+        args=example,
+        export_path=str(folder / f"brevitas_qcdq{bits}.onnx"),
+        opset_version=17,
+        dynamo=False,
+        input_names=["x"],
+    )
     if bits == 4:
-        export_qonnx(net, args=example, export_path=str(folder / "brevitas_qonnx4.onnx"), opset_version=17, dynamo=False, input_names=["x"])
+        export_qonnx(
+            net,
+            args=example,
+            export_path=str(folder / "brevitas_qonnx4.onnx"),
+            opset_version=17,
+            dynamo=False,
+            input_names=["x"],
+        )

@@ -33,7 +33,9 @@ class Builder:
         self.tensors.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def conv(self, x: str, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, group: int = 1) -> str:
+    def conv(
+        self, x: str, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, group: int = 1
+    ) -> str:
         """Adds a convolution that keeps the size, with weights scaled like trained ones."""
         shape = (outputs, inputs // group, kernel, kernel)
         spread = self.random.uniform(0.5, 1.5, (outputs, 1, 1, 1))

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from float_models import prepare, samples
 from onnxruntime.quantization import (
@@ -16,10 +17,10 @@ from onnxruntime.quantization import (
 class Reader(CalibrationDataReader):
     """Gives the samples once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rest = iter({"x": x} for x in samples())
 
-    def get_next(self):
+    def get_next(self) -> Any:
         """Gives the next sample."""
         return next(self.rest, None)
 
@@ -30,10 +31,16 @@ CASES = {
     "ort_qdq_u8_channels": ("cnn", {"activation_type": U8, "per_channel": True}),
     "ort_qdq_u8u8": ("cnn", {"activation_type": U8, "weight_type": U8}),
     "ort_qdq_mobile": ("mobile", {"activation_type": U8, "per_channel": True}),
-    "ort_qdq_s16": ("cnn", {"activation_type": S16, "per_channel": True, "extra_options": {"ActivationSymmetric": True}}),
+    "ort_qdq_s16": (
+        "cnn",
+        {"activation_type": S16, "per_channel": True, "extra_options": {"ActivationSymmetric": True}},
+    ),
     "ort_qdq_pair": ("mobile", {"per_channel": True, "extra_options": {"AddQDQPairToWeight": True}}),
     "ort_qop_cnn": ("cnn", {"quant_format": QuantFormat.QOperator, "activation_type": U8}),
-    "ort_qop_mobile": ("mobile", {"quant_format": QuantFormat.QOperator, "activation_type": U8, "per_channel": True}),
+    "ort_qop_mobile": (
+        "mobile",
+        {"quant_format": QuantFormat.QOperator, "activation_type": U8, "per_channel": True},
+    ),
 }
 
 folder = Path(sys.argv[1])

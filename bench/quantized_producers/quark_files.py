@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from float_models import prepare, samples
 from onnxruntime.quantization.calibrate import CalibrationDataReader
@@ -12,10 +13,10 @@ from quark.onnx.quantization.config import Config, get_default_config
 class Reader(CalibrationDataReader):
     """Gives the samples once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.rest = iter({"x": x} for x in samples())
 
-    def get_next(self):
+    def get_next(self) -> Any:
         """Gives the next sample."""
         return next(self.rest, None)
 

@@ -22,4 +22,12 @@ for name, act in (("relu", torch.nn.ReLU), ("hardswish", torch.nn.Hardswish)):
     for x in data:
         prepared(torch.from_numpy(x))
     made = convert_pt2e(prepared)
-    torch.onnx.export(made, example, str(folder / f"torchao_{name}.onnx"), input_names=["x"], dynamo=True, opset_version=21, external_data=False)
+    torch.onnx.export(
+        made,
+        example,
+        str(folder / f"torchao_{name}.onnx"),
+        input_names=["x"],
+        dynamo=True,
+        opset_version=21,
+        external_data=False,
+    )

@@ -1,4 +1,4 @@
-"""The verb ``convert``: any model becomes a ``.tflite``, a quantized one an integer file with the same scales."""
+"""The verb ``convert``: any model becomes a ``.tflite``, a quantized one with the scales it has."""
 
 from __future__ import annotations
 
@@ -31,17 +31,20 @@ def convert(
 ) -> ConversionResult:
     """Return the ``.tflite`` of a model of any framework, compared with its source.
 
-    A float model becomes a float file. A quantized one (a ``.tflite`` of integers, ONNX with QuantizeLinear or
-    QLinear ops) becomes an integer file with the scales of the source; what LiteRT cannot hold so is named in the
-    notes.
+    A float model becomes a float file. A quantized one (a ``.tflite`` of integers, ONNX with QuantizeLinear
+    or QLinear ops) becomes an integer file with the scales of the source; the notes name what LiteRT cannot
+    hold so.
 
     Args:
-        source: see ``load``. output: the file to write. options: see ``ConversionOptions``.
+        source: see ``load``.
+        output: the file to write.
+        options: see ``ConversionOptions``.
         dequantize: write the float model that the integers stand for instead.
         layout: ``cpu``, ``npu`` or ``micro``: how the integer file is arranged.
 
     Raises:
-        ModelError: it cannot be converted. OptionError: an option is wrong, or a package is missing.
+        ModelError: it cannot be converted.
+        OptionError: an option is wrong, or a package is missing.
     """
     began, is_path = time.perf_counter(), isinstance(source, str | os.PathLike)
     place = Path(output)
@@ -67,9 +70,9 @@ def convert(
 
 def _loaded(source: Any, options: ConversionOptions | None) -> ConversionResult:
     """What ``load`` makes of a source; an integer ``.tflite`` stays the file that it is."""
-    if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
-        if is_quantized(read_model(Path(source))):
-            return ConversionResult(Path(source), str(source), "an integer .tflite", [], 0.0)
+    is_file = isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source))
+    if is_file and is_quantized(read_model(Path(source))):
+        return ConversionResult(Path(source), str(source), "an integer .tflite", [], 0.0)
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     return load(source, temporary_place(label), options)
 

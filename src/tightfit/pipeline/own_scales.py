@@ -48,8 +48,8 @@ def build_with_own_scales(
     assert source.start is not None  # noqa: S101 - the caller saw a quantized source
     if spec.overrides or spec.observers:
         raise OptionError(
-            "Overrides and observers choose ranges on data, and a quantized source keeps its own; pass data, or "
-            "leave them out."
+            "Overrides and observers choose ranges on data, and a quantized source keeps its own; pass data, "
+            "or leave them out."
         )
     device = spec.target
     only = spec.layout != "cpu" or (device is not None and not device.family.fallback)

@@ -80,7 +80,7 @@ def own_probes(path: Path, model: Model, ranges: Mapping[str, tuple[float, float
 
 
 def _within(limits: tuple[float, float], shape: Sequence[int], generator: np.random.Generator) -> Array:
-    """Noise inside a range, dense in its middle like most data: uniform noise saturates the values behind it."""
+    """Noise inside a range, dense in its middle like most data; uniform noise saturates what follows."""
     low, high = limits
     values = generator.normal((low + high) / 2, (high - low) / 8, shape)
     return np.clip(values, low, high).astype(np.float32)

@@ -27,8 +27,8 @@ _LARGEST: Final = 1 << 22
 def grid_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.NDArray[np.float32] | None:
     """Return the scales of the grid that weights stand on, None where they stand on none.
 
-    For each channel the smallest n with all ``w / (max |w| / n)`` whole is found; the scale is the grid's step
-    divided by the largest whole number that the type has room for, so biases lose nothing either.
+    For each channel the smallest n with all ``w / (max |w| / n)`` whole is found. The scale is the grid's
+    step divided by the largest whole number that the type has room for, so biases lose nothing either.
 
     Args:
         weights: float32, of any shape.
@@ -66,7 +66,7 @@ def grid_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.ND
 
 
 def _step(row: npt.NDArray[np.float32], dtype: str) -> tuple[float, float] | None:
-    """The scale of one channel and the logarithm of the chance that it is one by accident; None for no grid."""
+    """The scale of one channel and the log of the chance that it is an accident; None for no grid."""
     top = LIMITS[dtype][1]
     largest = float(np.abs(row).max(initial=0.0))
     if largest == 0.0:

@@ -227,15 +227,15 @@ def _probes(
 def _trusted(results: list[Any], computed: list[Any], form: NormalForm) -> list[Any]:
     """What the source answers, or what its formula says where onnxruntime's integer kernels differ from it.
 
-    Without VNNI its products of uint8 and int8 saturate at 16 bits, which changes large sums by tens of steps.
+    Without VNNI its products of uint8 and int8 saturate at 16 bits: large sums are tens of steps away.
     """
     computed = integer_outputs(form, computed)
     for result, wanted in zip(results, computed, strict=True):
         apart = float(np.square(result.astype(np.float64) - wanted).mean())
         if apart > _KERNEL_NOISE * float(np.square(wanted.astype(np.float64)).mean()):
             note = (
-                "onnxruntime's integer kernels differ from the formula of the model on this machine (products of "
-                "8 bits saturate at 16 without VNNI): compared with the formula."
+                "onnxruntime's integer kernels differ from the formula of the model on this machine "
+                "(products of 8 bits saturate at 16 without VNNI): compared with the formula."
             )
             form.notes += [] if note in form.notes else [note]
             return computed

@@ -1,4 +1,4 @@
-"""Weights with a scale for each block: no convolution or dense layer of LiteRT takes them, so they become reals."""
+"""Weights with a scale for each block, which no layer of LiteRT takes in this form, become reals."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tightfit.convert.qdq.walker import MICROSOFT, Form, Walker
 
 def _say(walker: Walker, node: onnx.NodeProto, size: int) -> None:
     walker.result.notes.append(
-        f"{node.op_type} '{node.name or node.output[0]}': its weights have a scale for each block of {size}; they "
-        "are float here, to be quantized anew (no kernel takes these blocks)."
+        f"{node.op_type} '{node.name or node.output[0]}': its weights have a scale for each block of {size}, "
+        "which no kernel takes; they are float here, to be quantized anew."
     )
 
 

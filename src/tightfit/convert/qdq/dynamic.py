@@ -16,8 +16,8 @@ from tightfit.convert.qdq.parameters import Array, Parameters
 from tightfit.convert.qdq.walker import MICROSOFT, Form, Walker
 
 _NOTE: Final = (
-    "Ranges of activations come at run time in the source; the file has integer weights beside float activations "
-    "(dynamic range), which rounds them in its own way."
+    "Ranges of activations come at run time in the source; the file has integer weights beside float "
+    "activations (dynamic range), which rounds them in its own way."
 )
 
 

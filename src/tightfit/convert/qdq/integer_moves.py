@@ -11,17 +11,23 @@ from onnx import helper
 from tightfit.types import Array
 
 MOVES: Final[dict[str, tuple[int, ...]]] = {
-    "Clip": (1, 2), "Concat": (), "DepthToSpace": (), "Expand": (), "Flatten": (), "Gather": (), "Identity": (),
-    "Max": (), "MaxPool": (), "Min": (), "Pad": (2,), "Reshape": (), "Resize": (), "Slice": (), "SpaceToDepth": (),
-    "Split": (), "Squeeze": (), "Transpose": (), "Unsqueeze": (), "ReduceMax": (), "ReduceMin": (),
+    "Clip": (1, 2), "Concat": (), "DepthToSpace": (), "Expand": (), "Flatten": (), "Gather": (),
+    "Identity": (), "Max": (), "MaxPool": (), "Min": (), "Pad": (2,), "ReduceMax": (), "ReduceMin": (),
+    "Reshape": (), "Resize": (), "Slice": (), "SpaceToDepth": (), "Split": (), "Squeeze": (),
+    "Transpose": (), "Unsqueeze": (),
 }  # fmt: skip
-"""Ops that act on stored integers → the inputs that are integers of the same scale where they are constants."""
+"""Ops that act on stored integers → the constant inputs that are integers of the same scale."""
 ROUNDED_AGAIN: Final = ("Resize",)
 """Of these, those whose results are rounded: onnxruntime floors them."""
 
 
 def computed(node: onnx.NodeProto, values: list[Array | None]) -> Array | None:
-    """The result of a few ops on stored integers."""
+    """Return what a node makes of stored integers, None for an op that is not covered.
+
+    Args:
+        node: whose inputs are constants.
+        values: of its inputs.
+    """
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     x = values[0]
     assert x is not None  # noqa: S101 - the caller saw it
@@ -36,5 +42,10 @@ def computed(node: onnx.NodeProto, values: list[Array | None]) -> Array | None:
 
 
 def interpolates(node: onnx.NodeProto) -> bool:
+    """Return True for a Resize that computes values between others.
+
+    Args:
+        node: a Resize.
+    """
     modes = [a.s for a in node.attribute if a.name == "mode"]
     return bool(modes) and modes[0] != b"nearest"

@@ -1,4 +1,4 @@
-"""onnxruntime's operators on integers (``QLinear…``): the float op between its operands' and its result's scales.
+"""onnxruntime's operators on integers (``QLinear…``) become float ops between the scales that they name.
 
 One row an op: where value, scale and zero point of each operand and of the result stand. Source: the operator
 documents of ONNX and of ``com.microsoft``.
@@ -36,6 +36,12 @@ class LinearOp:
     axes: tuple[int, ...] = (1, 0)
 
     def __call__(self, walker: Walker, node: onnx.NodeProto) -> None:
+        """Write the float op between its roundings.
+
+        Args:
+            walker: writes the nodes.
+            node: the operator on integers.
+        """
         attributes = {
             a.name: helper.get_attribute_value(a) for a in node.attribute if a.name not in _ONLY_INTEGER
         }
@@ -56,7 +62,7 @@ class LinearOp:
 
 
 def _kept(op: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in attributes.items() if not (op == "GlobalAveragePool")}
+    return {k: v for k, v in attributes.items() if op != "GlobalAveragePool"}
 
 
 def _operand(
@@ -88,7 +94,7 @@ def _give(walker: Walker, node: onnx.NodeProto, raw: str, scale: int, zero: int)
 
 
 def _concat(walker: Walker, node: onnx.NodeProto) -> None:
-    """QLinearConcat: scale and zero point of the result first, then those of each operand behind its value."""
+    """QLinearConcat: the result's scale and zero point, then value, scale and zero point of each operand."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     read = [_operand(walker, node, i, i + 1, i + 2, 1)[0] for i in range(2, len(node.input), 3)]
     raw = walker.fresh(node.output[0])

@@ -1,4 +1,4 @@
-"""Scale, zero point and type of quantized ONNX values, and the two forms in which they leave the child process."""
+"""Scale, zero point and type of quantized ONNX values, and how they leave the child process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts QUANTIZE and DEQUANTIZE where the markers stand, and stored integers where constants have their reals."""
+"""Puts QUANTIZE and DEQUANTIZE where markers stand, and stored integers where constants have reals."""
 
 from __future__ import annotations
 

@@ -204,8 +204,8 @@ class Walker:
             return Parameters("int8", parameters.scale, parameters.zero_point, parameters.axis)
         if parameters.dtype == "uint16" or (parameters.dtype == "int16" and parameters.zero_point.any()):
             self.result.notes.append(
-                f"{node.op_type} '{node.name or node.output[0]}': 16 bits with a zero point became int16 around "
-                "zero with another scale, as LiteRT takes no other (up to one bit coarser)."
+                f"{node.op_type} '{node.name or node.output[0]}': 16 bits with a zero point became int16 "
+                "around zero with another scale, as LiteRT takes no other (up to one bit coarser)."
             )
             return symmetric16(parameters)
         return parameters
@@ -292,8 +292,8 @@ class Walker:
         if node.op_type in ROUNDED_AGAIN and interpolates(node):
             self.round(node, copy.output[0], node.output[0], parameters)
             self.result.notes.append(
-                f"{node.op_type} '{node.name or node.output[0]}' interpolates stored integers, which onnxruntime "
-                "rounds down; here they are rounded to the nearest (one step)."
+                f"{node.op_type} '{node.name or node.output[0]}' interpolates stored integers, which "
+                "onnxruntime rounds down; here they are rounded to the nearest (one step)."
             )
 
     def _finish(self) -> None:

@@ -76,7 +76,7 @@ def _take_out(graph: Graph, op: Op, storages: Mapping[Tensor, Storage], chains: 
 
 
 def _name_output(graph: Graph, source: Tensor, result: Tensor, seen: list[Storage], chains: Chains) -> None:
-    """An output keeps its tensor: the op before the conversion writes it, or a RESHAPE that changes nothing."""
+    """An output keeps its tensor: the op before the conversion writes it, else a RESHAPE to its shape."""
     producer = source.producer
     if producer is None or source in graph.outputs:
         shape = np.asarray(result.shape, np.int32)

@@ -31,7 +31,9 @@ class Weights:
     """The constants of a product, as its kernel takes them.
 
     Args:
-        constants: input position → storage. largest: the largest weight scale, or nothing. notes: what was lost.
+        constants: input position → storage.
+        largest: the largest weight scale, or nothing.
+        notes: what was lost.
     """
 
     constants: dict[int, Storage] = field(default_factory=dict)
@@ -110,8 +112,8 @@ def _symmetric(
         reason="largest weight",
     )
     made.notes.append(
-        f"{op.kind} '{op.name}': its weights have the zero point {storage.zero_point[0]}, which its kernel does not "
-        f"take; requantized at {_noise_db(tensor.data, moved):.1f} dB"
+        f"{op.kind} '{op.name}': its weights have the zero point {storage.zero_point[0]}, which its kernel "
+        f"does not take; requantized at {_noise_db(tensor.data, moved):.1f} dB"
     )
     return moved
 
@@ -136,10 +138,10 @@ def _kernel_type(storage: Storage, rule: OpRule, dtype: str) -> Storage:
     return storage
 
 
-def _bias(  # noqa: PLR0913 - the facts about one product
+def _bias(  # noqa: PLR0913, PLR0917 - the facts about one product
     op: Op, weights: Tensor, storage: Storage, rule: OpRule, dtype: str, source: Storage, made: Weights
 ) -> Storage:
-    """Stores the bias at input scale · weight scale; a channel of zeros gets the scale that its bias needs."""
+    """Stores the bias at input · weight scale; a channel of zeros gets the scale that its bias needs."""
     bias = op.input(rule.bias or 0)
     if bias is None and not rule.needs_bias:
         return storage
@@ -173,11 +175,13 @@ def _widened(
     return np.where(empty, np.maximum(scales, least), scales).astype(np.float32)
 
 
-def constant_operand(tensor: Tensor, storage: Storage | None, dtype: str, op: Op) -> Storage:
+def constant_operand(tensor: Tensor, storage: Storage | None, dtype: str) -> Storage:
     """Return how a constant that is read like an activation is stored: as in the source, else exactly.
 
     Args:
-        tensor: the constant. storage: the source's, or None. dtype: of the op's activations. op: for the reason.
+        tensor: the constant.
+        storage: the source's, or None.
+        dtype: of the op's activations.
 
     Raises:
         Refusal: it stands on no grid of the type.

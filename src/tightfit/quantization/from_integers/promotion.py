@@ -26,7 +26,6 @@ from tightfit.quantization.ops.rule_lookup import (
     real_inputs,
     real_outputs,
     shared_inputs,
-    weight_of,
 )
 from tightfit.quantization.plan import EXACT, FLOAT, INTEGER, UNPACKED, GraphPlan, OpPlan, Plan, Storage
 
@@ -153,9 +152,7 @@ class _Promoter:
         wanted = self._output_storages(op, rule, row, storages)
         inputs, constants = self._inputs(op, rule, row, read, wanted[0])
         weights = decide_weights(op, plan, rule, dtype, inputs, zero_point=row.zero_point)
-        self._check_multiplier(
-            op, rule, dtype, [*inputs.values(), *constants.values()], weights.largest, wanted
-        )
+        _check_multiplier(rule, dtype, [*inputs.values(), *constants.values()], weights.largest, wanted)
         self.notes += weights.notes
         plan.mode, plan.dtype, plan.reason, plan.wanted = INTEGER, dtype, "", False
         plan.constants = constants | weights.constants
@@ -175,7 +172,7 @@ class _Promoter:
         return row
 
     def _output_storages(self, op: Op, rule: OpRule, row: Promotion, held: list[Storage]) -> list[Storage]:
-        """What the kernel writes: what the source says, or what it fixes where nothing but integers is taken."""
+        """What the kernel writes: the source's scale, or the kernel's own where only integers are taken."""
         dtype = held[0].dtype
         if len({(s.dtype, s.scale, s.zero_point) for s in held}) > 1 and rule.same_scale:
             raise Refusal(f"its outputs have several scales; it {EXACT_IN_FLOAT}")
@@ -209,7 +206,7 @@ class _Promoter:
         for position, tensor, storage in read:
             if tensor.is_constant:
                 own = out if position in shared and storage is None else storage
-                constants[position] = constant_operand(tensor, own, out.dtype, op)
+                constants[position] = constant_operand(tensor, own, out.dtype)
                 held = constants[position]
             else:
                 assert storage is not None  # noqa: S101 - _promote refused what has none
@@ -226,13 +223,6 @@ class _Promoter:
                 )
             inputs[position] = out
         return inputs, constants
-
-    def _check_multiplier(
-        self, op: Op, rule: OpRule, dtype: str, read: list[Storage], weight: list[float], out: list[Storage]
-    ) -> None:
-        least = least_output_scale(rule, dtype, [s.scale[0] for s in read] + weight)
-        if any(s.scale[0] < least for s in out):
-            raise Refusal(f"its output's scale is finer than its kernel takes; it {EXACT_IN_FLOAT}")
 
     def _settle(
         self, op: Op, plan: OpPlan, inputs: dict[int, Storage], outputs: list[Tensor],
@@ -254,15 +244,13 @@ class _Promoter:
                     self.plans[reader].inputs.setdefault(position, old)
 
 
+def _check_multiplier(
+    rule: OpRule, dtype: str, read: list[Storage], weight: list[float], out: list[Storage]
+) -> None:
+    least = least_output_scale(rule, dtype, [s.scale[0] for s in read] + weight)
+    if any(s.scale[0] < least for s in out):
+        raise Refusal(f"its output's scale is finer than its kernel takes; it {EXACT_IN_FLOAT}")
+
+
 def _same(a: Storage, b: Storage) -> bool:
     return (a.dtype, a.scale, a.zero_point) == (b.dtype, b.scale, b.zero_point)
-
-
-def weighted(op: Op) -> bool:
-    """Return True for ops with constant weights of a kernel.
-
-    Args:
-        op: of any kind.
-    """
-    rule = find_rule(op.kind)
-    return rule is not None and weight_of(op, rule) is not None

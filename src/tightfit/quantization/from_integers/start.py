@@ -1,4 +1,4 @@
-"""What a quantized source starts with: its scheme, its scales, and plans that are made of them without data."""
+"""What a quantized source starts with: its scheme, its scales, and plans made of them without data."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def plan_from_start(
 ) -> Plan:
     """Return the plan of a quantized source under a scheme, without data.
 
-    Of the source's own activation type the plan has the source's own scales. Another integer type gets ranges
-    from them; schemes with real activations are planned as for any float graph, whose weights keep their grid.
+    Where the type of the activations stays, so do their scales. Another integer type gets ranges from them.
+    Schemes with real activations are planned as for any float graph, whose weights keep their grid.
 
     Args:
         model: the float graph. start: what the source has. scheme: what is wanted.

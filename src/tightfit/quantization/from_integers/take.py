@@ -192,8 +192,8 @@ class _Graph:
             distinct = [s for i, s in enumerate(path) if i == 0 or s != path[i - 1]]
             if len(distinct) > 1 and op.graph is self.graph:
                 yield (
-                    f"{op.kind} '{op.name}' reads a value that was rounded to {len(distinct)} scales in a row; "
-                    "only the last is kept (at most one step)"
+                    f"{op.kind} '{op.name}' reads a value that was rounded to {len(distinct)} scales in a "
+                    "row; only the last is kept (at most one step)"
                 )
 
 

@@ -24,6 +24,10 @@ _SAMPLE: Final = 24
 _LARGEST: Final = 1 << 22
 
 
+KEPT: Final = "the weights' own grid"
+"""Reason of a storage whose scale was found in the weights."""
+
+
 def grid_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.NDArray[np.float32] | None:
     """Return the scales of the grid that weights stand on, None where they stand on none.
 
@@ -74,7 +78,8 @@ def _step(row: npt.NDArray[np.float32], dtype: str) -> tuple[float, float] | Non
     if not math.isfinite(largest):
         return None
     relative = row.astype(np.float64) / largest
-    bottom_only = bool(relative.max() < 1.0)
+    # 4-bit kernels read −8 as 8 in places, so only int8 uses its lowest integer.
+    bottom_only = dtype == "int8" and bool(relative.max() < 1.0)
     candidates = np.arange(1, top + 1 + bottom_only, dtype=np.float64)
     sample = relative[relative != 0][:_SAMPLE]
     for n in candidates[_whole(candidates[:, None] * sample[None, :]).all(axis=1)]:

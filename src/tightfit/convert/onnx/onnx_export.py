@@ -26,6 +26,7 @@ from tightfit.convert.qdq.normal_form import (
     has_integer_kernels,
     in_range,
     integer_outputs,
+    is_known_to_onnxruntime,
     is_quantized,
     normal_form,
     reals_of_inputs,
@@ -200,6 +201,8 @@ def _probes(
     form: NormalForm | None,
 ) -> list[Probe]:
     """Runs the model in onnxruntime; nothing where that is not installed."""
+    if form is not None and not is_known_to_onnxruntime(model):
+        model = as_qdq(form)
     run = _evaluator(model, optimized=form is None)
     if run is None:
         return []

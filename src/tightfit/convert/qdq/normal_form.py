@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from tightfit.convert.qdq import blocks, dynamic, linear_ops, qonnx, rounding_ops
 from tightfit.convert.qdq.parameters import LIMITS, Parameters
-from tightfit.convert.qdq.walker import Form, NormalForm, Walker, domain_of
+from tightfit.convert.qdq.walker import MICROSOFT, Form, NormalForm, Walker, domain_of
 from tightfit.types import Array
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "has_integer_kernels",
     "in_range",
     "integer_outputs",
+    "is_known_to_onnxruntime",
     "is_quantized",
     "normal_form",
 ]
@@ -45,6 +46,15 @@ def has_integer_kernels(model: onnx.ModelProto) -> bool:
     plain = {"QuantizeLinear", "DequantizeLinear", "Quant"}
     kinds = {(domain_of(n), n.op_type) for n in model.graph.node if n.op_type not in plain}
     return not kinds.isdisjoint(forms())
+
+
+def is_known_to_onnxruntime(model: onnx.ModelProto) -> bool:
+    """Return True when onnxruntime has every op of a source; QONNX's, for one, it has not.
+
+    Args:
+        model: a quantized ONNX model.
+    """
+    return all(domain_of(n) in ("", MICROSOFT, "ai.onnx.ml") for n in model.graph.node)
 
 
 def normal_form(model: onnx.ModelProto) -> NormalForm:

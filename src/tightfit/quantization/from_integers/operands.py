@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tightfit.graph.ir import Op, Tensor
 from tightfit.quantization.arithmetic import dequantize, quantize, weight_scales
 from tightfit.quantization.from_integers.promotion_table import EXACT_IN_FLOAT
-from tightfit.quantization.grid import grid_scales
+from tightfit.quantization.grid import KEPT, grid_scales
 from tightfit.quantization.ops.op_rule import OpRule
 from tightfit.quantization.ops.rule_lookup import weight_of
 from tightfit.quantization.plan import OpPlan, Storage
@@ -77,9 +77,7 @@ def _on_grid(op: Op, tensor: Tensor, storage: Storage | None, rule: OpRule) -> S
         if found is None:
             raise Refusal("its weights are float in the source, and stay so")
         axis = rule.weight_axis if found.size > 1 else None
-        storage = Storage(
-            "int8", tuple(found.tolist()), (0,) * found.size, axis, reason="the weights' own grid"
-        )
+        storage = Storage("int8", tuple(found.tolist()), (0,) * found.size, axis, reason=KEPT)
     if storage.axis is not None and storage.axis != rule.weight_axis:
         if len(set(storage.scale)) > 1 or len(set(storage.zero_point)) > 1:
             raise Refusal(

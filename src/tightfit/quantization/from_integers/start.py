@@ -86,6 +86,10 @@ def plan_from_start(
     Raises:
         OptionError: the source has real activations, whose ranges nobody knows.
     """
+    if scheme.activations == start.activations and (
+        scheme.activations or scheme.name == start.plan.scheme.name
+    ):
+        return own_plan(model, start, interface=interface, integer_only=integer_only)
     if scheme.activations is None:
         return make_plan(model, scheme)
     if start.activations is None:
@@ -93,8 +97,6 @@ def plan_from_start(
             f"The source has integer weights beside float activations ({start.plan.scheme.name}), so "
             f"'{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 samples)."
         )
-    if scheme.activations == start.activations:
-        return own_plan(model, start, interface=interface, integer_only=integer_only)
     plan = make_plan(model, scheme, known_ranges(start.plan))
     bits = 8 if start.activations == "int8" else 16
     plan.notes.append("ranges come from the source's scales: " + _COARSE.format(bits=bits))

@@ -86,7 +86,7 @@ IMAGE = (1, 3, 8, 8)
 
 
 def qdq_net(dtype: str = "uint8", *, domain: str = "") -> Any:
-    """onnxruntime's QDQ: removed ReLUs, a depthwise convolution, an unequal concatenation, a mean, softmax."""
+    """onnxruntime's QDQ: removed ReLUs, a depthwise layer, an unequal concatenation, a mean, softmax."""
     low, middle = (0, 128) if dtype == "uint8" else (-128, 0)
     b = Quantized(dtype, domain=domain)
     x = b.quantized("x", 0.02, middle)

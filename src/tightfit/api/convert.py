@@ -11,8 +11,9 @@ from typing import Any
 from tightfit.convert.conversion import ConversionResult, load, temporary_place
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.formats import is_spec, is_tflite
-from tightfit.files import atomic_file, refuse_input_as_output
+from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales, loss, own_answers
 from tightfit.pipeline.source import Source, open_source
@@ -46,10 +47,8 @@ def convert(
         ModelError: it cannot be converted.
         OptionError: an option is wrong, or a package is missing.
     """
-    began, is_path = time.perf_counter(), isinstance(source, str | os.PathLike)
-    place = Path(output)
-    if is_path:
-        refuse_input_as_output(place, Path(source))
+    began, place = time.perf_counter(), Path(output)
+    check_paths({"model": source}, {"The output": output})
     converted = _loaded(source, options)
     if not is_quantized(read_model(converted.path)):
         with atomic_file(place) as file:

@@ -15,6 +15,7 @@ from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales
 from tightfit.pipeline.source import Source, open_source
@@ -48,6 +49,7 @@ def quantize(
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
+    check_paths({"model": model, "data": data}, {"The output": output})
     chosen = QuantizeOptions(**options)
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))
@@ -118,7 +120,7 @@ class QuantizeOptions:
         calibration: samples to calibrate with.
         overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
-        recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
+        recovery: names of ``recovery.steps.RECOVERIES``. max_size: bytes that mixed precision may fill.
         max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
         target: name of the device that the file is for. provenance: False leaves it out of the file.
         doctor: False says nothing about the data.

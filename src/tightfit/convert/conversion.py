@@ -26,12 +26,14 @@ from tightfit.convert.keras.safe_files import check_file
 from tightfit.convert.qdq.restore import restore, restore_ends
 from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError
-from tightfit.files import checked_write, refuse_input_as_output
+from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
+from tightfit.scratch import kept_folder
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
@@ -103,8 +105,7 @@ def load(
     chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = temporary_place(label) if output is None else Path(output)
-    if isinstance(source, str | os.PathLike):
-        refuse_input_as_output(path, Path(source))
+    check_paths({"model": source}, {"The output": output})
     exported = _export(source, chosen)
     model = read_model(exported.data)
     rounding = exported.rounding
@@ -226,7 +227,7 @@ def temporary_place(label: str) -> Path:
         label: what the file's name is made of.
     """
     if not _folder:
-        _folder.append(Path(tempfile.mkdtemp(prefix="tightfit-models-")))
+        _folder.append(kept_folder())
         atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
     own = Path(tempfile.mkdtemp(dir=_folder[0]))

@@ -36,7 +36,7 @@ class BuildSpec:
         scheme: how weights and activations are stored, with the types of inputs and outputs.
         overrides: ordered (op name or kind, scheme or ``float``).
         observers: integer type → observer name; None for the defaults.
-        recovery: names of ``recovery.steps.STEPS``.
+        recovery: names of ``recovery.steps.RECOVERIES``, older ones too; kept in the order in which they run.
         target: the device that the file is for, or None.
         layout: a key of ``LAYOUTS``.
         max_size_bytes: the most that mixed precision may fill; None for its default.
@@ -62,7 +62,7 @@ class BuildSpec:
         """
         if self.layout not in LAYOUTS:
             raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
-        check_steps(self.recovery)
+        object.__setattr__(self, "recovery", check_steps(self.recovery))
         Ranges([], self.observers)
 
     def check_samples(self, *, given: bool) -> None:
@@ -166,8 +166,12 @@ class Builder:
         source = replace(self.source, model=state.model, facts=facts)
         probes = self.seen.probes if self.seen else random_probes(source.path, source.model)
         prepare()  # the process that checks the file starts while the plan is applied
-        adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
+        adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
         return write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
+
+    def _adapts(self, spec: BuildSpec) -> bool:
+        """True when a file is rewritten for its target: integer files, and all for a strict target."""
+        return self.samples is not None or (spec.target is not None and spec.target.family.strict)
 
     def build(self, spec: BuildSpec, output: Path) -> QuantizationResult:
         """Build one file: plan, recover, write.
@@ -202,7 +206,7 @@ def training_start(model: Any, scheme: Scheme, samples: Samples, weights_free: b
     plan = make_plan(model, scheme, ranges)
     if not weights_free or scheme.weights != "int4":
         return model, plan
-    state = recover(RecoveryState(model, plan, ranges, samples, 0), ["rounding"])
+    state = recover(RecoveryState(model, plan, ranges, samples, 0), ["gptq"])
     return state.model, state.plan
 
 

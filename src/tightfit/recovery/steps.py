@@ -1,13 +1,14 @@
-"""The recoveries in the one order in which they must run, one row each.
+"""``RECOVERIES``: one row for each recovery, in the one order in which they must run.
 
-What changes the float model comes first, what moves weights after what chooses their type, and biases are
-fitted to the weights that stay.
+Recoveries that change the float model run first, those that round weights after those that choose the
+weights' type, and biases are corrected last, for the final weights.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -35,104 +36,208 @@ from tightfit.recovery.state import SPARE_SHARE, RecoveryState
 from tightfit.training.backend import choose_backend
 from tightfit.units import format_count
 
-__all__ = ["STEPS", "RecoveryState", "recover"]
+__all__ = ["RECOVERIES", "Recovery", "RecoveryState", "check_steps", "find_recovery", "recover"]
 
 SENSITIVITY_SAMPLES: Final = 24
 
 
-def equalization(work: RecoveryState) -> None:
-    """Gives channels equal reach where that gains (``equalization.equalize``) and calibrates anew."""
-    report, count = work.tell("channels between layers"), itertools.count(1)
+def equalization(state: RecoveryState) -> None:
+    """Equalize channel ranges across layers (``cross_layer_equalization.equalize``) and calibrate again."""
+    report, count = state.stage_progress("channel ranges between layers"), itertools.count(1)
     model, changed = equalize(
-        work.original, work.plan, work.samples(), progress=lambda: report(next(count), 0)
+        state.original, state.plan, state.samples(), progress=lambda: report(next(count), 0)
     )
     if not changed:
         return
-    samples = few_samples(work, NOISE_SAMPLES)
-    adopt_if_better(work, model, samples, f"channels equalized after {format_count(len(changed), 'layer')}")
+    samples = few_samples(state, NOISE_SAMPLES)
+    adopt_if_better(state, model, samples, f"channels equalized after {format_count(len(changed), 'layer')}")
 
 
-def mixed_precision(work: RecoveryState) -> None:
-    """Stores the layers whose few-bit weights cost most in eight bits, as far as the bytes go."""
-    chosen = [dict(s) for s, _ in zip(work.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
-    moments, report = work.seen(), work.tell("sensitivity of each layer")
-    found = measure_sensitivities(work.original, work.plan, moments, chosen, progress=report)
+def mixed_precision(state: RecoveryState) -> None:
+    """Store the layers whose few-bit weights add the most noise as int8, within the size."""
+    chosen = [dict(s) for s, _ in zip(state.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
+    moments, report = state.layer_moments(), state.stage_progress("sensitivity of each layer")
+    found = measure_sensitivities(state.original, state.plan, moments, chosen, progress=report)
     if not found:
         return
-    limit = work.size_bytes or int(SPARE_SHARE * work.float_bytes)
-    # Provenance goes into the file at last; every buffer may begin a few bytes later.
+    limit = state.size_bytes or int(SPARE_SHARE * state.float_bytes)
+    # Provenance is added to the file last; every buffer may then begin a few bytes later.
     reserved = room_for(limit) + ALIGNMENT * len(found)
-    spare = limit - len(serialize(apply_plan(work.original, work.plan))) - reserved
+    spare = limit - len(serialize(apply_plan(state.original, state.plan))) - reserved
     assignment = widen(found, spare)
-    work.notes.append(assignment.summary())
+    state.notes.append(assignment.summary())
     if assignment.wider:
-        work.overrides = (*assignment.overrides("int8"), *work.overrides)
-        work.plan = make_plan(work.original, work.plan.scheme, work.ranges, overrides=work.overrides)
+        state.overrides = (*assignment.overrides("int8"), *state.overrides)
+        state.plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=state.overrides)
 
 
-def rounding(work: RecoveryState) -> None:
-    """Rounds every layer's weights with data, biases included (``layerwise.round_with_data``)."""
-    work.model, work.plan = round_with_data(work.original, work.plan, work.seen())
-    work.notes.append("weights rounded with data")
+def rounding(state: RecoveryState) -> None:
+    """Round every layer's weights by GPTQ, biases included (``layerwise.round_with_data``)."""
+    state.model, state.plan = round_with_data(state.original, state.plan, state.layer_moments())
+    state.notes.append("weights rounded with data")
 
 
-def bias_correction(work: RecoveryState) -> None:
-    """Fits biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
-    work.model = correct_fast(work.original, work.model, work.plan, work.means())
-    work.notes.append("biases corrected for the weights' mean error")
+def bias_correction(state: RecoveryState) -> None:
+    """Correct biases for the mean error of each layer's weights (``bias_correction.correct_fast``)."""
+    state.model = correct_fast(state.original, state.model, state.plan, state.layer_means())
+    state.notes.append("biases corrected for the weights' mean error")
 
 
-def bias_sequence(work: RecoveryState) -> None:
-    """Fits biases to the mean error of each layer and those before it, measured on LiteRT."""
-    work.model = correct_in_sequence(
-        work.original,
-        work.model,
-        work.plan,
-        work.samples,
-        progress=work.tell("biases, layer by layer"),
+def bias_sequence(state: RecoveryState) -> None:
+    """Correct biases layer by layer for the mean error of each layer and those before it, on LiteRT."""
+    state.model = correct_in_sequence(
+        state.original,
+        state.model,
+        state.plan,
+        state.samples,
+        progress=state.stage_progress("sequential bias correction"),
     )
-    work.notes.append("biases corrected layer by layer on the device's inputs")
+    state.notes.append("biases corrected layer by layer on the device's inputs")
 
 
-STEPS: Final[dict[str, Callable[[RecoveryState], None]]] = {
-    "masks": masks,
-    "smoothing": smoothing,
-    "equalization": equalization,
-    "activation-ranges": activation_ranges,
-    "mixed-precision": mixed_precision,
-    "mixed-activations": mixed_activations,
-    "rounding": rounding,
-    "learned-rounding": learn_rounding,
-    "bias-correction": bias_correction,
-    "bias-sequence": bias_sequence,
+@dataclass(frozen=True)
+class Recovery:
+    """One recovery: the facts that commands, the search and the docs use.
+
+    Args:
+        name: the field's term; a value of ``--recover``.
+        run: changes a state and adds a note to it.
+        summary: one line for help and docs.
+        papers: the papers that it follows.
+        aliases: older names, which are accepted for one release.
+        needs: called before any recovery runs; raises OptionError when a package is not installed. None when
+            no extra package is needed.
+        options: fields of ``BuildSpec`` that it reads.
+        widens: True when it gives ops 16-bit activations, which some targets do not support.
+        tried_on: schemes that the search tries with this recovery alone, beside ``search.recipes``.
+        effort: the least effort at which the search does so.
+    """
+
+    name: str
+    run: Callable[[RecoveryState], None]
+    summary: str
+    papers: str = ""
+    aliases: tuple[str, ...] = ()
+    needs: Callable[[], str] | None = None
+    options: tuple[str, ...] = ()
+    widens: bool = False
+    tried_on: tuple[str, ...] = ()
+    effort: str = "normal"
+
+
+RECOVERIES: Final[dict[str, Recovery]] = {
+    row.name: row
+    for row in (
+        Recovery(
+            "attention-mask-clipping",
+            masks,
+            "attention masks no larger than their SOFTMAX needs",
+            aliases=("masks",),
+        ),
+        Recovery(
+            "smoothing",
+            smoothing,
+            "large activation channels moved into the weights that read them",
+            "SmoothQuant, Xiao et al. 2023",
+        ),
+        Recovery(
+            "cross-layer-equalization",
+            equalization,
+            "channels of equal range between two layers",
+            "Nagel et al. 2019",
+            aliases=("equalization",),
+        ),
+        Recovery(
+            "activation-ranges",
+            activation_ranges,
+            "activation ranges chosen by the error of the outputs",
+        ),
+        Recovery(
+            "mixed-precision",
+            mixed_precision,
+            "8-bit weights for the layers that lose most in 4 bits, within a size",
+            options=("max_size_bytes",),
+        ),
+        Recovery(
+            "mixed-activations",
+            mixed_activations,
+            "16-bit or float activations for the ops that lose most in int8",
+            options=("max_noise",),
+            widens=True,
+        ),
+        Recovery(
+            "gptq",
+            rounding,
+            "weights rounded with the second moments of each layer's input, in closed form",
+            "GPTQ, Frantar et al. 2023; Chen et al. 2025",
+            aliases=("rounding",),
+        ),
+        Recovery(
+            "block-reconstruction",
+            learn_rounding,
+            "weights rounded block by block while the layers behind learn to compensate; needs Keras",
+            "BRECQ, Li et al. 2021; QDrop, Wei et al. 2022",
+            aliases=("learned-rounding",),
+            needs=choose_backend,
+        ),
+        Recovery(
+            "bias-correction",
+            bias_correction,
+            "biases that compensate the mean error of each layer's weights",
+            "Nagel et al. 2019",
+        ),
+        Recovery(
+            "sequential-bias-correction",
+            bias_sequence,
+            "biases corrected layer by layer on the inputs that LiteRT computes",
+            "Nagel et al. 2019",
+            aliases=("bias-sequence",),
+        ),
+    )
 }
+"""The recoveries in the one order in which they must run."""
 
 
-NEEDS: Final[dict[str, Callable[[], str]]] = {"learned-rounding": choose_backend}
-"""Step → what raises where something that it needs is not installed."""
-
-
-def check_steps(steps: Sequence[str]) -> None:
-    """Check the names of recoveries, and that what they need is installed, before anything takes its time.
+def find_recovery(name: str) -> Recovery:
+    """Return the recovery with a name or an older name.
 
     Raises:
-        OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
+        OptionError: the name is unknown; the message gives the closest one.
+
+    Example:
+        >>> find_recovery("rounding").name
+        'gptq'
     """
-    for name in steps:
-        if name not in STEPS:
-            raise OptionError(unknown_name("recovery", name, STEPS))
-        if name in NEEDS:
-            NEEDS[name]()
+    for row in RECOVERIES.values():
+        if name == row.name or name in row.aliases:
+            return row
+    raise OptionError(unknown_name("recovery", name, RECOVERIES))
 
 
-def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
-    """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
+def check_steps(steps: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of recoveries in the order in which they run, after a check of their requirements.
 
     Raises:
-        OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
+        OptionError: a name is unknown (the message gives the closest one), or a package is not installed.
     """
-    check_steps(steps)
-    for name, step in STEPS.items():
-        if name in steps:
-            step(work)
-    return work
+    chosen = {find_recovery(name).name for name in steps}
+    found = [row for row in RECOVERIES.values() if row.name in chosen]
+    for row in found:
+        if row.needs is not None:
+            row.needs()
+    return tuple(row.name for row in found)
+
+
+def recover(state: RecoveryState, steps: Sequence[str]) -> RecoveryState:
+    """Run recoveries in their legal order and return the state with the new model, plan and notes.
+
+    Args:
+        state: the state to change.
+        steps: names of recoveries, in any order.
+
+    Raises:
+        OptionError: see ``check_steps``.
+    """
+    for name in check_steps(steps):
+        RECOVERIES[name].run(state)
+    return state

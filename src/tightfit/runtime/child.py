@@ -5,25 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import weakref
-from pathlib import Path
+from collections.abc import Mapping
 from typing import IO, Any
 
+from tightfit.runtime import process
 from tightfit.runtime.channel import Channel, ChannelClosedError, ChannelTimeoutError
+from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
+from tightfit.runtime.sandbox import is_wanted
 
-# The parent's places come last: a struct.py beside a user's script must not stand in for the library's.
-_START = (
-    "import sys; places = sys.argv[3:]; "
-    "sys.path[:0] = [p for p in places[:1] if p not in sys.path]; "
-    "sys.path += [p for p in places if p not in sys.path]; "
-    "from tightfit.runtime.{} import main; main()"
-)
 _TAIL_BYTES = 2000
-_CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
+_MEMORY_SIGNS = ("bad_alloc", "out of memory", "cannot allocate", "failed to allocate", "memoryerror")
 _NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a delegate")
 
 
@@ -51,31 +45,34 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
+        environment: variables beside the parent's.
+
+    Attributes:
+        limit_bytes: what it may allocate, None for no limit.
     """
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
-    def __init__(self, program: str = "worker") -> None:
+    def __init__(self, program: str = "worker", environment: Mapping[str, str] | None = None) -> None:
         self._channel = Channel()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
+        confinement = process.Confinement(
+            memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+        )
+        fds = [str(fd) for fd in self._channel.child_fds]
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                _START.format(program),
-                *map(str, self._channel.child_fds),
-                *_places(),
-            ],
+            process.command(f"tightfit.runtime.{program}", fds, confinement),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             pass_fds=self._channel.child_fds,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's idle threads disturb timings
+            # NumPy's idle threads disturb timings.
+            env=process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {})),
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         self._channel.release_child_fds()
+        self.limit_bytes = confinement.memory_bytes
         self._owner = os.getpid()
         self._finalizer = weakref.finalize(self, _end, self._owner, self._process, self._channel, self._log)
 
@@ -99,14 +96,22 @@ class Child:
         self._wait()
         words = self.last_log_line()
         said = f" Its last words: {words}" if words else ""
-        return f"LiteRT {_manner(self._process.returncode)} while {doing}.{said}"
+        said = self.memory_hint(self._tail()) or said
+        return f"LiteRT {process.describe_exit(self._process.returncode)} while {doing}.{said}"
+
+    def memory_hint(self, words: str) -> str:
+        """Return a sentence on the limit where words speak of memory that was not given, else ""."""
+        silent = words.strip() in ("RuntimeError.", "MemoryError.")  # LiteRT says no more of it
+        if self.limit_bytes is None or not (silent or any(sign in words.lower() for sign in _MEMORY_SIGNS)):
+            return ""
+        return f" It may allocate {size_text(self.limit_bytes)}; {VARIABLE} sets another limit."
 
     def crashed(self, fault: Exception) -> bool:
         """True when a fault of the code that ran ended the child, not a lack of memory or of time."""
         if isinstance(fault, ChannelTimeoutError):
             return False
         self._wait()
-        return _signal_name(self._process.returncode) in _CRASHES
+        return process.has_crashed(self._process.returncode) and not self.memory_hint(self._tail())
 
     def _wait(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -114,40 +119,23 @@ class Child:
 
     def last_log_line(self) -> str:
         """The last line of what the child printed, without LiteRT's greetings."""
+        return process.last_line(self._tail(), _NOISE)
+
+    def _tail(self) -> str:
+        """The end of what the child printed."""
         size = os.fstat(self._log.fileno()).st_size
-        tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
-        lines = [line.strip() for line in tail.decode("utf-8", "replace").splitlines()]
-        told = [line for line in lines if line and not line.startswith(_NOISE)]
-        return told[-1] if told else ""
+        return os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode(
+            "utf-8", "replace"
+        )
+
+    def log(self) -> str:
+        """Return everything that the child printed so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Ends the process and frees what belongs to it; may be called twice."""
         self._finalizer()
-
-
-def _manner(code: int | None) -> str:
-    """How a process with this return code ended, in words.
-
-    Example:
-        >>> _manner(-6)
-        'died with SIGABRT'
-    """
-    if code is None:
-        return "closed its pipe but did not end"
-    if code >= 0:
-        return f"ended with code {code}"
-    name = _signal_name(code)
-    return f"died with {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
-
-
-def _signal_name(code: int | None) -> str:
-    return "" if code is None or code >= 0 else signal.Signals(-code).name
-
-
-def _places() -> list[str]:
-    """Where the child looks for modules: this package's root, then where the parent looks."""
-    root = str(Path(__file__).resolve().parents[2])
-    return [root, *(str(Path(place).resolve()) for place in sys.path)]
 
 
 def _end(owner: int, process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:

@@ -102,7 +102,8 @@ class Exchange:
             raise DataError(value)
         if status == "failed":
             raise RuntimeFailureError(value)
-        raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}")
+        hint = self._child.memory_hint(value)
+        raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}{hint}")
 
     def close(self) -> None:
         """Ends the child; may be called twice."""

@@ -10,9 +10,10 @@ from importlib.resources import files
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.quantization.scheme import schemes_of
 from tightfit.targets.limits.constraints import LimitRule
 
-_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
+_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses", "wrong"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Family:
         title: for people.
         ops: builtin operators that can be accelerated.
         rules: in the order in which they are tried; the first broken one is the reason.
-        partitions: how many pieces of a graph the compiler can place, 0 for any number.
+        pieces: which pieces of a graph are placed: ``all``, the ``first`` or the ``longest``.
         fallback: what runs the ops that are not accelerated; "" when nothing does.
-        tool: ``vela``, ``tflite-micro`` or "": what proves the verdict.
+        strict: no file is written for it that it refuses whole or computes wrongly.
+        tool: name in ``tools.table.TOOLS`` of what proves the verdict, or "".
         layout: the layout of ``quantization.layouts`` for this family.
-        schemes: schemes that it takes, best first.
+        kinds: kinds of schemes that it takes, best first; see ``Scheme.kind``.
         one_scale: builtin operators whose weights must have one scale, not one a channel.
         interface: type of inputs and outputs that leaves nothing to convert on the fallback.
         source: the documents that the rules come from.
@@ -42,14 +44,20 @@ class Family:
     rules: tuple[LimitRule, ...]
     fallback: str
     layout: str
-    schemes: tuple[str, ...]
+    kinds: tuple[str, ...]
     source: str
-    partitions: int = 0
+    pieces: str = "all"
+    strict: bool = False
     tool: str = ""
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Names of the schemes that it takes, best first."""
+        return schemes_of(self.kinds)
 
 
 @dataclass(frozen=True)
@@ -113,12 +121,12 @@ def find_target(name: str) -> Target:
 
 
 def _family(name: str, table: Mapping[str, Any]) -> Family:
-    simple = ("title", "fallback", "layout", "source", "partitions", "tool", "interface")
+    simple = ("title", "fallback", "layout", "source", "pieces", "strict", "tool", "interface")
     return Family(
         name=name,
         ops=frozenset(table["ops"].split()),
         rules=tuple(_rule(r, table["source"]) for r in table.get("rules", ())),
-        schemes=tuple(table["schemes"]),
+        kinds=tuple(table["kinds"]),
         one_scale=tuple(table.get("one_scale", "").split()),
         notes=tuple(table.get("notes", ())),
         exceptions=dict(table.get("exceptions", {})),
@@ -134,6 +142,7 @@ def _rule(table: Mapping[str, Any], source: str) -> LimitRule:
         frozenset(table.get("except", "").split()),
         table.get("source", source),
         bool(table.get("refuses", False)),
+        bool(table.get("wrong", False)),
     )
 
 

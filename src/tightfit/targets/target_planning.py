@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tightfit.errors import ModelError, OptionError
+from tightfit.errors import ModelError, OptionError, QuantizationError
 from tightfit.graph.ir import Model
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.ranges import Ranges
@@ -81,12 +81,29 @@ def overrides_for(
 
 
 def rewrites_for(target: Target, model: Model) -> tuple[Model, list[str]]:
-    """Return a quantized model rewritten so that less falls back, and what was done."""
+    """Return a quantized model rewritten so that less falls back or is wrong, and what was done.
+
+    Raises:
+        QuantizationError: the target is strict, and would still refuse the file or compute wrong values.
+    """
     try:
         fixed, applied = fix(model, target, ends=False)
     except ModelError:  # nothing falls back, or no rewrite is known
-        return model, []
+        fixed, applied = model, []
+    if target.family.strict:
+        _refuse_wrong(check(fixed, target))
     return fixed, [f"for {target.name}: {a.effect} ({len(a.ops)})" for a in applied]
+
+
+def _refuse_wrong(verdict: Verdict) -> None:
+    wrong = next((p for p in verdict.placements if p.wrong), None)
+    if verdict.refused:
+        raise QuantizationError(f"The target '{verdict.target.name}' refuses the file: {verdict.refused}.")
+    if wrong is not None:
+        raise QuantizationError(
+            f"The target '{verdict.target.name}' computes wrong values for {wrong.kind} '{wrong.name}' "
+            f"({wrong.wrong}), and no rewrite is known. {wrong.fix}"
+        )
 
 
 def _other_integers(target: Target, scheme: Scheme) -> Iterator[str]:

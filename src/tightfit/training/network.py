@@ -31,22 +31,22 @@ from tightfit.types import Array
 
 @keras.saving.register_keras_serializable("tightfit")
 class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """A graph whose constants are variables; ``compile``, ``fit``, ``save`` work as for any Keras model.
+    """A graph with trainable constants; ``compile``, ``fit``, ``save`` work as for any Keras model.
 
-    Takes a batch of any size, also from a file made for one sample: an input of shape (1, …) in the file
-    takes (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One
-    output comes as an array, several by name; a leading axis of one goes.
+    Batches may have any size, also for a file of batch size one: an input of shape (1, …) in the file takes
+    (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One output is
+    returned as an array, several by name; a leading axis of one is removed.
 
     Args:
         graph: a cleaned float model (``graph.passes.clean.clean``), a graph, the bytes or the path of a file.
-        plan: where to round while training, or None to train in float.
-        transforms: of the weights, in the order of ``weight_transforms``.
-        ranges: ``learned``, ``average`` or ``fixed``, see ``quantizers``.
-        check: compare the network, without plan and transforms, with LiteRT on random samples, one by one.
+        plan: the plan whose fake-quantizers are used in training, or None to train in float.
+        transforms: weight transforms, in the order of ``weight_transforms``.
+        ranges: range updates: ``learned``, ``average`` or ``fixed`` (``quantizers``).
+        check: compare the network, without plan and transforms, with LiteRT on random samples.
 
     Raises:
-        ModelError: an op has no lowering, or the network does not compute what LiteRT does.
-        OptionError: the transforms stand in no legal order, or the ranges are unknown.
+        ModelError: an op has no lowering, or the network's outputs differ from LiteRT's.
+        OptionError: the transforms are in another order, or the ranges are unknown.
     """
 
     def __init__(
@@ -89,11 +89,18 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- variables -----------------------------------------------------------------------------
 
     def add_constant(self, name: str, values: Array) -> Any:
-        """Makes a trained variable of a constant."""
+        """Return a new trained variable for a constant."""
         return self._add(name, values, trainable=True)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
-        """Makes a float32 variable that belongs to a tensor: a range, a mask, centroids."""
+        """Return a new float32 variable of a tensor: a range, a mask, centroids.
+
+        Args:
+            name: the tensor's key.
+            kind: kind of the variable.
+            values: initial values.
+            trainable: whether it is trained.
+        """
         return self._add(f"{name}:{kind}", values, trainable=trainable)
 
     def _add(self, name: str, values: Array, *, trainable: bool) -> Any:
@@ -108,10 +115,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- running -------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: the variables come from the graph."""
+        """Do nothing: the variables exist already."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Gives the outputs of a batch."""
+        """Return the outputs of a batch."""
         tensors = list(self.output_tensors.values())
         values = self.tensors(inputs, tensors, training=bool(training))
         outputs = {n: _without_ones(v) for n, v in zip(self.output_tensors, values, strict=True)}
@@ -121,11 +128,14 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, inputs: Any, wanted: Iterable[Tensor], *,
         training: bool = False, rounded: bool = True, kernels: Any = None,
     ) -> list[Any]:  # fmt: skip
-        """Gives chosen tensors of the graph for a batch, each with the batch in front of its own axes.
+        """Return tensors of the graph for a batch, each with the batch before its own axes.
 
         Args:
-            rounded: False computes in float, whatever plan and transforms say.
-            kernels: ``DeviceKernels`` of this network, to compute as the device does to the bit.
+            inputs: a batch, as for a call of the network.
+            wanted: tensors of the graph.
+            training: whether the network is in training.
+            rounded: False computes in float, without fake-quantizers and transforms.
+            kernels: ``DeviceKernels`` of this network, to compute in integers as the device does.
         """
         named = self.named_inputs(inputs)
         given = {t: self.with_sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
@@ -134,10 +144,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         )
 
     def named_inputs(self, inputs: Any) -> Mapping[str, Any]:
-        """Gives the inputs by name.
+        """Return the inputs by name.
 
         Raises:
-            ModelError: the names are others than the model's.
+            ModelError: the names differ from the model's.
         """
         names = list(self.input_tensors)
         if isinstance(inputs, Mapping):
@@ -151,21 +161,21 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         raise ModelError(f"The model takes {len(names)} inputs; give them by name: {', '.join(names)}.")
 
     def with_sample_axis(self, tensor: Tensor, value: Any) -> Any:
-        """Gives (batch, …) as (batch, 1, …) for an input that has a batch of one in the file."""
+        """Return (batch, …) as (batch, 1, …) for an input that has a batch of one in the file."""
         value = ops.convert_to_tensor(value)
         if tensor.shape[:1] == (1,):
             return ops.reshape(value, (-1, *tensor.shape))
         return value
 
     def compute_output_shape(self, input_shape: Any) -> Any:  # noqa: ARG002 - Keras' signature
-        """Gives (None, …) for each output."""
+        """Return (None, …) for each output."""
         shapes = {n: (None, *_sample_shape(t)) for n, t in self.output_tensors.items()}
         return shapes if len(shapes) > 1 else next(iter(shapes.values()))
 
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """Gives what ``from_config`` needs: the file's bytes, the plan, the transforms."""
+        """Return the arguments of ``from_config``: the file's bytes, the plan, the transforms."""
         return {
             "name": self.name,
             "graph": base64.b85encode(zlib.compress(serialize(self.source), 1)).decode(),
@@ -177,7 +187,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Network:
-        """Gives the network of ``get_config``; its variables start as in the file."""
+        """Return the network of ``get_config``; its variables start as in the file."""
         config = dict(config)
         graph = zlib.decompress(base64.b85decode(config.pop("graph")))
         plan = config.pop("plan")

@@ -123,7 +123,7 @@ PRUNE = FinetuneSpec(sparsity=0.5)
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (FinetuneSpec(), "Nothing is asked for"),
+        (FinetuneSpec(), "There is nothing to train for"),
         (replace(PRUNE, sparsity=80.0), "received 80. Did you mean 0.8"),
         (FinetuneSpec(scheme=find_scheme("dynamic")), "'dynamic' has none"),
         (replace(PRUNE, epochs=0), "at least one epoch; received 0"),
@@ -144,7 +144,7 @@ def test_wrong_requests_are_refused(data, tmp_path, request_, message):
 
 
 def test_labels_and_samples_that_are_missing_are_told(data, unlabelled, tmp_path):
-    with pytest.raises(DataError, match="labels are to count, but the data has none"):
+    with pytest.raises(DataError, match="--labels yes needs labels, but the data has none"):
         run(unlabelled, replace(PRUNE, labels="yes"), tmp_path)
     with pytest.raises(DataError, match="There are 32 samples to train with and a batch takes 64"):
         run(data, replace(PRUNE, batch=64), tmp_path)

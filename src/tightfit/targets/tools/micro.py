@@ -9,28 +9,28 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-import sys
-import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.errors import ModelError, OptionError
+from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
+from tightfit.runtime import process
+from tightfit.runtime.memory import memory_limit
+from tightfit.runtime.sandbox import is_wanted
+from tightfit.scratch import scratch_folder
+from tightfit.targets.profile import Target
+from tightfit.targets.tools.result import ToolResult
+from tightfit.types import Array
+from tightfit.units import format_bytes
 
-_MISSING: Final = (
+TOOL: Final = "tflite-micro"
+MISSING: Final = (
     "The microcontroller interpreter is not installed; received no package 'tflite_micro'. "
     "Install it with: pip install 'tightfit[micro]'."
 )
-_PROGRAM: Final = """
-import sys
-from tflite_micro.python.tflite_micro import runtime
-interpreter = runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))
-interpreter.print_allocations()
-interpreter.invoke()
-print("tightfit: ran")
-"""
 _ARENAS: Final = (1 << 22, 1 << 25, 1 << 28)
 _TIMEOUT_S: Final = 600
 
@@ -57,15 +57,44 @@ class MicroRun:
         return asdict(self)
 
 
+def available() -> str:
+    """Return "" when the interpreter can run here, else the command that installs it."""
+    return "" if importlib.util.find_spec("tflite_micro") is not None else MISSING
+
+
+def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> ToolResult:
+    """Return whether the interpreter runs the model once, and the arena that it takes; zeros are the input.
+
+    Raises:
+        OptionError: tflite-micro is not installed. RuntimeFailureError: it does not end.
+    """
+    del target, inputs
+    found = run_micro(model)
+    if found.runs:
+        own, arena = format_bytes(found.persistent_bytes), format_bytes(found.arena_bytes)
+        said = f"tflite-micro ran it in an arena of {arena}, {own} of it for its own structures."
+        places = ((g, i) for g, graph in enumerate(model.graphs) for i in range(len(graph.ops)))
+        return ToolResult(
+            TOOL,
+            accelerated=frozenset(places),
+            memory_bytes=found.arena_bytes,
+            sentences=(said,),
+            details=found.as_json(),
+        )
+    named = f" It has no kernel for {', '.join(found.missing_ops)}." if found.missing_ops else ""
+    reason = f"tflite-micro does not run it: {found.reason}.{named}"
+    return ToolResult(TOOL, refused=reason, sentences=(reason,), details=found.as_json())
+
+
 def run_micro(model: Model) -> MicroRun:
     """Allocates and calls a model once in tflite-micro.
 
     Raises:
-        OptionError: tflite-micro is not installed. ModelError: it does not end.
+        OptionError: tflite-micro is not installed. RuntimeFailureError: it does not end.
     """
     if importlib.util.find_spec("tflite_micro") is None:
-        raise OptionError(_MISSING)
-    with tempfile.TemporaryDirectory(prefix="tightfit-micro-") as name:
+        raise OptionError(MISSING)
+    with scratch_folder() as name:
         path = Path(name) / "model.tflite"
         path.write_bytes(serialize(model))
         result = MicroRun(runs=False)
@@ -77,11 +106,23 @@ def run_micro(model: Model) -> MicroRun:
 
 
 def _attempt(path: Path, arena: int) -> MicroRun:
-    command = [sys.executable, "-c", _PROGRAM, str(path), str(arena)]
+    confinement = process.Confinement(
+        memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+    )
+    command = process.command("tightfit.targets.tools.micro_worker", [str(path), str(arena)], confinement)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            env=process.environment({}),
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
+        raise RuntimeFailureError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
     said = done.stdout + done.stderr
     if done.returncode == 0 and "tightfit: ran" in done.stdout:
         return MicroRun(True, _number(said, "total"), _number(said, "tail"))
@@ -107,4 +148,4 @@ def _reason(said: str, code: int) -> str:
         if not re.match(r"(Traceback|File |\^|INFO|\[Recording|raise |RuntimeError|self\.|return)", x)
     ]
     words = ". ".join(line.rstrip(".") for line in own[:3])
-    return words or f"tflite-micro ended with code {code}"
+    return words or f"tflite-micro {process.describe_exit(code)}"

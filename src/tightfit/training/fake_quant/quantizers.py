@@ -1,8 +1,9 @@
-"""The trained state of fake-quantization: how the scale of a point or of a weight is held and moves.
+"""Fake-quantizers of activations and weights, and the update of their scales during training.
 
-``learned``: the scale is trained as a logarithm (``learned_scales``); that of the model's inputs is known
-from the data, and its gradient would cost a backward pass through the first layer. ``average``: activations
-follow a moving average of their extremes, weights their largest value. ``fixed``: the plan's scales stay.
+``learned``: the scale is trained as a logarithm (``learned_scales``), except that of the model's inputs,
+which is known from the data and whose gradient would need a backward pass through the first layer.
+``average``: the range of activations is a moving average of their extremes, that of weights their largest
+value. ``fixed``: the plan's scales are not changed.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ RANGES: Final = ("learned", "average", "fixed")
 _MOMENTUM: Final = 0.99
 _SMALLEST: Final = 1e-9
 Grid = tuple[Any, Any]
-"""Scale and zero point."""
+"""(scale, zero point)."""
 
 
 def check_ranges(ranges: str) -> str:
-    """Gives the word back when it is a way to move ranges.
+    """Return the given word unchanged when it is a known way to update ranges.
 
     Raises:
-        OptionError: it is none of them.
+        OptionError: the word is unknown.
     """
     if ranges not in RANGES:
         raise OptionError(unknown_name("way to move ranges", ranges, RANGES))
@@ -39,12 +40,13 @@ def check_ranges(ranges: str) -> str:
 
 
 class ActivationQuantizer:
-    """Rounds the values of one point.
+    """The fake-quantizer of one point.
 
     Args:
-        owner: the Keras model that keeps the variables. point: what the plan says.
-        ranges: one of ``RANGES``; the scales that a kernel fixes never move.
-        learned: keeps the scales that are trained.
+        owner: the Keras model of the variables.
+        point: the point and its storage in the plan.
+        ranges: range updates, one of ``RANGES``; scales that a kernel fixes never change.
+        learned: the learned scales of the network.
     """
 
     def __init__(self, owner: Any, point: Point, ranges: str, learned: LearnedScales) -> None:
@@ -64,10 +66,12 @@ class ActivationQuantizer:
             self.high = owner.add_state(point.name, "high", np.asarray(ends[1]), trainable=False)
 
     def __call__(self, x: Any, cache: dict[Any, Any], *, training: bool) -> Any:
-        """Gives the values on the grid; under ``average`` the range follows them while training.
+        """Return the values on the grid; ``average`` updates the range while training.
 
         Args:
-            cache: what this call of the network computed already.
+            x: values of any shape.
+            cache: results that this call of the network computed already.
+            training: whether the network is in training.
         """
         if training and self.low is not None and self.high is not None:
             self.follow(x)
@@ -75,20 +79,27 @@ class ActivationQuantizer:
         return fake_quantize(x, scale, zero_point, *self.bounds)
 
     def after_sum(self, y: Any, bias: Any, ends: Ends, grid: Grid) -> Any:
-        """Gives ``clip(y + bias, ends)`` on the grid, in one pass; ``average`` must see the values."""
+        """Return ``clip(y + bias, ends)`` on the grid, computed in one pass.
+
+        Args:
+            y: sums of products, (…, channels).
+            bias: the bias, (channels,).
+            ends: the output range of the activation function.
+            grid: (scale, zero point).
+        """
         scale, zero_point = grid
         bottom, top = self.bounds
         return fake_quantize_sum(y, bias, ends, scale, (bottom - zero_point, top - zero_point))
 
     def follow(self, x: Any) -> None:
-        """Moves the range towards the values of this step."""
+        """Move the range towards the values of this step."""
         values = ops.stop_gradient(ops.cast(x, "float32"))
         for variable, seen in ((self.low, ops.min(values)), (self.high, ops.max(values))):
             assert variable is not None  # noqa: S101 - both exist under "average"
             variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
 
     def parameters(self, cache: dict[Any, Any]) -> Grid:
-        """Gives scale and zero point as they are now."""
+        """Return the present (scale, zero point)."""
         if self.learned is not None:
             return ops.reshape(self.learned(cache), ()), self.zero_point
         if self.low is None or self.high is None:
@@ -101,7 +112,7 @@ class ActivationQuantizer:
         return scale, ops.clip(ops.round(bottom - low / scale), bottom, top)
 
     def trained(self) -> Storage:
-        """Gives the storage as the training left it."""
+        """Return the storage with the trained scale."""
         if self.ranges == "fixed":
             return self.storage
         scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters({}))
@@ -113,10 +124,13 @@ class ActivationQuantizer:
 
 
 class WeightQuantizer:
-    """Rounds one constant weight, symmetric, with a scale for each channel or one for all.
+    """The symmetric fake-quantizer of one weight, with a scale for each channel or one for all.
 
     Args:
-        storage: what the plan says. rank: of the weight. learned: keeps the scales that are trained.
+        storage: the weight's storage in the plan.
+        rank: rank of the weight.
+        ranges: range updates, one of ``RANGES``.
+        learned: the learned scales of the network.
     """
 
     def __init__(self, storage: Storage, rank: int, ranges: str, learned: LearnedScales) -> None:
@@ -126,10 +140,11 @@ class WeightQuantizer:
         self.learned = learned.add(self.initial) if ranges == "learned" else None
 
     def scales(self, cache: dict[Any, Any], weights: Any) -> Any:
-        """Gives the scales as they are now, shape (channels,) or (1,).
+        """Return the present scales, (channels,) or (1,).
 
         Args:
-            cache: what this call of the network computed already. weights: the weight, for ``average``.
+            cache: results that this call of the network computed already.
+            weights: the weight, for ``average``.
         """
         if self.ranges == "average":
             axes = None if self.storage.axis is None else tuple(self.others())
@@ -138,15 +153,15 @@ class WeightQuantizer:
         return ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
 
     def others(self) -> list[int]:
-        """The axes that share a scale."""
+        """Return the axes along which the scale is constant."""
         return [i for i in range(self.rank) if i != self.storage.axis]
 
     def broadcast(self, scales: Any) -> Any:
-        """Gives the scales in a shape that broadcasts along their axis."""
+        """Return the scales in a shape that broadcasts along their axis."""
         if self.storage.axis is None or self.initial.size == 1:
             return ops.reshape(scales, ())
         return ops.reshape(scales, [-1 if i == self.storage.axis else 1 for i in range(self.rank)])
 
     def __call__(self, weights: Any, scales: Any) -> Any:
-        """Gives the weights on the grid."""
+        """Return the weights on the grid."""
         return fake_quantize(weights, self.broadcast(scales), 0.0, *self.bounds)

@@ -1,4 +1,4 @@
-"""Fine-tuning in stages: first prune in float, then cluster and round together, each in its turn.
+"""Fine-tuning in stages: pruning in float first, then clustering and QAT together.
 
     sparsity alone          Mask                          float file with zeros
     scheme alone            plan                          QAT
@@ -6,7 +6,7 @@
     clusters + scheme       Cluster + plan                CQAT
     all three               Mask → Mask + Cluster + plan  PCQAT
 
-Without labels the float model teaches; with labels both count.
+Without labels the loss is the distillation from the float model; with labels, half of each.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from tightfit.types import Array, Samples
 CALIBRATION: Final = 100
 _LABELS_SHARE: Final = 0.5
 _WARM_UP: Final = 0.05
-"""Adam's first steps know little of the gradients: the rate grows to its value in this share of a stage."""
+"""Warm-up: fraction of a stage in which the learning rate grows, because Adam's first steps are noisy."""
 _LAST_SHARE: Final = 0.02
 _SHARE_BETWEEN: Final = 0.3
-"""What a stage leaves of the learning rate at its end: the next one goes on healing."""
+"""Learning rate at the end of a stage that another follows, as a fraction of its value."""
 _UPDATES: Final = 40
-"""Choices of the masks in a stage: small jumps heal."""
+"""Number of mask updates in a stage; small changes of the sparsity recover better."""
 _STAYS_DENSE: Final = (
     f"Not pruned: depthwise convolutions and weights of fewer than {SMALLEST} elements: few, and they lose "
     "most. The zeros of the whole file are a smaller share than the sparsity."
@@ -61,11 +61,13 @@ _STAYS_DENSE: Final = (
 
 @dataclass
 class Trained:
-    """What a training gave.
+    """The result of a training.
 
     Args:
-        model, plan: ``apply_plan`` of the two is the file; plan is None for a float file.
-        history: one row an epoch. notes: what a reader should know.
+        model: the trained float model.
+        plan: its plan; ``apply_plan`` of the two is the file. None for a float file.
+        history: one row for each epoch.
+        notes: remarks for the report.
     """
 
     model: Model
@@ -79,14 +81,14 @@ Prepare = Callable[[Model, Scheme, Samples, bool], tuple[Model, Plan]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads besides the model.
+    """The data of a training, besides the model.
 
     Args:
         dataset: samples, with or without labels.
         indices: the samples to train and calibrate with.
-        teacher: the float graph that shows the network what to give.
-        prepare: called with (model, scheme, calibration samples, whether its weights are free to move);
-            returns the float model and the plan that training starts from.
+        teacher: the float model to distil from.
+        prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
+            returns the float model and the plan to train from.
     """
 
     dataset: Dataset
@@ -102,20 +104,21 @@ def finetune(
     checkpoint: Path,
     listener: Callable[[str, int, int, dict[str, Any]], None] | None = None,
 ) -> Trained:
-    """Train a float model for what is asked; go on from the checkpoint of the same training.
+    """Train a float model as requested; resume from the checkpoint of the same training.
 
     Args:
-        model: cleaned; it is not changed.
-        data: samples, teacher, and how a plan is made.
+        model: a cleaned float model; it is not changed.
+        data: samples, teacher, and the function that makes a plan.
         request: sparsity, clusters, scheme, epochs and the other options.
-        checkpoint: written after each epoch, removed by the caller when the file is there.
-        listener: called with (stage, step, steps, metrics) after each step.
+        checkpoint: path of the checkpoint, written after each epoch; the caller removes it at the end.
+        listener: progress callback, called with (stage, step, steps, metrics) after each step.
 
     Returns:
         The trained float model and its plan.
 
     Raises:
-        OptionError, DataError: see ``check_request``. ModelError: an op has no lowering; it is named.
+        OptionError, DataError: see ``check_request``.
+        ModelError: an op has no lowering; the message names it.
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
@@ -128,7 +131,7 @@ def finetune(
 
 
 class _Training:
-    """The stages of one request; ``current`` is the float model as it is so far."""
+    """The stages of one request; ``current`` is the float model so far."""
 
     def __init__(
         self, model: Model, data: TrainingData, request: FinetuneSpec, progress: Progress, *, labelled: bool
@@ -141,7 +144,14 @@ class _Training:
         self.notes: list[str] = []
 
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
-        """Trains one stage, or only rebuilds it when the checkpoint is behind it."""
+        """Train one stage, or only rebuild its result when the checkpoint has it.
+
+        Args:
+            index: index of the stage.
+            stage: name of the stage.
+            checkpoint: path of the checkpoint.
+            listener: progress callback.
+        """
         epochs = self._epochs(stage)
         network = self._network(stage, epochs)
         student = self._student(network)
@@ -228,7 +238,7 @@ class _Training:
             SaveEachEpoch(checkpoint, self.progress),
             _Steps(listener, self.progress.stage, done, last * len(batches)),
         ]
-        # Keras shuffles the batches too, otherwise each time; these are shuffled by seed and epoch.
+        # Keras would shuffle the batches differently each time; these are shuffled by seed and epoch.
         student.fit(batches, initial_epoch=first, epochs=last, verbose=0, shuffle=False, callbacks=callbacks)
         if keep.failed is not None:
             self.notes.append(
@@ -253,14 +263,14 @@ def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | 
 
 
 class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Tells a listener of each step."""
+    """Calls the progress callback after each step."""
 
     def __init__(self, listener: Any, stage: int, done: int, total: int) -> None:
         super().__init__()
         self.listener, self.stage, self.done, self.total = listener, stage, done, total
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Counts."""
+        """Call the progress callback."""
         self.done += 1
         if self.listener is not None:
             self.listener(f"stage {self.stage + 1}", self.done, self.total, dict(logs or {}))

@@ -1,4 +1,4 @@
-"""Batches for ``fit`` from a data set, shuffled by seed and epoch: a resumed training sees the same."""
+"""Training batches for ``fit``, shuffled by seed and epoch, so that a resumed training repeats them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ _KEPT_BYTES: Final = 1_500_000_000
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """The training batches: inputs by name (or one array), and labels where they are wanted.
+    """The training batches: inputs by name (or one array), and optionally labels.
 
-    Samples are decoded once and kept while they fit into 1.5 GB, else decoded in each epoch.
+    Samples are decoded once and kept in memory up to 1.5 GB; others are decoded in each epoch.
 
     Args:
-        dataset: as for the model's inputs. indices: the samples to train with. size: of a batch.
-        labelled: whether labels go along. seed: of the shuffling. epoch: the epoch to begin with.
-        augment: what is done to images, see ``augmentation``.
+        dataset: the samples.
+        indices: the samples to train with.
+        size: samples in a batch.
+        labelled: whether batches include labels.
+        seed: seed of the shuffling.
+        epoch: the first epoch.
+        augment: names of image augmentations (``augmentation``).
 
     Raises:
-        DataError: there are fewer samples than one batch takes. OptionError: an augmentation does not fit.
+        DataError: there are fewer samples than one batch.
+        OptionError: an augmentation is unknown or cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 - the options of one feed
@@ -73,7 +78,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         return [found.get(i) or self.kept[i] for i in wanted]
 
     def on_epoch_end(self) -> None:
-        """Shuffles anew."""
+        """Shuffle for the next epoch."""
         self.epoch += 1
         self._shuffle()
 

@@ -1,4 +1,4 @@
-"""How the sparsity grows with the training step: one class each, called with the step."""
+"""Sparsity schedules of pruning: the sparsity as a function of the training step, one class each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tightfit.errors import OptionError, unknown_name
 
 
 def check_sparsity(sparsity: float) -> float:
-    """Gives a share of zeros back when it is one.
+    """Return a sparsity unchanged when it is a fraction between 0 and 1.
 
     Raises:
-        OptionError: it is outside of [0, 1); 80 was meant as 0.8.
+        OptionError: it is outside of [0, 1), such as 80 instead of 0.8.
 
     Example:
         >>> check_sparsity(0.8)
@@ -30,22 +30,22 @@ def check_sparsity(sparsity: float) -> float:
 
 
 class _Saved:
-    """What Keras needs to write a schedule into a file."""
+    """Serialization of a schedule by Keras."""
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the fields."""
+        """Return the fields."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # the children are dataclasses
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Gives the schedule of ``get_config``."""
+        """Return the schedule of ``get_config``."""
         return cls(**config)
 
 
 @keras.saving.register_keras_serializable("tightfit")
 @dataclass(frozen=True)
 class Constant(_Saved):
-    """The final sparsity from step ``begin`` on, zero before; masks follow the weights until ``end``.
+    """The final sparsity from step ``begin`` on, zero before; masks are updated until ``end``.
 
     Example:
         >>> Constant(0.5, begin=10)(9), Constant(0.5, begin=10)(10)
@@ -60,7 +60,7 @@ class Constant(_Saved):
         check_sparsity(self.sparsity)
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         return self.sparsity if step >= self.begin else 0.0
 
 
@@ -70,7 +70,11 @@ class Polynomial(_Saved):
     """From ``initial`` to the final sparsity: ``final + (initial - final) · (1 - t)^power``, t from 0 to 1.
 
     Args:
-        sparsity: the final share. end: the step at which it is reached. begin: the first step.
+        sparsity: the final sparsity, a fraction in [0, 1).
+        end: the step at which it is reached.
+        begin: the first step.
+        initial: the sparsity at ``begin``.
+        power: the exponent; 3 is the source's.
 
     Source: Zhu and Gupta 2017, "To prune, or not to prune", equation 1.
 
@@ -93,7 +97,7 @@ class Polynomial(_Saved):
             raise OptionError(f"A schedule must end after it begins; received {self.begin} to {self.end}.")
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         if step >= self.end:
             return self.sparsity
         t = max(step - self.begin, 0) / (self.end - self.begin)
@@ -103,7 +107,7 @@ class Polynomial(_Saved):
 @keras.saving.register_keras_serializable("tightfit")
 @dataclass(frozen=True)
 class OneShot(_Saved):
-    """The final sparsity at one step; the masks stay what they were then.
+    """The final sparsity at one step; the masks are not updated after it.
 
     Example:
         >>> OneShot(0.5)(0), OneShot(0.5).end
@@ -122,28 +126,28 @@ class OneShot(_Saved):
         return self.step
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         return self.sparsity if step >= self.step else 0.0
 
 
 Schedule = Constant | Polynomial | OneShot
 
 _RAMP: Final = 0.7
-"""A polynomial reaches the sparsity after this share of the steps; the rest heals."""
+"""A polynomial schedule reaches the sparsity after this fraction of the steps; the rest recovers accuracy."""
 
 SCHEDULES: Final[dict[str, Callable[[float, int], Schedule]]] = {
     "polynomial": lambda sparsity, steps: Polynomial(sparsity, end=max(1, int(_RAMP * steps))),
     "constant": lambda sparsity, _: Constant(sparsity),
     "one-shot": lambda sparsity, _: OneShot(sparsity),
 }
-"""Name → (final sparsity, steps of the training) → schedule."""
+"""Name → function of (final sparsity, steps of the training) that returns a schedule."""
 
 
 def check_schedule(name: str) -> str:
-    """Gives the name of a schedule back when it is one.
+    """Return the name of a schedule unchanged when it is known.
 
     Raises:
-        OptionError: it is none; the closest one is named.
+        OptionError: the name is unknown; the message gives the closest one.
     """
     if name not in SCHEDULES:
         raise OptionError(unknown_name("schedule", name, SCHEDULES))

@@ -18,7 +18,6 @@ _VERBS = {
     **dict.fromkeys(("diff", "sign", "verify"), "tightfit.api.verify"),
     **dict.fromkeys(("advise", "check", "models"), "tightfit.api.check"),
     "load": "tightfit.convert.conversion",
-    "convert": "tightfit.api.convert",
     "finetune": "tightfit.api.finetune",
     "simulate": "tightfit.api.simulate",
     **dict.fromkeys(("cluster", "prune"), "tightfit.api.prune"),

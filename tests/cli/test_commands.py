@@ -159,10 +159,10 @@ def test_missing_data_is_named(call, tmp_path):
 def test_a_quantized_model_says_what_it_starts_from(call, tmp_path):
     first = tmp_path / "q.tflite"
     call("quantize", MODEL, "int8", "--data", IMAGES, "--calibration", 10, "-o", first)
-    result = call("quantize", first, "int8", "--data", IMAGES, "-o", tmp_path / "again.tflite")
-    assert result.exit_code == 0, result.output
-    assert "The source is quantized (int8)" in result.output
-    assert "calibrated anew" in result.output
+    code, out, _ = call("quantize", first, "int8", "--data", IMAGES, "-o", tmp_path / "again.tflite")
+    assert code == 0
+    assert "The source is quantized (int8)" in out
+    assert "Ranges of activations come from the data given" in out
 
 
 def test_the_model_itself_is_never_overwritten(call, tmp_path):

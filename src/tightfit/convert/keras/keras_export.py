@@ -19,6 +19,7 @@ import numpy as np
 
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, RouteError, Specs, first_line
+from tightfit.convert.keras.quantized_layers import dequantize_layers
 from tightfit.convert.keras.recurrent_layers import LONGEST, unrolled
 from tightfit.convert.keras.safe_files import DAMAGE, check_file, modules_in, read_config
 from tightfit.convert.keras.safe_weights import check_archive, check_h5
@@ -35,11 +36,13 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         RouteError: this backend does not take it; another one may.
     """
     model = load_file(source, options) if isinstance(source, Path) else source
+    quantized = dequantize_layers(model)
     with unrolled(model) as layers:
         call = ExportCall(model, options)
         _check_steps(call, layers)
         route = _ROUTES[keras.backend.backend()]
         exported = route(call, options)
+    exported.notes += quantized
     if layers:
         exported.notes.append(f"Unrolled step by step: {', '.join(layers)}.")
     return exported

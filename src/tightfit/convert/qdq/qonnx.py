@@ -19,7 +19,11 @@ def _quant(walker: Walker, node: onnx.NodeProto) -> None:
     scale, zero, bits = (walker.constant(n) for n in node.input[1:4])
     if scale is None or zero is None or bits is None:
         raise walker.refuse(node, "computes its scale or number of bits at run time")
-    width = float(bits.reshape(-1)[0])
+    width, value = float(bits.reshape(-1)[0]), walker.constant(node.input[0])
+    if value is not None and width > _LARGEST:  # a bias: its kernel has 32 bits of its own
+        steps = np.rint(value.astype(np.float64) / scale) * scale
+        walker.alias[node.output[0]] = walker.store(walker.fresh(node.input[0]), steps.astype(np.float32))
+        return
     if width != int(width) or width > _LARGEST or attributes.get("rounding_mode", b"ROUND") != b"ROUND":
         raise walker.refuse(
             node, f"rounds to {width:g} bits in a way that LiteRT has not; it has up to 8, to nearest"
@@ -28,7 +32,6 @@ def _quant(walker: Walker, node: onnx.NodeProto) -> None:
     low, high = (-(2 ** (int(width) - 1)), 2 ** (int(width) - 1) - 1) if signed else (0, 2 ** int(width) - 1)
     low += int(bool(attributes.get("narrow", 0))) if signed else 0
     parameters = _parameters(walker, node, scale, zero, signed=signed)
-    value = walker.constant(node.input[0])
     if value is not None:
         integers = np.clip(parameters.quantize(value), low, high)
         name = walker.fresh(node.input[0])

@@ -113,7 +113,13 @@ class _Promoter:
         if op.kind not in MONOTONE or self.plans[op].mode not in (FLOAT, UNPACKED):
             return
         rule = find_rule(op.kind)
-        read = {self._operand(op, i, t) for i, t in real_inputs(op, rule) if i in shared_inputs(op, rule)}  # type: ignore[arg-type]
+        shared = {} if rule is None else shared_inputs(op, rule)
+        moved = [
+            (i, t)
+            for i, t in real_inputs(op, rule)
+            if i in shared and (not t.is_constant or len(shared) == 1)
+        ]
+        read = {self._operand(op, i, t) for i, t in moved}
         storage = next(iter(read), None)
         if len(read) != 1 or storage is None:
             return

@@ -106,6 +106,14 @@ def test_nodes_may_stand_in_any_order():
     assert len(normal_form(model).model.graph.node) == len(normal_form(qdq_net()).model.graph.node)
 
 
+def test_a_value_that_nothing_writes_is_named():
+    b = Quantized()
+    b.quantized("x", 0.1, 3)
+    model = b.model(b.node("Relu", "lost"), IMAGE, IMAGE)
+    with pytest.raises(ModelError, match="Relu 'relu2' reads 'lost', which nothing in the file writes"):
+        normal_form(model)
+
+
 def test_a_float_model_is_not_taken_for_a_quantized_one():
     b = Quantized()
     assert not is_quantized(b.model(b.node("Relu", "x"), IMAGE, IMAGE))

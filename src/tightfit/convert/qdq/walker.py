@@ -107,7 +107,13 @@ class Walker:
         Raises:
             ModelError: a node has no normal form.
         """
+        written = {name for node in self.source.graph.node for name in node.output} | {""}
+        written |= self._inputs.keys() | self.kept.keys()
+        written |= {t.values.name for t in self.source.graph.sparse_initializer}
         for node in in_order(self.source.graph):
+            missing = [name for name in node.input if name not in written]
+            if missing:
+                raise self.refuse(node, f"reads '{missing[0]}', which nothing in the file writes")
             row = rows.get((domain_of(node), node.op_type))
             if row is not None:
                 row(self, node)

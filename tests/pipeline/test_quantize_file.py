@@ -126,13 +126,15 @@ def test_one_call_does_it_from_file_to_file(nets, tmp_path, scheme):
 # -- samples ---------------------------------------------------------------------------------------
 
 
-def test_one_sample_is_enough_and_the_result_is_no_float_model_any_more(source, tmp_path):
+def test_one_sample_is_enough_and_the_result_opens_as_a_source_with_its_own_scales(source, tmp_path):
     before = source.read_bytes()
     written = quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 1))
     assert written.snr_db > 15
     assert source.read_bytes() == before, "an input is never changed"
-    with pytest.raises(ModelError, match="already quantized"):
-        open_source(tmp_path / "out.tflite")
+    again = open_source(tmp_path / "out.tflite")
+    assert again.start is not None
+    assert again.start.plan.scheme.name == "int8"
+    assert all(t.dtype == "float32" for op in again.model.main.ops for t in op.outputs)
 
 
 def test_samples_may_come_from_a_generator_that_fills_one_array(source):

@@ -18,6 +18,7 @@ from tightfit.errors import DataError
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
+from tightfit.pipeline.own_scales import build_with_own_scales
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult
 from tightfit.quantization.calibration.calibrate import calibration_workers
@@ -53,13 +54,17 @@ def quantize(
     chosen = QuantizeOptions(**options)
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))
-    spec.check_samples(given=data is not None)
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
     source.facts = chosen.facts()
     given = None if data is None else CalibrationSamples.of(source, model, data, image, chosen)
+    if source.start is not None and given is None and not chosen.recovery:
+        return build_with_own_scales(source, spec, Path(output), ends=chosen.ends)
+    spec.check_samples(given=given is not None)
     builder = Builder(source, None if given is None else given.samples, stage=progress)
     written = builder.build(spec, Path(output))
+    if source.start is not None:
+        written.notes[:0] = [source.start.summary(), "Ranges of activations come from the data given."]
     if given is None or not chosen.doctor:
         return written
     assert builder.seen is not None  # noqa: S101 - samples were given
@@ -152,6 +157,11 @@ class QuantizeOptions:
         if self.target is None:
             return find_scheme(name, self.interface or "float32")
         return scheme_for(find_target(self.target), name, self.interface)
+
+    @property
+    def ends(self) -> str | None:
+        """The type of inputs and outputs that was asked for; None leaves it to the source and the target."""
+        return self.interface
 
     def spec(self, scheme: Scheme, output: Path) -> BuildSpec:
         """Return what file is asked for; the layout is the target's where none is named."""

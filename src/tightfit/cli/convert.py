@@ -1,4 +1,4 @@
-"""``tightfit convert``: convert a model of another framework to a float ``.tflite``."""
+"""``tightfit convert``: a model of any framework becomes a ``.tflite``."""
 
 from __future__ import annotations
 
@@ -45,19 +45,32 @@ from tightfit.cli.options import json_option, parse_assignments, parse_held, par
 @click.option(
     "--image", metavar="OPTIONS", help="How images become arrays, such as size=224,mean=127,std=128."
 )
+@click.option("--dequantize", is_flag=True, help="Write the float model that a quantized MODEL stands for.")
+@click.option(
+    "--layout",
+    default="cpu",
+    show_default=True,
+    help="Arrangement of the file of a quantized MODEL: cpu, npu or micro.",
+)
 @json_option
 def convert(model: Path, as_json: bool, **options: Any) -> int:
-    """Convert MODEL to a float .tflite and compare it with its source on random inputs.
+    """Convert MODEL to a .tflite and compare it with its source on random inputs.
 
-    MODEL: a .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
+    A float model becomes a float file, a quantized one an integer file with the same scales.
+
+    MODEL: a .tflite, .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
     """
-    from tightfit.convert.conversion import load  # noqa: PLC0415 - loaded when used
+    from tightfit.api.convert import convert as run  # noqa: PLC0415 - loaded when used
     from tightfit.convert.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
 
-    result = load(str(model), options["output"], ConversionOptions(**_chosen(options)))
+    output, dequantize, layout = (options.pop(name) for name in ("output", "dequantize", "layout"))
+    data, image = options.pop("data"), options.pop("image")
+    result = run(
+        str(model), output, ConversionOptions(**_chosen(options)), dequantize=dequantize, layout=layout
+    )
     facts, words = result.as_json(), _words(result)
-    if options["data"]:
-        accuracy = _measured(result.path, options["data"], options["image"])
+    if data:
+        accuracy = _measured(result.path, data, image)
         facts["accuracy"] = accuracy.to_dict()
         words += "".join(f"\n{line}" for line in value_lines(accuracy))
     click.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else words)

@@ -25,6 +25,7 @@ from tightfit.convert.free_batch import free_batch
 from tightfit.convert.fusions.fuse import fuse
 from tightfit.convert.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
+from tightfit.convert.qdq.restore import restore, restore_ends
 from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
@@ -105,7 +106,7 @@ def load(
     """
     chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
-    path = _place(label) if output is None else Path(output)
+    path = temporary_place(label) if output is None else Path(output)
     check_paths({"model": source}, {"The output": output})
     try:
         exported, notes, differences = _convert(source, chosen, path)
@@ -122,7 +123,11 @@ def _convert(
     """Export, tidy, write and compare with the source."""
     exported = _export(source, options)
     model = read_model(exported.data)
-    notes = [*exported.notes, *_tidy(model)]
+    rounding = exported.rounding
+    restored = [] if rounding is None else restore(model, rounding.constants)
+    notes = [*exported.notes, *restored, *_tidy(model)]
+    if rounding is not None:
+        restore_ends(model, rounding.inputs, rounding.outputs)
     if options.batch is None:
         _free(model, exported.probes)
     if options.uint8 is not None:
@@ -133,7 +138,9 @@ def _convert(
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
     with checked_write(path) as trial:
         write_model(model, trial)
-        differences = compare(trial, model, exported.probes, bytes_read=options.uint8)
+        differences = compare(
+            trial, model, exported.probes, bytes_read=options.uint8, rounded=rounding is not None
+        )
     return exported, notes, differences
 
 
@@ -242,8 +249,12 @@ def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
 _folder: list[Path] = []
 
 
-def _place(label: str) -> Path:
-    """A file of its own in a folder that goes when the process ends."""
+def temporary_place(label: str) -> Path:
+    """Return the path of a file of its own, in a folder that goes when the process ends.
+
+    Args:
+        label: what the file's name is made of.
+    """
     if not _folder:
         _folder.append(kept_folder())
         atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)

@@ -13,6 +13,7 @@ import numpy as np
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, RouteError
 from tightfit.convert.formats import is_spec
+from tightfit.convert.qdq.parameters import Rounding
 from tightfit.errors import DataError, ModelError, OptionError
 from tightfit.runtime import process
 from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
@@ -76,7 +77,8 @@ def _read(answer: dict[str, Any], folder: Path) -> Exported:
     if "error" in answer:
         raise _KINDS.get(answer["kind"], ModelError)(answer["error"])
     probes = [_probe(row, i, folder) for i, row in enumerate(answer["probes"])]
-    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], answer["notes"])
+    rounding = None if answer.get("rounding") is None else Rounding.of(answer["rounding"])
+    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], answer["notes"], rounding)
 
 
 def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:

@@ -26,11 +26,14 @@ from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
 def main() -> None:
     """Converts what the request file names; the answer stands beside it in ``answer.json``."""
     folder = Path(sys.argv[2])
+    answer: dict[str, Any]
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         exported = export_source(request["source"], ConversionOptions.of(request["options"]))
         (folder / "raw.tflite").write_bytes(exported.data)
+        rounding = None if exported.rounding is None else exported.rounding.plain()
         answer = {"route": exported.route, "notes": exported.notes, "probes": _save(exported.probes, folder)}
+        answer["rounding"] = rounding
     except TightfitError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except MemoryError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tightfit.convert.qdq.parameters import Rounding
 from tightfit.errors import ModelError, first_line
 from tightfit.types import Array
 
@@ -42,13 +43,14 @@ class Exported:
 
     Args:
         data: a float ``.tflite`` as bytes. probes: to compare with. route: the tools it went through.
-        notes: what a reader should know.
+        notes: what a reader should know. rounding: the scales of a quantized source, None for a float one.
     """
 
     data: bytes
     probes: list[Probe]
     route: str
     notes: list[str] = field(default_factory=list)
+    rounding: Rounding | None = None
 
 
 def random_arrays(inputs: Specs, seed: int, batch: int = 1) -> dict[str, Array]:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tightfit.convert.conversion import open_model
+from tightfit.convert.conversion import open_model, temporary_place
 from tightfit.convert.fusions.lookups import look_up_rows
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import restore_sparse
-from tightfit.quantization.planning import refuse_quantized
+from tightfit.graph.writer import write_model
+from tightfit.quantization.from_integers.held import is_quantized
+from tightfit.quantization.from_integers.start import Start
+from tightfit.quantization.from_integers.take import take_plan
 
 
 @dataclass
@@ -24,16 +27,20 @@ class Source:
         model: the cleaned graph.
         notes: what the clean-up did.
         facts: what a file made of it records about its data, overrides and steps; None leaves provenance out.
+        start: what the quantized model has that this is the float graph of; None for a float model.
     """
 
     path: Path
     model: Model
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] | None = field(default_factory=dict)
+    start: Start | None = None
 
 
 def open_source(model: Any) -> Source:
-    """Read and clean a float model; convert it first where needed; sparse constants become dense.
+    """Read and clean a model; convert it first where needed; sparse constants become dense.
+
+    A quantized model becomes the float graph that its integers stand for, and its scales stand in ``start``.
 
     Args:
         model: anything that ``convert.conversion.open_model`` takes.
@@ -42,10 +49,14 @@ def open_source(model: Any) -> Source:
         The source with its notes.
 
     Raises:
-        ModelError: it cannot be read, or is already quantized.
+        ModelError: it cannot be read, or its integers have no float graph.
     """
     path = open_model(model)
     graph = read_model(path)
     notes = [*restore_sparse(graph), *clean(graph), *look_up_rows(graph)]
-    refuse_quantized(graph)
-    return Source(path, graph, notes)
+    if not is_quantized(graph):
+        return Source(path, graph, notes)
+    taken = take_plan(graph)
+    twin = temporary_place(str(path))
+    write_model(taken.model, twin)
+    return Source(twin, taken.model, [*notes, *taken.notes], start=Start(path, taken.plan))

@@ -23,7 +23,7 @@ from tightfit.provenance.record import KEY, ProvenanceRecord, fill, grouped, res
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import Check, check_file, snr_db
-from tightfit.quantization.layouts import LAYOUTS, lay_out
+from tightfit.quantization.layouts import LAYOUTS, alternatives, lay_out
 from tightfit.quantization.plan import Plan
 
 Adapt = Callable[[Model], tuple[Model, list[str]]]
@@ -94,7 +94,7 @@ def write_plan(  # noqa: PLR0913 - the options of one verb
     if adapt is not None:
         base, done = adapt(base)
     notes = [*plan.notes, *done]
-    for rewrites in LAYOUTS[layout]:
+    for rewrites in alternatives(layout, pinned=plan.pinned):
         model = copy_model(base)
         changed = lay_out(model, rewrites)
         if rewrites and not changed:

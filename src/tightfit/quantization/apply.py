@@ -122,20 +122,35 @@ class _Application:
         for position, tensor in inputs:
             if tensor.is_constant or position in decision.constants:
                 continue
-            held = self.held.get(tensor)
             if position in wanting:
                 storage = decision.inputs.get(position) or self.storage(tensor, decision.dtype)
                 self.graph.set_input(op, position, self.form(tensor, storage, op))
-            elif held is not None and op.kind not in READS_ANY_TYPE:
-                self.graph.set_input(op, position, self.form(tensor, None, op))
+            elif op.kind not in READS_ANY_TYPE:
+                rounded = decision.inputs.get(position)
+                source = tensor if rounded is None else self.form(tensor, rounded, op)
+                if self.held.get(source) is not None:
+                    self.graph.set_input(op, position, self.form(source, None, op))
 
     def convert_outputs(self, op: Op, decision: OpPlan) -> None:
         if decision.mode != INTEGER:
+            self.hold_outputs(op)
             return
         for _, tensor in real_outputs(op, find_rule(op.kind)):
             storage = self.storage(tensor, decision.dtype)
             self.held[tensor] = storage
             hold(tensor, storage)
+
+    def hold_outputs(self, op: Op) -> None:
+        """What a float op writes is rounded to integers where the plan holds it so."""
+        for position, tensor in enumerate(list(op.outputs)):
+            dtype = self.plan.held.get(self.keys[tensor])
+            if dtype is None:
+                continue
+            raw = Tensor(f"{tensor.name}_raw", tensor.shape, shape_signature=tensor.shape_signature)
+            self.graph.set_output(op, position, raw)
+            self.held[tensor] = self.storage(tensor, dtype)
+            hold(tensor, self.storage(tensor, dtype))
+            self.graph.insert_after(op, conversion(raw, tensor))
 
     def storage(self, tensor: Tensor, dtype: str | None) -> Storage:
         try:
@@ -159,6 +174,7 @@ class _Application:
                 hold(made, storage)
             self.graph.insert_before(reader, conversion(tensor, made))
             self.forms[key] = made
+            self.held[made] = storage
         return self.forms[key]
 
     # -- constants -----------------------------------------------------------------------------

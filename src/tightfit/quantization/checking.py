@@ -15,7 +15,7 @@ from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
 from tightfit.provenance.probes import THREADS, Limits, answers
 from tightfit.quantization.arithmetic import dequantize, quantize
-from tightfit.quantization.calibration.calibrate import Probe
+from tightfit.quantization.calibration.calibrate import PROBES, Probe
 from tightfit.runtime.input_samples import TensorSpec, random_sample
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -52,6 +52,41 @@ def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
         sample = random_sample(session.inputs)
         outputs = session.run(sample)
     return [(sample, _by_key(outputs, model))]
+
+
+def own_probes(path: Path, model: Model, ranges: Mapping[str, tuple[float, float]]) -> list[Probe]:
+    """Return noise within the input ranges of a quantized file, and what the file itself makes of it.
+
+    Args:
+        path: the quantized file. model: its float graph, by whose keys the answers are named.
+        ranges: input's name → smallest and largest real that its integers stand for.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the file.
+    """
+    if not _is_callable(model):
+        return []
+    probes: list[Probe] = []
+    with _session(path, model, 2) as session:
+        outputs = {s.name: s for s in session.outputs}
+        for seed in range(PROBES):
+            generator = np.random.default_rng(seed)
+            sample = {n: np.asarray(v) for n, v in random_sample(session.inputs, seed).items()}
+            for spec in session.inputs:
+                if spec.dtype == "float32" or spec.scale is not None:
+                    values = _within(ranges.get(spec.name, (-1.0, 1.0)), spec.shape, generator)
+                    sample[spec.name] = _stored(values, spec)
+            raw = session.run(sample)
+            reals = {s.name: _real(sample[s.name], s) for s in session.inputs}
+            probes.append((reals, _by_key({n: _real(v, outputs[n]) for n, v in raw.items()}, model)))
+    return probes
+
+
+def _within(limits: tuple[float, float], shape: Sequence[int], generator: np.random.Generator) -> Array:
+    """Noise inside a range, dense in its middle like most data; uniform noise saturates what follows."""
+    low, high = limits
+    values = generator.normal((low + high) / 2, (high - low) / 8, shape)
+    return np.clip(values, low, high).astype(np.float32)
 
 
 def check_file(

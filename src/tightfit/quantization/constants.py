@@ -6,6 +6,7 @@ scale equals input scale · weight scale.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,12 +14,14 @@ import numpy.typing as npt
 
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op
-from tightfit.quantization.arithmetic import weight_scales
+from tightfit.quantization.arithmetic import LIMITS, weight_scales
+from tightfit.quantization.grid import KEPT, grid_scales
 from tightfit.quantization.modes import SMALLEST_HALF, hybrid_positions, weight_positions
 from tightfit.quantization.ops.op_rule import OpRule
 from tightfit.quantization.ops.rule_lookup import TABLES, find_rule, weight_of
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, OpPlan, Storage
 from tightfit.quantization.scheme import Scheme
+from tightfit.types import Array
 
 # An int32 accumulator adds the bias to a sum of products: half of the range is left for the sum. The int64
 # accumulators of int16 kernels are rescaled in 48 bits (``MultiplyByQuantizedMultiplier`` of int64).
@@ -59,7 +62,7 @@ def _axis(op: Op, rule: OpRule | None, *, hybrid: bool) -> int | None:
 
 def _weight(op: Op, position: int, axis: int | None, dtype: str) -> Storage:
     tensor = op.operand(position)
-    return _symmetric(_finite(weight_scales(tensor.values, axis, dtype), op), axis, dtype)
+    return _stored(tensor.values, axis, dtype, op)[1]
 
 
 def _finite(values: npt.NDArray[Any], op: Op) -> npt.NDArray[Any]:
@@ -76,10 +79,13 @@ def _finite(values: npt.NDArray[Any], op: Op) -> npt.NDArray[Any]:
     return values
 
 
-def _symmetric(scales: npt.NDArray[np.float32], axis: int | None, dtype: str) -> Storage:
-    return Storage(
-        dtype, tuple(scales.tolist()), (0,) * scales.size, axis, narrow=True, reason="largest weight"
-    )
+def _stored(values: Array, axis: int | None, dtype: str, op: Op) -> tuple[npt.NDArray[np.float32], Storage]:
+    """The scales of weights and their storage: the grid that they stand on, else the largest weight's."""
+    found = grid_scales(values, axis, dtype) if dtype in LIMITS else None
+    scales = _finite(weight_scales(values, axis, dtype), op) if found is None else found
+    reason = "largest weight" if found is None else KEPT
+    numbers = tuple(scales.tolist())
+    return scales, Storage(dtype, numbers, (0,) * scales.size, axis, narrow=found is None, reason=reason)
 
 
 def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, scheme: Scheme, activation: Storage | None) -> int:
@@ -88,14 +94,14 @@ def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, scheme: Scheme, activ
     if position is None or weight is None or weight.data is None:
         return 0
     axis, dtype = None if op.kind in scheme.one_scale else rule.weight_axis, scheme.weights
-    scales = _finite(weight_scales(weight.data, axis, dtype), op)
+    scales, storage = _stored(weight.data, axis, dtype, op)
     bias = _bias_values(op, rule)
     widened = 0
     if bias is not None and activation is not None and rule.bias is not None:
         activations = plan.dtype or "int8"
         scales, widened = _fit_bias(_finite(bias, op), scales, activation.scale[0], activations)
         plan.constants[rule.bias] = _bias(scales, activation.scale[0], activations)
-    plan.constants[position] = _symmetric(scales, axis, dtype)
+    plan.constants[position] = replace(storage, scale=tuple(scales.tolist()))
     return widened
 
 

@@ -61,7 +61,8 @@ class OpPlan:
         dtype: activation type of an integer op, else None.
         reason: why, in a sentence; never empty for an op that the scheme wanted otherwise.
         constants: input position → how that constant is stored.
-        inputs: input position → the form that this op alone wants of an activation (a requantization).
+        inputs: input position → the form that this op alone takes of an activation (a requantization); an op
+            that computes in float reads the reals of that form.
         wanted: True when the scheme asked for another mode than it got.
     """
 
@@ -83,11 +84,13 @@ class GraphPlan:
         ops: one a op, in the graph's order.
         tensors: tensor key → integer type → storage of that tensor when it is held in that type.
         interface: tensor key of a float graph input or output → its type in the file.
+        held: key of a tensor that a float op writes → the integer type in which it is held before it is read.
     """
 
     ops: list[OpPlan] = field(default_factory=list)
     tensors: dict[str, dict[str, Storage]] = field(default_factory=dict)
     interface: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,11 +101,13 @@ class Plan:
         scheme: what was asked for.
         graphs: one a graph of the model.
         notes: what a reader should know beyond the ops (a bias that needed a wider weight scale …).
+        pinned: True when the scales are a source's own and no step may move them.
     """
 
     scheme: Scheme
     graphs: list[GraphPlan]
     notes: list[str] = field(default_factory=list)
+    pinned: bool = False
 
     def ops(self) -> list[OpPlan]:
         """Every op's plan, graph after graph."""
@@ -137,7 +142,8 @@ def plan_from_json(text: str) -> Plan:
     """Gives the plan that ``Plan.to_json`` wrote."""
     data = json.loads(text)
     scheme = data["scheme"] | {"one_scale": tuple(data["scheme"].get("one_scale", ()))}
-    return Plan(Scheme(**scheme), [_graph(g) for g in data["graphs"]], data["notes"])
+    graphs = [_graph(g) for g in data["graphs"]]
+    return Plan(Scheme(**scheme), graphs, data["notes"], data.get("pinned", False))
 
 
 def _graph(data: dict[str, Any]) -> GraphPlan:
@@ -147,7 +153,7 @@ def _graph(data: dict[str, Any]) -> GraphPlan:
         for op in data["ops"]
     ]
     tensors = {k: {d: _storage(s) for d, s in v.items()} for k, v in data["tensors"].items()}
-    return GraphPlan(ops, tensors, data["interface"])
+    return GraphPlan(ops, tensors, data["interface"], data.get("held", {}))
 
 
 def _storage(data: dict[str, Any]) -> Storage:

@@ -9,6 +9,7 @@ from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.constants import decide_constants
+from tightfit.quantization.grid import KEPT
 from tightfit.quantization.groups import Groups
 from tightfit.quantization.modes import Context, Override, decide_modes, scheme_of
 from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs
@@ -49,7 +50,7 @@ def make_plan(
         context = Context(index, wanted, rules, given, graph.keys())
         plan.graphs.append(_plan_graph(graph, context, widened))
         plan.notes += _interface_notes(graph, context, plan.graphs[-1])
-    plan.notes += _widening_note(widened) + _bad_sample_note(given)
+    plan.notes += _widening_note(widened) + _grid_note(plan) + _bad_sample_note(given)
     return plan
 
 
@@ -161,6 +162,16 @@ def _widening_note(widened: list[int]) -> list[str]:
     ops = f"{len(widened)} op{'s' if len(widened) > 1 else ''}"
     channels = f"{sum(widened)} dead channel{'s' if sum(widened) > 1 else ''}"
     return [f"in {ops} the weight scale of {channels} was widened so that their bias fits int32"]
+
+
+def _grid_note(plan: Plan) -> list[str]:
+    count = sum(any(s.reason == KEPT for s in op.constants.values()) for op in plan.ops())
+    if not count:
+        return []
+    weights = "weights of 1 op stand" if count == 1 else f"weights of {count} ops stand"
+    return [
+        f"the {weights} on a grid already (fake-quantized, or quantized before); it is kept, nothing is lost"
+    ]
 
 
 def _bad_sample_note(ranges: Ranges) -> list[str]:

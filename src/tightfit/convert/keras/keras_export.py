@@ -21,6 +21,7 @@ from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, RouteError, Specs, first_line
 from tightfit.convert.keras.float_policies import full_precision, in_float32, rebuilt
 from tightfit.convert.keras.old_configs import migrated, writer_version
+from tightfit.convert.keras.quantized_layers import dequantize_layers
 from tightfit.convert.keras.recurrent_layers import LONGEST, unrolled
 from tightfit.convert.keras.safe_files import DAMAGE, check_file, modules_in, read_config
 from tightfit.convert.keras.safe_weights import check_archive, check_h5
@@ -37,11 +38,13 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         RouteError: this backend does not take it; another one may.
     """
     model = load_file(source, options) if isinstance(source, Path) else rebuilt(source)
+    quantized = dequantize_layers(model)
     with unrolled(model) as layers, in_float32(model) as half:
         call = ExportCall(model, options)
         _check_steps(call, layers)
         route = _ROUTES[keras.backend.backend()]
         exported = route(call, options)
+    exported.notes += quantized
     if layers:
         exported.notes.append(f"Unrolled step by step: {', '.join(layers)}.")
     if half:

@@ -58,6 +58,11 @@ def _scaled(function: Callable[..., Any], **defaults: float) -> OnnxOp:
     )
 
 
+def _leaky(x: Any, alpha: float) -> Any:
+    """The converter knows the larger of both as LEAKY_RELU, in this order; that is right up to alpha 1."""
+    return jnp.maximum(alpha * x, x) if 0 <= alpha <= 1 else jnp.where(x < 0, alpha * x, x)
+
+
 def _cast(n: OnnxNode, x: Any, like: Any = None) -> Any:
     dtype = np.dtype(like.dtype) if like is not None else n.get("to")
     if n.xp is np:
@@ -195,7 +200,7 @@ _ELEMENTS: Final[dict[str, OnnxOp]] = {
     "Gelu": OnnxOp(_gelu, Layout.ELEMENTWISE),
     "HardSigmoid": _scaled(lambda x, a, b: jnp.clip(a * x + b, 0, 1), alpha=0.2, beta=0.5),
     "HardSwish": _of(lambda x: x * jnp.clip(x / 6 + 0.5, 0, 1)),
-    "LeakyRelu": _scaled(lambda x, a: jnp.where(x < 0, a * x, x), alpha=0.01),
+    "LeakyRelu": _scaled(_leaky, alpha=0.01),
     "Max": _folded(lambda xp, a, b: xp.maximum(a, b)),
     "Mean": OnnxOp(_mean, Layout.ELEMENTWISE),
     "Min": _folded(lambda xp, a, b: xp.minimum(a, b)),

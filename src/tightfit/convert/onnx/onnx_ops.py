@@ -10,8 +10,9 @@ from tightfit.convert.onnx.movement_ops import MOVES
 from tightfit.convert.onnx.onnx_values import OnnxOp
 from tightfit.convert.onnx.recurrent_ops import RECURRENT
 from tightfit.convert.onnx.resize_ops import RESIZES
+from tightfit.convert.qdq.rows import ROUNDINGS
 
-ONNX_OPS: Final[dict[str, OnnxOp]] = MATH | MOVES | LAYERS | RESIZES | RECURRENT
+ONNX_OPS: Final[dict[str, OnnxOp]] = MATH | MOVES | LAYERS | RESIZES | RECURRENT | ROUNDINGS
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 23
 """The opsets whose documents the rows follow; If is taken where its condition is known beforehand."""

@@ -1,0 +1,1 @@
+"""Quantized ONNX models: every producer's form becomes float ops between QUANTIZE and DEQUANTIZE."""

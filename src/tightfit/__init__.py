@@ -1,35 +1,126 @@
-"""Makes a trained model fit its device: smaller, faster, still accurate, with proof.
+"""Make a trained model fit its device: smaller, faster, still accurate, with proof.
 
-One verb for each command of the ``tightfit`` command line; each is loaded when it is first used, so that
-``import tightfit`` loads neither Keras nor LiteRT.
+One function for each command of the ``tightfit`` command line, under the same name; each is loaded when it is
+first used, so that ``import tightfit`` loads neither Keras nor LiteRT.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tightfit.api.check import advise, check, models
+    from tightfit.api.doctor import doctor
+    from tightfit.api.evaluate import benchmark, evaluate, inspect
+    from tightfit.api.explain import explain
+    from tightfit.api.finetune import FinetuneOptions, FinetuneResult, finetune
+    from tightfit.api.optimize import optimize
+    from tightfit.api.prune import CompressionResult, cluster, prune
+    from tightfit.api.prune_channels import channel_groups, prune_channels
+    from tightfit.api.quantize import quantize
+    from tightfit.api.simulate import simulate
+    from tightfit.api.verify import diff, sign, verify
+    from tightfit.compression.clustering import Clusters
+    from tightfit.compression.sparsity.pruning import Pruning
+    from tightfit.convert.conversion import ConversionResult, load
+    from tightfit.data.image_options import ImageOptions
+    from tightfit.data.python_objects import IterableData as Dataset
+    from tightfit.errors import (
+        DataError,
+        ModelError,
+        OptionError,
+        QuantizationError,
+        RuntimeFailureError,
+        TightfitError,
+    )
+    from tightfit.pipeline.write import QuantizationResult
+    from tightfit.report.report import Report
+    from tightfit.search.budget import Budget
+    from tightfit.search.job import Job
 
 __version__ = "0.1.0"
 
-_VERBS = {
-    **dict.fromkeys(("benchmark", "evaluate", "inspect"), "tightfit.api.evaluate"),
-    "optimize": "tightfit.api.optimize",
-    "quantize": "tightfit.api.quantize",
-    **dict.fromkeys(("diff", "sign", "verify"), "tightfit.api.verify"),
-    **dict.fromkeys(("advise", "check", "models"), "tightfit.api.check"),
-    "load": "tightfit.convert.conversion",
-    "finetune": "tightfit.api.finetune",
-    "simulate": "tightfit.api.simulate",
-    **dict.fromkeys(("cluster", "prune"), "tightfit.api.prune"),
-    **dict.fromkeys(("channel_groups", "prune_channels"), "tightfit.api.prune_channels"),
+_PLACES = {
+    **dict.fromkeys(("benchmark", "evaluate", "inspect"), "api.evaluate"),
+    **dict.fromkeys(("diff", "sign", "verify"), "api.verify"),
+    **dict.fromkeys(("advise", "check", "models"), "api.check"),
+    **dict.fromkeys(("cluster", "prune", "CompressionResult"), "api.prune"),
+    **dict.fromkeys(("channel_groups", "prune_channels"), "api.prune_channels"),
+    **dict.fromkeys(("finetune", "FinetuneOptions", "FinetuneResult"), "api.finetune"),
+    **{name: f"api.{name}" for name in ("doctor", "explain", "optimize", "quantize", "simulate")},
+    **dict.fromkeys(("load", "ConversionResult"), "convert.conversion"),
+    **dict.fromkeys(
+        (
+            "DataError",
+            "ModelError",
+            "OptionError",
+            "QuantizationError",
+            "RuntimeFailureError",
+            "TightfitError",
+        ),
+        "errors",
+    ),
+    "Budget": "search.budget",
+    "Clusters": "compression.clustering",
+    "Dataset": "data.python_objects",
+    "ImageOptions": "data.image_options",
+    "Job": "search.job",
+    "Pruning": "compression.sparsity.pruning",
+    "QuantizationResult": "pipeline.write",
+    "Report": "report.report",
 }
+_OTHER_NAMES = {"Dataset": "IterableData"}
 
-__all__ = ["__version__", *_VERBS]  # noqa: PLE0604 - the verbs are named once
+__all__ = [
+    "Budget",
+    "Clusters",
+    "CompressionResult",
+    "ConversionResult",
+    "DataError",
+    "Dataset",
+    "FinetuneOptions",
+    "FinetuneResult",
+    "ImageOptions",
+    "Job",
+    "ModelError",
+    "OptionError",
+    "Pruning",
+    "QuantizationError",
+    "QuantizationResult",
+    "Report",
+    "RuntimeFailureError",
+    "TightfitError",
+    "__version__",
+    "advise",
+    "benchmark",
+    "channel_groups",
+    "check",
+    "cluster",
+    "diff",
+    "doctor",
+    "evaluate",
+    "explain",
+    "finetune",
+    "inspect",
+    "load",
+    "models",
+    "optimize",
+    "prune",
+    "prune_channels",
+    "quantize",
+    "sign",
+    "simulate",
+    "verify",
+]
+
+logging.getLogger("tightfit").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name in _VERBS:
-        return getattr(import_module(_VERBS[name]), name)
+    if name in _PLACES:
+        return getattr(import_module(f"tightfit.{_PLACES[name]}"), _OTHER_NAMES.get(name, name))
     raise AttributeError(f"module 'tightfit' has no attribute '{name}'")
 
 

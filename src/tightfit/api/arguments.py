@@ -56,9 +56,11 @@ def parse_latency(text: str | float | None) -> tuple[float | None, float | None]
     return (None, value) if match[2] in ("x", "×") else (value, None)
 
 
-def parse_drops(
-    text: str | float | Mapping[str, float | str] | None,
-) -> tuple[float | None, dict[str, float | str]]:
+Drops = str | float | Mapping[str, float | str] | None
+"""One limit for the main metric, ``metric=limit,…``, or limits by metric."""
+
+
+def parse_drops(text: Drops) -> tuple[float | None, dict[str, float | str]]:
     """Return the one limit of ``0.01``, or the limit of each metric of ``map50=0.01,rmse=5%``.
 
     Raises:

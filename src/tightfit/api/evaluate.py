@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import Pathlike, inputs_of, outputs_of
 from tightfit.convert.conversion import open_model
-from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
@@ -25,10 +24,10 @@ from tightfit.types import Steps
 
 
 def evaluate(  # noqa: PLR0913 - the options of one verb
-    models: Sequence[Pathlike],
-    data: str,
+    models: Any,
+    data: Any,
     *,
-    image: ImageOptions | None = None,
+    image: Image = None,
     metric: Asked = "auto",
     limit: int | None = None,
     progress: Steps | None = None,
@@ -37,9 +36,9 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     """Return the accuracy of each model on the data, with the paired change from the first.
 
     Args:
-        models: files or anything that ``load`` takes; the first is the reference.
+        models: one model or several (files or anything that ``load`` takes); the first is the reference.
         data: samples, with labels or without.
-        image: how images become arrays.
+        image: how images become arrays: ``ImageOptions``, its text, or a dict.
         metric: ``auto``, names as in docs/metrics.md with commas between them, a function, or several of
             either.
         limit: the most samples.
@@ -49,15 +48,22 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         TightfitError: the data does not fit the first model, or that one fails.
     """
     wanted = wanted_metrics(metric)
-    paths = [open_model(m) for m in models]
+    paths = [open_model(m) for m in _several(models)]
     read = [read_model(path) for path in paths]
-    dataset = open_data(data, image=image, inputs=inputs_of(read[0], paths[0]), outputs=outputs_of(read[0]))
+    dataset = open_data(
+        data, image=image_options(image), inputs=inputs_of(read[0], paths[0]), outputs=outputs_of(read[0])
+    )
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.classes(), len(dataset), limit, overlap=True)
     return evaluate_models(
         paths, dataset, indices, metric=wanted, progress=progress, slices=slices_of(read[0], slices)
     )
+
+
+def _several(models: Any) -> list[Any]:
+    """Return a list of models; one model is a list of one."""
+    return list(models) if isinstance(models, list | tuple) else [models]
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Benchmark:
 
 
 def benchmark(
-    models: Sequence[Pathlike],
+    models: Any,
     *,
     threads: int = 1,
     rounds: int = 50,
@@ -87,6 +93,7 @@ def benchmark(
         ModelError: a file cannot be read. RuntimeFailureError: the first model does not run, or the device
             cannot be reached.
     """
+    models = _several(models)
     paths = [open_model(m) for m in models]
     for path in paths:
         read_model(path)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import inputs_of, outputs_of
 from tightfit.api.ruin import ruin_notes
 from tightfit.data.dataset import Dataset
-from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError, OptionError, unknown_name
@@ -94,12 +94,13 @@ class FinetuneResult:
 
 def finetune(
     model: Any,
-    data: str,
+    data: Any,
     output: str | Path,
     options: FinetuneOptions | None = None,
     *,
-    image: ImageOptions | None = None,
+    image: Image = None,
     listener: Listener | None = None,
+    **keywords: Any,
 ) -> FinetuneResult:
     """Trains a float model for the integers, zeros and shared values that are asked for.
 
@@ -109,12 +110,14 @@ def finetune(
     Args:
         model: anything that ``load`` takes. output: the ``.tflite`` to write.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
+        keywords: fields of ``FinetuneOptions``: ``scheme``, ``sparsity``, ``clusters``, ``epochs`` ….
 
     Raises:
         OptionError: an option is wrong, or Keras is not installed. DataError: the data does not fit.
         ModelError: the model cannot be trained, or the output cannot be written.
     """
-    chosen, output = options or FinetuneOptions(), Path(output)
+    chosen, output = _with_keywords(options or FinetuneOptions(), keywords), Path(output)
+    image = image_options(image)
     request = _request(chosen)
     _check_options(chosen)
     check_paths(
@@ -158,6 +161,19 @@ def finetune(
         output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes,
     )  # fmt: skip
+
+
+def _with_keywords(options: FinetuneOptions, keywords: dict[str, Any]) -> FinetuneOptions:
+    """Return options with some fields given by name.
+
+    Raises:
+        OptionError: a name is unknown.
+    """
+    known = {f.name for f in fields(FinetuneOptions)}
+    for name in keywords:
+        if name not in known:
+            raise OptionError(unknown_name("option of finetune", name, known | {"image", "listener"}))
+    return replace(options, **keywords)
 
 
 def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:

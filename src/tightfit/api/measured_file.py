@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class DividedData:
         return before, after
 
 
-def divide_data(source: Source, data: str, image: ImageOptions | None, count: int, seed: int) -> DividedData:
+def divide_data(source: Source, data: Any, image: ImageOptions | None, count: int, seed: int) -> DividedData:
     """Return the data with ``count`` samples that shape a file and the rest that measure it.
 
     Raises:

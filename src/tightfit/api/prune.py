@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
+from tightfit.api.arguments import image_options
 from tightfit.api.measured_file import divide_data
 from tightfit.api.ruin import ruin_notes
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
@@ -45,6 +46,7 @@ from tightfit.types import Stage
 from tightfit.weights.statistics import refuse_bad_weights, weight_facts
 
 FLOAT: Final = "float"
+Wanted = TypeVar("Wanted", Pruning, Clusters)
 _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
 
@@ -110,7 +112,7 @@ class ShrinkOptions:
     scheme: str = FLOAT
     interface: str = "float32"
     layout: str = "cpu"
-    data: str | None = None
+    data: Any = None
     image: ImageOptions | None = None
     calibration: int = 100
     seed: int = 0
@@ -124,20 +126,33 @@ class ShrinkOptions:
 
 
 def prune(
-    model: Any, output: str | Path, wanted: Pruning, options: ShrinkOptions | None = None,
+    model: Any,
+    output: str | Path,
+    wanted: Pruning | None = None,
+    options: ShrinkOptions | None = None,
     stage: Stage | None = None,
-) -> CompressionResult:  # fmt: skip
-    """Writes a file with the least important weights zero, the zeros left out where that makes it smaller.
+    **keywords: Any,
+) -> CompressionResult:
+    """Write a file with the least important weights zero, without the zeros where that makes it smaller.
 
-    With samples a weight counts by what it contributes, and those that stay are fitted again.
+    With samples a weight counts by what it contributes, and the kept weights are fitted again.
 
     Args:
-        model: anything that ``load`` takes. stage: hears (what, done, of).
+        model: anything that ``load`` takes.
+        output: the ``.tflite`` to write.
+        wanted: which weights; or as keywords ``sparsity`` (a fraction), ``pattern``, ``scope``, ``skip``.
+        options: how the file is made; or as keywords ``data``, ``image``, ``scheme``, ``calibration`` ….
+        stage: progress callback (what, done, total); also as ``progress``.
+        keywords: fields of ``Pruning`` and ``ShrinkOptions``.
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
+
+    Example:
+        ``tightfit.prune("model.tflite", "small.tflite", sparsity=0.8, data=x)``
     """
-    work = _Work(model, Path(output), options or ShrinkOptions(), stage)
+    wanted, options, stage = _asked("prune", Pruning, wanted, options, stage, keywords)
+    work = _Work(model, Path(output), options, stage)
     pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
     work.zeros = True
     work.adopt(pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}")
@@ -146,22 +161,65 @@ def prune(
 
 
 def cluster(
-    model: Any, output: str | Path, wanted: Clusters, options: ShrinkOptions | None = None,
+    model: Any,
+    output: str | Path,
+    wanted: Clusters | None = None,
+    options: ShrinkOptions | None = None,
     stage: Stage | None = None,
-) -> CompressionResult:  # fmt: skip
-    """Writes a file whose weights share few values, which compression (zip, zstd, look-up tables) finds.
+    **keywords: Any,
+) -> CompressionResult:
+    """Write a file whose weights share few values, which compression (zip, zstd, look-up tables) finds.
 
     Args:
-        model: anything that ``load`` takes. stage: hears (what, done, of).
+        model: anything that ``load`` takes.
+        output: the ``.tflite`` to write.
+        wanted: how many values; or as keywords ``clusters`` (2 to 256), ``per``, ``initial``.
+        options: how the file is made; or as keywords ``data``, ``image``, ``scheme``, ``calibration`` ….
+        stage: progress callback (what, done, total); also as ``progress``.
+        keywords: fields of ``Clusters`` and ``ShrinkOptions``.
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
-    work = _Work(model, Path(output), options or ShrinkOptions(), stage)
+    if "clusters" in keywords:
+        keywords["count"] = keywords.pop("clusters")
+    wanted, options, stage = _asked("cluster", Clusters, wanted, options, stage, keywords)
+    work = _Work(model, Path(output), options, stage)
     plan = work.plan()
     clustered = cluster_weights(work.source.model, wanted, plan)
     work.adopt(clustered.model, f"clustered to {wanted.count} values for each {wanted.per}")
     return work.write(plan, clustered.layers)
+
+
+def _asked(
+    verb: str,
+    kind: type[Wanted],
+    wanted: Wanted | None,
+    options: ShrinkOptions | None,
+    stage: Stage | None,
+    keywords: dict[str, Any],
+) -> tuple[Wanted, ShrinkOptions, Stage | None]:
+    """Return what is wanted, the options and the progress callback, given as objects or as keywords.
+
+    Raises:
+        OptionError: a keyword is unknown, or nothing says what is wanted.
+    """
+    stage = keywords.pop("progress", stage)
+    ours = {f.name for f in fields(cast("Any", kind))}
+    theirs = {f.name for f in fields(ShrinkOptions)}
+    for name in keywords:
+        if name not in ours | theirs:
+            raise OptionError(unknown_name(f"option of {verb}", name, ours | theirs | {"progress"}))
+    made = {k: v for k, v in keywords.items() if k in ours}
+    rest: dict[str, Any] = {
+        k: image_options(v) if k == "image" else v for k, v in keywords.items() if k in theirs
+    }
+    if wanted is None:
+        needed = next(iter(ours & {"sparsity", "count"}))
+        if needed not in made:
+            raise OptionError(f"Received no {needed} for {verb}; expected {needed}=… .")
+        wanted = kind(**made)
+    return wanted, replace(options or ShrinkOptions(), **rest), stage
 
 
 class _Work:

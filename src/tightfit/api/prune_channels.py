@@ -98,7 +98,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     importance: str | None = None,
     refit: bool = True,
     multiple: int = 8,
-    data: str | None = None,
+    data: Any = None,
     image: ImageOptions | None = None,
     samples: int = 250,
     seed: int = 0,

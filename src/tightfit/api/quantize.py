@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tightfit.api.arguments import Image, image_options, parse_size
 from tightfit.api.model_inputs import Pathlike, inputs_of
 from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
@@ -14,7 +15,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
-from tightfit.errors import DataError
+from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
@@ -35,8 +36,8 @@ def quantize(
     scheme: str,
     output: Pathlike,
     *,
-    data: str | None = None,
-    image: ImageOptions | None = None,
+    data: Any = None,
+    image: Image = None,
     progress: Stage | None = None,
     **options: Any,
 ) -> QuantizationResult:
@@ -51,13 +52,13 @@ def quantize(
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
     check_paths({"model": model, "data": data}, {"The output": output})
-    chosen = QuantizeOptions(**options)
+    chosen = QuantizeOptions(**_renamed(options))
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))
     prepare(calibration_workers() if data is not None else 1)
     source = open_source(model)
     source.facts = chosen.facts()
-    given = None if data is None else CalibrationSamples.of(source, model, data, image, chosen)
+    given = None if data is None else CalibrationSamples.of(source, model, data, image_options(image), chosen)
     if source.start is not None and given is None and not chosen.recovery:
         return build_with_own_scales(source, spec, Path(output), ends=chosen.ends)
     spec.check_samples(given=given is not None)
@@ -70,6 +71,24 @@ def quantize(
     assert builder.seen is not None  # noqa: S101 - samples were given
     checked = quick_check(source, given.log, builder.seen)
     return replace(written, notes=[*checked, *written.notes])
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with the command line's words (``io``, ``recover``, sizes as text) as the fields' own.
+
+    Raises:
+        OptionError: an option is unknown.
+    """
+    known = {f.name for f in fields(QuantizeOptions)}
+    named = {{"io": "interface", "recover": "recovery"}.get(k, k): v for k, v in options.items()}
+    for name in named:
+        if name not in known:
+            raise OptionError(unknown_name("option of quantize", name, known | {"data", "image", "progress"}))
+    if isinstance(named.get("recovery"), str):
+        named["recovery"] = tuple(filter(None, named["recovery"].split(",")))
+    if "max_size" in named:
+        named["max_size"] = parse_size(named["max_size"])
+    return named
 
 
 @dataclass
@@ -86,7 +105,7 @@ class CalibrationSamples:
 
     @classmethod
     def of(
-        cls, source: Source, model: Pathlike, data: str, image: ImageOptions | None, chosen: QuantizeOptions
+        cls, source: Source, model: Pathlike, data: Any, image: ImageOptions | None, chosen: QuantizeOptions
     ) -> CalibrationSamples:
         """Opens the data, chooses samples; the source notes which data it was.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def simulate(
     model: Any,
-    data: str,
+    data: Any,
     scheme: str | None = None,
     *,
     image: ImageOptions | None = None,

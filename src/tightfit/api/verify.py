@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tightfit.api.model_inputs import Pathlike, model_inputs
 from tightfit.data.image_options import ImageOptions
@@ -18,7 +19,7 @@ from tightfit.provenance.signature import sign as sign_file
 
 def verify(
     model: Pathlike,
-    data: str | None = None,
+    data: Any = None,
     *,
     image: ImageOptions | None = None,
     key: Pathlike | None = None,
@@ -62,7 +63,7 @@ def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
 def diff(
     first: Pathlike,
     second: Pathlike,
-    data: str | None = None,
+    data: Any = None,
     *,
     image: ImageOptions | None = None,
     limit: int = 100,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,6 +58,23 @@ class QuantizationResult:
     notes: list[str]
     outputs: list[OutputQuality] = field(default_factory=list)
     samples: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: the plan as it is written to JSON."""
+        return {
+            "path": str(self.path),
+            "plan": json.loads(self.plan.to_json()),
+            "layout": self.layout,
+            "snr_db": self.snr_db if math.isfinite(self.snr_db) else None,
+            "notes": self.notes,
+            "outputs": [output.to_dict() for output in self.outputs],
+            "samples": self.samples,
+        }
+
+    def __repr__(self) -> str:
+        """Return one line; ``to_dict`` has everything."""
+        rests = f"on {self.samples} samples" if self.samples else "on random inputs"
+        return f"QuantizationResult('{self.path}', {self.plan.scheme.name}, {self.snr_db:.1f} dB {rests})"
 
 
 def write_plan(  # noqa: PLR0913 - the options of one verb

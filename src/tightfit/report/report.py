@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -37,6 +38,7 @@ class Report:
         created: date and time, ISO 8601. seconds: how long the search took.
         finished: False while the search goes on or when it was cut off.
         ending: how it ended, one of ``search.job``'s words.
+        folder: where the files are; not part of the JSON.
     """
 
     model: dict[str, Any]
@@ -54,6 +56,12 @@ class Report:
     version: str | None = None
     schema: int = SCHEMA
     ending: str = DONE
+    folder: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file that ships, None where every candidate failed."""
+        return None if self.folder is None or self.chosen is None else Path(self.folder) / "best.tflite"
 
     @property
     def allowed_drop(self) -> float | None:
@@ -80,12 +88,27 @@ class Report:
         """True when the chosen candidate keeps to the budget (the command then exits with 0)."""
         return self.chosen is not None and bool(self.chosen.meets_budget)
 
-    def to_json(self) -> str:
-        """Gives strict JSON: keys in order, null for what is not finite, floats with 9 significant digits."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: null for what is not finite, floats with 9 significant digits."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "folder"}
         plain["budget"] = asdict(self.budget)
         plain["candidates"] = [c.to_dict() for c in self.candidates]
-        return json.dumps(_tidy(strict(plain)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        tidy: dict[str, Any] = _tidy(strict(plain))
+        return tidy
+
+    def to_json(self) -> str:
+        """Return strict JSON with the keys in order."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def __repr__(self) -> str:
+        fits = "meets the budget" if self.meets_budget else "does not meet the budget"
+        return f"Report(best={self.best!r}, {len(self.candidates)} candidates, {fits})"
+
+    def _repr_html_(self) -> str:
+        """Return the table of candidates for a notebook."""
+        head = "<tr><th>candidate</th><th>bytes</th><th>latency</th><th>accuracy</th><th>fits</th></tr>"
+        rows = "".join(_html_row(c, best=c.name == self.best) for c in self.candidates)
+        return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -118,6 +141,16 @@ class Report:
         """
         with atomic_file(Path(path)) as file:
             file.write(self.to_json().encode())
+
+
+def _html_row(candidate: Candidate, *, best: bool) -> str:
+    """Return one row of the table; the chosen candidate is bold."""
+    latency = "" if candidate.latency_ratio is None else f"{candidate.latency_ratio:.2f}×"
+    accuracy = "" if candidate.accuracy is None else f"{candidate.accuracy:.4f}"
+    fits = {True: "yes", False: "no"}.get(bool(candidate.meets_budget), "")
+    name = html.escape(candidate.name)
+    cells = (f"<b>{name}</b>" if best else name, f"{candidate.size_bytes or 0:,}", latency, accuracy, fits)
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def read_report(path: str | Path) -> Report:

@@ -49,11 +49,11 @@ class Job:
     """
 
     model: Path
-    data: str
+    data: Any
     output: Path
     image: ImageOptions | None = None
     budget: Budget = field(default_factory=Budget)
-    calibration_data: str | None = None
+    calibration_data: Any = None
     calibration: int = 100
     evaluation: int | None = None
     seed: int = 0

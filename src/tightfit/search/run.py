@@ -34,7 +34,7 @@ from tightfit.search.target_policy import TargetPolicy
 from tightfit.units import format_count
 
 
-def optimize(job: Job, listener: Listener) -> Outcome:
+def search(job: Job, listener: Listener) -> Outcome:
     """Runs the search; a KeyboardInterrupt ends it early with what was found.
 
     Raises:
@@ -46,20 +46,20 @@ def optimize(job: Job, listener: Listener) -> Outcome:
         return _found(_Search(job, listener))
 
 
-def _found(search: _Search) -> Outcome:
+def _found(running: _Search) -> Outcome:
     """Runs a search to its end, or to the interruption."""
     try:
-        search.run()
-        search.outcome.finished = True
+        running.run()
+        running.outcome.finished = True
     except KeyboardInterrupt:
-        search.outcome.ending = INTERRUPTED
-        search.outcome.notes.append("The search was interrupted; run the same command again to go on.")
-        if not search.outcome.candidates:
+        running.outcome.ending = INTERRUPTED
+        running.outcome.notes.append("The search was interrupted; run the same command again to go on.")
+        if not running.outcome.candidates:
             raise
     finally:
-        search.measurer.close()
-    search.update()
-    return search.outcome
+        running.measurer.close()
+    running.update()
+    return running.outcome
 
 
 class _Search:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -117,11 +117,11 @@ def _kinds(evidence: Evidence) -> Sequence[str]:
 
 def doctor(  # noqa: PLR0913 - the options of one verb
     model: str | Path,
-    data: str,
+    data: Any,
     *,
     image: ImageOptions | None = None,
     calibration: int = 100,
-    calibration_data: str | None = None,
+    calibration_data: Any = None,
     seed: int = 0,
     progress: Steps | None = None,
 ) -> Diagnosis:

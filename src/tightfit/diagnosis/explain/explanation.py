@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tightfit.data.image_options import ImageOptions
 from tightfit.diagnosis.explain.op_facts import Cause
@@ -98,7 +99,7 @@ class ExplainRequest:
 
     model: str | Path
     file: str | Path
-    data: str
+    data: Any
     image: ImageOptions | None = None
     calibration: int = 100
     evaluation: int = 64

@@ -1,0 +1,46 @@
+"""The verb ``doctor``: is this data fit to calibrate with?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tightfit.api.arguments import Image, image_options
+from tightfit.diagnosis.doctor.examine import Diagnosis
+from tightfit.diagnosis.doctor.examine import doctor as examine_data
+from tightfit.types import Steps
+
+
+def doctor(  # noqa: PLR0913 - the options of one verb
+    model: Any,
+    data: Any,
+    *,
+    image: Image = None,
+    calibration: int = 100,
+    calibration_data: Any = None,
+    seed: int = 0,
+    progress: Steps | None = None,
+) -> Diagnosis:
+    """Return what is wrong with data to calibrate a float model with, errors first.
+
+    Args:
+        model: a float model, anything that ``load`` takes.
+        data: samples, as all verbs take them.
+        image: how images become arrays.
+        calibration: how many samples calibrate; the others evaluate.
+        calibration_data: samples of their own to calibrate with.
+        seed: of the split, the same as in ``optimize``.
+        progress: called with (samples done, samples in all).
+
+    Raises:
+        ModelError: the model is not a float model.
+        DataError: the data does not fit it.
+    """
+    return examine_data(
+        model,
+        data,
+        image=image_options(image),
+        calibration=calibration,
+        calibration_data=calibration_data,
+        seed=seed,
+        progress=progress,
+    )

@@ -38,7 +38,19 @@ COMMANDS = {
     "cluster": ("cluster", "m.tflite", "--clusters", "16", "-o", "c.tflite"),
     "explain": ("explain", "m.tflite", "q8.tflite", *DATA, "--no-remedies"),
     "convert": ("convert", "n.onnx", "-o", "n.tflite"),
-    "finetune": ("finetune", "m.tflite", *DATA, "--scheme", "int8", "--epochs", "1", "-o", "f.tflite"),
+    "finetune": (
+        "finetune",
+        "m.tflite",
+        *DATA,
+        "--scheme",
+        "int8",
+        "--epochs",
+        "1",
+        "--batch",
+        "8",
+        "-o",
+        "f.tflite",
+    ),
 }
 QUICK = ("inspect", "quantize", "quantize int8", "evaluate by a function", "check", "convert")
 

@@ -130,7 +130,7 @@ class Report:
             return cls(**known)
         except TightfitError:
             raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"The report cannot be read ({error}); {_FROM_A_REPORT}") from error
 
     def write(self, path: str | Path) -> None:

@@ -47,7 +47,7 @@ from tightfit.targets.tools.agreement import noise_inputs
 from tightfit.targets.tools.table import TOOLS
 
 _MOST = 16
-SCHEMES = "float32,float16,weight8,dynamic,int8,int8io,int16x8,weight4"
+SCHEMES = "float32,float16,weight8,dynamic,int8,int8io,int8x4,int16x8,weight4"
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,10 @@ def _judged(tool: Any, file: File, target: Any) -> dict[str, Any]:
 def _differences(model: Model, said: Mapping[str, Any], target: str) -> Iterator[str]:
     """Yield what the verdict and the tool do not agree on."""
     verdict = check(model, target)
-    if bool(verdict.refused) != bool(said["refused"]):
-        yield f"verdict: {verdict.refused or 'takes it'}; tool: {said['refused'] or 'takes it'}"
-    if verdict.refused or said["refused"]:
+    own_refusal = "" if verdict.runs else verdict.refused or verdict.fallbacks[0].reason
+    if bool(own_refusal) != bool(said["refused"]):
+        yield f"verdict: {own_refusal or 'takes it'}; tool: {said['refused'] or 'takes it'}"
+    if own_refusal or said["refused"]:
         return
     own = {(p.graph, p.index) for p in verdict.placements if p.accelerated}
     theirs = {tuple(place) for place in said["accelerated"]}

@@ -75,7 +75,7 @@ TARGETS = ("ethos-u55-128", "edge-tpu")
 def test_without_a_target_nothing_changes():
     fitting = TargetPolicy(Budget())
     assert fitting.recipes(recipes(), ()) == recipes()
-    assert (fitting.layout(None), fitting.layout("npu"), fitting.adapt) == ("cpu", "npu", None)
+    assert (fitting.layout(None), fitting.layout("npu")) == ("cpu", "npu")
 
 
 def test_an_unknown_target_and_a_memory_without_one_are_refused(tmp_path):

@@ -15,6 +15,7 @@ from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales
@@ -66,7 +67,8 @@ def quantize(
         written.notes[:0] = [source.start.summary(), "Ranges of activations come from the data given."]
     if given is None or not chosen.doctor:
         return written
-    checked = quick_check(source, given.dataset, given.indices, given.log)
+    assert builder.seen is not None  # noqa: S101 - samples were given
+    checked = quick_check(source, given.log, builder.seen)
     return replace(written, notes=[*checked, *written.notes])
 
 
@@ -123,7 +125,8 @@ class QuantizeOptions:
         recovery: names of ``recovery.steps.RECOVERIES``. max_size: bytes that mixed precision may fill.
         max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
         target: name of the device that the file is for. provenance: False leaves it out of the file.
-        doctor: False says nothing about the data.
+        doctor: False says nothing about the data. mend: False tries no remedy for poor slices.
+        slices: slices of outputs that the user named.
     """
 
     interface: str | None = None
@@ -138,6 +141,8 @@ class QuantizeOptions:
     target: str | None = None
     provenance: bool = True
     doctor: bool = True
+    mend: bool = True
+    slices: tuple[NamedSlices, ...] = ()
 
     def facts(self) -> dict[str, Any] | None:
         """What the file says about the options that it was made with."""
@@ -172,6 +177,8 @@ class QuantizeOptions:
             max_size_bytes=self.max_size,
             max_noise=self.max_noise,
             folder=output.with_name(f"{output.name}.unfinished"),
+            mend=self.mend,
+            slices=self.slices,
         )
 
 

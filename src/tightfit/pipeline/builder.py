@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
+from tightfit.evaluation.slices.parts import NamedSlices, Slices
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.quantization.allowed import Allowed
+from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate, calibration_workers
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
@@ -20,11 +25,12 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
 from tightfit.runtime.child import prepare
 from tightfit.targets.profile import Target
-from tightfit.targets.target_planning import overrides_for, rewrites_for
+from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
 
 
@@ -42,6 +48,8 @@ class BuildSpec:
         max_size_bytes: the most that mixed precision may fill; None for its default.
         max_noise: noise power / signal power that mixed activations may cost; None for 0.01.
         folder: where a long recovery keeps what is finished; None for nowhere.
+        mend: whether remedies are tried where a slice of an output is poor.
+        slices: slices of outputs that the user named.
     """
 
     scheme: Scheme
@@ -53,6 +61,8 @@ class BuildSpec:
     max_size_bytes: int | None = None
     max_noise: float | None = None
     folder: Path | None = None
+    mend: bool = True
+    slices: tuple[NamedSlices, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -82,6 +92,11 @@ class BuildSpec:
                 f"The scheme '{self.scheme.name}' needs sample inputs to calibrate with; "
                 "pass data (about 100 samples)."
             )
+
+    @property
+    def mends(self) -> bool:
+        """Whether remedies are tried: only integer activations share a scale."""
+        return self.mend and self.scheme.activations is not None
 
     @property
     def detailed(self) -> bool:
@@ -119,6 +134,7 @@ class Builder:
             self.seen = calibrate(
                 self.source.model, self.samples(), detailed=detailed, progress=self._counter()
             )
+            refuse_unanswered(self.source.model, self.seen.probes)
         return self.seen
 
     def begin(self, spec: BuildSpec) -> RecoveryState:
@@ -164,10 +180,45 @@ class Builder:
             TightfitError: see ``write_plan``.
         """
         source = replace(self.source, model=state.model, facts=facts)
-        probes = self.seen.probes if self.seen else random_probes(source.path, source.model)
+        probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
         prepare()  # the process that checks the file starts while the plan is applied
         adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
-        return write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
+        made = write_plan(
+            source,
+            state.plan,
+            output,
+            layout=spec.layout,
+            probes=probes,
+            adapt=adapt,
+            slices=self.slices(spec),
+        )
+        return replace(made, samples=len(probes) if self.seen else 0)
+
+    def slices(self, spec: BuildSpec) -> Slices:
+        """Return the slices of the float model's outputs, those that the user named included."""
+        return slices_of(self.source.model, spec.slices)
+
+    def mend(
+        self, state: RecoveryState, spec: BuildSpec, found: Sequence[OutputQuality] | None = None
+    ) -> bool:
+        """Try remedies for poor slices; see ``recovery.slices``.
+
+        Args:
+            state: changed where a remedy helps.
+            spec: of the file.
+            found: the quality of the file that the state gives, None to measure it.
+
+        Returns:
+            True where something was tried.
+        """
+        if not spec.mends or self.seen is None:
+            return False
+        before, answered = len(state.notes), by_name(self.source.model, self.seen.kept)
+        allowed = Allowed()
+        if spec.target is not None:
+            allowed = allowed_on(spec.target, apply_plan(state.model, state.plan))
+        mend(state, answered, self.slices(spec), allowed, found)
+        return len(state.notes) > before
 
     def _adapts(self, spec: BuildSpec) -> bool:
         """True when a file is rewritten for its target: integer files, and all for a strict target."""
@@ -180,12 +231,26 @@ class Builder:
             TightfitError: see ``begin`` and ``write``.
         """
         state = self.begin(spec)
-        recover(state, spec.recovery)
-        facts = self.source.facts
-        if facts is not None and state.notes:
-            facts = {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
-        written = self.write(state, spec, output, facts)
+        self.recover(state, spec)
+        written = self.write(state, spec, output, self._facts(state))
+        if not spec.recovery and self.mend(state, spec, written.outputs):
+            written = self.write(state, spec, output, self._facts(state))
         return replace(written, notes=[*state.notes, *written.notes])
+
+    def recover(self, state: RecoveryState, spec: BuildSpec) -> None:
+        """Make attention masks small, mend poor slices where recoveries follow, and run these."""
+        masks = spec.mends and self.samples is not None
+        recover(state, ("masks",) if masks else ())
+        steps = tuple(step for step in spec.recovery if step != "masks" or not masks)
+        if steps:
+            self.mend(state, spec)
+        recover(state, steps)
+
+    def _facts(self, state: RecoveryState) -> dict[str, Any] | None:
+        facts = self.source.facts
+        if facts is None or not state.notes:
+            return facts
+        return {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
 
     def _counter(self) -> Callable[[], None]:
         counts = itertools.count(1)

@@ -107,10 +107,24 @@ def declared_bytes(model: str | Path | bytes) -> tuple[int, int, int]:
     Free dimensions count as one. A file that cannot be read so counts as one without tensors: reading it
     tells why.
     """
+    if isinstance(model, bytes):
+        return _declared(model)
     try:
-        size, data = _content(model)
+        state = Path(model).stat()
+        return _declared_in_file(str(model), state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
     except OSError:
         return 0, 0, 0
+
+
+@functools.lru_cache(maxsize=16)
+def _declared_in_file(path: str, *state: int) -> tuple[int, int, int]:
+    """The same of a file, once for each state that it was in."""
+    del state
+    return _declared(path)
+
+
+def _declared(model: str | bytes) -> tuple[int, int, int]:
+    size, data = _content(model)
     try:
         sizes = _tensor_sizes(data)
     except (struct.error, IndexError, ValueError):
@@ -118,7 +132,7 @@ def declared_bytes(model: str | Path | bytes) -> tuple[int, int, int]:
     return size, sum(sizes), max(sizes, default=0)
 
 
-def _content(model: str | Path | bytes) -> tuple[int, bytes]:
+def _content(model: str | bytes) -> tuple[int, bytes]:
     """The size, and the bytes that hold tables: writers put these before or after all constants."""
     if isinstance(model, bytes):
         return len(model), model

@@ -22,9 +22,10 @@ from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
 from tightfit.training.equality import check_equality
 from tightfit.training.fake_quant.learned_scales import LearnedScales
 from tightfit.training.fake_quant.quantization_points import Points, find_points
-from tightfit.training.fake_quant.quantizers import ActivationQuantizer, check_ranges
+from tightfit.training.fake_quant.quantizers import ActivationQuantizer
 from tightfit.training.graph_program import GraphProgram
 from tightfit.training.graph_weights import GraphWeights
+from tightfit.training.option_checks import check_ranges
 from tightfit.training.transforms.weight_transforms import check_order
 from tightfit.types import Array
 

@@ -29,7 +29,6 @@ SOME = (
     "ARG_MAX",
     "LOG_SOFTMAX",
     "GATHER-table",
-    "CUMSUM",
     "SELECT_V2",
     "SOFTMAX",
 )

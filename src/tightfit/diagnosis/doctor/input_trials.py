@@ -33,6 +33,7 @@ class Trials:
         self._step = max(1, total // TRIED)
         self._seen = self._held = 0
         self.samples: list[Sample] = []
+        self.places: list[int] = []
 
     def offer(self, sample: Sample) -> None:
         """Keeps every n-th sample, as long as they are not too large together."""
@@ -41,10 +42,21 @@ class Trials:
         size = sum(a.nbytes for a in sample.inputs.values())
         if wanted and self._held + size <= _BYTES:
             self.samples.append(sample)
+            self.places.append(self._seen - 1)
             self._held += size
 
-    def readings(self, session: Session, output: str, kinds: Collection[str] = KINDS) -> list[Reading]:
-        """How the model answers under each reading of some kinds; none without exactly one real input."""
+    def readings(
+        self,
+        session: Session,
+        output: str,
+        kinds: Collection[str] = KINDS,
+        answers: Sequence[Array] | None = None,
+    ) -> list[Reading]:
+        """How the model answers under each reading of some kinds; none without exactly one real input.
+
+        Args:
+            answers: what the model gives in that output to the samples as they are; None to run them.
+        """
         name = self._real_input()
         if name is None:
             return []
@@ -54,7 +66,7 @@ class Trials:
         rows = [row for row in READINGS.values() if row.kind in kinds and row.applies(seen)]
         if not rows:
             return []
-        before = self._run(session, output, arrays, name)
+        before = self._run(session, output, arrays, name) if answers is None else _probabilities(answers)
         return [
             self._compare(row, before, self._run(session, output, [row.apply(a, seen) for a in arrays], name))
             for row in rows
@@ -72,8 +84,7 @@ class Trials:
         """Probabilities, one row a sample."""
         read = (Sample({**s.inputs, name: a}, s.label) for s, a in zip(self.samples, arrays, strict=True))
         inputs = (adapt_inputs(sample, session.inputs) for sample in read)
-        rows = [o[output].astype(np.float64).reshape(-1) for o in session.run_many(inputs)]
-        return np.stack([probabilities(row) for row in rows])
+        return _probabilities([o[output] for o in session.run_many(inputs)])
 
     def _compare(
         self, row: OtherReading, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
@@ -102,6 +113,10 @@ class Trials:
             truth_gain=truth_gain,
             truth_z=truth_z,
         )
+
+
+def _probabilities(answers: Sequence[Array]) -> npt.NDArray[np.float64]:
+    return np.stack([probabilities(a.astype(np.float64).reshape(-1)) for a in answers])
 
 
 def _mean_and_z(gains: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import numpy as np
-
 from tightfit.data.dataset import Dataset
 from tightfit.diagnosis.doctor.checks import diagnose
 from tightfit.diagnosis.doctor.evidence import Finding
-from tightfit.diagnosis.doctor.examine import examine
+from tightfit.diagnosis.doctor.examine import examine, look
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import TightfitError
 from tightfit.pipeline.source import Source
+from tightfit.quantization.calibration.calibrate import Calibration
 from tightfit.types import Array
-
-GLANCED: Final = 24
-"""Samples that a quick_check runs through the float model."""
 
 _OF_FEW: Final = frozenset(
     {"input_range", "channel_order", "inverted", "bad_output", "constant_output", "saturated_output"}
@@ -27,17 +23,15 @@ _OF_FEW: Final = frozenset(
 Indices = Sequence[int] | Array
 
 
-def quick_check(source: Source, dataset: Dataset, indices: Indices | None, log: SampleLog) -> list[str]:
-    """Gives what is wrong with calibration samples as notes, for the price of some 100 runs of the model.
+def quick_check(source: Source, log: SampleLog, seen: Calibration) -> list[str]:
+    """Gives what is wrong with calibration samples as notes; other readings of some of them are tried.
 
     Args:
-        indices: the samples that calibrate, None for all. log: has watched them go by.
+        log: has watched the samples go by. seen: what calibration kept of them.
     """
-    every = np.arange(len(dataset)) if indices is None else np.unique(np.asarray(indices, np.int64))
-    few = every[np.unique(np.linspace(0, len(every) - 1, min(len(every), GLANCED)).astype(int))]
     found = diagnose(log.evidence())
     try:
-        found += [f for f in examine(source, dataset, few) if f.kind in _OF_FEW]
+        found += [f for f in diagnose(look(source, log, seen)) if f.kind in _OF_FEW]
     except TightfitError as error:
         return [*notes_of(found), f"doctor: could not run the float model: {error}"]
     return notes_of(found)

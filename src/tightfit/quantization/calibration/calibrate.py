@@ -7,7 +7,7 @@ taken in the runtime's child process on views of LiteRT's own memory, so nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,11 @@ Probe = tuple[Mapping[str, Array], dict[str, Array]]
 
 MOST_WORKERS: Final = 4
 PROBES: Final = 2
-"""How many samples are kept with their float outputs, to check written files with."""
+"""How many samples are kept with their float outputs whatever their size."""
+
+_MOST_KEPT: Final = 128
+_INPUT_BYTES: Final = 40 << 20
+_OUTPUT_BYTES: Final = 8 << 20
 
 
 def watched_tensors(graph: Graph) -> list[Tensor]:
@@ -55,7 +59,12 @@ def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[
     twin.signatures = [Signature("watch", inputs, {keys[t]: t for t in graph.outputs})]
     known = set(measured)
     watches = {
-        keys[t]: Watch(statistics=t in known, keep=PROBES if t in ends else 0, detailed=detailed)
+        keys[t]: Watch(
+            statistics=t in known,
+            keep=PROBES if t in ends else 0,
+            more_bytes=_OUTPUT_BYTES if t in ends else 0,
+            detailed=detailed,
+        )
         for t in graph.outputs
     }
     return twin, watches
@@ -69,11 +78,14 @@ class Calibration:
         statistics: tensor key → what was seen, for the main graph.
         samples: how many samples ran.
         probes: the first few (inputs by name, float outputs by tensor key), to check written files with.
+        kept: more of them, spread over all samples, to measure files with. places: their numbers.
     """
 
     statistics: dict[str, Statistics]
     samples: int
     probes: list[Probe]
+    kept: list[Probe] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 def calibrate(
@@ -106,8 +118,11 @@ def calibrate(
     statistics = {k: w.statistics for k, w in seen.items() if w.statistics is not None}
     statistics.update(counter.inputs)
     ends = {k: w.kept for k, w in seen.items() if w.kept}
-    probes = [(x, {k: kept[i] for k, kept in ends.items()}) for i, x in enumerate(counter.first)]
-    return Calibration(statistics, counter.count, probes)
+    answered = min((len(kept) for kept in ends.values()), default=0) if ends else counter.count
+    places = [i for i in counter.kept if i < answered]
+    kept = [(counter.kept[i], {k: outputs[i] for k, outputs in ends.items()}) for i in places]
+    probes = [(x, {k: outputs[i] for k, outputs in ends.items()}) for i, x in enumerate(counter.first)]
+    return Calibration(statistics, counter.count, probes, kept, places)
 
 
 def calibration_workers() -> int:
@@ -125,6 +140,9 @@ class _Counter:
         self.progress = progress
         self.count = 0
         self.first: list[Mapping[str, Array]] = []
+        self.kept: dict[int, Mapping[str, Array]] = {}
+        self._in_order = keeps_state(model)
+        self._step, self._held = 1, 0
         keys = model.main.keys()
         watched = set(watched_tensors(model.main))
         self.places = {n: keys[t] for n, t in input_names(model).items() if t in watched}
@@ -138,10 +156,27 @@ class _Counter:
                     self.inputs[key].update(sample[name])
             if len(self.first) < PROBES:
                 self.first.append(sample)
+            self._keep(sample)
             yield sample
             self.count += 1
             if self.progress:
                 self.progress()
+
+    def _keep(self, sample: Mapping[str, Array]) -> None:
+        """Keeps every n-th sample; when they take too much memory, every second one of them goes.
+
+        Of a model with state the first ones stay, as a call depends on those before it.
+        """
+        size = sum(a.nbytes for a in sample.values())
+        full = self._held + size > _INPUT_BYTES or len(self.kept) >= _MOST_KEPT
+        if self.count % self._step or (full and self._in_order and len(self.kept) >= PROBES):
+            return
+        self.kept[self.count] = sample
+        self._held += size
+        if full and not self._in_order:
+            self._step *= 2
+            self.kept = {i: s for i, s in self.kept.items() if i % self._step == 0}
+            self._held = sum(a.nbytes for s in self.kept.values() for a in s.values())
 
 
 def _copied(sample: Mapping[str, Array]) -> dict[str, Array]:

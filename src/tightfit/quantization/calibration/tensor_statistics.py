@@ -157,19 +157,24 @@ class Watch:
 
     Args:
         statistics: whether ranges are wanted. keep: how many of the first arrays to keep.
+        more_bytes: further arrays are kept while all of them have no more bytes.
         detailed: whether histograms are wanted.
     """
 
-    def __init__(self, *, statistics: bool = True, keep: int = 0, detailed: bool = True) -> None:
+    def __init__(
+        self, *, statistics: bool = True, keep: int = 0, more_bytes: int = 0, detailed: bool = True
+    ) -> None:
         self.statistics = Statistics(detailed=detailed) if statistics else None
-        self.keep = keep
+        self.keep, self.more_bytes = keep, more_bytes
+        self.held = 0
         self.kept: list[npt.NDArray[Any]] = []
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's tensor."""
         if self.statistics is not None:
             self.statistics.update(values)
-        if len(self.kept) < self.keep:
+        self.held += values.nbytes
+        if len(self.kept) < self.keep or self.held <= self.more_bytes:
             self.kept.append(values.copy())
 
     def merge(self, others: Sequence[Watch]) -> None:
@@ -177,4 +182,6 @@ class Watch:
         if self.statistics is not None:
             self.statistics.merge([o.statistics for o in others if o.statistics is not None])
         turns = itertools.zip_longest(self.kept, *(o.kept for o in others))
-        self.kept = [v for turn in turns for v in turn if v is not None][: self.keep]
+        # Where one of them stopped to keep, what follows is not in the order of the samples.
+        kept = itertools.takewhile(lambda v: v is not None, itertools.chain.from_iterable(turns))
+        self.kept = list(kept) if self.more_bytes else list(itertools.islice(kept, self.keep))

@@ -8,7 +8,7 @@ from typing import Final
 
 from tightfit.graph.ir import Model
 from tightfit.targets.profile import Target
-from tightfit.targets.tools import ethos_u, litert_gpu, micro
+from tightfit.targets.tools import ethos_u, intel_npu, litert_gpu, micro
 from tightfit.targets.tools.result import ToolResult
 from tightfit.types import Array
 
@@ -32,6 +32,7 @@ class Tool:
 TOOLS: Final[dict[str, Tool]] = {
     "vela": Tool("Arm's compiler vela", ethos_u.available, ethos_u.run),
     "tflite-micro": Tool("the tflite-micro interpreter", micro.available, micro.run),
+    "intel-npu": Tool("the Intel OpenVINO plugin", intel_npu.available, intel_npu.run),
     "litert-gpu": Tool("LiteRT's GPU accelerator", litert_gpu.available, litert_gpu.run),
 }
 """Name in ``profiles.toml`` → the judge."""

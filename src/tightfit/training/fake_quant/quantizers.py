@@ -14,29 +14,16 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
-from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.activations import Ends
 from tightfit.quantization.plan import Storage
 from tightfit.training.fake_quant.fake_quantize import fake_quantize, fake_quantize_sum, limits
 from tightfit.training.fake_quant.learned_scales import LearnedScales, Part
 from tightfit.training.fake_quant.quantization_points import Point
 
-RANGES: Final = ("learned", "average", "fixed")
 _MOMENTUM: Final = 0.99
 _SMALLEST: Final = 1e-9
 Grid = tuple[Any, Any]
 """(scale, zero point)."""
-
-
-def check_ranges(ranges: str) -> str:
-    """Return the given word unchanged when it is a known way to update ranges.
-
-    Raises:
-        OptionError: the word is unknown.
-    """
-    if ranges not in RANGES:
-        raise OptionError(unknown_name("way to move ranges", ranges, RANGES))
-    return ranges
 
 
 class ActivationQuantizer:

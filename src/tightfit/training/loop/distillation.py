@@ -28,7 +28,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         features: keys of intermediate tensors to match too; ``residual`` means all sums of two activations.
         feature_weight: weight of all features together.
         temperature: divisor of the logits before the softmax.
-        labels_share: weight of the label loss given to ``compile``, 0–1; 0 needs no labels.
+        labels_share: weight of the label loss, 0–1; 0 needs no labels. The loss is ``label_loss`` where that
+            is set, called with (labels, outputs), else the one given to ``compile``.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
 
@@ -54,6 +55,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         # A pruned student has only some features with all channels.
         alike = [i for i, (s, t) in enumerate(zip(inner, outer, strict=True)) if s.shape == t.shape]
         self.wanted = [[tensors[i] for i in alike] for tensors in (inner, outer)]
+        self.label_loss: Any = None
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
@@ -74,7 +76,10 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
                 raise OptionError(
                     "The label loss needs labels, but the data has none. Give labels, or labels_share=0."
                 )
-            labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
+            if self.label_loss is not None:
+                labelled = self.label_loss(y, y_pred)
+            else:
+                labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
             loss = loss + labelled * self.labels_share
         return loss
 

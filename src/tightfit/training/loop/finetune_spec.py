@@ -8,9 +8,9 @@ from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.quantization.scheme import Scheme
-from tightfit.training.fake_quant.quantizers import check_ranges
+from tightfit.training.loop.augmentation import check_augmentations
 from tightfit.training.loop.training_options import TrainingOptions
-from tightfit.training.transforms.sparsity_schedules import check_schedule, check_sparsity
+from tightfit.training.option_checks import check_ranges, check_schedule, check_sparsity
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,11 @@ class FinetuneSpec(TrainingOptions):
         return ["finish"]
 
 
-def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
-    """Check a request against the data, and return whether labels are used.
+def check_spec(request: FinetuneSpec) -> None:
+    """Check what a training is asked for; needs no data and no Keras.
 
     Raises:
         OptionError: the request is empty, or a number is out of range.
-        DataError: labels are required and the data has none.
     """
     wishes = (request.scheme, request.sparsity, request.clusters, request.teacher)
     if all(wish is None for wish in wishes):
@@ -77,6 +76,17 @@ def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
         raise OptionError(f"A learning rate lies between 0 and 1; received {request.rate:g}.")
     if request.labels not in ("auto", "yes", "no"):
         raise OptionError(f"Labels are auto, yes or no; received '{request.labels}'.")
+    check_augmentations(request.augment, labelled=False)
+
+
+def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
+    """Checks a request against the data; gives whether labels are used.
+
+    Raises:
+        OptionError: see ``check_spec``.
+        DataError: labels are asked for and the data has none.
+    """
+    check_spec(request)
     if request.labels == "yes" and not dataset.has_labels:
         raise DataError("--labels yes needs labels, but the data has none. Give labels, or --labels no.")
     return dataset.has_labels and request.labels != "no"

@@ -20,6 +20,8 @@ from typing import Any, Final
 import keras
 
 from tightfit.data.dataset import Dataset
+from tightfit.data.sample import Sample
+from tightfit.evaluation.labels import PLAIN, TRAINED, Head
 from tightfit.graph.ir import Model
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
@@ -36,6 +38,7 @@ from tightfit.training.loop.checkpoints import (
 )
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
+from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.network import Network
@@ -46,6 +49,8 @@ from tightfit.types import Array, Samples
 
 CALIBRATION: Final = 100
 _LABELS_SHARE: Final = 0.5
+_LOOKED_AT: Final = 4
+"""Samples whose answers show what labels mean."""
 _WARM_UP: Final = 0.05
 """Warm-up: fraction of a stage in which the learning rate grows, because Adam's first steps are noisy."""
 _LAST_SHARE: Final = 0.02
@@ -87,6 +92,7 @@ class TrainingData:
         dataset: samples, with or without labels.
         indices: the samples to train and calibrate with.
         teacher: the float model to distil from.
+        heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
         prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
             returns the float model and the plan to train from.
     """
@@ -95,6 +101,7 @@ class TrainingData:
     indices: Sequence[int] | Array
     teacher: Model
     prepare: Prepare
+    heads: Sequence[Head] | None = None
 
 
 def finetune(
@@ -139,9 +146,19 @@ class _Training:
         self.current = model
         self.teacher, self.prepare = data.teacher, data.prepare
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
-        self.progress, self.labelled = progress, labelled
+        self.progress = progress
+        self.heads = [h for h in self._meaning(data.heads) if h.kind in TRAINED] if labelled else []
+        self.labelled = bool(self.heads)
+        self.loss: LabelLoss | None = None
         self.plan: Plan | None = None
         self.notes: list[str] = []
+
+    def _meaning(self, heads: Sequence[Head] | None) -> Sequence[Head]:
+        if heads is not None:
+            return heads
+        plain, named = self.dataset.labels(self.indices), self.dataset.named_labels(self.indices)
+        scalars = named if plain is None else {**named, PLAIN: plain}
+        return heads_of(Network(self.teacher, check=False), self._first(_LOOKED_AT), scalars)
 
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
         """Train one stage, or only rebuild its result when the checkpoint has it.
@@ -201,7 +218,13 @@ class _Training:
     def _student(self, network: Network) -> Any:
         teacher = Network(self.teacher, check=False)
         share = _LABELS_SHARE if self.labelled else 0.0
-        return Distillation(network, teacher, self.request.features, labels_share=share)
+        student = Distillation(network, teacher, self.request.features, labels_share=share)
+        self.loss = loss_for(self.heads, student, self._first) if self.labelled else None
+        student.label_loss = self.loss
+        return student
+
+    def _first(self, count: int) -> list[Sample]:
+        return list(self.dataset.samples([int(i) for i in self.indices[:count]]))
 
     def _compile(self, student: Any, epochs: int, *, last: bool) -> None:
         steps = epochs * max(1, len(self.indices) // self.request.batch)
@@ -213,14 +236,7 @@ class _Training:
             warmup_target=self.request.rate if warm else None,
             warmup_steps=warm,
         )
-        loss = None
-        if self.labelled:
-            loss = (
-                keras.losses.SparseCategoricalCrossentropy(from_logits=not student.decides[0])
-                if _are_classes(self.dataset)
-                else "mean_squared_error"
-            )
-        student.compile(RelativeAdam(rate, sizes_of(student.student)), loss)
+        student.compile(RelativeAdam(rate, sizes_of(student.student)))
 
     def _fit(
         self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
@@ -228,7 +244,8 @@ class _Training:
         request, (first, last) = self.request, epochs
         batches = Batches(
             self.dataset, self.indices, request.batch,
-            labelled=self.labelled, seed=request.seed, epoch=first, augment=request.augment,
+            targets=None if self.loss is None else self.loss.targets,
+            seed=request.seed, epoch=first, augment=request.augment,
         )  # fmt: skip
         done = first * len(batches)
         keep = KeepLastGood()
@@ -245,11 +262,6 @@ class _Training:
                 f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "
                 "before were kept. Train with a smaller learning rate."
             )
-
-
-def _are_classes(dataset: Dataset) -> bool:
-    labels = dataset.labels()
-    return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
 
 
 def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:

@@ -8,25 +8,8 @@ from typing import Any, Final, Self
 
 import keras
 
-from tightfit.errors import OptionError, unknown_name
-
-
-def check_sparsity(sparsity: float) -> float:
-    """Return a sparsity unchanged when it is a fraction between 0 and 1.
-
-    Raises:
-        OptionError: it is outside of [0, 1), such as 80 instead of 0.8.
-
-    Example:
-        >>> check_sparsity(0.8)
-        0.8
-    """
-    if not 0.0 <= sparsity < 1.0:
-        hint = f" Did you mean {sparsity / 100:g}?" if 1.0 < sparsity < 100.0 else ""
-        raise OptionError(
-            f"A sparsity is a share of zeros from 0 up to below 1; received {sparsity:g}.{hint}"
-        )
-    return sparsity
+from tightfit.errors import OptionError
+from tightfit.training.option_checks import check_sparsity
 
 
 class _Saved:
@@ -141,14 +124,3 @@ SCHEDULES: Final[dict[str, Callable[[float, int], Schedule]]] = {
     "one-shot": lambda sparsity, _: OneShot(sparsity),
 }
 """Name → function of (final sparsity, steps of the training) that returns a schedule."""
-
-
-def check_schedule(name: str) -> str:
-    """Return the name of a schedule unchanged when it is known.
-
-    Raises:
-        OptionError: the name is unknown; the message gives the closest one.
-    """
-    if name not in SCHEDULES:
-        raise OptionError(unknown_name("schedule", name, SCHEDULES))
-    return name

@@ -58,7 +58,8 @@ def own_probes(path: Path, model: Model, ranges: Mapping[str, tuple[float, float
     """Return noise within the input ranges of a quantized file, and what the file itself makes of it.
 
     Args:
-        path: the quantized file. model: its float graph, by whose keys the answers are named.
+        path: the quantized file.
+        model: its float graph, by whose keys the answers are named.
         ranges: input's name → smallest and largest real that its integers stand for.
 
     Raises:

@@ -247,7 +247,8 @@ def alternatives(target: str, *, pinned: bool) -> tuple[tuple[str, ...], ...]:
     """Return the layouts to try for a target, in order.
 
     Args:
-        target: a key of ``LAYOUTS``. pinned: the plan's scales are a source's own; see ``Plan.pinned``.
+        target: a key of ``LAYOUTS``.
+        pinned: the plan's scales are a source's own; see ``Plan.pinned``.
 
     Example:
         >>> alternatives("npu", pinned=True)

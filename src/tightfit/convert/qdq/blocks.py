@@ -23,7 +23,9 @@ def unblocked(walker: Walker, node: onnx.NodeProto, attributes: dict[str, Any]) 
     """Return the name of the reals of a constant that DequantizeLinear takes in blocks.
 
     Args:
-        walker: writes the constant. node: the DequantizeLinear. attributes: its attributes.
+        walker: writes the constant.
+        node: the DequantizeLinear.
+        attributes: its attributes.
 
     Raises:
         ModelError: it is no constant.

@@ -24,8 +24,10 @@ class LinearOp:
     """One operator on integers.
 
     Args:
-        op: the float operator. operands: positions of value, scale and zero point of each.
-        result: positions of the result's scale and zero point. bias: position of an int32 bias, or None.
+        op: the float operator.
+        operands: positions of value, scale and zero point of each.
+        result: positions of the result's scale and zero point.
+        bias: position of an int32 bias, or None.
         axes: channel axis of each operand where it has several scales.
     """
 

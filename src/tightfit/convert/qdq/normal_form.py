@@ -99,7 +99,8 @@ def in_range(form: NormalForm, arrays: dict[str, Array]) -> dict[str, Array]:
     """Return inputs within the range that a source was calibrated for, integers where it takes integers.
 
     Args:
-        form: of the source. arrays: reals in [-1, 1) by input's name; only those with a scale are given back.
+        form: of the source.
+        arrays: reals in [-1, 1) by input's name; only those with a scale are given back.
     """
     known = {t.name: t for t in form.model.graph.initializer}
     found: dict[str, Array] = {}
@@ -122,7 +123,8 @@ def reals_of_inputs(form: NormalForm, arrays: dict[str, Array]) -> dict[str, Arr
     """Return a source's inputs as its normal form takes them: reals where the source takes integers.
 
     Args:
-        form: of the source. arrays: by input's name.
+        form: of the source.
+        arrays: by input's name.
     """
     return {n: form.inputs[n].dequantize(a) if n in form.inputs else a for n, a in arrays.items()}
 
@@ -131,7 +133,8 @@ def integer_outputs(form: NormalForm, results: list[Array]) -> list[Array]:
     """Return a normal form's outputs as the source gives them: integers where it does.
 
     Args:
-        form: of the source. results: of its outputs, in order.
+        form: of the source.
+        results: of its outputs, in order.
     """
     named = zip((o.name for o in form.model.graph.output), results, strict=True)
     return [

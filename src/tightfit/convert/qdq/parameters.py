@@ -27,7 +27,9 @@ class Parameters:
     """``real = scale · (q − zero_point)``.
 
     Args:
-        dtype: ONNX's integer type. scale: float32, one or one a channel. zero_point: as many.
+        dtype: ONNX's integer type.
+        scale: float32, one or one a channel.
+        zero_point: as many.
         axis: of the channels in ONNX's order, None for one scale.
     """
 
@@ -98,7 +100,8 @@ def marker_name(parameters: Parameters, axis: int | None) -> str:
     """Return the name of the composite that stands for a rounding.
 
     Args:
-        parameters: of the value. axis: of its channels in the order that the array has.
+        parameters: of the value.
+        axis: of its channels in the order that the array has.
     """
     numbers = parameters.scale.tobytes().hex(), parameters.zero_point.astype("<i4").tobytes().hex()
     place = "none" if axis is None else str(axis)

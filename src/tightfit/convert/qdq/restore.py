@@ -20,7 +20,8 @@ def restore(model: Model, constants: Mapping[str, tuple[Parameters, bool]]) -> l
     """Write the quantization of a source into its converted graph, in place.
 
     Args:
-        model: float, with markers. constants: digest of reals → parameters, and whether their readers take
+        model: float, with markers.
+        constants: digest of reals → parameters, and whether their readers take
             the integers themselves (dynamic range).
 
     Returns:

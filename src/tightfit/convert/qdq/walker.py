@@ -32,9 +32,11 @@ class NormalForm:
     """A model of reals.
 
     Args:
-        model: with ``QuantizeLinear`` and ``DequantizeLinear`` as described above. constants: digest of a
+        model: with ``QuantizeLinear`` and ``DequantizeLinear`` as described above.
+        constants: digest of a
             constant's reals → its parameters, and whether activations are quantized at run time.
-        inputs, outputs: those that are integers in the source → parameters. notes: what could not be kept.
+        inputs, outputs: those that are integers in the source → parameters.
+        notes: what could not be kept.
     """
 
     model: onnx.ModelProto

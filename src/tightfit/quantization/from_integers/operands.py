@@ -47,8 +47,12 @@ def decide_weights(
     """Return how weights and bias are stored for an integer kernel.
 
     Args:
-        op: the op. plan: with the source's own storages. rule: the op's row. dtype: of the activations.
-        inputs: the storages of its activations. zero_point: whether the kernel honours one of the weights.
+        op: the op.
+        plan: with the source's own storages.
+        rule: the op's row.
+        dtype: of the activations.
+        inputs: the storages of its activations.
+        zero_point: whether the kernel honours one of the weights.
 
     Raises:
         Refusal: the weights stand on no grid, or the kernel does not take it.

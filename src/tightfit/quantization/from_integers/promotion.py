@@ -36,7 +36,8 @@ def promote(model: Model, plan: Plan, *, integer_only: bool = False) -> list[str
     """Put float ops between integers on integer kernels, in place, with the scales that the plan has.
 
     Args:
-        model: the float graph. plan: taken from its quantized source; changed in place.
+        model: the float graph.
+        plan: taken from its quantized source; changed in place.
         integer_only: the device has no float: ops that would be exact in float only get the nearest integer
             form, and a note says so.
 

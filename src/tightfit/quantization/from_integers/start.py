@@ -29,7 +29,8 @@ class Start:
     """A quantized file and the plan that it follows.
 
     Args:
-        path: the quantized ``.tflite``. plan: faithful to it, for its float graph.
+        path: the quantized ``.tflite``.
+        plan: faithful to it, for its float graph.
     """
 
     path: Path
@@ -79,7 +80,9 @@ def plan_from_start(
     Schemes with real activations are planned as for any float graph, whose weights keep their grid.
 
     Args:
-        model: the float graph. start: what the source has. scheme: what is wanted.
+        model: the float graph.
+        start: what the source has.
+        scheme: what is wanted.
         interface: type of inputs and outputs; None leaves those of the source.
         integer_only: see ``promote``.
 
@@ -107,7 +110,9 @@ def own_plan(model: Model, start: Start, *, interface: str | None = None, intege
     """Return the source's own plan, with its float ops on integers where the kernels compute what it says.
 
     Args:
-        model: the float graph. start: what the source has. interface: as in ``plan_from_start``.
+        model: the float graph.
+        start: what the source has.
+        interface: as in ``plan_from_start``.
         integer_only: see ``promote``.
     """
     plan = copy.deepcopy(start.plan)
@@ -146,7 +151,9 @@ def demote(model: Model, plan: Plan, reasons: Mapping[str, str]) -> int:
     """Put ops back on float between their integers, in place; gives how many.
 
     Args:
-        model: the float graph. plan: whose scales are a source's own. reasons: op's name → why.
+        model: the float graph.
+        plan: whose scales are a source's own.
+        reasons: op's name → why.
     """
     count = 0
     for graph, decisions in zip(model.graphs, plan.graphs, strict=True):

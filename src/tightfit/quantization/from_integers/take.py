@@ -46,7 +46,9 @@ class Taken:
     """A quantized model, taken apart.
 
     Args:
-        model: the float graph. plan: its own, faithful to the file. notes: what could not be taken as it was.
+        model: the float graph.
+        plan: its own, faithful to the file.
+        notes: what could not be taken as it was.
     """
 
     model: Model

@@ -29,7 +29,7 @@ PROBES: Final = 2
 """How many samples are kept with their float outputs whatever their size."""
 
 _MOST_KEPT: Final = 128
-_INPUT_BYTES: Final = 40 << 20
+_INPUT_BYTES: Final = 24 << 20
 _OUTPUT_BYTES: Final = 8 << 20
 
 

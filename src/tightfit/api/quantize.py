@@ -12,7 +12,7 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.diagnosis.doctor.notes import quick_check
+from tightfit.diagnosis.doctor.notes import observers, quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
 from tightfit.pipeline.builder import Builder, BuildSpec
@@ -21,7 +21,7 @@ from tightfit.pipeline.write import QuantizationResult
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
-from tightfit.runtime.child import prepare
+from tightfit.runtime.child import prepare_shared
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
 from tightfit.types import Array, Stage
@@ -51,15 +51,18 @@ def quantize(
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))
     spec.check_samples(given=data is not None)
-    prepare(calibration_workers() if data is not None else 1)
+    prepare_shared(calibration_workers())
     source = open_source(model)
     source.facts = chosen.facts()
     given = None if data is None else CalibrationSamples.of(source, model, data, image, chosen)
-    builder = Builder(source, None if given is None else given.samples, stage=progress)
+    builder = Builder(source, stage=progress)
+    if given is not None:
+        builder.samples, builder.count = given.samples, given.count
+        builder.observers = observers(source.model) if chosen.doctor else None
     written = builder.build(spec, Path(output))
-    if given is None or not chosen.doctor:
+    if given is None or not chosen.doctor or builder.seen is None:
         return written
-    checked = quick_check(source, given.dataset, given.indices, given.log)
+    checked = quick_check(source, given.dataset, given.log, builder.seen)
     return replace(written, notes=[*checked, *written.notes])
 
 
@@ -97,6 +100,11 @@ class CalibrationSamples:
         if source.facts is not None:
             source.facts["data"] = data_facts(dataset, count, chosen.seed)
         return cls(dataset, indices)
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.dataset) if self.indices is None else len(self.indices)
 
     def samples(self) -> Iterator[Mapping[str, Array]]:
         """Inputs, one sample after another; may be called again."""

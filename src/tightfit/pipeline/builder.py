@@ -12,7 +12,13 @@ from typing import Any
 from tightfit.errors import OptionError, unknown_name
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
-from tightfit.quantization.calibration.calibrate import Calibration, calibrate, calibration_workers
+from tightfit.quantization.calibration.calibrate import (
+    PROBES,
+    Calibration,
+    calibrate,
+    calibration_workers,
+    kept_places,
+)
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
@@ -22,7 +28,8 @@ from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
-from tightfit.runtime.child import prepare
+from tightfit.runtime.child import prepare_shared
+from tightfit.runtime.parallel import Mergeable
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
@@ -99,6 +106,7 @@ class Builder:
         count: number of samples, for progress; 0 where it is not known.
         stage: progress of calibration and recoveries.
         seen: what calibration saw, where that is known already.
+        observers: output name → what else looks at the float model's output while it calibrates.
         moments: layer name → second moments, shared by all files.
     """
 
@@ -107,6 +115,7 @@ class Builder:
     count: int = 0
     stage: Stage | None = None
     seen: Calibration | None = None
+    observers: Mapping[str, Mergeable] | None = None
     moments: dict[str, Moments] = field(default_factory=dict)
 
     def calibration(self, *, detailed: bool = True) -> Calibration | None:
@@ -117,7 +126,12 @@ class Builder:
         """
         if self.seen is None and self.samples is not None:
             self.seen = calibrate(
-                self.source.model, self.samples(), detailed=detailed, progress=self._counter()
+                self.source.model,
+                self.samples(),
+                detailed=detailed,
+                progress=self._counter(),
+                keep=kept_places(self.count or PROBES),
+                observers=self.observers,
             )
         return self.seen
 
@@ -164,8 +178,7 @@ class Builder:
             TightfitError: see ``write_plan``.
         """
         source = replace(self.source, model=state.model, facts=facts)
-        probes = self.seen.probes if self.seen else random_probes(source.path, source.model)
-        prepare()  # the process that checks the file starts while the plan is applied
+        probes = self.seen.probes[:PROBES] if self.seen else random_probes(source.path, source.model)
         adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
         return write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
 
@@ -234,7 +247,7 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
     spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout)
     spec.check_samples(given=samples is not None)
-    prepare(calibration_workers() if samples is not None else 1)
+    prepare_shared(calibration_workers())
     source = path if isinstance(path, Source) else open_source(path)
     builder = Builder(source, None if samples is None else lambda: iter(samples))
     return builder.build(spec, Path(output))

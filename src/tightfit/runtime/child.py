@@ -1,4 +1,4 @@
-"""Starts, watches and ends the worker process."""
+"""Starts, watches and ends worker processes: one for a session, or one whose threads serve several."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +29,7 @@ _NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a de
 
 
 _spare: list[Child] = []
+_shared: list[Child] = []
 
 
 def prepare(count: int = 1) -> None:
@@ -36,14 +38,86 @@ def prepare(count: int = 1) -> None:
         _spare.append(Child())
 
 
+def prepare_shared(count: int) -> None:
+    """Starts one process ahead whose threads serve ``count`` sessions: one start-up for all of them.
+
+    For sessions that belong to one task. A crash ends all of them, and their memory is one process's, so
+    nothing that measures memory may use them.
+    """
+    if not any(child.is_own for child in _shared):
+        _shared.extend(_start(count))
+
+
 def take() -> Child:
     """Gives a prepared worker if there is one, else a new one; threads may call it at once."""
+    return _own(_spare) or Child()
+
+
+def take_shared() -> Child:
+    """Gives a free thread of the shared process if there is one, else a worker as ``take`` does."""
+    return _own(_shared) or take()
+
+
+def _own(ready: list[Child]) -> Child | None:
+    """Takes a child of this process (not of the one it was forked from) out of a list."""
     with contextlib.suppress(IndexError):
         while True:
-            child = _spare.pop()
+            child = ready.pop()
             if child.is_own:
                 return child
-    return Child()
+    return None
+
+
+def _start(count: int) -> list[Child]:
+    """One process, with a channel to each of ``count`` threads of it."""
+    channels = [Channel() for _ in range(count)]
+    process = _Process("worker", channels)
+    return [Child(process=process, channel=channel) for channel in channels]
+
+
+class _Process:
+    """A running process, what it prints, and how many channels to it are open."""
+
+    def __init__(self, program: str, channels: Sequence[Channel]) -> None:
+        self.owner = os.getpid()
+        self.open = len(channels)
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        fcntl.fcntl(self.log, fcntl.F_SETFL, os.O_APPEND)  # the process may empty it and write on
+        ends = list(zip(*(channel.child_fds for channel in channels), strict=True))
+        self.running = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _START.format(program),
+                *(",".join(map(str, fds)) for fds in ends),
+                *_places(),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            pass_fds=[fd for fds in ends for fd in fds],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's idle threads disturb timings
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        for channel in channels:
+            channel.release_child_fds()
+
+    def release(self, channel: Channel) -> None:
+        """Closes a channel, and with the last one the process; a fork leaves both to their owner."""
+        channel.close()
+        if os.getpid() != self.owner:
+            return
+        self.open -= 1
+        if self.open <= 0:
+            self.end()
+
+    def end(self) -> None:
+        """Kills and reaps: the worker holds nothing worth an orderly end."""
+        if os.getpid() == self.owner:
+            self.running.kill()
+            self.running.wait()
+        self.log.close()
 
 
 class Child:
@@ -51,38 +125,25 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
+        process: a process that is shared with others. channel: this child's channel to it.
     """
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
-    def __init__(self, program: str = "worker") -> None:
-        self._channel = Channel()
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                _START.format(program),
-                *map(str, self._channel.child_fds),
-                *_places(),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=self._channel.child_fds,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's idle threads disturb timings
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )
-        self._channel.release_child_fds()
-        self._owner = os.getpid()
-        self._finalizer = weakref.finalize(self, _end, self._owner, self._process, self._channel, self._log)
+    def __init__(
+        self, program: str = "worker", *, process: _Process | None = None, channel: Channel | None = None
+    ) -> None:
+        self.is_shared = process is not None
+        self._channel = channel or Channel()
+        self._shared = process or _Process(program, [self._channel])
+        self._process, self._log = self._shared.running, self._shared.log
+        self._finalizer = weakref.finalize(self, self._shared.release, self._channel)
 
     @property
     def is_own(self) -> bool:
-        """False in a fork of the process that started the child."""
-        return self._owner == os.getpid()
+        """False in a fork of the process that started the child, and after the child's end."""
+        alive = self._finalizer.alive and self._shared.owner == os.getpid()
+        return alive and self._process.poll() is None
 
     def send(self, message: Any, timeout_s: float | None) -> None:
         """Sends one message; see ``Channel.send``."""
@@ -120,8 +181,21 @@ class Child:
         told = [line for line in lines if line and not line.startswith(_NOISE)]
         return told[-1] if told else ""
 
+    def give_back(self) -> None:
+        """Lets another session use this thread of a shared process; ends a process of its own."""
+        if self.is_shared and self.is_own:
+            _shared.append(self)
+        else:
+            self.close()
+
+    def kill(self) -> None:
+        """Ends the process for all sessions that use it: it hangs, or gave half a reply."""
+        if self._shared.owner == os.getpid():
+            self._process.kill()
+        self.close()
+
     def close(self) -> None:
-        """Ends the process and frees what belongs to it; may be called twice."""
+        """Ends the process, once no other session uses it, and frees what belongs to it."""
         self._finalizer()
 
 
@@ -148,12 +222,3 @@ def _places() -> list[str]:
     """Where the child looks for modules: this package's root, then where the parent looks."""
     root = str(Path(__file__).resolve().parents[2])
     return [root, *(str(Path(place).resolve()) for place in sys.path)]
-
-
-def _end(owner: int, process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:
-    """Kills and reaps: the worker holds nothing worth an orderly end. A fork leaves it to its owner."""
-    if os.getpid() == owner:
-        process.kill()
-        process.wait()
-    channel.close()
-    log.close()

@@ -129,4 +129,4 @@ def _counted(handles: list[c_void_p]) -> tuple[c_size_t, Any]:
 
 def main() -> None:
     """Serves one profile."""
-    serve(ProfileWorker())
+    serve(ProfileWorker)

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, runtime_checkable
 
 from tightfit.runtime.session import Observer, Sample, Session
 
@@ -27,6 +27,15 @@ class Mergeable(Observer, Protocol):
         ...
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """An observer to which the number of a sample matters."""
+
+    def assign(self, lane: int, lanes: int) -> None:
+        """Is told that every ``lanes``-th sample will come by, from number ``lane`` on."""
+        ...
+
+
 def cores() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -38,16 +47,20 @@ def observe_together(
     observers: Mapping[str, Mergeable],
     *,
     workers: int,
+    threads: int = 1,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """Gives the observers back after they saw every sample; see ``Session.observe``.
 
     Args:
-        workers: child processes, each with one thread: statistics then run on all cores, not only kernels.
+        workers: child processes: statistics then run on all cores, not only kernels.
+        threads: CPU threads of each. shared: see ``Session``.
 
     Raises:
         DataError: a sample does not fit. RuntimeFailureError: LiteRT refuses or dies.
     """
-    lanes = [_Lane(model, copy.deepcopy(dict(observers))) for _ in range(workers)]
+    options = {"threads": threads, "shared": shared}
+    lanes = [_Lane(model, _placed(observers, lane, workers), options) for lane in range(workers)]
     for lane in lanes:
         lane.start()
     try:
@@ -68,12 +81,21 @@ def observe_together(
     return first
 
 
+def _placed(observers: Mapping[str, Any], lane: int, lanes: int) -> dict[str, Any]:
+    """The observers of one child; those that number the samples are told which of them they will see."""
+    copies: dict[str, Any] = copy.deepcopy(dict(observers))
+    for observer in copies.values():
+        if isinstance(observer, Placed):
+            observer.assign(lane, lanes)
+    return copies
+
+
 class _Lane(threading.Thread):
     """One child process with its queue of samples."""
 
-    def __init__(self, model: bytes | str | Path, observers: dict[str, Any]) -> None:
+    def __init__(self, model: bytes | str | Path, observers: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__(daemon=True)
-        self.model = model
+        self.model, self.options = model, options
         self.observers = observers
         self.samples: queue.Queue[Any] = queue.Queue(_QUEUE)
         self.seen: dict[str, Any] = {}
@@ -81,7 +103,7 @@ class _Lane(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Session(self.model) as session:
+            with Session(self.model, **self.options) as session:
                 self.seen = session.observe(self._take(), self.observers)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self.error = error

@@ -139,9 +139,7 @@ class _Examination:
         tensors = {k: o for k, o in seen.items() if isinstance(o, Extremes) and k in self.inner}
         outputs = {name: o for name, key in self.ends.items() if isinstance(o := seen[f"out {key}"], Answers)}
         evidence.tensors = [_tensor_facts(self.inner[key], o) for key, o in tensors.items()]
-        evidence.outputs = [
-            OutputFacts(name, o.count, o.bad, o.saturated, o.variation) for name, o in outputs.items()
-        ]
+        add_outputs(evidence, outputs)
         self._decisions(evidence, outputs)
         if evaluating is not None:
             evidence.held_out = self._held_out(calibrating, evaluating, evaluation_set, tensors)
@@ -165,22 +163,10 @@ class _Examination:
 
     def _decisions(self, evidence: Evidence, outputs: Mapping[str, Answers]) -> None:
         """Adds what labels and decisions say, when an output is one row of scores that decides."""
-        deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
-        labels = self.dataset.labels() if self.dataset.has_labels else None
-        if deciding is None:
-            return
-        if labels is not None and labels.dtype.kind == "i":
-            evidence.data_classes = frozenset(np.unique(labels).tolist())
-        answers = outputs[deciding]
-        evidence.classes = 0 if answers.low is None else int(answers.low.size)
-        evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
-        evidence.shift = _shift(evidence)
-        labelled = evidence.labelled()
-        wrong = sum(label != answer.decision for label, answer in labelled)
-        # Where nearly all labels are right, no other range can be better by what it would have to be.
-        kinds = KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
-        with Session(self.source.path, threads=2) as session:
-            evidence.readings = self.trials.readings(session, deciding, kinds)
+        deciding = add_decisions(evidence, outputs, self.dataset)
+        if deciding is not None:
+            with Session(self.source.path, threads=2) as session:
+                evidence.readings = self.trials.readings(session, deciding, kinds_worth_trying(evidence))
 
     # -- evaluation --------------------------------------------------------------------------------
 
@@ -226,6 +212,36 @@ def tapped(model: Model) -> tuple[Model, dict[str, Tensor], dict[str, str]]:
     outputs |= {f"out {keys[t]}": t for t in ends.values()}
     twin.signatures = [Signature("examine", input_names(twin), outputs)]
     return twin, {keys[t]: t for t in watched}, {name: keys[t] for name, t in ends.items()}
+
+
+def add_outputs(evidence: Evidence, outputs: Mapping[str, Answers]) -> None:
+    """Adds what each output of the float model did."""
+    evidence.outputs = [
+        OutputFacts(name, o.count, o.bad, o.saturated, o.variation) for name, o in outputs.items()
+    ]
+
+
+def add_decisions(evidence: Evidence, outputs: Mapping[str, Answers], dataset: Dataset) -> str | None:
+    """Adds decisions and labels where an output is one row of scores that decides, and gives its name."""
+    deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
+    if deciding is None:
+        return None
+    labels = dataset.labels() if dataset.has_labels else None
+    if labels is not None and labels.dtype.kind == "i":
+        evidence.data_classes = frozenset(np.unique(labels).tolist())
+    answers = outputs[deciding]
+    evidence.classes = 0 if answers.low is None else int(answers.low.size)
+    evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
+    evidence.shift = _shift(evidence)
+    return deciding
+
+
+def kinds_worth_trying(evidence: Evidence) -> tuple[str, ...]:
+    """Gives the kinds of other readings that could still prove something."""
+    labelled = evidence.labelled()
+    wrong = sum(label != answer.decision for label, answer in labelled)
+    # Where nearly all labels are right, no other range can be better by what it would have to be.
+    return KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
 
 
 def _named(sample: Sample, names: list[str]) -> dict[str, Array]:

@@ -6,9 +6,8 @@ afterwards without running the model again. Imported by the runtime's child proc
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,8 @@ import numpy.typing as npt
 
 BINS: Final = 8192
 SUBSAMPLE: Final = 2048
+MOST_KEPT: Final = 64 << 20
+"""Bytes that the kept arrays of one output may hold."""
 _FLUSH: Final = 16384
 _MOMENTUM: Final = 0.1
 # Below it, bins per unit would overflow float32; such values are zero for every integer type.
@@ -153,28 +154,43 @@ def _stride(size: int) -> int:
 
 
 class Watch:
-    """Watches one output in the runtime's child: its statistics, and copies of its first arrays.
+    """Watches one output in the runtime's child: its statistics, and copies of some of its arrays.
 
     Args:
-        statistics: whether ranges are wanted. keep: how many of the first arrays to keep.
+        statistics: whether ranges are wanted.
+        keep: the samples (0, 1 …, of all that are observed) whose arrays are kept, or how many of the first.
         detailed: whether histograms are wanted.
+
+    Attributes:
+        kept: sample → its array; samples are left out once they hold ``MOST_KEPT`` bytes together.
     """
 
-    def __init__(self, *, statistics: bool = True, keep: int = 0, detailed: bool = True) -> None:
+    def __init__(
+        self, *, statistics: bool = True, keep: int | Iterable[int] = 0, detailed: bool = True
+    ) -> None:
         self.statistics = Statistics(detailed=detailed) if statistics else None
-        self.keep = keep
-        self.kept: list[npt.NDArray[Any]] = []
+        self.wanted = frozenset(range(keep) if isinstance(keep, int) else keep)
+        self.kept: dict[int, npt.NDArray[Any]] = {}
+        self.room = MOST_KEPT
+        self.seen, self.lane, self.lanes = 0, 0, 1
+
+    def assign(self, lane: int, lanes: int) -> None:
+        """Says which of the samples come by: every ``lanes``-th, from number ``lane`` on."""
+        self.lane, self.lanes, self.room = lane, lanes, self.room // lanes
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's tensor."""
         if self.statistics is not None:
             self.statistics.update(values)
-        if len(self.kept) < self.keep:
-            self.kept.append(values.copy())
+        place = self.seen * self.lanes + self.lane
+        self.seen += 1
+        if place in self.wanted and (values.nbytes <= self.room or not self.kept):
+            self.kept[place] = values.copy()
+            self.room -= values.nbytes
 
     def merge(self, others: Sequence[Watch]) -> None:
         """Puts the findings of watches together that saw every n-th sample each."""
         if self.statistics is not None:
             self.statistics.merge([o.statistics for o in others if o.statistics is not None])
-        turns = itertools.zip_longest(self.kept, *(o.kept for o in others))
-        self.kept = [v for turn in turns for v in turn if v is not None][: self.keep]
+        for other in others:
+            self.kept |= other.kept

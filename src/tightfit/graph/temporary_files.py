@@ -25,7 +25,7 @@ def temporary_file(model: Model) -> Iterator[Path]:
         ...     path.suffix
         '.tflite'
     """
-    with tempfile.NamedTemporaryFile(prefix="tightfit-", suffix=".tflite") as file:
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         for chunk in file_chunks(model, True if stored_bytes(model) > STREAMED else None):
             file.write(chunk)
         file.flush()

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test test-all check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,7 +15,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## The main job on the embedded model and images.
 	$(BIN)/python examples/demo.py --output demo-out
 
-test: $(STAMP)  ## Every test; what needs TensorFlow, torch or ../shared says so and is skipped where that is absent.
+test: $(STAMP)  ## Every test but the slow ones; what needs TensorFlow, torch or ../shared is skipped where that is absent, with the reason.
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+test-all: $(STAMP)  ## The slow tests too: whole trainings, searches and sweeps.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)  ## Format, lint, types, doctests.

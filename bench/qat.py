@@ -59,7 +59,7 @@ def untrained_files(case: Case, scheme: Scheme, folder: Path) -> dict[str, Path]
     plain, rounded = folder / "ptq.tflite", folder / "rounding.tflite"
     write_plan(case.source, plan, plain, probes=seen.probes)
     size = case.source.path.stat().st_size
-    work = recover(RecoveryState(case.source.model, plan, ranges, case.calibration, size), ["rounding"])
+    work = recover(RecoveryState(case.source.model, plan, ranges, case.calibration, size), ["gptq"])
     write_plan(replace(case.source, model=work.model), work.plan, rounded, probes=seen.probes)
     return {"post-training": plain, "post-training + rounding": rounded}
 

@@ -38,19 +38,19 @@ STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "int8": (
         (),
         ("bias-correction",),
-        ("rounding",),
-        ("equalization", "rounding"),
-        ("activation-ranges", "rounding"),
+        ("gptq",),
+        ("cross-layer-equalization", "gptq"),
+        ("activation-ranges", "gptq"),
     ),
-    "int16x8": ((), ("rounding",)),
+    "int16x8": ((), ("gptq",)),
     "int8x4": (
         (),
         ("bias-correction",),
-        ("rounding",),
-        ("rounding", "learned-rounding"),
-        ("mixed-precision", "rounding"),
-        ("mixed-precision", "rounding", "learned-rounding"),
-        ("mixed-precision", "rounding", "bias-sequence"),
+        ("gptq",),
+        ("gptq", "block-reconstruction"),
+        ("mixed-precision", "gptq"),
+        ("mixed-precision", "gptq", "block-reconstruction"),
+        ("mixed-precision", "gptq", "sequential-bias-correction"),
     ),
 }
 PEERS = {

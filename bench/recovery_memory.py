@@ -18,7 +18,7 @@ from machine import describe_machine
 from processes import Memory, run_watched
 from tightfit.demo import MODEL
 
-CANDIDATES = ("int8+rounding", "int8+ranges", "int8+bias-sequence", "int8x4+recovery")
+CANDIDATES = ("int8+gptq", "int8+ranges", "int8+sequential-bias", "int8x4+recovery")
 
 
 def search(options: argparse.Namespace, calibration: int) -> Memory:

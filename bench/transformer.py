@@ -44,11 +44,11 @@ CASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("dynamic", ()),
     ("int8", ()),
     ("int16x8", ()),
-    ("int16x8", ("masks",)),
-    ("int8", ("masks",)),
-    ("int8", ("masks", "smoothing")),
-    ("int8", ("masks", "mixed-activations")),
-    ("int8", ("masks", "smoothing", "mixed-activations")),
+    ("int16x8", ("attention-mask-clipping",)),
+    ("int8", ("attention-mask-clipping",)),
+    ("int8", ("attention-mask-clipping", "smoothing")),
+    ("int8", ("attention-mask-clipping", "mixed-activations")),
+    ("int8", ("attention-mask-clipping", "smoothing", "mixed-activations")),
 )
 
 

@@ -1,9 +1,7 @@
 # ruff: noqa: INP001 - a script beside the pages that it writes, not a package
-"""Writes docs/targets.md, docs/ops.md and docs/onnx.md from the tables of the package.
+"""Write the pages that follow from the tables of the package: targets, ops, ONNX ops, schemes, recoveries.
 
-Run ``python docs/generate.py`` after a change of ``targets/profiles.toml``, ``targets/limits``,
-``quantization/ops/op_table.py``, ``quantization/ops/float_only.py`` or ``convert/onnx``; a test fails when
-the pages are out of date.
+Run ``python docs/generate.py`` after a change of a table; a test fails when a page is out of date.
 """
 
 from __future__ import annotations
@@ -15,6 +13,9 @@ from pathlib import Path
 from tightfit.quantization.ops.float_only import FLOAT_ONLY
 from tightfit.quantization.ops.op_rule import RUNTIME, OpRule
 from tightfit.quantization.ops.op_table import OP_RULES
+from tightfit.quantization.scheme import SCHEMES
+from tightfit.recovery.steps import RECOVERIES
+from tightfit.search.recipes import recipes
 from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.profile import Family, families, targets
 
@@ -39,7 +40,7 @@ def ops_page() -> str:
     """Gives docs/ops.md: how each builtin op is quantized, and why the others are not."""
     rows = [_op_row(rule) for _, rule in sorted(OP_RULES.items())]
     head = ["op", "int8", "int16", "int4 weights", "dynamic range", "scales", "notes"]
-    rest = sorted((reason, kind) for kind, reason in FLOAT_ONLY.items())
+    rest = sorted((reason, kind) for kind, reason in FLOAT_ONLY.items() if kind not in OP_RULES)
     reasons = [
         f"- {reason}: {', '.join(sorted(k for _, k in group))}"
         for reason, group in itertools.groupby(rest, lambda pair: pair[0])
@@ -71,11 +72,61 @@ def onnx_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def schemes_page() -> str:
+    """Return docs/schemes.md: what each scheme stores and computes, and which devices take it."""
+    rows = [
+        [
+            f"`{s.name}`",
+            s.summary,
+            s.weights,
+            s.activations or "float",
+            "samples" if s.needs_data else "none",
+            ", ".join(n for n, f in families().items() if s.name in f.schemes) or "—",
+        ]
+        for s in SCHEMES.values()
+    ]
+    head = ["scheme", "in short", "weights", "activations", "data", "device families that take it"]
+    parts = ["# Schemes", _NOTICE, _table(head, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def recoveries_page() -> str:
+    """Return docs/recoveries.md: the recoveries in the order in which they run."""
+    rows = [
+        [
+            f"`{r.name}`",
+            r.summary,
+            r.papers or "—",
+            ", ".join(f"`{a}`" for a in r.aliases) or "—",
+            ", ".join(x.name for x in recipes() if r.name in x.recovery) or "only by name",
+        ]
+        for r in RECOVERIES.values()
+    ]
+    head = ["recovery", "what it does", "paper", "older name", "candidates of `optimize` that use it"]
+    parts = [
+        "# Recoveries",
+        _NOTICE,
+        "`tightfit quantize MODEL SCHEME --data DATA --recover NAME,NAME` runs them in this order, "
+        "whatever the order of the names.",
+        _table(head, rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {
+    "onnx": onnx_page,
+    "targets": targets_page,
+    "ops": ops_page,
+    "schemes": schemes_page,
+    "recoveries": recoveries_page,
+}
+"""Page → what writes it."""
+
+
 def write_pages() -> None:
-    """Writes the pages."""
-    (FOLDER / "onnx.md").write_text(onnx_page(), encoding="utf-8")
-    (FOLDER / "targets.md").write_text(targets_page(), encoding="utf-8")
-    (FOLDER / "ops.md").write_text(ops_page(), encoding="utf-8")
+    """Write all pages."""
+    for name, page in PAGES.items():
+        (FOLDER / f"{name}.md").write_text(page(), encoding="utf-8")
 
 
 def _devices() -> str:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
-from support.places import ROOT
-
-DOCS = ROOT / "docs"
+from support.doc_pages import DOCS, generator
 
 
-def generator():
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("page", ["targets", "ops"])
+@pytest.mark.parametrize("page", ["targets", "ops", "schemes", "recoveries"])
 def test_the_page_is_up_to_date(page):
     expected = getattr(generator(), f"{page}_page")()
     assert (DOCS / f"{page}.md").read_text(encoding="utf-8") == expected, "run: python docs/generate.py"

@@ -179,10 +179,10 @@ def test_a_place_that_cannot_be_written_is_named(call, tmp_path):
 def test_quantize_recovers_with_samples(call, tmp_path):
     out_file = tmp_path / "q.tflite"
     common = ("quantize", MODEL, "int8x4", "-o", out_file, "--json")
-    code, out, _ = call(*common, "--data", IMAGES, "--calibration", 24, "--recover", "rounding")
+    code, out, _ = call(*common, "--data", IMAGES, "--calibration", 24, "--recover", "gptq")
     assert code == 0
     assert json.loads(out)["notes"] == ["weights rounded with data"]
-    refused(call(*common, "--recover", "rounding"), "rounding", "pass data")
+    refused(call(*common, "--recover", "gptq"), "gptq", "pass data")
     refused(call(*common, "--data", IMAGES, "--recover", "roundin"), "roundin", "Did you mean 'rounding'?")
 
 

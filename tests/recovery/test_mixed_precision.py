@@ -64,7 +64,7 @@ def test_layers_are_widened_within_the_size_that_was_asked_for():
     assert "int4" in before
     work.size_bytes = MODEL.stat().st_size
     work.progress = lambda *told: heard.append(told[0])
-    recover(work, ["rounding", "mixed-precision"])
+    recover(work, ["gptq", "mixed-precision"])
     after = [p.constants[1].dtype for p in work.plan.ops() if 1 in p.constants]
     assert after.count("int4") < before.count("int4")
     assert "stay int8" in work.notes[0], "the legal order, whatever the order asked for"

@@ -18,9 +18,9 @@ from tightfit.runtime.session import Session
 
 FEW_BITS = [("FULLY_CONNECTED", "int8x4")]
 STEPS = {
-    "rounding": ["rounding"],
+    "gptq": ["gptq"],
     "bias-correction": ["bias-correction"],
-    "bias-sequence": ["bias-sequence"],
+    "sequential-bias-correction": ["sequential-bias-correction"],
     "mixed-precision": ["mixed-precision"],
 }
 

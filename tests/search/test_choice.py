@@ -55,7 +55,7 @@ def test_the_smallest_product_of_size_and_latency_wins():
 def test_near_ties_go_to_the_more_accurate():
     cheaper = changed("int8", 28, latency_ratio=0.950, drop=0.007)
     better = changed("int8+bias", 28, latency_ratio=0.965, drop=0.002)  # 1.6 % dearer
-    clearly_dearer = changed("int8+rounding", 28, latency_ratio=1.0, drop=0.0)  # 5.3 %
+    clearly_dearer = changed("int8+gptq", 28, latency_ratio=1.0, drop=0.0)  # 5.3 %
     assert choose([cheaper, better, clearly_dearer], Budget()) is better
 
 

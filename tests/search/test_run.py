@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ import pytest
 from tightfit.api.optimize import Quiet, optimize
 from tightfit.demo import MODEL
 from tightfit.errors import DataError, TightfitError
-from tightfit.recovery.steps import STEPS
+from tightfit.recovery.steps import RECOVERIES
 from tightfit.report.text import render_text
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate, TargetVerdict
 from tightfit.search.gains import beyond_recovery
 from tightfit.search.job import Job
-from tightfit.search.recipes import RECIPES
+from tightfit.search.recipes import recipes
 from tightfit.search.selection import Selection
 
 SPEC_KEYS = {
@@ -154,19 +155,19 @@ def test_an_interruption_loses_nothing(tmp_path):
 
 
 def test_rounding_with_data_is_tried_when_the_budget_is_missed(tmp_path):
-    report = optimize(job(tmp_path, recipes=("int8+rounding",), evaluation=20))
+    report = optimize(job(tmp_path, recipes=("int8+gptq",), evaluation=20))
     assert "weights rounded with data" in report.candidates[1].steps
 
 
 def test_the_report_tells_what_a_recovery_brought(tmp_path):
-    report = optimize(job(tmp_path, recipes=("int8", "int8+rounding"), evaluation=20))
+    report = optimize(job(tmp_path, recipes=("int8", "int8+gptq"), evaluation=20))
     plain, recovered = report.candidates[1:]
     assert not plain.gain
     assert recovered.gain["over"] == "int8"
     assert recovered.gain["agreement"] == pytest.approx(recovered.agreement - plain.agreement)
     assert recovered.gain["snr_db"] == pytest.approx(recovered.snr_db - plain.snr_db)
     assert any(step.startswith("beside int8: agreement with float") for step in recovered.steps)
-    assert "int8+rounding: beside int8" in render_text(report, width=200)
+    assert "int8+gptq: beside int8" in render_text(report, width=200)
 
 
 def test_other_ends_are_no_recovery_and_stand_beside_their_twin(tmp_path):
@@ -179,8 +180,8 @@ def test_a_recovery_that_breaks_fails_its_candidate_and_not_the_search(tmp_path,
     def broken(work):  # noqa: ARG001 - the signature of a step
         raise ValueError("an array of the wrong shape")
 
-    monkeypatch.setitem(STEPS, "rounding", broken)
-    report = optimize(job(tmp_path, recipes=("int8+rounding", "int16x8"), evaluation=20))
+    monkeypatch.setitem(RECOVERIES, "gptq", replace(RECOVERIES["gptq"], run=broken))
+    report = optimize(job(tmp_path, recipes=("int8+gptq", "int16x8"), evaluation=20))
     other, failed = report.candidates[1:]
     assert "ValueError: an array of the wrong shape" in failed.failure
     assert failed.path is None
@@ -192,7 +193,7 @@ def tried(tmp_path, effort, *, fits, budget=None, size=1_000_000, drop=0.0):
     """The candidates that a search tries where each of them fits the budget, or none does."""
     asked = job(tmp_path, recipes=(), effort=effort, budget=budget or Budget())
     selection, made, names = Selection(asked, None), [], []
-    for recipe in RECIPES:
+    for recipe in recipes():
         if selection.wants(recipe, made):
             names.append(recipe.name)
             candidate = Candidate(
@@ -207,10 +208,10 @@ def test_recoveries_are_tried_by_effort_and_while_the_budget_is_missed(tmp_path)
     enough = tried(tmp_path, "normal", fits=True)
     assert not [n for n in enough if "+" in n]
     quick, normal = tried(tmp_path, "quick", fits=False), tried(tmp_path, "normal", fits=False)
-    assert {"int8+bias", "int8+rounding"} <= set(quick)
+    assert {"int8+bias", "int8+gptq"} <= set(quick)
     assert set(quick) < set(normal)
     assert "int8x4+recovery" in normal
-    assert set(tried(tmp_path, "thorough", fits=True)) == {r.name for r in RECIPES if r.shrink is None}
+    assert set(tried(tmp_path, "thorough", fits=True)) == {r.name for r in recipes() if r.shrink is None}
 
 
 def test_other_ends_are_not_tried_where_the_values_inside_lose_too_much(tmp_path):
@@ -224,11 +225,11 @@ def test_other_ends_are_not_tried_where_the_values_inside_lose_too_much(tmp_path
 
 def test_no_recovery_is_tried_for_a_size_that_it_cannot_change(tmp_path):
     tight, loose = Budget(max_size=900_000), Budget(max_size=1_000_000)
-    assert "int8+rounding" in tried(tmp_path, "normal", fits=False, budget=loose)
+    assert "int8+gptq" in tried(tmp_path, "normal", fits=False, budget=loose)
     names = tried(tmp_path, "normal", fits=False, budget=tight)
-    recoveries = {r.name for r in RECIPES if r.recovery and not r.shrink}
+    recoveries = {r.name for r in recipes() if r.recovery and not r.shrink}
     assert [n for n in names if n in recoveries] == ["int8x4+recovery"], "it has no plain twin"
-    assert "int8+rounding" in tried(tmp_path, "thorough", fits=False, budget=tight)
+    assert "int8+gptq" in tried(tmp_path, "thorough", fits=False, budget=tight)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ class Deadly(test_run.Quiet):
             os.kill(os.getpid(), signal.SIGKILL)
 test_run.optimize(test_run.job(__import__("pathlib").Path(sys.argv[1]), **test_run.THOROUGH), Deadly())
 """
-THOROUGH = {"recipes": ("int8", "int8+rounding", "int8x4+recovery"), "effort": "thorough", "evaluation": 20}
+THOROUGH = {"recipes": ("int8", "int8+gptq", "int8x4+recovery"), "effort": "thorough", "evaluation": 20}
 
 
 def test_a_killed_thorough_run_goes_on_where_it_was(tmp_path):
@@ -310,7 +311,7 @@ def test_no_recovery_is_tried_of_what_could_not_be_chosen_anyway(tmp_path):
     selection = Selection(job(tmp_path, recipes=(), effort="quick", budget=Budget(max_drop=0.01)), None)
     fits = Candidate("int8", "int8", ["made"], size_bytes=5, latency_ratio=0.9, drop=0.0, meets_budget=True)
     left_out = Candidate("weight8", "weight8", ["made"], size_bytes=5, latency_ratio=0.95, beaten_by="int8")
-    recipe = next(r for r in RECIPES if r.name == "weight8+rounding")
+    recipe = next(r for r in recipes() if r.name == "weight8+gptq")
     assert not selection.wants(recipe, [fits, left_out])
     assert "int8 meets the budget and is preferred" in selection.notes()[0]
     left_out.beaten_by, left_out.meets_budget, fits.latency_ratio = None, False, 1.0
@@ -319,12 +320,13 @@ def test_no_recovery_is_tried_of_what_could_not_be_chosen_anyway(tmp_path):
 
 def test_a_recipe_goes_on_from_the_recoveries_of_the_one_before(tmp_path, monkeypatch):
     runs = []
-    for name, step in STEPS.items():
-        monkeypatch.setitem(STEPS, name, lambda work, name=name, step=step: (runs.append(name), step(work)))
+    for name, row in RECOVERIES.items():
+        run = lambda state, name=name, run=row.run: (runs.append(name), run(state))  # noqa: E731 - bound here
+        monkeypatch.setitem(RECOVERIES, name, replace(row, run=run))
     asked = {"evaluation": 20, "provenance": False}
-    both = optimize(job(tmp_path / "both", recipes=("int8x4+recovery", "int8x4+learned"), **asked))
-    assert runs == ["mixed-precision", "rounding", "learned-rounding"]
-    alone = optimize(job(tmp_path / "alone", recipes=("int8x4+learned",), **asked))
+    both = optimize(job(tmp_path / "both", recipes=("int8x4+recovery", "int8x4+reconstruction"), **asked))
+    assert runs == ["mixed-precision", "gptq", "block-reconstruction"]
+    alone = optimize(job(tmp_path / "alone", recipes=("int8x4+reconstruction",), **asked))
     assert both.candidates[2].sha256 == alone.candidates[1].sha256
 
 

@@ -10,8 +10,9 @@ from tightfit.graph.reader import read_model
 from tightfit.search import shrink_recipes as shrinking
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
+from tightfit.search.effort import EFFORTS, Skip
 from tightfit.search.job import Job
-from tightfit.search.recipes import RECIPES, find_recipes
+from tightfit.search.recipes import find_recipes, recipes
 from tightfit.search.shrink_recipes import WAYS, refusal, training_notes
 from tightfit.targets.profile import find_target
 
@@ -26,7 +27,7 @@ def made(name, *, fits=False, drop=0.0):
     return Candidate(name, "int8", ["made"], drop=drop, meets_budget=fits)
 
 
-@pytest.mark.parametrize("found", [r for r in RECIPES if r.shrink], ids=lambda r: r.name)
+@pytest.mark.parametrize("found", [r for r in recipes() if r.shrink], ids=lambda r: r.name)
 def test_every_smaller_model_is_named_after_what_is_done(found):
     assert found.shrink.way in WAYS
     amount = found.shrink.amount
@@ -35,40 +36,44 @@ def test_every_smaller_model_is_named_after_what_is_done(found):
 
 def test_smaller_models_are_tried_only_for_what_nothing_else_meets():
     channels = recipe("int8+channels75")
-    assert refusal(channels, "normal", Budget(max_drop=0.01), []) == ""
-    assert refusal(channels, "normal", SMALL, [made("int8", fits=True)]) == ""
-    assert refusal(channels, "normal", SMALL, [made("int8")]) is None
-    assert refusal(channels, "thorough", SMALL, [made("int8", fits=True)]) is None
-    assert refusal(channels, "thorough", Budget(max_drop=0.01), []) == "", "no limit asks for it"
-    assert refusal(recipe("int8+clusters32"), "normal", SMALL, []) == "", "clusters are no smaller on disk"
-    assert refusal(recipe("int8+clusters32"), "normal", Budget(max_zip=100), []) is None
+    assert refusal(channels, EFFORTS["normal"], Budget(max_drop=0.01), []) == Skip()
+    assert refusal(channels, EFFORTS["normal"], SMALL, [made("int8", fits=True)]) == Skip()
+    assert refusal(channels, EFFORTS["normal"], SMALL, [made("int8")]) is None
+    assert refusal(channels, EFFORTS["thorough"], SMALL, [made("int8", fits=True)]) is None
+    assert refusal(channels, EFFORTS["thorough"], Budget(max_drop=0.01), []) == Skip(), "no limit asks for it"
+    clusters = recipe("int8+clusters32")
+    assert refusal(clusters, EFFORTS["normal"], SMALL, []) == Skip(), "clusters are no smaller on disk"
+    assert refusal(recipe("int8+clusters32"), EFFORTS["normal"], Budget(max_zip=100), []) is None
 
 
 def test_a_quick_search_says_which_effort_tries_them():
-    assert "--effort normal" in refusal(recipe("int8+channels75"), "quick", SMALL, [made("int8")])
+    why = refusal(recipe("int8+channels75"), EFFORTS["quick"], SMALL, [made("int8")])
+    assert "--effort normal" in why.reason
 
 
 def test_a_target_that_unpacks_no_zeros_refuses_them():
     for effort in ("normal", "thorough"):
-        why = refusal(recipe("int8+zeros60"), effort, SMALL, [], find_target("ethos-u55-128"))
-        assert "does not run DENSIFY" in why
-    assert refusal(recipe("int8+channels75"), "normal", SMALL, [], find_target("ethos-u55-128")) is None
+        why = refusal(recipe("int8+zeros60"), EFFORTS[effort], SMALL, [], find_target("ethos-u55-128"))
+        assert "does not run DENSIFY" in why.reason
+    assert (
+        refusal(recipe("int8+channels75"), EFFORTS["normal"], SMALL, [], find_target("ethos-u55-128")) is None
+    )
 
 
 @pytest.mark.parametrize(("flags", "tried"), [(["avx"], False), (["neon"], True)])
 def test_zeros_are_no_gain_in_latency_where_the_runtime_does_not_skip_them(monkeypatch, flags, tried):
     monkeypatch.setattr(shrinking, "machine", lambda: {"flags": flags})
-    why = refusal(recipe("weight8+zeros60"), "normal", Budget(max_latency_ratio=0.5), [])
+    why = refusal(recipe("weight8+zeros60"), EFFORTS["normal"], Budget(max_latency_ratio=0.5), [])
     assert (why is None) == tried
-    assert tried or why.startswith("No gain on this target: ")
-    assert refusal(recipe("weight8+zeros60"), "normal", SMALL, []) is None
+    assert tried or why.reason.startswith("No gain on this target: ")
+    assert refusal(recipe("weight8+zeros60"), EFFORTS["normal"], SMALL, []) is None
 
 
 def test_more_is_not_taken_where_less_lost_too_much():
     lost, kept = made("int8+channels75", drop=0.05), made("int8+channels75", drop=0.005)
-    assert "less was taken" in refusal(recipe("int8+channels50"), "normal", SMALL, [lost])
-    assert refusal(recipe("int8+channels50"), "normal", SMALL, [kept]) is None
-    assert refusal(recipe("weight8+channels50"), "normal", SMALL, [lost]) is None, "another scheme"
+    assert "less was taken" in refusal(recipe("int8+channels50"), EFFORTS["normal"], SMALL, [lost]).reason
+    assert refusal(recipe("int8+channels50"), EFFORTS["normal"], SMALL, [kept]) is None
+    assert refusal(recipe("weight8+channels50"), EFFORTS["normal"], SMALL, [lost]) is None, "another scheme"
 
 
 def test_training_is_advised_where_nothing_fits():

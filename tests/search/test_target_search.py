@@ -9,7 +9,7 @@ from tightfit.demo import MODEL
 from tightfit.errors import OptionError
 from tightfit.search.budget import Budget
 from tightfit.search.job import Job
-from tightfit.search.recipes import RECIPES
+from tightfit.search.recipes import recipes
 from tightfit.search.target_policy import TargetPolicy
 
 
@@ -53,17 +53,17 @@ def test_the_verdicts_survive_the_journal(report):
 
 def test_recipes_that_are_named_stay():
     fitting = TargetPolicy(Budget(target="ethos-u55-128"))
-    assert {r.scheme for r in fitting.recipes(RECIPES, ())} == {"int8", "int16x8"}
-    assert {r.interface for r in fitting.recipes(RECIPES, ())} == {"int8", "int16"}
-    named = [r for r in RECIPES if r.name == "float16"]
+    assert {r.scheme for r in fitting.recipes(recipes(), ())} == {"int8", "int16x8"}
+    assert {r.interface for r in fitting.recipes(recipes(), ())} == {"int8", "int16"}
+    named = [r for r in recipes() if r.name == "float16"]
     assert fitting.recipes(named, ["float16"]) == tuple(named)
 
 
 def test_what_widens_activations_is_left_out_where_they_have_8_bits():
-    widening = {r.name for r in RECIPES if "mixed-activations" in r.recovery}
+    widening = {r.name for r in recipes() if "mixed-activations" in r.recovery}
     assert widening
     kept = {
-        name: {r.name for r in TargetPolicy(Budget(target=name)).recipes(RECIPES, ())} for name in TARGETS
+        name: {r.name for r in TargetPolicy(Budget(target=name)).recipes(recipes(), ())} for name in TARGETS
     }
     assert widening <= kept["ethos-u55-128"]
     assert not widening & kept["edge-tpu"]
@@ -74,7 +74,7 @@ TARGETS = ("ethos-u55-128", "edge-tpu")
 
 def test_without_a_target_nothing_changes():
     fitting = TargetPolicy(Budget())
-    assert fitting.recipes(RECIPES, ()) == RECIPES
+    assert fitting.recipes(recipes(), ()) == recipes()
     assert (fitting.layout(None), fitting.layout("npu"), fitting.adapt) == ("cpu", "npu", None)
 
 

@@ -121,7 +121,7 @@ class QuantizeOptions:
         calibration: samples to calibrate with.
         overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
-        recovery: names of ``recovery.steps.STEPS``. max_size: bytes that mixed precision may fill.
+        recovery: names of ``recovery.steps.RECOVERIES``. max_size: bytes that mixed precision may fill.
         max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
         target: name of the device that the file is for. provenance: False leaves it out of the file.
         doctor: False says nothing about the data.

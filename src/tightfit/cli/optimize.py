@@ -82,10 +82,10 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
 
     from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
-    from tightfit.search.recipes import RECIPES  # noqa: PLC0415 - loaded when used
+    from tightfit.search.recipes import recipes  # noqa: PLC0415 - loaded when used
 
     job = _job(model, options)
-    pieces = 1 + 2 * (1 + len(options["only"] or RECIPES))
+    pieces = 1 + 2 * (1 + len(options["only"] or recipes()))
     with Bars(pieces, quiet=as_json) as bars:
         report = run(job, bars)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Final
 
@@ -11,23 +12,7 @@ from tightfit.graph.macs import data_input, weight_tensors
 _ENOUGH: Final = 0.95
 """Share of the weights that names the model: converters leave small tensors in float."""
 
-_UNPACKED: Final = {
-    "float16": "float16",
-    "int8": "weight8",
-    "uint8": "weight8",
-    "int4": "weight4",
-    "int2": "weight2",
-}
-_BESIDE_FLOAT: Final = {
-    "float32": "float32", "float16": "float16", "bfloat16": "bfloat16", "int8": "dynamic", "uint8": "dynamic",
-    "int4": "weight4", "int2": "weight2",
-}  # fmt: skip
-_WIDTHS: Final = {"int8": "8", "uint8": "8", "int4": "4", "int2": "2"}
-_WIDER: Final = {
-    "weight4": ("dynamic", "weight8"), "weight2": ("dynamic", "weight8", "weight4"),
-    "int8x4": ("int8",), "int8x2": ("int8", "int8x4"), "int16x4": ("int16x8",),
-}  # fmt: skip
-"""Scheme → those that its small and depthwise weights have, which are stored wider."""
+_WIDTHS: Final = {"int2": 2, "int4": 4, "int8": 8, "uint8": 8}
 _FORWARDS: Final = ("DEQUANTIZE", "DENSIFY", "RESHAPE", "TRANSPOSE")
 
 
@@ -49,7 +34,7 @@ def describe_scheme(model: Model) -> str:
     if not sizes.total():
         return _by_activations(model)
     name, size = sizes.most_common(1)[0]
-    size += sum(sizes[wider] for wider in _WIDER.get(name, ()))
+    size += sum(size for other, size in sizes.items() if _is_wider(other, name))
     return name if size >= _ENOUGH * sizes.total() else "mixed"
 
 
@@ -74,14 +59,38 @@ def _scheme(op: Op, constant: Tensor, unpacked: bool) -> str:
         source = data.producer.input(0) if island and data is not None and data.producer is not None else None
         if source is not None and source.dtype == "int16" and constant.dtype in _WIDTHS:
             return f"int16x{_WIDTHS[constant.dtype]}"
-        return _UNPACKED.get(constant.dtype, constant.dtype)
+        return _weights_only(constant.dtype)
     if dtype == "float32":
-        return _BESIDE_FLOAT.get(constant.dtype, constant.dtype)
+        return "dynamic" if _WIDTHS.get(constant.dtype) == 8 else _weights_only(constant.dtype)
     if dtype == "int16":
-        return f"int16x{_WIDTHS.get(constant.dtype, '16')}"
+        return f"int16x{_WIDTHS.get(constant.dtype, 16)}"
     if dtype in ("int8", "uint8"):
-        return "int8" if constant.dtype in ("int8", "uint8") else f"int8x{_WIDTHS.get(constant.dtype, '?')}"
+        width = _WIDTHS.get(constant.dtype)
+        return "int8" if width == 8 else f"int8x{width or '?'}"
     return dtype
+
+
+def _weights_only(dtype: str) -> str:
+    """Return the name of a scheme that stores weights so and computes in float, such as ``weight4``."""
+    return f"weight{_WIDTHS[dtype]}" if dtype in _WIDTHS else dtype
+
+
+def _is_wider(scheme: str, narrow: str) -> bool:
+    """Return whether a scheme is one that a narrow scheme's small and depthwise weights have.
+
+    Example:
+        >>> _is_wider("dynamic", "weight4"), _is_wider("int8", "int8x4"), _is_wider("int16x8", "int8x4")
+        (True, True, False)
+    """
+    (kind, width), (other, narrower) = _parts(scheme), _parts(narrow)
+    return kind == other and width > narrower
+
+
+def _parts(scheme: str) -> tuple[str, int]:
+    """Return what a scheme computes with, and the bits of its weights, 0 for real ones."""
+    known = {"dynamic": ("weight", 8), "int8": ("int8x", 8)}
+    match = re.fullmatch(r"(weight|int\d+x)(\d+)", scheme)
+    return known.get(scheme) or ((match[1], int(match[2])) if match else (scheme, 0))
 
 
 def _by_activations(model: Model) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tightfit.graph.ir import Model, Signature, Tensor
+from tightfit.graph.signatures import output_names, tap
 
 
 def main_signature(model: Model) -> Signature | None:
@@ -67,3 +68,10 @@ def unique_names(names: list[str]) -> list[str]:
         n = counts[name] = counts.get(name, 0) + 1
         unique.append(name if n == 1 else f"{name}#{n}")
     return unique
+
+
+def before_softmax(end: Tensor) -> Tensor:
+    """Gives what a closing softmax is taken of; any other output as it is."""
+    producer = end.producer
+    source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
+    return end if source is None or source.is_constant else source

@@ -43,7 +43,7 @@ class BuildSpec:
         scheme: how weights and activations are stored, with the types of inputs and outputs.
         overrides: ordered (op name or kind, scheme or ``float``).
         observers: integer type → observer name; None for the defaults.
-        recovery: names of ``recovery.steps.STEPS``.
+        recovery: names of ``recovery.steps.RECOVERIES``, older ones too; kept in the order in which they run.
         target: the device that the file is for, or None.
         layout: a key of ``LAYOUTS``.
         max_size_bytes: the most that mixed precision may fill; None for its default.
@@ -69,7 +69,7 @@ class BuildSpec:
         """
         if self.layout not in LAYOUTS:
             raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
-        check_steps(self.recovery)
+        object.__setattr__(self, "recovery", check_steps(self.recovery))
         Ranges([], self.observers)
 
     def check_samples(self, *, given: bool) -> None:
@@ -215,7 +215,7 @@ def training_start(model: Any, scheme: Scheme, samples: Samples, weights_free: b
     plan = make_plan(model, scheme, ranges)
     if not weights_free or scheme.weights != "int4":
         return model, plan
-    state = recover(RecoveryState(model, plan, ranges, samples, 0), ["rounding"])
+    state = recover(RecoveryState(model, plan, ranges, samples, 0), ["gptq"])
     return state.model, state.plan
 
 

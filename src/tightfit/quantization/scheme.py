@@ -1,7 +1,8 @@
-"""What is wanted: the schemes, one constant each. What comes of it for a model is a ``Plan``."""
+"""The schemes, one constant each: how weights and activations are stored and computed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,6 +27,8 @@ class Scheme:
             the scheme's own type is narrower: they are few bytes and lose most.
         one_scale: builtin operators whose integer weights get one scale, not one a channel.
         summary: one line for ``--help`` and the report.
+        effort: the least effort of the search that tries it as it is; None: only with a recovery.
+        tried_interfaces: other types of inputs and outputs that a ``normal`` search tries.
     """
 
     name: str
@@ -36,6 +39,18 @@ class Scheme:
     summary: str = ""
     least_narrow: int = 0
     one_scale: tuple[str, ...] = ()
+    effort: str | None = "quick"
+    tried_interfaces: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What a device must compute to take the scheme: compute, weights, activations.
+
+        Example:
+            >>> SCHEMES["int16x8"].kind, SCHEMES["dynamic"].kind
+            ('integer int8 int16', 'hybrid int8')
+        """
+        return " ".join(filter(None, (self.compute, self.weights, self.activations)))
 
     @property
     def needs_data(self) -> bool:
@@ -66,23 +81,41 @@ WEIGHT4 = Scheme(
     "weight4",
     "hybrid",
     "int4",
-    summary="4-bit weights in dense layers and 1×1 convolutions, 8-bit in others; wants recovery",
+    summary="4-bit weights in dense layers and 1×1 convolutions, 8-bit in others; needs a recovery",
     least_narrow=4096,
 )
-INT8 = Scheme("int8", "integer", "int8", "int8", summary="int8 weights and activations; integer accelerators")
+INT8 = Scheme(
+    "int8",
+    "integer",
+    "int8",
+    "int8",
+    summary="int8 weights and activations; integer accelerators",
+    tried_interfaces=("int8", "uint8"),
+)
 INT16X8 = Scheme("int16x8", "integer", "int8", "int16", summary="int16 activations, int8 weights")
 INT8X4 = Scheme(
     "int8x4",
     "integer",
     "int4",
     "int8",
-    summary="int8 activations, 4-bit weights in large layers; wants data and recovery",
+    summary="int8 activations, 4-bit weights in large layers; needs data and a recovery",
     least_narrow=16384,
+    effort=None,
 )
 
 SCHEMES: Final[dict[str, Scheme]] = {
     s.name: s for s in (FLOAT16, WEIGHT8, WEIGHT4, DYNAMIC, INT8, INT16X8, INT8X4)
 }
+
+
+def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the schemes of some kinds, in the order of the kinds.
+
+    Example:
+        >>> schemes_of(["integer int8 int8", "float float16"])
+        ('int8', 'float16')
+    """
+    return tuple(s.name for kind in kinds for s in SCHEMES.values() if s.kind == kind)
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -35,7 +36,7 @@ from tightfit.recovery.state import SPARE_SHARE, RecoveryState
 from tightfit.training.backend import choose_backend
 from tightfit.units import format_count
 
-__all__ = ["STEPS", "RecoveryState", "recover"]
+__all__ = ["RECOVERIES", "Recovery", "RecoveryState", "check_steps", "find_recovery", "recover"]
 
 SENSITIVITY_SAMPLES: Final = 24
 
@@ -94,45 +95,144 @@ def bias_sequence(work: RecoveryState) -> None:
     work.notes.append("biases corrected layer by layer on the device's inputs")
 
 
-STEPS: Final[dict[str, Callable[[RecoveryState], None]]] = {
-    "masks": masks,
-    "smoothing": smoothing,
-    "equalization": equalization,
-    "activation-ranges": activation_ranges,
-    "mixed-precision": mixed_precision,
-    "mixed-activations": mixed_activations,
-    "rounding": rounding,
-    "learned-rounding": learn_rounding,
-    "bias-correction": bias_correction,
-    "bias-sequence": bias_sequence,
+@dataclass(frozen=True)
+class Recovery:
+    """One recovery: all that commands, the search and the docs know of it.
+
+    Args:
+        name: the field's term; what ``--recover`` takes.
+        run: changes a state; its notes record what was done.
+        summary: one line for help and docs.
+        papers: what it follows.
+        aliases: older names, still taken.
+        needs: called before anything runs; raises where something is not installed. None: needs nothing.
+        options: fields of ``BuildSpec`` that it reads.
+        widens: True where it gives ops 16-bit activations, which some targets do not take.
+        tried_on: schemes that the search tries with this recovery alone, beside ``search.recipes``.
+        effort: the least effort of the search that tries it so.
+    """
+
+    name: str
+    run: Callable[[RecoveryState], None]
+    summary: str
+    papers: str = ""
+    aliases: tuple[str, ...] = ()
+    needs: Callable[[], str] | None = None
+    options: tuple[str, ...] = ()
+    widens: bool = False
+    tried_on: tuple[str, ...] = ()
+    effort: str = "normal"
+
+
+RECOVERIES: Final[dict[str, Recovery]] = {
+    row.name: row
+    for row in (
+        Recovery(
+            "attention-mask-clipping",
+            masks,
+            "attention masks no larger than their SOFTMAX needs",
+            aliases=("masks",),
+        ),
+        Recovery(
+            "smoothing",
+            smoothing,
+            "large activation channels moved into the weights that read them",
+            "SmoothQuant, Xiao et al. 2023",
+        ),
+        Recovery(
+            "cross-layer-equalization",
+            equalization,
+            "channels of equal range between two layers",
+            "Nagel et al. 2019",
+            aliases=("equalization",),
+        ),
+        Recovery(
+            "activation-ranges",
+            activation_ranges,
+            "activation ranges chosen by the error of the outputs",
+        ),
+        Recovery(
+            "mixed-precision",
+            mixed_precision,
+            "8-bit weights for the layers that lose most in 4 bits, within a size",
+            options=("max_size_bytes",),
+        ),
+        Recovery(
+            "mixed-activations",
+            mixed_activations,
+            "16-bit or float activations for the ops that lose most in int8",
+            options=("max_noise",),
+            widens=True,
+        ),
+        Recovery(
+            "gptq",
+            rounding,
+            "weights rounded with the second moments of each layer's input, in closed form",
+            "GPTQ, Frantar et al. 2023; Chen et al. 2025",
+            aliases=("rounding",),
+        ),
+        Recovery(
+            "block-reconstruction",
+            learn_rounding,
+            "weights rounded block by block while the layers behind learn to compensate; needs Keras",
+            "BRECQ, Li et al. 2021; QDrop, Wei et al. 2022",
+            aliases=("learned-rounding",),
+            needs=choose_backend,
+        ),
+        Recovery(
+            "bias-correction",
+            bias_correction,
+            "biases that compensate the mean error of each layer's weights",
+            "Nagel et al. 2019",
+        ),
+        Recovery(
+            "sequential-bias-correction",
+            bias_sequence,
+            "biases corrected layer by layer on the inputs that LiteRT computes",
+            "Nagel et al. 2019",
+            aliases=("bias-sequence",),
+        ),
+    )
 }
+"""The recoveries in the one order in which they must run."""
 
 
-NEEDS: Final[dict[str, Callable[[], str]]] = {"learned-rounding": choose_backend}
-"""Step → what raises where something that it needs is not installed."""
-
-
-def check_steps(steps: Sequence[str]) -> None:
-    """Check the names of recoveries, and that what they need is installed, before anything takes its time.
+def find_recovery(name: str) -> Recovery:
+    """Return the recovery of a name or of an older name.
 
     Raises:
-        OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
+        OptionError: there is none; the closest match is named.
+
+    Example:
+        >>> find_recovery("rounding").name
+        'gptq'
     """
-    for name in steps:
-        if name not in STEPS:
-            raise OptionError(unknown_name("recovery", name, STEPS))
-        if name in NEEDS:
-            NEEDS[name]()
+    for row in RECOVERIES.values():
+        if name == row.name or name in row.aliases:
+            return row
+    raise OptionError(unknown_name("recovery", name, RECOVERIES))
 
 
-def recover(work: RecoveryState, steps: Sequence[str]) -> RecoveryState:
-    """Runs the named steps in their legal order; the work holds the model, the plan and the notes.
+def check_steps(steps: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of recoveries in the order in which they run; check what they need first.
 
     Raises:
-        OptionError: a step is unknown, and the closest one is named; or it needs Keras, which is missing.
+        OptionError: a name is unknown, and the closest one is named; or something is not installed.
     """
-    check_steps(steps)
-    for name, step in STEPS.items():
-        if name in steps:
-            step(work)
-    return work
+    chosen = {find_recovery(name).name for name in steps}
+    found = [row for row in RECOVERIES.values() if row.name in chosen]
+    for row in found:
+        if row.needs is not None:
+            row.needs()
+    return tuple(row.name for row in found)
+
+
+def recover(state: RecoveryState, steps: Sequence[str]) -> RecoveryState:
+    """Run recoveries in their legal order; the state holds the model, the plan and the notes.
+
+    Raises:
+        OptionError: see ``check_steps``.
+    """
+    for name in check_steps(steps):
+        RECOVERIES[name].run(state)
+    return state

@@ -99,7 +99,7 @@ def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
 
     Example:
         >>> plain = Candidate("int8", "int8", agreement=0.96, accuracy=0.88)
-        >>> better = Candidate("int8+rounding", "int8", agreement=0.99, accuracy=0.9)
+        >>> better = Candidate("int8+gptq", "int8", agreement=0.99, accuracy=0.9)
         >>> note_gain(better, [plain])
         >>> better.steps
         ['beside int8: agreement with float 96.0 % → 99.0 %, accuracy 88.0 % → 90.0 %']

@@ -34,7 +34,7 @@ class Job:
         calibration: samples to calibrate with. evaluation: samples to evaluate at most, None for all left.
         metric: see ``evaluation.accuracy.evaluate``. threads: for latency; accuracy uses what is there.
         layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
-        recipes: names of ``RECIPES`` to try, whatever the effort; empty leaves it to the effort.
+        recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
         provenance: False leaves it out of the files.

@@ -15,18 +15,13 @@ from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.parallel_runs import Runnable
 from tightfit.pipeline.source import Source
 from tightfit.search.candidates import Candidate, LayerError
+from tightfit.search.effort import find_effort
 from tightfit.search.job import Job
 from tightfit.search.journal import file_sha256
 from tightfit.search.recorded_answers import Recording
 from tightfit.search.search_samples import SearchSamples
 from tightfit.types import Array
 from tightfit.units import format_count
-
-LATENCY_SECONDS: Final = {"quick": 1.0, "normal": 4.0, "thorough": 4.0}
-"""Effort → the most time for the latency of a file: a quarter of it makes the interval twice as wide."""
-
-LATENCY_PRECISION: Final = {"quick": 0.05, "normal": 0.0, "thorough": 0.0}
-"""Effort → the width of a ratio's interval that is enough, as a share of it; 0 takes the whole time."""
 
 ERROR_SAMPLES: Final = 4
 
@@ -40,6 +35,7 @@ class Measurer:
 
     def __init__(self, source: Source, samples: SearchSamples, job: Job) -> None:
         self.source, self.job = source, job
+        self.effort = find_effort(job.effort)
         self.dataset, self.evaluating = samples.dataset, samples.evaluating
         self.recording = Recording(source.path, THREADS)
         self._reference: Array | None = None
@@ -79,7 +75,7 @@ class Measurer:
     def _limit(self) -> Limit | None:
         """With little effort, what surely loses too much is not measured to the end."""
         allowed = self.job.budget.max_drop
-        if self.job.effort != "quick" or self.job.recipes or allowed is None or self._reference is None:
+        if not self.effort.stops_early or self.job.recipes or allowed is None or self._reference is None:
             return None
         return Limit(allowed, self._reference)
 
@@ -99,8 +95,8 @@ class Measurer:
         found = compare_latency(
             files,
             threads=self.job.threads,
-            budget_s=LATENCY_SECONDS[self.job.effort] * len(candidates),
-            precision=LATENCY_PRECISION[self.job.effort],
+            budget_s=self.effort.latency_seconds * len(candidates),
+            precision=self.effort.latency_precision,
         )
         for candidate in candidates:
             number = 0 if candidate.is_original else 1 + others.index(candidate)

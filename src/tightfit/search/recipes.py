@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from tightfit.errors import OptionError, unknown_name
-
-EFFORTS: Final = ("quick", "normal", "thorough")
+from tightfit.quantization.scheme import SCHEMES
+from tightfit.recovery.steps import RECOVERIES
 
 
 class Shrink(NamedTuple):
@@ -29,7 +29,7 @@ class Recipe:
 
     Args:
         name: the candidate's. scheme, interface: see ``quantization.scheme``.
-        recovery: names of ``recovery.steps.STEPS``, which cost seconds to minutes.
+        recovery: names of ``recovery.steps.RECOVERIES``, which cost seconds to minutes.
         effort: the least effort that pays for it.
         last_resort: tried only where nothing else meets the budget, as it loses most of all.
         shrink: what is taken out of the model first, or None.
@@ -52,7 +52,7 @@ class Recipe:
         """True where another recipe's recoveries are the first of this one's.
 
         Example:
-            >>> find_recipes(["int8x4+learned"])[0].goes_on_from(find_recipes(["int8x4+recovery"])[0])
+            >>> find_recipes(["int8x4+reconstruction"])[0].goes_on_from(find_recipes(["int8x4+recovery"])[0])
             True
         """
         same = (self.scheme, self.interface, self.shrink) == (other.scheme, other.interface, other.shrink)
@@ -60,42 +60,42 @@ class Recipe:
         return same and bool(first) and first == other.recovery != self.recovery
 
 
-RECIPES: Final[tuple[Recipe, ...]] = (
-    Recipe("float16", "float16"),
-    Recipe("weight8", "weight8"),
-    Recipe("weight4", "weight4"),
-    Recipe("dynamic", "dynamic"),
-    Recipe("int8", "int8"),
-    Recipe("int8-io-int8", "int8", "int8", effort="normal"),
-    Recipe("int8-io-uint8", "int8", "uint8", effort="normal"),
-    Recipe("int16x8", "int16x8"),
+_COMBINATIONS: Final[tuple[Recipe, ...]] = (
     Recipe("int8+bias", "int8", recovery=("bias-correction",)),
-    Recipe("int8+rounding", "int8", recovery=("rounding",)),
-    Recipe("weight8+rounding", "weight8", recovery=("rounding",)),
-    Recipe("weight4+rounding", "weight4", recovery=("rounding",), effort="normal", last_resort=True),
-    Recipe("int16x8+rounding", "int16x8", recovery=("rounding",)),
-    Recipe("int8+equalization", "int8", recovery=("equalization", "rounding"), effort="normal"),
+    Recipe("int8+gptq", "int8", recovery=("gptq",)),
+    Recipe("weight8+gptq", "weight8", recovery=("gptq",)),
+    Recipe("weight4+gptq", "weight4", recovery=("gptq",), effort="normal", last_resort=True),
+    Recipe("int16x8+gptq", "int16x8", recovery=("gptq",)),
+    Recipe("int8+equalization", "int8", recovery=("cross-layer-equalization", "gptq"), effort="normal"),
     Recipe(
-        "int8+ranges", "int8", recovery=("equalization", "activation-ranges", "rounding"), effort="normal"
-    ),
-    Recipe("int8+mixed", "int8", recovery=("masks", "smoothing", "mixed-activations"), effort="normal"),
-    Recipe(
-        "int8+bias-sequence",
+        "int8+ranges",
         "int8",
-        recovery=("equalization", "rounding", "bias-sequence"),
+        recovery=("cross-layer-equalization", "activation-ranges", "gptq"),
+        effort="normal",
+    ),
+    Recipe(
+        "int8+mixed",
+        "int8",
+        recovery=("attention-mask-clipping", "smoothing", "mixed-activations"),
+        effort="normal",
+    ),
+    Recipe(
+        "int8+sequential-bias",
+        "int8",
+        recovery=("cross-layer-equalization", "gptq", "sequential-bias-correction"),
         effort="thorough",
     ),
     Recipe(
         "int8x4+recovery",
         "int8x4",
-        recovery=("mixed-precision", "rounding"),
+        recovery=("mixed-precision", "gptq"),
         effort="normal",
         last_resort=True,
     ),
     Recipe(
-        "int8x4+learned",
+        "int8x4+reconstruction",
         "int8x4",
-        recovery=("mixed-precision", "rounding", "learned-rounding"),
+        recovery=("mixed-precision", "gptq", "block-reconstruction"),
         effort="thorough",
         last_resort=True,
     ),
@@ -109,7 +109,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe(
         "weight4+channels75",
         "weight4",
-        recovery=("rounding",),
+        recovery=("gptq",),
         effort="normal",
         shrink=Shrink("channels", 0.75),
     ),
@@ -118,28 +118,67 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     Recipe(
         "weight4+channels50",
         "weight4",
-        recovery=("rounding",),
+        recovery=("gptq",),
         effort="normal",
         shrink=Shrink("channels", 0.5),
     ),
 )
-"""Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
-recovery of that scheme meets the budget; always when the effort is thorough. A smaller model is for a size, a
-packed size or a latency that nothing else meets; ``shrinking.refusal`` says when it is not tried."""
+"""Recoveries together, and smaller models."""
+
+
+def _plain() -> Iterator[Recipe]:
+    """Yield every scheme as it is, and with the other inputs and outputs that are tried."""
+    for scheme in SCHEMES.values():
+        if scheme.effort is None:
+            continue
+        yield Recipe(scheme.name, scheme.name, effort=scheme.effort)
+        for interface in scheme.tried_interfaces:
+            yield Recipe(f"{scheme.name}-io-{interface}", scheme.name, interface, effort="normal")
+
+
+def _single_recoveries() -> Iterator[Recipe]:
+    """Yield the recoveries that are tried alone on a scheme."""
+    for row in RECOVERIES.values():
+        for scheme in row.tried_on:
+            yield Recipe(f"{scheme}+{row.name}", scheme, recovery=(row.name,), effort=row.effort)
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """Return the candidates that a search may try, in its order.
+
+    Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
+    recovery of that scheme meets the budget; always when the effort is thorough. A smaller model is for a
+    size, a packed size or a latency that nothing else meets; ``shrink_recipes.refusal`` gives the reason
+    where it is not tried.
+    """
+    first = [r for r in _COMBINATIONS if r.shrink is None]
+    return (*_plain(), *first, *_single_recoveries(), *(r for r in _COMBINATIONS if r.shrink is not None))
+
+
+_OLDER: Final = {
+    "int8+rounding": "int8+gptq",
+    "weight8+rounding": "weight8+gptq",
+    "weight4+rounding": "weight4+gptq",
+    "int16x8+rounding": "int16x8+gptq",
+    "int8+bias-sequence": "int8+sequential-bias",
+    "int8x4+learned": "int8x4+reconstruction",
+}
+"""Names of candidates before 0.2, taken for one release."""
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
-    """Gives the recipes of these names, all when there are none.
+    """Return the recipes of these names, all when there are none.
 
     Raises:
-        OptionError: a name is unknown; the closest one is told.
+        OptionError: a name is unknown; the closest one is named.
 
     Example:
         >>> [r.scheme for r in find_recipes(["int8-io-int8"])]
         ['int8']
     """
-    known = [r.name for r in RECIPES]
-    for name in names:
+    known = {r.name: r for r in recipes()}
+    wanted = [_OLDER.get(name, name) for name in names]
+    for name in wanted:
         if name not in known:
             raise OptionError(unknown_name("candidate", name, known))
-    return tuple(r for r in RECIPES if not names or r.name in names)
+    return tuple(r for r in known.values() if not wanted or r.name in wanted)

@@ -11,18 +11,19 @@ from typing import Any
 
 from tightfit import __version__
 from tightfit.diagnosis.doctor.notes import full_check
-from tightfit.errors import ModelError, OptionError, TightfitError, unknown_name
+from tightfit.errors import ModelError, TightfitError
 from tightfit.graph.summary import summary
 from tightfit.pipeline.source import open_source
 from tightfit.search.candidate_builder import CandidateBuilder
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
 from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto
+from tightfit.search.effort import find_effort
 from tightfit.search.folder import copy_file, prepare_folder, remove_traces
 from tightfit.search.gains import note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measurement import Measurer
-from tightfit.search.recipes import EFFORTS, Recipe, find_recipes
+from tightfit.search.recipes import Recipe, find_recipes
 from tightfit.search.search_samples import open_samples
 from tightfit.search.selection import Selection
 from tightfit.search.shrink_recipes import describe_gain, training_notes
@@ -67,8 +68,7 @@ class _Search:
         refuse_unknown(job.budget)
         self.policy = TargetPolicy(job.budget)
         self.recipes = self.policy.recipes(find_recipes(job.recipes), job.recipes)
-        if job.effort not in EFFORTS:
-            raise OptionError(unknown_name("effort", job.effort, EFFORTS))
+        self.effort = find_effort(job.effort)
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
         prepare_folder(job.output)
@@ -190,7 +190,7 @@ class _Search:
 
     def _measure_file(self, candidate: Candidate) -> None:
         # With little effort only the chosen one's layers are compared, at the end.
-        layers = candidate.name not in self.builder.mirrored and self.job.effort != "quick"
+        layers = candidate.name not in self.builder.mirrored and not self.effort.stops_early
         path = self.job.output / (candidate.path or "")
         self.measurer.sizes(candidate, path, layers=layers)
         self.policy.judge(candidate, path)
@@ -229,7 +229,7 @@ class _Search:
     def _may_leave_out(self) -> bool:
         """True where the accuracy of what cannot be chosen need not be known."""
         job = self.job
-        return job.effort == "quick" and not job.recipes and job.budget.max_drop is not None
+        return self.effort.stops_early and not job.recipes and job.budget.max_drop is not None
 
     def _measure_accuracy(self, candidate: Candidate) -> None:
         count = len(self.samples.evaluating)
@@ -239,7 +239,7 @@ class _Search:
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""
         chosen = self.outcome.chosen()
-        if self.job.effort != "quick" or chosen is None or chosen.path is None or chosen.layer_error:
+        if not self.effort.stops_early or chosen is None or chosen.path is None or chosen.layer_error:
             return
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels

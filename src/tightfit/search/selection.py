@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tightfit.search.candidates import Candidate
+from tightfit.search.effort import Skip, find_effort
 from tightfit.search.gains import beyond_recovery, is_dominated, is_repeated
 from tightfit.search.job import Job
-from tightfit.search.recipes import EFFORTS, Recipe
+from tightfit.search.recipes import Recipe
 from tightfit.search.shrink_recipes import refusal
 from tightfit.targets.profile import Target
 
@@ -31,35 +32,39 @@ class Selection:
         """
         if self.job.recipes:
             return True
-        why_not = self._why_not(recipe, candidates)
-        if why_not:
-            self.refused.setdefault(why_not, []).append(recipe.name)
-        return why_not is None
+        skip = self._skip(recipe, candidates)
+        if skip is not None and skip.reason:
+            self.refused.setdefault(skip.reason, []).append(recipe.name)
+        return skip is None
 
     def notes(self) -> list[str]:
         """One sentence a reason, with the names that it left out."""
         return [f"Not tried: {', '.join(names)}. {why}" for why, names in self.refused.items()]
 
-    def _why_not(self, recipe: Recipe, candidates: Sequence[Candidate]) -> str | None:
-        """The reason, "" where nobody needs one."""
-        budget, effort = self.job.budget, self.job.effort
+    def _skip(self, recipe: Recipe, candidates: Sequence[Candidate]) -> Skip | None:
+        """Return why a recipe is not tried, None to try it."""
+        budget, effort = self.job.budget, find_effort(self.job.effort)
         if recipe.shrink is not None:
             return refusal(recipe, effort, budget, candidates, self.target)
-        if effort == "thorough":
+        if effort.exhaustive:
             return None
-        if EFFORTS.index(recipe.effort) > EFFORTS.index(effort):
-            return "" if recipe.recovery else f"They are tried with --effort {recipe.effort}."
+        if not effort.pays_for(recipe.effort):
+            return Skip("" if recipe.recovery else f"They are tried with --effort {recipe.effort}.")
         if not recipe.recovery:
-            return is_repeated(recipe, candidates, budget)
+            return _skip_for(is_repeated(recipe, candidates, budget))
         return self._no_recovery(recipe, [c for c in candidates if not c.failure])
 
-    def _no_recovery(self, recipe: Recipe, made: Sequence[Candidate]) -> str | None:
+    def _no_recovery(self, recipe: Recipe, made: Sequence[Candidate]) -> Skip | None:
         """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
         same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
         rivals = made if recipe.last_resort else same
         if any(c.meets_budget for c in rivals) or not (recipe.last_resort or same):
-            return ""
+            return Skip()
         beaten = next((c.beaten_by for c in same if c.beaten_by is not None), None)
         if beaten is not None:
-            return f"{beaten} meets the budget and is preferred for its size and latency."
-        return beyond_recovery(same, self.job.budget) or is_dominated(same, made)
+            return Skip(f"{beaten} meets the budget and is preferred for its size and latency.")
+        return _skip_for(beyond_recovery(same, self.job.budget) or is_dominated(same, made))
+
+
+def _skip_for(reason: str | None) -> Skip | None:
+    return None if reason is None else Skip(reason)

@@ -23,7 +23,8 @@ from tightfit.quantization.scheme import find_scheme
 from tightfit.recovery.steps import RecoveryState
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
-from tightfit.search.recipes import RECIPES, Recipe, Shrink
+from tightfit.search.effort import Effort, Skip
+from tightfit.search.recipes import Recipe, Shrink, recipes
 from tightfit.targets.profile import Target
 from tightfit.units import format_bytes
 
@@ -166,34 +167,38 @@ class Shrinker:
 
 
 def refusal(
-    recipe: Recipe, effort: str, budget: Budget, made: Sequence[Candidate], target: Target | None = None
-) -> str | None:
-    """Gives why a recipe that shrinks is not tried: a sentence, "" where nobody asked; None to try it.
+    recipe: Recipe, effort: Effort, budget: Budget, made: Sequence[Candidate], target: Target | None = None
+) -> Skip | None:
+    """Return why a recipe that shrinks is not tried, None to try it.
 
     Args:
+        recipe: one with ``shrink``.
+        effort: of the search.
+        budget: its limits.
         made: the candidates so far, judged.
+        target: the budget's, or None.
     """
     assert recipe.shrink is not None  # noqa: S101 - the caller's condition
     way = WAYS[recipe.shrink.way]
     if target is not None and way.op and way.op not in target.family.ops:
-        return (
+        return Skip(
             f"{target.title} does not run {way.op}, without which zeros take as many bytes as other weights."
         )
     if _loses_already(recipe, budget, made):
-        return "A model from which less was taken loses more than the budget allows."
+        return Skip("A model from which less was taken loses more than the budget allows.")
     return _unasked(recipe.shrink, effort, budget, made)
 
 
-def _unasked(shrink: Shrink, effort: str, budget: Budget, made: Sequence[Candidate]) -> str | None:
+def _unasked(shrink: Shrink, effort: Effort, budget: Budget, made: Sequence[Candidate]) -> Skip | None:
     """Why the budget does not call for a smaller model; None where it does."""
     asked = {limit for limit in WAYS[shrink.way].serves if getattr(budget, limit) is not None}
     # It takes minutes: even a thorough search leaves a model whole that no limit asks to be smaller.
-    if not asked or (effort != "thorough" and any(c.meets_budget for c in made)):
-        return ""
-    if effort == "quick":
-        return "It takes minutes; --effort normal tries it."
+    if not asked or (not effort.exhaustive and any(c.meets_budget for c in made)):
+        return Skip()
+    if not effort.shrinks:
+        return Skip("It takes minutes; --effort normal tries it.")
     if shrink.way == "zeros" and not asked & {"max_size", "max_zip"} and _has_avx():
-        return f"{NO_GAIN}{_SKIPS}, and this machine has AVX."
+        return Skip(f"{NO_GAIN}{_SKIPS}, and this machine has AVX.")
     return None
 
 
@@ -209,7 +214,7 @@ def _loses_already(recipe: Recipe, budget: Budget, made: Sequence[Candidate]) ->
 def _lighter(shrink: Shrink, scheme: str) -> list[str]:
     """The recipes of the same way and scheme that take less out of the model."""
     sign = 1 if shrink.way == "zeros" else -1
-    same = [(r.name, r.shrink) for r in RECIPES if r.shrink is not None and r.scheme == scheme]
+    same = [(r.name, r.shrink) for r in recipes() if r.shrink is not None and r.scheme == scheme]
     return [n for n, o in same if o.way == shrink.way and sign * o.amount < sign * shrink.amount]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.steps import RECOVERIES
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate, TargetVerdict
 from tightfit.search.recipes import Recipe
@@ -23,7 +24,6 @@ from tightfit.targets.verdict import Placement, Verdict
 from tightfit.units import format_percent, short_name
 
 _MOST_REASONS = 8
-_WIDENS = "mixed-activations"
 
 
 class TargetPolicy:
@@ -98,7 +98,8 @@ class TargetPolicy:
 def _takes(device: Target, recipe: Recipe) -> bool:
     """True when a target takes files of a recipe; some recoveries give ops 16-bit activations."""
     schemes = device.family.schemes
-    return recipe.scheme in schemes and ("int16x8" in schemes or _WIDENS not in recipe.recovery)
+    widens = any(RECOVERIES[name].widens for name in recipe.recovery)
+    return recipe.scheme in schemes and ("int16x8" in schemes or not widens)
 
 
 def refuse_unknown(budget: Budget) -> None:

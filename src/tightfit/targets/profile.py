@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.quantization.scheme import schemes_of
 from tightfit.targets.limits.constraints import LimitRule
 
 _RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
@@ -28,7 +29,7 @@ class Family:
         fallback: what runs the ops that are not accelerated; "" when nothing does.
         tool: ``vela``, ``tflite-micro`` or "": what proves the verdict.
         layout: the layout of ``quantization.layouts`` for this family.
-        schemes: schemes that it takes, best first.
+        kinds: kinds of schemes that it takes, best first; see ``Scheme.kind``.
         one_scale: builtin operators whose weights must have one scale, not one a channel.
         interface: type of inputs and outputs that leaves nothing to convert on the fallback.
         source: the documents that the rules come from.
@@ -42,7 +43,7 @@ class Family:
     rules: tuple[LimitRule, ...]
     fallback: str
     layout: str
-    schemes: tuple[str, ...]
+    kinds: tuple[str, ...]
     source: str
     partitions: int = 0
     tool: str = ""
@@ -50,6 +51,11 @@ class Family:
     one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Names of the schemes that it takes, best first."""
+        return schemes_of(self.kinds)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def _family(name: str, table: Mapping[str, Any]) -> Family:
         name=name,
         ops=frozenset(table["ops"].split()),
         rules=tuple(_rule(r, table["source"]) for r in table.get("rules", ())),
-        schemes=tuple(table["schemes"]),
+        kinds=tuple(table["kinds"]),
         one_scale=tuple(table.get("one_scale", "").split()),
         notes=tuple(table.get("notes", ())),
         exceptions=dict(table.get("exceptions", {})),

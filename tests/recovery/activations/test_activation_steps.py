@@ -49,7 +49,7 @@ def noise_of(model: Model, work: RecoveryState, samples) -> float:
 def test_a_mask_as_large_as_its_scores_need_brings_the_scores_back(masked, post):
     model = attention(masked=masked, post=post)
     plain, work = work_of(model, inputs(16)), work_of(model, inputs(16))
-    recover(work, ["masks"])
+    recover(work, ["attention-mask-clipping"])
     held_out = inputs(8, seed=1)
     after = noise_of(model, work, held_out)
     assert after < 0.002
@@ -63,7 +63,7 @@ def test_a_small_mask_is_left_alone():
     model = attention(masked=-20.0)
     work = work_of(model, inputs(8))
     plan = work.plan
-    recover(work, ["masks"])
+    recover(work, ["attention-mask-clipping"])
     assert (work.model, work.plan) == (model, plan)
     assert work.notes == []
     assert shrink_masks(model, work.ranges) == (model, {})
@@ -75,7 +75,7 @@ def test_values_that_others_read_are_no_mask():
     graph.outputs.append(graph.find("bias"))
     model.signatures[0].outputs["bias"] = graph.find("bias")
     work = work_of(model, inputs(8))
-    recover(work, ["masks"])
+    recover(work, ["attention-mask-clipping"])
     answers = list(outputs_of(work.model, inputs(2)))
     assert min(float(x.min()) for a in answers for x in a) == -1e9
 
@@ -138,7 +138,7 @@ def test_a_gated_model_answers_like_the_float_model_until_a_gate_opens():
 def test_ops_that_int8_spoils_are_widened_and_no_others():
     model = attention(loud=60.0)
     plain, work = work_of(model, inputs(16)), work_of(model, inputs(16))
-    recover(work, ["masks", "mixed-activations"])
+    recover(work, ["attention-mask-clipping", "mixed-activations"])
     held_out = inputs(8, seed=1)
     after = noise_of(model, work, held_out)
     assert after < 0.01 < noise_of(model, plain, held_out)

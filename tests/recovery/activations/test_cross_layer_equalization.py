@@ -76,7 +76,7 @@ def test_a_model_that_needs_it_gains_on_the_device(activation):
     work = RecoveryState(
         model, plain, Ranges([calibrate(model, images()).statistics]), lambda: iter(images()), 10_000
     )
-    recover(work, ["equalization"])
+    recover(work, ["cross-layer-equalization"])
     assert error_db(work.model, work.plan, model) > error_db(model, plain, model) + 6.0
     assert work.notes[0].startswith("channels equalized after")
 
@@ -89,7 +89,7 @@ def test_a_model_that_does_not_need_it_stays_as_it_is():
     work = RecoveryState(
         model, plan, Ranges([calibrate(model, images()).statistics]), lambda: iter(images()), 10_000
     )
-    recover(work, ["equalization"])
+    recover(work, ["cross-layer-equalization"])
     assert work.model is model
     assert work.plan is plan
 

@@ -61,10 +61,10 @@ def stored(work):
 def test_what_has_more_bits_learns_to_make_up_for_what_has_few():
     model = dense_model()
     first = model.main.ops[0].name
-    work = recover(work_on(model, count=256, few=((first, "int8x4"),)), ["rounding"])
+    work = recover(work_on(model, count=256, few=((first, "int8x4"),)), ["gptq"])
     assert [p.constants[1].dtype for p in work.plan.ops()] == ["int4", "int8"]
     before = device_noise(model, work)
-    recover(work, ["learned-rounding"])
+    recover(work, ["block-reconstruction"])
     # Closed form rounds one layer after the other, and none looks at what the others can take over.
     assert device_noise(model, work) < 0.85 * before
     assert work.notes[-1].startswith("rounding learned in 1 of 1 block: noise ")
@@ -73,7 +73,7 @@ def test_what_has_more_bits_learns_to_make_up_for_what_has_few():
 def test_a_model_that_does_not_need_it_keeps_its_weights():
     work = work_on(dense_model(on_grid=True))
     before = stored(work)
-    recover(work, ["learned-rounding"])
+    recover(work, ["block-reconstruction"])
     for one, other in zip(before, stored(work), strict=True):
         np.testing.assert_array_equal(one, other)
     assert work.notes == ["rounding was not learned: no layer's weights lose anything"]
@@ -98,18 +98,18 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path, 
 
     work.progress = stop
     with pytest.raises(KeyboardInterrupt):
-        recover(work, ["learned-rounding"])
+        recover(work, ["block-reconstruction"])
     assert len(list((tmp_path / "unfinished").iterdir())) == 1
-    resumed = recover(work_on(model, tmp_path / "unfinished"), ["learned-rounding"])
+    resumed = recover(work_on(model, tmp_path / "unfinished"), ["block-reconstruction"])
     assert learned == [0, 1]
     assert not (tmp_path / "unfinished").exists()
-    whole = recover(work_on(model), ["learned-rounding"])
+    whole = recover(work_on(model), ["block-reconstruction"])
     for one, other in zip(stored(resumed), stored(whole), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_too_few_samples_are_told_of():
-    work = recover(work_on(dense_model(), count=8), ["learned-rounding"])
+    work = recover(work_on(dense_model(), count=8), ["block-reconstruction"])
     assert work.notes == ["rounding was not learned: 8 samples, expected 16 or more"]
 
 
@@ -117,5 +117,5 @@ def test_without_keras_it_is_refused_before_anything_else_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
     work = work_on(dense_model())
     with pytest.raises(OptionError, match=r"pip install 'tightfit\[keras\]'"):
-        recover(work, ["rounding", "learned-rounding"])
+        recover(work, ["gptq", "block-reconstruction"])
     assert not work.notes

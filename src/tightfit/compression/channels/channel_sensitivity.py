@@ -22,9 +22,9 @@ from tightfit.compression.channels.channel_removal import remove_channels
 from tightfit.compression.channels.importance import Rankings, Subject
 from tightfit.compression.channels.magnitude_importance import Ranking
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.ir import Model, Op
 from tightfit.graph.passes.clean import remove_dead_ops
-from tightfit.graph.signatures import output_names, tap
+from tightfit.graph.signatures import before_softmax, output_names, tap
 from tightfit.graph.writer import serialize
 from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
@@ -142,10 +142,3 @@ def _ends(model: Model, samples: Sequence[Mapping[str, Array]]) -> Iterator[list
     with Session(bytes(serialize(twin)), threads=min(cores(), 2)) as session:
         for found in session.run_many(samples):
             yield [np.asarray(found[keys[t]], np.float64) for t in ends]
-
-
-def before_softmax(end: Tensor) -> Tensor:
-    """Gives what a closing softmax is taken of; any other output as it is."""
-    producer = end.producer
-    source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
-    return end if source is None or source.is_constant else source

@@ -22,11 +22,11 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.compression.channels.channel_groups import Dependencies, Group
-from tightfit.compression.channels.channel_sensitivity import before_softmax
 from tightfit.compression.channels.channel_trace import SUMMED, Place
 from tightfit.compression.channels.magnitude_importance import Ranking, ranking_of
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model, Tensor
+from tightfit.graph.signatures import before_softmax
 from tightfit.types import Array, Samples
 
 SAMPLES: Final = 64

@@ -28,7 +28,7 @@ class Trial:
     Args:
         kind: a key of ``REMEDIES``. title: what is done, in words. op: for which op, "" for the whole model.
         overrides: op name → scheme, before those that the file already has.
-        observer: another observer for all ranges. recovery: names of ``recovery.steps.STEPS``.
+        observer: another observer for all ranges. recovery: names of ``recovery.steps.RECOVERIES``.
     """
 
     kind: str
@@ -106,7 +106,7 @@ def rounding(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - th
     """Weights rounded with what the layers see; in 8 bits beside float data there is little to round."""
     if scheme.weights != "int4" and (scheme.activations is None or scheme.weights != "int8"):
         return []
-    return [Trial("rounding", "weights rounded with data", recovery=("rounding",))]
+    return [Trial("rounding", "weights rounded with data", recovery=("gptq",))]
 
 
 def bias(found: Damage, scheme: Scheme) -> list[Trial]:
@@ -130,7 +130,9 @@ def equalization(found: Damage, scheme: Scheme) -> list[Trial]:
     layers = {"CONV_2D", "DEPTHWISE_CONV_2D", *_ACTIVATIONS}
     if scheme.activations is None or found.op is None or found.op.kind not in layers:
         return []
-    return [Trial("equalization", "channels equalized between layers", recovery=("equalization",))]
+    return [
+        Trial("equalization", "channels equalized between layers", recovery=("cross-layer-equalization",))
+    ]
 
 
 def attention(found: Damage, scheme: Scheme) -> list[Trial]:
@@ -140,7 +142,7 @@ def attention(found: Damage, scheme: Scheme) -> list[Trial]:
         return []
     if all(op.kind != "BATCH_MATMUL" for op in graph.ops):
         return []
-    steps = ("masks", "smoothing")
+    steps = ("attention-mask-clipping", "smoothing")
     return [Trial("attention", "masks made smaller and normalizations smoothed", recovery=steps)]
 
 

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 
+from combinations import combinations, combinations_text, write_combinations
 from support.models import conv_net
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.evaluation.footprint import footprint
 from tightfit.graph.writer import write_model
 from tightfit.pipeline.builder import quantize_file
-from tightfit.report.combinations import combinations, combinations_text, write_combinations
 
 
 def test_rows_carry_what_the_files_hold(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tightfit.graph.ir import Model, Signature, Tensor
-from tightfit.graph.signatures import output_names, tap
 
 
 def main_signature(model: Model) -> Signature | None:

@@ -134,6 +134,7 @@ class QuantizeOptions:
     observers: Mapping[str, str] | None = None
     layout: str | None = None
     recovery: tuple[str, ...] = ()
+    effort: int = 1
     max_size: int | None = None
     max_noise: float | None = None
     target: str | None = None
@@ -163,6 +164,7 @@ class QuantizeOptions:
             overrides=self.overrides,
             observers=self.observers,
             recovery=self.recovery,
+            effort=self.effort,
             target=target,
             layout=self.layout or own,
             max_size_bytes=self.max_size,

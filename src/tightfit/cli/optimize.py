@@ -157,6 +157,13 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     "rounding, bias-correction, …",
 )
 @click.option(
+    "--effort",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="1 tries what gains accuracy in seconds (int8, int16x8); 0 writes the scheme as it is.",
+)
+@click.option(
     "--max-noise",
     type=click.FloatRange(0, 1, min_open=True),
     help="What mixed activations may cost, a share of the outputs' power; 0.01 by default.",
@@ -195,7 +202,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of ``QuantizeOptions``."""
     observer = options["observer"]
-    same = ("interface", "calibration", "seed", "layout", "target", "provenance", "max_noise")
+    same = ("effort", "interface", "calibration", "seed", "layout", "target", "provenance", "max_noise")
     return {name: options[name] for name in same} | {
         "overrides": parse_overrides(options["override"]),
         "observers": dict.fromkeys(("int8", "int16"), observer) if observer else None,

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.quantization.calibration.calibrate import (
@@ -26,6 +27,8 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
+from tightfit.recovery.automatic.improve import improve
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
 from tightfit.runtime.child import prepare_shared
@@ -33,6 +36,9 @@ from tightfit.runtime.parallel import Mergeable
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
+
+FEWEST_TO_HOLD_OUT: Final = 40
+"""With fewer samples than this, those that judge also fit."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class BuildSpec:
     overrides: Overrides = ()
     observers: Mapping[str, str] | None = None
     recovery: tuple[str, ...] = ()
+    effort: int = 0
     target: Target | None = None
     layout: str = "cpu"
     max_size_bytes: int | None = None
@@ -93,7 +100,14 @@ class BuildSpec:
     @property
     def detailed(self) -> bool:
         """Whether calibration takes histograms, which recoveries and some observers need."""
-        return bool(self.recovery) or self.target is not None or Ranges([], self.observers).detailed
+        chosen = Ranges([], self.observers).detailed or self.is_automatic
+        return bool(self.recovery) or self.target is not None or chosen
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether recoveries are chosen by measurement."""
+        named = bool(self.recovery) or bool(self.observers)
+        return self.effort > 0 and not named and self.scheme.activations is not None
 
 
 @dataclass
@@ -189,12 +203,23 @@ class Builder:
             TightfitError: see ``begin`` and ``write``.
         """
         state = self.begin(spec)
+        if spec.is_automatic:
+            state = self._improved(state, spec)
         recover(state, spec.recovery)
         facts = self.source.facts
         if facts is not None and state.notes:
             facts = {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
         written = self.write(state, spec, output, facts)
         return replace(written, notes=[*state.notes, *written.notes])
+
+    def _improved(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
+        """The state after the automatic recoveries; samples of a model with state cannot judge alone."""
+        if self.seen is None or keeps_state(self.source.model):
+            return state
+        if self.seen.samples >= FEWEST_TO_HOLD_OUT:
+            state.held_out = frozenset(self.seen.places)
+        check = HeldOutNoise(self.source.model, self.seen.probes)
+        return improve(state, check, may_lift=spec.layout == "cpu" and spec.target is None)
 
     def _counter(self) -> Callable[[], None]:
         counts = itertools.count(1)

@@ -45,6 +45,7 @@ class RecoveryState:
         overrides: those that ``plan`` was made with.
         known: tensor key → the range that a step found integers to need, whatever calibration saw.
         moments: layer name → second moments; filled when a step needs them, and worth keeping.
+        held_out: the samples (0 for the first) that weights and biases are not fitted to, as they judge.
         progress: hears what is done, how much of how many.
         folder: where long steps keep what they finished, to go on when they were stopped; None for nowhere.
         model: the weights as they are so far. notes: what each step did.
@@ -60,6 +61,7 @@ class RecoveryState:
     overrides: Overrides = ()
     known: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    held_out: frozenset[int] = frozenset()
     progress: Stage | None = None
     folder: Path | None = None
     model: Model = field(init=False)
@@ -77,6 +79,10 @@ class RecoveryState:
 
         return report
 
+    def fitting(self) -> Iterator[Mapping[str, Array]]:
+        """Start the samples anew without those that are held out."""
+        return (sample for i, sample in enumerate(self.samples()) if i not in self.held_out)
+
     def seen(self) -> dict[str, Moments]:
         """The moments of every layer of the plan, collected once."""
         layers = layers_of(self.original.main, self.plan.graphs[0].ops)
@@ -84,7 +90,7 @@ class RecoveryState:
         if not wanted <= set(self.moments):
             report, count = self.tell(f"what {len(wanted)} layers see"), itertools.count(1)
             found = collect_moments(
-                self.original, self.plan, self.samples(), progress=lambda: report(next(count), 0)
+                self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
             )
             self.moments.update(found)
         return self.moments
@@ -100,7 +106,7 @@ class RecoveryState:
             return {la.op.name: self.moments[la.op.name].mean()[..., :-1, -1] for la in layers}
         report, count = self.tell(f"means of what {len(layers)} layers see"), itertools.count(1)
         found = collect_means(
-            self.original, self.plan, self.samples(), progress=lambda: report(next(count), 0)
+            self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
         )
         return {name: means.mean() for name, means in found.items()}
 

@@ -40,6 +40,7 @@ def measure_activations(
     samples: Sequence[Inputs],
     allowed: float,
     *,
+    most_runs: int = MOST_RUNS,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EdgeNoise]:
     """Gives the noise of every gate, in order; those of one quiet set share its noise equally.
@@ -47,6 +48,7 @@ def measure_activations(
     Args:
         gates: the gated model. samples: kept in memory; 4 to 8 do.
         allowed: the noise that a plan may have, as a share of the outputs' power.
+        most_runs: sets that are measured at most.
 
     Raises:
         DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
@@ -66,7 +68,7 @@ def measure_activations(
         while sets:
             cost, start, stop = heapq.heappop(sets)
             quiet = -cost < _FINE * allowed
-            if stop - start == 1 or quiet or runs >= MOST_RUNS:
+            if stop - start == 1 or quiet or runs >= most_runs:
                 ready.append((cost, start, stop))
                 continue
             middle = (start + stop) // 2
@@ -74,7 +76,7 @@ def measure_activations(
                 heapq.heappush(sets, (-of(half), half.start, half.stop))
                 runs += 1
             if progress is not None:
-                progress(runs, MOST_RUNS)
+                progress(runs, most_runs)
     for cost, start, stop in ready:
         noise[start:stop] = [-cost / (stop - start)] * (stop - start)
     return [EdgeNoise(e, n) for e, n in zip(gates.edges, noise, strict=True)]

@@ -59,7 +59,12 @@ def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed
     before = noise = sum(e.noise for e in left.values())
     wide: dict[str, None] = {}
     while noise > allowed and left:
-        added = max((_both(e, wide) for e in left.values()), key=lambda ops: _worth(ops, wide, left, costs))
+        # What goes once both ends of a value are wide, by the ends that still are not.
+        waiting: dict[frozenset[str], float] = {}
+        for edge in left.values():
+            ends = frozenset(_both(edge, wide))
+            waiting[ends] = waiting.get(ends, 0.0) + edge.noise
+        added = max((_both(e, wide) for e in left.values()), key=lambda ops: _worth(ops, waiting, costs))
         wide.update(dict.fromkeys(added))
         left = {i: e for i, e in left.items() if _both(e, wide)}
         noise = sum(e.noise for e in left.values())
@@ -72,9 +77,9 @@ def _both(edge: EdgeNoise, wide: Mapping[str, None]) -> tuple[str, ...]:
 
 
 def _worth(
-    added: Sequence[str], wide: Mapping[str, None], left: Mapping[int, EdgeNoise], costs: Mapping[str, float]
+    added: Sequence[str], waiting: Mapping[frozenset[str], float], costs: Mapping[str, float]
 ) -> float:
     """Noise that goes with these ops, for their cost."""
-    together = {**wide, **dict.fromkeys(added)}
-    gained = sum(e.noise for e in left.values() if not _both(e, together))
+    parts = {frozenset(added), *(frozenset((op,)) for op in added)}
+    gained = sum(waiting.get(part, 0.0) for part in parts)
     return gained / max(sum(costs.get(op, 0.0) for op in added), 1e-9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -24,8 +25,14 @@ from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 
-_QUIET = 1e-3
+_QUIET: Final = 1e-3
 """A sample's power counts as at least this share of the mean power of all samples."""
+
+_FLAT: Final = 0.01
+"""A channel's variance counts as at least this share of the mean variance of all channels."""
+
+POSITIONS: Final = 16
+"""From so many positions on, an output is a map of channels."""
 
 
 class HeldOutNoise:
@@ -36,6 +43,7 @@ class HeldOutNoise:
 
     Attributes:
         inputs: the samples. wanted: output name → the float model's outputs, one a sample.
+        scales: output name → what its errors are divided by.
     """
 
     def __init__(self, model: Model, probes: Sequence[Probe]) -> None:
@@ -46,6 +54,8 @@ class HeldOutNoise:
             for name, tensor in output_names(model).items()
             if all(keys[tensor] in outputs for _, outputs in probes) and tensor.dtype == "float32"
         }
+
+        self.scales = {name: OutputScale(wanted) for name, wanted in self.wanted.items()}
 
     @property
     def is_measurable(self) -> bool:
@@ -62,7 +72,7 @@ class HeldOutNoise:
             return math.inf
 
     def of_model(self, model: Model) -> float:
-        """Return ``mean over outputs and samples of |y − ŷ|² / |y|²``, each at most 4.
+        """Return the mean over outputs and samples of ``OutputScale.share``.
 
         Raises:
             RuntimeFailureError: LiteRT does not run the model.
@@ -75,7 +85,7 @@ class HeldOutNoise:
             fitted = (adapt_inputs(Sample(dict(inputs)), session.inputs) for inputs in self.inputs)
             shares = [
                 [
-                    _share(wanted[i], _real(results[name], specs[name]), _least(wanted))
+                    self.scales[name].share(wanted[i], _real(results[name], specs[name]))
                     for name, wanted in self.wanted.items()
                 ]
                 for i, results in enumerate(session.run_many(fitted))
@@ -83,17 +93,42 @@ class HeldOutNoise:
         return float(np.mean(shares))
 
 
-def _share(wanted: Array, got: Array, least: float) -> float:
-    share = float(np.square(wanted - got, dtype=np.float64).sum()) / max(_power(wanted), least, 1e-30)
-    return min(share, LOST) if math.isfinite(share) else LOST
+class OutputScale:
+    """What the errors of one output are divided by.
+
+    The channels of a map say different things, often in different units (offsets, sizes and scores of boxes),
+    so each counts by its own: an error is divided by what the channel varies. An output of few positions is
+    one thing, a vector of scores or an embedding: its error is divided by its power, in each sample.
+
+    Args:
+        wanted: the float model's outputs, one a sample.
+    """
+
+    def __init__(self, wanted: Sequence[Array]) -> None:
+        first = wanted[0]
+        channels = first.shape[-1] if first.ndim else 1
+        self.is_map = first.ndim > 2 and first.size >= POSITIONS * channels and channels > 1
+        if self.is_map:
+            rows = np.concatenate([w.reshape(-1, channels) for w in wanted]).astype(np.float64)
+            variances = rows.var(axis=0)
+            self.least = np.maximum(variances, max(float(variances.mean()) * _FLAT, 1e-30))
+        else:
+            self.least = np.asarray(max(_QUIET * sum(map(_power, wanted)) / len(wanted), 1e-30))
+
+    def share(self, wanted: Array, got: Array) -> float:
+        """Return the noise of one sample as a share of what it is divided by, at most 4."""
+        if self.is_map:
+            errors = np.square(wanted - got, dtype=np.float64).reshape(-1, wanted.shape[-1]).mean(axis=0)
+            share = float(np.minimum(errors / self.least, LOST).mean())
+        else:
+            share = float(np.square(wanted - got, dtype=np.float64).sum()) / max(
+                _power(wanted), float(self.least)
+            )
+        return min(share, LOST) if math.isfinite(share) else LOST
 
 
 def _power(values: Array) -> float:
     return float(np.square(values, dtype=np.float64).sum())
-
-
-def _least(wanted: Sequence[Array]) -> float:
-    return _QUIET * sum(map(_power, wanted)) / len(wanted)
 
 
 def _real(values: Array, spec: TensorSpec) -> Array:

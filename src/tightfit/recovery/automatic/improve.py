@@ -19,6 +19,7 @@ from tightfit.recovery.activations.cross_layer_equalization import equalize, fin
 from tightfit.recovery.automatic.function_ranges import function_ranges
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
 from tightfit.recovery.automatic.lifting import lift
+from tightfit.recovery.automatic.output_ranges import output_ranges
 from tightfit.recovery.bias_correction import correct_fast
 from tightfit.recovery.rounding.layerwise import round_with_data
 from tightfit.recovery.state import RecoveryState
@@ -53,7 +54,7 @@ def improve(state: RecoveryState, check: HeldOutNoise, *, may_lift: bool) -> Rec
     if noise <= state.noise:
         return state
     done: list[str] = []
-    ways: list[Way] = [_masks, _equalization, _ranges, _weights]
+    ways: list[Way] = [_masks, _outputs, _equalization, _ranges, _weights]
     if may_lift and state.plan.scheme.activations == "int8":
         ways.append(_float_activations)
     for way in ways:
@@ -94,6 +95,22 @@ def _masks(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # n
     state.known.update(masked)
     state.adopt(model)
     return f"masks of {len(masked)} attentions clipped"
+
+
+def _outputs(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
+    """Ranges of the outputs by what their rounding costs."""
+    dtype = state.plan.scheme.activations or ""
+    found = output_ranges(state.original, state.ranges, check, dtype)
+    found = {key: limits for key, limits in found.items() if key not in state.known}
+    if not found:
+        return ""
+    state.known.update(found)
+    ranges = Ranges(state.ranges.statistics, state.ranges.observers)
+    for key, limits in state.known.items():
+        ranges.set(0, key, dtype, limits)
+    state.ranges = ranges
+    state.plan = make_plan(state.original, state.plan.scheme, ranges, overrides=state.overrides)
+    return f"range of {format_count(len(found), 'output')} cut"
 
 
 def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways

@@ -31,6 +31,7 @@ _QUIET: Final = 1e-3
 _FLAT: Final = 0.01
 """A channel's variance counts as at least this share of the mean variance of all channels."""
 
+_MAPS: Final = 5.0
 POSITIONS: Final = 16
 """From so many positions on, an output is a map of channels."""
 
@@ -61,6 +62,13 @@ class HeldOutNoise:
     def is_measurable(self) -> bool:
         """Whether there is a sample and a real output."""
         return bool(self.inputs) and bool(self.wanted)
+
+    def allowed(self, noise: float) -> float:
+        """Return what may be lost where ``noise`` may be of outputs that are no maps.
+
+        What a channel varies is less than its power, and channels that hardly vary count like others.
+        """
+        return noise * (_MAPS if any(scale.is_map for scale in self.scales.values()) else 1.0)
 
     def of_plan(self, model: Model, plan: Plan) -> float:
         """Return the noise of a plan's file, in the form that is fastest here; infinite where none runs."""

@@ -51,14 +51,15 @@ def improve(state: RecoveryState, check: HeldOutNoise, *, may_lift: bool) -> Rec
     if state.plan.scheme.activations is None or not check.is_measurable:
         return state
     first = noise = check.of_plan(state.model, state.plan)
-    if noise <= state.noise:
+    allowed = state.noise = check.allowed(state.noise)
+    if noise <= allowed:
         return state
     done: list[str] = []
     ways: list[Way] = [_masks, _outputs, _equalization, _ranges, _weights]
     if may_lift and state.plan.scheme.activations == "int8":
         ways.append(_float_activations)
     for way in ways:
-        if way is _float_activations and noise <= state.noise:
+        if way is _float_activations and noise <= allowed:
             break
         state, noise = _tried(state, check, noise, way, done)
     if done:
@@ -81,7 +82,8 @@ def _tried(
     except TightfitError:
         return state, noise  # LiteRT does not run what the way made: it is no gain
     after = check.of_plan(changed.model, changed.plan) if words else math.inf
-    if after > WORTH * noise:
+    # What costs nothing later only must not harm: other noise may still hide what it gains.
+    if after > (1.0 if way is _outputs else WORTH) * noise:
         return state, noise
     done.append(f"{words} ({_percent(noise)} → {_percent(after)})")
     return changed, after

@@ -6,6 +6,7 @@ ends of a noisy value are widened together, the pair with the most noise for its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,8 +46,14 @@ def op_costs(graph: Graph) -> dict[str, float]:
     return {op.name: (macs(op) / max(total, 1) + own) / (1 + _OVERHEAD) for op in graph.ops}
 
 
-def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float) -> Widened:
+def choose_wider(
+    edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float, most: float = math.inf
+) -> Widened:
     """Gives the ops to widen, greedily by noise removed for the cost, until the rest is allowed.
+
+    Args:
+        edges: what each value costs in int8. costs: of each op. allowed: noise that may be left.
+        most: what all ops together may cost; the noise that is left is larger where that ends it.
 
     Example:
         >>> from tightfit.recovery.activations.switchable_rounding import Edge
@@ -64,7 +71,11 @@ def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed
         for edge in left.values():
             ends = frozenset(_both(edge, wide))
             waiting[ends] = waiting.get(ends, 0.0) + edge.noise
-        added = max((_both(e, wide) for e in left.values()), key=lambda ops: _worth(ops, waiting, costs))
+        spare = most - sum(costs.get(op, 0.0) for op in wide)
+        fitting = [ops for ops in (_both(e, wide) for e in left.values()) if _cost(ops, costs) <= spare]
+        if not fitting:
+            break
+        added = max(fitting, key=lambda ops: _worth(ops, waiting, costs))
         wide.update(dict.fromkeys(added))
         left = {i: e for i, e in left.items() if _both(e, wide)}
         noise = sum(e.noise for e in left.values())
@@ -82,4 +93,8 @@ def _worth(
     """Noise that goes with these ops, for their cost."""
     parts = {frozenset(added), *(frozenset((op,)) for op in added)}
     gained = sum(waiting.get(part, 0.0) for part in parts)
-    return gained / max(sum(costs.get(op, 0.0) for op in added), 1e-9)
+    return gained / max(_cost(added, costs), 1e-9)
+
+
+def _cost(ops: Sequence[str], costs: Mapping[str, float]) -> float:
+    return sum(costs.get(op, 0.0) for op in ops)

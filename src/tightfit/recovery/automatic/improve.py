@@ -34,6 +34,9 @@ WORTH: Final = 0.97
 _WEIGHTS: Final = 0.2
 """Weights are rounded with data where they alone cause this share of the noise."""
 
+_MUCH: Final = 3.0
+"""Ops leave int8 only where the noise is this many times what is allowed."""
+
 Way = Callable[[RecoveryState, HeldOutNoise, float], str]
 
 
@@ -59,7 +62,7 @@ def improve(state: RecoveryState, check: HeldOutNoise, *, may_lift: bool) -> Rec
     if may_lift and state.plan.scheme.activations == "int8":
         ways.append(_float_activations)
     for way in ways:
-        if way is _float_activations and noise <= allowed:
+        if way is _float_activations and noise <= _MUCH * allowed:
             break
         state, noise = _tried(state, check, noise, way, done)
     if done:

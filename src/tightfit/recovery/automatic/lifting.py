@@ -27,6 +27,9 @@ RUNS: Final = 64
 """Sets of roundings that are measured at most."""
 
 ATTEMPTS: Final = 3
+MOST: Final = 0.35
+"""The ops in float together may cost this share of the model's work."""
+
 _FREE: Final = 0.02
 """What a dense layer that quantizes its own input costs, as a share of its multiply–accumulates."""
 
@@ -50,7 +53,7 @@ def lift(state: RecoveryState, check: HeldOutNoise) -> str:
     costs, allowed = lifting_costs(state.original), state.noise
     plan, overrides = state.plan, tuple(state.overrides)
     for _ in range(ATTEMPTS):
-        widened = choose_wider(edges, costs, allowed)
+        widened = choose_wider(edges, costs, allowed, MOST)
         plan, chosen = widened_plan(state, widened, float_scheme)
         overrides = (*chosen, *state.overrides)
         found = check.of_plan(state.model, plan)

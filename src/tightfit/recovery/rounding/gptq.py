@@ -12,14 +12,20 @@ rounding serves better keeps it (the walk is greedy, so on a few rows it loses).
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.errors import QuantizationError
+
 Matrix = npt.NDArray[np.float64]
 
 _DAMPING: Final = 1e-6
+_MORE_DAMPING: Final = (1.0, 1e2, 1e4, 1e6)
+"""Sums in float32 over fewer samples than inputs need not be positive definite: then more is added."""
+
 _BLOCK: Final = 64
 _PASSES: Final = 3
 """Rounds of coordinate descent; a fourth changes next to nothing."""
@@ -180,5 +186,12 @@ def _upper_factor(moments: Matrix) -> Matrix:
     means = np.einsum("...ii->...i", moments)[..., :-1].mean(axis=-1) if size > 1 else np.ones(1)
     # Damped relative to the largest eigenvalue's bound, so that dead inputs do not blow up.
     damping = _DAMPING * np.maximum(means, 1e-12)
-    backwards = (moments + np.eye(size) * damping[..., None, None])[..., ::-1, ::-1]
-    return np.ascontiguousarray(np.linalg.cholesky(backwards)[..., ::-1, ::-1])
+    backwards = moments[..., ::-1, ::-1]
+    for more in _MORE_DAMPING:
+        with contextlib.suppress(np.linalg.LinAlgError):
+            steady = backwards + np.eye(size) * (more * damping)[..., None, None]
+            return np.ascontiguousarray(np.linalg.cholesky(steady)[..., ::-1, ::-1])
+    raise QuantizationError(
+        "The second moments of a layer's inputs hold NaN or infinity. Check the samples, or keep the op in "
+        "float."
+    )

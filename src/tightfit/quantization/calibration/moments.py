@@ -22,6 +22,12 @@ half."""
 ROWS: Final = 128
 """Positions taken of each sample's feature map, spread evenly."""
 
+CHANNEL_ROWS: Final = 32
+"""The same for a depthwise layer, each of whose channels has a small matrix of its own."""
+
+_FLUSH_ROWS: Final = 256
+"""Vectors that wait until they are multiplied at once: the matrix then passes through memory less often."""
+
 
 @dataclass(frozen=True)
 class MomentWindow:
@@ -53,15 +59,26 @@ class Moments:
     def __init__(self, window: MomentWindow) -> None:
         self.window = window
         self.halves: list[npt.NDArray[np.float32] | None] = [None, None]
+        self.pending: list[list[npt.NDArray[np.float32]]] = [[], []]
         self.rows = [0, 0]
         self.samples = 0
         self.damping: dict[int, float] = {}
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
-        rows = extended(values, self.window)
-        self._add(self.samples % 2, rows.swapaxes(-1, -2) @ rows, rows.shape[-2])
+        rows, half = extended(values, self.window), self.samples % 2
         self.samples += 1
+        self.pending[half].append(rows)
+        if sum(r.shape[-2] for r in self.pending[half]) >= _FLUSH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Adds the vectors that wait."""
+        for half, waiting in enumerate(self.pending):
+            if waiting:
+                rows = np.concatenate(waiting, axis=-2)
+                self.pending[half] = []
+                self._add(half, rows.swapaxes(-1, -2) @ rows, rows.shape[-2])
 
     def _add(self, half: int, added: npt.NDArray[np.float32], rows: int) -> None:
         known = self.halves[half]
@@ -73,7 +90,9 @@ class Moments:
 
     def merge(self, others: Sequence[Moments]) -> None:
         """Adds what others saw."""
+        self._flush()
         for other in others:
+            other._flush()  # noqa: SLF001 - of its own class
             self.samples += other.samples
             for half, total in enumerate(other.halves):
                 if total is not None:
@@ -85,6 +104,7 @@ class Moments:
         Raises:
             ValueError: no sample was seen.
         """
+        self._flush()
         known = [total for total in self.halves if total is not None]
         if not known:
             raise ValueError("no sample was seen")
@@ -92,6 +112,7 @@ class Moments:
 
     def means(self) -> list[npt.NDArray[np.float64]]:
         """Gives the mean of each half that saw samples: two, or one of a single sample."""
+        self._flush()
         pairs = zip(self.halves, self.rows, strict=True)
         return [total.astype(np.float64) / rows for total, rows in pairs if total is not None]
 
@@ -190,7 +211,8 @@ def _places(
     out_w, left = _extent(width, window, 1)
     count = batch * out_h * out_w
     # A step that shares no factor with the width visits all columns.
-    places = np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
+    most = CHANNEL_ROWS if window.depthwise else ROWS
+    places = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
     n, rest = np.divmod(places, out_h * out_w)
     row, column = np.divmod(rest, out_w)
     kh, kw = window.kernel

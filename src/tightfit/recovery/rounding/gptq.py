@@ -13,14 +13,14 @@ rounding serves better keeps it (the walk is greedy, so on a few rows it loses).
 from __future__ import annotations
 
 import contextlib
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import QuantizationError
 
-Matrix = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.floating[Any]]
 
 _DAMPING: Final = 1e-6
 _MORE_DAMPING: Final = (1.0, 1e2, 1e4, 1e6)
@@ -96,9 +96,13 @@ def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matri
         integers: (rows, K), where to start. weights: in reals.
         covariance: (K, K), of the inputs; the bias takes up their means. scales: (rows,).
     """
+    # Only the order of sums depends on the precision: half of it takes two thirds of the time.
+    integers, weights, covariance, scales = (
+        np.asarray(values, np.float32) for values in (integers, weights, covariance, scales)
+    )
     found = np.ascontiguousarray(integers.T)
     gradient = covariance @ (found * scales - weights.T)
-    curvature = np.maximum(np.diag(covariance), 1e-300)
+    curvature = np.maximum(np.diag(covariance), np.float32(1e-30))
     for _ in range(_PASSES):
         changed = False
         for start in range(0, len(found), _BLOCK):
@@ -116,7 +120,7 @@ def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matri
                 changed = True
         if not changed:
             break
-    return np.ascontiguousarray(found.T)
+    return np.ascontiguousarray(found.T, np.float64)
 
 
 def _on_grid(values: Matrix, top: int) -> Matrix:

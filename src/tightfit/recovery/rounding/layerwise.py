@@ -105,7 +105,7 @@ def _least_scales(layer: Layer, bias: npt.NDArray[np.float64]) -> npt.NDArray[np
     return np.asarray(np.abs(bias) / (2.0**30 * input_scale))
 
 
-def replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) -> OpPlan:
+def replanned(plan: OpPlan, storage: Storage, scales: Matrix) -> OpPlan:
     """Gives the op's plan with the scales that were found; the bias stays on the product's grid."""
     constants = dict(plan.constants)
     if len(storage.scale) > 1:

@@ -25,7 +25,8 @@ class Combination:
     Args:
         name: ``QAT``, ``PCQAT`` … metric: what ``accuracy`` is.
         accuracy, drop, drop_interval: against the first file, paired, 95 %; None where it could not run.
-        zeros: the share of weights that are 0. unique: the most different values in one weight tensor.
+        zeros: the share of weights that are 0.
+        unique: the most different values in one weight tensor.
         size_bytes, zip_bytes: of the file, and of a zip archive of it.
         zip_ratio: ``zip_bytes`` by the bytes of the first file, not zipped.
         failure: why there are no numbers.
@@ -47,7 +48,7 @@ class Combination:
 def combinations(
     files: Mapping[str, Path], dataset: Dataset, indices: Array | None = None, *, metric: str = "auto"
 ) -> list[Combination]:
-    """Measures the files on the same samples, the first one being the reference.
+    """Measure the files on the same samples, the first one being the reference.
 
     Raises:
         DataError, ModelError, RuntimeFailureError: the first file, or the data, cannot be used.
@@ -81,13 +82,13 @@ def _row(name: str, path: Path, result: Accuracy, original: int) -> Combination:
 
 
 def combinations_json(rows: list[Combination], facts: Mapping[str, Any] | None = None) -> str:
-    """Gives strict JSON: ``{"combinations": [...], **facts}``."""
+    """Return strict JSON: ``{"combinations": [...], **facts}``."""
     plain = {**(facts or {}), "combinations": [asdict(row) for row in rows]}
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_combinations(rows: list[Combination], path: Path, facts: Mapping[str, Any] | None = None) -> None:
-    """Writes the JSON whole or not at all.
+    """Write the JSON whole or not at all.
 
     Raises:
         ModelError: the folder is read-only or the disk is full.
@@ -97,7 +98,7 @@ def write_combinations(rows: list[Combination], path: Path, facts: Mapping[str, 
 
 
 def combinations_text(rows: list[Combination]) -> str:
-    """Gives the table as text in 80 columns.
+    """Return the table as text in 80 columns.
 
     Example:
         >>> row = Combination("QAT", "top1", 0.9212, 0.001, (-0.002, 0.004), 0.01, 255, 208416, 171000, 0.3)

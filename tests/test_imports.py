@@ -13,7 +13,8 @@ ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
     "types",
-    "units files",
+    "units scratch paths",
+    "files",
     "graph",
     "data runtime weights",
     "evaluation convert provenance",
@@ -55,6 +56,32 @@ def test_imports_point_one_way():
             if LEVEL[other] >= LEVEL[own]
         ]
     assert not wrong
+
+
+def modules_of(path: Path) -> set[str]:
+    """The modules of the package that a file imports when it is loaded."""
+    tree = ast.parse(path.read_text())
+    loaded = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module]
+    return {n.module.removeprefix("tightfit.") for n in loaded if n.module.startswith("tightfit.")}
+
+
+def test_no_module_imports_itself_through_others():
+    needs = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): modules_of(path)
+        for path in ROOT.rglob("*.py")
+    }
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " → ".join((*way[way.index(name) :], name))
+        if name in done or name not in needs:
+            return
+        for other in needs[name]:
+            visit(other, (*way, name))
+        done.add(name)
+
+    for name in needs:
+        visit(name, ())
 
 
 def test_importing_the_package_loads_neither_keras_nor_litert():

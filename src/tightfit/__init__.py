@@ -15,7 +15,7 @@ _VERBS = {
     **dict.fromkeys(("benchmark", "evaluate", "inspect"), "tightfit.api.evaluate"),
     "optimize": "tightfit.api.optimize",
     "quantize": "tightfit.api.quantize",
-    **dict.fromkeys(("diff", "verify"), "tightfit.api.verify"),
+    **dict.fromkeys(("diff", "sign", "verify"), "tightfit.api.verify"),
     **dict.fromkeys(("advise", "check", "models"), "tightfit.api.check"),
     "load": "tightfit.convert.conversion",
     "finetune": "tightfit.api.finetune",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
+from tightfit.paths import identity, refuse_irregular
+from tightfit.scratch import BESIDE, scratch_file, scratch_folder, sweep
 
-_PREFIX: Final = ".tightfit-"
-_TRIAL_FOLDER: Final = re.compile(rf"[^\s'\"]*{re.escape(_PREFIX)}[^/\\]*[/\\]")
+_TRIAL_FOLDER: Final = re.compile(rf"[^\s'\"]*{re.escape(BESIDE)}[^/\\]*[/\\]")
 
 
 @contextlib.contextmanager
@@ -32,8 +32,10 @@ def checked_write(output: Path) -> Iterator[Path]:
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=_PREFIX) as folder:
-            trial = Path(folder) / output.name
+        refuse_irregular(output)
+        sweep(output.parent)
+        with scratch_folder(output.parent) as folder:
+            trial = folder / output.name
             yield trial
             trial.replace(output)
     except OSError as error:
@@ -51,24 +53,26 @@ def atomic_file(path: Path) -> Iterator[Any]:
     Raises:
         ModelError: the folder is missing or read-only, or the disk is full.
     """
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        refuse_irregular(path)
+        temporary, handle = scratch_file(path.parent)
         with os.fdopen(handle, "wb") as file:
             yield file
-        # mkstemp makes the file private; the result gets what open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-        temporary = None
+            file.flush()
+            # It was made private; the result gets what open() would have given.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(file.fileno(), 0o666 & ~mask)
+            temporary.replace(path)
+            temporary = None
     except OSError as error:
         raise ModelError(f"Cannot write '{path}': {_reason(error)}. Choose a writable place.") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
 
 
 def refuse_input_as_output(output: Path, model: Path) -> None:
@@ -77,7 +81,7 @@ def refuse_input_as_output(output: Path, model: Path) -> None:
     Raises:
         OptionError: both are one file.
     """
-    if output.resolve() == model.resolve():
+    if identity(output) == identity(model):
         raise OptionError(
             f"The output '{output}' is the model itself, which is never changed; name another file."
         )

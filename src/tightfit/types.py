@@ -1,4 +1,4 @@
-"""Types that every package names: arrays, samples, progress. Imports nothing but NumPy."""
+"""Type aliases of all packages: arrays, samples, progress callbacks. Imports only NumPy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = npt.NDArray[Any]
 """An array of any element type."""
 
 Mask = npt.NDArray[np.bool_]
-"""An array of decisions, such as which weights stay."""
+"""A boolean array, such as the keep mask of pruning."""
 
 Inputs = Mapping[str, Array]
 """One sample: input name → array."""
@@ -21,10 +21,10 @@ SampleStream = Iterable[Inputs]
 """Samples that are read once."""
 
 Samples = Callable[[], Iterator[Inputs]]
-"""Start the samples anew at each call."""
+"""A function that starts the samples anew at each call."""
 
 Steps = Callable[[int, int], None]
-"""Progress of one stage: (done, total), total 0 where it is not known."""
+"""Progress callback of one stage: (steps done, steps in total), total 0 where it is not known."""
 
 Stage = Callable[[str, int, int], None]
-"""Progress over stages: (what is done, done, total), total 0 where it is not known."""
+"""Progress callback over stages: (stage, steps done, steps in total), total 0 where it is not known."""

@@ -1,6 +1,6 @@
-"""Numbers as people read them: ``5.3 MB``, ``0.28×``, ``−0.7 points``. The one place that formats them.
+"""Format numbers for people: ``5.3 MB``, ``0.28×``, ``−0.7 points``. All messages and reports use these.
 
-A missing or non-finite number is always ``—``, and no number ever reads as minus zero.
+A missing or non-finite number is ``—``; a number that rounds to zero has no sign.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNITS = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
 
 def format_bytes(size_bytes: float | None) -> str:
-    """Gives a size in decimal units: one MB is 10⁶ bytes, as on a shop's label.
+    """Return a size in decimal units: one MB is 10⁶ bytes.
 
     Example:
         >>> format_bytes(5_312_000), format_bytes(178_300_000), format_bytes(640), format_bytes(None)
@@ -24,7 +24,7 @@ def format_bytes(size_bytes: float | None) -> str:
         return MISSING
     unit, scale = "B", 1
     for name, step in _UNITS.items():
-        if abs(size_bytes) >= 0.9995 * step:  # 999.6 kB must not read as "1000 kB"
+        if abs(size_bytes) >= 0.9995 * step:  # 999.6 kB is shown as 1.0 MB, not as 1000 kB
             unit, scale = name, step
     value = size_bytes / scale
     digits = 0 if unit == "B" or abs(value) >= 99.95 else 1
@@ -32,7 +32,7 @@ def format_bytes(size_bytes: float | None) -> str:
 
 
 def format_ratio(ratio: float | None) -> str:
-    """Gives a ratio to the original model.
+    """Return a ratio to the original model.
 
     Example:
         >>> format_ratio(0.284), format_ratio(1.0), format_ratio(26.04), format_ratio(0.0123)
@@ -45,7 +45,7 @@ def format_ratio(ratio: float | None) -> str:
 
 
 def format_percent(fraction: float | None, digits: int = 1) -> str:
-    """Gives a fraction 0–1 as a percentage.
+    """Return a fraction 0–1 as a percentage.
 
     Example:
         >>> format_percent(0.861), format_percent(1.0, digits=0)
@@ -55,7 +55,7 @@ def format_percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def format_points(fraction: float | None) -> str:
-    """Gives a difference of two fractions in percentage points, always with its sign.
+    """Return a difference of two fractions in percentage points, always with its sign.
 
     Example:
         >>> format_points(-0.007), format_points(0.002), format_points(-0.00001)
@@ -65,7 +65,7 @@ def format_points(fraction: float | None) -> str:
 
 
 def format_interval(low: float | None, high: float | None) -> str:
-    """Gives an interval of a difference in percentage points.
+    """Return an interval of a difference in percentage points.
 
     Example:
         >>> format_interval(-0.016, 0.002)
@@ -75,7 +75,7 @@ def format_interval(low: float | None, high: float | None) -> str:
 
 
 def format_milliseconds(latency_ms: float | None) -> str:
-    """Gives a time with three significant digits.
+    """Return a time with three significant digits.
 
     Example:
         >>> format_milliseconds(9.034), format_milliseconds(0.0421), format_milliseconds(1130.4)
@@ -88,7 +88,7 @@ def format_milliseconds(latency_ms: float | None) -> str:
 
 
 def format_decibels(snr_db: float | None) -> str:
-    """Gives a signal-to-noise ratio.
+    """Return a signal-to-noise ratio.
 
     Example:
         >>> format_decibels(23.44)
@@ -98,7 +98,7 @@ def format_decibels(snr_db: float | None) -> str:
 
 
 def format_number(value: float | None, digits: int = 3, *, plus: bool = False) -> str:
-    """Gives a plain number with that many significant digits, never with an exponent.
+    """Return a number with ``digits`` significant digits, without an exponent.
 
     Example:
         >>> format_number(0.012345), format_number(-12.34), format_number(0.002, 2, plus=True)
@@ -111,7 +111,7 @@ def format_number(value: float | None, digits: int = 3, *, plus: bool = False) -
 
 
 def format_count(count: int, noun: str) -> str:
-    """Gives a count with its noun, in the plural where it is one.
+    """Return a count with its noun, in the plural unless the count is one.
 
     Example:
         >>> format_count(1, "op"), format_count(1200, "sample")
@@ -126,7 +126,7 @@ def _known(value: float | None) -> TypeGuard[float]:
 
 
 def _signed(value: float, digits: int, *, plus: bool = False) -> str:
-    """The number with a typographic minus; what rounds to zero has no sign."""
+    """The number with a typographic minus; a number that rounds to zero has no sign."""
     text = f"{abs(value):.{digits}f}"
     if not any(c in "123456789" for c in text):
         return text
@@ -134,7 +134,7 @@ def _signed(value: float, digits: int, *, plus: bool = False) -> str:
 
 
 def short_name(name: str, most: int = 48) -> str:
-    """Gives the first of the names that a converter joined with semicolons, its end when it is long.
+    """Return the first of the names that a converter joined with semicolons; of a long name its end.
 
     Example:
         >>> short_name("block8/relu/Relu6;block8/norm/add;block8/convolution")

@@ -45,7 +45,7 @@ def test_more_noise_a_byte_goes_first():
     assert widen([louder_but_large, loud], 21_000).wider == ["loud", "large"]
 
 
-def demo_work() -> RecoveryState:
+def demo_state() -> RecoveryState:
     model = read_model(MODEL)
     name = next(iter(input_names(model)))
 
@@ -59,14 +59,14 @@ def demo_work() -> RecoveryState:
 
 def test_layers_are_widened_within_the_size_that_was_asked_for():
     heard = []
-    work = demo_work()
-    before = [p.constants[1].dtype for p in work.plan.ops() if 1 in p.constants]
+    state = demo_state()
+    before = [p.constants[1].dtype for p in state.plan.ops() if 1 in p.constants]
     assert "int4" in before
-    work.size_bytes = MODEL.stat().st_size
-    work.progress = lambda *told: heard.append(told[0])
-    recover(work, ["gptq", "mixed-precision"])
-    after = [p.constants[1].dtype for p in work.plan.ops() if 1 in p.constants]
+    state.size_bytes = MODEL.stat().st_size
+    state.progress = lambda *told: heard.append(told[0])
+    recover(state, ["gptq", "mixed-precision"])
+    after = [p.constants[1].dtype for p in state.plan.ops() if 1 in p.constants]
     assert after.count("int4") < before.count("int4")
-    assert "stay int8" in work.notes[0], "the legal order, whatever the order asked for"
-    assert work.notes[1] == "weights rounded with data"
+    assert "keep int8 weights" in state.notes[0], "the legal order, whatever the order asked for"
+    assert state.notes[1] == "weights rounded with data"
     assert "sensitivity of each layer" in heard

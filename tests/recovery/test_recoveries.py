@@ -40,7 +40,7 @@ def dense_model(*, on_grid):
     return on_four_bits(model) if on_grid else model
 
 
-def work_on(model):
+def state_on(model):
     ranges = Ranges([calibrate(model, samples()).statistics])
     plan = make_plan(model, "int8", ranges, overrides=FEW_BITS)
     assert [p.constants[1].dtype for p in plan.ops()] == ["int4"] * 3
@@ -62,19 +62,19 @@ def noise(float_model, model, plan):
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS.keys())
 def test_a_model_that_needs_it_gains_on_the_device(steps):
     model = dense_model(on_grid=False)
-    work = work_on(model)
-    plain = noise(model, model, work.plan)
-    recover(work, steps)
-    assert noise(model, work.model, work.plan) < 0.9 * plain
+    state = state_on(model)
+    plain = noise(model, model, state.plan)
+    recover(state, steps)
+    assert noise(model, state.model, state.plan) < 0.9 * plain
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS.keys())
 def test_a_model_that_does_not_need_it_keeps_its_weights(steps):
     model = dense_model(on_grid=True)
-    work = work_on(model)
-    before = apply_plan(model, work.plan).main
-    recover(work, steps)
-    after = apply_plan(work.model, work.plan).main
+    state = state_on(model)
+    before = apply_plan(model, state.plan).main
+    recover(state, steps)
+    after = apply_plan(state.model, state.plan).main
     for one, other in zip(before.ops, after.ops, strict=True):
         if one.kind == "FULLY_CONNECTED":
             assert one.inputs[1].dtype == other.inputs[1].dtype == "int4"
@@ -83,7 +83,7 @@ def test_a_model_that_does_not_need_it_keeps_its_weights(steps):
 
 def test_moments_of_few_samples_are_trusted_less():
     model = dense_model(on_grid=False)
-    plan = work_on(model).plan
+    plan = state_on(model).plan
     second = model.main.ops[1]
     weights = second.inputs[1].data.astype(np.float64)
     scales = np.abs(weights).max(axis=1) / 7

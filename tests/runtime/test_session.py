@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import math
 import os
-import platform
+import signal
 import subprocess
 import sys
 import time
@@ -14,26 +15,22 @@ import pytest
 from support.places import SRC
 from support.small_models import (
     OFFSET,
+    Ender,
     Hoarder,
     Refuser,
+    Sleeper,
     Totals,
     adder,
     dense,
-    endless_loop,
     negation,
-    remainder_chain,
-    scale_of_zero,
+    remainder,
     twins,
     two_signatures,
 )
 from tightfit.errors import DataError, ModelError, RuntimeFailureError
 from tightfit.runtime import child
+from tightfit.runtime.crash import first_failing, locate_crash
 from tightfit.runtime.session import Session
-
-LEAST = np.iinfo(np.int32).min
-traps = pytest.mark.skipif(
-    platform.machine() not in {"x86_64", "AMD64"}, reason="only x86 traps the overflow of an integer division"
-)
 
 
 def sample(value: float) -> dict[str, np.ndarray]:
@@ -122,7 +119,7 @@ def test_a_sample_that_does_not_fit_is_refused_in_words(session, wrong, words):
 
 
 def test_reals_are_not_cut_to_integers():
-    with Session(remainder_chain(0, 0)) as integers:
+    with Session(remainder()) as integers:
         fitting = {"x": np.array([[7, 8]], np.int64), "y": np.array([[4, 4]], np.uint8)}
         np.testing.assert_array_equal(integers.run(fitting)["remainder"], [[3, 0]])
         for wrong in (np.array([[0.5, 1.0]]), np.array([[2**40, 1]])):
@@ -155,30 +152,39 @@ def test_a_missing_file_is_named():
         Session("nowhere.tflite")
 
 
-@traps
-def test_a_crash_names_the_signal_and_the_op_and_ends_only_its_session(session):
-    deadly = {"x": np.full((1, 2), LEAST), "y": np.full((1, 2), -1)}
-    harmless = {"x": deadly["x"], "y": np.full((1, 2), 1)}
-    victim = Session(remainder_chain(5, 6))
-    with pytest.raises(RuntimeFailureError, match=r"SIGFPE while running .* op FLOOR_MOD 'remainder'"):
-        list(victim.run_many([harmless, deadly, harmless, harmless]))
+def test_a_child_that_ends_itself_is_told_by_its_signal_and_ends_only_its_session(session):
+    victim = Session(adder())
+    with pytest.raises(RuntimeFailureError, match=r"died with SIGFPE while running"):
+        victim.observe(map(sample, range(4)), {"half": Ender(signal.SIGFPE, after=2)})
     with pytest.raises(RuntimeFailureError, match="SIGFPE"):
-        victim.run(harmless)
+        victim.run(sample(1.0))
     assert session.run(sample(1.0))["half"][0, 0] == 2.0
 
 
-def test_a_crash_while_loading_names_the_op():
-    with pytest.raises(RuntimeFailureError, match=r"SIGABRT while loading .* op ADD 'deadly'"):
-        Session(scale_of_zero())
+def test_the_op_that_fails_is_found_by_bisection():
+    tried = []
+
+    def fails(count):
+        tried.append(count)
+        return count >= 37
+
+    assert first_failing(100, fails, math.inf) == 37
+    assert len(tried) <= 8
+    assert first_failing(100, lambda _: False, math.inf) is None
+    assert first_failing(100, fails, -math.inf) is None
 
 
-def test_a_model_that_never_ends_is_given_up():
-    endless = Session(endless_loop(), timeout_s=1.0)
+def test_a_model_that_runs_when_it_is_tried_again_names_no_op():
+    assert locate_crash(adder(), sample(1.0)) is None
+
+
+def test_a_child_that_does_not_answer_is_given_up():
+    slow = Session(adder(), timeout_s=5.0)
     start = time.monotonic()
     with pytest.raises(RuntimeFailureError, match="did not answer in time while running"):
-        endless.run({"x": np.zeros(1, np.float32)})
-    assert time.monotonic() - start < 10.0
-    assert endless._exchange._child._process.returncode is not None
+        slow.observe([sample(1.0)], {"half": Sleeper()})
+    assert time.monotonic() - start < 30.0
+    assert slow._exchange._child._process.returncode is not None
 
 
 def test_no_child_outlives_its_session():

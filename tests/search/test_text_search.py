@@ -24,4 +24,4 @@ def test_mixed_activations_meet_a_budget_that_int8_misses(tmp_path):
     assert (plain.metric, plain.meets_budget) == ("cosine", False)
     assert (mixed.failure, mixed.meets_budget) == (None, True)
     assert mixed.accuracy > 0.99 > plain.accuracy
-    assert any("masks of 1 attentions" in step for step in mixed.steps)
+    assert any("attention masks clipped to the range of the scores (1 mask)" in step for step in mixed.steps)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
 
 OFFSET = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
@@ -56,54 +58,13 @@ def two_signatures() -> bytes:
     return serialize(Model(graphs, signatures))
 
 
-def remainder_chain(before: int, after: int) -> bytes:
-    """int32 additions of 0, then ``remainder = x mod y``, then more: the least integer mod -1 kills x86."""
+def remainder() -> bytes:
+    """``remainder = x mod y`` on int32."""
     graph = Graph()
-    x, y = Tensor("x", (1, 2), "int32"), Tensor("y", (1, 2), "int32")
-    graph.inputs = [x, y]
-    zero = Tensor("zero", (1, 2), "int32", np.zeros((1, 2), np.int32))
-
-    def add(count: int, prefix: str, value: Tensor) -> Tensor:
-        for i in range(count):
-            following = Tensor(f"{prefix}{i}", (1, 2), "int32")
-            graph.append(Op("ADD", [value, zero], [following], {}, "AddOptions"))
-            value = following
-        return value
-
-    remainder = Tensor("remainder", (1, 2), "int32")
-    graph.append(Op("FLOOR_MOD", [add(before, "before", x), y], [remainder]))
-    graph.outputs = [add(after, "after", remainder)]
+    graph.inputs = [Tensor(name, (1, 2), "int32") for name in "xy"]
+    graph.outputs = [Tensor("remainder", (1, 2), "int32")]
+    graph.append(Op("FLOOR_MOD", graph.inputs, graph.outputs))
     return serialize(Model([graph]))
-
-
-def scale_of_zero() -> bytes:
-    """An int8 addition whose output has the scale 0, on which LiteRT aborts while it loads."""
-    graph = Graph()
-    one = Quantization(np.ones(1, np.float32), np.zeros(1, np.int64))
-    zero = Quantization(np.zeros(1, np.float32), np.zeros(1, np.int64))
-    graph.inputs = [Tensor(name, (1, 8), "int8", quantization=one) for name in ("a", "b")]
-    doubled = Tensor("fine", (1, 8), "int8", quantization=one)
-    graph.outputs = [Tensor("deadly", (1, 8), "int8", quantization=zero)]
-    graph.append(Op("ADD", graph.inputs, [doubled], {}, "AddOptions"))
-    graph.append(Op("ADD", [doubled, graph.inputs[0]], graph.outputs, {}, "AddOptions"))
-    return serialize(Model([graph]))
-
-
-def endless_loop() -> bytes:
-    """A WHILE that runs as long as x is less than 1e30, and adds nothing to it."""
-    graphs = [Graph(name) for name in ("main", "condition", "body")]
-    for graph in graphs:
-        graph.inputs = [Tensor("x", (1,))]
-    limit, nothing = np.array([1e30], np.float32), np.zeros(1, np.float32)
-    steps = (
-        ("WHILE", [], "float32", {"condSubgraphIndex": 1, "bodySubgraphIndex": 2}, "WhileOptions"),
-        ("LESS", [Tensor("limit", (1,), "float32", limit)], "bool", {}, "LessOptions"),
-        ("ADD", [Tensor("nothing", (1,), "float32", nothing)], "float32", {}, "AddOptions"),
-    )
-    for graph, (kind, others, dtype, options, options_type) in zip(graphs, steps, strict=True):
-        graph.outputs = [Tensor("y", (1,), dtype)]
-        graph.append(Op(kind, [*graph.inputs, *others], graph.outputs, options, options_type))
-    return serialize(Model(graphs))
 
 
 def dense(inputs: int, outputs: int, layers: int = 1, *, rounded: bool = False) -> bytes:
@@ -143,6 +104,31 @@ class Hoarder:
 
     def update(self, array: np.ndarray) -> None:
         self.seen.append(array)
+
+
+class Ender:
+    """Ends its own process by a signal, as a fault of the code that runs there would.
+
+    Args:
+        number: of the signal. after: arrays that it lets pass.
+    """
+
+    def __init__(self, number: int, after: int = 0) -> None:
+        self.number, self.left = number, after
+
+    def update(self, array: np.ndarray) -> None:
+        del array
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+        self.left -= 1
+
+
+class Sleeper:
+    """Takes a minute for each array."""
+
+    def update(self, array: np.ndarray) -> None:
+        del array
+        time.sleep(60)
 
 
 class Refuser:

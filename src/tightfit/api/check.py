@@ -14,6 +14,7 @@ from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.write import finish, write_recorded
 from tightfit.provenance.record import read_record, source_facts, versions
 from tightfit.search.advisor import Advice, walk
@@ -87,6 +88,7 @@ def check(
         OptionError: unknown target; the closest match is named. ModelError: the file cannot be read, or
             nothing in it can be fixed.
     """
+    check_paths({"model": model}, {"The output": fixed})
     device, path = find_target(target), open_model(model)
     read = read_model(path)
     verdict = judge(read, device, memory_bytes=memory_bytes)

@@ -19,6 +19,7 @@ from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.files import refuse_input_as_output
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
@@ -112,6 +113,10 @@ def finetune(
         ModelError: the model cannot be trained, or the output cannot be written.
     """
     chosen, output = options or FinetuneOptions(), Path(output)
+    check_paths(
+        {"model": model, "data": data, "teacher": chosen.teacher},
+        {"The output": output, "The checkpoint": output.with_name(output.name + ".checkpoint")},
+    )
     backend = choose_backend()
     from tightfit.training.loop.finetuning import TrainingData  # noqa: PLC0415 - loads Keras
     from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras

@@ -19,10 +19,11 @@ from tightfit.data.split import split
 from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
-from tightfit.files import checked_write, refuse_input_as_output
+from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
@@ -151,8 +152,8 @@ class _Work:
 
     def __init__(self, model: Any, output: Path, options: ShrinkOptions, stage: Stage | None) -> None:
         self.options, self.output, self.stage = options, output, stage
+        check_paths({"model": model, "data": options.data}, {"The output": output})
         self.original = self.source = open_source(model)
-        refuse_input_as_output(output, self.source.path)
         if not options.provenance:
             self.source.facts = None
         self.count, self.samples = _samples(self.source, options)
@@ -264,7 +265,7 @@ def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
         notes.append(f"The latency could not be measured: {latency.reason}.")
     elif latency.ratio_high is not None and latency.ratio_high >= 1:
         notes.append(
-            "No gain on this target: the latency on this machine is not surely below the original's."
+            "No gain on this target: the latency on this machine is not significantly below the original's."
         )
     return notes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,9 +27,11 @@ from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
+from tightfit.scratch import scratch_folder
 from tightfit.types import Array, Stage
 
 _ROUNDS: Final = 15
@@ -102,6 +103,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
+    check_paths({"model": model, "data": data}, {"The output": output})
     budget = ChannelBudget(macs, size, latency)
     options = ChannelOptions(importance, refit, multiple)
     source, path = open_source(model), Path(output)
@@ -132,7 +134,7 @@ def _told(latency: Latency) -> list[str]:
         return [f"The latency could not be measured: {latency.reason}."]
     if latency.ratio_high is None or latency.ratio_high < 1:
         return []
-    return ["No gain on this target: the latency on this machine is not surely below the original's."]
+    return ["No gain on this target: the latency on this machine is not significantly below the original's."]
 
 
 def _samples(
@@ -155,7 +157,7 @@ def _measure(source: Source) -> Measure:
     """A function that writes a model aside and times it, interleaved with the original."""
 
     def ratio(model: Model) -> float:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             trial = Path(folder) / "trial.tflite"
             write_model(model, trial)
             _, found = compare_latency([source.path, trial], rounds=_ROUNDS, budget_s=_SECONDS)

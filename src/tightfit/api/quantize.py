@@ -15,6 +15,7 @@ from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import observers, quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult
@@ -47,6 +48,7 @@ def quantize(
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
+    check_paths({"model": model, "data": data}, {"The output": output})
     chosen = QuantizeOptions(**options)
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
+from tightfit.scratch import scratch_folder
 from tightfit.training.backend import choose_backend
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def simulate(
     stored = read_model(path)
     dataset = open_data(data, image=image, inputs=inputs_of(stored, path))
     chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), overlap=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         file = path
         if not is_integer(stored):
             if scheme is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tightfit.api.model_inputs import Pathlike, model_inputs
@@ -9,21 +10,51 @@ from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.paths import check_paths
 from tightfit.provenance.replay import Replay, replay
+from tightfit.provenance.signature import is_signed_by
+from tightfit.provenance.signature import sign as sign_file
 
 
-def verify(model: Pathlike, data: str | None = None, *, image: ImageOptions | None = None) -> Replay:
+def verify(
+    model: Pathlike,
+    data: str | None = None,
+    *,
+    image: ImageOptions | None = None,
+    key: Pathlike | None = None,
+) -> Replay:
     """Replays the probes that travel inside a file on this machine's LiteRT.
 
     Args:
+        model: the file.
         data: to be told whether the file was made with it.
+        image: how images become arrays.
+        key: a public key (PEM), to be told whether the file is signed by it and unchanged.
 
     Raises:
         ModelError: the file cannot be read or carries no provenance. RuntimeFailureError: it does not run.
+        OptionError: the key cannot be used.
     """
-    if data is None:
-        return replay(model)
-    return replay(model, fingerprint=open_data(data, image=image, inputs=model_inputs(model)).fingerprint())
+    signed = None if key is None else is_signed_by(model, key)
+    fingerprint = None
+    if data is not None:
+        fingerprint = open_data(data, image=image, inputs=model_inputs(model)).fingerprint()
+    return replace(replay(model, fingerprint=fingerprint), signature_matches=signed)
+
+
+def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
+    """Writes a signed copy of a file and gives its path; see ``provenance.signature``.
+
+    Args:
+        model: the file, left as it is.
+        output: the file to write.
+        key: a private Ed25519 key (PEM).
+
+    Raises:
+        OptionError: the key cannot be used. ModelError: the file cannot be read or written.
+    """
+    check_paths({"model": model, "key": key}, {"The output": output})
+    return sign_file(model, output, key)
 
 
 def diff(

@@ -10,10 +10,10 @@ import os
 
 
 def main() -> None:
-    """Runs the command line and exits with its code."""
+    """Run the command line and exits with its code."""
     # OpenBLAS reads it when NumPy is loaded. Its idle threads spin for 2^26 cycles after each product, on
     # cores that LiteRT's processes want: with 2^10 pruning takes three quarters of the CPU time (2 cores).
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
-    from tightfit.cli.app import run  # noqa: PLC0415 - keeps `import tightfit.cli` light
+    from tightfit.cli.app import start  # noqa: PLC0415 - keeps `import tightfit.cli` light
 
-    run()
+    start()

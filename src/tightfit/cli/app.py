@@ -1,13 +1,16 @@
-"""The command group, and the one boundary where exceptions become sentences and exit codes."""
+"""The command group, and the one place where exceptions are turned into messages and exit codes."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import Any, NoReturn
 
 import click
 
 from tightfit import __version__
+from tightfit.cli import streams
 from tightfit.cli.check import advise, check, models
 from tightfit.cli.convert import convert
 from tightfit.cli.doctor import doctor
@@ -17,10 +20,12 @@ from tightfit.cli.finetune import finetune
 from tightfit.cli.optimize import optimize, quantize
 from tightfit.cli.prune import cluster, prune
 from tightfit.cli.simulate import simulate
-from tightfit.cli.verify import diff, verify
-from tightfit.errors import TightfitError
+from tightfit.cli.streams import INTERRUPTED
+from tightfit.cli.verify import diff, sign, verify
+from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
+from tightfit.scratch import sweep_temporary
 
-DONE, NOT_MET, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+DONE, NOT_MET, WRONG_USE = 0, 1, 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,9 +33,10 @@ DONE, NOT_MET, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def app(context: click.Context, *, debug: bool) -> None:
-    """Make a trained model fit its device: smaller, faster, still accurate, with proof.
+    """Optimize a trained model for its device, within a budget of accuracy, size and latency.
 
-    Exit codes: 0 done, 1 the budget is not met (the best effort is still written), 2 wrong use or bad input.
+    Exit codes: 0 done, 1 the budget is not met (the best effort is still written), 2 wrong use or bad input,
+    130 stopped by Ctrl-C (what was found so far is written).
     """
     context.obj = {"debug": debug}
 
@@ -53,51 +59,104 @@ for command in (
     simulate,
 ):
     app.add_command(command)
-for command in (verify, diff):
+for command in (verify, diff, sign):
     app.add_command(command)
 
 
 def run() -> NoReturn:
-    """Runs the command line; every expected error ends as one sentence on stderr and exit code 2."""
+    """Run the command line; every expected error ends as one sentence on stderr and exit code 2."""
     try:
         code = app.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("Interrupted.", INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
         sys.exit(WRONG_USE)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        hint = " See --help." if isinstance(error, click.UsageError) else ""
+        _fail(f"{error.format_message().rstrip('.')}.{hint}", WRONG_USE)
+    except (KeyboardInterrupt, click.exceptions.Abort):
         _fail("Interrupted.", INTERRUPTED)
     except TightfitError as error:
         _explain(error)
-    except OSError as error:
+    except (OSError, MemoryError, RecursionError) as error:
         _explain(error)
-    except MemoryError as error:
-        _explain(error, "The machine's memory is used up. Use a smaller model or fewer samples at a time.")
     except Exception as error:  # noqa: BLE001 - the last boundary: a bug is reported, not thrown at the user
+        said = printable(first_line(error), 120)
         _explain(
-            error, f"Internal error: {type(error).__name__}: {error}. Run again with --debug and report it."
+            error, f"Internal error: {type(error).__name__}: {said}. Run again with --debug and report it."
         )
+    if (broken := streams.failure()) is not None:
+        _fail(f"The answer cannot be written: {broken.strerror}. Choose another place for it.", WRONG_USE)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
-def _explain(error: Exception, sentence: str | None = None) -> NoReturn:
+def start() -> NoReturn:
+    """Prepares this process for the command line, then runs it."""
+    streams.prepare(answer_alone="--json" in sys.argv)
+    _leave_by_signals()
+    try:
+        _limit_memory()
+    except TightfitError as error:
+        _explain(error)
+    sweep_temporary()
+    run()
+
+
+def _leave_by_signals() -> None:
+    """Lets SIGTERM and SIGHUP do what Ctrl-C does: the best so far is kept, nothing is left behind."""
+
+    def leave(number: int, frame: object) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:  # nohup ignores the hangup
+            signal.signal(getattr(signal, name), leave)
+
+
+def _limit_memory() -> None:
+    """Has this process fail with a sentence where the machine's memory would end."""
+    from tightfit.runtime.confinement import limit_memory  # noqa: PLC0415 - keeps --help light
+    from tightfit.runtime.memory import memory_limit  # noqa: PLC0415 - the same
+
+    limit = memory_limit()
+    if limit is not None:
+        limit_memory(limit)
+
+
+def _explain(error: BaseException, sentence: str | None = None) -> NoReturn:
     if "--debug" in sys.argv:
         raise error
     _fail(sentence or _sentence(error), WRONG_USE)
 
 
-def _sentence(error: Exception) -> str:
+def _memory_sentence() -> str:
+    from tightfit.runtime.memory import VARIABLE, memory_limit, size_text  # noqa: PLC0415 - keeps --help light
+
+    limit = memory_limit()
+    known = "" if limit is None else f" of {size_text(limit)} ({VARIABLE} sets another limit)"
+    return f"The memory{known} is used up. Use a smaller model or fewer samples at a time."
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return _memory_sentence()
+    if isinstance(error, RecursionError):
+        return "The input is nested deeper than any model or data is. Check where the file comes from."
     if isinstance(error, OSError) and error.filename:
-        return f"'{error.filename}': {error.strerror}. Check the path and the disk."
+        name = printable(
+            os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename, 120
+        )
+        return f"'{name}': {error.strerror}. Check the path and the disk."
     return str(error)
 
 
-def _fail(sentence: str, code: int) -> NoReturn:
-    click.echo(f"tightfit: {sentence}", err=True)
+def _fail(words: str, code: int) -> NoReturn:
+    """Prints one sentence and exits; the one place where messages are cleaned and cut."""
+    head = "tightfit: "
+    click.echo(head + sentence(words, LONGEST_SENTENCE - len(head)), err=True)
     sys.exit(code)
 
 
 def show(value: Any) -> None:
-    """Prints one value on stdout."""
+    """Print one value on stdout."""
     click.echo(value)

@@ -24,15 +24,26 @@ _LISTED = 20
     "--target",
     required=True,
     metavar="NAME",
-    help="The device, for example ethos-u55-128; 'list' lists them.",
+    help="Device to check for, such as ethos-u55-128; 'list' lists all.",
 )
-@click.option("--memory", metavar="SIZE", help="Memory of the device, for example 256KiB.")
-@click.option("--fix", "fixing", is_flag=True, help="Rewrite what falls back, where a rewrite is known.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The fixed .tflite to write.")
-@click.option("--no-compile", is_flag=True, help="Do not run the target's own compiler or interpreter.")
+@click.option(
+    "--memory", metavar="SIZE", help="Memory of the device, in bytes or with a unit, such as 256KiB."
+)
+@click.option(
+    "--fix",
+    "fixing",
+    is_flag=True,
+    help="Rewrite ops that the device does not accelerate, where an exact rewrite is known.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The .tflite to write with --fix.")
+@click.option(
+    "--no-compile",
+    is_flag=True,
+    help="Do not run the target's compiler or interpreter; check by tables only.",
+)
 @json_option
 def check(model: Path | None, as_json: bool, **options: Any) -> int:
-    """Tell op by op whether TARGET accelerates MODEL, why not, and what to change.
+    """Check op by op whether a device accelerates MODEL, with the reason and the change to make.
 
     Exit code 1: the target cannot run the model, or its memory is too small.
     """
@@ -98,11 +109,16 @@ def _list_targets() -> None:
 
 
 @click.command()
-@click.option("--answer", multiple=True, metavar="QUESTION=ANSWER", help="An answer; --list shows all.")
-@click.option("--list", "listing", is_flag=True, help="Show every question with its answers.")
+@click.option(
+    "--answer",
+    multiple=True,
+    metavar="QUESTION=ANSWER",
+    help="An answer to a question; may be repeated; --list shows all.",
+)
+@click.option("--list", "listing", is_flag=True, help="List all questions and answers.")
 @json_option
 def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
-    """Find the way to optimize a model: by questions on a terminal, or by --answer in scripts."""
+    """Recommend an optimization by a few questions, on the terminal or by --answer in scripts."""
     from tightfit.api.check import advise as run  # noqa: PLC0415 - loaded when used
     from tightfit.search.advisor import parse_answers, questions, walk  # noqa: PLC0415 - loaded when used
 
@@ -133,13 +149,13 @@ def _ask(question: Any) -> str:
 
 
 @click.command()
-@click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
-@click.option("--max-macs", metavar="COUNT", help="Most multiply–accumulates, for example 300M.")
-@click.option("--min-accuracy", type=float, help="Least published accuracy, a fraction.")
-@click.option("--target", metavar="NAME", help="Only models in a form that this device takes.")
+@click.option("--max-size", metavar="SIZE", help="Largest file, in bytes or with a unit, such as 5MB.")
+@click.option("--max-macs", metavar="COUNT", help="Most multiply–accumulates, such as 300M.")
+@click.option("--min-accuracy", type=float, help="Least published accuracy, as a fraction: 0.7 is 70 %.")
+@click.option("--target", metavar="NAME", help="Only models in a form that this device runs.")
 @json_option
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
-    """List ready models that fit a budget, with their published numbers and where they are hosted."""
+    """List hosted models that fit a budget, with their published accuracy and their address."""
     from tightfit.api.check import models as run  # noqa: PLC0415 - loaded when used
 
     found = run(

@@ -1,4 +1,4 @@
-"""``tightfit convert``: a model of any framework becomes a float ``.tflite``."""
+"""``tightfit convert``: convert a model of another framework to a float ``.tflite``."""
 
 from __future__ import annotations
 
@@ -8,28 +8,39 @@ from typing import Any
 
 import click
 
-from tightfit.cli.options import in_working_folder, json_option, parse_assignments, parse_held, parse_shapes
+from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option("--trust", is_flag=True, help="Run code that the file names or holds (Lambda, custom classes).")
-@click.option("--batch", default="1", show_default=True, help="Samples in a call, or 'dynamic'.")
 @click.option(
-    "--input-shape", multiple=True, metavar="[NAME=]SHAPE", help="Whole shape of an input: 1,224,224,3."
+    "--trust", is_flag=True, help="Allow code in the model file to run (Lambda layers, custom classes)."
 )
-@click.option("--signature", help="Of a SavedModel with several: only this one.")
+@click.option("--batch", default="1", show_default=True, help="Batch size of the model, or 'dynamic'.")
+@click.option(
+    "--input-shape",
+    multiple=True,
+    metavar="[NAME=]SHAPE",
+    help="Full shape of an input with its batch, such as 1,224,224,3; may be repeated.",
+)
+@click.option("--signature", help="Signature to convert, for a SavedModel with several.")
 @click.option(
     "--backend", default="auto", show_default=True, help="Keras backend: auto, jax, tensorflow or torch."
 )
-@click.option("--channel-last", is_flag=True, help="Images of torch and ONNX models come as NHWC.")
 @click.option(
-    "--hold", multiple=True, metavar="NAME=NUMBER", help="An ONNX input that always has this value."
+    "--channel-last", is_flag=True, help="Change image inputs of torch and ONNX models from NCHW to NHWC."
 )
-@click.option("--uint8", metavar="mean=M,std=S", help="Image inputs take bytes; (x - M) / S is in the file.")
+@click.option(
+    "--hold",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Replace an ONNX input by a constant; may be repeated.",
+)
+@click.option(
+    "--uint8", metavar="mean=M,std=S", help="Make image inputs uint8; the file computes (x - M) / S."
+)
 @json_option
-@in_working_folder
 def convert(model: Path, as_json: bool, **options: Any) -> int:
     """Convert MODEL to a float .tflite and compare it with its source on random inputs.
 

@@ -1,4 +1,4 @@
-"""``tightfit doctor``: is this data fit to calibrate with?"""
+"""``tightfit doctor``: check calibration data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
 
 if TYPE_CHECKING:
@@ -25,15 +25,18 @@ _STYLES = {"error": "bold red", "warning": "bold yellow"}
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
 @click.option(
-    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+    "--calibration-data",
+    metavar="DATA",
+    help="Separate samples for calibration; by default a part of --data.",
+)
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
 )
 @seed_option
 @json_option
-@in_working_folder
 def doctor(model: Path, as_json: bool, **options: Any) -> int:
-    """Tell what is wrong with data to calibrate MODEL with, before it ruins a quantized model."""
+    """Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.diagnosis.doctor.checks import CHECKS  # noqa: PLC0415 - loaded when used
     from tightfit.diagnosis.doctor.examine import doctor as run  # noqa: PLC0415 - loaded when used
@@ -50,7 +53,7 @@ def doctor(model: Path, as_json: bool, **options: Any) -> int:
 
 
 def as_document(findings: Sequence[Finding], checks: int) -> str:
-    """Gives the findings as JSON."""
+    """Return the findings as JSON."""
     errors = sum(f.severity == "error" for f in findings)
     rows = [{**asdict(f), "numbers": dict(f.numbers)} for f in findings]
     document = {"findings": rows, "errors": errors, "warnings": len(findings) - errors, "checks": checks}
@@ -58,7 +61,7 @@ def as_document(findings: Sequence[Finding], checks: int) -> str:
 
 
 def as_text(findings: Sequence[Finding], checks: int) -> Group:
-    """Gives the findings for a person: what, why, fix."""
+    """Return the findings for a person: what, why, fix."""
     if not findings:
         return Group(Text(f"Nothing found: {checks} checks passed."))
     parts: list[Any] = []

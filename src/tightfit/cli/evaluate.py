@@ -1,4 +1,4 @@
-"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that look at files."""
+"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that measure files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, threads_option
+from tightfit.cli.options import data_options, json_option, threads_option
 from tightfit.cli.terminal_progress import Bars
 
 _NAME: Final = 20
@@ -22,13 +22,12 @@ _NAME: Final = 20
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_options(required=True)
 @click.option(
-    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
 )
-@click.option("--limit", type=click.IntRange(1), help="Use only so many samples.")
+@click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
 @json_option
-@in_working_folder
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Give the accuracy of MODELS on the data, each with its paired difference to the first."""
+    """Measure the accuracy of MODELS on the data, each with its paired difference to the first."""
     from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
@@ -80,15 +79,25 @@ def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--rounds", default=50, show_default=True, type=click.IntRange(6), help="Rounds at most.")
-@click.option("--seconds", default=30.0, show_default=True, type=float, help="Time for all rounds.")
-@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device, by ssh.")
-@click.option("--ssh-config", type=click.Path(path_type=Path), help="Configuration for ssh instead of yours.")
-@click.option("--remote-python", default="python3", show_default=True, help="Python on the device.")
+@click.option(
+    "--rounds",
+    default=50,
+    show_default=True,
+    type=click.IntRange(6),
+    help="Most rounds; each runs all models once.",
+)
+@click.option(
+    "--seconds", default=30.0, show_default=True, type=float, help="Time limit of all rounds, in seconds."
+)
+@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device over ssh.")
+@click.option(
+    "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
+)
+@click.option("--remote-python", default="python3", show_default=True, help="Python command on the device.")
 @threads_option
 @json_option
 def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Measure MODELS side by side: interleaved latency, peak memory, bytes on disk and compressed.
+    """Measure MODELS interleaved: latency (ms), peak memory, size on disk and compressed (bytes).
 
     With --on, latency and memory are of a Linux device that ssh reaches by a key; it needs Python 3.11 and
     ai-edge-litert, nothing else.
@@ -124,10 +133,10 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--groups", is_flag=True, help="Show which channels go together when they are pruned.")
+@click.option("--groups", is_flag=True, help="Show the groups of channels that can only be pruned together.")
 @json_option
 def inspect(model: Path, groups: bool, as_json: bool) -> int:
-    """Show what MODEL is: inputs, outputs, ops, parameters, MACs, how it is quantized."""
+    """Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."""
     from tightfit.api.evaluate import inspect as run  # noqa: PLC0415 - loaded when used
     from tightfit.cli.inspect_view import inspection  # noqa: PLC0415 - loaded when used
 

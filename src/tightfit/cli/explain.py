@@ -1,4 +1,4 @@
-"""``tightfit explain``: which op loses the accuracy, why, and which remedy brings how much back."""
+"""``tightfit explain``: error per op, its cause, and the measured gain of remedies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
+from tightfit.paths import check_paths
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -27,24 +28,36 @@ _LONGEST = 44
 @click.argument("model", metavar="FLOAT", type=click.Path(path_type=Path))
 @click.argument("quantized", type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the best remedy's .tflite here.")
-@click.option("--overlay", type=click.Path(path_type=Path), help="Write node data for Model Explorer here.")
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write what was found as a page here.")
 @click.option(
-    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the .tflite of the best remedy to this file.",
 )
 @click.option(
-    "--evaluation", default=64, show_default=True, type=click.IntRange(1), help="Samples to measure on."
+    "--overlay", type=click.Path(path_type=Path), help="Write node data for Model Explorer to this file."
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+    "--html", "page", type=click.Path(path_type=Path), help="Write the result as an HTML page to this file."
 )
-@click.option("--remedies/--no-remedies", default=True, help="Try remedies, or only tell which op and why.")
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
+)
+@click.option(
+    "--evaluation", default=64, show_default=True, type=click.IntRange(1), help="Evaluation samples."
+)
+@click.option(
+    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
+)
+@click.option(
+    "--remedies/--no-remedies",
+    default=True,
+    help="Measure remedies too, or only error and cause per op. On by default.",
+)
 @seed_option
 @json_option
-@in_working_folder
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
-    """Tell which op of QUANTIZED loses the accuracy of FLOAT, why, and what brings it back, measured."""
+    """Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies."""
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.diagnosis.explain.attribution import explain as run  # noqa: PLC0415 - loaded when used
     from tightfit.diagnosis.explain.explanation import ExplainRequest  # noqa: PLC0415 - loaded when used
@@ -54,6 +67,10 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     page = options.pop("page")
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"float model": model, "quantized model": quantized, "data": options["data"]},
+        {"The output": options["output"], "The overlay": overlay, "The page": page},
+    )
     with Bars(quiet=as_json) as bars:
         found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:
@@ -69,7 +86,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
 
 
 def as_document(found: Explanation) -> str:
-    """Gives an explanation as JSON; its overlay is an object in it."""
+    """Return an explanation as JSON; its overlay is an object in it."""
     plain = asdict(found)
     plain["accuracy"].pop("scores")
     plain["overlay"] = json.loads(found.overlay)
@@ -77,7 +94,7 @@ def as_document(found: Explanation) -> str:
 
 
 def as_text(found: Explanation, reading: str) -> Group:
-    """Gives an explanation for a person."""
+    """Return an explanation for a person."""
     accuracy = found.accuracy
     lines = [
         f"{found.file}: {found.scheme}, {found.metric} {_number(accuracy.value, 4)} (float "
@@ -131,7 +148,7 @@ def typed(**options: str | None) -> str:
 
 
 def advice(found: Explanation, reading: str) -> list[Text]:
-    """How to apply the first remedy that the quantize command knows."""
+    """Return how to apply the first remedy that the quantize command knows."""
     usable = next((r for r in found.remedies if r.helps and r.options), None)
     if usable is None:
         return []
@@ -140,7 +157,7 @@ def advice(found: Explanation, reading: str) -> list[Text]:
 
 
 def short(name: str) -> str:
-    """A name of at most 44 characters: fused ops are named after each of their parts, the first tells.
+    """Return a name of at most 44 characters: fused ops are named after each of their parts, the first tells.
 
     Example:
         >>> short("block/relu;block/add;block/convolution"), len(short("x" * 99))

@@ -1,4 +1,4 @@
-"""``tightfit finetune``: train for the integers, zeros and shared values of the file that ships."""
+"""``tightfit finetune``: quantization-aware training, pruning and clustering."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
+from tightfit.paths import check_paths
 from tightfit.units import format_bytes, format_interval, format_percent, format_points
 
 if TYPE_CHECKING:
@@ -25,42 +26,96 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option("--scheme", help="int8, int16x8 or int8x4; without it the file stays float.")
-@click.option("--io", "interface", default="float32", show_default=True, help="Type of inputs and outputs.")
-@click.option("--sparsity", type=float, help="Share of zeros, a fraction: 0.8 is 80 %.")
+@click.option(
+    "--scheme", help="Scheme to train for: int8, int16x8 or int8x4; without it the result is a float model."
+)
+@click.option(
+    "--io",
+    "interface",
+    default="float32",
+    show_default=True,
+    help="Type of model inputs and outputs: float32, int8, uint8 …",
+)
+@click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %.")
 @click.option(
     "--pattern",
     default="unstructured",
     show_default=True,
-    help="Of the zeros: unstructured, 2:4, or blocks as 1x4, 4x1.",
+    help="Pattern of the zeros: unstructured, N:M such as 2:4, or blocks such as 1x4, 4x1.",
 )
 @click.option(
-    "--scope", default="layer", show_default=True, help="layer: each has the sparsity; global: all together."
+    "--scope",
+    default="layer",
+    show_default=True,
+    help="Scope of the sparsity: layer (each layer) or global (all layers together).",
 )
-@click.option("--schedule", default="polynomial", show_default=True, help="Or constant, or one-shot.")
-@click.option("--clusters", type=int, help="How many values the weights of a tensor share.")
-@click.option("--per", default="tensor", show_default=True, help="Share values in a tensor or a channel.")
-@click.option("--initial", default="kmeans++", show_default=True, help="Of the values; or linear, density.")
-@click.option("--ranges", default="learned", show_default=True, help="Of integers; or average, or fixed.")
-@click.option("--epochs", default=5, show_default=True, type=int, help="Of all stages together.")
-@click.option("--batch", default=32, show_default=True, type=click.IntRange(1), help="Samples a step.")
-@click.option("--learning-rate", type=float, help="Share of a weight that a step moves; by default it fits.")
 @click.option(
-    "--labels", default="auto", show_default=True, help="auto, yes or no: without, the float model teaches."
+    "--schedule",
+    default="polynomial",
+    show_default=True,
+    help="Sparsity schedule: polynomial, constant or one-shot.",
 )
-@click.option("--feature", "features", multiple=True, metavar="TENSOR", help="The teacher shows this too.")
-@click.option("--augment", multiple=True, metavar="NAME", help="Change images: flip, shift, zoom, mix.")
-@click.option("--teacher", metavar="MODEL", help="The float model that MODEL was pruned from.")
-@click.option("--train", type=click.IntRange(1), help="Train with so many samples at most.")
-@click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro.")
+@click.option("--clusters", type=int, help="Number of centroids for weight clustering, 2 to 256.")
 @click.option(
-    "--storage", default="dense", show_default=True, help="dense; sparse: zeros left out where that is less."
+    "--per", default="tensor", show_default=True, help="Scope that shares the centroids: tensor or channel."
+)
+@click.option(
+    "--initial",
+    default="kmeans++",
+    show_default=True,
+    help="Centroid initialization: kmeans++, linear or density.",
+)
+@click.option(
+    "--ranges",
+    default="learned",
+    show_default=True,
+    help="Range updates during training: learned, average or fixed.",
+)
+@click.option("--epochs", default=5, show_default=True, type=int, help="Total epochs of all stages.")
+@click.option(
+    "--batch", default=32, show_default=True, type=click.IntRange(1), help="Samples in a training step."
+)
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="Learning rate, relative to the size of each channel's weights; by default set automatically.",
+)
+@click.option(
+    "--labels",
+    default="auto",
+    show_default=True,
+    help="Train on labels: yes, no (distillation from the float model) or auto (yes if there are labels).",
+)
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="TENSOR",
+    help="Also match this intermediate tensor of the teacher; may be repeated.",
+)
+@click.option(
+    "--augment",
+    multiple=True,
+    metavar="NAME",
+    help="Image augmentation: flip, shift, zoom or mix; may be repeated.",
+)
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Teacher of the distillation, such as the model before pruning; by default MODEL.",
+)
+@click.option("--train", type=click.IntRange(1), help="Largest number of training samples; by default all.")
+@click.option("--layout", default="cpu", show_default=True, help="File layout: cpu, npu or micro.")
+@click.option(
+    "--storage",
+    default="dense",
+    show_default=True,
+    help="Storage of zeros: dense, or sparse where that is smaller.",
 )
 @seed_option
 @json_option
-@in_working_folder
 def finetune(model: Path, as_json: bool, **options: Any) -> int:
-    """Train MODEL (float) for a scheme, zeros or shared values, by labels or by its own float outputs.
+    """Train the float MODEL for quantization, sparsity or clustering, with labels or by distillation.
 
     The training curve is written beside the output, as .training.json and .training.html. A stopped
     training goes on when the same command runs again.
@@ -72,6 +127,10 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
 
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
+    pages = {f"The file {s}": output.with_suffix(s) for s in (".training.json", ".training.html")}
+    check_paths(
+        {"model": model, "data": data, "teacher": options["teacher"]}, {"The output": output, **pages}
+    )
     with Bars(quiet=as_json) as bars:
         result = run(
             model, data, output, FinetuneOptions(**options), image=parsed, listener=ProgressAdapter(bars)
@@ -93,7 +152,7 @@ class ProgressAdapter:
         self.name = ""
 
     def __call__(self, stage: str, done: int, total: int, metrics: dict[str, Any]) -> None:
-        """Moves the bar on."""
+        """Move the bar on."""
         if stage != self.name:
             self.name = stage
             self.bars.stage(stage, total)
@@ -103,7 +162,7 @@ class ProgressAdapter:
 
 
 def as_text(result: FinetuneResult, model: Path) -> Group:
-    """Gives a result for a person: the float model beside the trained file."""
+    """Return a result for a person: the float model beside the trained file."""
     table = Table(
         "model", result.accuracy.metric, "drop", "95 %", "agreement", "bytes", "zip", box=None,
         padding=(0, 2, 0, 0),
@@ -111,7 +170,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
     table.add_row(Text(model.name), *_cells(result.original, result.before, first=True))
     table.add_row(Text(result.path.name), *_cells(result.accuracy, result.footprint, first=False))
     lines = [
-        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} different values in one",
+        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
     ]

@@ -13,7 +13,7 @@ from tightfit.units import format_bytes
 
 
 def inspection(facts: Mapping[str, Any]) -> Group:
-    """Gives the facts of ``graph.summary.summary`` as tables of at most 80 columns."""
+    """Return the facts of ``graph.summary.summary`` as tables of at most 80 columns."""
     weights = ", ".join(f"{format_bytes(n)} {dtype}" for dtype, n in facts["weight_bytes"].items())
     lines = [
         f"{facts['scheme']}, {facts['parameters']:,} parameters ({weights or 'none'}), "

@@ -10,7 +10,6 @@ import click
 
 from tightfit.cli.options import (
     data_options,
-    in_working_folder,
     json_option,
     parse_drop,
     parse_latency,
@@ -21,7 +20,9 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
+from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.paths import check_paths
 
 
 @click.command()
@@ -30,31 +31,47 @@ from tightfit.cli.terminal_progress import Bars, Stages
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results."
 )
-@click.option("--calibration-data", metavar="DATA", help="Samples of their own to calibrate with.")
+@click.option(
+    "--calibration-data",
+    metavar="DATA",
+    help="Separate samples for calibration; by default a part of --data.",
+)
 @click.option(
     "--max-drop",
     type=float,
     default=0.01,
     show_default=True,
-    help="Accuracy that may be lost, a fraction: 0.01 is one point.",
+    help="Largest drop of the metric, as a fraction: 0.01 is one percentage point.",
 )
-@click.option("--max-size", metavar="SIZE", help="Largest file, for example 5MB.")
+@click.option("--max-size", metavar="SIZE", help="Largest file, in bytes or with a unit, such as 5MB.")
 @click.option(
-    "--max-zip", metavar="SIZE", help="Largest file packed as zip, as a download or an app holds it."
-)
-@click.option(
-    "--max-latency", metavar="TIME", help="Slowest call on this machine: 12ms, or 0.8x of the original."
-)
-@click.option("--minutes", type=float, help="Start nothing new after this time.")
-@click.option("--confident", is_flag=True, help="Judge the drop by the upper end of its 95 % interval.")
-@click.option(
-    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+    "--max-zip",
+    metavar="SIZE",
+    help="Largest file after zip compression, in bytes or with a unit, such as 2MB.",
 )
 @click.option(
-    "--evaluation", type=click.IntRange(1), help="Samples to evaluate; all that are left by default."
+    "--max-latency",
+    metavar="TIME",
+    help="Largest latency on this machine, in ms (12ms) or relative to the original (0.8x).",
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="top1, top5, agreement … or module:function."
+    "--minutes",
+    type=float,
+    help="Time limit in minutes; no new candidate is started after it. Unlimited by default.",
+)
+@click.option(
+    "--confident", is_flag=True, help="Compare the upper end of the drop's 95 % interval with --max-drop."
+)
+@click.option(
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
+)
+@click.option(
+    "--evaluation",
+    type=click.IntRange(1),
+    help="Evaluation samples; by default all that are not used for calibration.",
+)
+@click.option(
+    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
 )
 @target_options
 @click.option(
@@ -62,22 +79,34 @@ from tightfit.cli.terminal_progress import Bars, Stages
     type=click.FloatRange(0, 1),
     default=0.9,
     show_default=True,
-    help="Share of the multiply-accumulates that the target must accelerate.",
+    help="Least fraction of the multiply-accumulates that the target accelerates, 0 to 1.",
+)
+@click.option("--layout", help="File layout: cpu, npu or micro; by default the target's, else cpu.")
+@click.option(
+    "--observer",
+    help="Calibration observer: minmax, moving-average, percentile[:99.99], mse or entropy; "
+    "by default one for each integer type.",
 )
 @click.option(
-    "--layout", help="What files are laid out for: cpu, npu, micro; cpu or the target's by default."
+    "--effort", default="normal", show_default=True, help="Extent of the search: quick, normal or thorough."
 )
-@click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
-@click.option("--effort", default="normal", show_default=True, help="quick, normal or thorough.")
-@click.option("--only", multiple=True, metavar="NAME", help="Try only this candidate; may be given again.")
-@click.option("--fresh", is_flag=True, help="Measure everything again instead of going on.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Candidate to try, such as int8 or int8+gptq; may be repeated.",
+)
+@click.option("--fresh", is_flag=True, help="Measure all candidates again instead of resuming.")
 @provenance_option
 @threads_option
 @seed_option
 @json_option
-@in_working_folder
 def optimize(model: Path, as_json: bool, **options: Any) -> int:
-    """Find the smallest, fastest file of MODEL that is accurate enough, with a report that proves it."""
+    """Find the smallest, fastest .tflite of MODEL within a budget, and write a report.
+
+    Candidates (schemes, recoveries, smaller models) are written, run on LiteRT and compared with MODEL. The
+    command can be interrupted; the same command resumes. Exit code 1: no candidate meets the budget.
+    """
     from rich.console import Console  # noqa: PLC0415 - loaded when used
 
     from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
@@ -95,6 +124,8 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(
             f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
         )
+    if not report.finished:
+        return INTERRUPTED
     return 0 if report.meets_budget else 1
 
 
@@ -138,23 +169,34 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.argument("scheme")
 @data_options(required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option("--io", "interface", help="Type of inputs and outputs: float32, or what the target takes.")
+@click.option(
+    "--io",
+    "interface",
+    help="Type of model inputs and outputs: float32, int8, uint8 …; by default the target's, else float32.",
+)
 @target_options
 @click.option(
-    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Samples to calibrate."
+    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
 )
-@click.option("--observer", help="minmax, moving-average, percentile[:99.99], mse or entropy.")
 @click.option(
-    "--override", multiple=True, metavar="OP=SCHEME", help="Another scheme, or float, for some ops."
+    "--observer",
+    help="Calibration observer: minmax, moving-average, percentile[:99.99], mse or entropy; "
+    "by default one for each integer type.",
 )
-@click.option("--layout", help="cpu, npu or micro; cpu, or the target's, by default.")
+@click.option(
+    "--override",
+    multiple=True,
+    metavar="OP=SCHEME",
+    help="Another scheme, or float, for the ops whose name matches; may be repeated.",
+)
+@click.option("--layout", help="File layout: cpu, npu or micro; by default the target's, else cpu.")
 @click.option(
     "--recover",
     "--recovery",
     metavar="STEPS",
     default="",
-    help="Accuracy back from samples, comma-separated: masks, smoothing, mixed-precision, mixed-activations, "
-    "rounding, bias-correction, …",
+    help="Recoveries, comma-separated: gptq, bias-correction, cross-layer-equalization, smoothing, "
+    "mixed-precision, … (docs/recoveries.md lists all).",
 )
 @click.option(
     "--effort",
@@ -166,16 +208,17 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.option(
     "--max-noise",
     type=click.FloatRange(0, 1, min_open=True),
-    help="What mixed activations may cost, a share of the outputs' power; 0.01 by default.",
+    help="Maximum output noise of mixed-activations, as noise power / signal power; by default 0.01.",
 )
 @click.option(
-    "--max-size", help="What mixed precision may fill, as 3.3MB; 0.179 of the float file by default."
+    "--max-size", help="Size limit of mixed-precision, such as 3.3MB; by default 0.179 of the float file."
 )
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan as JSON here.")
+@click.option(
+    "--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan to this JSON file."
+)
 @provenance_option
 @seed_option
 @json_option
-@in_working_folder
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
     from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
@@ -183,6 +226,10 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
+    check_paths(
+        {"model": model, "data": options["data"]},
+        {"The output": options["output"], "The plan": options["plan_file"]},
+    )
     with Bars(quiet=as_json) as bars:
         written = run(
             model, scheme, options["output"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -16,42 +15,57 @@ F = TypeVar("F", bound=Callable[..., Any])
 _UNITS: Final = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
                  "kib": 2**10, "mib": 2**20, "gib": 2**30}  # fmt: skip
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 threads_option = click.option(
-    "--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="CPU threads for latency."
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="CPU threads of LiteRT for latency.",
 )
-seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Seed of the data's split.")
+seed_option = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=int,
+    help="Seed of the split into calibration and evaluation samples.",
+)
 
 provenance_option = click.option(
     "--provenance/--no-provenance",
     default=True,
-    help="Recipe, versions and expected answers inside the file, for 'tightfit verify'.",
+    help="Store recipe, versions and expected outputs in the file, for 'tightfit verify'. On by default.",
 )
 
 
 def target_options(function: F) -> F:
-    """Adds ``--target`` and ``--memory``."""
+    """Add ``--target`` and ``--memory``."""
     target = click.option(
-        "--target", metavar="NAME", help="The device; 'tightfit check --target list' lists them."
+        "--target",
+        metavar="NAME",
+        help="Device that the file must fit; 'tightfit check --target list' lists all.",
     )
-    memory = click.option("--memory", metavar="SIZE", help="Memory of the device, for example 256KiB.")
+    memory = click.option(
+        "--memory", metavar="SIZE", help="Memory of the device, in bytes or with a unit, such as 256KiB."
+    )
     return target(memory(function))
 
 
 def data_options(*, required: bool) -> Callable[[F], F]:
-    """Adds ``--data`` and ``--image``."""
+    """Add ``--data`` and ``--image``."""
 
     def add(function: F) -> F:
         data = click.option(
             "--data",
             required=required,
             metavar="DATA",
-            help="x.npz, x.npz:x_test,y_test, a folder of images, a .csv/.jsonl manifest or module:function.",
+            help="Samples: x.npz, x.npz:x_test,y_test, a folder of images, a .csv/.jsonl manifest or "
+            "module:function.",
         )
         image = click.option(
             "--image",
             metavar="OPTIONS",
-            help="How images become arrays, for example size=224,crop=0.875,mean=127,std=128.",
+            help="Preprocessing of images, such as size=224,crop=0.875,mean=127,std=128.",
         )
         return data(image(function))
 
@@ -59,7 +73,7 @@ def data_options(*, required: bool) -> Callable[[F], F]:
 
 
 def parse_size(text: str | None) -> int | None:
-    """Gives bytes for ``5.3MB``, ``300k`` or ``4MiB``.
+    """Return bytes for ``5.3MB``, ``300k`` or ``4MiB``.
 
     Raises:
         OptionError: it is no size.
@@ -79,7 +93,7 @@ def parse_size(text: str | None) -> int | None:
 
 
 def parse_latency(text: str | None) -> tuple[float | None, float | None]:
-    """Gives (milliseconds, ratio to the original): ``12``, ``12ms`` and ``0.8x`` are understood.
+    """Return (milliseconds, ratio to the original): ``12``, ``12ms`` and ``0.8x`` are understood.
 
     Raises:
         OptionError: it is neither.
@@ -98,7 +112,7 @@ def parse_latency(text: str | None) -> tuple[float | None, float | None]:
 
 
 def parse_drop(value: float | None) -> float | None:
-    """Checks that a drop is a fraction.
+    """Check that a drop is a fraction.
 
     Raises:
         OptionError: it looks like percent.
@@ -111,7 +125,7 @@ def parse_drop(value: float | None) -> float | None:
 
 
 def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Gives (pattern, scheme) pairs of ``NAME=SCHEME`` words, in order.
+    """Return (pattern, scheme) pairs of ``NAME=SCHEME`` words, in order.
 
     Raises:
         OptionError: a word has no ``=``.
@@ -131,21 +145,8 @@ def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:
     return pairs
 
 
-def in_working_folder(function: F) -> F:
-    """Lets ``module:function`` find modules of the folder that the command runs in."""
-    import sys  # noqa: PLC0415 - part of this one behaviour
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if "" not in sys.path:
-            sys.path.insert(0, "")
-        return function(*args, **kwargs)
-
-    return wrapped  # type: ignore[return-value] # functools.wraps keeps the signature
-
-
 def parse_shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Gives input name → shape of ``NAME=1,224,224,3`` words; the name is empty where none is given.
+    """Return input name → shape of ``NAME=1,224,224,3`` words; the name is empty where none is given.
 
     Raises:
         OptionError: a word is no list of positive numbers.
@@ -166,7 +167,7 @@ def parse_shapes(values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def parse_assignments(text: str, names: tuple[str, ...]) -> dict[str, float]:
-    """Gives name → number of ``a=1,b=2``; every name must be there.
+    """Return name → number of ``a=1,b=2``; every name must be there.
 
     Raises:
         OptionError: a name is missing or unknown, or a value is no number.
@@ -182,7 +183,7 @@ def parse_assignments(text: str, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def parse_held(values: tuple[str, ...]) -> dict[str, float]:
-    """Gives name → number of ``NAME=NUMBER`` words.
+    """Return name → number of ``NAME=NUMBER`` words.
 
     Raises:
         OptionError: a word is no such pair.

@@ -1,4 +1,4 @@
-"""``tightfit prune`` and ``tightfit cluster``: zeros and shared values that make the file smaller."""
+"""``tightfit prune`` and ``tightfit cluster``: one-shot pruning and weight clustering."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option, provenance_option, seed_option
+from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
@@ -24,17 +24,18 @@ _OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance")
 
 
 def _shared(function: Any) -> Any:
-    """Adds what both commands take."""
+    """Add the options of both commands."""
     for option in (
-        click.option("--scheme", default="float", show_default=True, help="float, float16, weight8, int8 …"),
-        click.option("--io", "interface", default="float32", show_default=True, help="Type of inputs."),
-        click.option("--layout", default="cpu", show_default=True, help="cpu, npu or micro."),
+        click.option("--scheme", default="float", show_default=True,
+                     help="Quantization scheme of the file: float, float16, weight8, int8 …"),
+        click.option("--io", "interface", default="float32", show_default=True,
+                     help="Type of model inputs and outputs: float32, int8, uint8 …"),
+        click.option("--layout", default="cpu", show_default=True, help="File layout: cpu, npu or micro."),
         click.option("--calibration", default=100, show_default=True, type=click.IntRange(2),
-                     help="Samples to look at."),
+                     help="Number of calibration samples."),
         provenance_option,
         seed_option,
         json_option,
-        in_working_folder,
     ):  # fmt: skip
         function = option(function)
     return function
@@ -44,22 +45,34 @@ def _shared(function: Any) -> Any:
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option("--sparsity", type=float, help="Share of zeros, a fraction: 0.8 is 80 %.")
+@click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %.")
 @click.option("--pattern", default="unstructured", show_default=True,
-              help="unstructured; N:M as 2:4; blocks as 1x4, 1x16, 4x1; or channel.")  # fmt: skip
+              help="Pattern of the zeros: unstructured, 2:4, blocks such as 1x4, or channel.")  # fmt: skip
 @click.option("--scope", default="layer", show_default=True,
-              help="layer: each has the sparsity; global: all together.")  # fmt: skip
-@click.option("--skip", multiple=True, metavar="OP", help="Name or kind of ops whose weights stay.")
-@click.option("--macs", type=float, help="Channels: share of the multiply-accumulates to keep.")
-@click.option("--max-size", metavar="SIZE", help="Channels: largest file, for example 5MB.")
-@click.option("--max-latency", metavar="TIME", help="Channels: slowest call here: 12ms, or 0.6x.")
-@click.option("--importance", help="Channels: magnitude, reconstruction or taylor.")
-@click.option("--refit/--no-refit", default=True, help="Channels: fit what is left to the data.")
+              help="Scope of the sparsity: layer (each layer) or global (all layers together).")  # fmt: skip
+@click.option(
+    "--skip", multiple=True, metavar="OP", help="Name or kind of ops that are not pruned; may be repeated."
+)
+@click.option("--macs", type=float, help="Channels: fraction of the multiply-accumulates to keep, 0 to 1.")
+@click.option(
+    "--max-size", metavar="SIZE", help="Channels: largest file, in bytes or with a unit, such as 5MB."
+)
+@click.option(
+    "--max-latency", metavar="TIME", help="Channels: largest latency here, in ms (12ms) or relative (0.6x)."
+)
+@click.option(
+    "--importance", help="Channels: importance: magnitude, reconstruction (default with --data) or taylor."
+)
+@click.option(
+    "--refit/--no-refit",
+    default=True,
+    help="Channels: refit the remaining weights to the data. On by default.",
+)
 @click.option("--multiple", default=8, show_default=True, type=click.IntRange(1),
-              help="Channels: a group keeps a multiple of it.")  # fmt: skip
+              help="Channels: round each layer's kept channels to a multiple of this number.")  # fmt: skip
 @_shared
 def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
-    """Make weights of MODEL zero, or whole channels go, and write a smaller file.
+    """Prune MODEL: set weights to zero, or remove whole channels, and write a smaller file.
 
     With --data, weights count by what they contribute, and those that stay are fitted again. Zeros make the
     file smaller; --pattern channel makes it faster on any device.
@@ -87,12 +100,19 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option("--clusters", required=True, type=int, help="How many values the weights of a tensor share.")
-@click.option("--per", default="tensor", show_default=True, help="Share values in a tensor or a channel.")
-@click.option("--initial", default="kmeans++", show_default=True, help="Of the values; or linear, density.")
+@click.option("--clusters", required=True, type=int, help="Number of centroids, 2 to 256.")
+@click.option(
+    "--per", default="tensor", show_default=True, help="Scope that shares the centroids: tensor or channel."
+)
+@click.option(
+    "--initial",
+    default="kmeans++",
+    show_default=True,
+    help="Centroid initialization: kmeans++, linear or density.",
+)
 @_shared
 def cluster(model: Path, output: Path, as_json: bool, **options: Any) -> int:
-    """Give the weights of MODEL a few shared values, so that the file compresses well."""
+    """Cluster the weights of MODEL: each layer uses a few distinct values, so the file compresses well."""
     from tightfit.api.prune import cluster as run  # noqa: PLC0415 - loaded when used
     from tightfit.compression.clustering import Clusters  # noqa: PLC0415 - loaded when used
 
@@ -135,7 +155,7 @@ def _show(result: CompressionResult, model: Path, *, as_json: bool) -> int:
 
 
 def as_text(result: CompressionResult, model: Path) -> Group:
-    """Gives a result for a person: the model beside the file, how zeros are stored, what is not gained."""
+    """Return a result for a person: the model beside the file, how zeros are stored, what is not gained."""
     table = Table("", model.name, result.path.name, "ratio", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -160,7 +180,7 @@ def as_text(result: CompressionResult, model: Path) -> Group:
     )  # fmt: skip
     seen = f"{result.samples} samples" if result.samples else "random inputs"
     lines = [
-        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} different values in one",
+        f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"{min(result.snr_db, 200.0):.1f} dB signal-to-noise against the model, on {seen}",
         *_forms(result),
         *[f"note: {note}" for note in result.notes],

@@ -26,7 +26,7 @@ _NAME = 34
 def prune_by_channels(
     model: Path, output: Path, budget: Mapping[str, Any], options: Mapping[str, Any], *, as_json: bool
 ) -> int:
-    """Prunes channels for a command and prints what was done; 1 when the budget is not met.
+    """Prune channels for a command and prints what was done; 1 when the budget is not met.
 
     Args:
         budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not given.
@@ -67,7 +67,7 @@ def _fraction(model: Path, text: str | None) -> float | None:
 
 
 def groups_table(groups: Sequence[Mapping[str, Any]]) -> Group:
-    """Gives one row a group of channels that go together, and below why some stay."""
+    """Return one row a group of channels that go together, and below why some stay."""
     table = Table("group", "channels", "MACs", "made by", "summed by", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -76,12 +76,12 @@ def groups_table(groups: Sequence[Mapping[str, Any]]) -> Group:
         style = "dim" if group["frozen"] else ""
         cells = (str(group["channels"]), f"{group['macs']:,}", *(format_ops(n) for n in counts))
         table.add_row(Text(short(group["name"])), *cells, style=style)
-    reasons = [Text(f"{short(g['name'])} stays: {g['frozen']}") for g in groups if g["frozen"]]
+    reasons = [Text(f"{short(g['name'])} is kept: {g['frozen']}") for g in groups if g["frozen"]]
     return Group(table, Text(), *reasons)
 
 
 def pruned_table(result: ChannelPruningResult) -> Group:
-    """Gives what a pruning did: totals, one row a group that may lose channels, and the notes."""
+    """Return what a pruning did: totals, one row a group that may lose channels, and the notes."""
     table = Table("group", "channels", "kept", "share", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -107,7 +107,7 @@ def _change(before: int, after: int) -> str:
 
 
 def format_ops(count: int) -> str:
-    """Gives a number of ops.
+    """Return a number of ops.
 
     Example:
         >>> format_ops(1), format_ops(3)
@@ -117,7 +117,7 @@ def format_ops(count: int) -> str:
 
 
 def short(name: str) -> str:
-    """Gives the end of a long name: converters put the layer's own name last.
+    """Return the end of a long name: converters put the layer's own name last.
 
     Example:
         >>> short("model/a_very_long_scope_that_goes_on/block3/project")

@@ -1,4 +1,4 @@
-"""``tightfit simulate``: does the integer model that training sees compute what LiteRT computes?"""
+"""``tightfit simulate``: compare the integer simulation of training with LiteRT."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.explain import short
-from tightfit.cli.options import data_options, in_working_folder, json_option
+from tightfit.cli.options import data_options, json_option
 from tightfit.cli.terminal_progress import Bars
 from tightfit.units import format_count, format_percent
 
@@ -26,14 +26,17 @@ _SHOWN = 10
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("--scheme", help="Quantize a float MODEL by this first: int8, int16x8 or int8x4.")
+@click.option("--scheme", help="Quantize a float MODEL first by this scheme: int8, int16x8 or int8x4.")
 @click.option(
-    "--limit", default=1000, show_default=True, type=click.IntRange(1), help="Samples for the decisions."
+    "--limit",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Samples whose top-1 decisions are compared.",
 )
 @json_option
-@in_working_folder
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
-    """Compare the simulation of MODEL with LiteRT: steps of difference for each op, equal decisions."""
+    """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions."""
     from tightfit.api.simulate import simulate as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
@@ -51,7 +54,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
 
 
 def as_text(found: Simulation) -> Group:
-    """Gives a comparison for a person: the ops that differ most first."""
+    """Return a comparison for a person: the ops that differ most first."""
     lines = [
         f"{format_percent(found.equal_decisions, 2)} equal decisions on "
         f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} counting ties); "

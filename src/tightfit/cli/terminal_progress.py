@@ -54,7 +54,7 @@ class Bars:
             self._bar.stop()
 
     def stage(self, name: str, total: int) -> None:
-        """Begins a stage of ``total`` steps, 0 for an unknown number; the overall bar moves on."""
+        """Begin a stage of ``total`` steps, 0 for an unknown number; the overall bar moves on."""
         if self.live:
             # Of an unknown number of steps, rich wants to hear None.
             self._bar.reset(self._task, total=total or None, description=name[:44], visible=True)
@@ -65,17 +65,17 @@ class Bars:
         self._started = True
 
     def advance(self, done: int, total: int) -> None:
-        """Moves the stage's bar."""
+        """Move the stage's bar."""
         if self.live:
             self._bar.update(self._task, completed=done, total=total)
 
     def title(self, name: str) -> None:
-        """Changes what stands before the stage's bar."""
+        """Change what stands before the stage's bar."""
         if self.live:
             self._bar.update(self._task, description=name[:44])
 
     def found(self, outcome: object) -> None:
-        """Passes a result on."""
+        """Pass a result on."""
         if self._found is not None:
             self._found(outcome)
 
@@ -87,7 +87,7 @@ class Stages:
         self.bars, self.name = bars, ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Moves the bar on, or starts the next one."""
+        """Move the bar on, or starts the next one."""
         if stage != self.name:
             self.name = stage
             self.bars.stage(stage, total)

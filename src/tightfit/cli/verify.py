@@ -1,4 +1,4 @@
-"""``tightfit verify`` and ``tightfit diff``: does a file answer as it did, and in what do two differ."""
+"""``tightfit verify`` and ``tightfit diff``: replay recorded outputs, and compare two files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.cli.options import data_options, in_working_folder, json_option
+from tightfit.cli.options import data_options, json_option
 from tightfit.units import short_name
 
 _SHOWN = 6
@@ -21,26 +21,47 @@ _SHOWN = 6
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=False)
 @click.option(
-    "--steps", default=0.0, show_default=True, type=click.FloatRange(0), help="Steps that answers may be off."
+    "--steps",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Largest allowed difference, in quantization steps.",
+)
+@click.option(
+    "--key", type=click.Path(path_type=Path), help="Public key (PEM) that the file must be signed by."
 )
 @json_option
-@in_working_folder
 def verify(model: Path, as_json: bool, **options: Any) -> int:
-    """Replay the probes inside MODEL on this machine, and say whether it answers as when it was made.
+    """Replay the probes inside MODEL on this machine and compare the outputs with the recorded ones.
 
-    With --data: whether that is the data it was made with. Exit code 0: equal (or within --steps), 1: not.
+    With --data: whether that is the data it was made with. With --key: whether it is signed by that key and
+    as it was signed. Exit code 0: equal (or within --steps), 1: not.
     """
     from tightfit.api.verify import verify as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
-    found = run(model, options["data"], image=image)
+    found = run(model, options["data"], image=image, key=options["key"])
     if as_json:
         click.echo(_json(found.as_json()))
     else:
         click.echo("\n".join(_replayed(found)))
-    same_data = found.data_matches is not False
-    return 0 if found.within(options["steps"]) and same_data else 1
+    same = found.data_matches is not False and found.signature_matches is not False
+    return 0 if found.within(options["steps"]) and same else 1
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="Private Ed25519 key (PEM).")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
+@json_option
+def sign(model: Path, key: Path, output: Path, *, as_json: bool) -> int:
+    """Write a copy of MODEL signed with a key, so that 'verify --key' finds any change."""
+    from tightfit.api.verify import sign as run  # noqa: PLC0415 - loaded when used
+
+    written = run(model, output, key)
+    click.echo(_json({"path": str(written)}) if as_json else f"{written}: signed")
+    return 0
 
 
 def _replayed(found: Any) -> list[str]:
@@ -58,6 +79,10 @@ def _replayed(found: Any) -> list[str]:
             lines.append(
                 f"probe {d.probe}, '{d.output}': {d.steps:.3g} steps at most, {d.different:.1%} of values"
             )
+    if found.signature_matches is not None:
+        lines.append(
+            "signed by the key" if found.signature_matches else "not signed by the key, or changed since"
+        )
     if found.data_matches is not None:
         lines.append(
             "the data is what it was made with" if found.data_matches else "it was made with other data"
@@ -73,11 +98,12 @@ def _versions(facts: dict[str, str]) -> str:
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @data_options(required=False)
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="Samples at most.")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1), help="Largest number of samples."
+)
 @json_option
-@in_working_folder
 def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
-    """Compare FIRST with SECOND: ends, ops, storage, weights, sizes, answers (on --data or seeded noise).
+    """Compare FIRST with SECOND: inputs and outputs, ops, storage, weights, sizes, results.
 
     Exit code 0: equal, 1: not.
     """

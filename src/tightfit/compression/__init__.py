@@ -1,1 +1,1 @@
-"""Smaller models: which weights go, which values they share, and how sparse ones are stored."""
+"""Model compression: pruning, channel pruning, clustering, and the storage of sparse weights."""

@@ -1,8 +1,8 @@
-"""One-shot clustering: the weights of a layer share a few values, so that compression finds them again.
+"""One-shot weight clustering: the weights of a layer share a few values, which compresses well.
 
-Batch norm is folded before (``graph.passes.clean``), as folding afterwards would multiply the
-values by the channels. Where a plan stores a weight as integers, the values are integers that all channels
-share, each channel with its own scale: they stay as few in the file.
+Batch norm is folded first (``graph.passes.clean``): folding after clustering would give each channel other
+values. Where a plan stores a weight as integers, the centroids are integers on the plan's grid. All channels
+share them, each channel with its own scale, so the file holds no more distinct values than centroids.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ _SMALLEST: Final = 256
 
 @dataclass(frozen=True)
 class Clusters:
-    """What is wanted.
+    """The options of clustering.
 
     Args:
-        count: values that a tensor (or one channel of it) shares, zero included where it has zeros.
-        per: ``tensor`` or ``channel``. initial: a key of ``centroids.INITIAL``.
+        count: centroids a tensor (or a channel), 2–256. Zero is one of them where the weight has zeros.
+        per: scope that shares the centroids: ``tensor`` or ``channel``.
+        initial: centroid initialization, a key of ``centroids.INITIAL``.
 
     Raises:
         OptionError: a value is out of range or unknown.
@@ -52,10 +53,13 @@ class Clusters:
 
 @dataclass(frozen=True)
 class ClusteredLayer:
-    """What was done to one weight.
+    """The result for one weight.
 
     Args:
-        name, kind: of its op. values: different ones now. error: ``Σ (w' − w)² / Σ w²``.
+        name: the op's name.
+        kind: the op's kind, such as ``CONV_2D``.
+        values: number of distinct values after clustering.
+        error: squared error relative to the weight's power, ``Σ (w' − w)² / Σ w²``, 0 or more.
     """
 
     name: str
@@ -66,17 +70,22 @@ class ClusteredLayer:
 
 @dataclass(frozen=True)
 class Clustered:
-    """A clustered graph and what was done to it, layer by layer."""
+    """A clustered model, with one ``ClusteredLayer`` for each weight that was clustered."""
 
     model: Model
     layers: list[ClusteredLayer]
 
 
 def cluster_weights(model: Model, wanted: Clusters, plan: Plan | None = None) -> Clustered:
-    """Gives a clustered copy of a float model.
+    """Return a clustered copy of a float model.
 
     Args:
-        plan: how the file will store the weights; with it the shared values lie on its grids.
+        model: a cleaned float model; it is not changed.
+        wanted: number, scope and initialization of the centroids.
+        plan: how the file will store the weights; with it the centroids lie on the grids of its integers.
+
+    Returns:
+        The clustered copy and the result for each layer.
 
     Raises:
         OptionError: no weight has more values than there are clusters.
@@ -102,7 +111,7 @@ def _is_large(op: Op, count: int) -> bool:
 
 
 def _cluster(op: Op, plan: OpPlan | None, wanted: Clusters, done: dict[int, Array]) -> ClusteredLayer:
-    """Clusters one weight; a weight of several ops is clustered once."""
+    """Cluster one weight; a weight of several ops is clustered once."""
     weight = op.operand(1)
     values, place = weight.values, weight.values.__array_interface__["data"][0]
     if place not in done:
@@ -123,10 +132,16 @@ def _storage(plan: OpPlan | None) -> Storage | None:
 
 
 def shared_values(values: Array, wanted: Clusters, axis: int, storage: Storage | None = None) -> Array:
-    """Gives weights of which each is the centroid next to it.
+    """Return the weights with each replaced by its nearest centroid.
 
     Args:
-        axis: of the output channels. storage: its grid holds the centroids; None for floats.
+        values: float32 weights of any shape.
+        wanted: number, scope and initialization of the centroids.
+        axis: the axis of the output channels.
+        storage: the integer grid that holds the centroids; None for floats.
+
+    Returns:
+        float32, the shape of ``values``.
 
     Example:
         >>> w = np.float32([[0.125, 0.125, 0.75, 1.25], [0.0, 0.125, 1.0, 1.0]])
@@ -142,7 +157,7 @@ def shared_values(values: Array, wanted: Clusters, axis: int, storage: Storage |
 
 
 def _centroids(row: Array, wanted: Clusters, limit: int | None) -> Array:
-    """The shared values of one row, ascending; zero is one of them where the row has zeros."""
+    """The centroids of one row, ascending; zero is one of them where the row has zeros."""
     zeros = bool((row == 0).any())
     rest = row[row != 0]
     if rest.size == 0:
@@ -155,6 +170,6 @@ def _centroids(row: Array, wanted: Clusters, limit: int | None) -> Array:
 
 
 def _nearest(row: Array, centroids: Array) -> Array:
-    """Each value's centroid; what is zero stays zero, as zero is a centroid then."""
+    """The nearest centroid of each value; a zero remains zero, because zero is then a centroid."""
     shared = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, row)]
     return np.where(row == 0, np.float32(0), shared)

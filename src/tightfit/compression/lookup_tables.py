@@ -1,4 +1,4 @@
-"""How large a model is in tflite-micro's compressed form: an estimate, no such file is written here.
+"""Estimate the size of a model in tflite-micro's compressed form; no such file is written here.
 
 A constant with few values is stored as an index of ``ceil(log2(values))`` bits for each element, at most 7,
 and a table of the values, one for each channel of a per-channel tensor.
@@ -22,9 +22,9 @@ _SMALLEST: Final = 256
 
 
 def saved_bytes(model: Model) -> int:
-    """Gives how many bytes the look-up tables of tflite-micro would save of a model's constants.
+    """Return how many bytes tflite-micro's look-up tables would save on a model's constants.
 
-    Constants that share memory count once; one that would grow stays as it is.
+    Constants that share memory count once. A constant that would grow counts as uncompressed.
     """
     seen: dict[int, int] = {}
     for tensor in (t for graph in model.graphs for t in graph.tensors()):
@@ -43,7 +43,9 @@ def saved_bytes(model: Model) -> int:
 
 
 def table_bytes(tensor: Tensor) -> int:
-    """Gives the bytes of a constant's indices and tables, its own bytes when it has too many values.
+    """Return the size in bytes of a constant as indices and tables.
+
+    A constant with more than 128 values a channel is not compressed: its own size is returned.
 
     Example:
         >>> values = np.arange(1024, dtype=np.int16) % 16

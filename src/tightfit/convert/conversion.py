@@ -25,12 +25,14 @@ from tightfit.convert.interface import name_tensors, take_bytes
 from tightfit.convert.keras.safe_files import check_file
 from tightfit.convert.source_comparison import OutputDifference, compare
 from tightfit.errors import ModelError
-from tightfit.files import checked_write, refuse_input_as_output
+from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
+from tightfit.scratch import kept_folder
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
@@ -102,8 +104,7 @@ def load(
     chosen, start = options or ConversionOptions(), time.perf_counter()
     label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
     path = _place(label) if output is None else Path(output)
-    if isinstance(source, str | os.PathLike):
-        refuse_input_as_output(path, Path(source))
+    check_paths({"model": source}, {"The output": output})
     exported = _export(source, chosen)
     model = read_model(exported.data)
     notes = [*exported.notes, *_tidy(model)]
@@ -212,7 +213,7 @@ _folder: list[Path] = []
 def _place(label: str) -> Path:
     """A file of its own in a folder that goes when the process ends."""
     if not _folder:
-        _folder.append(Path(tempfile.mkdtemp(prefix="tightfit-models-")))
+        _folder.append(kept_folder())
         atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)
     stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
     own = Path(tempfile.mkdtemp(dir=_folder[0]))

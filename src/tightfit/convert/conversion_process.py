@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,16 +12,15 @@ import numpy as np
 
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, RouteError
+from tightfit.convert.formats import is_spec
 from tightfit.errors import DataError, ModelError, OptionError
+from tightfit.runtime import process
+from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
+from tightfit.runtime.sandbox import is_wanted
+from tightfit.scratch import scratch_folder
 
-# The parent's places come last: a struct.py beside a user's script must not stand in for the library's.
-_START: Final = (
-    "import sys; places = sys.argv[3:]; "
-    "sys.path[:0] = [p for p in places[:1] if p not in sys.path]; "
-    "sys.path += [p for p in places if p not in sys.path]; "
-    "from tightfit.convert.conversion_worker import main; main()"
-)
 _KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, OptionError, DataError)}
+_MEMORY_SIGNS: Final = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Out of memory")
 _QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "PYTHONWARNINGS": "ignore"}
 
 
@@ -38,34 +33,43 @@ def export_apart(source: str, options: ConversionOptions, environment: Mapping[s
     Raises:
         TightfitError: what the exporter refused. ModelError: the child died.
     """
-    with tempfile.TemporaryDirectory(prefix="tightfit-convert-") as name:
+    with scratch_folder() as name:
         folder = Path(name)
         request = {"source": source, "options": options.plain()}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        words = _run(folder, environment)
+        words = _run(folder, environment, options, own_code=is_spec(source))
         answer = folder / "answer.json"
         if not answer.is_file():
             raise ModelError(f"The conversion of '{source}' {words}")
         return _read(json.loads(answer.read_text(encoding="utf-8")), folder)
 
 
-def _run(folder: Path, environment: Mapping[str, str]) -> str:
+def _run(folder: Path, environment: Mapping[str, str], options: ConversionOptions, *, own_code: bool) -> str:
     """Runs the child to its end; gives in words how it died."""
-    root = str(Path(__file__).resolve().parents[2])
-    places = [root, *(str(Path(place).resolve()) for place in sys.path)]
+    limit = memory_limit()
+    confinement = process.Confinement(
+        limit,
+        sandbox=is_wanted() and not own_code and not options.trust,
+        writable=(str(folder),),
+        dies_with_parent=process.from_main_thread(),
+    )
     with (folder / "log").open("wb") as log:
-        process = subprocess.run(
-            [sys.executable, "-P", "-c", _START, "convert", str(folder), *places],
+        done = subprocess.run(
+            process.command(
+                "tightfit.convert.conversion_worker", ["convert", str(folder)], confinement, own_code=own_code
+            ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **_QUIET, **environment},
+            env=process.environment({"TMPDIR": str(folder), **_QUIET, **environment}),
             check=False,
         )
-    code = process.returncode
-    manner = f"died with {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    lines = (folder / "log").read_text("utf-8", "replace").strip().splitlines()
-    return f"{manner}. Its last words: {lines[-1].strip()[:300]}" if lines else f"{manner}."
+    text = (folder / "log").read_text("utf-8", "replace")
+    words = f"{process.describe_exit(done.returncode)}."
+    if limit is not None and any(sign in text for sign in _MEMORY_SIGNS):
+        return f"{words} It may allocate {size_text(limit)}; {VARIABLE} sets another limit."
+    said = process.last_line(text)
+    return f"{words} Its last words: {said}" if said else words
 
 
 def _read(answer: dict[str, Any], folder: Path) -> Exported:

@@ -19,7 +19,8 @@ from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe
 from tightfit.convert.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
 from tightfit.data.user_code import load_function
-from tightfit.errors import ModelError, TightfitError
+from tightfit.errors import ModelError, TightfitError, first_line
+from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
 
 
 def main() -> None:
@@ -33,8 +34,20 @@ def main() -> None:
     except TightfitError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except MemoryError:
-        answer = {"error": "The machine's memory is used up while converting.", "kind": "ModelError"}
+        answer = {"error": _memory_sentence(request["source"]), "kind": "ModelError"}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what a framework raises on a damaged file is no bug of ours
+        said = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+        words = (
+            f"'{request['source']}' cannot be converted: {said.rstrip('.')}. Check that the file is whole."
+        )
+        answer = {"error": words, "kind": "ModelError"}
     (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _memory_sentence(source: str) -> str:
+    limit = memory_limit()
+    known = "" if limit is None else f" of {size_text(limit)} ({VARIABLE} sets another limit)"
+    return f"The memory{known} is used up while converting '{source}'. Convert a smaller model."
 
 
 def export_source(source: str, options: ConversionOptions) -> Exported:

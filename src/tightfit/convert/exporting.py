@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tightfit.errors import ModelError
+from tightfit.errors import ModelError, first_line
 from tightfit.types import Array
 
 Shape = Sequence[int | None]
 Specs = Mapping[str, tuple[Shape, str]]
 """Input name → (shape, dtype); None as the first dimension leaves the batch free."""
+
+
+__all__ = ["Exported", "Probe", "RouteError", "Specs", "first_line", "random_arrays"]
 
 
 class RouteError(ModelError):
@@ -59,15 +62,3 @@ def random_arrays(inputs: Specs, seed: int) -> dict[str, Array]:
         else:
             arrays[name] = generator.integers(0, 2, sizes).astype(dtype)
     return arrays
-
-
-def first_line(error: Exception) -> str:
-    r"""Gives what an error says, in one line: the line with ``error:`` where there is one.
-
-    Example:
-        >>> first_line(ValueError("loc: error: no such op\nmore"))
-        'loc: error: no such op'
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
-    return told[0][:300]

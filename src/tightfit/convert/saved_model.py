@@ -7,7 +7,6 @@ some ops touch files; those have no ``.tflite`` form and are refused with their 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ import tensorflow as tf
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, Shape, Specs, first_line, random_arrays
 from tightfit.errors import ModelError, unknown_name
+from tightfit.scratch import scratch_folder
 
 _INTERNAL: Final = "__saved_model"
 _ROUTE: Final = "TensorFlow converter"
@@ -57,7 +57,7 @@ def export_keras(call: Any, options: ConversionOptions) -> Exported:
     archive.track(call.model)
     signature = [tf.TensorSpec(shape, dtype, name=n) for n, (shape, dtype) in call.inputs.items()]
     archive.add_endpoint("serving_default", serve, input_signature=signature)
-    with tempfile.TemporaryDirectory(prefix="tightfit-keras-") as folder:
+    with scratch_folder() as folder:
         archive.write_out(folder, verbose=False)
         exported = export(Path(folder), options)
     exported.route = f"Keras on TensorFlow, {_ROUTE}"
@@ -70,7 +70,7 @@ def convert_functions(holder: Any, functions: Mapping[str, tuple[Callable[..., A
     Args:
         holder: owns the variables. functions: key → (function of named tensors, its inputs).
     """
-    with tempfile.TemporaryDirectory(prefix="tightfit-saved-") as folder:
+    with scratch_folder() as folder:
         traced = {
             key: tf.function(function).get_concrete_function(
                 **{n: tf.TensorSpec(shape, dtype, name=n) for n, (shape, dtype) in specs.items()}

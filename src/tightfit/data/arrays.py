@@ -1,19 +1,27 @@
 """Arrays in an ``.npz`` file, read a row at a time.
 
-Members that were stored uncompressed (``numpy.savez``) are mapped into memory; compressed ones are read as
+Members that were stored uncompressed (``numpy.savez``) are read where they lie; compressed ones are read as
 a stream, so selecting late rows costs the time, not the memory, of the earlier ones.
+
+No row is believed before its array is whole: the size that the array declares is the size that the zip
+directory gives, and the bytes have the CRC-32 that it gives. That check reads each array once, beside the
+work, and ends no later than the first pass over the rows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import lzma
+import math
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,6 +32,11 @@ from tightfit.types import Array
 
 _LOCAL_HEADER_BYTES = 30
 _CHUNK_BYTES = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError,
+    OverflowError, TypeError, KeyError, SyntaxError,
+)  # fmt: skip
+"""What the readers of zip members and of array headers raise on damaged ones (RuntimeError: encrypted)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,16 @@ class Member:
     dtype: np.dtype[Any]
     fortran_order: bool
     data_offset: int
+
+    @property
+    def is_stored(self) -> bool:
+        """True where its bytes lie in the file as they are."""
+        return self.info.compress_type == zipfile.ZIP_STORED
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of one row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
 class NpzArrays:
@@ -60,6 +83,8 @@ class NpzArrays:
             chosen = [*self._inputs.values(), *([label] if label else [])]
             self._members = {name: _member(archive, name, path.name) for name in chosen}
         self._count = _common_count(self._members, path.name)
+        self._whole: set[str] = set()
+        self._checks = self._begin_checks()
 
     @property
     def has_labels(self) -> bool:
@@ -85,52 +110,95 @@ class NpzArrays:
             yield DataRecord(i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None)
 
     def fingerprint(self) -> str:
-        """SHA-256 over name, role, shape, dtype and CRC-32 (from the zip directory) of each array."""
+        """SHA-256 over name, role, shape, dtype and CRC-32 of each array, checked against the bytes.
+
+        Raises:
+            DataError: an array is damaged.
+        """
+        for name in self._members:
+            self._check(name)
         digest = hashlib.sha256()
         for name, m in sorted(self._members.items()):
             digest.update(f"{name}\0{m.shape}\0{m.dtype.str}\0{m.info.CRC}\0{name == self._label}\0".encode())
         return digest.hexdigest()
 
     def _rows(self, name: str, indices: Sequence[int] | None) -> Iterator[Array]:
+        """Yields the rows; the last one comes after the array was found whole."""
         member = self._members[name]
-        stored = member.info.compress_type == zipfile.ZIP_STORED
-        if stored and not member.fortran_order:
-            yield from self._seek(member, range(self._count) if indices is None else indices)
-        elif stored:
-            mapped = _map(self._path, member)
-            yield from (np.array(mapped[i]) for i in (range(self._count) if indices is None else indices))
-        elif member.fortran_order:  # its rows are not contiguous, so there is nothing to stream
-            with np.load(self._path, allow_pickle=False) as archive:
-                whole = archive[name]
-            yield from (whole[i] for i in (range(self._count) if indices is None else indices))
+        wanted = range(self._count) if indices is None else indices
+        if member.fortran_order:  # its rows are not contiguous, so there is nothing to stream
+            whole = self._loaded(name)
+            rows: Iterator[Array] = (whole[i] for i in wanted)
+        elif member.is_stored:
+            rows = self._seek(member, wanted)
         else:
-            yield from self._stream(member, range(self._count) if indices is None else indices)
+            rows = self._stream(name, wanted)
+        last = len(wanted) - 1
+        for position, row in enumerate(rows):
+            if position == last:
+                self._check(name)
+            yield row
+
+    def _loaded(self, name: str) -> Array:
+        with self._damage(), np.load(self._path, allow_pickle=False) as archive:
+            whole: Array = archive[name]
+        self._whole.add(name)  # zipfile compares the CRC of what is read to its end
+        return whole
 
     def _seek(self, member: Member, indices: Sequence[int]) -> Iterator[Array]:
         """Reads rows where they lie: pages of a memory map would count as this process's memory."""
-        row_bytes = int(np.prod(member.shape[1:], dtype=int)) * member.dtype.itemsize
         start = _start(self._path, member)
         with self._path.open("rb") as stream:
             for i in indices:
-                stream.seek(start + i * row_bytes)
-                row = stream.read(row_bytes)
-                if len(row) < row_bytes:
+                stream.seek(start + i * member.row_bytes)
+                row = stream.read(member.row_bytes)
+                if len(row) < member.row_bytes:
                     raise DataError(f"'{self.name}' is cut off in row {i}. Write it again.")
                 yield np.frombuffer(row, member.dtype).reshape(member.shape[1:])
 
-    def _stream(self, member: Member, indices: Sequence[int]) -> Iterator[Array]:
-        row_bytes = int(np.prod(member.shape[1:], dtype=int)) * member.dtype.itemsize
+    def _stream(self, name: str, indices: Sequence[int]) -> Iterator[Array]:
+        member = self._members[name]
+        with self._damage(), zipfile.ZipFile(self._path) as archive, archive.open(member.info) as stream:
+            _skip(stream, member.data_offset)
+            position = 0
+            for i in indices:
+                _skip(stream, (i - position) * member.row_bytes)
+                row = np.frombuffer(_exactly(stream, member.row_bytes), member.dtype)
+                position = i + 1
+                yield row.reshape(member.shape[1:])
+
+    def _begin_checks(self) -> dict[str, Future[int]]:
+        """Begins to read the arrays, one after the other, in a thread of their own."""
+        with contextlib.suppress(RuntimeError):  # no thread can be started: it is done when asked for
+            pool = ThreadPoolExecutor(1, thread_name_prefix="tightfit-crc")
+            checks = {name: pool.submit(_crc, self._path, member) for name, member in self._members.items()}
+            pool.shutdown(wait=False)
+            return checks
+        return {}
+
+    def _check(self, name: str) -> None:
+        """Waits until an array is known to be whole.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        if name in self._whole:
+            return
+        member = self._members[name]
+        with self._damage():
+            check = self._checks.get(name)
+            found = _crc(self._path, member) if check is None else check.result()
+            if found != member.info.CRC:
+                raise zipfile.BadZipFile(f"Bad CRC-32 for file '{name}.npy'")
+        self._whole.add(name)
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
         try:
-            with zipfile.ZipFile(self._path) as archive, archive.open(member.info) as stream:
-                _skip(stream, member.data_offset)
-                position = 0
-                for i in indices:
-                    _skip(stream, (i - position) * row_bytes)
-                    row = np.frombuffer(_exactly(stream, row_bytes), member.dtype)
-                    position = i + 1
-                    yield row.reshape(member.shape[1:])
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise DataError(f"'{self.name}' is damaged: {error}. Write it again with numpy.savez.") from error
+            yield
+        except _DAMAGE as error:
+            said = str(error).rstrip(".") or type(error).__name__
+            raise DataError(f"'{self.name}' is damaged: {said}. Write it again with numpy.savez.") from error
 
 
 def array_names(path: Path) -> list[str]:
@@ -146,7 +214,7 @@ def array_names(path: Path) -> list[str]:
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"'{path.name}' is not an .npz file ({error}). Write one with numpy.savez(path, x=…, y=…)."
         ) from error
@@ -164,16 +232,33 @@ def _member(archive: zipfile.ZipFile, name: str, file: str) -> Member:
             )
             shape, fortran_order, dtype = read(stream)
             offset = stream.tell()
-    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"Array '{name}' of '{file}' cannot be read: {error}.") from error
+    except _DAMAGE as error:
+        said = str(error).rstrip(".") or type(error).__name__
+        raise DataError(f"Array '{name}' of '{file}' cannot be read: {said}. Write it again.") from error
+    _refuse_odd(name, file, shape, dtype)
+    member = Member(info, tuple(shape), dtype, fortran_order, offset)
+    declared = offset + shape[0] * member.row_bytes
+    if declared != info.file_size:
+        raise DataError(
+            f"Array '{name}' of '{file}' declares {declared:,} bytes and has {info.file_size:,}: it is cut "
+            "off or "
+            "damaged. Write it again with numpy.savez."
+        )
+    return member
+
+
+def _refuse_odd(name: str, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype.hasobject:
         raise DataError(
             f"Array '{name}' of '{file}' holds pickled Python objects, which could run code. "
             "Save plain numeric arrays of one shape."
         )
+    if dtype.kind not in "biufcSUmM" or dtype.itemsize == 0:
+        raise DataError(f"Array '{name}' of '{file}' has the type {dtype}. Save plain numeric arrays.")
     if not shape:
         raise DataError(f"Array '{name}' of '{file}' is a single value. Expected one row for each sample.")
-    return Member(info, tuple(shape), dtype, fortran_order, offset)
+    if min(shape) < 0:
+        raise DataError(f"Array '{name}' of '{file}' declares the shape {shape}. Write it again.")
 
 
 def _common_count(members: Mapping[str, Member], file: str) -> int:
@@ -189,14 +274,23 @@ def _common_count(members: Mapping[str, Member], file: str) -> int:
     return count
 
 
-def _map(path: Path, member: Member) -> Array:
-    """The member's values as a read-only memory map: a stored member lies in the zip file byte by byte."""
-    start = _start(path, member)
-    order: Literal["F", "C"] = "F" if member.fortran_order else "C"
-    try:
-        return np.memmap(path, dtype=member.dtype, mode="r", offset=start, shape=member.shape, order=order)
-    except ValueError as error:
-        raise DataError(f"'{path.name}' is cut off: {error}. Write it again.") from error
+def _crc(path: Path, member: Member) -> int:
+    """The CRC-32 of the bytes of a member."""
+    left, found = member.info.file_size, 0
+    if not member.is_stored:
+        with zipfile.ZipFile(path) as archive, archive.open(member.info) as content:
+            while content.read(_CHUNK_BYTES):  # at its end zipfile compares the CRC
+                pass
+        return member.info.CRC
+    with path.open("rb") as stream:
+        stream.seek(_start(path, member) - member.data_offset)
+        while left > 0:
+            chunk = stream.read(min(left, _CHUNK_BYTES))
+            if not chunk:
+                raise EOFError("it ends too early")
+            found = zlib.crc32(chunk, found)
+            left -= len(chunk)
+    return found
 
 
 def _start(path: Path, member: Member) -> int:

@@ -15,7 +15,8 @@ import numpy as np
 
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.sample import DataRecord, InputSpec, fit_shape, label_of
-from tightfit.errors import DataError, TightfitError
+from tightfit.data.user_code import guarded, refused
+from tightfit.errors import DataError
 from tightfit.types import Array
 
 _MOST_SAMPLES = 1_000_000  # an endless generator is told apart from a long one here
@@ -99,7 +100,7 @@ class FunctionData:
                 raise DataError(f"'{self.name}' yields more than {_MOST_SAMPLES:,} samples. Make it end.")
             for name in sorted(record.inputs):
                 _update(digest, name, record.inputs[name])
-            label = label_of(record.label)
+            label = _label(record)
             if label is not None:
                 _update(digest, "label", np.asarray(label))
             labels.append(label if np.ndim(label if label is not None else []) == 0 else None)
@@ -113,15 +114,10 @@ class FunctionData:
             yield from self._split(inputs, label, f"Element {number} of '{self.name}'")
 
     def _items(self) -> Iterator[Any]:
-        try:
-            yield from self._function()
-        except TightfitError:
-            raise
-        except Exception as error:
-            kind = type(error).__name__
-            raise DataError(
-                f"'{self.name}' failed with {kind}: {error}. Expected an iterable of (inputs, label)."
-            ) from error
+        what, cure = f"'{self.name}' failed with", "Expected an iterable of (inputs, label)."
+        with refused(what, cure):
+            items = iter(self._function())
+        yield from guarded(items, what, cure)
 
     def _split(
         self, inputs: dict[str, Array], label: Any, where: str
@@ -135,7 +131,7 @@ class FunctionData:
                 f"{where} has batches of different sizes: {sorted(s for s in sizes if s is not None)}."
             )
         size = sizes.pop() or 0
-        labels = None if label is None else np.asarray(label)
+        labels = None if label is None else _array(label, where)
         if labels is not None and labels.shape[:1] != (size,):
             raise DataError(
                 f"{where} has {size} samples and labels of shape {labels.shape}. Expected one a sample."
@@ -165,12 +161,26 @@ def _pair(item: Any, where: str) -> tuple[dict[str, Array], Any]:
     named = item if isinstance(item, Mapping) else {"x": item}
     try:
         return {str(name): np.asarray(value) for name, value in named.items()}, label
-    except ValueError as error:
-        raise DataError(f"{where} is not an array: {error}.") from error
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise DataError(f"{where} is not an array: {str(error).rstrip('.')}.") from error
+
+
+def _array(label: Any, where: str) -> Array:
+    try:
+        return np.asarray(label)
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise DataError(f"{where} has labels that are no array: {str(error).rstrip('.')}.") from error
 
 
 def _is_inputs(value: Any) -> bool:
     return isinstance(value, Mapping) or hasattr(value, "shape")
+
+
+def _label(record: DataRecord) -> Any:
+    try:
+        return label_of(record.label)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{record.name} has a label that is no array: {error}. Pass numbers.") from error
 
 
 def _update(digest: Any, name: str, array: Array) -> None:

@@ -19,8 +19,6 @@ from tightfit.data.sample import DataRecord
 from tightfit.errors import DataError
 from tightfit.types import Array
 
-_HEAD_BYTES = 4096
-
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -69,12 +67,12 @@ class ImageFiles:
         return scale(pixels, self._options)
 
     def fingerprint(self) -> str:
-        """SHA-256 over name, label, size and first 4096 bytes of each file."""
+        """SHA-256 over name, label and content of each file."""
         digest = hashlib.sha256()
         for file in self._files:
-            digest.update(f"{file.name}\0{file.label}\0{file.path.stat().st_size}\0".encode())
-            with file.path.open("rb") as stream:
-                digest.update(stream.read(_HEAD_BYTES))
+            content = file.path.read_bytes()
+            digest.update(f"{file.name}\0{file.label}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(content)
         return digest.hexdigest()
 
 

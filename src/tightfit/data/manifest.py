@@ -23,6 +23,7 @@ from tightfit.errors import DataError
 from tightfit.types import Array
 
 _CHUNK_BYTES = 1 << 20
+_LARGEST = 2**63  # a label is an index or a real number
 
 
 class JsonArrays:
@@ -60,9 +61,9 @@ class JsonArrays:
         with self._path.open("rb") as stream:
             for i in range(len(self._offsets)) if indices is None else indices:
                 stream.seek(self._offsets[i])
-                row = json.loads(stream.readline())
-                label = row.pop("label", None)
                 where = f"Sample {i} of '{self.name}'"
+                row = _json_object(stream.readline(), self.name, i + 1)
+                label = row.pop("label", None)
                 yield DataRecord(
                     i, where, {name: _array(value, name, where) for name, value in row.items()}, label
                 )
@@ -146,8 +147,10 @@ def _json_rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
 def _json_object(line: bytes, file: str, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
+    except RecursionError as error:
+        raise DataError(f"Line {number} of '{file}' is nested too deeply. Expected arrays.") from error
     except ValueError as error:
-        raise DataError(f"Line {number} of '{file}' is not JSON: {error}.") from error
+        raise DataError(f"Line {number} of '{file}' is not JSON: {str(error).rstrip('.')}.") from error
     if not isinstance(row, dict):
         raise DataError(
             f'Line {number} of \'{file}\' is not an object. Expected one like {{"path": …, "label": …}}.'
@@ -165,7 +168,9 @@ def _number(text: str) -> int | float | str:
 
 
 def _checked_label(label: Any, file: str, number: int) -> Any:
-    if label is None or isinstance(label, (int, float, list)):
+    if isinstance(label, list):
+        _array(label, "label", f"Line {number} of '{file}'")
+    if label is None or isinstance(label, list) or (isinstance(label, int | float) and abs(label) < _LARGEST):
         return label
     raise DataError(f"Line {number} of '{file}' has the label '{label}'. Expected a number: the class index.")
 
@@ -180,6 +185,9 @@ def _check_all_or_none(labels: Sequence[Any], file: str) -> None:
 
 def _array(value: Any, name: str, where: str) -> Array:
     try:
-        return np.asarray(value)
-    except ValueError as error:
+        array = np.asarray(value)
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{where}: the array '{name}' has rows of different lengths.") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where}: the array '{name}' holds {array.dtype.name}. Expected numbers.")
+    return array

@@ -22,7 +22,10 @@ def check_record(record: DataRecord, specs: Sequence[InputSpec]) -> Sample:
     """
     named = name_inputs(record.inputs, specs, record.name)
     inputs = {spec.name: _check_array(named[spec.name], spec, record.name) for spec in specs}
-    label = label_of(record.label)
+    try:
+        label = label_of(record.label)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{record.name} has a label that is no array: {error}. Pass numbers.") from error
     if isinstance(label, np.ndarray):
         _check_label(label, record.name)
     return Sample(inputs, label, record.position, record.name)

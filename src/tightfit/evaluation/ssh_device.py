@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.evaluation.latency import Latency
+from tightfit.scratch import scratch_folder
 
 BUNDLE: Final = (
     "__init__.py", "errors.py", "quantities.py", "graph", "runtime", "evaluation/__init__.py",
@@ -170,7 +170,7 @@ def _python(device: Device, program: str) -> str:
 def _send(device: Device, models: Sequence[Path], folder: str) -> list[str]:
     """Copies code and models, under names without spaces, and unpacks the code."""
     names = [f"{i}.tflite" for i in range(len(models))]
-    with tempfile.TemporaryDirectory(prefix="tightfit-") as local:
+    with scratch_folder() as local:
         (Path(local) / "code.zip").write_bytes(bundle())
         for name, model in zip(names, models, strict=True):
             (Path(local) / name).symlink_to(model.resolve())

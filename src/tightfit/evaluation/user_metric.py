@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.data.sample import Label
-from tightfit.data.user_code import load_function
+from tightfit.data.user_code import load_function, refused
 from tightfit.errors import DataError
 from tightfit.evaluation.intervals import student_quantile
 from tightfit.types import Array
@@ -86,13 +86,8 @@ class UserScores:
     def _call(self, outputs: list[Mapping[str, Array]], labels: list[Label | None]) -> Any:
         single = len(outputs[0]) == 1
         given = np.concatenate([next(iter(o.values())) for o in outputs]) if single else outputs
-        try:
+        with refused(f"The metric '{self._spec}' failed with", "It gets (outputs, labels)."):
             return self._function(given, labels)
-        except Exception as error:
-            kind = type(error).__name__
-            raise DataError(
-                f"The metric '{self._spec}' failed with {kind}: {error}. It gets (outputs, labels)."
-            ) from error
 
 
 def value_interval(scores: UserScores, confidence: float = 0.95) -> Interval:

@@ -1,1 +1,1 @@
-"""The one representation: models as linked graphs, and the file format behind them."""
+"""The model representation: linked graphs, and the reader and writer of the file format."""

@@ -1,4 +1,4 @@
-"""A second graph to edit: copies of models that share the constants' memory."""
+"""Copies of models and graphs that share the memory of constants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 
 
 def copy_model(model: Model) -> Model:
-    """Gives an independent copy; constants stay views of the same memory.
+    """Return an independent copy of a model; constants are views of the same memory.
 
     Example:
         >>> from tightfit.graph.ir import Graph, Model
@@ -18,8 +18,8 @@ def copy_model(model: Model) -> Model:
     maps: list[dict[Tensor, Tensor]] = []
     graphs = []
     for graph in model.graphs:
-        twin, mapping = copy_graph(graph)
-        graphs.append(twin)
+        own, mapping = copy_graph(graph)
+        graphs.append(own)
         maps.append(mapping)
     signatures = [
         Signature(
@@ -31,11 +31,13 @@ def copy_model(model: Model) -> Model:
         for s in model.signatures
     ]
     extra = dict(model.extra)
-    return Model(graphs, signatures, dict(model.metadata), model.description, model.version, extra)
+    twin = Model(graphs, signatures, dict(model.metadata), model.description, model.version, extra)
+    twin.attached = dict(model.attached)
+    return twin
 
 
 def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
-    """Gives a copy of a graph and the map from its tensors to the copy's."""
+    """Return a copy of a graph, and the map from its tensors to those of the copy."""
     mapping = {t: _copy_tensor(t) for t in graph.tensors()}
     twin = Graph(graph.name)
     twin.extra = dict(graph.extra)
@@ -52,10 +54,12 @@ def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
 def copy_part(
     ops: Sequence[Op], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> tuple[Graph, dict[Tensor, Tensor]]:
-    """Gives a graph of copies of some ops of another, in order, and the map from tensors to the copy's.
+    """Return a new graph with copies of some ops, and the map from tensors to those of the copy.
 
     Args:
-        ops: what they read is a constant, an input here, or made by one before.
+        ops: the ops in execution order; each reads constants, ``inputs``, or outputs of ops before it.
+        inputs: tensors that become inputs of the new graph.
+        outputs: tensors that become its outputs.
     """
     read = [t for op in ops for t in (*op.inputs, *op.outputs, *op.intermediates) if t is not None]
     mapping = {t: _copy_tensor(t) for t in dict.fromkeys([*inputs, *read, *outputs])}
@@ -67,7 +71,7 @@ def copy_part(
 
 
 def copy_op(op: Op, mapping: dict[Tensor, Tensor]) -> Op:
-    """Gives a copy of an op that reads and writes the mapped tensors; it is in no graph yet."""
+    """Return a copy of an op that reads and writes the mapped tensors; it belongs to no graph yet."""
     inputs = [None if t is None else mapping[t] for t in op.inputs]
     twin = Op(
         op.kind, inputs, [mapping[t] for t in op.outputs], dict(op.options), op.options_type, op.version

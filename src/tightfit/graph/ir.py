@@ -1,9 +1,9 @@
-"""The one representation: a model as four classes linked by references.
+"""The model representation (IR): four classes linked by references.
 
 ``Model`` holds graphs, signatures and metadata; ``Graph`` an ordered list of ``Op``; an ``Op`` reads
-and writes ``Tensor``; a ``Tensor`` knows its producer and its consumers. Edits go through the verbs of
-``Graph`` (``insert``, ``remove``, ``replace_uses``, ``set_input`` …), which keep both directions right.
-Nothing here knows the file format (see ``reader`` and ``writer``) or the runtime.
+and writes ``Tensor``; a ``Tensor`` knows its producer and its consumers. Edits use the methods of
+``Graph`` (``insert``, ``remove``, ``replace_uses``, ``set_input`` …), which keep both directions consistent.
+This module is independent of the file format (see ``reader`` and ``writer``) and of the runtime.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _serial = itertools.count()
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
-    """How integers stand for reals: ``real = scale * (q - zero_point)``.
+    """Quantization parameters: ``real = scale * (q - zero_point)``.
 
     Args:
         scale: float32, shape (1,) per tensor or (channels,) per channel.
         zero_point: int64, the same shape.
         axis: the channel axis when ``scale`` has more than one entry, else 0.
-        range_min: the ``min`` that a converter noted (informative), or None.
-        range_max: the ``max`` that a converter noted (informative), or None.
+        range_min: the ``min`` that a converter recorded (informative), or None.
+        range_max: the ``max`` that a converter recorded (informative), or None.
         details: ``(type name, fields)`` of non-affine details such as BlockwiseQuantization, or None.
     """
 
@@ -45,17 +45,17 @@ class Quantization:
 
     @property
     def is_affine(self) -> bool:
-        """True when the scales are used: a file may carry only an informative min and max."""
+        """True when there are scales: a file may have only an informative min and max."""
         return self.scale.size > 0
 
 
 @dataclass(frozen=True, eq=False)
 class Sparsity:
-    """How a sparse constant is stored; the tensor's ``data`` are the stored values, one-dimensional.
+    """The storage of a sparse constant; the tensor's ``data`` are the stored values, one-dimensional.
 
     Args:
         traversal_order: the order of the dimensions (blocks last).
-        block_map: which dimension each block dimension belongs to.
+        block_map: the dimension of the tensor that each block dimension divides.
         dimensions: for each traversed dimension ``("dense", size)`` or ``("csr", segments, indices)``.
     """
 
@@ -68,7 +68,7 @@ class Tensor:
     """A value in a graph: an activation, an input, a variable or a constant.
 
     Attributes:
-        name: as in the file; not necessarily unique (``Graph.key`` is).
+        name: as in the file; not necessarily unique (``Graph.keys`` are).
         shape: int dimensions; ``shape_signature`` has −1 where a dimension is dynamic, or is None.
         dtype: the file's word in lower case: ``float32``, ``int8``, ``int4``, ``string`` …
         data: the constant as a NumPy array (int4/int2 unpacked to int8, bfloat16 as uint16, strings and
@@ -76,7 +76,8 @@ class Tensor:
             share a buffer in the file.
         quantization: ``Quantization`` or None.
         sparsity: ``Sparsity`` or None; when set, ``data`` holds only the stored values.
-        producer: the op that writes it, or None. consumers: (op, input position) pairs, in edit order.
+        producer: the op that writes it, or None.
+        consumers: (op, input position) pairs, in edit order.
     """
 
     __slots__ = (
@@ -134,11 +135,11 @@ class Tensor:
 
     @property
     def is_quantized(self) -> bool:
-        """True when integers stand for reals here."""
+        """True when the integers represent reals."""
         return self.quantization is not None and self.quantization.is_affine
 
     def parts(self) -> list[Tensor]:
-        """The tensors that this one's quantization is stored in (blockwise scales)."""
+        """Return the tensors that this one's quantization is stored in (blockwise scales)."""
         if self.quantization is None or self.quantization.details is None:
             return []
         return [v for v in self.quantization.details[1].values() if isinstance(v, Tensor)]
@@ -149,12 +150,13 @@ class Tensor:
 
 
 class Op:
-    """One operation: its kind, its options, what it reads and writes.
+    """One operation: kind, options, inputs and outputs.
 
     Attributes:
         kind: the builtin operator's name (``CONV_2D``), or ``CUSTOM`` with ``custom_code``.
         options: the fields of its options table as plain values; ``options_type`` names the table.
-        inputs: tensors, None where an optional input is absent. outputs: tensors.
+        inputs: tensors, None where an optional input is absent.
+        outputs: tensors.
         version: the op's version in the file (the writer takes the least that its use needs when 0).
     """
 
@@ -186,11 +188,11 @@ class Op:
 
     @property
     def name(self) -> str:
-        """What reports call the op: the name of its first output."""
+        """The op's name in reports: the name of its first output."""
         return self.outputs[0].name if self.outputs else self.kind
 
     def input(self, position: int) -> Tensor | None:
-        """The tensor at an input position, None when absent (optional inputs may be cut off at the end)."""
+        """Return the tensor at an input, None when absent (trailing optional inputs may be missing)."""
         return self.inputs[position] if position < len(self.inputs) else None
 
     def operand(self, position: int) -> Tensor:
@@ -211,10 +213,13 @@ class Op:
 
 
 class Graph:
-    """An ordered list of ops with inputs and outputs; ops stand in execution order.
+    """An ordered list of ops with inputs and outputs.
 
     Attributes:
-        name: as in the file. inputs, outputs: tensors. ops: in execution order.
+        name: as in the file.
+        inputs: input tensors.
+        outputs: output tensors.
+        ops: ops in execution order.
         loose: tensors of the file that no op, input or output refers to (kept for a faithful copy).
     """
 
@@ -226,10 +231,10 @@ class Graph:
         self.loose: list[Tensor] = []
         self.extra: dict[str, Any] = {}
 
-    # -- looking -------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor once, in the order they were made (the file's order after reading)."""
+        """Return every tensor once, in the order of their creation (the file's order after reading)."""
         seen: dict[int, Tensor] = {}
         for tensor in self._references():
             seen[tensor.serial] = tensor
@@ -247,7 +252,7 @@ class Graph:
             yield from op.intermediates
 
     def keys(self) -> dict[Tensor, str]:
-        """A unique, stable text key for each tensor: its name, or ``name#2`` for the second of that name."""
+        """Return a unique key for each tensor: its name, or ``name#2`` for the second of that name."""
         counts: dict[str, int] = {}
         keys: dict[Tensor, str] = {}
         for tensor in self.tensors():
@@ -256,10 +261,10 @@ class Graph:
         return keys
 
     def find(self, name: str) -> Tensor:
-        """The first tensor of that name.
+        """Return the first tensor with a name.
 
         Raises:
-            ModelError: when there is none.
+            ModelError: no tensor has the name.
         """
         for tensor in self.tensors():
             if tensor.name == name:
@@ -269,11 +274,11 @@ class Graph:
     # -- editing -------------------------------------------------------------------------------
 
     def append(self, op: Op) -> Op:
-        """Adds an op at the end and links its tensors."""
+        """Add an op at the end and link its tensors."""
         return self.insert(len(self.ops), op)
 
     def insert(self, position: int, op: Op) -> Op:
-        """Adds an op before ``ops[position]`` and links its tensors."""
+        """Add an op before ``ops[position]`` and link its tensors."""
         for tensor in op.outputs:
             if tensor.producer is not None:
                 raise ModelError(f"Tensor '{tensor.name}' already has a producer {tensor.producer!r}.")
@@ -287,15 +292,15 @@ class Graph:
         return op
 
     def insert_before(self, anchor: Op, op: Op) -> Op:
-        """Adds an op just before ``anchor``."""
+        """Add an op just before ``anchor``."""
         return self.insert(self.ops.index(anchor), op)
 
     def insert_after(self, anchor: Op, op: Op) -> Op:
-        """Adds an op just after ``anchor``."""
+        """Add an op just after ``anchor``."""
         return self.insert(self.ops.index(anchor) + 1, op)
 
     def remove(self, op: Op) -> None:
-        """Takes an op out and unlinks its tensors; the tensors stay usable."""
+        """Remove an op and unlink its tensors; the tensors remain usable."""
         self.ops.remove(op)
         op.graph = None
         for tensor in op.outputs:
@@ -305,7 +310,7 @@ class Graph:
                 source.consumers.remove((op, i))
 
     def set_input(self, op: Op, position: int, tensor: Tensor | None) -> None:
-        """Makes ``op`` read ``tensor`` at ``position`` (None: an absent optional input)."""
+        """Make ``op`` read ``tensor`` at ``position`` (None: an absent optional input)."""
         while len(op.inputs) <= position:
             op.inputs.append(None)
         old = op.inputs[position]
@@ -316,7 +321,7 @@ class Graph:
             tensor.consumers.append((op, position))
 
     def set_output(self, op: Op, position: int, tensor: Tensor) -> None:
-        """Makes ``op`` write ``tensor`` at ``position``; the old tensor is left without a producer."""
+        """Make ``op`` write ``tensor`` at ``position``; the old tensor is left without a producer."""
         if tensor.producer is not None:
             raise ModelError(f"Tensor '{tensor.name}' already has a producer {tensor.producer!r}.")
         op.outputs[position].producer = None
@@ -324,23 +329,29 @@ class Graph:
         tensor.producer = op
 
     def replace_uses(self, old: Tensor, new: Tensor, *, outputs: bool = True) -> None:
-        """Makes every reader of ``old`` read ``new``, the graph's outputs included unless told otherwise."""
+        """Replace ``old`` by ``new`` in all readers.
+
+        Args:
+            old: the tensor to replace.
+            new: the tensor to read instead.
+            outputs: replace it among the graph's outputs too.
+        """
         for op, position in list(old.consumers):
             self.set_input(op, position, new)
         if outputs:
             self.outputs = [new if t is old else t for t in self.outputs]
 
     def drop_loose(self) -> None:
-        """Forgets tensors that nothing refers to."""
+        """Remove the tensors that no op, input or output refers to."""
         self.loose = []
 
     # -- checking ------------------------------------------------------------------------------
 
     def validate(self) -> None:
-        """Checks that links agree in both directions and ops stand in execution order.
+        """Check that links agree in both directions and that ops are in execution order.
 
         Raises:
-            ModelError: names the op or tensor that breaks a rule.
+            ModelError: a rule is broken; the message names the op or tensor.
         """
         members = {id(op) for op in self.ops}
         links = set()
@@ -364,7 +375,7 @@ class Graph:
 
 
 def _check_reads(op: Op, known: set[int], members: set[int], links: set[tuple[int, int, int]]) -> None:
-    """Every input is a constant, a variable, or written by an earlier op, and knows this reader."""
+    """Check that every input is a constant, a variable or written before, and lists this op as consumer."""
     for i, tensor in enumerate(op.inputs):
         if tensor is None:
             continue
@@ -378,7 +389,7 @@ def _check_reads(op: Op, known: set[int], members: set[int], links: set[tuple[in
 
 @dataclass
 class Signature:
-    """A named entry point: names of inputs and outputs mapped to a graph's tensors."""
+    """A named entry point: names of inputs and outputs → tensors of a graph."""
 
     key: str
     inputs: dict[str, Tensor]
@@ -392,6 +403,7 @@ class Model:
 
     Attributes:
         metadata: name → bytes, in the file's order.
+        attached: files packed behind the model (labels, vocabularies), name → bytes.
     """
 
     graphs: list[Graph]
@@ -400,6 +412,7 @@ class Model:
     description: str | None = None
     version: int = 3
     extra: dict[str, Any] = field(default_factory=dict)
+    attached: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def main(self) -> Graph:
@@ -407,10 +420,10 @@ class Model:
         return self.graphs[0]
 
     def validate(self) -> None:
-        """Checks every graph and that signatures name tensors of their graph.
+        """Check every graph and that signatures name tensors of their graph.
 
         Raises:
-            ModelError: names what breaks a rule.
+            ModelError: a rule is broken; the message names the op, tensor or signature.
         """
         for graph in self.graphs:
             graph.validate()

@@ -1,7 +1,7 @@
-"""Multiply–accumulates of an op, from shapes alone, and where the weights of an op stand.
+"""Multiply–accumulates of an op, computed from shapes, and the input positions of weights.
 
-A multiply–accumulate is one product added to a sum: half a "flop". Elementwise ops, pooling and softmax count
-as none, as is the custom of the field; so do the elementwise products inside of LSTM cells.
+A multiply–accumulate is one product added to a sum (two FLOPs). Elementwise ops, pooling and softmax count as
+none, as is usual in the field; so do the elementwise products inside LSTM cells.
 
 Source: the shapes that the kernels in ``tflite/kernels`` check in their ``Prepare``.
 """
@@ -33,13 +33,13 @@ WEIGHTS: Final[dict[str, tuple[int, ...]]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _LSTM,
     "UNIDIRECTIONAL_SEQUENCE_RNN": (1, 2),
 }
-"""Op → input positions of the factors that it multiplies its data with."""
+"""Op kind → input positions of its weights."""
 
 
 def macs(op: Op) -> int:
-    """Gives the multiply–accumulates of one run of the op, 0 for ops that have none.
+    """Return the multiply–accumulates of one run of the op, 0 for ops without any.
 
-    A dynamic dimension counts as in ``Tensor.shape``: 1.
+    A dynamic dimension counts as in ``Tensor.shape``, as 1.
 
     Example:
         >>> x, w, y = Tensor("x", (1, 8, 8, 3)), Tensor("w", (16, 3, 3, 3)), Tensor("y", (1, 4, 4, 16))
@@ -54,33 +54,33 @@ def macs(op: Op) -> int:
 
 
 def weight_tensors(op: Op) -> list[Tensor]:
-    """The tensors at the weight positions of an op, absent ones left out."""
+    """Return the tensors at the weight positions of an op, without absent ones."""
     found = (op.input(i) for i in WEIGHTS.get(op.kind, ()))
     return [t for t in found if t is not None]
 
 
 def data_input(op: Op) -> Tensor | None:
-    """The tensor that the weights are multiplied with."""
+    """Return the tensor that the weights are multiplied by, or None."""
     return op.input(2 if op.kind in ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE") else 0)
 
 
 def _convolution(op: Op, weights: list[Tensor]) -> int:
-    """Each output: one product for each weight of its filter, (O, H, W, I)."""
+    """Count one product for each output and each weight of its filter, (O, H, W, I)."""
     return op.outputs[0].size * math.prod(weights[0].shape[1:])
 
 
 def _depthwise(op: Op, weights: list[Tensor]) -> int:
-    """Each output: one product for each place of its channel's filter, (1, H, W, O)."""
+    """Count one product for each output and each weight of its channel's filter, (1, H, W, O)."""
     return op.outputs[0].size * math.prod(weights[0].shape[:-1])
 
 
 def _volume(op: Op, weights: list[Tensor]) -> int:
-    """Each output: one product for each weight of its filter, (D, H, W, I, O)."""
+    """Count one product for each output and each weight of its filter, (D, H, W, I, O)."""
     return op.outputs[0].size * math.prod(weights[0].shape[:-1])
 
 
 def _transposed(op: Op, weights: list[Tensor]) -> int:
-    """Each input: one product for each weight that spreads it, (O, H, W, I) or (D, H, W, O, I)."""
+    """Count one product for each input and each weight of its filter, (O, H, W, I) or (D, H, W, O, I)."""
     data = data_input(op)
     return 0 if data is None else data.size * math.prod(weights[0].shape[:-1])
 
@@ -95,7 +95,7 @@ def _matmul(op: Op, weights: list[Tensor]) -> int:
 
 
 def _recurrent(op: Op, weights: list[Tensor]) -> int:
-    """Each step of each sample: one product for each weight."""
+    """Count one product for each weight, time step and sample."""
     data = op.input(0)
     if data is None or not data.shape or not data.shape[-1]:
         return 0

@@ -1,4 +1,4 @@
-"""1×1 convolutions of stride 1 are dense layers over the channels: FULLY_CONNECTED computes the same."""
+"""1×1 convolutions of stride 1 as FULLY_CONNECTED, which computes the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tightfit.graph.ir import Graph, Op, Tensor
 
 
 def is_pointwise(op: Op) -> bool:
-    """True for a CONV_2D of 1×1 with stride 1, without groups, with constant weights."""
+    """Return True for a CONV_2D of 1×1 with stride 1, without groups, with constant weights."""
     data, weight = op.input(0), op.input(1)
     if op.kind != "CONV_2D" or data is None or weight is None or weight.data is None:
         return False
@@ -15,7 +15,7 @@ def is_pointwise(op: Op) -> bool:
 
 
 def to_dense(graph: Graph, op: Op) -> None:
-    """Turns a convolution of ``is_pointwise`` into a FULLY_CONNECTED that keeps the dimensions; exact.
+    """Turn a convolution of ``is_pointwise`` into a FULLY_CONNECTED that keeps the dimensions; exact.
 
     Example:
         >>> import numpy as np

@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the reader of the format
 
 from tightfit.errors import ModelError
+from tightfit.graph.attached_files import read_attached
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
 from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, unpack
 from tightfit.graph.structure_check import FlatbufferError, verify
@@ -98,7 +99,8 @@ class _Reader:
         metadata = {_text(m.name): copy(m.buffer) for m in packed.metadata or []}
         extra = {"metadataBuffer": packed.metadataBuffer} if packed.metadataBuffer is not None else {}
         description = None if packed.description is None else _text(packed.description)
-        return Model(graphs, signatures, metadata, description, packed.version, extra)
+        files = read_attached(self.data)
+        return Model(graphs, signatures, metadata, description, packed.version, extra, files)
 
     # -- constants -----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Which scheme a file has, seen from how its weights are stored and what they are multiplied with."""
+"""Detect the scheme of a file by the storage of its weights and the type of its activations."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.macs import data_input, weight_tensors
 
 _ENOUGH: Final = 0.95
-"""Share of the weights that names the model: converters leave small tensors in float."""
+"""Least fraction of the weights with the scheme: converters keep small tensors in float."""
 
 _WIDTHS: Final = {"int2": 2, "int4": 4, "int8": 8, "uint8": 8}
 _FORWARDS: Final = ("DEQUANTIZE", "DENSIFY", "RESHAPE", "TRANSPOSE")
 
 
 def describe_scheme(model: Model) -> str:
-    """Gives the scheme's name: what at least 95 % of the weights have, or ``mixed``.
+    """Return the scheme's name: what at least 95 % of the weights have, or ``mixed``.
 
     ``float32``; ``float16``; ``weight8`` (integers behind DEQUANTIZE); ``dynamic`` (integer weights beside
     float data); ``weight4`` (either way); ``int8``; ``int8x4``; ``int16x8`` (also as float islands); … A
@@ -39,7 +39,7 @@ def describe_scheme(model: Model) -> str:
 
 
 def stored_weight(weight: Tensor) -> tuple[Tensor | None, bool]:
-    """Gives the constant that a weight comes from, None for none, and whether DEQUANTIZE unpacks it."""
+    """Return the constant that a weight is computed from, or None, and whether a DEQUANTIZE unpacks it."""
     unpacked, current = False, weight
     while not current.is_constant:
         op = current.producer

@@ -1,8 +1,8 @@
-"""The dense values of sparse constants.
+"""Decode sparse constants to dense values.
 
 A sparse constant is a tree: each level of the traversal order is ``dense`` (every coordinate) or ``csr`` (the
-listed coordinates of each node of the level above), and its leaves are the stored values. Encoding is the
-matter of ``compression.sparsity.sparse_encoding``.
+listed coordinates of each node of the level above), and its leaves are the stored values.
+``compression.sparsity.sparse_encoding`` encodes.
 
 Source: the comments of ``SparsityParameters`` in ``schema.fbs`` and
 ``tflite/kernels/internal/utils/sparsity_format_converter.cc``.
@@ -21,15 +21,15 @@ from tightfit.graph.ir import Model, Sparsity, Tensor
 from tightfit.types import Array
 from tightfit.units import format_count
 
-_LARGEST: Final = 2**31  # elements; no runtime takes a larger tensor
+_LARGEST: Final = 2**31  # elements; no runtime supports a larger tensor
 
 Offsets = npt.NDArray[np.int64]
 
 
 def dense_values(tensor: Tensor) -> Array:
-    """Gives the dense array of a constant, zeros where a sparse one stores nothing.
+    """Return the dense array of a constant, with zeros where a sparse one stores nothing.
 
-    The values of a tensor without sparsity are given as they are, a view of its memory.
+    For a tensor without sparsity this is its own array, not a copy.
 
     Raises:
         ModelError: the tensor is not a constant, or its sparsity does not fit its shape and values.
@@ -57,12 +57,12 @@ def dense_values(tensor: Tensor) -> Array:
 
 
 def restore_sparse(model: Model) -> list[str]:
-    """Turns sparse constants into dense ones in place; a DENSIFY behind one goes.
+    """Replace sparse constants by dense ones in place, and remove the DENSIFY ops that read them.
 
-    Condition: what a DENSIFY writes is no output of the graph.
+    Condition: the output of the DENSIFY is not an output of the graph.
 
     Returns:
-        A sentence with the number of constants, or nothing.
+        A sentence with the number of constants; empty when there is none.
 
     Raises:
         ModelError: a sparse constant is damaged.
@@ -87,7 +87,7 @@ class _MismatchError(ValueError):
 
 def _scatter(tensor: Tensor, offsets: Offsets) -> Array:
     stored = np.asarray(tensor.data).reshape(-1)
-    # A packed type may end with the filling of its last byte.
+    # The last byte of a packed type may have padding.
     if stored.size < offsets.size or stored.size - offsets.size > 3:
         raise _MismatchError(f"it places {offsets.size} values, but {stored.size} are stored")
     if offsets.size and not 0 <= offsets.min() <= offsets.max() < tensor.size:
@@ -98,7 +98,7 @@ def _scatter(tensor: Tensor, offsets: Offsets) -> Array:
 
 
 def _leaf_offsets(shape: tuple[int, ...], sparsity: Sparsity) -> Offsets:
-    """The place of each stored value in the row-major dense tensor, level by level down the tree."""
+    """The offset of each stored value in the row-major dense tensor, computed level by level."""
     strides, sizes = _level_strides(shape, sparsity)
     limit = math.prod(shape)
     offsets = np.zeros(1, np.int64)
@@ -129,7 +129,7 @@ def _csr_level(offsets: Offsets, dimension: tuple[Any, ...], stride: int, size: 
 
 
 def _level_strides(shape: tuple[int, ...], sparsity: Sparsity) -> tuple[list[int], list[int]]:
-    """For each conceptual dimension (the tensor's, then the blocks') its row-major stride and its size."""
+    """The row-major stride and the size of each dimension (the tensor's, then the blocks')."""
     rank, blocks = len(shape), sparsity.block_map
     if sorted(sparsity.traversal_order) != list(range(rank + len(blocks))):
         raise _MismatchError(f"its traversal order {list(sparsity.traversal_order)} names other dimensions")

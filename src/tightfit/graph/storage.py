@@ -1,4 +1,4 @@
-"""How element types are stored: NumPy types and the packing of 4- and 2-bit integers.
+"""The storage of element types: NumPy types and the packing of 4- and 2-bit integers.
 
 Source: ``TensorType`` in ``schema.fbs``; packing low bits first: ``portable_tensor_utils`` in
 ``tflite/kernels/internal``.
@@ -13,7 +13,7 @@ import numpy as np
 from tightfit.types import Array
 
 PACKED_BITS: Final[dict[str, int]] = {"int4": 4, "uint4": 4, "int2": 2}
-"""Types of which several share a byte; in memory they are int8 (uint8 for uint4), one value an element."""
+"""Type name → bits, for types with several values in a byte; in memory they are int8 (uint8 for uint4)."""
 
 ITEM_TYPES: Final[dict[str, Any]] = {
     "float32": np.float32,
@@ -37,11 +37,11 @@ ITEM_TYPES: Final[dict[str, Any]] = {
     "float8_e4m3fn": np.uint8,
     "float8_e5m2": np.uint8,
 }
-"""Type name → NumPy type of ``Tensor.data``; types that are not here (strings, resources) are bytes."""
+"""Type name → NumPy type of ``Tensor.data``; other types (strings, resources) are bytes."""
 
 
 def unpack(raw: Array, dtype: str) -> Array:
-    """Gives one element a value for packed bytes, low bits first.
+    """Return the values of packed bytes, one for each element, low bits first.
 
     Example:
         >>> unpack(np.array([0x2F], np.uint8), "int4").tolist()
@@ -59,7 +59,7 @@ def unpack(raw: Array, dtype: str) -> Array:
 
 
 def pack(values: Array, dtype: str) -> Array:
-    """Gives the packed bytes of small integers, low bits first, the last byte filled with zeros.
+    """Return the packed bytes of small integers, low bits first, the last byte padded with zeros.
 
     Example:
         >>> pack(np.array([-1, 2], np.int8), "int4").tolist()

@@ -1,9 +1,9 @@
-"""Checks the structure of a hostile flatbuffer before anything is built from it.
+"""Check the structure of an untrusted flatbuffer before a model is built from it.
 
-Every vector, string and table that the reader will walk must lie inside the file, and the walk as a
-whole may not visit more than a writer can have put there: a file of a few bytes can then neither read
-out of range nor expand without bound when its tables overlap. The vectors of options tables are opaque
-here: the reader takes them as views and catches their errors. Their strings are copied, so they count.
+Every vector, string and table that the reader visits must be inside the file. All visits together may not
+exceed what a writer can have written: a small file can then neither be read out of range nor expand without
+bound through overlapping tables. The vectors of options tables are not checked here: the reader uses them as
+views and handles their errors. Their strings are copied, so they are counted.
 
 Source: the flatbuffers "Internals" document (tables, vtables, offsets) and ``schema.fbs`` (field numbers).
 """
@@ -14,7 +14,7 @@ import struct
 from typing import Final
 
 # Field number → kind. An int: vector of scalars of that many bytes; "s": string; "t:X": table X;
-# "v:X": vector of tables X. Scalars need no row: their place is checked with the table they stand in.
+# "v:X": vector of tables X. Scalars need no row: they are checked with their table.
 _FIELDS: Final[dict[str, dict[int, int | str]]] = {
     "Model": {
         1: "v:OperatorCode", 2: "v:SubGraph", 3: "s", 4: "v:Buffer", 5: 4, 6: "v:Metadata",
@@ -39,12 +39,12 @@ _FIELDS: Final[dict[str, dict[int, int | str]]] = {
     "Composite": {0: "s"},
 }  # fmt: skip
 
-# (field of the union's type, its value) → the options table with strings that stands in the next field.
+# (field of the union's type, its value) → the options table with strings in the next field.
 _UNIONS: Final[dict[str, dict[tuple[int, int], str]]] = {
     "Operator": {(3, 111): "VarHandle", (11, 5): "CustomCall", (11, 21): "Composite"},
 }
 
-_TABLE_BYTES: Final = 8  # the least that a table takes: its place in a vector or field, and its vtable's
+_TABLE_BYTES: Final = 8  # the least size of a table: its offset in a vector or field, and that of its vtable
 _SLACK: Final = 4096  # for strings and vectors that a writer shares
 
 
@@ -53,7 +53,7 @@ class FlatbufferError(ValueError):
 
 
 class _Walker:
-    """Walks the tables of one file and counts what it visits against a budget."""
+    """Visits the tables of one file and counts the visited bytes against a budget."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
@@ -68,7 +68,7 @@ class _Walker:
             raise FlatbufferError("its tables overlap so often that it would expand without bound")
 
     def span(self, at: int, size: int) -> None:
-        """Takes a vector's or a string's content into account."""
+        """Count the content of a vector or a string."""
         self.inside(at, size)
         self.spend(0, size)
 
@@ -95,7 +95,7 @@ class _Walker:
                 self.field(at + entries[number], special.get(number, field))
 
     def union(self, at: int, entries: tuple[int, ...], kind: str) -> dict[int, int | str]:
-        """The fields of this table whose options have strings."""
+        """Return the fields of this table whose options have strings."""
         found: dict[int, int | str] = {}
         for (number, value), table in _UNIONS[kind].items():
             if number < len(entries) and entries[number]:
@@ -123,10 +123,10 @@ class _Walker:
 
 
 def verify(data: memoryview) -> None:
-    """Checks that ``data`` holds a well-formed ``.tflite`` flatbuffer.
+    """Check that ``data`` is a well-formed ``.tflite`` flatbuffer.
 
     Raises:
-        FlatbufferError: says what is wrong, with the offset where there is one.
+        FlatbufferError: it is not; the message gives the fault, with the offset where there is one.
     """
     if len(data) < 8 or bytes(data[4:8]) != b"TFL3":
         raise FlatbufferError("it lacks the identifier TFL3 at byte 4")

@@ -1,4 +1,4 @@
-"""What a model is, as plain data: ``summary`` gives what ``tightfit inspect`` prints. Nothing is run."""
+"""The facts of a model as plain data, for ``tightfit inspect``. Nothing is run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAMPLE: Final = 4096
 
 
 def summary(model: Model) -> dict[str, Any]:
-    """Gives the facts of a model as JSON-ready values.
+    """Return the facts of a model as JSON-ready values.
 
     Returns:
         ``inputs``, ``outputs`` (of the main graph), ``signatures``, ``graphs``, ``op_counts`` and ``macs``
@@ -62,7 +62,7 @@ def summary(model: Model) -> dict[str, Any]:
 
 
 def describe_tensor(tensor: Tensor) -> dict[str, Any]:
-    """Gives name, shape (−1 where dynamic), dtype, size in bytes and quantization of a tensor."""
+    """Return name, shape (−1 where dynamic), dtype, size in bytes and quantization of a tensor."""
     scales = tensor.quantization if tensor.is_quantized else None
     per_channel = scales is not None and scales.scale.size > 1
     return {
@@ -77,7 +77,7 @@ def describe_tensor(tensor: Tensor) -> dict[str, Any]:
 
 
 def stored_bytes(tensor: Tensor) -> int:
-    """Gives the bytes that a tensor's values take: as stored for a constant, dense for an activation."""
+    """Return the size in bytes of a tensor: as stored for a constant, dense for an activation."""
     count = tensor.size if tensor.data is None or tensor.sparsity is None else tensor.data.size
     if tensor.dtype in PACKED_BITS:
         return -(-count * PACKED_BITS[tensor.dtype] // 8)
@@ -87,7 +87,7 @@ def stored_bytes(tensor: Tensor) -> int:
 
 
 def zeros(tensor: Tensor) -> int:
-    """Gives how many elements of a constant stand for zero; what a sparse one leaves out is zero."""
+    """Return the number of elements of a constant that represent zero, those a sparse one omits included."""
     if tensor.data is None:
         return 0
     quantization = tensor.quantization if tensor.is_quantized else None
@@ -102,14 +102,14 @@ def zeros(tensor: Tensor) -> int:
 
 
 def unique_values(values: Array) -> int | None:
-    """Gives the number of distinct values where it is at most 256 (clustered or quantized), else None.
+    """Return the number of distinct values where it is at most 256 (clustered or quantized), else None.
 
     Example:
         >>> unique_values(np.array([0.5, 1.0, 0.5])), unique_values(np.arange(1000))
         (2, None)
     """
     flat = values.reshape(-1)
-    # Most constants have too many: a sample tells, and spares sorting millions.
+    # Most constants have too many values: a sample shows it without sorting millions.
     if np.unique(flat[:_SAMPLE]).size > _FEW:
         return None
     count = int(np.unique(flat).size)
@@ -125,7 +125,7 @@ def _constant(tensor: Tensor) -> dict[str, Any]:
 
 
 def _is_parameter(tensor: Tensor) -> bool:
-    """Constants that stand for reals: weights and biases, not shapes, axes or indices."""
+    """Whether a constant represents reals (weights and biases), not shapes, axes or indices."""
     if not tensor.is_constant or tensor.dtype not in ITEM_TYPES:
         return False
     real = tensor.dtype.startswith(("float", "bfloat", "complex")) or tensor.dtype in PACKED_BITS
@@ -133,7 +133,7 @@ def _is_parameter(tensor: Tensor) -> bool:
 
 
 def _distinct(tensors: Iterable[Tensor]) -> Iterable[Tensor]:
-    """Each piece of memory once."""
+    """The tensors, each piece of memory once."""
     seen: set[tuple[int, int]] = set()
     for tensor in tensors:
         if tensor.data is not None:

@@ -18,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the w
 
 from tightfit.errors import ModelError
 from tightfit.files import atomic_file
+from tightfit.graph.attached_files import pack_attached
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
 from tightfit.graph.storage import PACKED_BITS, pack
 from tightfit.graph.versions.op_version import op_version
@@ -53,7 +54,15 @@ def write_model(model: Model, path: str | Path, *, external: bool | None = None)
 
 
 def file_chunks(model: Model, external: bool | None = None) -> Iterator[bytes | memoryview]:
-    """Gives the bytes of a model's file in pieces; see ``serialize``."""
+    """Return the bytes of a file in parts: the model, then the files that belong to it."""
+    length = 0
+    for chunk in _model_chunks(model, external):
+        length += len(chunk)
+        yield chunk
+    yield pack_attached(model.attached, length)
+
+
+def _model_chunks(model: Model, external: bool | None) -> Iterator[bytes | memoryview]:
     model.validate()
     writer = _Writer(model)
     total = sum(len(b) for b in writer.buffers)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.convert.conversion import open_model
+from tightfit.convert.fusions.lookups import look_up_rows
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
@@ -45,6 +46,6 @@ def open_source(model: Any) -> Source:
     """
     path = open_model(model)
     graph = read_model(path)
-    notes = [*restore_sparse(graph), *clean(graph)]
+    notes = [*restore_sparse(graph), *clean(graph), *look_up_rows(graph)]
     refuse_quantized(graph)
     return Source(path, graph, notes)

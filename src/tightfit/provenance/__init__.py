@@ -1,1 +1,1 @@
-"""What travels inside a file: how it was made, and what it must answer; and the replay of that."""
+"""The provenance record inside a file: recipe, data, probe outputs; and its replay."""

@@ -1,7 +1,7 @@
-"""Seeded inputs that are the same on every machine, and the answers to them in a few bytes.
+"""Probes: seeded inputs that are the same on every machine, and the outputs for them in a few bytes.
 
-No sample of the user's data goes into a file: inputs are noise between the limits that the data had. The
-bits come from PCG64 itself, whose stream NumPy keeps forever, unlike that of its distributions.
+A file contains no sample of the user's data: probes are noise between the limits of the data. The bits come
+from PCG64 itself, whose stream NumPy guarantees, unlike that of its distributions.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ _UNIT_BITS: Final = 53
 
 @dataclass(frozen=True)
 class ProbeAnswer:
-    """One output for one probe: a digest of all of it, and some of its values.
+    """One recorded output of one probe: a digest of all elements, and some of the values.
 
     Args:
-        step: what counts as one step: an integer's scale, or 2⁻¹⁶ of a float output's range.
-        values: evenly spaced among all elements, the first and the last included; all when they are few.
+        dtype: element type.
+        shape: shape of the output.
+        digest: see ``digest``.
+        step: size of a quantization step: the scale of integers, or 2⁻¹⁶ of a float output's range.
+        values: evenly spaced elements, the first and the last included; all when they are few.
     """
 
     dtype: str
@@ -44,7 +47,7 @@ class ProbeAnswer:
     values: Array
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values; the array's bytes as base64, little-endian."""
+        """Return plain values; the array's bytes as base64, little-endian."""
         packed = base64.b64encode(_little(self.values).tobytes()).decode()
         return {
             "dtype": self.dtype,
@@ -56,7 +59,13 @@ class ProbeAnswer:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ProbeAnswer:
-        """Gives the answer back; raises KeyError, TypeError or ValueError when it is none."""
+        """Return the output from plain values.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a field has another type.
+            ValueError: a value is out of range.
+        """
         kind = np.dtype(str(plain["dtype"]))
         if kind.kind not in "iufb":
             raise ValueError(f"the type {kind}")
@@ -71,7 +80,12 @@ class ProbeAnswer:
 
 
 def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dict[str, Array]:
-    """Gives noise for each input: reals between the limits, quantized integers over their whole range.
+    """Return noise for each input: reals between the limits, quantized integers over their whole range.
+
+    Args:
+        specs: the inputs of the model.
+        limits: input name → (lowest, highest) value.
+        seed: seed of the probe.
 
     Example:
         >>> spec = TensorSpec("x", (2,), "float32")
@@ -83,7 +97,7 @@ def seeded_inputs(specs: Sequence[TensorSpec], limits: Limits, seed: int) -> dic
 
 
 def limits_of(samples: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
-    """Gives the lowest and highest finite value of each input over some samples, as float32 can say them."""
+    """Return the lowest and highest finite value of each input over some samples, as float32."""
     found: dict[str, tuple[float, float]] = {}
     for sample in samples:
         for name, array in sample.items():
@@ -97,22 +111,28 @@ def limits_of(samples: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, 
 
 
 def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[str, Array]]:
-    """Gives the outputs of a session for each probe.
+    """Return the outputs of a session for each probe.
 
     Raises:
-        RuntimeFailureError: LiteRT refuses a probe or dies on it.
+        RuntimeFailureError: LiteRT refuses a probe or crashes.
     """
     return [session.run(seeded_inputs(session.inputs, limits, seed)) for seed in range(count)]
 
 
 def summarize(values: Array, known: float | None, most: int) -> ProbeAnswer:
-    """Gives an output in at most so many values; ``known`` is its step where something sets one."""
+    """Return an output as a record.
+
+    Args:
+        values: the output.
+        known: its quantization step; None to derive it from the range.
+        most: most values that the record keeps.
+    """
     step, flat = _step(values, known), values.reshape(-1)
     return ProbeAnswer(values.dtype.name, values.shape, digest(values), step, flat[places(flat.size, most)])
 
 
 def places(size: int, most: int) -> Array:
-    """Gives at most so many evenly spaced positions, the first and the last among them.
+    """Return at most ``most`` evenly spaced positions in 0 … size − 1, the first and the last included.
 
     Example:
         >>> places(10, 4).tolist(), places(3, 4).tolist()
@@ -123,12 +143,12 @@ def places(size: int, most: int) -> Array:
 
 
 def digest(values: Array) -> str:
-    """Gives the first 16 hexadecimal digits of the SHA-256 of an array's little-endian bytes."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of an array's little-endian bytes."""
     return hashlib.sha256(np.ascontiguousarray(_little(values)).tobytes()).hexdigest()[:16]
 
 
 def output_steps(outputs: Mapping[str, Tensor]) -> dict[str, float]:
-    """Gives the step of each float output that a DEQUANTIZE writes: the scale of its integers."""
+    """Return the step of each float output that a DEQUANTIZE writes: the scale of its integers."""
     found = {}
     for name, tensor in outputs.items():
         source = None if tensor.producer is None else tensor.producer.input(0)

@@ -1,7 +1,7 @@
-"""The record inside a file: recipe, versions, data, and the answers to seeded probes.
+"""The provenance record of a file: recipe, versions, data, and the outputs for seeded probes.
 
-Stored as deflated JSON in the metadata entry ``tightfit.provenance``. The entry takes 1 % of the constants,
-at least 1 kB and at most 8 kB: answers keep as many values as fit, then long lists are cut.
+The record is deflated JSON in the metadata entry ``tightfit.provenance``. Its size is 1 % of the constants',
+at least 1 kB and at most 8 kB: outputs keep as many values as fit, then long lists are truncated.
 """
 
 from __future__ import annotations
@@ -39,17 +39,19 @@ _MOST_PROBES: Final = 16
 _LARGEST: Final = 1e39
 
 Found = Sequence[Mapping[str, tuple[Array, float | None]]]
-"""For each probe, output name → its values and its step where something sets one."""
+"""For each probe, output name → its values, and its quantization step or None."""
 
 
 @dataclass
 class ProvenanceRecord:
-    """What a file says about itself.
+    """The provenance record of a file.
 
     Args:
         facts: plain values: ``versions``, ``source``, ``scheme``, ``plan``, ``steps``, ``data`` …
-        limits: of the seeded inputs. answers: for each probe, output name → answer.
-        unreplayable: why there are no answers, "" when there are. signature: the one that was asked.
+        limits: input name → (lowest, highest) value of the seeded inputs.
+        answers: for each probe, output name → recorded output.
+        unreplayable: why no outputs are recorded; empty when they are.
+        signature: key of the signature that was run; None for the main graph.
     """
 
     facts: dict[str, Any]
@@ -59,7 +61,7 @@ class ProvenanceRecord:
     signature: str | None = None
 
     def encode(self) -> bytes:
-        """Gives the bytes of the metadata entry."""
+        """Return the bytes of the metadata entry."""
         plain = {
             "facts": self.facts,
             "limits": {n: list(v) for n, v in self.limits.items()},
@@ -71,10 +73,10 @@ class ProvenanceRecord:
 
     @classmethod
     def decode(cls, data: bytes) -> ProvenanceRecord:
-        """Gives the record of a metadata entry.
+        """Return the record in a metadata entry.
 
         Raises:
-            ModelError: the entry is damaged, or larger than a record can be.
+            ModelError: the entry is damaged or too large.
         """
         try:
             inflater = zlib.decompressobj()
@@ -105,19 +107,19 @@ def _refuse_odd(facts: Mapping[str, Any], limits: Limits, probes: int) -> None:
 
 
 def read_record(model: Model) -> ProvenanceRecord | None:
-    """Gives the record of a model, None when it carries none.
+    """Return the record of a model, or None when it has none.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: the record is damaged.
     """
     data = model.metadata.get(KEY)
     return None if data is None else ProvenanceRecord.decode(data)
 
 
 def reserve(model: Model) -> bytes:
-    """Puts a placeholder of the record's full size into a model's metadata, and gives its mark.
+    """Add a placeholder of the record's full size to a model's metadata, and return its mark.
 
-    So the file is written once: ``fill`` puts the record in place after LiteRT has answered the probes.
+    The file is then written once: ``fill`` overwrites the placeholder after LiteRT has run the probes.
     """
     stored = sum(t.data.nbytes for g in model.graphs for t in g.tensors() if t.data is not None)
     mark = secrets.token_bytes(32)
@@ -126,10 +128,10 @@ def reserve(model: Model) -> bytes:
 
 
 def room_for(stored_bytes: int) -> int:
-    """Gives the bytes that the record of a model takes.
+    """Return the size in bytes of the record of a model.
 
     Args:
-        stored_bytes: of the model's constants.
+        stored_bytes: size in bytes of the model's constants.
 
     Example:
         >>> room_for(20_000), room_for(300_000), room_for(5_000_000)
@@ -139,10 +141,14 @@ def room_for(stored_bytes: int) -> int:
 
 
 def fill(model: Model, path: Path, mark: bytes, record: ProvenanceRecord, found: Found) -> None:
-    """Writes the record over its placeholder, in the file and in the model.
+    """Write the record over its placeholder, in the file and in the model.
 
     Args:
-        found: outputs and their steps for each probe; the record keeps of them what fits.
+        model: the model with the placeholder in its metadata.
+        path: its file, with the same placeholder.
+        mark: the placeholder from ``reserve``.
+        record: the record without outputs.
+        found: outputs and their steps for each probe; the record keeps as many values as fit.
     """
     room = len(model.metadata[KEY])
     data = _fitted(record, found, room).ljust(room, b"\0")
@@ -153,7 +159,7 @@ def fill(model: Model, path: Path, mark: bytes, record: ProvenanceRecord, found:
 
 
 def versions() -> dict[str, str]:
-    """Gives what a file was made with: our version, LiteRT's, Python's and the machine's kind."""
+    """Return the versions of tightfit, LiteRT and Python, and the kind of the machine."""
     try:
         litert = version("ai-edge-litert")
     except PackageNotFoundError:
@@ -167,7 +173,7 @@ def versions() -> dict[str, str]:
 
 
 def source_facts(path: Path) -> dict[str, Any]:
-    """Gives name, size and SHA-256 of the file that a model was made from."""
+    """Return name, size and SHA-256 of the file that a model was made from."""
     state = path.stat()
     digest = _sha256(path, state.st_mtime_ns, state.st_size)
     return {"name": path.name, "size_bytes": state.st_size, "sha256": digest}
@@ -180,7 +186,7 @@ def _sha256(path: Path, changed: int, size: int) -> str:  # noqa: ARG001 - a cha
 
 
 def grouped(reasons: Sequence[tuple[str, str]]) -> list[str]:
-    """Gives ``kind: reason`` pairs with their number, the most frequent first.
+    """Return a line for each distinct (kind, reason) pair with its number, the most frequent first.
 
     Example:
         >>> grouped([("MUL", "no kernel"), ("MUL", "no kernel")])
@@ -190,7 +196,7 @@ def grouped(reasons: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _fitted(record: ProvenanceRecord, found: Found, most: int) -> bytes:
-    """The encoded record within its bound: fewer values an answer, then shorter lists."""
+    """The encoded record within its size: with fewer values for each output, then with shorter lists."""
     record.facts, kept = _bounded(record.facts), _MOST_VALUES
     while True:
         record.answers = [{n: summarize(v, s, kept) for n, (v, s) in p.items()} for p in found]
@@ -209,7 +215,7 @@ def _fitted(record: ProvenanceRecord, found: Found, most: int) -> bytes:
 
 
 def _bounded(value: Any) -> Any:
-    """Plain values with long strings and lists cut, so that a model's names cannot swell the record."""
+    """Plain values with long strings and lists truncated, so that long names cannot fill the record."""
     if isinstance(value, str):
         return value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Replays a file's own probes on this machine's LiteRT and says how far its answers are from the recorded."""
+"""Replay a file's probes on this machine's LiteRT and compare the outputs with the recorded ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from tightfit.types import Array
 
 @dataclass(frozen=True)
 class ReplayDifference:
-    """One output of one probe: how far it is from what is recorded.
+    """The difference between one output of one probe and the recorded output.
 
     Args:
-        equal: to the bit, over all elements. steps: the largest difference among the recorded values.
-        different: share of the recorded values that differ, 0–1. reason: why they cannot be compared.
+        probe: index of the probe.
+        output: name of the output.
+        equal: whether all elements are equal to the bit.
+        steps: largest difference among the recorded values, in quantization steps.
+        different: fraction of the recorded values that differ, 0–1.
+        reason: why the outputs cannot be compared; empty when they can.
     """
 
     probe: int
@@ -35,11 +39,15 @@ class ReplayDifference:
 
 @dataclass
 class Replay:
-    """What a replay found.
+    """The result of a replay.
 
     Args:
-        facts: what the file says about itself. here: versions and machine of this replay.
-        data_matches: whether the given data is what the file was made with, None when none was given.
+        path: the file.
+        facts: the recorded facts of the file.
+        here: versions and machine of this replay.
+        differences: one entry for each output of each probe.
+        data_matches: whether the given data is the data of the record; None when no data was given.
+        signature_matches: whether the given key signed the file and it is unchanged; None without a key.
     """
 
     path: str
@@ -47,25 +55,26 @@ class Replay:
     here: dict[str, str]
     differences: list[ReplayDifference] = field(default_factory=list)
     data_matches: bool | None = None
+    signature_matches: bool | None = None
 
     @property
     def equal(self) -> bool:
-        """True when every answer is equal to the bit."""
+        """True when every output is equal to the bit."""
         return all(d.equal for d in self.differences)
 
     @property
     def steps(self) -> float | None:
-        """The largest difference in steps, None where an answer cannot be compared."""
+        """The largest difference in quantization steps; None when an output cannot be compared."""
         if any(d.reason for d in self.differences):
             return None
         return max((d.steps for d in self.differences), default=0.0)
 
     def within(self, steps: float) -> bool:
-        """True when the answers are equal, or no recorded value is further off than so many steps."""
+        """Return True when the outputs are equal, or all recorded values are within ``steps`` steps."""
         return self.equal or (steps > 0 and self.steps is not None and self.steps <= steps)
 
     def verdict(self) -> str:
-        """``equal``, ``within n steps`` or ``different``."""
+        """Return ``equal``, ``within n steps`` or ``different`` with the reason."""
         if self.equal:
             return "equal"
         if self.steps is None:
@@ -73,13 +82,14 @@ class Replay:
         return f"within {max(1, int(np.ceil(self.steps)))} steps"
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Return plain values."""
         return {
             "path": self.path,
             "equal": self.equal,
             "steps": self.steps,
             "verdict": self.verdict(),
             "data_matches": self.data_matches,
+            "signature_matches": self.signature_matches,
             "made_with": self.facts,
             "replayed_with": self.here,
             "outputs": [asdict(d) for d in self.differences],
@@ -87,14 +97,15 @@ class Replay:
 
 
 def replay(path: str | Path, *, fingerprint: str | None = None) -> Replay:
-    """Runs the probes of a file and compares with the answers that it carries.
+    """Run the probes of a file and compare the results with the recorded answers.
 
     Args:
-        fingerprint: of data, to be compared with that of the data that the file was made with.
+        path: a ``.tflite`` written by tightfit.
+        fingerprint: fingerprint of data, to be compared with the recorded one; None to compare none.
 
     Raises:
-        ModelError: the file cannot be read, or carries no provenance or no answers.
-        RuntimeFailureError: LiteRT does not run it.
+        ModelError: the file cannot be read, or has no provenance or no probe outputs.
+        RuntimeFailureError: LiteRT cannot run the file.
     """
     record = read_record(read_model(path))
     if record is None:

@@ -1,1 +1,1 @@
-"""Schemes, ranges, the plan, and the quantized file that follows from it."""
+"""Schemes, calibration, the plan, and its application to a graph."""

@@ -1,4 +1,4 @@
-"""The affine map between reals and integers: ``real = scale · (q - zero_point)``.
+"""Affine quantization: ``real = scale · (q - zero_point)``.
 
 Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-
 Only Inference"; the TFLite 8-bit quantization specification (int8 weights symmetric in [-127, 127], int16
@@ -35,18 +35,23 @@ _NUMPY_TYPES: Final[dict[str, Any]] = {
     "int64": np.int64,
 }
 
-# A range of zero width (a dead channel) still needs a scale; the value is exact whatever it is.
+# A range of zero width (a dead channel) still needs a scale; the value is exact for any scale.
 _SMALLEST_SCALE: Final = 1e-9
 
 
 def activation_parameters(low: float, high: float, dtype: str) -> tuple[float, int]:
-    """Gives scale and zero point of an activation that takes values in [low, high].
+    """Return the (scale, zero point) of an activation with values in [low, high].
 
-    int8: ``scale = (high - low) / 255`` with zero inside and exact; int16: symmetric,
-    ``scale = max(|low|, |high|) / 32767``, zero point 0, as the int16 kernels demand.
+    int8: ``scale = (high - low) / 255``, with zero in the range and exact; int16: symmetric,
+    ``scale = max(|low|, |high|) / 32767``, zero point 0, as the int16 kernels require.
+
+    Args:
+        low: the least value.
+        high: the largest value.
+        dtype: ``int8`` or ``int16``.
 
     Raises:
-        QuantizationError: the range is not finite, or its ends are swapped.
+        QuantizationError: the range is not finite, or ``low`` is above ``high``.
 
     Example:
         >>> activation_parameters(0.0, 6.0, "int8")
@@ -67,7 +72,12 @@ def activation_parameters(low: float, high: float, dtype: str) -> tuple[float, i
 
 
 def weight_scales(weights: Array, axis: int | None, dtype: str = "int8") -> npt.NDArray[np.float32]:
-    """Gives the symmetric scales of weights: ``max |w| / 127`` per channel of ``axis``, or one for all.
+    """Return the symmetric scales of weights: ``max |w| / 127`` per channel of ``axis``, or one for all.
+
+    Args:
+        weights: real weights.
+        axis: the channel axis; None for one scale.
+        dtype: the integer type of the weights.
 
     Returns:
         float32 of shape (channels,) or (1,).
@@ -96,18 +106,21 @@ def quantize(
     *,
     narrow: bool = False,
 ) -> Array:
-    """Gives ``clip(round(values · (1 / scale)) + zero_point)``, to the bit what LiteRT's QUANTIZE gives.
+    """Return ``clip(round(values · (1 / scale)) + zero_point)``, equal to LiteRT's QUANTIZE to the bit.
 
-    The reciprocal, float32 and halves to even are what the vector code of LiteRT's and of XNNPACK's kernel
-    do; only the scalar code for the last few elements divides and rounds halves away from zero.
+    The vector code of LiteRT's and XNNPACK's kernels multiplies by the float32 reciprocal and rounds halves
+    to even; only the scalar code for the last few elements divides and rounds halves away from zero.
 
     Args:
         values: finite reals, of any shape.
-        scale: one, or one a channel.
-        zero_point: as many.
+        scale: one scale, or one for each channel.
+        zero_point: as many zero points.
         dtype: the integer type, a key of ``LIMITS`` up to 16 bits.
         axis: channel axis of per-channel scales.
-        narrow: leave out the lowest integer, so that the range is symmetric (weights).
+        narrow: exclude the lowest integer, so that the range is symmetric (weights).
+
+    Returns:
+        Integers in the shape of ``values``.
 
     Example:
         >>> quantize(np.array([-0.75, 0.25, 9.0]), 0.5, 0, "int8").tolist()
@@ -126,9 +139,15 @@ def quantize(
 def dequantize(
     integers: Array, scale: npt.ArrayLike, zero_point: npt.ArrayLike, axis: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Gives the float32 values that integers stand for, to the bit what XNNPACK's DEQUANTIZE gives.
+    """Return the float32 values of integers, equal to XNNPACK's DEQUANTIZE to the bit.
 
-    LiteRT's own kernel forms ``scale · q - scale · zero_point``: another rounding of float32, no more.
+    LiteRT's own kernel computes ``scale · q - scale · zero_point``, which differs by float32 rounding.
+
+    Args:
+        integers: integers of any shape.
+        scale: one scale, or one for each channel.
+        zero_point: as many zero points.
+        axis: channel axis of per-channel scales.
 
     Example:
         >>> dequantize(np.array([-1, 3], np.int8), 0.5, 1).tolist()
@@ -139,7 +158,13 @@ def dequantize(
 
 
 def spread(value: npt.ArrayLike, rank: int, axis: int | None) -> npt.NDArray[np.float32]:
-    """Shapes per-channel values so that they broadcast along ``axis``; scalars and single values stay."""
+    """Return per-channel values in a shape that broadcasts along ``axis``; single values are not changed.
+
+    Args:
+        value: a scalar, or one value for each channel.
+        rank: rank of the array to broadcast against.
+        axis: the channel axis.
+    """
     flat = np.asarray(value, np.float32).reshape(-1)
     if flat.size == 1:
         return flat.reshape(())
@@ -147,19 +172,24 @@ def spread(value: npt.ArrayLike, rank: int, axis: int | None) -> npt.NDArray[np.
 
 
 def numpy_type(dtype: str) -> Any:
-    """The NumPy type that holds integers of a stored type (int4 and int2 unpacked)."""
+    """Return the NumPy type that holds integers of a stored type (int4 and int2 unpacked)."""
     return _NUMPY_TYPES[dtype]
 
 
 def bias_integers(bias: Array, scales: npt.NDArray[np.float64], dtype: str) -> tuple[Array, bool]:
-    """Gives a bias on its grid ``scale = input scale · weight scale`` and whether it had to be cut off.
+    """Return a bias on its grid ``scale = input scale · weight scale``.
+
+    Args:
+        bias: real biases, (channels,).
+        scales: scales of the grid, (channels,) or (1,).
+        dtype: ``int32`` or ``int64``.
 
     Returns:
-        integers of ``dtype`` (int32 or int64), and True when a value did not fit.
+        Integers of ``dtype``, and True when a value overflowed and was clipped.
     """
     bottom, top = LIMITS[dtype]
     whole = np.round(bias.astype(np.float64).reshape(-1) / scales)
     cut = bool((whole < bottom).any() or (whole > top).any())
-    # float64 cannot hold 2⁶³ - 1; an int64 bias is never near it, so ±2⁶² bounds it safely.
+    # float64 cannot represent 2⁶³ - 1; an int64 bias is never near it, so ±2⁶² is a safe bound.
     limit = min(float(top), 2.0**62)
     return np.clip(whole, -limit, limit).astype(numpy_type(dtype)).reshape(bias.shape), cut

@@ -1,4 +1,4 @@
-"""How the constants of an op are stored: weights per channel, biases on the product's grid, the rest.
+"""Decide the storage of an op's constants: weights per channel, biases on the product's grid.
 
 Source: TFLite 8-bit quantization specification; ``tflite/kernels/kernel_util.cc`` checks that the bias
 scale equals input scale · weight scale.
@@ -26,16 +26,16 @@ _BIAS_LIMITS: Final = {"int8": 2.0**30, "int16": 2.0**46}
 
 
 def decide_constants(op: Op, plan: OpPlan, scheme: Scheme, activation: Storage | None) -> int:
-    """Fills ``plan.constants`` for weights and bias.
+    """Fill ``plan.constants`` for weights and bias.
 
     Args:
         op: the op.
-        plan: what was decided for it; changed in place.
-        scheme: the op's own scheme (its weights' type).
+        plan: its plan; it is changed in place.
+        scheme: the op's own scheme, with the type of its weights.
         activation: storage of the input that multiplies the weights, for an integer op.
 
     Returns:
-        in how many channels the weight scale was widened so that the bias fits int32.
+        The number of channels whose weight scale was widened so that the bias fits int32.
     """
     rule = find_rule(op.kind)
     if plan.mode == UNPACKED and scheme.weights == "float16":
@@ -51,7 +51,7 @@ def decide_constants(op: Op, plan: OpPlan, scheme: Scheme, activation: Storage |
 
 
 def _axis(op: Op, rule: OpRule | None, *, hybrid: bool) -> int | None:
-    """The channel axis of weights under float activations; unpacking takes any, a kernel what it can."""
+    """The channel axis of weights under float activations: any for unpacking, the kernel's for hybrid."""
     if rule is None or op.kind in TABLES:
         return TABLES.get(op.kind)
     return rule.dynamic_axis() if hybrid or rule.weight is None else rule.weight_axis
@@ -63,10 +63,10 @@ def _weight(op: Op, position: int, axis: int | None, dtype: str) -> Storage:
 
 
 def _finite(values: npt.NDArray[Any], op: Op) -> npt.NDArray[Any]:
-    """The values as they are.
+    """The values, unchanged.
 
     Raises:
-        QuantizationError: one is NaN or infinite.
+        QuantizationError: a value is NaN or infinite.
     """
     if not np.isfinite(values).all():
         raise QuantizationError(
@@ -100,7 +100,7 @@ def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, scheme: Scheme, activ
 
 
 def _bias_values(op: Op, rule: OpRule) -> npt.NDArray[np.float32] | None:
-    """The bias of an op; zeros where the integer kernel needs one that the float op lacks."""
+    """The bias of an op; zeros where the integer kernel requires a bias that the float op does not have."""
     bias = None if rule.bias is None else op.input(rule.bias)
     if bias is not None:
         return bias.data
@@ -110,7 +110,7 @@ def _bias_values(op: Op, rule: OpRule) -> npt.NDArray[np.float32] | None:
 def _fit_bias(
     bias: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], input_scale: float, dtype: str
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Widens weight scales until each bias fits the accumulator of activations of ``dtype``."""
+    """Widen weight scales until each bias fits the accumulator of activations of ``dtype``."""
     least = np.abs(bias.reshape(-1)).astype(np.float64) / (_BIAS_LIMITS[dtype] * input_scale)
     if scales.size == 1:
         least = least.max(initial=0.0, keepdims=True)
@@ -119,7 +119,7 @@ def _fit_bias(
 
 
 def _bias(scales: npt.NDArray[np.float32], input_scale: float, dtype: str) -> Storage:
-    # The product is formed in float32 steps like the kernels' own check does.
+    # The product is computed in float32 steps, as in the kernels' own check.
     product = (scales.astype(np.float64) * np.float64(np.float32(input_scale))).astype(np.float32)
     stored = "int32" if dtype == "int8" else "int64"
     axis = 0 if product.size > 1 else None

@@ -1,9 +1,9 @@
-"""Which values must have one scale: nodes joined into groups by the ops that demand it.
+"""Groups of values that must have one scale, by union–find.
 
-A node is a value held in an integer type: an activation, or one op's own copy of a constant. Ops that only
-move or select values demand one scale for their inputs and outputs, so their nodes are joined. Some kernels
-fix the scale of their output (SOFTMAX: 1/256, -128); where that would spoil a group of others, the op gets
-a requantized copy of that input instead.
+A node is a value in an integer type: an activation, or one op's own copy of a constant. Ops that only move or
+select values require one scale for their inputs and outputs, so their nodes are joined. Some kernels fix the
+scale of their output (SOFTMAX: 1/256, −128). Where that would reduce the resolution of other values, the op
+reads a requantized copy of that input instead.
 """
 
 from __future__ import annotations
@@ -29,12 +29,18 @@ from tightfit.quantization.plan import INTEGER, OpPlan
 Fixed = tuple[float, int]
 
 _SATURATES: Final = frozenset({"MAXIMUM", "MINIMUM"})
-"""A constant operand outside of the others' range gives the same result at the end of that range."""
+"""Ops for which a constant outside of the other operand's range may be clipped to that range."""
 
 
 @dataclass(frozen=True)
 class ScaleNode:
-    """A value held in an integer type; ``use`` is the (op, input position) that a constant is held for."""
+    """A value in an integer type.
+
+    Args:
+        tensor: the tensor.
+        dtype: the integer type.
+        use: for a constant, the (op, input position) that reads it; None for an activation.
+    """
 
     tensor: Tensor
     dtype: str
@@ -42,19 +48,26 @@ class ScaleNode:
 
 
 def node_of(op: Op, position: int, tensor: Tensor, dtype: str) -> ScaleNode:
-    """The node that an integer op reads at an input position."""
+    """Return the node that an integer op reads at an input position.
+
+    Args:
+        op: the op.
+        position: the input position.
+        tensor: the tensor there.
+        dtype: the integer type of the op.
+    """
     # Converters share equal constants between ops, which must not tie the scales of these together.
     return ScaleNode(tensor, dtype, (op, position) if tensor.is_constant else None)
 
 
 class Groups:
-    """Nodes joined by ops that demand one scale (union-find), each group free or fixed.
+    """Groups of nodes that must have one scale (union–find); the scale of a group is free or fixed.
 
     Attributes:
         ops: the integer ops with their rule and type.
-        fixed: representative of a group → the scale and zero point that a kernel gives it.
-        apart: (op, input position) → the node there, and the node of the group that the op wants it in.
-        stretched: constants that need not fit into the range of their group.
+        fixed: root of a group → (scale, zero point) that a kernel fixes.
+        apart: (op, input position) → the node there, and a node of the group to requantize it to.
+        stretched: constants that may be clipped to the range of their group.
     """
 
     def __init__(self, graph: Graph, plans: list[OpPlan], context: Context) -> None:
@@ -88,7 +101,7 @@ class Groups:
             self._join(op, [(i, n) for i, n in inputs if i in rule.same_inputs], [])
 
     def _add_interface(self, ends: list[Tensor]) -> None:
-        """Inputs and outputs of an integer file are held in its type, even where no op reads them so."""
+        """Add the inputs and outputs of a file with an integer interface, which have its type."""
         interface = self.context.scheme.interface
         dtype = "int8" if interface == "uint8" else interface
         if dtype == "float32" or self.context.index != 0:
@@ -99,7 +112,7 @@ class Groups:
                 self.parent.setdefault(ScaleNode(tensor, dtype), ScaleNode(tensor, dtype))
 
     def _join(self, op: Op, inputs: list[tuple[int, ScaleNode]], outputs: list[ScaleNode]) -> None:
-        """Joins a same-scale op's nodes, keeping differently fixed inputs apart."""
+        """Join the nodes of a same-scale op; inputs with another fixed scale are requantized."""
         fixed = {f for _, n in inputs if (f := self.fixed.get(self.find(n)))}
         free = [n for _, n in inputs if self.find(n) not in self.fixed]
         one_scale = not fixed or (len(fixed) == 1 and all(self._fits(n, next(iter(fixed))) for n in free))
@@ -116,7 +129,7 @@ class Groups:
                 self.apart[op, position] = (node, anchor)
 
     def _fits(self, node: ScaleNode, fixed: Fixed) -> bool:
-        """True for a constant that a fixed scale holds without clipping."""
+        """True for a constant that a fixed scale represents without clipping."""
         limits = self.range_of(node)
         if node.use is None or limits is None:
             return False
@@ -125,7 +138,7 @@ class Groups:
         return scale * (bottom - zero_point) <= limits[0] and limits[1] <= scale * (top - zero_point)
 
     def find(self, node: ScaleNode) -> ScaleNode:
-        """The representative of a node's group."""
+        """Return the root of a node's group."""
         while self.parent[node] != node:
             self.parent[node] = self.parent[self.parent[node]]
             node = self.parent[node]
@@ -141,17 +154,17 @@ class Groups:
             self.fixed[first] = fixed
 
     def members(self) -> dict[ScaleNode, list[ScaleNode]]:
-        """Representative → the nodes whose values its group holds."""
+        """Return root → nodes of its group."""
         found: dict[ScaleNode, list[ScaleNode]] = {}
         for node in self.parent:
             found.setdefault(self.find(node), []).append(node)
         for node, anchor in self.apart.values():
-            # A value that is kept apart still has to fit into the group that its op writes to.
+            # A requantized value still has to fit the range of the group that its op writes.
             found[self.find(anchor)].append(node)
         return found
 
     def range_of(self, node: ScaleNode) -> Range | None:
-        """The values of a node; None for the form that only a comparison holds."""
+        """Return the range of a node; None for a requantized copy."""
         if node.use is not None and node.use[1] < 0:
             return None
         found = self.context.range_of(node.tensor, node.dtype)

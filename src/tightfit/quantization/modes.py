@@ -1,12 +1,12 @@
-"""How each op of a graph runs under a scheme, and why: integer, hybrid, unpacked, float or exact.
+"""Decide how each op runs under a scheme, with the reason: integer, hybrid, unpacked, float or exact.
 
-Decides per op from ``OP_RULES``, then lets data movement between float ops stay in float.
+The decision is made for each op from ``OP_RULES``; then data movement between float ops is kept in float.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,10 +30,10 @@ from tightfit.quantization.refusals import constant_range, integer_refusal, kern
 from tightfit.quantization.scheme import SCHEMES, Scheme, find_scheme
 
 SMALLEST_WEIGHT: Final = 1024
-"""Constants of fewer elements stay float where they would only be unpacked: nothing to gain."""
+"""Constants with fewer elements stay float where they would only be unpacked: the file would not shrink."""
 
 SMALLEST_HALF: Final = 16
-"""The same for float16, which needs no scales: biases and slopes go along with the weights."""
+"""The same for float16, which needs no scales: biases and slopes are stored as float16 too."""
 
 
 NARROW: Final = ("int4", "int2")
@@ -42,11 +42,12 @@ NARROW: Final = ("int4", "int2")
 
 @dataclass(frozen=True)
 class Override:
-    """Another scheme for some ops: ``pattern`` is an op's name or kind, ``*`` and ``?`` allowed.
+    """Another scheme for some ops.
 
     Args:
+        pattern: an op's name or kind; ``*`` and ``?`` are allowed.
         scheme: a scheme's name, or ``float``.
-        reason: what the plan says about it.
+        reason: the reason in the plan.
     """
 
     pattern: str
@@ -54,14 +55,14 @@ class Override:
     reason: str = ""
 
     def matches(self, op: Op) -> bool:
-        """True when the pattern names the op's kind or one of its outputs."""
+        """Return True when the pattern matches the op's kind or the name of one of its outputs."""
         names = [op.kind, *(t.name for t in op.outputs)]
         return any(n == self.pattern or fnmatch.fnmatchcase(n, self.pattern) for n in names)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the decisions of one graph depend on."""
+    """The inputs of the decisions for one graph: scheme, overrides, ranges."""
 
     index: int
     scheme: Scheme
@@ -70,24 +71,30 @@ class Context:
     keys: dict[Tensor, str]
 
     def range_of(self, tensor: Tensor, dtype: str) -> Range | None:
-        """The values of a tensor: a constant's own, what a kernel fixes, or what calibration saw.
+        """Return the range of a tensor: a constant's own, one that a kernel fixes, or the calibrated one.
 
         Raises:
-            QuantizationError: calibration saw it, but never with a finite value.
+            QuantizationError: the tensor was NaN or infinite in all calibration samples.
         """
         known = constant_range(tensor) or kernel_range(tensor, dtype)
         return known or self.ranges.find(self.index, self.keys[tensor], dtype)
 
 
 def decide_modes(graph: Graph, context: Context) -> list[OpPlan]:
-    """Gives one ``OpPlan`` for each op, with its mode and reason; constants are not decided yet."""
+    """Return one ``OpPlan`` for each op, with its mode and reason; constants are decided later."""
     plans = [_decide(op, context) for op in graph.ops]
     _keep_movement_in_float(graph, plans, integer_ends=context.scheme.interface != "float32")
     return plans
 
 
 def weight_positions(op: Op, rule: OpRule | None, smallest: int = SMALLEST_WEIGHT) -> list[int]:
-    """The inputs of an op that hold a float constant worth storing smaller."""
+    """Return the input positions of float constants that are stored in a smaller type.
+
+    Args:
+        op: the op.
+        rule: its rule, or None.
+        smallest: least number of elements.
+    """
     positions: Sequence[int] = range(len(op.inputs))
     if rule is not None:
         positions = rule.dynamic_weights() or ([TABLES[op.kind]] if op.kind in TABLES else [])
@@ -95,9 +102,14 @@ def weight_positions(op: Op, rule: OpRule | None, smallest: int = SMALLEST_WEIGH
 
 
 def hybrid_positions(op: Op, rule: OpRule | None, weights: str = "int8") -> list[int]:
-    """The weights of an op that has a kernel for float activations and integer weights, else none.
+    """Return the weight positions of an op with a kernel for float activations and integer weights.
 
-    The kernels want all of their weights in one type, so small ones go along with a large one.
+    The kernels require all weights in one type, so small weights are quantized with large ones.
+
+    Args:
+        op: the op.
+        rule: its rule, or None.
+        weights: type of the stored weights.
     """
     if rule is None or rule.version("float32", weights) is None or not weight_positions(op, rule):
         return []
@@ -118,7 +130,7 @@ def _decide(op: Op, context: Context) -> OpPlan:
 
 
 def scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
-    """Gives the scheme of an op, None for float, and the reason where it is not the model's."""
+    """Return the scheme of an op (None for float), and the reason where it differs from the model's."""
     for override in context.overrides:
         if override.matches(op):
             reason = override.reason or f"asked for: {override.pattern} → {override.scheme}"
@@ -131,9 +143,9 @@ def scheme_of(op: Op, context: Context) -> tuple[Scheme | None, str]:
 
 
 def _computable(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
-    """The scheme with int8 weights for an op whose integer kernel takes no narrower ones.
+    """The scheme with int8 weights for an op whose integer kernel does not support narrower ones.
 
-    Of two activations multiplied (attention) nothing is stored, so there is nothing to say.
+    A product of two activations (attention) stores no weights, so it has no reason.
     """
     rule, dtype = find_rule(op.kind), scheme.activations or ""
     if scheme.compute != INTEGER or scheme.weights not in NARROW or rule is None:
@@ -152,7 +164,7 @@ def _own_scheme(override: Override, scheme: Scheme) -> Scheme | None:
 
 
 def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
-    """The scheme with int8 weights for an op whose weights are not worth storing in fewer bits."""
+    """The scheme with int8 weights for an op whose weights save little in fewer bits."""
     if scheme.least_narrow and scheme.weights in NARROW:
         largest = max((t.size for t in op.inputs if t is not None and t.is_constant), default=0)
         wider = replace(scheme, weights="int8") if scheme.compute == INTEGER else SCHEMES["weight8"]
@@ -174,30 +186,54 @@ def _carries_reals(op: Op) -> bool:
 
 def _integer(op: Op, plan: OpPlan, scheme: Scheme, context: Context) -> None:
     dtype = scheme.activations or "int8"
+    if _is_shared_table(op):
+        narrow = _wide_enough(op, context.scheme)[0].weights in NARROW
+        _smaller_weights(op, plan, SCHEMES["weight4" if narrow else "weight8"])
+        plan.reason = "its table is also another op's weights: its rows are stored once and read as float"
+        return
     reason = integer_refusal(op, dtype, scheme.weights, context.range_of)
     if reason is None:
         plan.mode, plan.dtype = INTEGER, dtype
         return
-    # The weights can still be stored small: the size promised by the scheme does not depend on the kernel.
+    # The weights are still stored in the small type: the size of a scheme does not depend on the kernel.
     _smaller_weights(op, plan, SCHEMES["weight8"])
     plan.reason, plan.wanted = reason, True
 
 
+def _is_shared_table(op: Op) -> bool:
+    """True for a look-up in a table that another op reads as weights (tied embeddings)."""
+    table = op.input(1) if op.kind == "EMBEDDING_LOOKUP" else None
+    if table is None or table.data is None or op.graph is None or table.size < SMALLEST_WEIGHT:
+        return False
+    place = table.data.__array_interface__["data"][0]
+    return any(w.values.__array_interface__["data"][0] == place for w in _row_weights(op.graph, table.shape))
+
+
+def _row_weights(graph: Graph, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """The constant weights of a shape whose channels are their rows."""
+    for op in graph.ops:
+        rule = find_rule(op.kind)
+        position = None if rule is None or rule.weight_axis != 0 else weight_of(op, rule)
+        weight = None if position is None else op.input(position)
+        if weight is not None and weight.shape == shape:
+            yield weight
+
+
 def _smaller_weights(op: Op, plan: OpPlan, scheme: Scheme) -> None:
-    """Decides hybrid or unpacked for the schemes that leave activations in float."""
+    """Decide hybrid or unpacked for the schemes with float activations."""
     rule = find_rule(op.kind)
     if scheme.weights == "float16":
         if weight_positions(op, None, SMALLEST_HALF):
             plan.mode = UNPACKED
     elif rule is not None and weight_positions(op, rule):
         hybrid = hybrid_positions(op, rule, scheme.weights)
-        # A look-up quantizes no activations, so its integer rows cost no accuracy beyond their own.
+        # A look-up quantizes no activations, so only the error of its rows counts.
         looks_up = all(i in hybrid for i, _ in real_inputs(op, rule))
         plan.mode = HYBRID if hybrid and (scheme.compute == HYBRID or looks_up) else UNPACKED
 
 
 def _keep_movement_in_float(graph: Graph, plans: list[OpPlan], *, integer_ends: bool) -> None:
-    """Groups of ops that only move data stay in float when everything around them is float."""
+    """Keep groups of data-movement ops in float when all ops around them are float."""
     by_op = dict(zip(graph.ops, plans, strict=True))
     movers = {op for op, plan in by_op.items() if plan.mode == INTEGER and only_moves(op)}
     ends = {*graph.inputs, *graph.outputs} if integer_ends else set()
@@ -212,7 +248,7 @@ def _keep_movement_in_float(graph: Graph, plans: list[OpPlan], *, integer_ends: 
 
 
 def _connected(start: Op, by_op: dict[Op, OpPlan], ends: set[Tensor]) -> tuple[set[Op], bool]:
-    """The group of movers around one, and whether integers border on it: a computing op or an end."""
+    """The connected data-movement ops of one, and whether an integer op or interface is next to them."""
     group, todo, border = {start}, [start], False
     while todo:
         op = todo.pop()

@@ -1,4 +1,4 @@
-"""Scales and zero points: one for each group of values, as fine as its ranges and its kernels allow."""
+"""Scales and zero points of activations: one for each group, as fine as ranges and kernels allow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tightfit.quantization.ops.rule_lookup import real_inputs, real_outputs, wei
 from tightfit.quantization.plan import Storage
 
 _PASSES: Final = 4
-"""A scale that is raised can ask for another to be raised; chains longer than this do not occur."""
+"""Most passes: raising one scale may require raising another; longer chains do not occur."""
 
 
 class Parameters:
@@ -53,7 +53,7 @@ class Parameters:
         return Storage(dtype, (step,), (zero_point,), reason=reason, range=(low, high))
 
     def _coarsen(self, op: Op, rule: OpRule, dtype: str) -> bool:
-        """Raises the output's scale to the least that the kernel is right for; True when it had to."""
+        """Raise the output's scale to the least for which the kernel is correct; return True on a change."""
         scales = [s.scale[0] for i, _ in real_inputs(op, rule) if (s := self.storage_of(op, i))]
         scales += self._largest_weight_scale(op, rule)
         # Rounded up: with a float32 just below it the kernel's multiplier would be above its limit.
@@ -76,10 +76,10 @@ class Parameters:
         stored = self.groups.context.scheme.weights
         return [float(weight_scales(weights.data, None, stored if stored in LIMITS else "int8")[0])]
 
-    # -- reading -------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------
 
     def storage_of(self, op: Op, position: int) -> Storage | None:
-        """What an integer op reads at an input position; None where that input carries no reals."""
+        """Return the storage of an integer op's input; None for an input that does not represent reals."""
         if (op, position) in self.groups.apart:
             return self._storages[self.groups.find(self.groups.apart[op, position][1])]
         tensor = op.input(position)
@@ -91,11 +91,11 @@ class Parameters:
         return self._storages[self.groups.find(node)] if node in self.groups.parent else None
 
     def storages(self) -> Iterable[tuple[Tensor, Storage]]:
-        """The storage of every activation, once for each type that it is held in."""
+        """Return the storage of every activation, once for each type that it is stored in."""
         return ((n.tensor, self._storages[self.groups.find(n)]) for n in self.groups.parent if n.use is None)
 
     def requantized(self) -> dict[tuple[Op, int], Storage]:
-        """The inputs that an op wants in another form than the tensor is held in."""
+        """Return (op, input position) → storage, for the inputs that are requantized."""
         forms = {
             use: (self._held(node), self._held(anchor)) for use, (node, anchor) in self.groups.apart.items()
         }

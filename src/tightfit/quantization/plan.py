@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from tightfit.quantization.scheme import Scheme
+from tightfit.quantization.scheme import SEARCH_TRAITS, Scheme
 
 INTEGER: Final = "integer"
 HYBRID: Final = "hybrid"
@@ -118,7 +118,10 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as JSON; ``plan_from_json`` reads it back."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        plain = asdict(self)
+        for trait in SEARCH_TRAITS:
+            del plain["scheme"][trait]
+        return json.dumps(plain, indent=1, ensure_ascii=False)
 
     def text(self) -> str:
         """The plan for a person: one line an op, with its reason."""

@@ -1,4 +1,4 @@
-"""Makes the ``Plan``: pure, from a float model, a scheme and the ranges that calibration saw."""
+"""Make the ``Plan`` from a float model, a scheme and calibrated ranges; a pure function."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def make_plan(
     *,
     overrides: Overrides = (),
 ) -> Plan:
-    """Gives the plan of a model under a scheme; the model is not changed.
+    """Return the plan of a model under a scheme; the model is not changed.
 
     Args:
         model: a float model (see ``graph.passes.clean.clean``).
         scheme: a ``Scheme`` or its name.
-        ranges: what calibration saw, or tensor key → (low, high) for the main graph.
+        ranges: calibrated ranges, or tensor key → (low, high) for the main graph.
         overrides: ordered (op name or kind, scheme or ``float``); the first that matches an op counts.
 
     Raises:
         ModelError: the model is already quantized.
-        OptionError: an override names no op or an unknown scheme.
+        OptionError: an override matches no op or has an unknown scheme.
         QuantizationError: an input of the model was NaN or infinite in every sample.
     """
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
@@ -54,10 +54,10 @@ def make_plan(
 
 
 def refuse_quantized(model: Model) -> None:
-    """Checks that a model is still float.
+    """Check that a model is not quantized.
 
     Raises:
-        ModelError: tensors already stand for reals by integers; the sentence names one.
+        ModelError: a tensor is quantized; the message names it.
     """
     for graph in model.graphs:
         for tensor in graph.tensors():
@@ -69,10 +69,14 @@ def refuse_quantized(model: Model) -> None:
 
 
 def check_overrides(model: Model, overrides: Overrides) -> tuple[Override, ...]:
-    """Gives the overrides as a plan takes them.
+    """Return the overrides as ``Override`` objects.
+
+    Args:
+        model: the float model.
+        overrides: ``Override`` objects or (pattern, scheme) pairs.
 
     Raises:
-        OptionError: one is no pair, names no op of the model or an unknown scheme.
+        OptionError: an override is not a pair, matches no op of the model or has an unknown scheme.
     """
     return tuple(_check_override(model, override) for override in overrides)
 
@@ -92,7 +96,7 @@ def _check_override(model: Model, given: Override | tuple[str, str]) -> Override
 
 
 def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan:
-    """Decides one graph; ``widened`` gets the number of widened channels of each op that had to."""
+    """Plan one graph; append the number of widened channels of each op with any to ``widened``."""
     plans = decide_modes(graph, context)
     parameters = Parameters(Groups(graph, plans, context))
     tensors: dict[str, dict[str, Storage]] = {}
@@ -111,7 +115,7 @@ def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan
 def _operands(
     op: Op, plan: OpPlan, parameters: Parameters, requantized: dict[tuple[Op, int], Storage]
 ) -> None:
-    """Constants that an integer op reads like activations (the addend of an ADD) are stored as such."""
+    """Store constants that an integer op reads like activations (the addend of an ADD) as activations."""
     if plan.mode != INTEGER:
         return
     for position, tensor in real_inputs(op, find_rule(op.kind)):
@@ -123,8 +127,8 @@ def _operands(
 
 
 def _interface(graph: Graph, context: Context, tensors: dict[str, dict[str, Storage]]) -> dict[str, str]:
-    """The type in the file of each float input and output; float where no integer op touches it."""
-    # Only the main graph is called from outside; other graphs keep the types their callers know.
+    """The type in the file of each float input and output; float where no integer op reads or writes it."""
+    # Only the main graph has an interface; other graphs keep the types that their callers expect.
     wanted = context.scheme.interface if context.index == 0 else "float32"
     held_as = "int8" if wanted == "uint8" else wanted
     ends = [context.keys[t] for t in _float_ends(graph)]
@@ -132,7 +136,7 @@ def _interface(graph: Graph, context: Context, tensors: dict[str, dict[str, Stor
 
 
 def _float_ends(graph: Graph) -> list[Tensor]:
-    """The float inputs and outputs of a graph, each once; a constant output stays as it is."""
+    """The float inputs and outputs of a graph, each once, without constant outputs."""
     ends = dict.fromkeys([*graph.inputs, *graph.outputs])
     return [t for t in ends if t.dtype == "float32" and not t.is_constant]
 

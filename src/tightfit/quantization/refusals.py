@@ -1,6 +1,6 @@
-"""Why an op cannot run on integers in this model, beyond what its kind and the table say.
+"""The reasons why an op cannot run on integers in a given model, beside those of its kind.
 
-Each function gives the reason as the end of a sentence, or None.
+Each function returns the reason as the end of a sentence, or None.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from tightfit.quantization.ops.rule_lookup import (
 
 RangeOf = Callable[[Tensor, str], Range | None]
 
-# A divisor that comes nearer to zero than this many steps may be stored as zero for another input.
+# A divisor within this many steps of zero may be stored as zero for another input.
 _DIVISOR_STEPS: Final = 16
 
 _ROOTS: Final = frozenset({"SQRT", "RSQRT"})
 
 
 def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str | None:
-    """Says why an op cannot run on integers of ``dtype``, None when it can.
+    """Return why an op cannot run on integers of ``dtype``, or None when it can.
 
     Args:
         op: any op with real inputs or outputs.
-        dtype: of the activations.
+        dtype: type of the activations.
         weights: type of the stored weights.
-        range_of: the range of a tensor for a type, None where it is not known.
+        range_of: returns the range of a tensor for a type, None where it is not known.
 
     Raises:
-        QuantizationError: an input of the graph never had a finite value.
+        QuantizationError: an input of the graph was NaN or infinite in all calibration samples.
     """
     rule = find_rule(op.kind)
     reason = refusal_reason(op, dtype, weights)
@@ -63,7 +63,7 @@ def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str 
 
 
 def _not_constant(op: Op, rule: OpRule) -> str | None:
-    """Weights and bias must be in the file."""
+    """Refuse weights or bias that are computed or sparse."""
     for position in (rule.weight, rule.bias):
         tensor = None if position is None else op.input(position)
         if tensor is None or (position == rule.weight and rule.runtime_weight):
@@ -76,7 +76,7 @@ def _not_constant(op: Op, rule: OpRule) -> str | None:
 
 
 def _not_finite(op: Op, rule: OpRule) -> str | None:
-    """Constant operands (a mask of -infinity) need a range."""
+    """Refuse constants with infinities (a mask of −infinity), which have no range."""
     for _, tensor in real_inputs(op, rule):
         if tensor.data is not None and not np.isfinite(tensor.data).all():
             return f"its constant '{tensor.name}' holds NaN or infinity, which no integer stands for"
@@ -99,7 +99,7 @@ def _no_range(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None
 
 
 def _zero_divisor(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
-    """A divisor stored as zero makes the whole call fail."""
+    """Refuse a divisor that may be stored as zero, for which the kernel fails."""
     tensor = None if rule.nonzero is None else op.input(rule.nonzero)
     limits = None if tensor is None else range_of(tensor, dtype)
     if tensor is None or limits is None:
@@ -113,7 +113,7 @@ def _zero_divisor(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | 
 
 
 def _negative_root(op: Op, dtype: str, range_of: RangeOf) -> str | None:
-    """The root of a negative number makes the whole call fail, where in float it is NaN."""
+    """Refuse roots of negative numbers, for which the integer kernel fails (the float one returns NaN)."""
     tensor = op.input(0) if op.kind in _ROOTS else None
     limits = None if tensor is None else range_of(tensor, dtype)
     if tensor is None or limits is None or limits[0] >= 0.0:
@@ -122,7 +122,7 @@ def _negative_root(op: Op, dtype: str, range_of: RangeOf) -> str | None:
 
 
 def _too_fine(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
-    """Comparisons of int8 have a resolution of their own."""
+    """Refuse int8 comparisons of values that are finer than the kernel's resolution."""
     if dtype != "int8" or not rule.least_input_scale:
         return None
     known = [r for _, t in real_inputs(op, rule) if (r := range_of(t, dtype)) is not None]
@@ -133,7 +133,7 @@ def _too_fine(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None
 
 
 def _vanishing(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
-    """Values of many magnitudes must not be stored, nor read, where the small ones count too."""
+    """Refuse ranges of many magnitudes for ops whose relative error at small values matters."""
     for tensor, kind in _where_small_values_count(op, rule):
         limits = range_of(tensor, dtype)
         if limits is None or limits[0] <= 0.0:
@@ -147,7 +147,7 @@ def _vanishing(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | Non
 
 
 def _where_small_values_count(op: Op, rule: OpRule) -> list[tuple[Tensor, str]]:
-    """The tensors at an op whose relative error counts, each with the kind of the op that reads it so."""
+    """The tensors of an op whose relative error matters, each with the kind of the op for which it does."""
     own = None if rule.relative is None else op.input(rule.relative)
     found = [] if own is None else [(own, op.kind)]
     for _, tensor in real_outputs(op, rule):
@@ -159,12 +159,12 @@ def _where_small_values_count(op: Op, rule: OpRule) -> list[tuple[Tensor, str]]:
 
 
 def constant_range(tensor: Tensor) -> Range | None:
-    """The values of a constant with zero, None for other tensors."""
+    """Return the range of a constant, zero included, or None for other tensors."""
     if tensor.data is None:
         return None
     return float(tensor.data.min(initial=0.0)), float(tensor.data.max(initial=0.0))
 
 
 def kernel_range(tensor: Tensor, dtype: str) -> Range | None:
-    """The range that a kernel fixes for its output, None where it is free."""
+    """Return the range that a kernel fixes for its output, or None when it is free."""
     return None if tensor.producer is None else fixed_range(tensor.producer, dtype)

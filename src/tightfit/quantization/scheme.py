@@ -1,9 +1,9 @@
-"""The schemes, one constant each: how weights and activations are stored and computed."""
+"""``SCHEMES``: how weights and activations are stored and computed, one constant for each scheme."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -14,20 +14,20 @@ _INTERFACES_OF: Final = {"int8": ("float32", "int8", "uint8"), "int16": ("float3
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a model is to be stored and computed.
+    """A quantization scheme: how a model is stored and computed.
 
     Args:
-        name: what users call it.
-        compute: ``integer`` (integer kernels), ``hybrid`` (float activations quantized on the fly against
-            integer weights) or ``float`` (constants unpacked to float before use).
+        name: the scheme's name.
+        compute: ``integer`` (integer kernels), ``hybrid`` (float activations quantized on the fly, integer
+            weights) or ``float`` (constants unpacked to float before use).
         weights: type of the stored weights.
-        activations: type of the activations in integer kernels, None when they stay float.
+        activations: type of the activations in integer kernels, None when they are float.
         interface: type of the model's float inputs and outputs in the file.
-        least_narrow: weights of fewer elements, and those of depthwise convolutions, are stored as int8 where
-            the scheme's own type is narrower: they are few bytes and lose most.
-        one_scale: builtin operators whose integer weights get one scale, not one a channel.
+        least_narrow: weights with fewer elements, and those of depthwise convolutions, are stored as int8
+            where the scheme's own type is narrower: they take few bytes and lose the most accuracy.
+        one_scale: op kinds whose integer weights get one scale instead of one for each channel.
         summary: one line for ``--help`` and the report.
-        effort: the least effort of the search that tries it as it is; None: only with a recovery.
+        effort: the least effort at which the search tries the scheme alone; None: only with a recovery.
         tried_interfaces: other types of inputs and outputs that a ``normal`` search tries.
     """
 
@@ -39,12 +39,12 @@ class Scheme:
     summary: str = ""
     least_narrow: int = 0
     one_scale: tuple[str, ...] = ()
-    effort: str | None = "quick"
-    tried_interfaces: tuple[str, ...] = ()
+    effort: str | None = field(default="quick", compare=False)
+    tried_interfaces: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def kind(self) -> str:
-        """What a device must compute to take the scheme: compute, weights, activations.
+        """The computation that a device must support: compute, weights, activations.
 
         Example:
             >>> SCHEMES["int16x8"].kind, SCHEMES["dynamic"].kind
@@ -58,10 +58,10 @@ class Scheme:
         return self.activations is not None
 
     def with_interface(self, interface: str) -> Scheme:
-        """Gives the scheme with other types of the model's inputs and outputs.
+        """Return the scheme with other types of the model's inputs and outputs.
 
         Raises:
-            OptionError: the scheme cannot have them.
+            OptionError: the type is unknown, or the scheme does not support it.
         """
         if interface not in INTERFACES:
             raise OptionError(unknown_name("input/output type", interface, INTERFACES))
@@ -73,6 +73,9 @@ class Scheme:
             )
         return replace(self, interface=interface)
 
+
+SEARCH_TRAITS: Final = ("effort", "tried_interfaces")
+"""Fields of a scheme that are used by the search and not by a plan."""
 
 FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
 WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")
@@ -109,7 +112,7 @@ SCHEMES: Final[dict[str, Scheme]] = {
 
 
 def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the schemes of some kinds, in the order of the kinds.
+    """Return the names of the schemes with one of the kinds, in the order of the kinds.
 
     Example:
         >>> schemes_of(["integer int8 int8", "float float16"])
@@ -119,10 +122,14 @@ def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:
-    """Gives the scheme of a name.
+    """Return the scheme with a name.
+
+    Args:
+        name: a key of ``SCHEMES``.
+        interface: type of the model's inputs and outputs.
 
     Raises:
-        OptionError: there is none; the closest match is named.
+        OptionError: the name or the type is unknown; the message gives the closest one.
 
     Example:
         >>> find_scheme("int8", "uint8").interface

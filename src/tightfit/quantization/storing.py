@@ -1,4 +1,4 @@
-"""Tensors and constants in the form that a ``Storage`` describes, and the ops that convert between forms."""
+"""Convert tensors and constants to the form of a ``Storage``, and make the ops that convert between forms."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ _FLOAT16_MAX: Final = float(np.finfo(np.float16).max)
 
 
 def store(values: Array, storage: Storage, where: str) -> Array:
-    """Gives the integers (or halves) of a constant under a storage.
+    """Return the integers (or float16 values) of a constant under a storage.
 
-    Halves keep infinities (masks) and end at ±65504 otherwise.
+    float16 keeps infinities (masks) and clips other values at ±65504.
+
+    Args:
+        values: real values.
+        storage: the form to store them in.
+        where: the op in words, for the error message.
 
     Raises:
-        QuantizationError: the constant holds NaN, or infinity where integers are wanted.
+        QuantizationError: the constant has NaN, or infinity with an integer storage.
     """
     if storage.dtype == "float16":
         if np.isnan(values).any():
@@ -41,7 +46,7 @@ def store(values: Array, storage: Storage, where: str) -> Array:
 
 
 def quantization_of(storage: Storage) -> Quantization | None:
-    """Gives the graph's quantization for a storage, None for float types."""
+    """Return the graph's quantization for a storage, None for float types."""
     if not storage.scale:
         return None
     scale = np.asarray(storage.scale, np.float32)
@@ -49,18 +54,18 @@ def quantization_of(storage: Storage) -> Quantization | None:
 
 
 def hold(tensor: Tensor, storage: Storage) -> None:
-    """Makes a tensor hold its values as a storage says."""
+    """Set a tensor's type and quantization to those of a storage."""
     tensor.dtype = storage.dtype
     tensor.quantization = quantization_of(storage)
 
 
 def shifted(storage: Storage) -> Storage:
-    """The uint8 twin of an int8 storage."""
+    """Return the uint8 storage with the same real values as an int8 storage."""
     return Storage("uint8", storage.scale, tuple(z + 128 for z in storage.zero_point), storage.axis)
 
 
 def conversion(source: Tensor, target: Tensor) -> Op:
-    """QUANTIZE towards integers (also between integer types), DEQUANTIZE towards float."""
+    """Return the op that converts: QUANTIZE to integers (also between integer types), DEQUANTIZE to float."""
     if target.dtype == "float32":
         return Op("DEQUANTIZE", [source], [target], {}, "DequantizeOptions")
     return Op("QUANTIZE", [source], [target], {}, "QuantizeOptions")

@@ -1,1 +1,1 @@
-"""Accuracy back without training: functions from (model, plan, what samples showed) to better ones."""
+"""Recoveries: post-training methods that reduce the error of a quantized model, with unlabelled samples."""

@@ -1,10 +1,10 @@
-"""Biases that make up for the mean error of every channel.
+"""Bias correction: correct the mean error that rounded weights cause in every channel.
 
-Weights Ŵ instead of W shift the mean of a channel before its activation by
+Weights Ŵ instead of W shift the mean of a channel before its activation function by
 
     E[Ŵ·x − W·x] = (Ŵ − W)·E[x],
 
-one formula a layer. What the layers before it do to x is seen by ``bias_sequence``.
+a closed form for each layer. ``sequential_bias_correction`` also corrects the errors of the layers before it.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section
 4.2. Departures: means are taken of the inputs' windows, so fused activations need no formula of their own.
@@ -29,12 +29,13 @@ Vector = npt.NDArray[np.float64]
 
 
 def correct_fast(model: Model, twin: Model, plan: Plan, means: Mapping[str, Vector]) -> Model:
-    """Gives the model with biases that make up for the mean error of each layer's own weights.
+    """Return the model with biases that correct the mean error of each layer's weights.
 
     Args:
-        model: the float model. twin: the same model, or one with weights that a recovery has moved.
-        plan: made for them; it says how the weights are stored.
-        means: layer name → ``E[x]`` of its inputs, (K,), or (channels, K) for depthwise.
+        model: the float model.
+        twin: the same model, or a copy with weights that a recovery has rounded.
+        plan: the plan of both, with the storage of the weights.
+        means: layer name → ``E[x]`` of its input, (K,), or (channels, K) for depthwise.
     """
     changed = copy_model(twin)
     for original, layer in pairs_of(model, changed, plan):
@@ -44,7 +45,7 @@ def correct_fast(model: Model, twin: Model, plan: Plan, means: Mapping[str, Vect
 
 
 def pairs_of(model: Model, twin: Model, plan: Plan) -> list[tuple[Layer, Layer]]:
-    """Gives each layer of the float model beside its twin, where it has a bias to correct."""
+    """Return the pairs of layers of the two models, for the layers with a bias to correct."""
     ops = plan.graphs[0].ops
     both = zip(layers_of(model.main, ops), layers_of(twin.main, ops), strict=True)
     return [(a, b) for a, b in both if b.bias is not None and b.bias.data is not None]
@@ -62,7 +63,7 @@ def _set_bias(original: Layer, layer: Layer, mean: Vector) -> None:
 
 
 def stored_weights(layer: Layer) -> Array:
-    """Gives the weights as the file will hold them, in reals."""
+    """Return the real values of the weights as stored in the file."""
     storage, values = layer.plan.constants[1], layer.weights.data
     assert values is not None  # noqa: S101 - layers have constant weights
     return dequantize(store(values, storage, layer.op.name), storage.scale, storage.zero_point, storage.axis)

@@ -1,7 +1,7 @@
-"""The cheapest way to spend a few bytes more: which layers get eight bits again.
+"""Mixed precision: choose the layers whose few-bit weights are stored as int8, within a size.
 
-Each layer costs noise and would cost bytes to widen; the layers with the most noise a byte are widened while
-the bytes last. Greedy by ratio is within one layer of the best choice of this knapsack (Dantzig 1957).
+The layers with the most noise per extra byte are widened first, until the bytes are spent. Greedy selection
+by ratio is within one layer of the optimum of this knapsack problem (Dantzig 1957).
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from tightfit.recovery.sensitivity import Sensitivity
 
 _BITS: Final = {"int8": 8, "int4": 4, "int2": 2}
 _NEGLIGIBLE: Final = 1e-3
-"""Widening stops where what is left of the noise is this share of what there was."""
+"""Widening stops when the remaining noise is this fraction of the initial noise."""
 
 _QUIET: Final = 1e-5
-"""Or this share of the outputs' power: 50 dB below them nothing is gained."""
+"""Or when the noise is this fraction of the outputs' power: −50 dB, below which nothing is gained."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which layers are widened, and what that does.
+    """The layers to widen.
 
     Args:
-        wider: names of the ops. extra_bytes: what they cost.
-        noise_before, noise_after: sums over the layers, as shares of the outputs' power.
+        wider: names of their ops.
+        extra_bytes: bytes that the wider weights add to the file.
+        noise_before: noise of all layers before, as a fraction of the outputs' power.
+        noise_after: noise of all layers after, as a fraction of the outputs' power.
     """
 
     wider: list[str]
@@ -36,25 +38,26 @@ class Assignment:
     noise_after: float
 
     def overrides(self, scheme: str) -> list[Override]:
-        """Gives the overrides that make a plan store these layers by another scheme."""
-        reason = "its 4-bit weights cost more than their bytes are worth; stored as int8"
+        """Return the overrides that make a plan store these layers by another scheme."""
+        reason = "its few-bit weights add much noise; mixed precision stores them as int8"
         return [Override(name, scheme, reason) for name in self.wider]
 
     def summary(self) -> str:
-        """Says it in a sentence."""
+        """Return the assignment as one sentence."""
         left = 100 * self.noise_after / max(self.noise_before, 1e-30)
         return (
-            f"{len(self.wider)} layers with the most noise a byte stay int8 "
+            f"{len(self.wider)} layers with the most noise per byte keep int8 weights "
             f"(+{self.extra_bytes / 1000:.0f} kB, {left:.0f} % of the measured noise left)"
         )
 
 
 def widen(sensitivities: Sequence[Sensitivity], spare_bytes: int, dtype: str = "int8") -> Assignment:
-    """Gives the assignment that removes most noise within some bytes.
+    """Return the assignment that removes the most noise within a number of bytes.
 
     Args:
         sensitivities: see ``sensitivity.measure_sensitivities``.
-        spare_bytes: what widening may cost; 0 or less widens nothing.
+        spare_bytes: most bytes to add; 0 or less widens nothing.
+        dtype: the type of wider weights.
 
     Example:
         >>> loud = Sensitivity("loud", "CONV_2D", "int4", 1000, 0.02)

@@ -1,4 +1,4 @@
-"""What a float or changed model answers on LiteRT, and how far answers are apart."""
+"""Outputs of a model on LiteRT, and the noise between outputs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from tightfit.types import Array
 Inputs = Mapping[str, Array]
 
 LOST: Final = 4.0
-"""Noise of an answer that has nothing in common with the wanted one."""
+"""Largest noise of a sample, of an output that is unrelated to the wanted one."""
 
 
 def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]:
-    """Gives the outputs of each sample as float64, in signature order.
+    """Yield the outputs of each sample as float64, in signature order.
 
     Raises:
-        RuntimeFailureError: LiteRT cannot run the model. DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model.
+        DataError: a sample does not fit.
     """
     with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
         fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)
@@ -35,7 +36,7 @@ def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]
 
 
 def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:
-    """Gives ``Σ |y − ŷ|² / Σ |y|²`` over samples and outputs.
+    """Return the noise as a fraction of the power: ``Σ |y − ŷ|² / Σ |y|²`` over samples and outputs.
 
     Example:
         >>> noise_share([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
@@ -47,7 +48,7 @@ def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]
 
 
 def tensor_noise(wanted: Iterable[Sequence[Array]], got: Iterable[Sequence[Array]]) -> float:
-    """Gives the sum over tensors of ``Σ |y − ŷ|² / Σ |y|²``, each over all samples.
+    """Return the sum over tensors of ``Σ |y − ŷ|² / Σ |y|²``, each over all samples.
 
     Example:
         >>> tensor_noise([[np.array([3.0, 4.0])]], [[np.array([3.0, 4.5])]])
@@ -63,9 +64,10 @@ def tensor_noise(wanted: Iterable[Sequence[Array]], got: Iterable[Sequence[Array
 
 
 def sample_noise(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:
-    """Gives the mean of the samples' own noise shares, each at most 4: a sample counts whatever its power.
+    """Return the mean over samples of each sample's relative noise, at most 4 each.
 
-    Powers below a thousandth of the mean count as that; NaN counts as 4.
+    Every sample has equal weight, whatever its power. Powers below a thousandth of the mean count as that;
+    NaN counts as 4.
 
     Example:
         >>> quiet, loud = [np.array([1.0])], [np.array([10.0])]
@@ -76,7 +78,7 @@ def sample_noise(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array
     shares = []
     for x, y in zip(wanted, got, strict=True):
         share = _power([a - b for a, b in zip(x, y, strict=True)]) / max(_power(x), least, 1e-30)
-        # What has nothing in common with the wanted answer, or is NaN, is lost; worse there is not.
+        # An output that is unrelated to the wanted one, or NaN, has the largest noise.
         shares.append(min(share, LOST) if math.isfinite(share) else LOST)
     return sum(shares) / max(len(shares), 1)
 

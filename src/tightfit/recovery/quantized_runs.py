@@ -1,4 +1,4 @@
-"""What layers read on the device: the part of a quantized model before them, run by LiteRT."""
+"""Compute the inputs of layers in the quantized model: LiteRT runs the part of the model before them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tightfit.types import Array, SampleStream
 
 
 def device_model(model: Model, plan: Plan) -> Model:
-    """Gives the quantized model with few-bit weights held as int8: the same integers on faster kernels."""
+    """Return the quantized model with few-bit weights stored as int8: the same integers, faster kernels."""
     graphs = [replace(g, ops=[_unpacked(op) for op in g.ops]) for g in plan.graphs]
     return apply_plan(model, replace(plan, graphs=graphs))
 
@@ -36,10 +36,10 @@ def _unpacked(plan: OpPlan) -> OpPlan:
 
 
 def device_sources(device: Model, layers: Sequence[Layer]) -> list[Tensor]:
-    """Gives the tensor that each layer's op reads in the quantized model; its weights tell the op.
+    """Return the input tensor of each layer's op in the quantized model; the op is found by its weights.
 
     Raises:
-        QuantizationError: a layer is not in the model.
+        QuantizationError: the quantized model does not have a layer.
     """
     readers = {(op.kind, w.name): op for op in device.main.ops if (w := op.input(1)) is not None}
     found = []
@@ -55,7 +55,14 @@ def device_sources(device: Model, layers: Sequence[Layer]) -> list[Tensor]:
 
 
 def run_to(model: Model, tensors: Sequence[Tensor], samples: SampleStream) -> Iterator[list[Array]]:
-    """Gives some tensors for each sample, computed by the part of the model that they need: reals as float32.
+    """Yield the values of some tensors for each sample, as float32 reals.
+
+    Only the part of the model that computes the tensors is run.
+
+    Args:
+        model: the quantized model.
+        tensors: tensors of its main graph.
+        samples: inputs by name, read once.
 
     Raises:
         RuntimeFailureError: LiteRT cannot run that part.
@@ -85,7 +92,7 @@ def run_to(model: Model, tensors: Sequence[Tensor], samples: SampleStream) -> It
 
 
 def _part(model: Model, wanted: Mapping[Tensor, str]) -> tuple[Model, dict[str, Tensor]]:
-    """The part of a model that computes some tensors, which become its only outputs, and those by name."""
+    """The part of a model that computes some tensors, which become its only outputs, and these by name."""
     keys = model.main.keys()
     twin = copy_model(model)
     found = {key: tensor for tensor, key in twin.main.keys().items()}

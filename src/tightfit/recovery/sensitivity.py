@@ -1,12 +1,12 @@
-"""How much of the outputs each layer's few-bit weights cost, measured one layer at a time on LiteRT.
+"""Measure the output noise of each layer's few-bit weights, one layer at a time, on LiteRT.
 
     noiseₗ = Σ |y − yₗ|² / Σ |y|²
 
-over the samples and outputs, y from the float model and yₗ from the float model with the rounded weights of
-layer l alone. Errors of layers add up nearly as noise does, so the sum predicts what a whole plan costs.
+The sums run over samples and outputs; y comes from the float model, yₗ from the float model with only the
+weights of layer l rounded. Noise is nearly additive, so the sum over layers predicts the noise of a plan.
 
-Source: Dong et al. 2019, "HAWQ", ranks layers by curvature; departure: the loss itself is measured, which a
-few dozen samples afford and no gradient is needed for.
+Source: Dong et al. 2019, "HAWQ", ranks layers by curvature. Departure: the output error is measured, which
+needs a few dozen samples and no gradient.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ from tightfit.types import Array
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What the stored weights of one layer cost.
+    """The output noise of the stored weights of one layer.
 
     Args:
-        name, kind: of the op. dtype: of its weights in the plan.
-        elements: number of weights. noise: share of the outputs' power, 0 for none.
+        name: the op's name.
+        kind: the op's kind, such as ``CONV_2D``.
+        dtype: type of its weights in the plan.
+        elements: number of weights.
+        noise: noise as a fraction of the outputs' power, 0 or more.
     """
 
     name: str
@@ -50,19 +53,23 @@ def measure_sensitivities(
     dtypes: Sequence[str] = ("int4", "int2"),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Sensitivity]:
-    """Gives the sensitivity of every layer whose weights the plan stores in one of ``dtypes``.
+    """Return the sensitivity of every layer whose weights the plan stores in one of ``dtypes``.
 
     Args:
         model: the float model that the plan was made for; it is not changed.
-        moments: see ``collecting.collect_moments``; layers without are rounded to nearest with the
-            plan's scales.
-        samples: inputs by name, kept in memory: a few dozen are enough.
+        plan: the plan of the model.
+        moments: layer name → second moments (``calibration.collect_moments``); layers without moments are
+            rounded to nearest with the plan's scales.
+        samples: inputs by name, kept in memory; a few dozen are enough.
+        dtypes: the integer types of weights to measure.
+        progress: progress callback, called with (layers done, layers in total).
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     if not samples:
-        raise DataError("Measuring sensitivities takes samples; give about 32.")
+        raise DataError("There is no sample to measure sensitivities with; give about 32.")
     twin = copy_model(model)
     layers = [
         layer
@@ -85,7 +92,7 @@ def measure_sensitivities(
 def _noise_of(
     twin: Model, layer: Layer, moments: Moments, samples: Sequence[Inputs], wanted: Sequence[list[Array]]
 ) -> float:
-    """Rounds one layer, runs the samples, and puts the weights back."""
+    """Round one layer, run the samples, and restore the weights."""
     bias = layer.bias
     before = (layer.weights.data, None if bias is None else bias.data)
     try:

@@ -1,14 +1,14 @@
-"""Biases fitted layer after layer to what the integer model before each layer really gives, on LiteRT.
+"""Sequential bias correction: fit biases layer by layer on the inputs that LiteRT computes in integers.
 
     find c  so that  E[f(Ŵ·x' + b + c)] = E[f(W·x + b₀)],
 
-with f the activation function behind the layer. What f cuts off does not count: a unit that is off most of
-the time has a mean before f that is far below zero and matters to nothing, and to shift it for the sake of
-that mean moves the few values that pass. On a deep network of ReLU6 and 4-bit weights (EfficientNet-Lite0)
-means before f shrank the features to half, layer by layer.
+f is the activation function after the layer. Values that f cuts off are not compared: a unit that is inactive
+most of the time has a mean far below zero before f, and shifting it to correct that mean would change the few
+active values. On a deep network with ReLU6 and 4-bit weights (EfficientNet-Lite0), correcting means before f
+halved the features layer by layer.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section
-4.2, the empirical variant. Departure: means are compared behind the activation function.
+4.2, the empirical variant. Departure: means are compared after the activation function.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
 MOST_ROWS: Final = 4096
-"""Positions kept of a layer with an activation function, spread over all samples."""
+"""Most positions kept of a layer with an activation function, spread evenly over all samples."""
 
 _ROUNDS: Final = 20
 _LEAST_ACTIVE: Final = 0.02
-"""A step of Newton's method divides by the share of values that pass f, and by no less than this."""
+"""A step of Newton's method divides by the fraction of active values, and by no less than this."""
 
 
 def correct_in_sequence(
@@ -53,16 +53,19 @@ def correct_in_sequence(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
-    """Gives the model with biases that make up for the mean error of each layer and of all before it.
+    """Return the model with biases that correct the mean error of each layer and of all layers before it.
 
     Args:
-        model: the float model. twin: the same model, or one with weights that a recovery has moved.
-        plan: made for them; it says how the weights are stored.
+        model: the float model.
+        twin: the same model, or a copy with weights that a recovery has rounded.
+        plan: the plan of both, with the storage of the weights.
         samples: starts the calibration samples anew at each call; they run once through the float model,
             and once for each layer through the part of the integer model before it.
+        progress: progress callback, called with (layers done, layers in total).
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run a part of the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run a part of the model.
     """
     changed = copy_model(twin)
     pairs = pairs_of(model, changed, plan)
@@ -80,14 +83,14 @@ def correct_in_sequence(
 
 
 def bounds_of(op: Op) -> tuple[float, float]:
-    """Gives what the activation function behind an op lets through, fused or as the only op that reads it."""
+    """Return the output range of an op's activation function, fused or as the only op that reads it."""
     after = _reader(op)
     least, most = CLIPS.get(after.kind if after is not None else fused_activation(op), CLIPS[""])
     return -np.inf if least is None else least, np.inf if most is None else most
 
 
 def _reader(op: Op) -> Op | None:
-    """The activation function that alone reads an op's result."""
+    """The activation function that is the only reader of an op's output."""
     readers = [reader for reader, _ in op.outputs[0].consumers]
     is_end = op.graph is not None and op.outputs[0] in op.graph.outputs
     return readers[0] if len(readers) == 1 and readers[0].kind in CLIPS and not is_end else None
@@ -101,13 +104,13 @@ class Mean:
         self.rows = 0
 
     def update(self, values: Matrix) -> None:
-        """Adds one sample."""
+        """Add one sample."""
         seen = vectors(values, MomentWindow())
         self.total = self.total + seen.sum(axis=0, dtype=np.float64)
         self.rows += len(seen)
 
     def merge(self, others: Sequence[Mean]) -> None:
-        """Adds what others saw."""
+        """Add the statistics of other observers."""
         for other in others:
             self.total, self.rows = self.total + other.total, self.rows + other.rows
 
@@ -118,21 +121,21 @@ def _float_means(
     """Layer name → E[f(W·x + b)] of the float model, by one pass."""
     twin = copy_model(model)
     names = {op.name: op for op in twin.main.ops}
-    ends: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     for layer in layers:
         op = names[layer.op.name]
-        ends[op.name] = (_reader(op) or op).outputs[0]
-    keys = {tensor: f"end{i}" for i, tensor in enumerate(dict.fromkeys(ends.values()))}
+        results[op.name] = (_reader(op) or op).outputs[0]
+    keys = {tensor: f"result{i}" for i, tensor in enumerate(dict.fromkeys(results.values()))}
     tap(twin, {key: tensor for tensor, key in keys.items()})
     observers = {key: Mean() for key in keys.values()}
     seen = observe_together(serialize(twin), samples, observers, workers=calibration_workers())
     if any(not mean.rows for mean in seen.values()):
         raise DataError("There is no calibration sample; give at least one, better 100.")
-    return {name: seen[keys[end]].total / seen[keys[end]].rows for name, end in ends.items()}
+    return {name: seen[keys[result]].total / seen[keys[result]].rows for name, result in results.items()}
 
 
 class Results:
-    """What a layer computes before its bias: the mean of all, and some rows spread over all.
+    """Statistics of a layer's output before its bias: the mean, and some rows spread evenly over all.
 
     Example:
         >>> seen = Results()
@@ -148,17 +151,22 @@ class Results:
         self.step = 1
 
     def add(self, values: Matrix) -> None:
-        """Adds the rows of one sample, (rows, channels)."""
+        """Add the rows of one sample, (rows, channels)."""
         self.total = self.total + values.sum(axis=0, dtype=np.float64)
         self.kept.append(values[-self.rows % self.step :: self.step])
         self.rows += len(values)
         if sum(map(len, self.kept)) > 2 * MOST_ROWS:
-            # Every second row goes, so that what is left always spreads over all that was seen.
+            # Every second row is dropped, so that the rest is spread evenly over all rows so far.
             self.kept = [np.concatenate(self.kept)[::2]]
             self.step *= 2
 
     def shift(self, wanted: Vector, bounds: tuple[float, float], bias: Vector) -> Vector:
-        """Gives what to add to the bias so that the mean behind the activation function is ``wanted``.
+        """Return the change of the bias with which the mean after the activation function is ``wanted``.
+
+        Args:
+            wanted: mean of the float model after the activation function, (channels,).
+            bounds: output range of the activation function.
+            bias: the present bias, (channels,).
 
         Raises:
             DataError: nothing was added.
@@ -176,13 +184,13 @@ class Results:
             better = np.abs(gap) < best
             best, found = np.where(better, np.abs(gap), best), np.where(better, tried, found)
             active = ((moved > bounds[0]) & (moved < bounds[1])).mean(axis=0)
-            # A unit that is off all the time has no slope to follow: it stays.
+            # A unit that is never active has no slope: its bias is not changed.
             tried = found + np.where(better & (active > 0), gap / np.maximum(active, _LEAST_ACTIVE), 0.0)
         return found
 
 
 def _on_device(device: Model, layer: Layer, samples: Iterator[Mapping[str, Array]]) -> Results:
-    """Runs the samples up to a layer on LiteRT; its own product is exact, so it is formed here."""
+    """Run the samples up to a layer on LiteRT; the layer's product is exact, so it is computed here."""
     weights, seen = layer.rows(stored_weights(layer)).astype(np.float32), Results()
     for (values,) in run_to(device, device_sources(device, [layer]), samples):
         inputs = vectors(values, layer.window)

@@ -1,4 +1,4 @@
-"""A model on its way through the recoveries: the graph, its plan, and what samples showed of it."""
+"""The state of a model during recovery: the graph, its plan, and statistics of calibration samples."""
 
 from __future__ import annotations
 
@@ -25,30 +25,33 @@ from tightfit.types import Array, Stage
 Vector = npt.NDArray[np.float64]
 
 SPARE_SHARE: Final = 0.179
-"""Up to this share of the float file, mixed precision spends bytes when no size is asked for."""
+"""Size limit of mixed precision as a fraction of the float file, when no size is given."""
 
 
 LEAST_NOISE: Final = 0.01
-"""1 % of the power is a cosine of 0.995 between vectors: what mixed activations aim at when not told."""
+"""Default noise limit of mixed activations: 1 % of the power is a cosine of 0.995 between output vectors."""
 
 
 @dataclass
 class RecoveryState:
-    """A model on its way through the recoveries.
+    """The state of a model during recovery; each step changes it.
 
     Args:
-        original: the float model. plan: made for it with ``ranges``.
+        original: the float model.
+        plan: the plan made for it with ``ranges``.
+        ranges: the calibrated ranges.
         samples: starts the calibration samples anew at each call.
-        float_bytes: size of the float file. size_bytes: the most that the result may have, None for
-            ``SPARE_SHARE`` of it.
-        noise: the most that mixed activations may cost, as a share of the outputs' power.
-        overrides: those that ``plan`` was made with.
-        known: tensor key → the range that a step found integers to need, whatever calibration saw.
-        moments: layer name → second moments; filled when a step needs them, and worth keeping.
-        held_out: the samples (0 for the first) that weights and biases are not fitted to, as they judge.
-        progress: hears what is done, how much of how many.
-        folder: where long steps keep what they finished, to go on when they were stopped; None for nowhere.
-        model: the weights as they are so far. notes: what each step did.
+        float_bytes: size of the float file in bytes.
+        size_bytes: largest size of the result in bytes; None for ``SPARE_SHARE`` of the float file.
+        noise: largest output noise of mixed activations, as a fraction of the outputs' power, 0–1.
+        overrides: the overrides that ``plan`` was made with.
+        known: tensor key → range that a step found; it replaces the calibrated range.
+        moments: layer name → second moments of its input; collected when a step first needs them.
+        held_out: samples (0 for the first) that weights and biases are not fitted to, because they judge.
+        progress: progress callback, called with (stage, steps done, steps in total).
+        folder: folder of checkpoints, from which a stopped step resumes; None for no checkpoints.
+        model: the float model with the weights found so far.
+        notes: one sentence for each step.
     """
 
     original: Model
@@ -70,8 +73,8 @@ class RecoveryState:
     def __post_init__(self) -> None:
         self.model = self.original
 
-    def tell(self, what: str) -> Callable[[int, int], None]:
-        """Gives what a step calls with (done, total)."""
+    def stage_progress(self, what: str) -> Callable[[int, int], None]:
+        """Return the progress callback of one stage, called with (steps done, steps in total)."""
 
         def report(done: int, total: int) -> None:
             if self.progress is not None:
@@ -80,43 +83,50 @@ class RecoveryState:
         return report
 
     def fitting(self) -> Iterator[Mapping[str, Array]]:
-        """Start the samples anew without those that are held out."""
+        """Return the samples, started anew, without those that are held out."""
         return (sample for i, sample in enumerate(self.samples()) if i not in self.held_out)
 
-    def seen(self) -> dict[str, Moments]:
-        """The moments of every layer of the plan, collected once."""
+    def layer_moments(self) -> dict[str, Moments]:
+        """Return the second moments of every layer's input, collected once.
+
+        Returns:
+            Layer name → moments.
+
+        Raises:
+            RuntimeFailureError: LiteRT cannot run the float model.
+        """
         layers = layers_of(self.original.main, self.plan.graphs[0].ops)
         wanted = {layer.op.name for layer in layers if layer.is_measurable}
         if not wanted <= set(self.moments):
-            report, count = self.tell(f"what {len(wanted)} layers see"), itertools.count(1)
+            report, count = self.stage_progress(f"input moments of {len(wanted)} layers"), itertools.count(1)
             found = collect_moments(
                 self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
             )
             self.moments.update(found)
         return self.moments
 
-    def means(self) -> dict[str, Vector]:
-        """The mean input of every layer of the plan: of the moments, where they are known.
+    def layer_means(self) -> dict[str, Vector]:
+        """Return the mean input of every layer of the plan, taken from the moments where they are collected.
 
         Returns:
-            layer name → (K,), or (channels, K) for depthwise.
+            Layer name → mean, (K,), or (channels, K) for depthwise.
         """
         layers = layers_of(self.original.main, self.plan.graphs[0].ops)
         if all(layer.op.name in self.moments for layer in layers):
             return {la.op.name: self.moments[la.op.name].mean()[..., :-1, -1] for la in layers}
-        report, count = self.tell(f"means of what {len(layers)} layers see"), itertools.count(1)
+        report, count = self.stage_progress(f"input means of {len(layers)} layers"), itertools.count(1)
         found = collect_means(
             self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
         )
         return {name: means.mean() for name, means in found.items()}
 
     def adopt(self, model: Model) -> None:
-        """Goes on with another float model of the same function: ranges and plan are made anew.
+        """Replace the float model by another of the same function; ranges and plan are made anew.
 
         Raises:
-            TightfitError: LiteRT cannot run it, or it cannot be planned.
+            TightfitError: LiteRT cannot run the model, or no plan can be made for it.
         """
-        report, count = self.tell("ranges of the changed model"), itertools.count(1)
+        report, count = self.stage_progress("ranges of the changed model"), itertools.count(1)
         seen = calibrate(
             model, self.samples(), detailed=self.ranges.detailed, progress=lambda: report(next(count), 0)
         )
@@ -125,5 +135,5 @@ class RecoveryState:
         for key, limits in self.known.items():
             for dtype in self.ranges.observers:
                 self.ranges.set(0, key, dtype, limits)
-        self.moments = {}  # not cleared: the old ones may serve other candidates
+        self.moments = {}  # a new dict: other candidates may share the old one
         self.plan = make_plan(model, self.plan.scheme, self.ranges, overrides=self.overrides)

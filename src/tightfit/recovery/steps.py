@@ -1,7 +1,7 @@
-"""The recoveries in the one order in which they must run, one row each.
+"""``RECOVERIES``: one row for each recovery, in the one order in which they must run.
 
-What changes the float model comes first, what moves weights after what chooses their type, and biases are
-fitted to the weights that stay.
+Recoveries that change the float model run first, those that round weights after those that choose the
+weights' type, and biases are corrected last, for the final weights.
 """
 
 from __future__ import annotations
@@ -41,75 +41,76 @@ __all__ = ["RECOVERIES", "Recovery", "RecoveryState", "check_steps", "find_recov
 SENSITIVITY_SAMPLES: Final = 24
 
 
-def equalization(work: RecoveryState) -> None:
-    """Gives channels equal reach where that gains (``equalization.equalize``) and calibrates anew."""
-    report, count = work.tell("channels between layers"), itertools.count(1)
+def equalization(state: RecoveryState) -> None:
+    """Equalize channel ranges across layers (``cross_layer_equalization.equalize``) and calibrate again."""
+    report, count = state.stage_progress("channel ranges between layers"), itertools.count(1)
     model, changed = equalize(
-        work.original, work.plan, work.samples(), progress=lambda: report(next(count), 0)
+        state.original, state.plan, state.samples(), progress=lambda: report(next(count), 0)
     )
     if not changed:
         return
-    samples = few_samples(work, NOISE_SAMPLES)
-    adopt_if_better(work, model, samples, f"channels equalized after {format_count(len(changed), 'layer')}")
+    samples = few_samples(state, NOISE_SAMPLES)
+    adopt_if_better(state, model, samples, f"channels equalized after {format_count(len(changed), 'layer')}")
 
 
-def mixed_precision(work: RecoveryState) -> None:
-    """Stores the layers whose few-bit weights cost most in eight bits, as far as the bytes go."""
-    chosen = [dict(s) for s, _ in zip(work.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
-    moments, report = work.seen(), work.tell("sensitivity of each layer")
-    found = measure_sensitivities(work.original, work.plan, moments, chosen, progress=report)
+def mixed_precision(state: RecoveryState) -> None:
+    """Store the layers whose few-bit weights add the most noise as int8, within the size."""
+    chosen = [dict(s) for s, _ in zip(state.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
+    moments, report = state.layer_moments(), state.stage_progress("sensitivity of each layer")
+    found = measure_sensitivities(state.original, state.plan, moments, chosen, progress=report)
     if not found:
         return
-    limit = work.size_bytes or int(SPARE_SHARE * work.float_bytes)
-    # Provenance goes into the file at last; every buffer may begin a few bytes later.
+    limit = state.size_bytes or int(SPARE_SHARE * state.float_bytes)
+    # Provenance is added to the file last; every buffer may then begin a few bytes later.
     reserved = room_for(limit) + ALIGNMENT * len(found)
-    spare = limit - len(serialize(apply_plan(work.original, work.plan))) - reserved
+    spare = limit - len(serialize(apply_plan(state.original, state.plan))) - reserved
     assignment = widen(found, spare)
-    work.notes.append(assignment.summary())
+    state.notes.append(assignment.summary())
     if assignment.wider:
-        work.overrides = (*assignment.overrides("int8"), *work.overrides)
-        work.plan = make_plan(work.original, work.plan.scheme, work.ranges, overrides=work.overrides)
+        state.overrides = (*assignment.overrides("int8"), *state.overrides)
+        state.plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=state.overrides)
 
 
-def rounding(work: RecoveryState) -> None:
-    """Rounds every layer's weights with data, biases included (``layerwise.round_with_data``)."""
-    work.model, work.plan = round_with_data(work.original, work.plan, work.seen())
-    work.notes.append("weights rounded with data")
+def rounding(state: RecoveryState) -> None:
+    """Round every layer's weights by GPTQ, biases included (``layerwise.round_with_data``)."""
+    state.model, state.plan = round_with_data(state.original, state.plan, state.layer_moments())
+    state.notes.append("weights rounded with data")
 
 
-def bias_correction(work: RecoveryState) -> None:
-    """Fits biases to the mean error of each layer's own weights (``bias_correction.correct_fast``)."""
-    work.model = correct_fast(work.original, work.model, work.plan, work.means())
-    work.notes.append("biases corrected for the weights' mean error")
+def bias_correction(state: RecoveryState) -> None:
+    """Correct biases for the mean error of each layer's weights (``bias_correction.correct_fast``)."""
+    state.model = correct_fast(state.original, state.model, state.plan, state.layer_means())
+    state.notes.append("biases corrected for the weights' mean error")
 
 
-def bias_sequence(work: RecoveryState) -> None:
-    """Fits biases to the mean error of each layer and those before it, measured on LiteRT."""
-    work.model = correct_in_sequence(
-        work.original,
-        work.model,
-        work.plan,
-        work.samples,
-        progress=work.tell("biases, layer by layer"),
+def bias_sequence(state: RecoveryState) -> None:
+    """Correct biases layer by layer for the mean error of each layer and those before it, on LiteRT."""
+    state.model = correct_in_sequence(
+        state.original,
+        state.model,
+        state.plan,
+        state.samples,
+        progress=state.stage_progress("sequential bias correction"),
     )
-    work.notes.append("biases corrected layer by layer on the device's inputs")
+    state.notes.append("biases corrected layer by layer on the device's inputs")
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """One recovery: all that commands, the search and the docs know of it.
+    """One recovery: the facts that commands, the search and the docs use.
 
     Args:
-        name: the field's term; what ``--recover`` takes.
-        run: changes a state; its notes record what was done.
+        name: the field's term; a value of ``--recover``.
+        run: changes a state and adds a note to it.
         summary: one line for help and docs.
-        papers: what it follows.
-        aliases: older names, still taken.
-        needs: called before anything runs; raises where something is not installed. None: needs nothing.
+        papers: the papers that it follows.
+        aliases: older names, which are accepted for one release.
+        needs: called before any recovery runs; raises OptionError when a package is not installed. None when
+            no extra package is needed.
         options: fields of ``BuildSpec`` that it reads.
-        widens: True where it gives ops 16-bit activations, which some targets do not take.
+        widens: True when it gives ops 16-bit activations, which some targets do not support.
         tried_on: schemes that the search tries with this recovery alone, beside ``search.recipes``.
-        effort: the least effort of the search that tries it so.
+        effort: the least effort at which the search does so.
     """
 
     name: str
@@ -198,10 +199,10 @@ RECOVERIES: Final[dict[str, Recovery]] = {
 
 
 def find_recovery(name: str) -> Recovery:
-    """Return the recovery of a name or of an older name.
+    """Return the recovery with a name or an older name.
 
     Raises:
-        OptionError: there is none; the closest match is named.
+        OptionError: the name is unknown; the message gives the closest one.
 
     Example:
         >>> find_recovery("rounding").name
@@ -214,10 +215,10 @@ def find_recovery(name: str) -> Recovery:
 
 
 def check_steps(steps: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of recoveries in the order in which they run; check what they need first.
+    """Return the names of recoveries in the order in which they run, after a check of their requirements.
 
     Raises:
-        OptionError: a name is unknown, and the closest one is named; or something is not installed.
+        OptionError: a name is unknown (the message gives the closest one), or a package is not installed.
     """
     chosen = {find_recovery(name).name for name in steps}
     found = [row for row in RECOVERIES.values() if row.name in chosen]
@@ -228,7 +229,11 @@ def check_steps(steps: Sequence[str]) -> tuple[str, ...]:
 
 
 def recover(state: RecoveryState, steps: Sequence[str]) -> RecoveryState:
-    """Run recoveries in their legal order; the state holds the model, the plan and the notes.
+    """Run recoveries in their legal order and return the state with the new model, plan and notes.
+
+    Args:
+        state: the state to change.
+        steps: names of recoveries, in any order.
 
     Raises:
         OptionError: see ``check_steps``.

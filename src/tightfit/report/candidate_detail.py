@@ -1,4 +1,4 @@
-"""Inside a candidate: how its ops run, why some stayed in float, and where along the graph the error is."""
+"""Candidate detail: how its ops run, why some compute in float, and the error along the graph."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from tightfit.units import format_bytes, format_count, format_decibels, format_p
 
 MOST_OPS = 400
 MARKED_OPS = 12
-EXACT_DB = 150.0  # float32 itself resolves no more
+EXACT_DB = 150.0  # the resolution of float32
 _STRIP_HEIGHT = 40.0
 _BEST_DB = 40.0
 
 
 @dataclass
 class LayerRow:
-    """One op's error.
+    """The error of one op.
 
     Args:
-        position: in the graph. short: the name without what most names begin with.
-        share: the bar's length, 0–1. snr_db: what it sorts by.
+        position: position in the graph.
+        name: the op's name.
+        short: the name without the common prefix.
+        kind: the op's kind.
+        words: the error in words.
+        share: length of the bar, 0–1.
+        snr_db: signal-to-noise ratio in dB, by which rows are sorted.
     """
 
     position: int
@@ -38,7 +43,7 @@ class LayerRow:
 
 @dataclass
 class Reason:
-    """Why some ops stayed in float."""
+    """A reason why some ops compute in float."""
 
     text: str
     count: str
@@ -48,7 +53,7 @@ class Reason:
 
 @dataclass
 class Inside:
-    """One candidate, opened."""
+    """The details of one candidate."""
 
     name: str
     chosen: bool
@@ -66,7 +71,7 @@ class Inside:
 
 
 def look_inside(candidate: Candidate, chosen: bool) -> Inside:
-    """Gives how a candidate's ops run and how far each is from the float model, the worst op first."""
+    """Return how a candidate's ops run and the error of each against the float model, the worst first."""
     plan = candidate.plan_summary or PlanSummary()
     measured = [(i, e) for i, e in enumerate(candidate.layer_error) if e.snr_db is not None]
     worst = sorted(measured, key=lambda pair: (pair[1].snr_db or 0.0, pair[0]))
@@ -102,7 +107,7 @@ def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> Lay
 
 
 def _short_name(name: str, prefix: str) -> str:
-    """The first of the names that a fused op carries, without the modules that its parts come from.
+    """The first name of a fused op, without the names of source modules.
 
     Example:
         >>> _short_name("net/zoo.MBConv_2/torch.nn.ReLU__act;;net/zoo.MBConv_2/torch.nn.Conv2d;1", "net/")
@@ -113,7 +118,7 @@ def _short_name(name: str, prefix: str) -> str:
 
 
 def _shared_folder(names: Sequence[str]) -> str:
-    """What most names begin with, up to a slash: it tells nothing apart.
+    """The prefix, up to a slash, that most names have in common.
 
     Example:
         >>> _shared_folder(["net/a/conv", "net/a/add", "net/b/conv", "Softmax"])
@@ -130,18 +135,18 @@ def _shared_folder(names: Sequence[str]) -> str:
 
 
 def _share(snr_db: float, most_db: float) -> float:
-    """The bar's length: none at 0 dB and below, where the error is as strong as the signal."""
+    """The length of the bar, 0–1: zero at 0 dB and below, where the error is as large as the signal."""
     return min(1.0, max(0.0, snr_db / most_db))
 
 
 def _strip(columns: Iterable[tuple[int, float]]) -> str:
-    """An SVG path of one column an op, in graph order, one unit wide with a gap of a quarter."""
+    """An SVG path with one column for each op, in graph order, one unit wide with a gap of a quarter."""
     tops = ((n, _STRIP_HEIGHT * (1 - max(share, 0.02))) for n, share in columns)
     return "".join(f"M{n + 0.125:g} {_STRIP_HEIGHT:g}V{top:.1f}h.75V{_STRIP_HEIGHT:g}z" for n, top in tops)
 
 
 def _reasons(plan: PlanSummary) -> list[Reason]:
-    """The ops left in float grouped by reason, the most frequent reason first."""
+    """The ops in float, grouped by reason, the most frequent reason first."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for op in plan.left_in_float:
         groups.setdefault(op.reason, []).append((op.kind, op.op))
@@ -155,7 +160,7 @@ def _reasons(plan: PlanSummary) -> list[Reason]:
 
 
 def _facts(candidate: Candidate) -> list[Fact]:
-    """The file, its packed sizes, its digest, its inputs and outputs, and what targets make of it."""
+    """The file, its compressed sizes, its digest, its inputs and outputs, and the verdicts of targets."""
     facts = [Fact("File", printable(candidate.path or "not written", 120), code=True)]
     packed = [
         f"{format_bytes(size)} as {printable(name, 20)}" for name, size in candidate.compressed_bytes.items()

@@ -1,4 +1,4 @@
-"""The table of all candidates: its columns, its rows, and the number that each cell sorts by."""
+"""The table of all candidates: columns, rows, and the sort key of each cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ _VERDICTS: Final = {
 
 @dataclass
 class Cell:
-    """A table cell: what it shows, the number it sorts by (None sorts last), and a second line."""
+    """A table cell.
+
+    Args:
+        text: the text.
+        sort: the number to sort by; None sorts last.
+        second: a second line; empty for none.
+    """
 
     text: str
     sort: float | None = None
@@ -30,7 +36,7 @@ class Cell:
 
     @property
     def small(self) -> str:
-        """The second line, unless there is nothing to say."""
+        """The second line, when it is not empty."""
         return "" if self.second == MISSING else self.second
 
 
@@ -39,8 +45,12 @@ class Row:
     """A table row.
 
     Args:
-        kind: how the chart draws it. verdict: a key of ``_VERDICTS``; words: the same to read.
+        name: name of the candidate.
+        kind: kind of the mark in the chart.
+        verdict: a key of ``_VERDICTS``.
+        words: the verdict in words.
         notes: why it does not fit, and where it gains nothing.
+        cells: the cells, one for each column.
     """
 
     name: str
@@ -52,7 +62,7 @@ class Row:
 
 
 def make_columns(noun: str) -> list[tuple[str, str]]:
-    """Gives the title of each column and what it means."""
+    """Return (title, meaning) of each column."""
     return [
         ("Candidate", "Name, whether it fits the budget, and why not"),
         ("Size", "File size, and its ratio to the original's"),
@@ -60,18 +70,18 @@ def make_columns(noun: str) -> list[tuple[str, str]]:
         ("Latency", "Latency relative to the original, and the median time of a call"),
         (noun[:1].upper() + noun[1:], f"The {noun} on the evaluation samples"),
         ("Change", "Change against the original, and its 95 % interval"),
-        ("Agreement", "Share of samples with the original's decision"),
+        ("Agreement", "Fraction of samples with the original's decision"),
         ("Memory", "Peak memory of the process that ran it"),
     ]
 
 
 def make_rows(report: Report) -> list[Row]:
-    """Gives a row a candidate: the chosen one first, then what fits, then the rest, failures last."""
+    """Return one row for each candidate: the chosen one, those that fit, the others, failures."""
     return [_row(c, report) for c in sorted(report.candidates, key=lambda c: _rank(c, report))]
 
 
 def _rank(candidate: Candidate, report: Report) -> tuple[bool, bool, bool, float]:
-    """The chosen one first, then what fits, then the rest, failures last; small files first."""
+    """The sort key: the chosen one first, those that fit, the others, failures; small files first."""
     return (
         candidate.name != report.best,
         not candidate.meets_budget,
@@ -94,7 +104,7 @@ def _row(candidate: Candidate, report: Report) -> Row:
 
 
 def _cells(candidate: Candidate, original: Candidate | None) -> list[Cell]:
-    """Size, packed, latency, score, change, agreement, memory."""
+    """The cells: size, compressed size, latency, score, change, agreement, memory."""
     words = metric_words(candidate.metric)
     share = (
         candidate.size_bytes / original.size_bytes

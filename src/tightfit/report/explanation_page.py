@@ -1,4 +1,4 @@
-"""What ``tightfit explain`` found as one self-contained HTML page."""
+"""The result of ``tightfit explain`` as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPS: Final = 20
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page: the first cell of a row names it."""
+    """A table of the page; the first cell of a row is its heading."""
 
     title: str
     intro: str
@@ -26,7 +26,7 @@ class Table:
 
 
 def write_explanation(found: Explanation, path: Path) -> None:
-    """Writes the page whole or not at all.
+    """Write the page whole or not at all.
 
     Raises:
         ModelError: the folder is read-only or the disk is full.
@@ -37,7 +37,7 @@ def write_explanation(found: Explanation, path: Path) -> None:
 
 
 def render_explanation(found: Explanation) -> str:
-    """Gives the page; every word from a model, a file name or the data is escaped."""
+    """Return the page; all text from models, file names and data is escaped."""
     view = {
         "title": printable(Path(found.file).name, 80),
         "headline": _headline(found),
@@ -62,7 +62,7 @@ def _headline(found: Explanation) -> str:
     if not found.ops:
         return f"{values}: no op adds an error"
     best = next((r for r in found.remedies if r.helps), None)
-    told = f"{values}, and {printable(found.ops[0].name, 60)} costs most"
+    told = f"{values}, and {printable(found.ops[0].name, 60)} adds the most error"
     if best is None or best.value is None:
         return told
     return f"{told}; {printable(best.title, 120)} brings {_number(best.value, 4)}"
@@ -77,9 +77,10 @@ def _ops(ops: list[OpReport]) -> Table:
         for op in ops[:_OPS]
     ]  # fmt: skip
     return Table(
-        "The ops, the most costly first",
-        "Signal-to-noise: of the model's outputs when only this op's own error is added to the float model; "
-        "of the op's result when only it is quantized; of its result in the file, with all before it.",
+        "Ops, those with the most error first",
+        "Signal-to-noise ratios: of the model's outputs when only this op's own error is added to the float "
+        "model; of the op's output when only this op is quantized; of its output in the file, with the error "
+        "of all ops before it.",
         ("op", "kind", "outputs", "agreement", "op alone", "with all before"),
         rows,
     )
@@ -96,9 +97,9 @@ def _remedies(remedies: list[Remedy]) -> Table:
         for r in remedies
     ]  # fmt: skip
     return Table(
-        "The remedies, the best first",
-        "Each was applied, written and measured. Among those that bring about as much, the one that leaves "
-        "more of the work on int8 comes first.",
+        "Remedies, the best first",
+        "Each was applied, written and measured. Among remedies of similar gain, the one with more "
+        "multiply–accumulates in int8 is first.",
         ("remedy", "gain", "outputs", "agreement", "drop", "work on int8", "size"),
         rows,
     )

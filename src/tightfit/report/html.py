@@ -1,4 +1,4 @@
-"""The report as one HTML file: it opens anywhere, offline, and asks no server for anything."""
+"""The report as one self-contained HTML file, which opens offline."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _QUANTITY_SPACES = (" points", " MB", " kB", " GB", " B", " ms", " %", " dB")
 
 
 def render_html(report: Report) -> str:
-    """Gives the page; every word from a model, a file name or the data is escaped."""
+    """Return the page; all text from models, file names and data is escaped."""
     page: str = environment().get_template("template.html").render(view=make_view(report))
     return page
 
 
 def write_html(report: Report, path: str | Path) -> None:
-    """Writes the page whole or not at all.
+    """Write the page whole or not at all.
 
     Raises:
         ModelError: the folder is read-only or the disk is full.
@@ -33,7 +33,7 @@ def write_html(report: Report, path: str | Path) -> None:
 
 @functools.cache
 def environment() -> Any:
-    """Gives what renders the templates of this folder, with everything escaped."""
+    """Return the Jinja environment of this folder's templates, with autoescape on."""
     import jinja2  # noqa: PLC0415 - only a page needs it
 
     environment = jinja2.Environment(
@@ -48,7 +48,7 @@ def environment() -> Any:
 
 
 def keep_together(text: str) -> str:
-    """Gives the text with no line break between a number and its unit.
+    """Return the text with no line break between a number and its unit.
 
     Example:
         >>> keep_together("5.3 MB").encode("ascii", "xmlcharrefreplace")

@@ -1,4 +1,4 @@
-"""What the page shows, as words and shares: the template places them and decides nothing."""
+"""The view model of the page: texts and fractions; the template only places them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,23 @@ class View:
     """Everything on the page.
 
     Args:
-        charts: the wide and the narrow one, each with its word; empty when there is nothing to draw.
-        tips: of each candidate its name and the lines of its tooltip. shown: the candidates in the charts.
-        columns: title and meaning. facts: by title. methods: by topic.
+        title: title of the page.
+        choice: the chosen file.
+        finished: whether the search is finished.
+        cards: the summary cards.
+        limited: whether the budget has a limit.
+        charts: the wide and the narrow chart, each with its name; empty when there is nothing to draw.
+        tips: name and tooltip lines of each candidate.
+        shown: indices of the candidates in the charts.
+        noun: the metric in words.
+        columns: (title, meaning) of each column of the table.
+        rows: rows of the table.
+        inside: details of each candidate.
+        facts: titled lists of facts.
+        notes: remarks.
+        methods: topic → how it was measured.
+        created: date and time.
+        version: version of tightfit.
     """
 
     title: str
@@ -53,7 +67,7 @@ class View:
 
 
 def make_view(report: Report) -> View:
-    """Gives everything on the page in words."""
+    """Return the view of a report."""
     metric = report.candidates[0].metric if report.candidates else "top1"
     noun = printable(metric_words(metric).noun, 40)
     both = [(size, make_chart(report, *box)) for size, box in (("wide", WIDE), ("narrow", NARROW))]
@@ -81,7 +95,7 @@ def make_view(report: Report) -> View:
 
 
 def _facts(report: Report, metric: str) -> list[tuple[str, list[Fact]]]:
-    """What was asked, of what, on which machine."""
+    """The budget, the model, the data and the machine."""
     return [
         ("Budget", budget_facts(report.budget, metric)),
         ("Search", search_facts(report)),
@@ -92,7 +106,7 @@ def _facts(report: Report, metric: str) -> list[tuple[str, list[Fact]]]:
 
 
 def tooltip(candidate: Candidate) -> list[tuple[str, str]]:
-    """Gives the lines of a mark's tooltip."""
+    """Return the lines of a mark's tooltip."""
     words = metric_words(candidate.metric)
     lines = [
         ("Size", format_bytes(candidate.size_bytes)),

@@ -1,4 +1,4 @@
-"""The curve of a training, as JSON and as one self-contained HTML page beside the file that it gave."""
+"""The training curve, as JSON and as one self-contained HTML page beside the trained file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,20 @@ _STAGES = {"prune": "pruning", "finish": "training", 0: "stage 1", 1: "stage 2"}
 
 @dataclass
 class Curve:
-    """One measured series over the epochs; all numbers but the labels are pixels.
+    """The curve of one metric over the epochs; all numbers except labels are in pixels.
 
     Args:
-        name: of the metric. points: one an epoch. bounds: where a new stage begins.
-        x_ticks, y_ticks: (pixel, label). shown: (x, y, what the mark says).
+        name: name of the metric.
+        width: width of the picture.
+        height: height of the picture.
+        left: left edge of the plot.
+        right: right edge of the plot.
+        top: top edge of the plot.
+        bottom: bottom edge of the plot.
+        shown: (x, y, tooltip) of each epoch.
+        bounds: x positions at which a new stage begins.
+        x_ticks: (position, label) of the x axis.
+        y_ticks: (position, label) of the y axis.
     """
 
     name: str
@@ -40,10 +49,11 @@ class Curve:
 
 
 def write_training(facts: Mapping[str, Any], output: Path) -> list[Path]:
-    """Writes ``<output>.training.json`` and ``.training.html``; gives their paths.
+    """Write ``<output>.training.json`` and ``.training.html``, and return their paths.
 
     Args:
-        facts: ``Finetuned.facts()``; ``options`` may stand beside them.
+        facts: ``FinetuneResult.facts()``, optionally with the key ``options``.
+        output: path of the trained ``.tflite``.
 
     Raises:
         ModelError: the folder is read-only or the disk is full.
@@ -59,7 +69,7 @@ def write_training(facts: Mapping[str, Any], output: Path) -> list[Path]:
 
 
 def render_training(facts: Mapping[str, Any]) -> str:
-    """Gives the page; every word from a file name or the data is escaped."""
+    """Return the page; all text from file names and data is escaped."""
     history = facts["history"]
     names = [n for n in (history[0] if history else {}) if n not in ("stage", "epoch")]
     view = {
@@ -80,12 +90,12 @@ def render_training(facts: Mapping[str, Any]) -> str:
 
 
 def make_curve(name: str, history: Sequence[Mapping[str, Any]]) -> Curve | None:
-    """Gives the curve of one metric over the epochs of all stages, None with fewer than two.
+    """Return the curve of one metric over the epochs of all stages, None with fewer than two.
 
     Example:
         >>> curve = make_curve("loss", [{"stage": 0, "loss": 2.0}, {"stage": 1, "loss": 1.0}])
         >>> (_, first, _), (_, last, _) = curve.shown
-        >>> first < last, len(curve.bounds)  # a picture's y grows downwards
+        >>> first < last, len(curve.bounds)  # y of a picture increases downwards
         (True, 1)
     """
     values = [float(row[name]) for row in history if name in row]
@@ -117,7 +127,7 @@ def _stage(row: Mapping[str, Any]) -> str:
 
 
 def _headline(facts: Mapping[str, Any]) -> str:
-    """What the training came to, in one sentence."""
+    """The result of the training in one sentence."""
     after, before = facts["accuracy"], facts["original"]
     size = format_bytes(facts["footprint"]["size_bytes"])
     if after["failure"] or after["value"] is None or before["value"] is None:
@@ -126,7 +136,7 @@ def _headline(facts: Mapping[str, Any]) -> str:
 
 
 def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, float model, trained file)."""
+    """The rows (quantity, float model, trained file)."""
     before, after = facts["original"], facts["accuracy"]
     rows = [
         (str(after["metric"]), _score(before), _score(after)),
@@ -137,7 +147,7 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for name, key in (("file", "size_bytes"), ("zip", "zip_bytes"), ("zstd", "zstd_bytes")):
         rows.append((name, format_bytes(facts["before"][key]), format_bytes(facts["footprint"][key])))
     rows.append(("zeros in the weights", "", format_percent(facts["zeros"])))
-    rows.append(("different values in one weight, at most", "", f"{facts['values']:,}"))
+    rows.append(("most distinct values in a weight tensor", "", f"{facts['values']:,}"))
     return rows
 
 

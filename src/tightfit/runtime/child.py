@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
+from tightfit.runtime import process
 from tightfit.runtime.channel import Channel, ChannelClosedError, ChannelTimeoutError
+from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
+from tightfit.runtime.sandbox import is_wanted
 
-# The parent's places come last: a struct.py beside a user's script must not stand in for the library's.
-_START = (
-    "import sys; places = sys.argv[3:]; "
-    "sys.path[:0] = [p for p in places[:1] if p not in sys.path]; "
-    "sys.path += [p for p in places if p not in sys.path]; "
-    "from tightfit.runtime.{} import main; main()"
-)
 _TAIL_BYTES = 2000
-_CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
+_MEMORY_SIGNS = ("bad_alloc", "out of memory", "cannot allocate", "failed to allocate", "memoryerror")
 _NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a delegate")
 
 
@@ -71,8 +64,8 @@ def _own(ready: list[Child]) -> Child | None:
 def _start(count: int) -> list[Child]:
     """One process, with a channel to each of ``count`` threads of it."""
     channels = [Channel() for _ in range(count)]
-    process = _Process("worker", channels)
-    return [Child(process=process, channel=channel) for channel in channels]
+    shared = _Process("worker", channels)
+    return [Child(shared=shared, channel=channel) for channel in channels]
 
 
 class _Process:
@@ -84,20 +77,18 @@ class _Process:
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         fcntl.fcntl(self.log, fcntl.F_SETFL, os.O_APPEND)  # the process may empty it and write on
         ends = list(zip(*(channel.child_fds for channel in channels), strict=True))
+        confinement = process.Confinement(
+            memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+        )
+        self.limit_bytes = confinement.memory_bytes
+        fds = [",".join(map(str, of_all)) for of_all in ends]
         self.running = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                _START.format(program),
-                *(",".join(map(str, fds)) for fds in ends),
-                *_places(),
-            ],
+            process.command(f"tightfit.runtime.{program}", fds, confinement),
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
-            pass_fds=[fd for fds in ends for fd in fds],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # NumPy's idle threads disturb timings
+            pass_fds=[fd for of_all in ends for fd in of_all],
+            env=process.environment({"OPENBLAS_NUM_THREADS": "1"}),  # NumPy's idle threads disturb timings
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         for channel in channels:
@@ -125,18 +116,22 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
-        process: a process that is shared with others. channel: this child's channel to it.
+        shared: a process that is shared with others. channel: this child's channel to it.
+
+    Attributes:
+        limit_bytes: what the process may allocate, None for no limit. sharers: the sessions that use it.
     """
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
     def __init__(
-        self, program: str = "worker", *, process: _Process | None = None, channel: Channel | None = None
+        self, program: str = "worker", *, shared: _Process | None = None, channel: Channel | None = None
     ) -> None:
-        self.is_shared = process is not None
+        self.is_shared = shared is not None
         self._channel = channel or Channel()
-        self._shared = process or _Process(program, [self._channel])
+        self._shared = shared or _Process(program, [self._channel])
         self._process, self._log = self._shared.running, self._shared.log
+        self.limit_bytes, self.sharers = self._shared.limit_bytes, self._shared.open
         self._finalizer = weakref.finalize(self, self._shared.release, self._channel)
 
     @property
@@ -160,14 +155,22 @@ class Child:
         self._wait()
         words = self.last_log_line()
         said = f" Its last words: {words}" if words else ""
-        return f"LiteRT {_manner(self._process.returncode)} while {doing}.{said}"
+        said = self.memory_hint(self._tail()) or said
+        return f"LiteRT {process.describe_exit(self._process.returncode)} while {doing}.{said}"
+
+    def memory_hint(self, words: str) -> str:
+        """Return a sentence on the limit where words speak of memory that was not given, else ""."""
+        silent = words.strip() in ("RuntimeError.", "MemoryError.")  # LiteRT says no more of it
+        if self.limit_bytes is None or not (silent or any(sign in words.lower() for sign in _MEMORY_SIGNS)):
+            return ""
+        return f" It may allocate {size_text(self.limit_bytes)}; {VARIABLE} sets another limit."
 
     def crashed(self, fault: Exception) -> bool:
         """True when a fault of the code that ran ended the child, not a lack of memory or of time."""
         if isinstance(fault, ChannelTimeoutError):
             return False
         self._wait()
-        return _signal_name(self._process.returncode) in _CRASHES
+        return process.has_crashed(self._process.returncode) and not self.memory_hint(self._tail())
 
     def _wait(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -175,11 +178,14 @@ class Child:
 
     def last_log_line(self) -> str:
         """The last line of what the child printed, without LiteRT's greetings."""
+        return process.last_line(self._tail(), _NOISE)
+
+    def _tail(self) -> str:
+        """The end of what the child printed."""
         size = os.fstat(self._log.fileno()).st_size
-        tail = os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
-        lines = [line.strip() for line in tail.decode("utf-8", "replace").splitlines()]
-        told = [line for line in lines if line and not line.startswith(_NOISE)]
-        return told[-1] if told else ""
+        return os.pread(self._log.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode(
+            "utf-8", "replace"
+        )
 
     def give_back(self) -> None:
         """Lets another session use this thread of a shared process; ends a process of its own."""
@@ -197,28 +203,3 @@ class Child:
     def close(self) -> None:
         """Ends the process, once no other session uses it, and frees what belongs to it."""
         self._finalizer()
-
-
-def _manner(code: int | None) -> str:
-    """How a process with this return code ended, in words.
-
-    Example:
-        >>> _manner(-6)
-        'died with SIGABRT'
-    """
-    if code is None:
-        return "closed its pipe but did not end"
-    if code >= 0:
-        return f"ended with code {code}"
-    name = _signal_name(code)
-    return f"died with {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
-
-
-def _signal_name(code: int | None) -> str:
-    return "" if code is None or code >= 0 else signal.Signals(-code).name
-
-
-def _places() -> list[str]:
-    """Where the child looks for modules: this package's root, then where the parent looks."""
-    root = str(Path(__file__).resolve().parents[2])
-    return [root, *(str(Path(place).resolve()) for place in sys.path)]

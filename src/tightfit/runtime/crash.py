@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tightfit.errors import ModelError, TightfitError
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op, Signature
+from tightfit.graph.ir import Model, Signature
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.child import Child, take
+from tightfit.runtime.memory import model_limit
 from tightfit.types import Array
 
 _PROBE_LIMIT_S = 20.0
@@ -46,28 +47,35 @@ def locate_crash(
     try:
         whole = read_model(model)
         arrays = None if sample is None else _ordered(whole, sample, signature)
-        killer = _first_killer(whole, arrays, {"threads": threads, "delegate": delegate}, deadline)
+        options = {"threads": threads, "delegate": delegate}
+        count = first_failing(len(whole.main.ops), lambda n: _kills(whole, n, arrays, options), deadline)
     except TightfitError:
         return None  # a file that our reader refuses too, or a graph that a signature alone reaches
-    return None if killer is None else f"It dies on the op {killer.kind} '{killer.name}'."
-
-
-def _first_killer(
-    model: Model, arrays: list[Array] | None, options: dict[str, Any], deadline: float
-) -> Op | None:
-    """Invariant of the bisection: the first ``lives`` ops run, the first ``dies`` ops kill."""
-    lives, dies = 0, len(model.main.ops)
-    if not _kills(model, dies, arrays, options):
+    if count is None:
         return None
-    while dies - lives > 1:
+    killer = whole.main.ops[count - 1]
+    return f"It dies on the op {killer.kind} '{killer.name}'."
+
+
+def first_failing(count: int, fails: Callable[[int], bool], deadline: float) -> int | None:
+    """Return the length of the shortest beginning that fails, by bisection; None where none does, or in time.
+
+    Args:
+        count: of all ops. fails: whether the first so many ops fail. deadline: by ``time.monotonic``.
+
+    Example:
+        >>> first_failing(9, lambda n: n >= 4, float("inf"))
+        4
+    """
+    works, broken = 0, count
+    if not fails(broken):
+        return None
+    while broken - works > 1:
         if time.monotonic() > deadline:
             return None
-        middle = (lives + dies) // 2
-        if _kills(model, middle, arrays, options):
-            dies = middle
-        else:
-            lives = middle
-    return model.main.ops[dies - 1]
+        middle = (works + broken) // 2
+        works, broken = (works, middle) if fails(middle) else (middle, broken)
+    return broken
 
 
 def _kills(model: Model, count: int, arrays: list[Array] | None, options: dict[str, Any]) -> bool:
@@ -77,7 +85,8 @@ def _kills(model: Model, count: int, arrays: list[Array] | None, options: dict[s
         with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
             file.write(serialize(_beginning(model, count)))
             file.flush()
-            status, facts = _ask(child, "load", path=file.name, signature=None, **options)
+            limit = model_limit(file.name, options["threads"])
+            status, facts = _ask(child, "load", path=file.name, signature=None, memory_bytes=limit, **options)
         if status == "done" and arrays is not None:
             names = [spec["name"] for spec in facts["inputs"]]
             _ask(child, "time", inputs=dict(zip(names, arrays, strict=True)), runs=1, warmup=0)

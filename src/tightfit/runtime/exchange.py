@@ -102,7 +102,8 @@ class Exchange:
             raise DataError(value)
         if status == "failed":
             raise RuntimeFailureError(value)
-        raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}")
+        hint = self._child.memory_hint(value)
+        raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}{hint}")
 
     def release(self) -> None:
         """Lets another session use the child where nothing is under way and it may be shared, else closes."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tightfit.graph.signatures import unique_names
+from tightfit.graph.names import unique_names
 from tightfit.runtime.serving import DataMismatchError, sentence
 from tightfit.types import Array
 

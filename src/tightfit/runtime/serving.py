@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import struct
 import sys
 import threading
@@ -39,7 +38,6 @@ def serve(make_handler: Callable[[], object]) -> None:
 
     Each pair has a handler and a thread of its own; LiteRT and NumPy let threads run side by side.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here, its core file of no use
     ends = [[int(fd) for fd in argument.split(",")] for argument in sys.argv[1:3]]
     threads = [
         threading.Thread(target=_serve_one, args=(make_handler(), *pair)) for pair in zip(*ends, strict=True)

@@ -13,6 +13,7 @@ from tightfit.runtime.child import take, take_shared
 from tightfit.runtime.crash import locate_crash
 from tightfit.runtime.exchange import Exchange, Pending, Sample
 from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
+from tightfit.runtime.memory import memory_limit, model_limit
 from tightfit.types import Array
 
 __all__ = ["Array", "Observer", "Sample", "Session"]
@@ -45,7 +46,8 @@ class Session:
         memory_before_load_bytes: the most the child held before the model, Python and LiteRT's code.
 
     Raises:
-        ModelError: there is no such file. RuntimeFailureError: LiteRT refuses the model or dies on it.
+        ModelError: there is no such file, or it declares more than may be allocated. RuntimeFailureError:
+        LiteRT refuses the model or dies on it.
     """
 
     def __init__(
@@ -63,8 +65,12 @@ class Session:
             raise ModelError(f"There is no model file {name}; expected the path of a .tflite file.")
         options = {"threads": threads, "delegate": delegate, "signature": signature}
         locate = partial(locate_crash, model, **options)  # type: ignore[arg-type]
-        self._exchange = Exchange(take_shared() if shared else take(), name, timeout_s, locate)
-        facts = self._load(model, options)
+        child, limit = take_shared() if shared else take(), model_limit(model, threads)
+        # Sessions of one process load one model each.
+        limit = None if limit is None else limit * child.sharers
+        child.limit_bytes = limit
+        self._exchange = Exchange(child, name, timeout_s, locate)
+        facts = self._load(model, options | {"memory_bytes": limit})
         self.inputs = tuple(TensorSpec(**spec) for spec in facts["inputs"])
         self.outputs = tuple(TensorSpec(**spec) for spec in facts["outputs"])
         self.signatures: tuple[str, ...] = tuple(facts["signatures"])
@@ -125,7 +131,8 @@ class Session:
             DataError: a sample does not fit, or an output does not exist.
             RuntimeFailureError: LiteRT or an observer fails.
         """
-        self._exchange.ask("watch", "preparing", observers=dict(observers))
+        limit = memory_limit()  # what observers keep is no part of what the file declares
+        self._exchange.ask("watch", "preparing", observers=dict(observers), memory_bytes=limit)
         for _ in self._stream("see", samples):
             pass
         return cast(dict[str, Any], self._exchange.ask("observed", "finishing"))

@@ -21,7 +21,8 @@ from ai_edge_litert.interpreter import (  # noqa: TID251 - this is the one modul
     SignatureRunner,
 )
 
-from tightfit.graph.signatures import unique_names
+from tightfit.graph.names import unique_names
+from tightfit.runtime.confinement import limit_memory
 from tightfit.runtime.loaded import MainGraph, SignatureGraph
 from tightfit.runtime.serving import ObserverError, serve
 from tightfit.types import Array
@@ -35,8 +36,12 @@ class Worker:
         self._observers: dict[str, Any] = {}
         self._readers: list[tuple[str, Any, Callable[[], Array]]] = []
 
-    def load(self, path: str, threads: int, delegate: bool, signature: str | None) -> dict[str, Any]:
+    def load(
+        self, path: str, threads: int, delegate: bool, signature: str | None, memory_bytes: int | None = None
+    ) -> dict[str, Any]:
         """Loads and allocates a model; gives what its inputs and outputs are called and look like."""
+        if memory_bytes is not None:
+            limit_memory(memory_bytes)
         before = peak_memory_bytes()
         resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         interpreter = Interpreter(
@@ -86,8 +91,10 @@ class Worker:
             milliseconds.append((time.perf_counter() - start) * 1e3)
         return milliseconds
 
-    def watch(self, observers: dict[str, Any]) -> None:
+    def watch(self, observers: dict[str, Any], memory_bytes: int | None = None) -> None:
         """Sets the observers, by output, that each later ``see`` updates."""
+        if memory_bytes is not None:
+            limit_memory(memory_bytes)
         self._observers = observers
         self._readers = [(key, o, self.graph.reader(key)) for key, o in observers.items()]
 

@@ -6,8 +6,9 @@ The rule in plain words is ``CHOICE_RULE``, which the report prints; ``choose`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
@@ -16,15 +17,27 @@ NEAR_TIE = 1.02
 
 CHOICE_RULE = (
     "Of the candidates that meet the budget, the one with the smallest product of file size and latency "
-    "ratio is chosen. Products within 2 % of the smallest count as equal, because latency is not measured "
-    "better than that; among those the most accurate is chosen, then the one with the wider inputs and "
-    "outputs, then the smaller file. The original is chosen only when nothing that meets the budget costs "
-    "less. When nothing meets the budget, the candidate that exceeds it by least is chosen: the least sum, "
-    "over all limits, of the excess relative to the limit."
+    "ratio is chosen. Products count as equal when they lie within 2 %, or when the 95 % intervals of the "
+    "latency ratios leave open which is smaller; among those the most accurate is chosen, then the one with "
+    "the wider inputs and outputs, then the smaller file. The original is chosen only when nothing that "
+    "meets the budget costs less. When nothing meets the budget, the candidate that exceeds it by least is "
+    "chosen: the least sum, over all limits, of the excess relative to the limit."
 )
 
 _IO_BITS = {"float32": 32, "float16": 16, "bfloat16": 16, "int16": 16, "int8": 8, "uint8": 8}
 _NOTHING = (math.inf, math.inf, math.inf)
+
+
+class Cost(NamedTuple):
+    """``size_bytes · latency_ratio``: by the measured ratio, and by the ends of its 95 % interval."""
+
+    low: float
+    middle: float
+    high: float
+
+    def surely_below(self, other: Cost) -> bool:
+        """Return True when this cost is the smaller one, whatever the noise of the latency did."""
+        return NEAR_TIE * self.middle < other.middle and self.high < other.low
 
 
 def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
@@ -69,15 +82,44 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
     cost = _costs(made)
     fitting = [c for c in made if budget.meets(c)]
     if not fitting:
-        return min(made, key=lambda c: (_violation(c, budget), cost[id(c)], *_preference(c)))
+        return min(made, key=lambda c: (_violation(c, budget), cost[id(c)].middle, *_preference(c)))
+    return min(_cheapest(fitting, cost), key=_preference)
+
+
+def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
+    """Return a sentence on the candidates whose cost cannot be told from that of the chosen one, if any.
+
+    Example:
+        >>> one = Candidate("a", "int8", ["int8"], size_bytes=100, latency_ratio=0.90, drop=0.001)
+        >>> other = Candidate("b", "int8", ["int8"], size_bytes=100, latency_ratio=0.91, drop=0.002)
+        >>> tie_notes([one, other], Budget(max_drop=0.01))
+        ['a and b are equal in size × latency as far as latency is measured; a is chosen for its accuracy.']
+    """
+    chosen = choose(candidates, budget)
+    if chosen is None or not budget.meets(chosen):
+        return []
+    made = [c for c in candidates if c.failure is None]
+    tied = _cheapest([c for c in made if budget.meets(c)], _costs(made))
+    others = sorted((c for c in tied if c is not chosen), key=_preference)
+    if not others:
+        return []
+    *some, last = [chosen.name, *(c.name for c in others)]
+    return [
+        f"{', '.join(some)} and {last} are equal in size × latency as far as latency is measured; "
+        f"{chosen.name} is chosen for its accuracy."
+    ]
+
+
+def _cheapest(fitting: Sequence[Candidate], cost: Mapping[int, Cost]) -> list[Candidate]:
+    """The one of least cost and its equals; an original only where nothing costs less."""
     changed = [c for c in fitting if not c.is_original]
     originals = [c for c in fitting if c.is_original]
     if originals:
-        bar = min(cost[id(c)] for c in originals)
-        changed = [c for c in changed if cost[id(c)] < bar]
+        bar = min(cost[id(c)].middle for c in originals)
+        changed = [c for c in changed if cost[id(c)].middle < bar]
     pool = changed or originals
-    least = min(cost[id(c)] for c in pool)
-    return min((c for c in pool if cost[id(c)] <= NEAR_TIE * least), key=_preference)
+    least = min((cost[id(c)] for c in pool), key=lambda c: (c.middle, c.high))
+    return [c for c in pool if not least.surely_below(cost[id(c)])]
 
 
 def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
@@ -99,14 +141,14 @@ def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Bud
     fitting = [c for c in made if c is not candidate and budget.meets(c)]
     if not whatever.meets(candidate):
         return fitting[0] if fitting else None
-    return next((c for c in fitting if NEAR_TIE * cost[id(c)] < cost[id(candidate)]), None)
+    return next((c for c in fitting if cost[id(c)].surely_below(cost[id(candidate)])), None)
 
 
 def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Gives those that were made, the one that ``CHOICE_RULE`` prefers first where all are accurate."""
     made = [c for c in candidates if c.failure is None]
     cost = _costs(made)
-    return sorted(made, key=lambda c: cost[id(c)])
+    return sorted(made, key=lambda c: cost[id(c)].middle)
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[str]:
@@ -144,11 +186,17 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _costs(candidates: Sequence[Candidate]) -> dict[int, float]:
+def _costs(candidates: Sequence[Candidate]) -> dict[int, Cost]:
     """``size_bytes · latency_ratio`` of each candidate, by identity."""
     ratios = [r for c in candidates if (r := _known(c.latency_ratio)) < math.inf]
     slowest = max(ratios, default=1.0)
-    return {id(c): _known(c.size_bytes) * min(_known(c.latency_ratio), slowest) for c in candidates}
+    return {id(c): _cost(c, slowest) for c in candidates}
+
+
+def _cost(candidate: Candidate, slowest: float) -> Cost:
+    size, ratio = _known(candidate.size_bytes), min(_known(candidate.latency_ratio), slowest)
+    low, high = candidate.latency_interval or (ratio, ratio)
+    return Cost(size * min(low, ratio), size * ratio, size * max(high, ratio))
 
 
 def _violation(candidate: Candidate, budget: Budget) -> float:

@@ -13,12 +13,13 @@ from tightfit import __version__
 from tightfit.diagnosis.doctor.notes import full_check
 from tightfit.errors import ModelError, TightfitError
 from tightfit.graph.summary import summary
+from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.search.candidate_builder import CandidateBuilder
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
-from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto
+from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
 from tightfit.search.effort import find_effort
-from tightfit.search.folder import copy_file, prepare_folder, remove_traces
+from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.gains import note_gain
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
@@ -37,14 +38,17 @@ def optimize(job: Job, listener: Listener) -> Outcome:
     Raises:
         TightfitError: the model or the data cannot be used at all; nothing was written then.
     """
-    search = _Search(job, listener)
+    read = {"model": job.model, "data": job.data, "calibration data": job.calibration_data}
+    check_paths(read, {}, folder=job.output)
+    with output_folder(job.output):
+        return _found(_Search(job, listener))
+
+
+def _found(search: _Search) -> Outcome:
+    """Runs a search to its end, or to the interruption."""
     try:
         search.run()
         search.outcome.finished = True
-    except TightfitError:
-        if not search.outcome.candidates:
-            remove_traces(job.output)
-        raise
     except KeyboardInterrupt:
         search.outcome.notes.append("The search was interrupted; run the same command again to go on.")
         if not search.outcome.candidates:
@@ -71,7 +75,6 @@ class _Search:
         self.effort = find_effort(job.effort)
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
-        prepare_folder(job.output)
         self.measurer = Measurer(self.source, self.samples, job)
         self.builder = CandidateBuilder(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, self._facts())
@@ -99,6 +102,8 @@ class _Search:
                 self._try(recipe)
         self._compare_layers()
         notes = self.outcome.notes
+        notes += self.samples.notes
+        notes += tie_notes(self.outcome.candidates, self.job.budget)
         notes += self.selection.notes()
         notes += training_notes(self.recipes, self.outcome.candidates, self.job.budget)
 
@@ -126,11 +131,11 @@ class _Search:
 
     def _original(self) -> Candidate:
         path = self.job.output / "candidates" / "float32.tflite"
-        copy_file(self.job.model, path)
         candidate = Candidate(ORIGINAL_SCHEME, ORIGINAL_SCHEME, path=self._relative(path))
-        self._measure_accuracy(candidate)
+        self._measure_accuracy(candidate, self.job.model)
         if candidate.failure is not None:
             raise ModelError(f"The float model does not run: {candidate.failure}")
+        copy_file(self.job.model, path)  # not before it runs: an earlier search's file may stand there
         self._measure_file(candidate)
         return candidate
 
@@ -231,10 +236,11 @@ class _Search:
         job = self.job
         return self.effort.stops_early and not job.recipes and job.budget.max_drop is not None
 
-    def _measure_accuracy(self, candidate: Candidate) -> None:
+    def _measure_accuracy(self, candidate: Candidate, path: Path | None = None) -> None:
         count = len(self.samples.evaluating)
         self.listener.stage(f"{candidate.name}: accuracy on {format_count(count, 'sample')}", count)
-        self.measurer.accuracy(candidate, self.job.output / (candidate.path or ""), self.listener.advance)
+        place = path or self.job.output / (candidate.path or "")
+        self.measurer.accuracy(candidate, place, self.listener.advance)
 
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""

@@ -23,12 +23,14 @@ class SearchSamples:
 
     Args:
         dataset, evaluating: those that evaluate. calibration_set, calibrating: those that calibrate.
+        notes: where fewer calibrate than were asked for, and why.
     """
 
     dataset: Dataset
     evaluating: Indices
     calibration_set: Dataset
     calibrating: Indices
+    notes: tuple[str, ...] = ()
 
     def calibration(self) -> Iterator[Mapping[str, Array]]:
         """The inputs that calibrate, read anew at each call."""
@@ -66,7 +68,15 @@ def open_samples(job: Job, source: Source) -> SearchSamples:
     if job.calibration_data is not None:
         calibration_set = open_data(job.calibration_data, image=job.image, inputs=specs)
     calibrating, evaluating = _split(dataset, calibration_set, job)
-    return SearchSamples(dataset, evaluating, calibration_set, calibrating)
+    notes = _fewer(len(calibrating), job.calibration, apart=calibration_set is not dataset)
+    return SearchSamples(dataset, evaluating, calibration_set, calibrating, notes)
+
+
+def _fewer(used: int, asked: int, *, apart: bool) -> tuple[str, ...]:
+    if used >= asked:
+        return ()
+    why = "there are no more" if apart else "two thirds of the data evaluate"
+    return (f"{used:,} samples calibrate, not {asked:,}: {why}; --calibration-data gives more.",)
 
 
 def _split(dataset: Dataset, calibration_set: Dataset, job: Job) -> tuple[Indices, Indices]:

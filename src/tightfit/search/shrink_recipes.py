@@ -86,7 +86,9 @@ def _clusters(work: RecoveryState, count: float, layout: str, pruners: Pruners) 
 
 def _zeros(work: RecoveryState, share: float, layout: str, pruners: Pruners) -> Changed:  # noqa: ARG001 - a way
     """Zeros that the samples miss least, the other weights fitted to make up for them."""
-    pruned = prune_weights(work.original, Pruning(share), work.seen(), work.tell("pruning"))
+    pruned = prune_weights(
+        work.original, Pruning(share), work.layer_moments(), work.stage_progress("pruning")
+    )
     steps = [f"{share:.0%} of the weights of each large layer are zero, the others fitted to the samples"]
     if layout != "cpu" or work.plan.scheme.compute != "float":
         return Changed(pruned.model, steps)
@@ -236,7 +238,7 @@ def describe_gain(candidate: Candidate, wanted: Shrink, plain: Candidate | None)
     if interval is not None and interval[1] >= 1:
         why = f"; {_SKIPS}" if wanted.way == "zeros" else ""
         candidate.steps.append(
-            f"{NO_GAIN}the latency on this machine is not surely below the original's{why}."
+            f"{NO_GAIN}the latency on this machine is not significantly below the original's{why}."
         )
 
 

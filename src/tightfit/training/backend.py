@@ -14,7 +14,7 @@ _BACKENDS: Final = ("tensorflow", "torch", "jax")
 
 
 def choose_backend() -> str:
-    """Gives the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.
+    """Return the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.
 
     Raises:
         OptionError: Keras or every backend is missing, or ``KERAS_BACKEND`` names one that is.

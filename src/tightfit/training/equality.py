@@ -21,7 +21,7 @@ _SAMPLES: Final = 2
 
 
 def check_equality(network: Any, samples: int = _SAMPLES) -> float:
-    """Gives the largest relative difference between a batch of the network and LiteRT's runs of each sample.
+    """Return the largest relative difference between a batch of the network and LiteRT's runs of each sample.
 
     Args:
         network: a ``Network``; its fake-quantizers and the network's own precision are left out.
@@ -54,7 +54,7 @@ def check_equality(network: Any, samples: int = _SAMPLES) -> float:
 
 
 def float_tensors(network: Any, inputs: Any, wanted: list[Any]) -> list[Any]:
-    """Gives chosen tensors computed in float; JAX compiles them as a whole, in seconds instead of minutes."""
+    """Return chosen tensors computed in float; JAX compiles them as one program, in seconds, not minutes."""
     if keras.backend.backend() != "jax":
         return list(network.tensors(inputs, wanted, rounded=False))
     import jax  # noqa: PLC0415 - only on this backend
@@ -69,7 +69,7 @@ def float_tensors(network: Any, inputs: Any, wanted: list[Any]) -> list[Any]:
 
 
 def relative_difference(found: Array, expected: Array) -> float:
-    """Gives ``max |found - expected| / max |expected|``; infinite for other shapes.
+    """Return ``max |found - expected| / max |expected|``; infinite for other shapes.
 
     Example:
         >>> relative_difference(np.array([1.0, 2.5]), np.array([1.0, 2.0]))

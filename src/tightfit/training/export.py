@@ -19,7 +19,7 @@ from tightfit.types import Array
 
 
 def export(network: Network) -> tuple[Model, Plan | None]:
-    """Gives the model with the trained constants, and the plan with the trained scales.
+    """Return the model with the trained constants, and the plan with the trained scales.
 
     Weights that the plan stores as integers stand exactly on their grid, so masks and clusters are in the
     file what they were in training; ``apply_plan`` of the two rounds nothing else.
@@ -45,13 +45,13 @@ class _Scales:
         self.cache: dict[Any, Any] = {}
 
     def input_scale(self, index: int) -> float | None:
-        """The scale of the activation that an op's weights multiply."""
+        """Return the scale of the activation that an op's weights multiply."""
         rule = find_rule(self.network.source.main.ops[index].kind)
         point = None if rule is None else self.network.program.points.inputs.get((index, rule.activation))
         return None if point is None else self.points[point].scale[0]
 
     def weight(self, index: int, position: int) -> Any:
-        """The scales of one op's weights, on the backend."""
+        """Return the scales of one op's weights, on the backend."""
         return self.weights.scales(index, position, self.cache)
 
 

@@ -34,8 +34,10 @@ class GraphProgram:
     """The ops of one graph as functions of its inputs and of its weights.
 
     Args:
-        graph: as the plan was made for. weights: its constants.
-        points: where activations are rounded. quantizers: one for each point.
+        graph: as the plan was made for.
+        weights: its constants.
+        points: where activations are rounded.
+        quantizers: one for each point.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class GraphProgram:
         self.varying = varying_tensors(graph)
 
     def input_scale(self, index: int, cache: dict[Any, Any]) -> Any:
-        """The scale of the activation that an integer op's weights multiply, in the call of this cache."""
+        """Return the scale of an integer op's input activation, in the call of this cache."""
         rule = find_rule(self.graph.ops[index].kind)
         assert rule is not None  # noqa: S101 - integer ops have a rule
         return self.quantizers[self.points.inputs[index, rule.activation]].parameters(cache)[0]
@@ -60,11 +62,12 @@ class GraphProgram:
         self, inputs: Mapping[Tensor, Any], wanted: Iterable[Tensor], *, dtype: str = "float32",
         training: bool = False, rounded: bool = True, kernels: DeviceKernels | None = None,
     ) -> list[Any]:  # fmt: skip
-        """Gives the wanted tensors, each with the batch in front.
+        """Return the wanted tensors, each with the batch in front.
 
         Args:
             inputs: graph input → values with the batch in front.
-            dtype: that float constants are given. rounded: False leaves fake-quantizers and transforms out.
+            dtype: that float constants are given.
+            rounded: False leaves fake-quantizers and transforms out.
             kernels: compute the ops that have a row there in the device's integers, outside of a trace.
         """
         call = Call(self, dtype, training=training, rounded=rounded, kernels=kernels)
@@ -95,27 +98,27 @@ class Call:
     # -- ends ----------------------------------------------------------------------------------
 
     def enter(self, tensor: Tensor, value: Any) -> None:
-        """Takes an input in; in an integer file it is rounded first."""
+        """Take an input in; in an integer file it is rounded first."""
         point = self.points.entries.get(tensor)
         self.values[tensor] = value if point is None else self.rounding(point, value)
         if point is not None:
             self.held[tensor] = point
 
     def leave(self, tensor: Tensor) -> Any:
-        """Gives a tensor out; an output of an integer file is rounded."""
+        """Return a tensor out; an output of an integer file is rounded."""
         value = self.batched(tensor)
         point = self.points.exits.get(tensor)
         return value if point is None or self.held.get(tensor) is point else self.rounding(point, value)
 
     def rounding(self, point: Point, value: Any) -> Any:
-        """Gives a value on the grid of a point."""
+        """Return a value on the grid of a point."""
         quantizer = self.program.quantizers[point]
         return quantizer(value, self.cache, training=self.training)
 
     # -- ops -----------------------------------------------------------------------------------
 
     def compute(self, index: int, op: Op) -> None:
-        """Computes one op and rounds where its kernel rounds."""
+        """Compute one op and rounds where its kernel rounds."""
         row = OP_LOWERINGS[op.kind]
         results = self.static_results(op)
         if results is None and self.kernels is not None and self.in_integers(index, op, self.kernels):
@@ -139,7 +142,7 @@ class Call:
             self.values[tensor] = value
 
     def quantizer_of_sum(self, index: int, op: Op, operands: list[Any]) -> ActivationQuantizer | None:
-        """The quantizer that can take in bias and activation, None where each goes its own way."""
+        """Return the quantizer that can take in bias and activation, None where each goes its own way."""
         point = self.points.outputs.get((index, 0))
         if point is None or not ends_in_sum(op, operands):
             return None
@@ -147,7 +150,7 @@ class Call:
         return None if quantizer.ranges == "average" else quantizer
 
     def in_integers(self, index: int, op: Op, kernels: DeviceKernels) -> bool:
-        """Computes one op as the device does; False where there is no row for it."""
+        """Compute one op as the device does; False where there is no row for it."""
         made = kernels.run(self, index, op)
         if made is None:
             return False
@@ -157,14 +160,14 @@ class Call:
         return True
 
     def value(self, tensor: Tensor) -> Any:
-        """Gives what was computed; integers become reals only where reals are read."""
+        """Return what was computed; integers become reals only where reals are read."""
         if tensor not in self.values and self.kernels is not None and tensor in self.held:
             point = self.held[tensor]
             self.values[tensor] = self.kernels.reals(self.integers[tensor, point], point)
         return self.values[tensor]
 
     def as_kernel(self, index: int, op: Op, operands: list[Any], made: Any) -> Any:
-        """Gives what an integer kernel makes where it does more than round; the gradient stays float's."""
+        """Return what an integer kernel makes where it does more than round; the gradient stays float's."""
         point = self.points.inputs.get((index, 0))
         kernel = None if point is None else INTEGER_KERNELS.get((op.kind, point.storage.dtype))
         if point is None or kernel is None:
@@ -174,7 +177,7 @@ class Call:
         return made + ops.stop_gradient(ops.cast(exact, made.dtype) - made)
 
     def static_results(self, op: Op) -> list[Any] | None:
-        """Computes an op whose inputs are all known with NumPy: shapes that a graph works out."""
+        """Compute an op whose inputs are all known with NumPy: shapes that a graph works out."""
         row = CONSTANT_OPS.get(op.kind)
         arrays = [None if t is None else self.known(t) for t in op.inputs]
         if row is None or not arrays or any(a is None for a in arrays):
@@ -186,12 +189,12 @@ class Call:
         return made if isinstance(made, list) else [made]
 
     def known(self, tensor: Tensor) -> Array | None:
-        """Gives a value that is the same for all samples and not trained."""
+        """Return a value that is the same for all samples and not trained."""
         value = self.weights.value(tensor) if tensor.is_constant else self.values.get(tensor)
         return value if isinstance(value, np.ndarray | np.generic) else None  # type: ignore[return-value]
 
     def operand(self, index: int, row: Lowering, op: Op, position: int, tensor: Tensor | None) -> Any:
-        """Gives one input as the op's row wants it."""
+        """Return one input as the op's row wants it."""
         if tensor is None or tensor.is_variable:
             return None
         known = self.known(tensor)
@@ -212,14 +215,14 @@ class Call:
         return value if position in row.weights else lift(value)
 
     def trained(self, index: int, position: int) -> Any:
-        """Gives a trained constant as one op uses it."""
+        """Return a trained constant as one op uses it."""
         if not self.rounded:
             tensor = self.program.graph.ops[index].operand(position)
             return self.converted(self.weights.variables[tensor])
         return self.converted(self.weights.use(index, position, self.cache))
 
     def computed(self, index: int, row: Lowering, position: int, tensor: Tensor) -> Any:
-        """Gives an activation on the grid that the op reads."""
+        """Return an activation on the grid that the op reads."""
         value = self.value(tensor)
         point = self.points.inputs.get((index, position))
         if point is not None and self.held.get(tensor) is not point:
@@ -229,19 +232,19 @@ class Call:
         return value[0] if position in row.weights and tensor not in self.program.varying else value
 
     def requantized(self, tensor: Tensor, point: Point, value: Any) -> Any:
-        """Gives an activation on another grid than it was made on."""
+        """Return an activation on another grid than it was made on."""
         held = self.held.get(tensor)
         if self.kernels is None or held is None:
             return self.rounding(point, value)
         return self.kernels.requantized(value, held, point)
 
     def converted(self, value: Any) -> Any:
-        """Gives a float constant in the type that the network computes in."""
+        """Return a float constant in the type that the network computes in."""
         tensor = ops.convert_to_tensor(value)
         return ops.cast(tensor, self.dtype) if standardize_dtype(tensor.dtype) == "float32" else tensor
 
     def batched(self, tensor: Tensor) -> Any:
-        """Gives any tensor with a batch in front."""
+        """Return any tensor with a batch in front."""
         known = self.known(tensor)
         if known is not None:
             return lift(known)

@@ -38,8 +38,11 @@ class TrainedWeight:
     """A constant that is multiplied with activations.
 
     Args:
-        name: the tensor's key. op, position: its first use. values: as they start, float32.
-        storage: how the plan stores it, None where it stays float. variable: what is trained.
+        name: the tensor's key.
+        op, position: its first use.
+        values: as they start, float32.
+        storage: how the plan stores it, None where it stays float.
+        variable: what is trained.
     """
 
     name: str
@@ -60,7 +63,7 @@ class TrainedWeight:
 
 
 def real_constant(tensor: Tensor) -> Array:
-    """Gives a constant dense and as the reals that it stands for; other types as they are."""
+    """Return a constant dense and as the reals that it stands for; other types as they are."""
     values = dense_values(tensor)
     q = tensor.quantization
     if q is not None and q.is_affine and values.dtype.kind in "iu":
@@ -77,8 +80,10 @@ class GraphWeights:
     """The trained constants of one graph with their transforms and quantizers.
 
     Args:
-        owner: the Keras model that keeps the variables. plan: where they are rounded, or None.
-        transforms: see ``weight_transforms``. scales: how they move (``quantizers.RANGES``), who keeps them.
+        owner: the Keras model that keeps the variables.
+        plan: where they are rounded, or None.
+        transforms: see ``weight_transforms``.
+        scales: how they move (``quantizers.RANGES``), who keeps them.
     """
 
     def __init__(
@@ -131,11 +136,11 @@ class GraphWeights:
                 self.quantizers[index, position] = made
 
     def value(self, tensor: Tensor) -> Any:
-        """Gives a constant as a variable where it is trained, else as an array."""
+        """Return a constant as a variable where it is trained, else as an array."""
         return self.variables[tensor] if tensor in self.variables else real_constant(tensor)
 
     def connect(self, input_scale: InputScale) -> None:
-        """Takes the scales of activations in, which the quantizers of a network have after this is made."""
+        """Take the scales of activations in, which the quantizers of a network have after this is made."""
         self.accumulators = Accumulators(list(self._sums()), input_scale)
 
     def _sums(self) -> Iterator[Accumulator]:
@@ -152,7 +157,7 @@ class GraphWeights:
                 )
 
     def use(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
-        """Gives a trained constant as one op uses it: transformed, then on its grid.
+        """Return a trained constant as one op uses it: transformed, then on its grid.
 
         Args:
             cache: what this call of the network computed already.
@@ -170,14 +175,14 @@ class GraphWeights:
         return halve_precision(value) if storage is not None and storage.dtype == "float16" else value
 
     def scales(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
-        """Gives the scales of one op's weights as they are now."""
+        """Return the scales of one op's weights as they are now."""
         if (index, position) in self.accumulators:
             return self.accumulators.scales((index, position), cache)
         tensor = self.graph.ops[index].operand(position)
         return self.quantizers[index, position].scales(cache, self.variables[tensor])
 
     def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:
-        """Gives a trained constant after its transforms; once a call, however often it is used."""
+        """Return a trained constant after its transforms; once a call, however often it is used."""
         if tensor not in self.attached:
             return self.variables[tensor]
         key = ("transformed", tensor)

@@ -89,11 +89,11 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- variables -----------------------------------------------------------------------------
 
     def add_constant(self, name: str, values: Array) -> Any:
-        """Makes a trained variable of a constant."""
+        """Make a trained variable of a constant."""
         return self._add(name, values, trainable=True)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
-        """Makes a float32 variable that belongs to a tensor: a range, a mask, centroids."""
+        """Make a float32 variable that belongs to a tensor: a range, a mask, centroids."""
         return self._add(f"{name}:{kind}", values, trainable=trainable)
 
     def _add(self, name: str, values: Array, *, trainable: bool) -> Any:
@@ -108,10 +108,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- running -------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: the variables come from the graph."""
+        """Do nothing: the variables come from the graph."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Gives the outputs of a batch."""
+        """Return the outputs of a batch."""
         tensors = list(self.output_tensors.values())
         values = self.tensors(inputs, tensors, training=bool(training))
         outputs = {n: _without_ones(v) for n, v in zip(self.output_tensors, values, strict=True)}
@@ -121,7 +121,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, inputs: Any, wanted: Iterable[Tensor], *,
         training: bool = False, rounded: bool = True, kernels: Any = None,
     ) -> list[Any]:  # fmt: skip
-        """Gives chosen tensors of the graph for a batch, each with the batch in front of its own axes.
+        """Return chosen tensors of the graph for a batch, each with the batch in front of its own axes.
 
         Args:
             rounded: False computes in float, whatever plan and transforms say.
@@ -134,7 +134,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         )
 
     def named_inputs(self, inputs: Any) -> Mapping[str, Any]:
-        """Gives the inputs by name.
+        """Return the inputs by name.
 
         Raises:
             ModelError: the names are others than the model's.
@@ -151,21 +151,21 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         raise ModelError(f"The model takes {len(names)} inputs; give them by name: {', '.join(names)}.")
 
     def with_sample_axis(self, tensor: Tensor, value: Any) -> Any:
-        """Gives (batch, …) as (batch, 1, …) for an input that has a batch of one in the file."""
+        """Return (batch, …) as (batch, 1, …) for an input that has a batch of one in the file."""
         value = ops.convert_to_tensor(value)
         if tensor.shape[:1] == (1,):
             return ops.reshape(value, (-1, *tensor.shape))
         return value
 
     def compute_output_shape(self, input_shape: Any) -> Any:  # noqa: ARG002 - Keras' signature
-        """Gives (None, …) for each output."""
+        """Return (None, …) for each output."""
         shapes = {n: (None, *_sample_shape(t)) for n, t in self.output_tensors.items()}
         return shapes if len(shapes) > 1 else next(iter(shapes.values()))
 
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """Gives what ``from_config`` needs: the file's bytes, the plan, the transforms."""
+        """Return what ``from_config`` needs: the file's bytes, the plan, the transforms."""
         return {
             "name": self.name,
             "graph": base64.b85encode(zlib.compress(serialize(self.source), 1)).decode(),
@@ -177,7 +177,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Network:
-        """Gives the network of ``get_config``; its variables start as in the file."""
+        """Return the network of ``get_config``; its variables start as in the file."""
         config = dict(config)
         graph = zlib.decompress(base64.b85decode(config.pop("graph")))
         plan = config.pop("plan")

@@ -1,1 +1,1 @@
-"""Facts about weights: patterns of zeros, centroids, counts."""
+"""Weights: patterns of zeros, centroids, and counts of zeros and distinct values."""

@@ -1,4 +1,4 @@
-"""Where the centroids of a clustered weight start."""
+"""Centroid initializations of weight clustering."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROUNDS: Final = 10
 
 
 def linear(values: Array, count: int) -> Centroids:
-    """Gives centroids at equal distances between the extremes.
+    """Return ``count`` centroids at equal distances between the extremes, ascending.
 
     Example:
         >>> linear(np.array([0.0, 1.0, 3.0]), 4).tolist()
@@ -26,12 +26,12 @@ def linear(values: Array, count: int) -> Centroids:
 
 
 def density(values: Array, count: int) -> Centroids:
-    """Gives centroids with equally many values around each: the quantiles at the middles of equal shares."""
+    """Return centroids with equally many values around each: the quantiles (i + ½) / count, ascending."""
     return np.quantile(values, (np.arange(count) + 0.5) / count).astype(np.float32)
 
 
 def kmeans(values: Array, count: int) -> Centroids:
-    """Gives the centroids of k-means, started by k-means++ with a fixed seed.
+    """Return the centroids of k-means, initialized by k-means++ with a fixed seed, ascending.
 
     Source: Arthur and Vassilvitskii 2007, "k-means++: The Advantages of Careful Seeding".
     """
@@ -48,7 +48,7 @@ def kmeans(values: Array, count: int) -> Centroids:
 
 
 def _seeds(flat: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Draws each seed with a chance that grows with the squared distance to the seeds before."""
+    """Draw seeds, each with a probability proportional to the squared distance to the earlier seeds."""
     random = np.random.default_rng(0)
     seeds = [flat[random.integers(flat.size)]]
     distance = np.square(flat - seeds[0])
@@ -63,4 +63,4 @@ def _seeds(flat: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]
 INITIAL: Final[dict[str, Callable[[Array, int], Centroids]]] = {
     "linear": linear, "density": density, "kmeans++": kmeans,
 }  # fmt: skip
-"""How centroids start → (values, how many) → centroids, ascending."""
+"""Name → function of (values, count) that returns at most ``count`` ascending centroids."""

@@ -1,4 +1,4 @@
-"""Which weights to keep: the largest ones, one by one or in the patterns that kernels can use."""
+"""Keep masks of pruning: the weights of largest magnitude, unstructured or in a pattern that kernels use."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BLOCK: Final = re.compile(r"(\d+)x(\d+)")
 
 
 def check_pattern(pattern: str) -> str:
-    """Gives a pattern back when it is one.
+    """Return a pattern unchanged when it is known.
 
     Raises:
-        OptionError: it is neither ``unstructured``, N:M nor rows×columns.
+        OptionError: the pattern is neither ``unstructured``, N:M nor rows×columns.
 
     Example:
         >>> check_pattern("2:4"), check_pattern("1x16")
@@ -42,11 +42,13 @@ def check_pattern(pattern: str) -> str:
 
 
 def keep(values: Array, sparsity: float, pattern: str, axis: int) -> Mask:
-    """Gives True for the weights to keep, of the values' shape.
+    """Return the keep mask of a weight: True for the weights to keep, in the shape of ``values``.
 
     Args:
-        values: weights of any shape. sparsity: the share of zeros to reach.
-        pattern: see ``check_pattern``. axis: of the output channels.
+        values: weights of any shape.
+        sparsity: fraction of zeros, 0–1.
+        pattern: see ``check_pattern``.
+        axis: the axis of the output channels.
 
     Example:
         >>> keep(np.array([[1.0, -3.0, 2.0, 0.5]]), 0.5, "2:4", 0).tolist()
@@ -65,9 +67,14 @@ def keep(values: Array, sparsity: float, pattern: str, axis: int) -> Mask:
 
 
 def keep_globally(values: Sequence[Array], sparsity: float) -> list[Mask]:
-    """Gives the masks of several weights whose smallest values go wherever they are.
+    """Return the keep masks of several weights that are pruned together by magnitude.
 
-    Each weight is measured against its own root mean square, so that layers of small weights survive.
+    Magnitudes are relative to the root mean square of each weight, so that layers of small weights are not
+    pruned completely.
+
+    Args:
+        values: weights of any shapes.
+        sparsity: fraction of zeros over all weights, 0–1.
     """
     scaled = [np.abs(v) / max(float(np.sqrt(np.mean(np.square(v)))), 1e-30) for v in values]
     kept = _largest(np.concatenate([s.reshape(-1) for s in scaled]), sparsity)
@@ -76,7 +83,7 @@ def keep_globally(values: Sequence[Array], sparsity: float) -> list[Mask]:
 
 
 def _largest(scores: Array, sparsity: float) -> Mask:
-    """Keeps all but the given share; of equal scores the first go."""
+    """Keep the largest scores; of equal scores the first are pruned."""
     count = round(scores.size * sparsity)
     kept = np.ones(scores.size, np.bool_)
     if count:
@@ -85,7 +92,7 @@ def _largest(scores: Array, sparsity: float) -> Mask:
 
 
 def _few_of_many(matrix: Array, sparsity: float, few: int, many: int) -> Mask:
-    """Keeps N of each M neighbours; on the way there more, in proportion to the sparsity."""
+    """Keep N of each M neighbours; at a lower sparsity more, in proportion."""
     share = min(sparsity / (1.0 - few / many), 1.0)
     count = many - round((many - few) * share)
     groups = _padded(matrix, 1, many).reshape(matrix.shape[0], -1, many)
@@ -94,7 +101,7 @@ def _few_of_many(matrix: Array, sparsity: float, few: int, many: int) -> Mask:
 
 
 def _blocks(matrix: Array, sparsity: float, height: int, width: int) -> Mask:
-    """Keeps the blocks with the largest sums of squares; a block at the border counts by its mean."""
+    """Keep the blocks with the largest sums of squares; a partial block at the border counts by its mean."""
     ones = _padded(np.ones_like(matrix), height, width)
     squares = _padded(np.square(matrix), height, width)
     shape = (ones.shape[0] // height, height, ones.shape[1] // width, width)

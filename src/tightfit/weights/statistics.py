@@ -1,4 +1,4 @@
-"""What the weights of a file hold: zeros and distinct values, counted as stored; nothing is run."""
+"""Count the zeros and distinct values of the weights of a file, as stored; nothing is run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ _UNPACKING: Final = frozenset({"DEQUANTIZE", "DENSIFY"})
 
 @dataclass(frozen=True)
 class TensorValues:
-    """One weight tensor as stored: integers as integers.
+    """The values of one weight tensor as stored, integers as integers.
 
     Args:
-        name: of the tensor. op: kind of the op that uses it. size: elements.
-        zeros: the share of the values that stand for 0. unique: how many different ones there are.
+        name: the tensor's name.
+        op: kind of the op that reads it.
+        dtype: the stored type.
+        size: number of elements.
+        zeros: fraction of elements that represent 0, 0–1.
+        unique: number of distinct values.
     """
 
     name: str
@@ -37,11 +41,12 @@ class TensorValues:
 
 @dataclass(frozen=True)
 class WeightValues:
-    """The weights of one file.
+    """The values of all weights of a file.
 
     Args:
-        zeros: the share over all weights, 0-1. unique: the most different values in one tensor.
-        tensors: one entry a tensor, in the order of the graph.
+        zeros: fraction of zeros over all weights, 0–1.
+        unique: largest number of distinct values in a tensor.
+        tensors: the values of each tensor, in the order of the graph.
     """
 
     zeros: float
@@ -50,7 +55,10 @@ class WeightValues:
 
 
 def weight_values(model: Model | str | Path) -> WeightValues:
-    """Gives the zeros and the different values of the kernels of convolutions, products and lookups.
+    """Return the zeros and distinct values of the weights of convolutions, matrix products and look-ups.
+
+    Args:
+        model: a model, or the path of a ``.tflite``.
 
     Raises:
         ModelError: the file cannot be read.
@@ -68,7 +76,7 @@ def weight_values(model: Model | str | Path) -> WeightValues:
 
 
 def _weights(op: Op) -> Iterator[Tensor]:
-    """The stored weights of an op, also those that are unpacked before it reads them."""
+    """The stored weights of an op, also those behind a DEQUANTIZE or DENSIFY."""
     table = op.input(_TABLES[op.kind]) if op.kind in _TABLES else None
     for read in [*weight_tensors(op), *([] if table is None else [table])]:
         tensor: Tensor | None = read
@@ -90,12 +98,12 @@ _SMALLEST_WEIGHT: Final = 256
 
 
 def weight_facts(path: Path) -> tuple[float, int]:
-    """Gives the share of zeros in the large weights of a file, and the most distinct values in one."""
+    """Return (fraction of zeros, most distinct values in a tensor) of the large weights of a file."""
     zeros = total = values = 0
     for tensor in (t for g in read_model(path).graphs for t in g.tensors() if t.is_constant):
         weighs = tensor.dtype in ("float32", "int8", "int4", "float16") and len(tensor.shape) > 1
         if not weighs or tensor.size < _SMALLEST_WEIGHT:
-            continue  # biases and tables are no weights
+            continue  # biases and tables are not counted
         data = dense_values(tensor)
         zeros += int((data == 0).sum())
         total += data.size

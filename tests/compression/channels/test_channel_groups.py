@@ -34,7 +34,7 @@ def test_the_classes_stay_and_the_reason_names_the_softmax():
     found = find_dependencies(conv_net())
     reason = found.groups[-1].reason
     assert reason is not None
-    assert reason == "SOFTMAX 'probabilities' weighs them against each other"
+    assert reason == "SOFTMAX 'probabilities' normalizes over them"
     assert found.groups[-1] not in found.removable()
 
 
@@ -42,7 +42,7 @@ def test_outputs_stay_and_the_reason_names_them():
     b = Builder()
     y = b.conv(b.input("image", [1, 4, 4, 3]), 8)
     found = find_dependencies(b.model(y))
-    assert found.groups[0].reason == f"they are in '{y.name}', which callers know"
+    assert found.groups[0].reason == f"they are in '{y.name}', an input or output of the model"
 
 
 def test_an_unknown_op_freezes_with_its_name():
@@ -50,7 +50,7 @@ def test_an_unknown_op_freezes_with_its_name():
     y = b.conv(b.input("image", [1, 4, 4, 3]), 8)
     y = b.op("TOPK_V2", [y, b.constant("k", 2, "int32")], [1, 4, 4, 2], name="best")
     found = find_dependencies(b.model(y))
-    assert found.groups[0].reason == "TOPK_V2 'best' is an op that channels are not followed through"
+    assert found.groups[0].reason == "TOPK_V2 'best' has no rule for channels"
 
 
 def test_a_constant_that_another_op_needs_whole_stays_whole():
@@ -69,7 +69,7 @@ def test_an_addition_of_an_input_keeps_its_channels():
     x = b.input("image", [1, 4, 4, 8])
     y = b.conv(b.add(x, b.conv(x, 8)), 4)
     reason = group_of(find_dependencies(b.model(b.mean(y))), "conv_0").reason
-    assert reason == "ADD 'add_1' joins them with 'image', which is not made of channels"
+    assert reason == "ADD 'add_1' combines them with 'image', which has no channels"
 
 
 def test_weights_of_run_time_freeze_what_they_read():

@@ -306,7 +306,7 @@ def test_groups_of_a_file_are_plain_data():
         ({"latency": 0.0}, "between 0 and 1; received 0"),
         ({"macs": 0.5, "importance": "taylr"}, "Did you mean 'taylor'"),
         ({"macs": 0.5, "multiple": 0}, "received 0"),
-        ({"macs": 0.5, "importance": "reconstruction"}, "looks at samples; pass data"),
+        ({"macs": 0.5, "importance": "reconstruction"}, "needs samples; pass data"),
     ],
 )
 def test_wrong_options_are_refused(budget, message, tmp_path):
@@ -319,7 +319,7 @@ def test_a_model_without_channels_to_lose_is_refused_with_the_reason(tmp_path):
     b = Builder()
     path = tmp_path / "one.tflite"
     write_model(b.model(b.softmax(b.dense(b.input("x", [1, 4]), 3))), path)
-    with pytest.raises(ModelError, match="stays: SOFTMAX 'probabilities' weighs them"):
+    with pytest.raises(ModelError, match="is kept: SOFTMAX 'probabilities' normalizes over them"):
         prune_channels(path, tmp_path / "small.tflite", macs=HALF)
 
 

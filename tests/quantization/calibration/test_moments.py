@@ -102,11 +102,11 @@ def test_a_layer_with_too_many_inputs_has_no_matrix_and_is_rounded_plainly():
     random = np.random.default_rng(0)
     samples = [{"x": random.normal(size=(1, MOST_INPUTS + 1)).astype(np.float32)} for _ in range(4)]
     ranges = Ranges([calibrate(model, samples).statistics])
-    work = RecoveryState(model, make_plan(model, "int8", ranges), ranges, lambda: iter(samples), 100_000)
-    recover(work, ["gptq"])
+    state = RecoveryState(model, make_plan(model, "int8", ranges), ranges, lambda: iter(samples), 100_000)
+    recover(state, ["gptq"])
     first, second = model.main.ops
-    assert set(work.moments) == {second.name}
-    np.testing.assert_array_equal(work.model.main.ops[0].inputs[1].data, first.inputs[1].data)
+    assert set(state.moments) == {second.name}
+    np.testing.assert_array_equal(state.model.main.ops[0].inputs[1].data, first.inputs[1].data)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

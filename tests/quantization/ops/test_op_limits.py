@@ -47,7 +47,7 @@ DISTRUSTED = {
 
 
 def distance(twin: Twin, *, delegate: bool = True) -> float:
-    """Steps between a twin and its reference; infinite when LiteRT refuses the twin or dies on it."""
+    """Steps between a twin and its reference; infinite when LiteRT refuses the twin."""
     given = run_each({"twin": twin.model}, {"twin": twin.inputs}, delegate=delegate)["twin"]
     if isinstance(given, RuntimeFailureError):
         return np.inf
@@ -113,7 +113,7 @@ def test_kernels_are_right_down_to_the_least_output_scale(name, dtype, delegate)
     assert found <= steps(twin) * worth
 
 
-@pytest.mark.parametrize("kind", ["ADD", "CONV_2D", "HARD_SWISH", "MUL", "SQUARED_DIFFERENCE"])
+@pytest.mark.parametrize("kind", ["CONV_2D", "HARD_SWISH", "MUL", "SQUARED_DIFFERENCE"])
 def test_a_kernel_fails_far_below_its_least_output_scale(kind):
     twin = make_twin(NAMED[kind], "int8", all_ranges()[kind])
     output = twin.op.outputs[0].quantization

@@ -34,9 +34,9 @@ def work_of(model: Model, samples, scheme="int8") -> RecoveryState:
     return RecoveryState(model, make_plan(model, scheme, ranges), ranges, lambda: iter(samples), 1)
 
 
-def noise_of(model: Model, work: RecoveryState, samples) -> float:
+def noise_of(model: Model, state: RecoveryState, samples) -> float:
     """Of the quantized file on LiteRT against the float model, on samples that did not calibrate."""
-    quantized = apply_plan(work.model, work.plan)
+    quantized = apply_plan(state.model, state.plan)
     return noise_share(list(outputs_of(model, samples)), list(outputs_of(quantized, samples)))
 
 
@@ -48,25 +48,25 @@ def noise_of(model: Model, work: RecoveryState, samples) -> float:
 )
 def test_a_mask_as_large_as_its_scores_need_brings_the_scores_back(masked, post):
     model = attention(masked=masked, post=post)
-    plain, work = work_of(model, inputs(16)), work_of(model, inputs(16))
-    recover(work, ["attention-mask-clipping"])
+    plain, state = work_of(model, inputs(16)), work_of(model, inputs(16))
+    recover(state, ["attention-mask-clipping"])
     held_out = inputs(8, seed=1)
-    after = noise_of(model, work, held_out)
+    after = noise_of(model, state, held_out)
     assert after < 0.002
     # An infinite constant is refused by the planner, so that op was in float before: nothing was lost.
     assert np.isinf(masked) or noise_of(model, plain, held_out) > 10 * after
-    assert not any(op.kind in ("ADD", "SELECT_V2") for op in work.plan.refusals())
-    assert noise_share(list(outputs_of(model, held_out)), list(outputs_of(work.model, held_out))) < 1e-10
+    assert not any(op.kind in ("ADD", "SELECT_V2") for op in state.plan.refusals())
+    assert noise_share(list(outputs_of(model, held_out)), list(outputs_of(state.model, held_out))) < 1e-10
 
 
 def test_a_small_mask_is_left_alone():
     model = attention(masked=-20.0)
-    work = work_of(model, inputs(8))
-    plan = work.plan
-    recover(work, ["attention-mask-clipping"])
-    assert (work.model, work.plan) == (model, plan)
-    assert work.notes == []
-    assert shrink_masks(model, work.ranges) == (model, {})
+    state = work_of(model, inputs(8))
+    plan = state.plan
+    recover(state, ["attention-mask-clipping"])
+    assert (state.model, state.plan) == (model, plan)
+    assert state.notes == []
+    assert shrink_masks(model, state.ranges) == (model, {})
 
 
 def test_values_that_others_read_are_no_mask():
@@ -74,9 +74,9 @@ def test_values_that_others_read_are_no_mask():
     graph = model.main
     graph.outputs.append(graph.find("bias"))
     model.signatures[0].outputs["bias"] = graph.find("bias")
-    work = work_of(model, inputs(8))
-    recover(work, ["attention-mask-clipping"])
-    answers = list(outputs_of(work.model, inputs(2)))
+    state = work_of(model, inputs(8))
+    recover(state, ["attention-mask-clipping"])
+    answers = list(outputs_of(state.model, inputs(2)))
     assert min(float(x.min()) for a in answers for x in a) == -1e9
 
 
@@ -86,12 +86,12 @@ def test_values_that_others_read_are_no_mask():
 @pytest.mark.parametrize("scheme", ["int8", "dynamic"])
 def test_a_loud_channel_moves_into_the_weights(scheme):
     model = pre_norm(loud=80.0)
-    plain, work = work_of(model, reals(16), scheme), work_of(model, reals(16), scheme)
-    recover(work, ["smoothing"])
+    plain, state = work_of(model, reals(16), scheme), work_of(model, reals(16), scheme)
+    recover(state, ["smoothing"])
     held_out = reals(8, seed=1)
-    assert noise_of(model, plain, held_out) > 4 * noise_of(model, work, held_out)
-    assert "moved into the weights" in work.notes[0]
-    assert len(work.model.main.ops) == len(model.main.ops)
+    assert noise_of(model, plain, held_out) > 4 * noise_of(model, state, held_out)
+    assert "moved into the following weights" in state.notes[0]
+    assert len(state.model.main.ops) == len(model.main.ops)
 
 
 def test_other_readers_get_the_values_that_they_had():
@@ -100,8 +100,8 @@ def test_other_readers_get_the_values_that_they_had():
     model.signatures[0].outputs.popitem()
     tail = model.main.find("norm").producer
     relu = model.main.find("norm")
-    work = work_of(model, reals(8))
-    smoothed, moved = smooth(model, work.plan.graphs[0].ops, reals(8))
+    state = work_of(model, reals(8))
+    smoothed, moved = smooth(model, state.plan.graphs[0].ops, reals(8))
     assert moved == ["norm"]
     assert tail is not None
     assert relu.consumers
@@ -111,10 +111,10 @@ def test_other_readers_get_the_values_that_they_had():
 
 def test_even_channels_and_outputs_stay_as_they_are():
     for model in (pre_norm(), pre_norm(loud=80.0, residual=True)):
-        work = work_of(model, reals(8))
-        recover(work, ["smoothing"])
-        assert work.model is model
-        assert work.notes == []
+        state = work_of(model, reals(8))
+        recover(state, ["smoothing"])
+        assert state.model is model
+        assert state.notes == []
 
 
 # -- mixed activations -----------------------------------------------------------------------------
@@ -122,8 +122,8 @@ def test_even_channels_and_outputs_stay_as_they_are():
 
 def test_a_gated_model_answers_like_the_float_model_until_a_gate_opens():
     model = attention(loud=60.0)
-    work = work_of(model, inputs(8))
-    gates, few = SwitchableRounding(model, work.plan), inputs(3, seed=1)
+    state = work_of(model, inputs(8))
+    gates, few = SwitchableRounding(model, state.plan), inputs(3, seed=1)
     wanted = list(outputs_of(model, few))
     with gates.open() as session:
         closed = list(gates.answers(session, few))
@@ -137,31 +137,31 @@ def test_a_gated_model_answers_like_the_float_model_until_a_gate_opens():
 
 def test_ops_that_int8_spoils_are_widened_and_no_others():
     model = attention(loud=60.0)
-    plain, work = work_of(model, inputs(16)), work_of(model, inputs(16))
-    recover(work, ["attention-mask-clipping", "mixed-activations"])
+    plain, state = work_of(model, inputs(16)), work_of(model, inputs(16))
+    recover(state, ["attention-mask-clipping", "mixed-activations"])
     held_out = inputs(8, seed=1)
-    after = noise_of(model, work, held_out)
+    after = noise_of(model, state, held_out)
     assert after < 0.01 < noise_of(model, plain, held_out)
-    wide = [op for op in work.plan.ops() if op.dtype == "int16" or "cost more than" in op.reason]
-    assert 0 < len(wide) < len(work.plan.ops()) / 2
-    assert "leave int8 activations" in work.notes[-1]
+    wide = [op for op in state.plan.ops() if op.dtype == "int16" or "add much noise" in op.reason]
+    assert 0 < len(wide) < len(state.plan.ops()) / 2
+    assert "use wider activations than int8" in state.notes[-1]
 
 
 def test_what_is_good_enough_stays_int8():
-    work = work_of(attention(masked=-20.0), inputs(8))
-    plan = work.plan
-    recover(work, ["mixed-activations"])
-    assert work.plan is plan
-    assert work.notes == []
+    state = work_of(attention(masked=-20.0), inputs(8))
+    plan = state.plan
+    recover(state, ["mixed-activations"])
+    assert state.plan is plan
+    assert state.notes == []
 
 
 def test_a_stricter_limit_widens_more():
     model = attention(loud=60.0, masked=-20.0)
     counts = []
     for limit in (0.01, 0.0005):
-        work = dataclasses.replace(work_of(model, inputs(8)), noise=limit)
-        recover(work, ["mixed-activations"])
-        counts.append(sum(op.dtype != "int8" for op in work.plan.ops()))
+        state = dataclasses.replace(work_of(model, inputs(8)), noise=limit)
+        recover(state, ["mixed-activations"])
+        counts.append(sum(op.dtype != "int8" for op in state.plan.ops()))
     assert counts[0] < counts[1]
 
 
@@ -178,15 +178,15 @@ def test_both_ends_of_a_noisy_value_are_widened_together():
 
 def test_measuring_takes_samples():
     model = attention()
-    with pytest.raises(DataError, match="takes samples"):
+    with pytest.raises(DataError, match="There is no sample to measure activations with"):
         measure_activations(SwitchableRounding(model, work_of(model, inputs(2)).plan), [], 0.01)
 
 
 def test_few_samples_spread_over_all():
-    work = work_of(pre_norm(), reals(2))
+    state = work_of(pre_norm(), reals(2))
     many = [{"x": np.full(1, i)} for i in range(100)]
-    work.samples = lambda: iter(many)
-    found = [int(s["x"][0]) for s in few_samples(work, 6)]
+    state.samples = lambda: iter(many)
+    found = [int(s["x"][0]) for s in few_samples(state, 6)]
     assert len(found) == 6
     assert found[0] == 0
     assert found[-1] >= 70

@@ -73,12 +73,12 @@ def test_the_float_model_computes_the_same(activation):
 def test_a_model_that_needs_it_gains_on_the_device(activation):
     model = chain(activation, spread=64.0)
     plain = plan_of(model)
-    work = RecoveryState(
+    state = RecoveryState(
         model, plain, Ranges([calibrate(model, images()).statistics]), lambda: iter(images()), 10_000
     )
-    recover(work, ["cross-layer-equalization"])
-    assert error_db(work.model, work.plan, model) > error_db(model, plain, model) + 6.0
-    assert work.notes[0].startswith("channels equalized after")
+    recover(state, ["cross-layer-equalization"])
+    assert error_db(state.model, state.plan, model) > error_db(model, plain, model) + 6.0
+    assert state.notes[0].startswith("channels equalized after")
 
 
 def test_a_model_that_does_not_need_it_stays_as_it_is():
@@ -86,12 +86,12 @@ def test_a_model_that_does_not_need_it_stays_as_it_is():
     model, _ = equalize(needy, plan_of(needy), images())
     plan = plan_of(model)
     assert equalize(model, plan, images()) == (model, [])
-    work = RecoveryState(
+    state = RecoveryState(
         model, plan, Ranges([calibrate(model, images()).statistics]), lambda: iter(images()), 10_000
     )
-    recover(work, ["cross-layer-equalization"])
-    assert work.model is model
-    assert work.plan is plan
+    recover(state, ["cross-layer-equalization"])
+    assert state.model is model
+    assert state.plan is plan
 
 
 def test_channels_that_reach_six_keep_their_scale():

@@ -1,4 +1,4 @@
-"""Ranges are cut where the outputs want it, and nowhere else."""
+"""Ranges are clipped where that reduces the outputs' noise, and nowhere else."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def model(outlier):
 def recovered(float_model):
     seen = calibrate(float_model, samples())
     ranges = Ranges([seen.statistics])
-    work = RecoveryState(
+    state = RecoveryState(
         float_model, make_plan(float_model, "int8", ranges), ranges, lambda: iter(samples()), 10_000
     )
-    return recover(work, ["activation-ranges"])
+    return recover(state, ["activation-ranges"])
 
 
 def noise(float_model, plan):
@@ -55,16 +55,16 @@ def noise(float_model, plan):
 
 def test_a_range_is_cut_where_a_rare_value_matters_to_no_output():
     float_model = model(outlier=True)
-    work = recovered(float_model)
+    state = recovered(float_model)
     plain = make_plan(float_model, "int8", Ranges([calibrate(float_model, samples()).statistics]))
-    assert noise(float_model, work.plan) < noise(float_model, plain) / 4
-    assert "1 activation cut" in work.notes[0]
-    assert work.known.keys() == {float_model.main.ops[0].name}
+    assert noise(float_model, state.plan) < noise(float_model, plain) / 4
+    assert "1 activation clipped" in state.notes[0]
+    assert state.known.keys() == {float_model.main.ops[0].name}
 
 
 def test_ranges_that_serve_stay():
     float_model = model(outlier=False)
-    work = recovered(float_model)
+    state = recovered(float_model)
     plain = make_plan(float_model, "int8", Ranges([calibrate(float_model, samples()).statistics]))
-    kept = work.plan == plain
-    assert kept or noise(float_model, work.plan) < noise(float_model, plain)
+    kept = state.plan == plain
+    assert kept or noise(float_model, state.plan) < noise(float_model, plain)

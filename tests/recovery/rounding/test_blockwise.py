@@ -39,7 +39,7 @@ def dense_model(*, on_grid=False, layers=2):
     return on_four_bits(model) if on_grid else model
 
 
-def work_on(model, folder=None, count=160, few=FEW_BITS):
+def state_on(model, folder=None, count=160, few=FEW_BITS):
     ranges = Ranges([calibrate(model, samples(count)).statistics])
     plan = make_plan(model, "int8", ranges, overrides=few)
     return RecoveryState(
@@ -47,36 +47,36 @@ def work_on(model, folder=None, count=160, few=FEW_BITS):
     )
 
 
-def device_noise(model, work):
+def device_noise(model, state):
     """Of the integer model, on samples that calibrated and taught nothing."""
     unseen = samples(seed=5)
     wanted = list(outputs_of(model, unseen))
-    return tensor_noise(wanted, outputs_of(apply_plan(work.model, work.plan), unseen))
+    return tensor_noise(wanted, outputs_of(apply_plan(state.model, state.plan), unseen))
 
 
-def stored(work):
-    return [op.inputs[1].data for op in apply_plan(work.model, work.plan).main.ops if len(op.inputs) > 1]
+def stored(state):
+    return [op.inputs[1].data for op in apply_plan(state.model, state.plan).main.ops if len(op.inputs) > 1]
 
 
 def test_what_has_more_bits_learns_to_make_up_for_what_has_few():
     model = dense_model()
     first = model.main.ops[0].name
-    work = recover(work_on(model, count=256, few=((first, "int8x4"),)), ["gptq"])
-    assert [p.constants[1].dtype for p in work.plan.ops()] == ["int4", "int8"]
-    before = device_noise(model, work)
-    recover(work, ["block-reconstruction"])
+    state = recover(state_on(model, count=256, few=((first, "int8x4"),)), ["gptq"])
+    assert [p.constants[1].dtype for p in state.plan.ops()] == ["int4", "int8"]
+    before = device_noise(model, state)
+    recover(state, ["block-reconstruction"])
     # Closed form rounds one layer after the other, and none looks at what the others can take over.
-    assert device_noise(model, work) < 0.85 * before
-    assert work.notes[-1].startswith("rounding learned in 1 of 1 block: noise ")
+    assert device_noise(model, state) < 0.85 * before
+    assert state.notes[-1].startswith("block reconstruction kept in 1 of 1 block: noise ")
 
 
 def test_a_model_that_does_not_need_it_keeps_its_weights():
-    work = work_on(dense_model(on_grid=True))
-    before = stored(work)
-    recover(work, ["block-reconstruction"])
-    for one, other in zip(before, stored(work), strict=True):
+    state = state_on(dense_model(on_grid=True))
+    before = stored(state)
+    recover(state, ["block-reconstruction"])
+    for one, other in zip(before, stored(state), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert work.notes == ["rounding was not learned: no layer's weights lose anything"]
+    assert state.notes == ["block reconstruction was skipped: no layer's weights change when rounded"]
 
 
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path, monkeypatch):
@@ -90,32 +90,32 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(tmp_path, 
 
     monkeypatch.setattr(training, "round_block", watched)
     model = dense_model(layers=4)
-    work = work_on(model, tmp_path / "unfinished")
+    state = state_on(model, tmp_path / "unfinished")
 
     def stop(what, done, _total):
-        if "learned" in what and done == 1:
+        if what == "block reconstruction" and done == 1:
             raise KeyboardInterrupt
 
-    work.progress = stop
+    state.progress = stop
     with pytest.raises(KeyboardInterrupt):
-        recover(work, ["block-reconstruction"])
+        recover(state, ["block-reconstruction"])
     assert len(list((tmp_path / "unfinished").iterdir())) == 1
-    resumed = recover(work_on(model, tmp_path / "unfinished"), ["block-reconstruction"])
+    resumed = recover(state_on(model, tmp_path / "unfinished"), ["block-reconstruction"])
     assert learned == [0, 1]
     assert not (tmp_path / "unfinished").exists()
-    whole = recover(work_on(model), ["block-reconstruction"])
+    whole = recover(state_on(model), ["block-reconstruction"])
     for one, other in zip(stored(resumed), stored(whole), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_too_few_samples_are_told_of():
-    work = recover(work_on(dense_model(), count=8), ["block-reconstruction"])
-    assert work.notes == ["rounding was not learned: 8 samples, expected 16 or more"]
+    state = recover(state_on(dense_model(), count=8), ["block-reconstruction"])
+    assert state.notes == ["block reconstruction was skipped: 8 samples, expected 16 or more"]
 
 
 def test_without_keras_it_is_refused_before_anything_else_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
-    work = work_on(dense_model())
+    state = state_on(dense_model())
     with pytest.raises(OptionError, match=r"pip install 'tightfit\[keras\]'"):
-        recover(work, ["gptq", "block-reconstruction"])
-    assert not work.notes
+        recover(state, ["gptq", "block-reconstruction"])
+    assert not state.notes

@@ -19,7 +19,7 @@ from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.collect_moments import collect_moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.rounding.gptq import round_depthwise, round_layer, walk
+from tightfit.recovery.rounding.gptq import gptq, round_depthwise, round_layer
 from tightfit.recovery.rounding.layerwise import round_with_data
 from tightfit.recovery.rounding.weight_scales import search_scales
 
@@ -90,7 +90,7 @@ def test_without_an_inverse_the_walk_gives_the_integers_of_gptq(count, top):
     weights, _, moments, scales = problem(9, count=count)
     scales = scales * 7 / top
     np.testing.assert_array_equal(
-        walk(weights, moments, scales, top), by_the_inverse(weights, moments, scales, top)
+        gptq(weights, moments, scales, top), by_the_inverse(weights, moments, scales, top)
     )
 
 

@@ -1,1 +1,1 @@
-"""Channel pruning: which channels depend on which, which matter least, the smaller dense graph."""
+"""Channel pruning: channel dependencies, channel importance, and the smaller dense graph."""

@@ -1,4 +1,4 @@
-"""How many channels each group keeps under a budget: always the cheapest block of channels goes next."""
+"""Allocate channels under a budget: greedily remove the block with the least loss for its saving."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from tightfit.graph.ir import Model
 from tightfit.graph.macs import WEIGHTS, macs
 
 LEAST_SHARE: Final = 0.25
-"""No group loses more than three quarters of its channels: beyond, nothing was measured."""
+"""The least fraction of channels that a group keeps; below it no loss was measured."""
 
 
 def allocate(
     rankings: Sequence[Ranking], costs: Costs, limit: float, multiple: int = 8
 ) -> npt.NDArray[np.int64]:
-    """Gives how many channels each group keeps so that the cost is at most the limit.
+    """Return how many channels each group keeps so that the cost is at most the limit.
 
-    Each step takes the block of channels with the least loss for what it saves; a group's count goes down
-    through multiples of ``multiple``, which is how many channels kernels compute at once. What the last block
-    saved too much is spent on the blocks that fit again, those first that win the most for what they cost.
+    Each step removes the block of channels with the least loss for its saving. A group's count steps down
+    through multiples of ``multiple``. The last block may save more than needed: blocks that fit again under
+    the limit are then restored, those with the most gain for their cost first.
 
     Args:
-        rankings: one a group of ``costs``. limit: in the unit of ``costs``.
+        rankings: one for each group of ``costs``.
+        costs: the cost for any number of kept channels.
+        limit: the most that the result may cost, in the unit of ``costs``.
+        multiple: number of channels that kernels compute at once; kept channels are a multiple of it.
 
     Returns:
-        The counts; where even the smallest cost more than the limit, the smallest.
+        The kept channels of each group, (groups,). Where even the smallest counts cost more than the limit,
+        the smallest counts.
     """
     kept = np.array([r.order.size for r in rankings], np.int64)
     counts = [steps(r.order.size, multiple) for r in rankings]
@@ -54,7 +58,7 @@ def _spend(
     limit: float,
     counts: Sequence[Sequence[int]],
 ) -> npt.NDArray[np.int64]:
-    """Gives channels back while some fit under the limit."""
+    """Restore channels while some fit under the limit."""
     while True:
         spent = costs.total(kept)
         best, most = None, 0.0
@@ -73,7 +77,7 @@ def _spend(
 
 
 def steps(size: int, multiple: int) -> list[int]:
-    """Gives the numbers of channels that a group may keep, from most to fewest.
+    """Return the numbers of channels that a group of ``size`` channels may keep, in descending order.
 
     Example:
         >>> steps(36, 8), steps(8, 8), steps(6, 1)
@@ -84,7 +88,7 @@ def steps(size: int, multiple: int) -> list[int]:
 
 
 def _price(ranking: Ranking, kept: int, counts: Sequence[int], saving: float) -> float:
-    """The least loss a unit saved over all counts below: a steep step may lead to flat ones."""
+    """The least loss per unit saved over all smaller counts: a steep step may precede flat ones."""
     lower = np.array([n for n in counts if n < kept])
     if not lower.size or saving <= 0:
         return np.inf
@@ -97,11 +101,12 @@ Vector = npt.NDArray[np.float64]
 
 
 class Costs:
-    """The cost of a graph for any number of channels a group keeps.
+    """The cost of a graph as a function of the channels that each group keeps.
 
     Args:
-        groups: those that may lose channels. weights: what each costs whole, and the channels along each of
-            its axes. fixed: what does not depend on them.
+        groups: the groups that may lose channels.
+        weights: for each weight its unpruned cost, and the channel numbers along each of its axes.
+        fixed: the cost that does not depend on channels.
     """
 
     def __init__(
@@ -114,7 +119,7 @@ class Costs:
         owner = {int(c): g for g, group in enumerate(groups) for c in group.channels}
         self.amounts = np.array([cost for cost, _ in weights], np.float64)
         depth = max((len(axes) for _, axes in weights), default=0)
-        # Share of each axis that stays = constant + shares · kept; axes that are missing stay whole.
+        # Kept fraction of each axis = constant + shares · kept; a missing axis keeps all.
         self.constant = np.ones((depth, len(weights)))
         self.shares = np.zeros((depth, len(weights), len(groups)))
         for w, (_, axes) in enumerate(weights):
@@ -129,12 +134,12 @@ class Costs:
         self.shares /= np.maximum(counts, 1)
 
     def total(self, kept: npt.NDArray[np.int64]) -> float:
-        """Gives the cost when each group keeps so many channels."""
+        """Return the cost when each group keeps ``kept`` channels, (groups,)."""
         stays = self.constant + self.shares @ kept
         return float(self.fixed + self.amounts @ stays.prod(0))
 
     def savings(self, kept: npt.NDArray[np.int64]) -> Vector:
-        """Gives what the next channel of each group saves."""
+        """Return the cost that removing one more channel of each group saves, (groups,)."""
         stays = self.constant + self.shares @ kept
         rest = np.zeros(self.shares.shape[1:])
         for axis in range(stays.shape[0]):
@@ -144,7 +149,7 @@ class Costs:
 
 
 def mac_costs(model: Model, found: Dependencies, groups: Sequence[Group]) -> Costs:
-    """Gives the multiply–accumulates of the main graph."""
+    """Return the multiply–accumulates of the main graph as a function of the kept channels."""
     axes = defaultdict(list)
     for place in found.places:
         if place.position in WEIGHTS.get(place.op.kind, ()):
@@ -155,7 +160,13 @@ def mac_costs(model: Model, found: Dependencies, groups: Sequence[Group]) -> Cos
 
 
 def byte_costs(size_bytes: int, found: Dependencies, groups: Sequence[Group]) -> Costs:
-    """Gives the bytes of a file whose constants are cut; what is not cut stays as it is."""
+    """Return the size in bytes of a model file as a function of the kept channels.
+
+    Args:
+        size_bytes: size of the unpruned file.
+        found: the channel dependencies of the model.
+        groups: the groups that may lose channels.
+    """
     axes: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
     sizes: dict[int, int] = {}
     for place in found.places:
@@ -171,6 +182,6 @@ def byte_costs(size_bytes: int, found: Dependencies, groups: Sequence[Group]) ->
 
 
 def _counted(groups: Sequence[Group], found: Dependencies) -> Sequence[Group]:
-    """The groups, checked to be of these dependencies."""
+    """The given groups, checked to belong to these dependencies."""
     assert all(g in found.groups for g in groups)  # noqa: S101 - numbers of another graph mean nothing
     return groups

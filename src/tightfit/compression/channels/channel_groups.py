@@ -1,6 +1,6 @@
-"""The dependency graph of channels: which go together, through which ops, what they cost, why some stay.
+"""The dependency graph of channels: groups of channels that are kept or removed together.
 
-The printable group is the debugger of channel pruning: ``describe`` shows them all.
+For debugging, ``channel_pruning.describe`` returns every group as plain data.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from tightfit.graph.passes.constant_folding import kept_tensors
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Channels that are interchangeable: each of them stands in the same tensors, and any of them may go.
+    """Interchangeable channels: each occurs in the same tensors, and any of them may be removed.
 
     Args:
-        name: of the first op that makes them. channels: one number for each.
-        makers, readers: ops that make them, and ops that sum over them. tensors: where they stand,
-            as (tensor, axis). macs: multiply–accumulates of all ops that have them on a weight's axis.
-        reason: why they stay, or None.
+        name: name of the first op that makes the channels.
+        channels: channel numbers, (n,).
+        makers: ops that make the channels.
+        readers: ops that sum over the channels.
+        tensors: the (tensor, axis) pairs in which the channels occur.
+        macs: multiply–accumulates of all ops with the channels on an axis of their weights.
+        reason: why no channel may be removed, or None.
     """
 
     name: str
@@ -43,7 +46,7 @@ class Group:
         return self.channels.size
 
     def to_json(self) -> dict[str, Any]:
-        """Gives the group as plain data."""
+        """Return the group as plain data."""
         return {
             "name": self.name,
             "channels": len(self),
@@ -57,11 +60,13 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Dependencies:
-    """What ``find_dependencies`` found.
+    """The result of ``find_dependencies``.
 
     Args:
-        labels: activation → its channels, by the number that stands for each set. places: axes of
-            constants, likewise. groups: in the order of the graph. size: channel numbers are below it.
+        labels: activation → its channels, each by the root number of its set.
+        places: the axes of constants that hold channels, each by the root number of its set.
+        groups: all groups, in the order of the graph.
+        size: number of channels; channel numbers are smaller.
     """
 
     labels: dict[Tensor, ChannelLabel]
@@ -70,15 +75,18 @@ class Dependencies:
     size: int
 
     def removable(self) -> list[Group]:
-        """The groups that may lose channels."""
+        """Return the groups of which channels may be removed."""
         return [g for g in self.groups if g.reason is None and len(g) > 1 and g.readers]
 
 
 def find_dependencies(model: Model) -> Dependencies:
-    """Follows the channels of the main graph from op to op.
+    """Trace the channels of the main graph from op to op, and group those that depend on each other.
 
     Args:
         model: a cleaned float model; it is not changed.
+
+    Returns:
+        The labels, the constant axes and the groups.
     """
     graph, trace = model.main, Trace()
     for op in graph.ops:
@@ -86,7 +94,7 @@ def find_dependencies(model: Model) -> Dependencies:
     for tensor in kept_tensors(model, graph):
         if tensor in trace.labels:
             trace.sets.freeze(
-                trace.labels[tensor].channels, f"they are in '{tensor.name}', which callers know"
+                trace.labels[tensor].channels, f"they are in '{tensor.name}', an input or output of the model"
             )
     _unite_shared(trace)
     _freeze_partial_uses(trace)
@@ -98,7 +106,7 @@ def find_dependencies(model: Model) -> Dependencies:
 
 
 def _unite_shared(trace: Trace) -> None:
-    """A constant that several ops read is cut once: the channels of all its uses belong together."""
+    """Unite the channels of all uses of a shared constant, which can be cut only once."""
     uses: dict[tuple[Tensor, int], list[Place]] = defaultdict(list)
     for place in trace.places:
         uses[place.tensor, place.axis].append(place)
@@ -108,7 +116,7 @@ def _unite_shared(trace: Trace) -> None:
 
 
 def _freeze_partial_uses(trace: Trace) -> None:
-    """A constant that one op cuts and another needs whole stays whole."""
+    """Freeze the channels of a constant that one op could cut and another needs whole."""
     axes: dict[tuple[Tensor, int, int], set[int]] = defaultdict(set)
     for place in trace.places:
         axes[place.tensor, id(place.op), place.position].add(place.axis)
@@ -121,7 +129,7 @@ def _freeze_partial_uses(trace: Trace) -> None:
 
 
 def _groups(labels: dict[Tensor, ChannelLabel], places: list[Place], reasons: dict[int, str]) -> list[Group]:
-    """Channels of the same tensors and constants, and of the same fate, are one group."""
+    """Group the channels that occur in the same tensors and constants and have the same reason to be kept."""
     spots: dict[int, list[Any]] = defaultdict(list)
     for key, channels in _spots(labels, places):
         for channel in np.unique(channels).tolist():

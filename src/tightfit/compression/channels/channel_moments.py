@@ -1,7 +1,7 @@
-"""What the readers of channels see: second moments of their inputs over samples, streamed.
+"""Second moments of the inputs of layers that sum over channels, streamed over samples.
 
-For a layer ``y = W·x̃`` with ``x̃ = (x, 1)`` everything that fitting needs is ``M = E[x̃ x̃ᵀ]``; its size does
-not depend on the number of samples.
+For a layer ``y = W·x̃`` with ``x̃ = (x, 1)``, fitting needs only ``M = E[x̃ x̃ᵀ]``, whose size does not depend
+on the number of samples.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ Matrix = npt.NDArray[np.float64]
 KINDS: Final = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 _LEAST_DAMPING: Final = 1e-4
 MOST_COLUMNS: Final = 5000
-"""A layer that multiplies more values a product is not fitted: its moments would take over 200 MB."""
+"""Most columns of a layer's weights as rows; the moments of a wider layer would take over 200 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """A layer that sums over channels and can be fitted: ungrouped, each weight used once.
+    """A layer that sums over channels and can be fitted: not grouped, and no weight is shared.
 
     Args:
-        op: the layer. columns: the channel of each column of its weights as rows; 0 columns of a bias.
+        op: the layer.
+        columns: the channel number of each column of the weights as rows, (K,), without the bias.
     """
 
     op: Op
@@ -46,26 +47,34 @@ class Reader:
 
     @property
     def source(self) -> Tensor:
-        """What it reads."""
+        """The layer's input."""
         return self.op.operand(0)
 
     @property
     def window(self) -> MomentWindow:
-        """How it walks over its input."""
+        """The window of the input that one output is computed from."""
         return window_of(self.op.kind, weights_of(self.op).shape, self.op.options)
 
 
 def weights_of(op: Op) -> Tensor:
-    """Gives the constant weights of a layer."""
+    """Return the constant weights of a layer."""
     return op.operand(1)
 
 
 def damping(mean: Matrix, rows: int) -> Matrix:
-    """Gives what is added to moments before they are inverted: the more, the fewer rows they come from.
+    """Return the damping that is added to moments before their inversion; it grows as the rows get fewer.
 
         δ = max(10⁻⁴, K / 10·rows) · mean of the diagonal
 
-    Few rows show most channels as copies of others, which more rows would not.
+    With few rows, most channels look like linear combinations of others; damping keeps the fit from relying
+    on that.
+
+    Args:
+        mean: second moments, (K, K).
+        rows: number of rows that the moments were computed from.
+
+    Returns:
+        A diagonal matrix, (K, K).
     """
     size = mean.shape[-1]
     share = max(_LEAST_DAMPING, size / (10 * max(rows, 1)))
@@ -73,14 +82,14 @@ def damping(mean: Matrix, rows: int) -> Matrix:
 
 
 def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:
-    """True for a layer whose weights can be fitted to its inputs on their own."""
+    """Return True for a layer whose weights and bias can be fitted without changing another layer."""
     weights, bias, source = op.input(1), op.input(2), op.input(0)
     if op.kind not in kinds or weights is None or source is None or not is_cuttable(weights):
         return False
     if len(weights.consumers) != 1 or (bias is not None and (len(bias.consumers) != 1 or bias.data is None)):
         return False
     if op.kind == "FULLY_CONNECTED":
-        # An image that the kernel flattens by itself has other rows than its shape says.
+        # The kernel flattens an image by itself: the last dimension is then not the row length.
         return weights.shape[1] == source.shape[-1] and weights.shape[1] <= MOST_COLUMNS
     if op.kind == "DEPTHWISE_CONV_2D":
         return weights.shape[-1] == source.shape[-1]
@@ -88,7 +97,7 @@ def is_fittable(op: Op, kinds: frozenset[str] = KINDS) -> bool:
 
 
 def readers_of(found: Dependencies) -> list[Reader]:
-    """Gives the layers that sum over labelled channels and can be fitted."""
+    """Return the layers that sum over labelled channels and can be fitted."""
     return [Reader(p.op, _columns(p)) for p in found.places if p.role == SUMMED and is_fittable(p.op)]
 
 
@@ -103,10 +112,20 @@ def collect(
     samples: Iterable[Mapping[str, Array]],
     progress: Callable[[], None] | None = None,
 ) -> dict[Op, Moments]:
-    """Gives reader's op → second moments of its input, by one pass of the model on LiteRT.
+    """Return the second moments of each layer's input, from one pass of the model on LiteRT.
+
+    Args:
+        model: the float model; it is not changed.
+        readers: the layers.
+        samples: the samples, read once.
+        progress: called after each sample.
+
+    Returns:
+        The layer's op → moments, (K + 1, K + 1).
 
     Raises:
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     places = {op: i for i, op in enumerate(model.main.ops)}
     twin = copy_model(model)
@@ -137,7 +156,7 @@ def _fed(
     observers: Mapping[str, Several[Moments]],
     progress: Callable[[], None] | None,
 ) -> Iterator[Mapping[str, Array]]:
-    """Passes samples on and shows the inputs to their observers."""
+    """Yield the samples; update the observers with the inputs before each."""
     for sample in samples:
         for name, observer in observers.items():
             observer.update(sample[name])
@@ -147,7 +166,7 @@ def _fed(
 
 
 def rows(values: Array, kind: str) -> Matrix:
-    """Gives weights as (output channels, K), in the order of the moments' columns."""
+    """Return the weights of a layer as (output channels, K), in the order of the moments' columns."""
     if kind == "DEPTHWISE_CONV_2D":
         return np.asarray(values.reshape(-1, values.shape[-1]).T, np.float64)
     return np.asarray(values.reshape(values.shape[0], -1), np.float64)

@@ -2,7 +2,7 @@
 
     find_dependencies → rank → (measure) → allocate → remove → refit
 
-What decides is here; the steps have files of their own.
+This module makes the decisions; each step is a module of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Measure = Callable[[Model], float]
 
 _TRIALS: Final = 6
 _CLOSE: Final = 0.02
-"""A latency this near below the limit ends the search."""
+"""The search ends at a latency below the limit by at most this fraction."""
 
 _MISSED: Final = "The budget was not reached: every group is at its smallest."
 _TOO_SLOW: Final = f"The budget was not reached: none of {_TRIALS} models that were measured is fast enough."
@@ -39,11 +39,12 @@ _TOO_SLOW: Final = f"The budget was not reached: none of {_TRIALS} models that w
 
 @dataclass(frozen=True)
 class ChannelBudget:
-    """What the pruned graph may cost; exactly one of the three.
+    """The budget of channel pruning; exactly one of the three is given.
 
     Args:
-        macs: multiply–accumulates, a fraction of the original's. size_bytes: of the file.
-        latency: a fraction of the original's, measured.
+        macs: most multiply–accumulates, as a fraction of the original's, between 0 and 1.
+        size_bytes: largest size of the file, in bytes.
+        latency: largest measured latency, as a fraction of the original's, between 0 and 1.
 
     Raises:
         OptionError: none or several are given, or a fraction is not between 0 and 1.
@@ -66,12 +67,20 @@ class ChannelBudget:
                     f"received {value:g}."
                 )
         if self.size_bytes is not None and self.size_bytes <= 0:
-            raise OptionError(f"A file has more than {self.size_bytes} bytes; give a size that one can have.")
+            raise OptionError(f"size_bytes must be positive; received {self.size_bytes}.")
 
 
 @dataclass(frozen=True)
 class GroupChange:
-    """One group before and after: ``channels`` before, ``kept`` after; ``frozen`` says why none went."""
+    """One group before and after pruning.
+
+    Args:
+        name: the group's name.
+        channels: number of channels before.
+        kept: number of channels after.
+        macs: multiply–accumulates of the group's ops before.
+        frozen: why no channel may be removed, or None.
+    """
 
     name: str
     channels: int
@@ -82,12 +91,16 @@ class GroupChange:
 
 @dataclass(eq=False)
 class PrunedChannels:
-    """A model without some of its channels.
+    """The result of channel pruning.
 
     Args:
-        model: the smaller one. stays: by channel number of the original's dependencies.
-        groups: what each lost. macs_before, macs_after: of the main graph.
-        reached: whether the budget is met. notes: what a reader should know.
+        model: the smaller model.
+        stays: keep mask, by channel number of the original's dependencies.
+        groups: the change of each group.
+        macs_before: multiply–accumulates of the main graph before.
+        macs_after: multiply–accumulates of the main graph after.
+        reached: whether the budget is met.
+        notes: remarks for the report.
     """
 
     model: Model
@@ -101,15 +114,15 @@ class PrunedChannels:
 
 @dataclass(frozen=True)
 class ChannelOptions:
-    """How channels are chosen.
+    """The options of channel pruning.
 
     Args:
-        importance: a row of ``IMPORTANCES``; None takes reconstruction with samples, magnitude without.
-        refit: fit what is left to the samples, where there are some.
-        multiple: channels that kernels compute at once; a group keeps a multiple of it.
+        importance: a row of ``IMPORTANCES``; None means reconstruction with samples, magnitude without.
+        refit: refit the remaining weights to the samples, where samples are given.
+        multiple: the kept channels of a group are a multiple of this, 1 or more; 8 suits most kernels.
 
     Raises:
-        OptionError: the importance is unknown or the multiple no number of channels.
+        OptionError: the importance is unknown or the multiple is below 1.
     """
 
     importance: str | None = None
@@ -118,7 +131,7 @@ class ChannelOptions:
 
     def __post_init__(self) -> None:
         if self.multiple < 1:
-            raise OptionError(f"A group keeps a multiple of 1 channel or more; received {self.multiple}.")
+            raise OptionError(f"The multiple of channels must be 1 or more; received {self.multiple}.")
         if self.importance is not None:
             find_importance(self.importance)
 
@@ -131,25 +144,36 @@ def prune_channels(
     measure: Measure | None = None,
     stage: Stage | None = None,
 ) -> PrunedChannels:
-    """Takes the channels that matter least out of a model until it fits the budget.
+    """Remove the least important channels of a model until it meets the budget.
 
     Args:
-        model: cleaned, float; it is not changed.
-        samples: starts the samples anew at each call; they need no labels.
-        measure: gives a model's latency as a fraction of the original's; needed by a latency budget.
-        stage: called with (what, done, of).
+        model: a cleaned float model; it is not changed.
+        budget: limit of MACs, size or latency.
+        options: importance, refitting and the multiple of channels; None for the defaults.
+        samples: starts the samples anew at each call; labels are not needed.
+        measure: returns a model's latency as a fraction of the original's; required by a latency budget.
+        stage: progress callback, called with (stage, steps done, steps in total).
+
+    Returns:
+        The smaller model and the change of each group.
 
     Raises:
-        ModelError: no channel of the model can go; says why. OptionError: samples or a measure are missing.
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model or a part of it.
+        ModelError: no channel of the model can be removed; the message gives the reason.
+        OptionError: samples or a measure are missing.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model or a part of it.
     """
     return ChannelPruner(model, options, samples, stage).prune(budget, measure)
 
 
 class ChannelPruner:
-    """Prunes one model to any number of budgets: its channels are ranked once, when the first is asked for.
+    """Prune one model to any number of budgets; its channels are ranked once, for the first budget.
 
-    Args: see ``prune_channels``.
+    Args:
+        model: a cleaned float model; it is not changed.
+        options: importance, refitting and the multiple of channels; None for the defaults.
+        samples: starts the samples anew at each call; labels are not needed.
+        stage: progress callback, called with (stage, steps done, steps in total).
     """
 
     def __init__(
@@ -171,10 +195,7 @@ class ChannelPruner:
         self.macs = sum(macs(op) for op in model.main.ops)
 
     def prune(self, budget: ChannelBudget, measure: Measure | None = None) -> PrunedChannels:
-        """Gives the model within a budget.
-
-        Raises: see ``prune_channels``.
-        """
+        """Return the model within a budget; see ``prune_channels`` for the arguments and errors."""
         if not self.rankings:
             self._rank()
         kept, reached = self.counts(budget, measure)
@@ -192,7 +213,7 @@ class ChannelPruner:
         self.stage("observing", self.seen, 0)
 
     def _rank(self) -> None:
-        """Ranks by one importance, in units of the outputs where there are samples."""
+        """Rank by the chosen importance; with samples, losses are fractions of the outputs' power."""
         default = "magnitude" if self.subject.samples is None else "reconstruction"
         self.rankings = find_importance(self.options.importance or default).rank(self.subject)
         if self.subject.samples is not None:
@@ -200,7 +221,7 @@ class ChannelPruner:
             self.rankings = in_units_of_outputs(self.subject, self.rankings, step)
 
     def counts(self, budget: ChannelBudget, measure: Measure | None) -> tuple[npt.NDArray[np.int64], bool]:
-        """How many channels each group keeps, and whether the budget is met."""
+        """Return how many channels each group keeps, and whether the budget is met."""
         if budget.size_bytes is not None:
             costs = byte_costs(len(serialize(self.model)), self.found, self.groups)
             return self._allocated(costs, float(budget.size_bytes))
@@ -216,7 +237,7 @@ class ChannelPruner:
         return kept, costs.total(kept) <= limit
 
     def _search(self, costs: Costs, limit: float, measure: Measure) -> tuple[npt.NDArray[np.int64], bool]:
-        """Halves the span of MACs between too slow and fast enough, measuring each time."""
+        """Bisect the MACs between too slow and fast enough, and measure each model."""
         low, high = 0.0, 1.0
         share = limit
         best: npt.NDArray[np.int64] | None = None
@@ -235,14 +256,14 @@ class ChannelPruner:
         return (kept, False) if best is None else (best, True)
 
     def stays(self, kept: npt.NDArray[np.int64]) -> Mask:
-        """For each channel number whether it stays."""
+        """Return the keep mask: for each channel number whether it is kept."""
         stays = np.ones(self.found.size, bool)
         for group, count in zip(self.groups, kept.tolist(), strict=True):
             stays[self.rankings[group].order[: len(group) - count]] = False
         return stays
 
     def changes(self, kept: npt.NDArray[np.int64]) -> list[GroupChange]:
-        """What each group of the model lost."""
+        """Return what each group of the model lost."""
         counts = dict(zip(self.groups, kept.tolist(), strict=True))
         return [
             GroupChange(g.name, len(g), counts.get(g, len(g)), g.macs, _why_whole(g, counts, self.multiple))
@@ -250,7 +271,7 @@ class ChannelPruner:
         ]
 
     def notes(self) -> list[str]:
-        """Which groups stay whole and why, the dearest first."""
+        """Return which groups keep all channels and why, those with the most MACs first."""
         frozen = sorted((g for g in self.found.groups if g.reason and g.macs), key=lambda g: -g.macs)
         return [f"'{g.name}' keeps its {len(g)} channels: {g.reason}." for g in frozen]
 
@@ -260,21 +281,21 @@ def _why_whole(group: Group, counts: dict[Group, int], multiple: int) -> str | N
         return group.reason
     if not group.readers:
         return "no layer with weights reads them"
-    return f"it has no more than the {multiple} channels that kernels compute at once"
+    return f"it has at most {multiple} channels, which kernels compute at once"
 
 
 def _nothing_to_prune(found: Dependencies, multiple: int) -> str:
     largest = max(found.groups, key=lambda g: g.macs, default=None)
     if largest is None:
-        return "The model has no layer with constant float weights whose channels could go."
+        return "The model has no layer with constant float weights whose channels can be removed."
     group, reason = f"'{largest.name}' of {len(largest)}", _why_whole(largest, {}, multiple)
-    return f"No channel of the model can go. The largest group, {group}, stays: {reason}."
+    return f"No channel of the model can be removed. The largest group, {group}, is kept: {reason}."
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """Hears nothing."""
+    """Ignore progress."""
 
 
 def describe(found: Dependencies) -> list[dict[str, Any]]:
-    """Gives every group as plain data, for a table or JSON."""
+    """Return every group as plain data, for a table or JSON."""
     return [g.to_json() for g in found.groups]

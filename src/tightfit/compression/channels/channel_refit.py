@@ -1,8 +1,8 @@
-"""Fits the layers of a pruned graph one after the other, each on what the layers before it now give.
+"""Refit the layers of a pruned graph one after the other, each on the outputs of the refitted layers before.
 
-Both graphs run side by side on LiteRT, the original up to the layer and the pruned one with all layers
-before it fitted already, so errors do not pile up: each layer also makes up for what those before it lost.
-A layer that ends in an addition makes up for what the other branch lost as well.
+LiteRT runs both graphs side by side: the original up to the layer, and the pruned one with all earlier layers
+already refitted. So errors do not accumulate: each layer also compensates for the loss of those before it.
+A layer followed by an addition compensates for the loss of the other branch too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tightfit.types import Array, Mask, Samples, Steps
 _FITTED: Final = KINDS | {"DEPTHWISE_CONV_2D"}
 _FEWEST: Final = 32
 _ROWS_A_COLUMN: Final = 20
-"""A layer is fitted to at least 32 samples, and to 20 places of its output for each weight of a filter."""
+"""A layer is fitted to at least 32 samples, and to 20 output positions for each weight of a filter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class _Pair:
 
     index: int
     outputs: Mask
-    """Which of the original's output channels are left."""
+    """Mask of the original's output channels that are kept."""
 
 
 def refit(
@@ -43,17 +43,22 @@ def refit(
     samples: Samples,
     progress: Steps | None = None,
 ) -> list[str]:
-    """Fits the weights and biases of every layer whose input changed; the pruned model is changed in place.
+    """Fit the weights and biases of every layer whose input changed; the pruned model is changed in place.
 
     Args:
-        original: the model that was pruned. pruned: of ``remove_channels(original, stays)``.
-        found: of the original. samples: starts the samples anew at each call.
+        original: the model before pruning.
+        pruned: the result of ``remove_channels(original, stays)``.
+        found: the channel dependencies of the original.
+        stays: keep mask by channel number.
+        samples: starts the samples anew at each call.
+        progress: progress callback, called with (layers done, layers in total).
 
     Returns:
-        What could not be fitted, in words.
+        One sentence for each layer that could not be fitted.
 
     Raises:
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run a part of a model.
     """
     pairs, notes = _pairs(original, pruned, found, stays)
     runs = SideBySide(original, pruned, samples)
@@ -66,7 +71,7 @@ def refit(
 
 
 def _pairs(original: Model, pruned: Model, found: Dependencies, stays: Mask) -> tuple[list[_Pair], list[str]]:
-    """The layers whose input is no longer what it was, in order."""
+    """The layers whose input changed, in execution order."""
     changed = {t for t, la in found.labels.items() if not stays[la.channels].all()}
     pairs: list[_Pair] = []
     notes: list[str] = []
@@ -86,7 +91,7 @@ def _pairs(original: Model, pruned: Model, found: Dependencies, stays: Mask) -> 
 
 
 def _fit_layer(before: Op, after: Op, outputs: Mask, runs: SideBySide) -> None:
-    """Fits one layer ``after`` of the pruned graph to what ``before`` gives."""
+    """Fit one layer ``after`` of the pruned graph to the output of its original ``before``."""
     goal, start = _Goal(before, after, outputs), _weights(after)
     fit = Fit(_window(after), goal.rows)
     for done, values in enumerate(runs.run(goal.watched), 1):
@@ -97,11 +102,11 @@ def _fit_layer(before: Op, after: Op, outputs: Mask, runs: SideBySide) -> None:
 
 
 class _Goal:
-    """What a layer is to give: what it gave in the original graph, plus what a sum with it has lost.
+    """The wanted output of a layer: its original output, plus the loss of the other operand of its addition.
 
     Attributes:
-        watched: the tensors to run for: the layer's input in the pruned and in the original graph, and the
-            other operand of a sum in both.
+        watched: the tensors to record: the layer's input in the pruned and in the original graph, and the
+            other operand of the addition in both.
     """
 
     def __init__(self, before: Op, after: Op, outputs: Mask) -> None:
@@ -113,18 +118,18 @@ class _Goal:
             self.watched += [other[0], other[1]]
 
     def shown(self, values: list[Array]) -> Rows:
-        """Gives what the wanted outputs are made of, at the places that ``vectors`` takes."""
+        """Return the values from which ``rows`` computes the wanted outputs, one row for each window."""
         seen = extended(values[1], self.window)
         if self.kind == "DEPTHWISE_CONV_2D":
             return np.asarray(seen[self.outputs])
         if len(values) == 2:
             return seen
-        # The output has as many places as windows were taken of the input.
+        # The output has one position for each window of the input.
         lost = values[3][..., self.outputs] - values[2]
         return np.concatenate([seen, extended(lost, MomentWindow())[:, :-1]], axis=1)
 
     def rows(self, shown: Rows) -> Rows:
-        """Gives the wanted outputs before the activation."""
+        """Return the wanted outputs before the activation."""
         if self.kind == "DEPTHWISE_CONV_2D":
             return np.asarray(shown @ self.weights.swapaxes(-1, -2))
         width = self.weights.shape[1]
@@ -133,7 +138,7 @@ class _Goal:
 
 
 def _other_branch(op: Op) -> Tensor | None:
-    """The other operand of the addition that alone reads a layer without activation, if it comes earlier."""
+    """The other operand of the addition that is the layer's only reader, if it is computed earlier."""
     output = op.outputs[0]
     if op.kind != "CONV_2D" or op.options.get("fusedActivationFunction", 0) or len(output.consumers) != 1:
         return None
@@ -165,7 +170,7 @@ def _weights(op: Op) -> Matrix:
 
 
 def _store(op: Op, fitted: Matrix) -> None:
-    """Writes fitted weights and bias into the layer's own constants."""
+    """Write fitted weights and bias into the layer's own constants."""
     weights, bias = weights_of(op), op.input(2)
     flat = fitted.reshape(fitted.shape[0], -1)
     values = flat[:, :-1]

@@ -1,7 +1,7 @@
-"""Takes channels out of a graph: tensors are cut, sizes that ops spell out follow.
+"""Remove channels from a graph: cut the tensors and update the sizes in op options and operands.
 
-``silence_channels`` gives the graph of the same size in which nothing reads the channels; both compute the
-same, up to the order of float sums.
+``silence_channels`` returns a graph of the same size in which the channels are multiplied by zero. Both
+compute the same, up to the order of float sums.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tightfit.types import Array, Mask
 
 
 def remove_channels(model: Model, stays: Mask) -> Model:
-    """Gives a copy without the channels that do not stay.
+    """Return a copy of the model without the removed channels.
 
     Args:
-        model: cleaned; it is not changed.
-        stays: for each channel number of ``find_dependencies(model)``, whether it stays.
+        model: a cleaned float model; it is not changed.
+        stays: keep mask: for each channel number of ``find_dependencies(model)``, whether it is kept.
 
     Raises:
-        ModelError: the graph was inconsistent before.
+        ModelError: the given graph is inconsistent.
     """
     twin = copy_model(model)
     found = find_dependencies(twin)
@@ -44,7 +44,7 @@ def remove_channels(model: Model, stays: Mask) -> Model:
 
 
 def silence_channels(model: Model, stays: Mask) -> Model:
-    """Gives a copy of the same size in which the channels that do not stay are multiplied with zero."""
+    """Return a copy of the same size in which the removed channels are multiplied by zero."""
     twin = copy_model(model)
     for place in find_dependencies(twin).places:
         if place.role == SUMMED:
@@ -67,7 +67,7 @@ def _shorten(tensor: Any, part: Kept) -> None:
 
 
 def _cut_constants(found: Dependencies, stays: Mask) -> None:
-    """Cuts each axis of each constant once; constants that shared memory share it afterwards."""
+    """Cut each axis of each constant once; constants that shared memory share it afterwards."""
     made: dict[Any, Array] = {}
     axes = {(p.tensor, p.axis): stays[p.channels] for p in found.places}
     cuts: dict[Any, list[tuple[int, Mask]]] = {}

@@ -1,6 +1,6 @@
 """``CHANNEL_RULES``: how each builtin op treats channels, one row an op.
 
-An op without a row makes the channels that it reads stay, and says so.
+The channels that an op without a row reads are kept, and the reason names the op.
 """
 
 from __future__ import annotations
@@ -17,59 +17,59 @@ from tightfit.graph.passes.constant_movements import MOVES
 
 
 def follow(trace: Trace, op: Op) -> None:
-    """Follows the channels through one op by its row."""
+    """Trace the channels through one op by its row."""
     rule = CHANNEL_RULES.get(op.kind)
     if rule is None:
-        trace.freeze(op, "is an op that channels are not followed through")
+        trace.freeze(op, "has no rule for channels")
     elif op.outputs:
         rule.trace(trace, op)
 
 
-# -- one value from one ------------------------------------------------------------------------------
+# -- elementwise ops ---------------------------------------------------------------------------------
 
 
 def _pass(trace: Trace, op: Op) -> None:
-    """One value from one: the channels are those of the input."""
+    """Label the output of an elementwise op like its input."""
     label = trace.label(op, 0)
     if label is not None:
         trace.labels[op.outputs[0]] = label
 
 
 def _pass_last(trace: Trace, op: Op) -> None:
-    """Windows over height and width leave the last axis alone."""
+    """Label the output of a window over height and width like the input's last axis."""
     label, source = trace.label(op, 0), op.inputs[0]
     if source is not None and last(label, len(source.shape)):
         _pass(trace, op)
     else:
-        trace.freeze(op, "slides over them")
+        trace.freeze(op, "slides its window along them")
 
 
 def _mix_last(trace: Trace, op: Op) -> None:
-    """Values along the last axis are weighed against each other."""
+    """Freeze channels that an op normalizes along the last axis, as SOFTMAX does."""
     label, source = trace.label(op, 0), op.inputs[0]
     if source is not None and last(label, len(source.shape)):
-        trace.freeze(op, "weighs them against each other")
+        trace.freeze(op, "normalizes over them")
     else:
         _pass(trace, op)
 
 
-# -- one value from several --------------------------------------------------------------------------
+# -- ops with several inputs -------------------------------------------------------------------------
 
 
 def _combine(trace: Trace, op: Op) -> None:
-    """One value from several with broadcasting: channels that meet belong together."""
+    """Unite the channels of the operands of a broadcasting op."""
     output = op.outputs[0]
     labelled = [t for t in op.inputs if t is not None and t in trace.labels]
     if not labelled:
         return
     axes = {trace.labels[t].axis - len(t.shape): t for t in labelled if not _is_single(trace, t)}
     if len(axes) != 1:
-        trace.freeze(op, "combines channels of different axes" if axes else "spreads one of them over all")
+        trace.freeze(op, "combines channels of different axes" if axes else "broadcasts one of them over all")
         return
     axis, first = next(iter(axes.items()))
     channels = trace.labels[first].channels
     if channels.size != output.shape[axis]:
-        trace.freeze(op, "spreads them over another axis")
+        trace.freeze(op, "broadcasts them over another axis")
         return
     for position, tensor in enumerate(op.inputs):
         if tensor is not None:
@@ -78,17 +78,17 @@ def _combine(trace: Trace, op: Op) -> None:
 
 
 def _is_single(trace: Trace, tensor: Tensor) -> bool:
-    """A tensor of one channel is spread over the others' channels."""
+    """Whether a tensor has one channel, which is broadcast over the others' channels."""
     return trace.labels[tensor].channels.size == 1
 
 
 def _join(trace: Trace, op: Op, position: int, channels: np.ndarray, axis: int) -> None:
-    """One operand of a combination; ``axis`` counts from the end."""
+    """Unite one operand's channels with the given ones; ``axis`` counts from the end."""
     tensor = op.operand(position)
     label = trace.labels.get(tensor)
     size = tensor.shape[axis] if len(tensor.shape) >= -axis else 1
     if label is not None and label.channels.size == 1 and size != channels.size:
-        trace.sets.freeze(label.channels, f"{op.kind} '{op.name}' spreads this one over all")
+        trace.sets.freeze(label.channels, f"{op.kind} '{op.name}' broadcasts this one over all")
     elif label is not None:
         trace.sets.unite(channels, label.channels)
     elif size == 1:
@@ -97,15 +97,15 @@ def _join(trace: Trace, op: Op, position: int, channels: np.ndarray, axis: int) 
         trace.cut(op, position, axis, channels, EACH)
     else:
         trace.sets.freeze(
-            channels, f"{op.kind} '{op.name}' joins them with '{tensor.name}', which is not made of channels"
+            channels, f"{op.kind} '{op.name}' combines them with '{tensor.name}', which has no channels"
         )
 
 
-# -- fewer values ------------------------------------------------------------------------------------
+# -- reductions --------------------------------------------------------------------------------------
 
 
 def _reduce(trace: Trace, op: Op) -> None:
-    """MEAN and its like: channels survive where other axes are reduced."""
+    """Label the output of a reduction over other axes; freeze channels that are reduced."""
     label, source = trace.label(op, 0), op.inputs[0]
     if label is None or source is None:
         return
@@ -115,25 +115,25 @@ def _reduce(trace: Trace, op: Op) -> None:
         return
     reduced = {a % len(source.shape) for a in axes}
     if label.axis in reduced:
-        trace.freeze(op, "puts them all into one value")
+        trace.freeze(op, "reduces them to one value")
         return
     gone = 0 if op.options.get("keepDims", False) else sum(a < label.axis for a in reduced)
     trace.labels[op.outputs[0]] = ChannelLabel(label.axis - gone, label.channels)
 
 
 def _count(trace: Trace, op: Op) -> None:
-    """SHAPE: harmless as long as only other sizes are taken from it."""
+    """Freeze the channels of a SHAPE whose readers use their number."""
     label, source = trace.label(op, 0), op.inputs[0]
     if label is None or source is None:
         return
     for reader, _ in op.outputs[0].consumers:
         if label.axis in _taken(reader, len(source.shape)):
-            trace.freeze(op, "tells their number to the graph")
+            trace.freeze(op, "computes with their number")
             return
 
 
 def _taken(reader: Op, rank: int) -> set[int]:
-    """The entries of a shape that an op reads; all unless it is a slice with constant bounds."""
+    """The entries of a shape that an op reads: all, unless it is a slice with constant bounds."""
     bounds = [None if t is None else t.data for t in reader.inputs[1:]]
     if reader.kind not in ("STRIDED_SLICE", "SLICE") or any(b is None for b in bounds):
         return set(range(rank))
@@ -142,12 +142,12 @@ def _taken(reader: Op, rank: int) -> set[int]:
 
 
 def _move_blocks(trace: Trace, op: Op) -> None:
-    """Space to batch and back: the last axis is not touched."""
+    """Label the output of SPACE_TO_BATCH_ND or BATCH_TO_SPACE_ND, which do not change the last axis."""
     label, source, block = trace.label(op, 0), op.inputs[0], op.input(1)
     if label is None or source is None:
         return
     if not last(label, len(source.shape)) or block is None or block.size >= len(source.shape) - 1:
-        trace.freeze(op, "moves them in a way that is not followed")
+        trace.freeze(op, "moves them in a way that channel pruning does not support")
         return
     trace.labels[op.outputs[0]] = label
 

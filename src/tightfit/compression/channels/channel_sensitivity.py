@@ -1,12 +1,12 @@
-"""How much of the outputs each group costs, measured on LiteRT with a half and three quarters of it gone.
+"""Channel sensitivity: the output error when a half and three quarters of one group are removed, on LiteRT.
 
     noise_g = Σ |y − y_g|² / Σ |y|²
 
-over outputs (before a closing softmax) and samples that the moments know nothing of, y_g from the model in
-which only group g lost channels and its readers made up for it in closed form. It puts the curves of
-different groups into one unit, whatever the importance that made them.
+The sums run over the outputs (before a final softmax) and over samples that are not in the moments. y_g comes
+from the model in which only group g lost channels and its readers were refitted in closed form. So the losses
+of all groups have one unit, whatever importance ranked the channels.
 
-Source: as ``recovery.sensitivity``: the loss itself is measured and no gradient is needed.
+Source: as ``recovery.sensitivity``: the loss is measured and no gradient is needed.
 """
 
 from __future__ import annotations
@@ -37,10 +37,16 @@ _SHARES: Final = (0.5, 0.75)
 def in_units_of_outputs(
     subject: Subject, rankings: Rankings, progress: Callable[[int, int], None] | None = None
 ) -> Rankings:
-    """Gives the rankings with losses in shares of the outputs' power.
+    """Return the rankings with losses as fractions of the outputs' power.
+
+    Args:
+        subject: the model and its samples.
+        rankings: group → ranking by any importance.
+        progress: progress callback, called with (models measured, models in total).
 
     Raises:
-        OptionError: the subject has no samples. RuntimeFailureError: LiteRT cannot run a pruned model.
+        OptionError: the subject has no samples.
+        RuntimeFailureError: LiteRT cannot run a pruned model.
     """
     samples = [dict(s) for s in islice(subject.judging(), SAMPLES)]
     wanted = list(_ends(subject.model, samples))
@@ -62,10 +68,11 @@ def in_units_of_outputs(
 
 
 def through(ranking: Ranking, points: Sequence[tuple[int, float]]) -> Ranking:
-    """Gives the ranking with a curve through measured points, and of its own shape between and beyond them.
+    """Return the ranking with a loss curve through measured points that keeps its own shape between them.
 
     Args:
-        points: (channels gone, loss) from (0, 0) on, both growing.
+        ranking: the order of the channels and the curve to rescale.
+        points: (channels removed, loss) from (0, 0) on, both increasing.
 
     Example:
         >>> own = Ranking(np.arange(4), np.array([0.0, 1.0, 2.0, 4.0, 8.0]))
@@ -85,7 +92,7 @@ def through(ranking: Ranking, points: Sequence[tuple[int, float]]) -> Ranking:
 
 
 def _without(subject: Subject, ranking: Ranking, gone: int) -> Model:
-    """The model without the first channels of one ranking, its readers made up for in closed form."""
+    """The model without the first ``gone`` channels of one ranking, its readers refitted in closed form."""
     stays = np.ones(subject.found.size, bool)
     stays[ranking.order[:gone]] = False
     pruned = remove_channels(subject.model, stays)
@@ -94,11 +101,16 @@ def _without(subject: Subject, ranking: Ranking, gone: int) -> Model:
 
 
 def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
-    """Lets what readers still see stand in for what they no longer see, by the moments of the original.
+    """Refit the readers of removed channels in closed form, by the moments of the original.
 
         W' = W · M_:,s · (M_s,s)⁻¹
 
-    with the columns s that stay and the bias among them; the pruned model is changed in place.
+    s are the kept columns, the bias among them. The pruned model is changed in place.
+
+    Args:
+        subject: the original model and its moments.
+        pruned: the model without the channels.
+        stays: keep mask by channel number.
     """
     moments = subject.moments()
     places = {op: i for i, op in enumerate(subject.model.main.ops)}
@@ -118,7 +130,7 @@ def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
 
 
 def _spread(op: Op, original: Op, shares: Matrix, subject: Subject, stays: Mask) -> None:
-    """Adds the weights of the columns that went to those that stay, in the shares of a regression."""
+    """Add the weights of the removed columns to the kept ones, by the coefficients of a regression."""
     weights, bias = weights_of(op), op.inputs[2]
     assert bias is not None  # noqa: S101 - the caller looked
     label = subject.found.labels.get(original.outputs[0])
@@ -132,7 +144,7 @@ def _spread(op: Op, original: Op, shares: Matrix, subject: Subject, stays: Mask)
 
 
 def _ends(model: Model, samples: Sequence[Mapping[str, Array]]) -> Iterator[list[Array]]:
-    """The float outputs before a closing softmax, for each sample."""
+    """The float outputs before a final softmax, for each sample."""
     twin = copy_model(model)
     keys = twin.main.keys()
     ends = list(dict.fromkeys(before_softmax(t) for t in output_names(twin).values()))

@@ -1,8 +1,8 @@
-"""What is known of the channels while the ops of a graph are followed in order.
+"""The state of channel tracing, which follows the ops of a graph in execution order.
 
-Every activation has at most one labelled axis: the one whose indices are channels that could go. Ops that
-move values are followed by running their own kernel on an array of channel numbers, so that a flatten, a
-split or a channel shuffle needs no rule of its own.
+Every activation has at most one labelled axis, whose indices are channels that may be removed. Ops that move
+values are traced by running their own kernel on an array of channel numbers, so that a flatten, a split or a
+channel shuffle needs no rule of its own.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tightfit.graph.ir import Op, Tensor
 from tightfit.types import Array, Mask
 
 SUMMED: Final = "in"
-"""A weight axis over which products are summed."""
+"""Role of a weight axis over which products are summed."""
 MADE: Final = "out"
-"""A weight axis that makes channels."""
+"""Role of a weight axis whose entries make channels."""
 EACH: Final = "each"
-"""A constant's axis with one value a channel: a bias, a slope, a depthwise filter."""
+"""Role of a constant's axis with one entry for each channel: a bias, a slope, a depthwise filter."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelLabel:
-    """The channels along one axis of a tensor."""
+    """The channel numbers along one axis of a tensor."""
 
     axis: int
     channels: Channels
@@ -35,10 +35,15 @@ class ChannelLabel:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """An axis of a constant that is cut when channels go.
+    """An axis of a constant that is cut when channels are removed.
 
     Args:
-        op, position: the use. tensor, axis: what is cut. role: ``in``, ``out`` or ``each``.
+        op: the op that reads the constant.
+        position: the input of the op.
+        tensor: the constant.
+        axis: the axis that is cut.
+        channels: the channel number of each index of the axis.
+        role: ``in`` (summed over), ``out`` (makes channels) or ``each`` (one entry a channel).
     """
 
     op: Op
@@ -50,10 +55,12 @@ class Place:
 
 
 class Trace:
-    """The labels and places found so far.
+    """The labels and constant axes found so far.
 
     Attributes:
-        labels: tensor → its label. places: axes of constants. sets: which channels belong together.
+        labels: tensor → its label.
+        places: the axes of constants that are cut when channels are removed.
+        sets: union–find of the channels that depend on each other.
     """
 
     def __init__(self) -> None:
@@ -61,15 +68,15 @@ class Trace:
         self.labels: dict[Tensor, ChannelLabel] = {}
         self.places: list[Place] = []
 
-    # -- looking -------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------
 
     def label(self, op: Op, position: int) -> ChannelLabel | None:
-        """Gives the label of an input, None where it has none."""
+        """Return the label of an op's input, or None."""
         tensor = op.input(position)
         return None if tensor is None else self.labels.get(tensor)
 
     def spread(self, tensor: Tensor) -> Array | None:
-        """Gives an array of the tensor's shape with the channel of each element."""
+        """Return the channel number of each element, in the tensor's shape; None without a label."""
         label = self.labels.get(tensor)
         if label is None:
             return None
@@ -77,16 +84,16 @@ class Trace:
         shape[label.axis] = -1
         return np.broadcast_to(label.channels.reshape(shape), tensor.shape)
 
-    # -- telling -------------------------------------------------------------------------------
+    # -- updates -------------------------------------------------------------------------------
 
     def make(self, op: Op, axis: int) -> Channels:
-        """Labels the first output with new channels."""
+        """Label the first output along ``axis`` with new channels, and return them."""
         output = op.outputs[0]
         self.labels[output] = ChannelLabel(axis % len(output.shape), self.sets.new(output.shape[axis]))
         return self.labels[output].channels
 
     def cut(self, op: Op, position: int, axis: int, channels: Channels, role: str = EACH) -> None:
-        """Notes that an axis of a constant is cut with these channels; an absent input is none."""
+        """Record that an axis of a constant is cut with these channels; an absent input is ignored."""
         tensor = op.input(position)
         if tensor is None:
             return
@@ -97,28 +104,28 @@ class Trace:
         self.places.append(Place(op, position, tensor, place, channels, role))
 
     def freeze(self, op: Op, reason: str) -> None:
-        """Makes the channels of every input stay."""
+        """Freeze the channels of every input, with a reason."""
         for position in range(len(op.inputs)):
             label = self.label(op, position)
             if label is not None:
                 self.sets.freeze(label.channels, f"{op.kind} '{op.name}' {reason}")
 
     def read(self, tensor: Tensor, spread: Array) -> None:
-        """Labels a tensor from the channel of each of its elements; see ``narrow``."""
+        """Label a tensor from the channel number of each of its elements; see ``narrow``."""
         if spread.size:
             self.labels[tensor] = self.narrow(spread)
 
     def narrow(self, spread: Array) -> ChannelLabel:
-        """Gives the one axis along which channels differ.
+        """Return the one axis along which channels differ.
 
-        Where they differ along several, the channels are united until they differ along the longest only:
-        a split of 32 channels into 4 × 8 then loses channels in fours.
+        Where they differ along several axes, channels are united until they differ along the longest only:
+        32 channels that are reshaped into 4 × 8 are then removed four at a time.
         """
         several = [a for a in range(spread.ndim) if (spread != spread.take([0], a)).any()]
         axis = max(several, key=lambda a: spread.shape[a], default=spread.ndim - 1)
         rows = np.moveaxis(spread, axis, -1).reshape(-1, spread.shape[axis])
         if not several and spread.shape[axis] > 1:
-            self.sets.freeze(rows[0, :1], "a tensor holds nothing else")
+            self.sets.freeze(rows[0, :1], "a tensor has no other channel")
         if len(several) > 1:
             for row in np.unique(rows, axis=0):
                 self.sets.unite(rows[0], row)
@@ -126,7 +133,7 @@ class Trace:
 
 
 def is_cuttable(tensor: Tensor | None) -> bool:
-    """True for a dense float constant: only those are cut."""
+    """Return True for a dense float constant; only those can be cut."""
     return (
         tensor is not None
         and tensor.is_constant
@@ -137,29 +144,35 @@ def is_cuttable(tensor: Tensor | None) -> bool:
 
 
 def numbers(tensor: Tensor | None) -> list[int] | None:
-    """Gives the integers of a constant operand, None where it is absent or computed."""
+    """Return the integers of a constant operand, or None when it is absent or computed at run time."""
     if tensor is None or tensor.data is None:
         return None
     return [int(v) for v in np.asarray(tensor.data).reshape(-1)]
 
 
 class Kept(NamedTuple):
-    """Which channels of a tensor's axis stay."""
+    """The keep mask of a tensor's axis.
+
+    Args:
+        axis: the axis.
+        mask: for each index whether it is kept.
+    """
 
     axis: int
     mask: Mask
 
     def before(self, index: int) -> int:
-        """Gives how many stay of the first ``index`` ones."""
+        """Return how many of the first ``index`` channels are kept."""
         return int(self.mask[:index].sum())
 
 
 class ChannelRule(NamedTuple):
-    """How one op treats channels.
+    """The rule of one op kind.
 
     Args:
-        trace: labels the outputs from the inputs and notes which constants are cut.
-        amend: changes what the op says of sizes after its tensors were cut; gets what stays of each tensor.
+        trace: labels the outputs from the inputs and records the constants that are cut.
+        amend: updates sizes in the op's options and operands after its tensors were cut; called with the
+            op and tensor → keep mask. None where no size needs an update.
     """
 
     trace: Callable[[Trace, Op], None]
@@ -167,7 +180,7 @@ class ChannelRule(NamedTuple):
 
 
 def replace_operand(op: Op, position: int, values: Any) -> None:
-    """Gives an op an integer operand of its own with other values."""
+    """Replace an integer operand of an op by a constant of its own with other values."""
     old = op.inputs[position]
     assert old is not None and old.data is not None and op.graph is not None  # noqa: S101, PT018 - constants
     array = np.asarray(values, old.data.dtype).reshape(old.shape if np.size(values) == old.size else [-1])
@@ -176,5 +189,5 @@ def replace_operand(op: Op, position: int, values: Any) -> None:
 
 
 def last(label: ChannelLabel | None, rank: int) -> bool:
-    """True for a label of the last axis."""
+    """Return True for a label of the last axis."""
     return label is not None and label.axis == rank - 1

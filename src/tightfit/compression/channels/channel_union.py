@@ -1,7 +1,7 @@
-"""Sets of channels that stand or fall together: union–find over single channels.
+"""Sets of channels that are kept or removed together: union–find over single channels.
 
-A *channel* is an integer; a tensor's axis is labelled by one for each of its indices. Ops that join channels
-(an addition, a shared weight) unite them; what cannot be followed freezes them, with the reason.
+A *channel* is an integer; each index of a labelled axis has one. Ops that combine channels (an addition, a
+shared weight) unite them. Ops without a rule freeze them, with a reason.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Channels = npt.NDArray[np.int64]
 
 
 class ChannelSets:
-    """Channels, which of them belong together, and which of them must stay.
+    """Union–find of channels, with the sets that must be kept.
 
     Example:
         >>> sets = ChannelSets()
@@ -30,13 +30,13 @@ class ChannelSets:
         self._frozen: dict[int, str] = {}
 
     def new(self, count: int) -> Channels:
-        """Gives so many channels that no other shares yet."""
+        """Return ``count`` new channels, each in a set of its own."""
         first = len(self._parents)
         self._parents += range(first, first + count)
         return np.arange(first, first + count, dtype=np.int64)
 
     def find(self, channel: int) -> int:
-        """Gives the channel that stands for the set of this one: the first that was made."""
+        """Return the root of a channel's set: its oldest channel."""
         root = channel
         while self._parents[root] != root:
             root = self._parents[root]
@@ -45,7 +45,7 @@ class ChannelSets:
         return root
 
     def unite(self, first: Channels, second: Channels) -> None:
-        """Joins channels one by one: both stay or both go.
+        """Unite channels pairwise: the two of a pair are both kept or both removed.
 
         Raises:
             ValueError: the two are of different lengths.
@@ -55,16 +55,16 @@ class ChannelSets:
             self._parents[high] = low
 
     def freeze(self, channels: Channels, reason: str) -> None:
-        """Makes channels stay; the first reason is kept."""
+        """Mark channels as not removable; the first reason is recorded."""
         for channel in channels.tolist():
             self._frozen.setdefault(channel, reason)
 
     def roots(self) -> Channels:
-        """Gives for each channel the one that stands for its set."""
+        """Return the root of each channel, (channels,)."""
         return np.array([self.find(c) for c in range(len(self._parents))], np.int64)
 
     def reasons(self, roots: Channels) -> dict[int, str]:
-        """Gives root → why its set must stay."""
+        """Return root → reason, for every set that must be kept."""
         found: dict[int, str] = {}
         for channel, reason in self._frozen.items():
             found.setdefault(int(roots[channel]), reason)

@@ -1,4 +1,4 @@
-"""``IMPORTANCES``: the ways to say which channels matter, one row each."""
+"""``IMPORTANCES``: the measures of channel importance, one row each."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ class Subject:
     """A model whose channels are ranked.
 
     Args:
-        model: cleaned. found: its dependencies. groups: those that may lose channels.
-        samples: starts the samples anew at each call, or None. progress: called after each sample.
+        model: a cleaned float model.
+        found: its channel dependencies.
+        groups: the groups of which channels may be removed.
+        samples: starts the samples anew at each call; None without data.
+        progress: called after each sample.
     """
 
     model: Model
@@ -38,33 +41,38 @@ class Subject:
     _moments: dict[Op, Moments] | None = field(default=None, repr=False)
 
     def readers(self) -> list[Reader]:
-        """Gives the layers that sum over channels and can be fitted."""
+        """Return the layers that sum over channels and can be fitted."""
         return readers_of(self.found)
 
     def moments(self) -> dict[Op, Moments]:
-        """Gives what the readers see, by one pass over the samples."""
+        """Return the second moments of the readers' inputs, from one pass over the samples."""
         if self._moments is None:
             seen = (s for i, s in enumerate(self.given_samples()()) if i % _JUDGING)
             self._moments = collect(self.model, self.readers(), seen, self.progress)
         return self._moments
 
     def judging(self) -> Iterator[Mapping[str, Array]]:
-        """Gives the samples that the moments know nothing of: every eighth."""
+        """Yield the held-out samples, which are not in the moments: every eighth."""
         return (s for i, s in enumerate(self.given_samples()()) if i % _JUDGING == 0)
 
     def given_samples(self) -> Samples:
-        """Gives the samples.
+        """Return the samples.
 
         Raises:
             OptionError: there are none.
         """
         if self.samples is None:
-            raise OptionError("This importance looks at samples; pass data (100 or more), or take magnitude.")
+            raise OptionError("This importance needs samples; pass data (100 or more), or take magnitude.")
         return self.samples
 
 
 class Importance(NamedTuple):
-    """One way to rank channels: what it computes, and whether it looks at samples."""
+    """One measure of channel importance.
+
+    Args:
+        rank: returns the ranking of each group of a subject.
+        needs_samples: whether it needs samples.
+    """
 
     rank: Callable[[Subject], Rankings]
     needs_samples: bool
@@ -90,10 +98,10 @@ IMPORTANCES: Final[dict[str, Importance]] = {
 
 
 def find_importance(name: str) -> Importance:
-    """Gives a row of ``IMPORTANCES``.
+    """Return a row of ``IMPORTANCES``.
 
     Raises:
-        OptionError: there is no row of that name.
+        OptionError: the name is unknown; the message names the closest one.
     """
     if name not in IMPORTANCES:
         raise OptionError(unknown_name("importance", name, IMPORTANCES))

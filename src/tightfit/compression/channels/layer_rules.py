@@ -1,4 +1,4 @@
-"""Channels through ops with weights: they end the channels of their input and make new ones.
+"""Channel rules of ops with weights, which sum over the channels of their input and make new ones.
 
 Source: the shapes that the kernels in ``tflite/kernels`` check in their ``Prepare``.
 """
@@ -33,12 +33,12 @@ def _shape(op: Op, position: int) -> tuple[int, ...]:
 
 
 def _summed(trace: Trace, op: Op, position: int) -> Channels | None:
-    """The channels of an image whose last axis is summed over; a label of another axis must stay."""
+    """The channels of an image whose last axis is summed over; labels of another axis are frozen."""
     label = trace.label(op, position)
     if label is None:
         return None
     if not last(label, len(_shape(op, position))):
-        trace.sets.freeze(label.channels, f"{op.kind} '{op.name}' slides over them")
+        trace.sets.freeze(label.channels, f"{op.kind} '{op.name}' slides its window along them")
         return None
     return label.channels
 
@@ -65,9 +65,9 @@ def _convolve(trace: Trace, op: Op) -> None:
 
 
 def _tie_groups(trace: Trace, op: Op, made: Channels, groups: int, *, known: bool) -> None:
-    """Each group of a grouped convolution must keep as many filters as the others."""
+    """Unite the filters of a grouped convolution across groups, so that all groups keep equally many."""
     if not known:
-        trace.sets.freeze(made, f"{op.kind} '{op.name}' is grouped over channels that stay")
+        trace.sets.freeze(made, f"{op.kind} '{op.name}' is grouped over channels that are kept")
     parts = made.reshape(groups, -1)
     for part in parts[1:]:
         trace.sets.unite(parts[0], part)
@@ -82,7 +82,7 @@ def _convolve_each(trace: Trace, op: Op) -> None:
     multiplier = _shape(op, 1)[-1] // max(1, channels)
     if channels == 1 and multiplier > 1:
         if given is not None:
-            trace.sets.freeze(given, f"{op.kind} '{op.name}' makes all of its channels of this one")
+            trace.sets.freeze(given, f"{op.kind} '{op.name}' makes all of its channels from this one")
         made = trace.make(op, -1)
         trace.cut(op, 1, 3, made, MADE)
     elif given is None:
@@ -95,7 +95,7 @@ def _convolve_each(trace: Trace, op: Op) -> None:
 
 
 def _set_multiplier(op: Op, kept: Mapping[Tensor, Kept]) -> None:
-    """A single channel that is multiplied: the multiplier is the number of filters."""
+    """Set the depth multiplier of a depthwise convolution over one channel to its number of filters."""
     if _shape(op, 0)[-1] == 1 and op.outputs[0] in kept:
         op.options["depthMultiplier"] = op.outputs[0].shape[-1]
 

@@ -1,14 +1,13 @@
-"""Weights of a layer fitted by least squares to what it was meant to give.
+"""Fit the weights of a layer to its wanted outputs by ridge regression towards the old weights.
 
     W' = argmin Σ |t − W'·x̃'|² + λ |W' − W|²
 
-with x̃' = (x', 1) the input in the pruned graph, t the wanted output before its activation in the original
-one, and W the weights that the layer would have kept; the bias is not pulled. λ is the one that does best on
-every fourth sample, which the others know nothing of: a classifier fitted to few photos would otherwise
-forget the classes that are on none of them. Sums are streamed, so only K × K numbers are held.
-
+with x̃' = (x', 1) the input in the pruned graph, t the wanted output of the original before its activation,
+and W the kept weights; the bias is not regularized. λ is chosen by the error on every fourth sample, which is
+held out of the fit: a classifier fitted to few images would otherwise lose the classes that they do not show.
+Sums are streamed, so memory holds only K × K numbers.
 Source: He, Zhang and Sun 2017, "Channel Pruning for Accelerating Very Deep Neural Networks", section 3.1.
-Departures: the pull λ, and that it is towards the old weights.
+Departures: the regularization λ, and that it is towards the old weights.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ _WAITING_BYTES: Final = 16_000_000
 
 
 class Sums:
-    """Moments of inputs and their products with what is wanted.
+    """Streamed second moments of the inputs, and their products with the wanted outputs.
 
-    Rows wait until they are worth a product: adding K × K numbers for each sample takes longer than the
-    product itself, and BLAS wakes its threads for each. Products are float32, sums of them float64.
+    Rows are buffered and multiplied in large batches: adding K × K numbers for each sample takes longer than
+    the product, and BLAS starts its threads for each product. Products are float32, their sums float64.
 
     Args:
         target: see ``Fit``.
 
     Attributes:
-        rows: how many were added.
+        rows: number of rows added.
     """
 
     def __init__(self, target: Callable[[Rows], Rows]) -> None:
@@ -52,7 +51,7 @@ class Sums:
         self.rows = 0
 
     def add(self, given: Rows, shown: Rows) -> None:
-        """Adds the rows of one sample."""
+        """Add the rows of one sample."""
         self._waiting.append((given, shown))
         self._bytes += given.nbytes + shown.nbytes
         self.rows += given.shape[-2]
@@ -69,30 +68,30 @@ class Sums:
 
     @property
     def moments(self) -> Matrix:
-        """The inputs' products, (K + 1, K + 1), or (channels, K + 1, K + 1) for depthwise."""
+        """Return the sum of x̃x̃ᵀ, (K + 1, K + 1), or (channels, K + 1, K + 1) for depthwise."""
         self._settle()
         return self._moments
 
     @property
     def cross(self) -> Matrix:
-        """The products of inputs and outputs, (K + 1, outputs)."""
+        """Return the sum of x̃tᵀ, (K + 1, outputs)."""
         self._settle()
         return self._cross
 
     def plus(self, other: Sums) -> Sums:
-        """Gives the sums of both."""
+        """Return the sums of both."""
         both = Sums(self._target)
         both._moments, both._cross = self.moments + other.moments, self.cross + other.cross
         both.rows = self.rows + other.rows
         return both
 
     def error(self, weights: Matrix) -> float:
-        """Gives Σ |t − W·x̃|² less Σ |t|²."""
+        """Return ``Σ |t − W·x̃|² − Σ |t|²``, the squared error up to a constant."""
         columns = weights.swapaxes(-1, -2)
         return float(np.sum(columns * (self.moments @ columns)) - 2 * np.sum(columns * self.cross))
 
     def solve(self, start: Matrix, pull: float) -> Matrix:
-        """Gives the weights of least squares with a pull towards ``start``, the bias last and free."""
+        """Return the ridge solution, regularized by ``pull`` towards ``start``; the bias (last) is free."""
         size = self.moments.shape[-1]
         scale = np.trace(self.moments, axis1=-2, axis2=-1)[..., None, None] / size
         strength = np.eye(size)
@@ -103,11 +102,12 @@ class Sums:
 
 
 class Fit:
-    """The least squares of one layer, and the samples that judge them.
+    """The regression of one layer, with held-out samples that choose λ.
 
     Args:
-        window: how the layer walks over its input.
-        target: gives the wanted outputs, (rows, outputs) or (channels, rows, 1), of what was shown of rows.
+        window: the window of the input that one output is computed from.
+        target: returns the wanted outputs, (rows, outputs) or (channels, rows, 1), from the ``shown`` rows
+            of ``update``.
     """
 
     def __init__(self, window: MomentWindow, target: Callable[[Rows], Rows]) -> None:
@@ -117,23 +117,25 @@ class Fit:
 
     @property
     def rows(self) -> int:
-        """How many rows were seen."""
+        """The number of rows added."""
         return self.fitted.rows + self.held.rows
 
     def update(self, given: Rows, shown: Rows) -> None:
-        """Add one sample: rows of ``moments.extended`` and what their target is made of.
+        """Add one sample.
 
         Args:
-            given: (rows, K + 1), or (channels, rows, K + 1) for depthwise. shown: as many rows.
+            given: the input rows of ``moments.extended``, (rows, K + 1), or (channels, rows, K + 1) for
+                depthwise.
+            shown: the values from which ``target`` computes the wanted outputs, as many rows.
         """
         self.samples += 1
         (self.held if self.samples % _HELD_OUT == 0 else self.fitted).add(given, shown)
 
     def solve(self, weights: Matrix) -> Matrix:
-        """Gives the fitted weights, (outputs, K + 1) or (channels, 1, K + 1), the bias last.
+        """Return the fitted weights, (outputs, K + 1) or (channels, 1, K + 1), the bias last.
 
         Args:
-            weights: what the layer would have kept, in that shape.
+            weights: the kept weights of the layer before the fit, in the shape of the result.
         """
         if not self.held.rows:
             return self.fitted.solve(weights, PULLS[-1])
@@ -142,7 +144,7 @@ class Fit:
 
 
 def downhill(error: Callable[[int], float], count: int) -> int:
-    """Gives where an error of 0 … count - 1 is least, from the middle down to its nearest minimum.
+    """Return the index in 0 … count − 1 of the local minimum of an error, searched from the middle.
 
     Example:
         >>> asked = []

@@ -1,7 +1,7 @@
-"""Which channels of a group matter least, and what the outputs lose when they go.
+"""Rankings of the channels of a group, and the magnitude importance.
 
-A ``Ranking`` is an order and a curve: the loss after the first k channels of the order are gone. Magnitude
-needs the weights only; ``channel_reconstruction`` and ``channel_taylor`` look at samples.
+A ``Ranking`` is an order and a curve: the loss after the first k channels of the order are removed. Magnitude
+needs the weights only; ``reconstruction_importance`` and ``taylor_importance`` need samples.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The order in which a group loses channels.
+    """The order in which channels of a group are removed.
 
     Args:
-        order: channel numbers, the least important first. losses: of the first k gone, length n + 1.
+        order: channel numbers, the least important first, (n,).
+        losses: loss after the first k channels are removed, for k = 0 … n, (n + 1,).
     """
 
     order: npt.NDArray[np.int64]
     losses: Vector
 
     def scaled(self, factor: float) -> Ranking:
-        """Gives the ranking with other units of loss."""
+        """Return the ranking with all losses multiplied by a factor."""
         return Ranking(self.order, self.losses * factor)
 
 
 def ranking_of(channels: npt.NDArray[np.int64], scores: Vector) -> Ranking:
-    """Gives the ranking by a score a channel; losses add up.
+    """Return the ranking by one score for each channel; losses are the cumulated scores.
 
     Example:
         >>> ranking_of(np.array([4, 7, 9]), np.array([2.0, 1.0, 4.0])).order.tolist()
@@ -48,22 +49,22 @@ def ranking_of(channels: npt.NDArray[np.int64], scores: Vector) -> Ranking:
 
 
 def rank_by_magnitude(found: Dependencies, groups: Sequence[Group]) -> dict[Group, Ranking]:
-    """Gives rankings by the squared norm of the filters that make a channel, as a share of its layer.
+    """Return rankings by the squared norm of the filters that make a channel, as a fraction of its layer's.
 
-    Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets". Departure: squares, which are shares of
-    the layer's energy, so that layers compare.
+    Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets". Departure: squared norms instead of
+    absolute values; as fractions of the layer's energy they are comparable between layers.
     """
     scores = per_channel(found, lambda values: values * values)
     return {g: ranking_of(g.channels, _shares(scores, g)) for g in groups}
 
 
 def _shares(scores: Mapping[int, Vector], group: Group) -> Vector:
-    """The mean over its tensors of each channel's share of the tensor."""
+    """The mean over the group's tensors of each channel's fraction of the tensor."""
     return np.array([scores[int(c)].mean() if int(c) in scores else 0.0 for c in group.channels])
 
 
 def per_channel(found: Dependencies, measure: Callable[[Array], Array]) -> dict[int, Vector]:
-    """Gives channel → its share of ``measure`` of each filter tensor that makes or carries it."""
+    """Return channel → its fraction of ``measure`` in each weight tensor that makes or carries it."""
     collected: dict[int, list[float]] = {}
     for place in found.places:
         weight = place.position in WEIGHTS.get(place.op.kind, ())

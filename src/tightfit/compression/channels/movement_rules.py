@@ -1,4 +1,4 @@
-"""Channels through ops that only move values, followed by the ops' own kernels run on channel numbers."""
+"""Channel rules of data-movement ops: their own kernels run on channel numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
 
 
 def _operands(trace: Trace, op: Op) -> list[Array] | None:
-    """Channel numbers where there is a label, values of constants, None where one is neither.
+    """The operands as arrays: channel numbers of labelled tensors, values of constants; else None.
 
-    A tensor without a label that stands beside labelled ones gets channels of its own, which must stay.
+    An unlabelled tensor that is combined with labelled ones gets channels of its own, which are frozen.
     """
     given = [t for t in op.inputs if t is not None]
     axis = next((trace.labels[t].axis for t in given if t in trace.labels), None)
@@ -40,10 +40,10 @@ def _operands(trace: Trace, op: Op) -> list[Array] | None:
 
 
 def _staying(trace: Trace, op: Op, tensor: Tensor, axis: int) -> Array:
-    """Channels for a tensor that none is known of; they must stay."""
+    """New, frozen channels for an unlabelled tensor."""
     made = trace.sets.new(tensor.shape[axis])
     trace.sets.freeze(
-        made, f"{op.kind} '{op.name}' joins them with '{tensor.name}', which is not made of them"
+        made, f"{op.kind} '{op.name}' combines them with '{tensor.name}', which has no channels"
     )
     shape = [1] * len(tensor.shape)
     shape[axis] = -1
@@ -51,7 +51,7 @@ def _staying(trace: Trace, op: Op, tensor: Tensor, axis: int) -> Array:
 
 
 def _move(trace: Trace, op: Op) -> None:
-    """Runs the op on channel numbers and labels the outputs with what comes out."""
+    """Run the op on channel numbers and label its outputs with the result."""
     arrays = _operands(trace, op)
     if arrays is None:
         trace.freeze(op, "takes an operand that is computed at run time")
@@ -59,18 +59,18 @@ def _move(trace: Trace, op: Op) -> None:
     try:
         made = MOVES[op.kind].kernel(op, arrays)
     except _REFUSALS:
-        trace.freeze(op, "moves them in a way that is not followed")
+        trace.freeze(op, "moves them in a way that channel pruning does not support")
         return
     results = made if isinstance(made, list) else [made]
     if any(r.shape != t.shape for r, t in zip(results, op.outputs, strict=True)):
-        trace.freeze(op, "moves them into a shape that is not known beforehand")
+        trace.freeze(op, "moves them into a shape that is computed at run time")
         return
     for tensor, result in zip(op.outputs, results, strict=True):
         trace.read(tensor, result)
 
 
 def _reorder(trace: Trace, op: Op) -> None:
-    """RESHAPE: as long as its shape is a constant, or an option."""
+    """Trace a RESHAPE whose shape is a constant or an option."""
     shape = op.input(1)
     if shape is not None and shape.data is None:
         trace.freeze(op, "computes its shape at run time")
@@ -81,12 +81,12 @@ def _reorder(trace: Trace, op: Op) -> None:
         return
     spread = trace.spread(source)
     assert spread is not None  # noqa: S101 - it has a label
-    # A dynamic batch has static shapes of one, which the operand's −1 would give as well.
+    # A dynamic batch has a static size of one, which the operand's −1 also yields.
     trace.read(op.outputs[0], spread.reshape(op.outputs[0].shape))
 
 
 def _set_shape(op: Op, kept: Mapping[Tensor, Kept]) -> None:
-    """Writes the new sizes; a −1 stays one."""
+    """Write the new sizes; a −1 is left unchanged."""
     shape, output = op.input(1), op.outputs[0]
     if output not in kept:
         return
@@ -100,12 +100,12 @@ def _set_shape(op: Op, kept: Mapping[Tensor, Kept]) -> None:
 
 
 def _take_slice(trace: Trace, op: Op) -> None:
-    """SLICE and STRIDED_SLICE: whole steps of one along the channels."""
+    """Trace a SLICE or STRIDED_SLICE that takes all channels."""
     label = trace.label(op, 0)
     if label is None:
         return
     if op.kind == "STRIDED_SLICE" and not _is_plain(op, label.axis):
-        trace.freeze(op, "takes a part of them that is not followed")
+        trace.freeze(op, "takes a part of them, which channel pruning does not support")
         return
     _move(trace, op)
 
@@ -142,7 +142,7 @@ def _set_slice(op: Op, kept: Mapping[Tensor, Kept]) -> None:
 
 
 def _split(trace: Trace, op: Op) -> None:
-    """SPLIT into equal parts: each loses the channels that the others lose."""
+    """Trace a SPLIT into equal parts: the parts lose the same channels."""
     _move(trace, op)
     labels = [trace.labels[t] for t in op.outputs if t in trace.labels]
     for label in labels[1:]:
@@ -151,7 +151,7 @@ def _split(trace: Trace, op: Op) -> None:
 
 
 def _split_unequally(trace: Trace, op: Op) -> None:
-    """SPLIT_V: parts of given sizes along one axis."""
+    """Trace a SPLIT_V into parts of given sizes along one axis."""
     source, axis, sizes = op.inputs[0], numbers(op.input(2)), numbers(op.input(1))
     spread = None if source is None else trace.spread(source)
     if spread is None:
@@ -172,7 +172,7 @@ def _set_sizes(op: Op, kept: Mapping[Tensor, Kept]) -> None:
 
 
 def _pad(trace: Trace, op: Op) -> None:
-    """New channels are constant: they go when those that they are added to go."""
+    """Trace a PAD; its new, constant channels are removed with the channels they are added to."""
     source, widths = op.inputs[0], numbers(op.input(1))
     label = trace.label(op, 0)
     if label is None or source is None:
@@ -225,7 +225,7 @@ def _to_depth(trace: Trace, op: Op) -> None:
     if label is None:
         return
     if label.axis != 3:
-        trace.freeze(op, "moves them in a way that is not followed")
+        trace.freeze(op, "moves them in a way that channel pruning does not support")
         return
     channels = np.tile(label.channels, output.shape[3] // label.channels.size)
     trace.read(output, np.broadcast_to(channels, output.shape))
@@ -237,7 +237,7 @@ def _from_depth(trace: Trace, op: Op) -> None:
     if label is None:
         return
     if label.axis != 3:
-        trace.freeze(op, "moves them in a way that is not followed")
+        trace.freeze(op, "moves them in a way that channel pruning does not support")
         return
     parts = label.channels.reshape(-1, output.shape[3])
     for part in parts[1:]:

@@ -1,8 +1,8 @@
-"""Runs a model and its pruned twin side by side, from the last narrow place that both have passed.
+"""Run a model and its pruned copy side by side, from the last position whose activations are stored.
 
-To fit one layer after the other, the ops before each would run again and again: quadratic in depth. So what
-stands between the ops of both graphs is kept for every sample at a place where that is little, mostly the end
-of a block, and later runs start there.
+Fitting one layer after the other would run all earlier ops for each layer: quadratic in depth. So the live
+activations of both graphs are stored for every sample at a position where they are few, mostly the end of a
+block, and later runs start there.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from tightfit.runtime.session import Session
 from tightfit.types import Array, Samples
 
 MOST_BYTES: Final = 256_000_000
-"""What is kept of all samples together takes no more; else runs start at the place before."""
+"""Most bytes of stored activations of all samples; if a position needs more, runs start at the one before."""
 
 
 class SideBySide:
-    """Both graphs on the same samples.
+    """Runs of both graphs on the same samples.
 
     Args:
-        original: the model. pruned: of ``remove_channels(original, …)``, the same op by op; its constants may
-            change while no place behind their ops was reached.
+        original: the model before pruning.
+        pruned: the result of ``remove_channels(original, …)``, with the same ops. Its constants may change
+            as long as ``place`` is not behind their ops.
         samples: starts the samples anew at each call.
 
     Attributes:
-        place: the op that runs start at. Always 0 for a model that keeps state or calls other graphs.
+        place: index of the op at which runs start. Always 0 for a model that keeps state or calls other
+            graphs.
     """
 
     def __init__(self, original: Model, pruned: Model, samples: Samples) -> None:
@@ -45,10 +47,11 @@ class SideBySide:
         self._count = 0
 
     def advance(self, index: int) -> None:
-        """Goes on to the last narrow place up to op ``index`` where the samples' values are few enough.
+        """Move ``place`` to the last narrow position up to op ``index`` whose activations fit ``MOST_BYTES``.
 
         Raises:
-            DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+            DataError: a sample does not fit.
+            RuntimeFailureError: LiteRT cannot run a part of a model.
         """
         for place in reversed([p for p in self._places if self.place < p <= index]):
             living = [t for model in self.models for t in living_at(model.main, place)]
@@ -61,10 +64,11 @@ class SideBySide:
             return
 
     def run(self, watched: Sequence[Tensor]) -> Iterator[list[Array]]:
-        """Gives tensors of either graph for each sample, in the order that is asked for.
+        """Yield the watched tensors of either graph for each sample, in the given order.
 
         Raises:
-            DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run a part of a model.
+            DataError: a sample does not fit.
+            RuntimeFailureError: LiteRT cannot run a part of a model.
         """
         names = {t: f"watched_{i}" for i, t in enumerate(watched) if t not in self.known}
         for sample, found in self._runs(names):
@@ -82,7 +86,7 @@ class SideBySide:
             yield from zip(seen, running, strict=True)
 
     def _merged(self, names: Mapping[Tensor, str]) -> Model:
-        """One model that runs both graphs from the place up to the named tensors."""
+        """One model that runs both graphs from ``place`` up to the named tensors."""
         twin = copy_model(self.models[0])
         graph = twin.main
         second, mapping = copy_graph(self.models[1].main)
@@ -110,15 +114,15 @@ class SideBySide:
 
 
 def living_at(graph: Graph, place: int) -> list[Tensor]:
-    """Gives the tensors that op ``place`` or a later one reads and that are known before it, in order."""
+    """Return the tensors computed before op ``place`` that it or a later op reads, in order."""
     position = {op: i for i, op in enumerate(graph.ops)}
     known = [*graph.inputs, *(t for op in graph.ops[:place] for t in op.outputs)]
     return [t for t in known if any(position[reader] >= place for reader, _ in t.consumers)]
 
 
 def narrow_places(graph: Graph) -> list[int]:
-    """Gives the ops before which no more values live than before both of their neighbors."""
-    # Each tensor lives from behind its producer to its last reader.
+    """Return the op indices before which no more values are live than before both neighbors."""
+    # A tensor is live from after its producer to its last reader.
     position = {op: i for i, op in enumerate(graph.ops)}
     sizes = [0] * (len(graph.ops) + 1)
     made = [(t, 0) for t in graph.inputs] + [(t, i + 1) for op, i in position.items() for t in op.outputs]
@@ -130,5 +134,5 @@ def narrow_places(graph: Graph) -> list[int]:
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
-    """What they take as 4-byte numbers, which is what nearly all of them are."""
+    """Size in bytes of the tensors with 4 bytes an element, which nearly all have."""
     return sum(4 * t.size for t in tensors)

@@ -1,10 +1,12 @@
-"""Ranks channels by how well the layers that read them do without, when their other weights make up for it.
+"""Rank channels by the reconstruction error of their readers after the other weights are refitted.
 
-For a reader with weights W, input moments H = E[x̃ x̃ᵀ] and channels S gone, the best other weights leave
+For a reader with weights W, input moments H = E[x̃ x̃ᵀ] and removed channels S, the best other weights leave
+the error
 
     ΔL_S = tr(W_S · [(H⁻¹)_SS]⁻¹ · W_Sᵀ),
 
-as a share of the variance of its output. Channels go a few at a time, the cheapest first; H⁻¹ and W follow.
+as a fraction of the variance of its output. Channels are removed a few at a time, the least loss first; H⁻¹
+and W are updated after each removal.
 
 Source: Hassibi and Stork 1993, "Second order derivatives for network pruning: Optimal Brain Surgeon", on the
 output of a layer. Departures: whole channels, summed over all readers; up to one in 48 of them at a time.
@@ -33,7 +35,14 @@ def rank_by_reconstruction(
     moments: Mapping[Op, Moments],
     fallback: Mapping[Group, Ranking],
 ) -> dict[Group, Ranking]:
-    """Gives rankings by reconstruction error; the fallback's for groups without a measured reader."""
+    """Return rankings by reconstruction error.
+
+    Args:
+        groups: the groups to rank.
+        readers: the layers that sum over channels.
+        moments: reader's op → second moments of its input.
+        fallback: the rankings of groups without a reader with moments.
+    """
     ranked = {}
     for group in groups:
         own = [r for r in readers if r.op in group.readers and r.op in moments]
@@ -43,19 +52,19 @@ def rank_by_reconstruction(
 
 
 class _State:
-    """One reader while channels go: the columns left, its weights and the inverse of their moments."""
+    """One reader during the removal: its kept columns, their weights and the inverse of their moments."""
 
     def __init__(self, reader: Reader, mean: Matrix, count: int) -> None:
         self.columns = reader.columns
         weights = rows(np.asarray(weights_of(reader.op).data), reader.op.kind)
-        # A bias makes up for means: moments about the mean are those with the bias fitted.
+        # The refitted bias compensates for means: central moments are those with the bias fitted.
         centred = mean[:-1, :-1] - np.outer(mean[:-1, -1], mean[-1, :-1])
         self.power = max(float(np.sum((weights @ centred) * weights)), 1e-30)
         self.inverse = np.linalg.inv(centred + damping(centred, count))
         self.weights = weights
 
     def scores(self, channels: Sequence[int]) -> npt.NDArray[np.float64]:
-        """The loss of each channel alone, as a share of the output's variance."""
+        """Return the loss of removing each channel alone, as a fraction of the output's variance."""
         order = np.argsort(self.columns, kind="stable")
         first, last = (np.searchsorted(self.columns[order], channels, side) for side in ("left", "right"))
         places = [order[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
@@ -73,7 +82,7 @@ class _State:
         return float(np.sum(part.T * np.linalg.solve(block, part.T)))
 
     def remove(self, channels: Sequence[int]) -> float:
-        """Takes channels out, lets the other weights make up for them, and gives the loss."""
+        """Return the loss of removing channels after the other weights are refitted."""
         gone = np.isin(self.columns, list(channels))
         place, rest = np.flatnonzero(gone), np.flatnonzero(~gone)
         if not place.size:

@@ -1,14 +1,14 @@
-"""Ranks channels by what the loss changes, to first order, when their readers no longer see them.
+"""Rank channels by the first-order (Taylor) change of the loss when their readers lose them.
 
     score_c = E[(Σ_{w reads c} w · ∂L/∂w)²]
 
-over samples, all readers of the channel together. The sum is the inner product of the channel's activations
-with their gradient, so the score is that of a gate on the channel. Without labels L is the log-likelihood of
-a decision drawn from the model's own probabilities (the Fisher information), or, for other outputs, their
-inner product with normal noise.
+The mean is over samples, the sum over all readers of the channel. The sum is the inner product of the
+channel's activations with their gradient, so the score is that of a gate on the channel. Labels are not used:
+L is the log-likelihood of a class drawn from the model's own probabilities (the Fisher information), or, for
+other outputs, their inner product with normal noise.
 
 Source: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning". Departure: no labels. Keras
-and a backend are loaded here only.
+and a backend are imported only when this importance is used.
 """
 
 from __future__ import annotations
@@ -36,10 +36,17 @@ _BACKENDS: Final = ("tensorflow", "torch", "jax")
 def rank_by_taylor(
     model: Model, found: Dependencies, groups: Sequence[Group], samples: Samples
 ) -> dict[Group, Ranking]:
-    """Gives rankings by the first-order effect on the outputs; gradients of 64 samples, one by one.
+    """Return rankings by the first-order effect on the outputs, from the gradients of 64 single samples.
+
+    Args:
+        model: a cleaned float model.
+        found: its channel dependencies.
+        groups: the groups to rank.
+        samples: starts the samples anew at each call.
 
     Raises:
-        OptionError: Keras or every backend is missing. ModelError: an op has no lowering for training.
+        OptionError: Keras or every backend is missing.
+        ModelError: an op has no lowering for training.
     """
     places = [p for p in found.places if p.role == SUMMED]
     sums = np.zeros(found.size)
@@ -49,14 +56,14 @@ def rank_by_taylor(
 
 
 def _effects(model: Model, places: Sequence[Place], samples: Samples, size: int) -> Iterator[Array]:
-    """For each sample the first-order change of the loss by channel number."""
+    """Yield the first-order change of the loss by channel number, for each sample."""
     slopes = _Slopes(model, list(dict.fromkeys(p.tensor for p in places)))
     random = np.random.default_rng(0)
     for sample in islice(samples(), SAMPLES):
         found = slopes.of(sample, random)
         effects = np.zeros(size)
         for tensor, gradient in found.items():
-            # A shared constant is cut once; its gradient holds all of its uses.
+            # A shared constant is cut once; its gradient sums over all of its uses.
             place = next(p for p in places if p.tensor is tensor)
             products = gradient * np.asarray(tensor.data, np.float64)
             rest = tuple(a for a in range(products.ndim) if a != place.axis)
@@ -87,7 +94,7 @@ class _Slopes:
         self.run, self.slopes = _compiled(self.network, self.ends, self.variables)
 
     def of(self, sample: Mapping[str, Array], random: np.random.Generator) -> dict[Tensor, Array]:
-        """Gives the gradients for one sample."""
+        """Return the gradients for one sample."""
         from keras import ops  # noqa: PLC0415 - loads Keras
 
         inputs = {name: np.asarray(values) for name, values in sample.items()}

@@ -1,1 +1,1 @@
-"""Zeros in weights: which weights go, how zeros are stored, what XNNPACK computes sparsely."""
+"""Weight sparsity: one-shot pruning, sparse storage, and XNNPACK's sparse inference."""

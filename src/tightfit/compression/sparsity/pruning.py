@@ -1,8 +1,8 @@
-"""One-shot pruning of a float graph: which weights go, and what becomes of those that stay.
+"""One-shot magnitude or Wanda pruning of a float graph.
 
-Magnitude decides without data. With samples a weight counts by what its product contributes,
-``|w| · sqrt(E[x²])`` (Wanda: Sun et al. 2023, "A Simple and Effective Pruning Approach"), and the weights
-that stay are fitted again so that the layer's output changes least (``refit``).
+Without data the score of a weight is its magnitude. With samples the score is ``|w| · sqrt(E[x²])`` (Wanda:
+Sun et al. 2023, "A Simple and Effective Pruning Approach"), and the remaining weights are refitted so that
+the layer's output changes least (``weight_refit.refit``).
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ _PRUNED: Final = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 @dataclass(frozen=True)
 class Pruning:
-    """What is wanted.
+    """The options of pruning.
 
     Args:
-        sparsity: share of zeros in the pruned weights, 0–1.
+        sparsity: fraction of zeros in the pruned weights, between 0 and 1.
         pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4, 1x16, 4x1 (``check_pattern``).
-        scope: ``layer``: each has the sparsity; ``global``: all together have it (unstructured only).
-        skip: names or kinds of ops whose weights stay.
+        scope: ``layer``: each layer has the sparsity; ``global``: all layers together have it
+            (unstructured only).
+        skip: names or kinds of ops that are not pruned.
 
     Raises:
-        OptionError: a value is out of range or unknown, or they contradict each other.
+        OptionError: a value is out of range or unknown, or two values contradict each other.
     """
 
     sparsity: float
@@ -71,12 +72,14 @@ class Pruning:
 
 @dataclass(frozen=True)
 class PrunedLayer:
-    """What was done to one weight.
+    """The result for one weight.
 
     Args:
-        name, kind: of its op. zeros: share of zeros now.
-        error: share of the output's power that the change costs on the samples, None without samples.
-        magnitude_error: the same for pruning by magnitude without fitting, None without samples.
+        name: the op's name.
+        kind: the op's kind, such as ``CONV_2D``.
+        zeros: fraction of zeros after pruning, 0–1.
+        error: output error on the samples as a fraction of the output's power; None without samples.
+        magnitude_error: the same for magnitude pruning without refitting; None without samples.
     """
 
     name: str
@@ -88,17 +91,21 @@ class PrunedLayer:
 
 @dataclass(frozen=True)
 class PrunedWeights:
-    """A pruned graph and what was done to it, layer by layer."""
+    """A pruned model, with one ``PrunedLayer`` for each weight that was pruned."""
 
     model: Model
     layers: list[PrunedLayer]
 
 
 def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
-    """Gives the ops whose weights are pruned: large constants of convolutions and dense layers.
+    """Return the ops whose weights are pruned: large constants of convolutions and dense layers.
 
-    Depthwise weights stay: they are few and each is a large share of its channel. Of ops that share a weight
-    the first is given.
+    Depthwise weights are not pruned: they are few, and each is a large part of its channel. Of several ops
+    that share a weight only the first is returned.
+
+    Args:
+        graph: the float graph.
+        skip: names or kinds of ops that are not pruned.
     """
     found: dict[int, Op] = {}
     for op in graph.ops:
@@ -117,12 +124,17 @@ def prune_weights(
     moments: Mapping[str, Moments] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrunedWeights:
-    """Gives a pruned copy of a float model.
+    """Return a pruned copy of a float model.
 
     Args:
+        model: a cleaned float model; it is not changed.
+        wanted: sparsity, pattern and scope.
         moments: layer name → second moments of its input (``calibration.collect_moments``);
-            layers without are pruned by magnitude.
-        progress: hears how many layers of how many are done.
+            layers without moments are pruned by magnitude.
+        progress: progress callback, called with (layers done, layers in total).
+
+    Returns:
+        The pruned copy and the result for each layer.
 
     Raises:
         OptionError: no weight is large enough to prune.
@@ -151,7 +163,7 @@ def _masks(ops: list[Op], wanted: Pruning, moments: Mapping[str, Moments]) -> li
 
 
 def _scores(op: Op, moments: Moments | None) -> Array:
-    """How much each weight counts, of the weights' shape."""
+    """The importance score of each weight, in the weights' shape."""
     values = _values(op)
     if moments is None:
         return np.abs(values)
@@ -191,7 +203,7 @@ def _error(
 
 
 def _store(model: Model, old: Array, new: Array) -> None:
-    """Gives every tensor of the old memory the new values."""
+    """Set the new values in every tensor that shares the old values' memory."""
     place = old.__array_interface__["data"][0]
     for tensor in (t for graph in model.graphs for t in graph.tensors()):
         data = tensor.data
@@ -200,7 +212,7 @@ def _store(model: Model, old: Array, new: Array) -> None:
 
 
 def _move_bias(model: Model, op: Op, shift: npt.NDArray[np.float64]) -> None:
-    """Adds to the op's bias, which gets its own tensor where others read it too or where it has none."""
+    """Add a shift to the op's bias; the op gets its own bias tensor where it shares one or has none."""
     old = op.input(2)
     if old is not None and old.data is None:
         return

@@ -1,9 +1,10 @@
-"""Sparse constants: which zeros a file need not store, and how many bytes each way of leaving them out takes.
+"""Encode sparse constants: the forms in which a file may omit zeros, and the size of each.
 
-A form stores one dimension as a list of the coordinates that hold a value (CSR), the dimensions around it in
-full, and optionally small dense blocks as the leaves. ``graph.sparsity.dense_values`` reads every form.
+A form stores one dimension in compressed sparse row format (CSR): a list of the coordinates that hold a
+value. The other dimensions are dense; the leaves may be small dense blocks. ``graph.sparsity.dense_values``
+decodes every form.
 
-Source: ``SparsityParameters`` in ``schema.fbs``; ``sparsity_format_converter.cc``, whose reader wants the
+Source: ``SparsityParameters`` in ``schema.fbs``; ``sparsity_format_converter.cc``, which requires the
 tensor's own dimensions before those of the blocks.
 """
 
@@ -21,7 +22,7 @@ from tightfit.graph.ir import Sparsity
 from tightfit.types import Array
 
 _TABLE_BYTES: Final = 160
-"""What the extra op, tensor and tables of a sparse constant cost in a file, about."""
+"""Approximate size in bytes of the extra op, tensor and tables of a sparse constant."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class Form:
     """One way to store a sparse constant.
 
     Args:
-        name: for people.
+        name: the name shown in reports.
         axis: the dimension whose coordinates are listed; negative counts from the end.
-        block: how many neighbours along ``block_axis`` stand or go together; 1 for none.
-        block_axis: negative counts from the end.
+        block: block length: this many neighbours along ``block_axis`` are stored or omitted together.
+            1 means no blocks.
+        block_axis: the dimension of the blocks; negative counts from the end.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Form:
     block_axis: int = -1
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """True when blocks divide the shape and there is something to list."""
+        """Return True when the blocks divide the shape and ``axis`` has coordinates to list."""
         return len(shape) > 1 and math.prod(shape) > 0 and shape[self.block_axis] % self.block == 0
 
 
@@ -53,14 +55,14 @@ FORMS: Final[tuple[Form, ...]] = (
     Form("1x16 blocks", block=16),
     Form("blocks of 4 output channels", block=4, block_axis=0),
 )
-"""Every form that is tried; the unstructured ones hold any pattern."""
+"""All forms that are tried; the unstructured ones store any pattern of zeros."""
 
 
 def find_form(name: str) -> Form:
-    """Gives the form of a name.
+    """Return the form with a name.
 
     Raises:
-        ModelError: there is none.
+        ModelError: the name is unknown.
 
     Example:
         >>> find_form("1x4 blocks").block
@@ -73,9 +75,16 @@ def find_form(name: str) -> Form:
 
 
 def encode(values: Array, form: Form) -> tuple[Array, Sparsity]:
-    """Gives the stored values of a dense array, one-dimensional, and where they belong.
+    """Return the stored values of a dense array and the description of their places.
 
-    Exact: ``dense_values`` gives the array back (−0.0 becomes 0.0).
+    The encoding is exact: ``dense_values`` returns the same array (−0.0 becomes 0.0).
+
+    Args:
+        values: the dense array, of any shape that the form fits.
+        form: the form of storage.
+
+    Returns:
+        The stored values, one-dimensional, and their ``Sparsity``.
 
     Raises:
         ModelError: the form does not fit the shape.
@@ -111,7 +120,7 @@ def _leaves(values: Array, form: Form) -> tuple[tuple[int, ...], Array]:
 
 
 def encoded_bytes(values: Array, form: Form) -> int:
-    """Gives the bytes of a sparse constant in a file, its indices and tables included, without making it."""
+    """Return the size in bytes of a sparse constant in a file, indices and tables included."""
     leaves = _leaves(values, form)[1]
     used = (leaves != 0).any(axis=-1)
     count = int(np.count_nonzero(used))
@@ -121,12 +130,12 @@ def encoded_bytes(values: Array, form: Form) -> int:
 
 
 def _width(largest: int) -> int:
-    """Bytes of the narrowest index vector that holds a number."""
+    """The width in bytes of the narrowest index vector that holds a number."""
     return 1 if largest < 2**8 else 2 if largest < 2**16 else 4
 
 
 def smallest_form(values: Array) -> Form | None:
-    """Gives the form that takes the fewest bytes, None when the dense array takes fewer still.
+    """Return the form that takes the fewest bytes, or None when the dense array is smaller.
 
     Example:
         >>> smallest_form(np.ones((64, 64), np.float32)) is None
@@ -140,7 +149,9 @@ def smallest_form(values: Array) -> Form | None:
 
 
 def block_share(values: npt.NDArray[np.generic], form: Form) -> float:
-    """Gives the share of a form's blocks that hold a value: what a kernel that skips empty blocks computes.
+    """Return the fraction of a form's blocks that hold a value, 0–1.
+
+    A kernel that skips empty blocks computes this fraction of the products.
 
     Example:
         >>> block_share(np.kron(np.eye(4), np.ones((1, 4))), FORMS[2])

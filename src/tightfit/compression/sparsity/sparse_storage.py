@@ -1,7 +1,7 @@
-"""Stores the zeros of a model's weights by leaving them out: which constants, in which form, read by whom.
+"""Store weights sparse: choose the constants and the form, and add DENSIFY where a reader needs dense values.
 
-A sparse constant is unpacked by a DENSIFY at load, or read as it is by a FULLY_CONNECTED whose kernel skips
-empty blocks. Which readers LiteRT takes behind a DENSIFY is a table of what was run, not of what should work.
+LiteRT unpacks a sparse constant with a DENSIFY when it loads the model. A FULLY_CONNECTED whose kernel skips
+empty blocks reads it directly. The table of ops that may follow a DENSIFY lists what ran on LiteRT.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from tightfit.graph.ir import Graph, Model, Op, Sparsity, Tensor
 from tightfit.types import Array
 
 SMALLEST: Final = 256
-"""Constants of fewer bytes stay dense: the tables of a sparse one would take as many."""
+"""Constants of fewer bytes remain dense: the tables of a sparse one would take as many."""
 
 _FED_FORMS: Final = {"float32": "1x4 blocks", "int8": "1x16 blocks"}
 _FED_SHARE: Final = 0.5
 _FED_BYTES: Final = 1.25
-"""Blocks that a kernel skips may take so many times the bytes of the smallest form: they are faster."""
+"""A form that a kernel reads directly is faster; it may take this many times the bytes of the smallest."""
 _DENSIFIED: Final = {
     "CONV_2D": (("float32", "float32"), ("int8", "int8")),
     "DEPTHWISE_CONV_2D": (("float32", "float32"), ("int8", "int8")),
     "DEQUANTIZE": (("float16", "float16"), ("int8", "int8")),
     "FULLY_CONNECTED": (("float32", "float32"),),
 }
-"""Reader → types of (data, weights) that it takes from a DENSIFY under XNNPACK, as run on LiteRT 2.3. With
-others it fails to allocate (int8 FULLY_CONNECTED, float data with int8 weights), or was never run."""
+"""Op kind → types of (data, weights) that it accepts after a DENSIFY under XNNPACK, as run on LiteRT 2.3.
+
+Other types fail to allocate (int8 FULLY_CONNECTED, float data with int8 weights) or were never run."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,14 @@ class StoredLayer:
     """How one constant is stored.
 
     Args:
-        name: the tensor's. form: a form's name, or ``dense``. zeros: share of zeros.
-        dense_bytes, stored_bytes: before and after. fed: True when the op reads it without a DENSIFY.
-        integer: True for integer weights. reason: why it is dense, where zeros would have allowed more.
+        name: the tensor's name.
+        form: name of the sparse form, or ``dense``.
+        zeros: fraction of zeros, 0–1.
+        dense_bytes: size in bytes as a dense constant.
+        stored_bytes: size in bytes as stored.
+        fed: True when the op reads the sparse constant without a DENSIFY.
+        integer: True for integer weights.
+        reason: why it is dense although a sparse form would be smaller; empty otherwise.
     """
 
     name: str
@@ -54,20 +60,21 @@ class StoredLayer:
 def store_sparse(
     model: Model, *, feed: bool = True, leave: frozenset[str] = frozenset()
 ) -> list[StoredLayer]:
-    """Stores each weight of a model in the smallest form that its readers take; edits in place.
+    """Store each weight of a model in the smallest form that its readers accept; edit the model in place.
 
     Args:
+        model: the model to edit.
         feed: let FULLY_CONNECTED of one row read 1x4 (float32) and 1x16 (int8) blocks without a DENSIFY.
-        leave: kinds of readers whose constants stay dense.
+        leave: kinds of ops whose constants remain dense.
 
     Returns:
-        What was done with each constant that has zeros enough for a smaller form.
+        How each constant with enough zeros for a smaller form is stored.
     """
     return [layer for graph in model.graphs for layer in _Storing(graph, feed, leave).run()]
 
 
 class _Storing:
-    """One graph; constants that share memory share the sparse memory too."""
+    """The edit of one graph; constants that share memory share the sparse memory too."""
 
     def __init__(self, graph: Graph, feed: bool, leave: frozenset[str]) -> None:
         self.graph, self.feed, self.leave = graph, feed, leave
@@ -97,7 +104,7 @@ class _Storing:
         )
 
     def fed_form(self, tensor: Tensor, values: Array) -> Form | None:
-        """The form in which every reader takes the constant itself and skips empty blocks, or None."""
+        """Return the form that every reader's kernel reads directly, skipping empty blocks, or None."""
         if not self.feed or tensor.dtype not in _FED_FORMS or values.ndim != 2:
             return None
         form = find_form(_FED_FORMS[tensor.dtype])
@@ -107,7 +114,7 @@ class _Storing:
         return form
 
     def refusal(self, tensor: Tensor) -> str:
-        """Why the constant cannot stand behind a DENSIFY, empty when it can."""
+        """Return why the constant cannot be stored behind a DENSIFY, empty when it can."""
         for op, _ in tensor.consumers:
             if op.kind in self.leave:
                 return f"{op.kind} did not run with it"
@@ -140,7 +147,7 @@ class _Storing:
 
 
 def _is_candidate(tensor: Tensor) -> bool:
-    """Weights with zeros: dense, read, plain, symmetric."""
+    """Whether a tensor is a dense, symmetric constant that ops read and that may be stored sparse."""
     data, scales = tensor.data, tensor.quantization
     if data is None or data.nbytes < SMALLEST or tensor.sparsity is not None or tensor.is_variable:
         return False

@@ -1,9 +1,9 @@
-"""Fits the weights that stay after pruning, so that the layer's outputs change least on the samples.
+"""Refit the remaining weights after pruning, so that the layer's outputs change least on the samples.
 
 For each output channel, ``min (w − w₀) · E[x̃ x̃ᵀ] · (w − w₀)ᵀ`` over weights that are zero outside of the
-mask, with ``x̃ = (x, 1)``, so that the bias is fitted along. The same quadratic form is behind Optimal Brain
-Surgeon (Hassibi and Stork 1993) and SparseGPT (Frantar and Alistarh 2023); those remove weights one by one,
-here the mask is given and all channels are solved at once by conjugate gradients, which takes any pattern.
+mask, with ``x̃ = (x, 1)``, so that the bias is fitted too. Optimal Brain Surgeon (Hassibi and Stork 1993) and
+SparseGPT (Frantar and Alistarh 2023) minimize the same quadratic form. Departure: those remove weights one by
+one; here the mask is given and conjugate gradients solve all channels at once, for any pattern.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _DAMPING: Final = 0.01
-"""Of the mean power of an input, added to each: holds weights back that the samples say nothing about."""
+"""Damping, as a fraction of the mean power of an input, added to the diagonal. It keeps weights that the
+samples do not determine near their old values."""
 _ROUNDS: Final = 40
 _CLOSE: Final = 1e-6
 
 
 def refit(rows: Array, kept: Mask, moments: Float64) -> tuple[Float64, Float64]:
-    """Gives the fitted weights, zero outside of the mask, and what to add to each channel's bias.
+    """Return the fitted weights and the change of each channel's bias.
 
     Args:
-        rows: weights (channels, K). kept: mask of the same shape.
-        moments: ``E[x̃ x̃ᵀ]`` (K+1, K+1), the last row the bias's.
+        rows: weights, (channels, K).
+        kept: mask of the same shape, True for weights that remain.
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1); the last row is the bias's.
+
+    Returns:
+        The weights, (channels, K), zero outside of the mask, and the bias changes, (channels,).
 
     Example:
         >>> twins = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # two equal inputs
@@ -48,7 +53,7 @@ def refit(rows: Array, kept: Mask, moments: Float64) -> tuple[Float64, Float64]:
 
 
 def _minimum(start: Float32, goal: Float32, free: Mask, form: Float32) -> Float32:
-    """Conjugate gradients on the free entries of each row, preconditioned by the form's diagonal."""
+    """Minimize by conjugate gradients on the free entries of each row, preconditioned by the diagonal."""
     strength = np.maximum(np.diagonal(form), 1e-12)
     point = start.copy()
     residual = -((point - goal) @ form) * free

@@ -1,8 +1,8 @@
-"""When XNNPACK computes convolutions without their zeros, and why not, read off a float graph.
+"""The conditions of XNNPACK's sparse inference, checked on a float graph.
 
-It keeps a part of the graph in channel-first layout, from a 3×3 convolution of stride 2 over 3 channels to
-the MEAN over height and width, when every op between is one of those below and more than two thirds of the
-1×1 weights are zero. On x86 with AVX it never does.
+XNNPACK runs a part of the graph in channel-first layout: from a 3×3 convolution of stride 2 over 3 channels
+to the MEAN over height and width. Every op between must be one of those below, and more than two thirds of
+the 1×1 weights must be zero. On x86 with AVX it never uses sparse inference.
 
 Source: ``xnn_subgraph_rewrite_for_nchw`` and ``xnn_check_nchw_compatibility`` in XNNPACK's ``subgraph.c``.
 """
@@ -48,9 +48,10 @@ _BINARY: Final = frozenset({"ADD", "MUL"})
 
 
 def obstacles(graph: Graph) -> list[str]:
-    """Gives why XNNPACK would not use sparse inference for a graph, in words; nothing when it would.
+    """Return the reasons why XNNPACK would not use sparse inference for a graph; empty when it would.
 
-    Condition: float weights as dense constants; call it before they are stored otherwise.
+    Args:
+        graph: float weights as dense constants: call this before the weights are stored sparse or quantized.
     """
     ends = [op for op in graph.ops if is_global_mean(op)]
     if not ends:
@@ -62,7 +63,7 @@ def obstacles(graph: Graph) -> list[str]:
 
 
 def is_global_mean(op: Op) -> bool:
-    """True for a MEAN over height and width of an image."""
+    """Return True for a MEAN over height and width of an image."""
     data, axes = op.input(0), op.input(1)
     if op.kind != "MEAN" or data is None or len(data.shape) != 4 or axes is None or axes.data is None:
         return False
@@ -70,9 +71,9 @@ def is_global_mean(op: Op) -> bool:
 
 
 def padding_of(op: Op) -> Sides | None:
-    """Gives ((top, bottom), (left, right)) of a convolution, a PAD of its own before it included.
+    """Return the padding ((top, bottom), (left, right)) of a convolution, with its own PAD included.
 
-    None where a PAD pads something else than height and width.
+    None where a PAD pads other dimensions than height and width.
     """
     sides = _own_padding(op)
     before = own_pad(op)
@@ -87,7 +88,7 @@ def padding_of(op: Op) -> Sides | None:
 
 
 def own_pad(op: Op) -> Op | None:
-    """The PAD that writes a convolution's input for it alone: XNNPACK makes one op of both."""
+    """Return the PAD whose output only this convolution reads: XNNPACK fuses the two."""
     data = op.input(0)
     producer = None if data is None else data.producer
     alone = data is not None and len(data.consumers) == 1
@@ -96,7 +97,7 @@ def own_pad(op: Op) -> Op | None:
 
 
 def pad_widths(op: Op) -> Sides | None:
-    """((top, bottom), (left, right)) of a PAD of zeros around an image, None for any other."""
+    """Return ((top, bottom), (left, right)) of a PAD of zeros around an image, None for any other op."""
     widths = op.input(1)
     if widths is None or widths.data is None or widths.data.shape != (4, 2):
         return None
@@ -107,13 +108,13 @@ def pad_widths(op: Op) -> Sides | None:
 
 
 def kernel_of(op: Op) -> tuple[int, int]:
-    """(height, width) of a convolution's filter."""
+    """Return the (height, width) of a convolution's filter."""
     weight = op.input(1)
     return (0, 0) if weight is None or len(weight.shape) != 4 else (weight.shape[1], weight.shape[2])
 
 
 def stride_of(op: Op) -> tuple[int, int]:
-    """(vertical, horizontal) stride."""
+    """Return the (vertical, horizontal) stride of a convolution."""
     return int(op.options.get("strideH", 1)), int(op.options.get("strideW", 1))
 
 
@@ -129,7 +130,7 @@ def _own_padding(op: Op) -> Sides:
 
 
 def _region(graph: Graph, ends: list[Op]) -> tuple[list[Op], list[str]]:
-    """The ops that would run channel-first, and what keeps them from it."""
+    """The ops that would run channel-first, and the reasons why they cannot."""
     region: dict[Op, None] = {}
     found: list[str] = []
     waiting = list(ends)
@@ -155,14 +156,14 @@ def _region(graph: Graph, ends: list[Op]) -> tuple[list[Op], list[str]]:
 
 
 def _data_inputs(op: Op) -> list[Tensor]:
-    """The activations that an op reads, those before its own PAD."""
+    """The activations that an op reads; for an op with its own PAD, the input of the PAD."""
     before = own_pad(op) if op.kind in _PADDED else None
     read = op.inputs if before is None else [before.input(0)]
     return [t for t in read if t is not None and not t.is_constant]
 
 
 def _is_stem(op: Op) -> bool:
-    """The one op that turns an image into channel-first: 3×3, stride 2, padding 1, 3 channels."""
+    """Whether an op converts an image to channel-first layout: 3×3, stride 2, padding 1, 3 channels."""
     data = op.input(0)
     if op.kind != "CONV_2D" or data is None or data.shape[-1] != 3:
         return False
@@ -171,12 +172,12 @@ def _is_stem(op: Op) -> bool:
 
 
 def _pads_by_itself(op: Op) -> bool:
-    """SAME with a stride is refused even where it pads alike; without one XNNPACK writes the padding out."""
+    """Whether SAME padding is combined with a stride: XNNPACK refuses it even where both sides are equal."""
     return op.options.get("padding", 0) != VALID and stride_of(op) != (1, 1)
 
 
 def _unsuitable(op: Op) -> str:
-    """Why an op cannot run channel-first, empty when it can."""
+    """The reason why an op cannot run channel-first, empty when it can."""
     if op.kind in CHECKS:
         return CHECKS[op.kind](op)
     if op.kind in _UNARY or is_global_mean(op):
@@ -228,7 +229,7 @@ CHECKS: Final[dict[str, Callable[[Op], str]]] = {
     "CONV_2D": _check_convolution,
     "DEPTHWISE_CONV_2D": _check_depthwise,
 }
-"""Op → why it cannot run channel-first, empty when it can."""
+"""Op kind → check that returns the reason why an op cannot run channel-first, empty when it can."""
 
 
 def _other_readers(graph: Graph, region: list[Op], ends: list[Op]) -> list[str]:
@@ -245,7 +246,7 @@ def _other_readers(graph: Graph, region: list[Op], ends: list[Op]) -> list[str]:
 
 
 def _unflattened(ends: list[Op]) -> list[str]:
-    """XNNPACK fails to prepare a dense layer that reads the MEAN in four dimensions, as seen without AVX."""
+    """Dense layers that read the MEAN in four dimensions: XNNPACK without AVX fails to prepare them."""
     readers = [(op, r) for op in ends for r, _ in op.outputs[0].consumers if len(op.outputs[0].shape) == 4]
     return [f"MEAN '{op.name}' is not flattened for {r.kind}" for op, r in readers if r.kind != "RESHAPE"]
 

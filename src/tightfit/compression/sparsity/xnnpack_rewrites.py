@@ -1,9 +1,10 @@
-"""Makes a graph eligible for XNNPACK's sparse inference where that is exact.
+"""Rewrite a graph so that XNNPACK's sparse inference accepts it, where the rewrite is exact.
 
-What stands in the way most often is padding: SAME with stride 2 on an even size pads 0 before and 1 after,
-and channel-first kernels pad alike on both sides. Seen in a mirror the same network pads 1 before and 0
-after, which equals 1 on both sides as nothing reads the last row. So the image and every filter are flipped
-in height and width, which changes no result after the MEAN: sums have the same terms in another order.
+Padding is the most frequent obstacle. SAME padding with stride 2 on an even size adds 0 rows before and 1 row
+after, but XNNPACK's channel-first kernels need equal padding on both sides. Flipping the image and every
+filter in height and width turns this into 1 row before and 0 after. That equals 1 row on both sides, because
+no window reads the last row. The result of the MEAN does not change: its sum has the same terms in another
+order.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ _ALIKE: Final = frozenset(
         "TANH",
     ]
 )
-"""Ops that compute each place of an image by itself."""
+"""Ops that compute each pixel of an image on its own."""
 
 
 @dataclass(frozen=True)
 class Eligibility:
-    """What became of a graph.
+    """The result of ``make_eligible``.
 
     Args:
         model: the rewritten model, or the given one where no rewrite makes it eligible.
@@ -75,7 +76,7 @@ class Eligibility:
     reasons: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
-        """What to know, for the report.
+        """Return the result as a sentence for the report.
 
         Example:
             >>> Eligibility(Model([Graph()]), eligible=False, reasons=["no MEAN ends it"]).sentence()
@@ -92,10 +93,10 @@ class Eligibility:
 
 
 def make_eligible(model: Model) -> Eligibility:
-    """Gives a model that meets the conditions of sparse inference and computes the same, or says why not.
+    """Return an equivalent model that meets the conditions of sparse inference, or the reasons why not.
 
     Args:
-        model: float, pruned; left as it is.
+        model: a pruned float model; it is not changed.
     """
     straight = copy_model(model)
     _rewrite(straight.main)
@@ -112,7 +113,7 @@ def make_eligible(model: Model) -> Eligibility:
 
 
 def _rewrite(graph: Graph) -> None:
-    """The head as dense layers, and padding that is alike on both sides as a PAD."""
+    """Rewrite the head as dense layers, and equal padding on both sides as a PAD."""
     for op in list(graph.ops):
         if _is_dense(op):
             to_dense(graph, op)
@@ -123,20 +124,20 @@ def _rewrite(graph: Graph) -> None:
 
 
 def _is_dense(op: Op) -> bool:
-    """A 1×1 convolution of one pixel is a dense layer."""
+    """Whether an op is a 1×1 convolution of one pixel, which is a dense layer."""
     data = op.input(0)
     return data is not None and data.shape[1:3] == (1, 1) and is_pointwise(op)
 
 
 def _reads_mean(op: Op) -> bool:
-    """A dense layer that reads the MEAN as an image of one pixel, which XNNPACK then fails to reshape."""
+    """Whether a dense layer reads the MEAN as an image of one pixel, which XNNPACK fails to reshape."""
     data = op.input(0)
     from_mean = data is not None and data.producer is not None and is_global_mean(data.producer)
     return from_mean and data is not None and len(data.shape) == 4
 
 
 def _flatten(graph: Graph, op: Op) -> None:
-    """Lets a dense layer read and write rows, between two RESHAPEs."""
+    """Let a dense layer read and write rows, between two RESHAPEs."""
     data, image = op.inputs[0], op.outputs[0]
     if data is None:
         return
@@ -162,7 +163,7 @@ def _reshape(source: Tensor, target: Tensor) -> Op:
 
 
 def _pad_alike(graph: Graph, op: Op) -> None:
-    """Writes the padding of a convolution of stride 2 as a PAD of half the filter, where that is exact."""
+    """Write the padding of a convolution of stride 2 as a PAD of half the filter, where that is exact."""
     before, sides = own_pad(op), padding_of(op)
     source = op.input(0) if before is None else before.input(0)
     rows, columns = (kernel // 2 for kernel in kernel_of(op))
@@ -179,7 +180,7 @@ def _pad_alike(graph: Graph, op: Op) -> None:
 
 
 def _pad(graph: Graph, op: Op, source: Tensor, sides: Sides) -> None:
-    """Lets a convolution read a tensor through a PAD, and pad nothing itself."""
+    """Let a convolution read a tensor through a PAD, and pad nothing itself."""
     height, width = (n + sum(side) for n, side in zip(source.shape[1:3], sides, strict=True))
     shape = (source.shape[0], height, width, source.shape[3])
     signature = None if source.shape_signature is None else (source.shape_signature[0], *shape[1:])
@@ -192,23 +193,23 @@ def _pad(graph: Graph, op: Op, source: Tensor, sides: Sides) -> None:
 
 
 def _reads_alike(op: Op, source: Tensor, sides: Sides, axis: int) -> bool:
-    """True when padding by half the filter on both sides moves nothing and gives as many outputs."""
+    """True when padding by half the filter on both sides gives the same windows and as many outputs."""
     kernel, stride = kernel_of(op)[axis], stride_of(op)[axis]
     half, (before, _) = kernel // 2, sides[axis]
     count = (source.shape[1 + axis] + 2 * half - kernel) // stride + 1
     return before == half and count == op.outputs[0].shape[1 + axis]
 
 
-# -- the mirror ------------------------------------------------------------------------------------
+# -- flipping --------------------------------------------------------------------------------------
 
 
 def _is_image(tensor: Tensor | None) -> bool:
-    """A tensor in which flipping shows."""
+    """Whether flipping changes a tensor: it has a height or width over one."""
     return tensor is not None and len(tensor.shape) == 4 and max(tensor.shape[1:3]) > 1
 
 
 def _is_mirrorable(graph: Graph) -> bool:
-    """True when flipping the image and every filter changes nothing but the order of sums."""
+    """True when flipping the image and every filter changes only the order of sums."""
     images = [t for t in graph.inputs if _is_image(t)]
     if not images or any(_is_image(t) for t in graph.outputs):
         return False
@@ -259,7 +260,7 @@ def _flip_padding(graph: Graph, op: Op) -> None:
 
 
 def _flip_same(graph: Graph, op: Op) -> None:
-    """SAME pads more after than before; in the mirror that is a PAD of more before than after."""
+    """Replace SAME, which pads more after than before, by a PAD of more before than after."""
     sides = padding_of(op)
     if op.options.get("padding", 0) == VALID or sides is None or all(a == b for a, b in sides):
         return

@@ -5,14 +5,12 @@ Each tells its condition in its docstring and edits in place; none changes more 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
+from tightfit.convert.fusions.edits import each_op, integers, only_reader
 from tightfit.graph.ir import Graph, Model, Op, Tensor
-from tightfit.graph.passes.constant_folding import kept_tensors
-from tightfit.units import format_count
 
 _REDUCTIONS: Final = frozenset({"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"})
 _WINDOWS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D"})
@@ -20,33 +18,6 @@ _SCALAR: Final = frozenset(
     {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "SQRT", "RSQRT", "NEG", "ABS", "SQUARE", "EXP"}
 )
 _SAME, _VALID = 0, 1
-
-Rewrite = Callable[[Graph, Op, set[Tensor]], bool]
-
-
-def _each(model: Model, rewrite: Rewrite, said: str) -> list[str]:
-    """Tries a rewrite at every op; gives the sentence with the number of times it did something."""
-    count = 0
-    for graph in model.graphs:
-        kept = kept_tensors(model, graph)
-        for op in list(graph.ops):
-            if op.graph is graph and rewrite(graph, op, kept):
-                count += 1
-    return [said.format(format_count(count, "op"))] if count else []
-
-
-def _only_reader(tensor: Tensor, kept: set[Tensor]) -> Op | None:
-    """The one op that reads a tensor which no caller knows."""
-    if tensor in kept or len(tensor.consumers) != 1:
-        return None
-    return tensor.consumers[0][0]
-
-
-def _ints(tensor: Tensor | None) -> list[int] | None:
-    if tensor is None or tensor.data is None:
-        return None
-    return [int(v) for v in np.asarray(tensor.data).reshape(-1)]
-
 
 # -- padding ---------------------------------------------------------------------------------------
 
@@ -57,14 +28,14 @@ def fuse_padding(model: Model) -> list[str]:
     Condition: the padding is what SAME would add, on height and width alone, with zeros (convolutions) or
     with the lowest float (MAX_POOL_2D), and nothing else reads it.
     """
-    return _each(model, _fuse_padding, "Fused {} of padding into the window after it.")
+    return each_op(model, _fuse_padding, "Fused {} of padding into the window after it.")
 
 
 def _fuse_padding(graph: Graph, pad: Op, kept: set[Tensor]) -> bool:
     if pad.kind not in ("PAD", "PADV2") or pad.inputs[0] is None:
         return False
-    window = _only_reader(pad.outputs[0], kept)
-    widths = _ints(pad.input(1))
+    window = only_reader(pad.outputs[0], kept)
+    widths = integers(pad.input(1))
     source = pad.inputs[0]
     if window is None or window.kind not in _WINDOWS or window.inputs[0] is not pad.outputs[0] or not widths:
         return False
@@ -109,17 +80,17 @@ def reduce_before_transpose(model: Model) -> list[str]:
 
     Condition: the reduced axes are constant and the kept dimensions stand in the same order either way.
     """
-    return _each(model, _reduce_before_transpose, "Took the transpose before {} out.")
+    return each_op(model, _reduce_before_transpose, "Took the transpose before {} out.")
 
 
 def _reduce_before_transpose(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
     del kept
     source = op.input(0)
     before = None if source is None else source.producer
-    axes = _ints(op.input(1)) if op.kind in _REDUCTIONS else None
+    axes = integers(op.input(1)) if op.kind in _REDUCTIONS else None
     if before is None or before.kind != "TRANSPOSE" or axes is None or op.options.get("keepDims", False):
         return False
-    order = _ints(before.input(1))
+    order = integers(before.input(1))
     if order is None:
         return False
     reduced = {order[a % len(order)] for a in axes}
@@ -134,7 +105,7 @@ def _reduce_before_transpose(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
 
 def merge_transposes(model: Model) -> list[str]:
     """Makes one TRANSPOSE of two in a row; a pair that undoes itself is then an identity and goes."""
-    return _each(model, _merge_transposes, "Merged {} with the transpose before.")
+    return each_op(model, _merge_transposes, "Merged {} with the transpose before.")
 
 
 def _merge_transposes(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
@@ -143,7 +114,7 @@ def _merge_transposes(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
     before = None if source is None or op.kind != "TRANSPOSE" else source.producer
     if before is None or before.kind != "TRANSPOSE":
         return False
-    first, second = _ints(before.input(1)), _ints(op.input(1))
+    first, second = integers(before.input(1)), integers(op.input(1))
     if first is None or second is None:
         return False
     order = np.asarray([first[i] for i in second], np.int32)
@@ -160,7 +131,7 @@ def keep_reduced_dimensions(model: Model) -> list[str]:
 
     Condition: between the two stand only ops with one number as the other operand, each read once.
     """
-    return _each(model, _keep_reduced, "Let the reduction keep its axes instead of {} that put them back.")
+    return each_op(model, _keep_reduced, "Let the reduction keep its axes instead of {} that put them back.")
 
 
 def _keep_reduced(graph: Graph, reshape: Op, kept: set[Tensor]) -> bool:
@@ -169,7 +140,7 @@ def _keep_reduced(graph: Graph, reshape: Op, kept: set[Tensor]) -> bool:
     target = reshape.outputs[0]
     chain: list[Op] = []
     tensor = reshape.inputs[0]
-    while tensor is not None and _only_reader(tensor, kept) is not None and tensor.producer is not None:
+    while tensor is not None and only_reader(tensor, kept) is not None and tensor.producer is not None:
         op = tensor.producer
         if op.kind in _REDUCTIONS:
             return _apply_kept(graph, reshape, op, chain, target)
@@ -183,7 +154,7 @@ def _keep_reduced(graph: Graph, reshape: Op, kept: set[Tensor]) -> bool:
 
 
 def _apply_kept(graph: Graph, reshape: Op, op: Op, chain: list[Op], target: Tensor) -> bool:
-    source, axes = op.inputs[0], _ints(op.input(1))
+    source, axes = op.inputs[0], integers(op.input(1))
     if source is None or axes is None or op.options.get("keepDims", False):
         return False
     reduced = {a % len(source.shape) for a in axes}
@@ -205,7 +176,7 @@ def centre_normalization(model: Model) -> list[str]:
     Condition: the graph computes ``x − m`` already (layer normalization does, for the variance), and the
     product and the sum are read once. A factor γ in ``s`` is applied after the centring.
     """
-    return _each(model, _centre, "Centred {} of normalization.")
+    return each_op(model, _centre, "Centred {} of normalization.")
 
 
 def _centre(graph: Graph, last: Op, kept: set[Tensor]) -> bool:
@@ -256,7 +227,7 @@ def _parts(
 def _is_plain(tensor: Tensor, kind: str, kept: set[Tensor]) -> bool:
     op = tensor.producer
     fused = op is not None and op.options.get("fusedActivationFunction", 0)
-    return op is not None and op.kind == kind and not fused and _only_reader(tensor, kept) is not None
+    return op is not None and op.kind == kind and not fused and only_reader(tensor, kept) is not None
 
 
 def _pairs(tensor: Tensor) -> list[tuple[Any, Any]]:

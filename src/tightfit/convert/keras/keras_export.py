@@ -20,7 +20,8 @@ import numpy as np
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, RouteError, Specs, first_line
 from tightfit.convert.keras.recurrent_layers import LONGEST, unrolled
-from tightfit.convert.keras.safe_files import check_file, modules_in, read_config
+from tightfit.convert.keras.safe_files import DAMAGE, check_file, modules_in, read_config
+from tightfit.convert.keras.safe_weights import check_archive, check_h5
 from tightfit.errors import ModelError
 
 _RANDOM = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Orthogonal")
@@ -51,6 +52,7 @@ def load_file(path: Path, options: ConversionOptions) -> Any:
         ModelError: it needs trust, is damaged, or a class is not to be found.
     """
     check_file(path, trust=options.trust)
+    _check_weights(path)
     for module in modules_in(read_config(path)):
         with contextlib.suppress(ImportError):  # Keras names what it misses
             importlib.import_module(module)
@@ -61,6 +63,17 @@ def load_file(path: Path, options: ConversionOptions) -> Any:
         raise ModelError(
             f"Keras {keras.__version__} cannot load '{path.name}': {first_line(error)} If it needs classes "
             "of yours, write a function that loads it with them and pass module:function."
+        ) from error
+
+
+def _check_weights(path: Path) -> None:
+    """Refuses weights that read other files, whatever the user trusts: nothing of Keras writes them."""
+    try:
+        check_archive(path) if path.suffix == ".keras" else check_h5(path)
+    except (*DAMAGE, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"'{path.name}' is not a whole Keras model ({first_line(error).rstrip('.')}); save it again with "
+            "model.save()."
         ) from error
 
 

@@ -1,19 +1,34 @@
-"""What a ``.keras`` or ``.h5`` file would run when it is loaded, found before Keras sees it.
+"""What a ``.keras`` or ``.h5`` file would run or read when it is loaded, found before Keras sees it.
 
 A Keras file is data, but its config may name Python code: a Lambda holds byte code, a custom class the module
-that defines it. Such a file is loaded only with ``trust``. Nothing in it is ever unpickled here.
+that defines it, a function any function of Keras itself, such as one that downloads. A vocabulary may be the
+path or address of another file. Such a file is loaded only with ``trust``. Nothing in it is ever unpickled
+here.
 """
 
 from __future__ import annotations
 
+import builtins
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.errors import ModelError
+from tightfit.errors import ModelError, printable
 
+DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    KeyError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
 _LARGEST_CONFIG: Final = 2**26
 _CODE_LAYERS: Final = {
     "Lambda": "holds Python byte code",
@@ -23,6 +38,20 @@ _CODE_LAYERS: Final = {
     "JaxLayer": "calls a Python function",
     "FlaxLayer": "calls a Python class",
 }
+# Of Keras itself a model's config names layers, what they are configured with, and ops; nothing else.
+_FUNCTION_PARTS: Final = frozenset(
+    {"activations", "constraints", "initializers", "losses", "metrics", "ops", "optimizers", "regularizers"}
+)
+_MODEL_PARTS: Final = _FUNCTION_PARTS | {
+    "dtype_policies", "engine", "layers", "models", "quantizers", "random",
+}  # fmt: skip
+_TOP_CLASSES: Final = frozenset({
+    "DTypePolicy", "FloatDTypePolicy", "Functional", "Input", "KerasTensor", "Model", "Sequential",
+    "Variable",
+})  # fmt: skip
+_BUILTIN_FUNCTIONS: Final = frozenset(name for name in dir(builtins) if not name.startswith("_"))
+_PLAIN_FUNCTIONS: Final = frozenset({"abs", "sum", "min", "max", "round", "pow"})
+_FILE_KEYS: Final = ("vocabulary", "idf_weights")
 
 
 def check_file(path: Path, *, trust: bool) -> None:
@@ -56,10 +85,17 @@ def read_config(path: Path) -> Any:
         raise ModelError(f"There is no model file '{path}'; check the path.")
     try:
         config = _zip_config(path) if path.suffix == ".keras" else _h5_config(path)
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError) as error:
+    except RecursionError as error:
         raise ModelError(
-            f"'{path.name}' is not a whole Keras model ({error}); save it again with model.save()."
+            f"'{path.name}' is nested deeper than any model; check where it comes from."
         ) from error
+    except (*DAMAGE, AttributeError, TypeError) as error:
+        said = str(error).strip("'").rstrip(".") or type(error).__name__
+        raise ModelError(
+            f"'{path.name}' is not a whole Keras model ({said}); save it again with model.save()."
+        ) from error
+    if not isinstance(config, dict):
+        raise ModelError(f"'{path.name}' has a config that is no object; save it again with model.save().")
     return config
 
 
@@ -81,16 +117,51 @@ def _h5_config(path: Path) -> Any:
 
 
 def _code_in(config: Any) -> Iterator[str]:
-    """Why the file would run code, the first reason first; how it was compiled does not count."""
+    """Why the file would run or read more than itself; how it was compiled does not count."""
     for node in _nodes(config):
-        name = str(node["class_name"])
+        name, inner = str(node["class_name"]), node.get("config")
         if name in _CODE_LAYERS and not _foreign_module(node):
-            config = node.get("config")
-            layer = config.get("name") if isinstance(config, dict) else None
+            layer = inner.get("name") if isinstance(inner, dict) else None
             title = name.strip("_").capitalize() if name == "__lambda__" else name
             yield f"has a {title} layer{f' {layer!r}' if layer else ''} that {_CODE_LAYERS[name]}"
         elif module := _foreign_module(node):
             yield f"names the class {name} of the Python module '{module}'"
+        elif not _is_part_of_models(node):
+            called = printable(inner if name == "function" else name, 60)
+            yield f"names '{called}' of '{printable(node.get('module'), 60)}', which is no part of a model"
+        elif isinstance(inner, dict) and (key := next((k for k in _FILE_KEYS if _names_file(inner, k)), "")):
+            yield f"has a {name} layer whose {key} is the file '{printable(inner[key], 60)}'"
+
+
+def _is_part_of_models(node: dict[str, Any]) -> bool:
+    """True for a layer, an op or what configures them; False for any other class or function of Keras."""
+    module, name = node.get("module"), str(node["class_name"])
+    if name == "function":
+        return _is_known_function(module, node.get("config"))
+    if module in (None, "builtins"):
+        return name not in _BUILTIN_FUNCTIONS
+    if _part(module) == "" or str(module).startswith("keras.src.backend.common"):
+        return name in _TOP_CLASSES
+    return _part(module) in _MODEL_PARTS and name.lstrip("_").isidentifier()
+
+
+def _is_known_function(module: Any, name: Any) -> bool:
+    """True for an activation, a loss and the like; ``package>name`` is one that the user registered."""
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(">")):
+        return False
+    if module in (None, "builtins"):
+        return name not in _BUILTIN_FUNCTIONS or name in _PLAIN_FUNCTIONS
+    return _part(module) in _FUNCTION_PARTS
+
+
+def _part(module: Any) -> str:
+    """The part of Keras that a module belongs to: ``layers`` of ``keras.src.layers.core.dense``."""
+    names = [name for name in str(module).split(".")[1:] if name != "src"]
+    return names[0] if names else ""
+
+
+def _names_file(config: dict[str, Any], key: str) -> bool:
+    return isinstance(config.get(key), str) and bool(config[key])
 
 
 def _foreign_module(node: dict[str, Any]) -> str | None:

@@ -17,13 +17,15 @@ from onnx import helper
 
 from tightfit.convert.conversion_options import ConversionOptions
 from tightfit.convert.exporting import Exported, Probe, Specs, first_line, random_arrays
+from tightfit.convert.onnx.external_weights import check_external
 from tightfit.convert.onnx.graph_walk import OnnxProgram
 from tightfit.convert.onnx.onnx_ops import NEWEST_OPSET, OLDEST_OPSET, ONNX_OPS
 from tightfit.convert.onnx.onnx_values import ChannelLast, channel_last, logical
 from tightfit.convert.stablehlo import export_function
-from tightfit.errors import ModelError, unknown_name
+from tightfit.errors import ModelError, printable, unknown_name
 
 _DOMAINS = ("", "ai.onnx")
+_ELEMENT_TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 _CONTROL = frozenset({"If"})
 _NARROW = {"int64": "int32", "float64": "float32", "uint64": "uint32"}
 
@@ -69,6 +71,8 @@ def load_file(path: Path) -> onnx.ModelProto:
         raise ModelError(f"'{path.name}' is not a whole ONNX file ({first_line(error)}).") from error
     if not model.graph.node:
         raise ModelError(f"'{path.name}' is not an ONNX model: it has no node.")
+    check_external(model, path.parent, path.name)
+    _check_types(model, path.name)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:
@@ -77,6 +81,25 @@ def load_file(path: Path) -> onnx.ModelProto:
             "beside it, or save the model as one file."
         ) from error
     return model
+
+
+def _check_types(model: onnx.ModelProto, file: str) -> None:
+    """Refuses values without an element type, which a damaged file may have."""
+    for value in (*model.graph.input, *model.graph.output):
+        kind = value.type.WhichOneof("value")
+        known = kind == "tensor_type" and value.type.tensor_type.elem_type in _ELEMENT_TYPES
+        if kind is not None and not known:
+            raise ModelError(
+                f"'{file}' has the input or output '{printable(value.name, 40)}', which is no tensor of a "
+                "known type; "
+                "export the model again."
+            )
+    for value in model.graph.input:
+        if value.type.WhichOneof("value") is None:
+            raise ModelError(
+                f"'{file}' has the input '{printable(value.name, 40)}' without a type; export the model "
+                "again."
+            )
 
 
 def check_ops(model: onnx.ModelProto) -> None:
@@ -201,5 +224,8 @@ def _evaluator(model: onnx.ModelProto) -> Any:
     import onnxruntime  # noqa: PLC0415 - optional: it only judges
 
     onnxruntime.set_default_logger_severity(4)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"The ONNX model itself does not load: {first_line(error)}") from error
     return lambda inputs: session.run(None, inputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -39,10 +38,12 @@ from tightfit.graph.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
 from tightfit.graph.signatures import input_names
+from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.scheme import SCHEMES, Scheme
+from tightfit.scratch import scratch_folder
 from tightfit.types import Array, Steps
 
 ERROR_SAMPLES: Final = 8
@@ -74,6 +75,8 @@ def explain(
         ModelError: the float model is none, or the file was not made from it.
         DataError: the data does not fit. RuntimeFailureError: LiteRT does not run one of the two.
     """
+    read = {"float model": request.model, "quantized model": request.file, "data": request.data}
+    check_paths(read, {"The output": request.output})
     return _Explaining(request, stage or _silent, advance or _silent).run()
 
 
@@ -206,7 +209,7 @@ class _Explaining:
             result.notes.append("The file has no scheme that tightfit writes, so no remedy was tried.")
         if scheme is None or not self.request.remedies:
             return
-        with tempfile.TemporaryDirectory(prefix="tightfit-") as folder:
+        with scratch_folder() as folder:
             attempts = RemedyTrials(Builder(self.source, self._inputs, seen=seen), scheme, Path(folder))
             attempts.adopt_overrides(self.pairing)
             state, _ = attempts.state(BASELINE)

@@ -1,1 +1,1 @@
-"""Passes that make a graph simpler without changing what it computes."""
+"""Graph passes that simplify a graph and keep its results."""

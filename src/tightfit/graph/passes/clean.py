@@ -91,7 +91,7 @@ def _widened(source: Tensor, wide: dict[tuple[Any, ...], Array]) -> Tensor:
 def remove_identities(model: Model) -> list[str]:
     """Removes ops that give their input unchanged: see ``IDENTITIES`` for which, and when.
 
-    Condition: input and output agree in type, static shape and quantization, and the input is no variable. An
+    Condition: input and output agree in type, shape and quantization, and the input is no variable. An
     op that writes an output of the graph goes only when its input's producer can write that output instead.
     """
     removed: Counter[str] = Counter()
@@ -127,11 +127,16 @@ def _same_type(a: Tensor, b: Tensor) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and same_quantization(a.quantization, b.quantization)
 
 
-def _keeps_static_shape(op: Op) -> bool:
-    """RESHAPE to the shape that is there: a dynamic dimension may be another one afterwards."""
-    source = op.input(0)
-    tensors = (source, op.outputs[0])
-    return source is not None and not any(t is not None and -1 in (t.shape_signature or ()) for t in tensors)
+def _keeps_shape(op: Op) -> bool:
+    """RESHAPE to the shape that is there; a first dimension that is free must be asked for as −1."""
+    source, wanted = op.input(0), op.input(1)
+    if source is None:
+        return False
+    before, after = (t.shape_signature or t.shape for t in (source, op.outputs[0]))
+    if -1 not in (*before, *after):
+        return True
+    asked = () if wanted is None or wanted.data is None else tuple(wanted.data.reshape(-1).tolist())
+    return before == after == asked and -1 not in before[1:] and 0 not in before
 
 
 def _keeps_order(op: Op) -> bool:
@@ -158,7 +163,7 @@ IDENTITIES: Final[dict[str, Callable[[Op], bool]]] = {
     "MIRROR_PAD": _pads_nothing,
     "PAD": _pads_nothing,
     "PADV2": _pads_nothing,
-    "RESHAPE": _keeps_static_shape,
+    "RESHAPE": _keeps_shape,
     "TRANSPOSE": _keeps_order,
 }
 

@@ -1,8 +1,8 @@
-"""Constant folding: ops whose results are known before the model runs become constants.
+"""Constant folding: replace ops with constant inputs by their results.
 
-The decision is here, the arithmetic in ``constant_ops`` and ``constant_moves``. An op is left alone when its
-result is an output of the graph (its name must survive), when a type, option or value is not in the tables,
-or when the result would be more than 1 MB larger than what it is made of.
+The decision is here, the arithmetic in ``constant_ops`` and ``constant_movements``. An op is not folded when
+its result is an output of the graph (its name must be kept), when a type, option or value is not supported,
+or when the result would be more than 1 MB larger than the inputs.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError, Overf
 
 
 def fold_constants(model: Model, *, dequantize: bool = False) -> list[str]:
-    """Computes ops whose inputs are all constant, and SHAPE and RANK of tensors of static shape.
+    """Compute ops whose inputs are all constant, and SHAPE and RANK of tensors of static shape.
 
-    Condition: every input is a dense constant; no output is one of the graph or of a signature; a quantized
-    constant is only moved. A dynamic batch stays dynamic: SHAPE is computed only where no dimension is −1.
+    Condition: every input is a dense constant; no output belongs to the graph's or a signature's outputs;
+    quantized constants are only moved. A dynamic batch remains dynamic: SHAPE is folded only when no
+    dimension is −1.
 
     Args:
-        model: changed in place.
-        dequantize: fold DEQUANTIZE too. An int8 constant behind DEQUANTIZE is a way to store weights, which
-            grows fourfold when it is folded, so this is not the default.
+        model: the model; it is changed in place.
+        dequantize: fold DEQUANTIZE too. Folding an int8 weight behind DEQUANTIZE makes it four times as
+            large, so this is off by default.
 
     Returns:
-        A sentence with the number of ops, or nothing.
+        A sentence with the number of ops; empty when no op was folded.
     """
     folded: Counter[str] = Counter()
     for graph in model.graphs:
@@ -50,7 +51,13 @@ def fold_constants(model: Model, *, dequantize: bool = False) -> list[str]:
 
 
 def fold_op(graph: Graph, op: Op, *, dequantize: bool = False) -> bool:
-    """Turns the outputs of one op into constants; False, and nothing changed, where that cannot be done."""
+    """Replace the outputs of one op by constants; return False, without a change, when that is impossible.
+
+    Args:
+        graph: the graph of the op.
+        op: the op.
+        dequantize: fold DEQUANTIZE too.
+    """
     values = _evaluate(graph, op, dequantize)
     if values is None or not _fit(op, values):
         return False
@@ -63,7 +70,7 @@ def fold_op(graph: Graph, op: Op, *, dequantize: bool = False) -> bool:
 
 
 def kept_tensors(model: Model, graph: Graph) -> set[Tensor]:
-    """The tensors that a caller knows by name: inputs and outputs of the graph and of its signatures."""
+    """Return the tensors that callers name: inputs and outputs of the graph and of its signatures."""
     kept = {*graph.inputs, *graph.outputs}
     for signature in model.signatures:
         if model.graphs[signature.graph_index] is graph:
@@ -72,7 +79,7 @@ def kept_tensors(model: Model, graph: Graph) -> set[Tensor]:
 
 
 def count_kinds(counts: Counter[str]) -> str:
-    """Gives kinds with their number, the most frequent first.
+    """Return op kinds with their number, the most frequent first.
 
     Example:
         >>> count_kinds(Counter({"RESHAPE": 2, "SHAPE": 1}))
@@ -108,20 +115,20 @@ def _arrays(op: Op) -> list[Array] | None:
 
 
 def is_plain_constant(tensor: Tensor) -> bool:
-    """True for a dense constant of numbers that nothing can overwrite."""
+    """Return True for a dense constant of numbers that is not a variable."""
     fixed = tensor.is_constant and not tensor.is_variable and tensor.sparsity is None
     return fixed and tensor.dtype in ITEM_TYPES
 
 
 def _computes(op: Op, row: ConstantOp) -> bool:
-    """Plain numbers of types that the row takes, in and out."""
+    """Whether inputs and outputs are unquantized numbers of types that the row supports."""
     read = [t for t in op.inputs if t is not None]
     typed = all(t.dtype in (row.dtypes or ()) for t in read)
     return typed and not any(t.is_quantized for t in (*read, *op.outputs))
 
 
 def _moves(op: Op) -> bool:
-    """Quantized values may be moved when they mean the same afterwards; PAD adds zeros, so it may not."""
+    """Whether a data-movement op keeps the quantization; PAD adds zeros, so quantized PAD is excluded."""
     scaled = [t for t in (*op.inputs, *op.outputs) if t is not None and t.is_quantized]
     if not scaled:
         return True
@@ -131,7 +138,7 @@ def _moves(op: Op) -> bool:
 
 
 def same_quantization(a: Quantization | None, b: Quantization | None) -> bool:
-    """True when integers mean the same under both."""
+    """Return True when integers represent the same reals under both."""
     if a is None or b is None or not (a.is_affine or a.details or b.is_affine or b.details):
         return not any(q is not None and (q.is_affine or q.details) for q in (a, b))
     if a.details is not None or b.details is not None:
@@ -141,14 +148,14 @@ def same_quantization(a: Quantization | None, b: Quantization | None) -> bool:
 
 
 def _describe(graph: Graph, op: Op) -> list[Array] | None:
-    """SHAPE or RANK of a tensor whose shape no caller can change."""
+    """The value of SHAPE or RANK for a tensor whose shape callers cannot change."""
     tensor = op.input(0)
     if tensor is None or not (tensor.shape or tensor.has_rank or tensor.is_constant):
         return None
     if op.kind == "RANK":
         return [np.asarray(len(tensor.shape), np.int32)]
     dynamic = any(-1 in (t.shape_signature or ()) for t in (tensor, *graph.inputs))
-    # A tensor that says nothing of its dimensions may well follow an input that is dynamic.
+    # A tensor without a shape signature may depend on a dynamic input.
     unknown = dynamic and (tensor.shape_signature is None or -1 in tensor.shape_signature)
     if unknown and not tensor.is_constant:
         return None
@@ -156,7 +163,7 @@ def _describe(graph: Graph, op: Op) -> list[Array] | None:
 
 
 def dequantized(op: Op) -> list[Array] | None:
-    """The values of a constant behind DEQUANTIZE: ``scale · (q − zero_point)``; float16 is only widened."""
+    """Return a constant's values behind DEQUANTIZE: ``scale · (q − zero_point)``; float16 is only widened."""
     tensor, out = op.input(0), op.outputs[0]
     if tensor is None or tensor.data is None or not is_plain_constant(tensor) or out.dtype != "float32":
         return None
@@ -181,12 +188,12 @@ def dequantized(op: Op) -> list[Array] | None:
 
 
 def _fit(op: Op, values: list[Array]) -> bool:
-    """True when the results are what the file declares; −1 stands for any size."""
+    """True when the results have the shapes and types of the file; −1 matches any size."""
     if len(values) != len(op.outputs):
         return False
     for tensor, value in zip(op.outputs, values, strict=True):
         declared = tensor.shape_signature if tensor.shape_signature is not None else tensor.shape
-        # bool to the kernels is one byte of 0 or 1, which is NumPy's bool too.
+        # Kernels store bool as one byte of 0 or 1, as NumPy does.
         typed = value.dtype == np.dtype(ITEM_TYPES.get(tensor.dtype, np.void))
         same_rank = len(declared) == value.ndim
         if not (

@@ -1,6 +1,6 @@
-"""What ops that only move values give for constant inputs: reshapes, slices, gathers, pads. One row an op.
+"""Constant evaluation of data-movement ops: reshapes, slices, gathers, pads. One row for each op.
 
-They work on every element type, quantized ones included, because no value changes.
+They support every element type, quantized ones included, because no value changes.
 
 Source: the kernels in ``tflite/kernels``; ``strided_slice.cc`` for the masks.
 """
@@ -89,7 +89,7 @@ def _strided_slice(op: Op, arrays: list[Array]) -> Array:
 
 
 def _axis_slice(op: Op, position: int, length: int, numbers: list[int]) -> int | slice:
-    """What STRIDED_SLICE takes of one axis: Python's slices clamp and count from the end as it does."""
+    """The slice of one axis: Python's slices clamp and count from the end as STRIDED_SLICE does."""
     begin, end, stride = numbers
     begin_masked, end_masked, shrinks = (
         op.options.get(name, 0) >> position & 1 for name in ("beginMask", "endMask", "shrinkAxisMask")

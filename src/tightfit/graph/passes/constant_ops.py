@@ -1,8 +1,9 @@
-"""What builtin ops give for constant inputs: one row an op, the arithmetic in the kernels' own order.
+"""Constant evaluation of builtin ops: one row for each op, with arithmetic in the kernels' order.
 
 float32 results are bit-equal to LiteRT's reference kernels: every operation here is one that IEEE 754
 rounds correctly. Ops whose result depends on a math library (EXP, SIN, TANH, float POW …) and float sums,
-whose order is the kernel's own, are therefore left to the runtime. When a row applies: see ``folding``.
+whose order is the kernel's own, are therefore left to the runtime. ``constant_folding`` decides when a row
+applies.
 
 Source: the kernels in ``tflite/kernels`` (``range.cc``, ``floor_div.cc``, ``div.cc``, ``cast.cc`` …).
 """
@@ -20,30 +21,41 @@ from tightfit.graph.ir import Op
 from tightfit.types import Array
 
 GROWTH_BYTES: Final = 2**20
-"""How much larger than its inputs a computed constant may be: FILL and TILE would bloat the file."""
+"""Most bytes by which a computed constant may exceed its inputs: FILL and TILE could make the file huge."""
 
 Kernel = Callable[[Op, list[Array]], "Array | list[Array]"]
 
 
 class NotComputableError(ValueError):
-    """The op is left to the runtime: its options, values or size are not for the table."""
+    """The op is left to the runtime: its options, values or size are not supported here."""
 
 
 class ConstantOp(NamedTuple):
-    """How an op computes on constants, and the types that it computes on (None: it only moves values)."""
+    """The evaluation of one op kind.
+
+    Args:
+        kernel: returns the outputs for an op and its input arrays.
+        dtypes: supported element types; None for ops that only move values.
+    """
 
     kernel: Kernel
     dtypes: frozenset[str] | None
 
 
 def require(condition: object, reason: str) -> None:
-    """Leaves the op to the runtime unless the condition holds."""
+    """Raise NotComputableError, which leaves the op to the runtime, unless the condition holds."""
     if not condition:
         raise NotComputableError(reason)
 
 
 def check_growth(arrays: Sequence[Array], shape: Sequence[int], itemsize: int) -> None:
-    """Leaves the op to the runtime when its result is too large beside its inputs."""
+    """Raise NotComputableError when the result is much larger than the inputs.
+
+    Args:
+        arrays: the inputs.
+        shape: shape of the result.
+        itemsize: bytes of an element of the result.
+    """
     given = sum(a.nbytes for a in arrays)
     require(all(d >= 0 for d in shape), "a negative dimension")
     require(math.prod(shape) * itemsize <= given + GROWTH_BYTES, "a result much larger than its inputs")
@@ -53,7 +65,7 @@ def check_growth(arrays: Sequence[Array], shape: Sequence[int], itemsize: int) -
 
 
 def _activate(op: Op, values: Array) -> Array:
-    """Applies the fused activation where it only clips."""
+    """Apply the fused activation where it only clips."""
     name = fused_activation(op)
     require(name in CLIPS, "an activation of the math library")
     return np.clip(values, *CLIPS[name]).astype(values.dtype) if name else values
@@ -129,7 +141,7 @@ def _range(_: Op, arrays: list[Array]) -> Array:
     check_growth(arrays, [count], arrays[0].itemsize)
     steps = np.full(count, delta, arrays[0].dtype)
     steps[:1] = start
-    # The kernel adds step by step: float rounding accumulates, and it must do the same here.
+    # The kernel adds step by step; the rounding errors must accumulate in the same way here.
     return np.asarray(np.add.accumulate(steps, dtype=steps.dtype))
 
 

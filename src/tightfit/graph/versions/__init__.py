@@ -1,1 +1,1 @@
-"""Op versions and the least runtime release that a file needs."""
+"""Op versions, and the least runtime release for a file."""

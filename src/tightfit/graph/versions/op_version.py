@@ -1,8 +1,8 @@
-"""The least version of an op that its use needs, and the least runtime that a model needs.
+"""The least version of an op for its types and options, and the least runtime for a model.
 
-An op's version says which dtypes, ranks and options a runtime must know; a file whose versions are too
-high is refused by old runtimes, one whose versions are too low is accepted and then miscomputed or
-rejected late. Nothing here knows about kernels: see ``quantization.ops.op_rule`` for what they do.
+An op's version states the dtypes, ranks and options that a runtime must support. Old runtimes refuse a file
+with too high versions; a file with too low versions is accepted and then computed wrongly or refused later.
+``quantization.ops.op_rule`` describes the kernels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tightfit.graph.versions.version_rules import VERSION_RULES
 
 
 def op_version(op: Op) -> int:
-    """Gives the greatest version that any property of the op's use asks for.
+    """Return the least version that supports the op's types, ranks and options.
 
     Example:
         >>> from tightfit.graph.ir import Tensor
@@ -26,9 +26,9 @@ def op_version(op: Op) -> int:
 
 
 def min_runtime_version(model: Model) -> str:
-    """Gives the oldest TensorFlow Lite runtime that knows every builtin op in its version, "" without ops.
+    """Return the oldest TensorFlow Lite release that supports every builtin op's version, "" without ops.
 
-    Ops that the table does not list (custom ones too) do not count, as in the source.
+    Ops that the table does not list (custom ones too) are ignored, as in the source.
 
     Source: ``tflite/converter/tools/versioning/runtime_version.cc``.
     """
@@ -39,7 +39,7 @@ def min_runtime_version(model: Model) -> str:
 
 
 def runtime_version(kind: str, version: int) -> str | None:
-    """Gives the first runtime with that version of the op, None when the table lacks it.
+    """Return the first runtime release with a version of an op, or None when the table has none.
 
     Example:
         >>> runtime_version("CONV_2D", 3)

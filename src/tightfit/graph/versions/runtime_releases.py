@@ -1,6 +1,6 @@
-"""For each builtin op the first runtime release of each of its versions, from version 1 on; "-" for none.
+"""The first runtime release of each version of each builtin op, from version 1 on; "-" for none.
 
-Ops that are not listed were never given a release by the source; they do not raise a model's needs.
+The source has no release for ops that are not listed; they do not affect the least runtime of a model.
 
 Source: ``tflite/converter/tools/versioning/runtime_version.cc``.
 """

@@ -1,4 +1,4 @@
-"""Conditions on the use of an op that its version depends on; ``version_rules`` combines them.
+"""Conditions on an op's types, ranks and options that decide its version; ``version_rules`` combines them.
 
 Source: ``tflite/converter/tools/versioning/op_signature.cc``.
 """
@@ -18,42 +18,42 @@ def _dtype(tensors: Sequence[Tensor | None], position: int) -> str | None:
 
 
 def input_is(position: int, *dtypes: str) -> Condition:
-    """An input has one of the dtypes."""
+    """Return the condition: an input has one of the dtypes."""
     return lambda op: _dtype(op.inputs, position) in dtypes
 
 
 def output_is(position: int, *dtypes: str) -> Condition:
-    """An output has one of the dtypes."""
+    """Return the condition: an output has one of the dtypes."""
     return lambda op: _dtype(op.outputs, position) in dtypes
 
 
 def either_is(*dtypes: str) -> Condition:
-    """The first input or the first output has one of the dtypes."""
+    """Return the condition: the first input or the first output has one of the dtypes."""
     return lambda op: _dtype(op.inputs, 0) in dtypes or _dtype(op.outputs, 0) in dtypes
 
 
 def both_are(*dtypes: str) -> Condition:
-    """The first input and the first output have one of the dtypes."""
+    """Return the condition: the first input and the first output have one of the dtypes."""
     return lambda op: _dtype(op.inputs, 0) in dtypes and _dtype(op.outputs, 0) in dtypes
 
 
 def has_option(*names: str) -> Condition:
-    """Any of the options is set."""
+    """Return the condition: any of the options is set."""
     return lambda op: any(op.options.get(name) for name in names)
 
 
 def all_of(*conditions: Condition) -> Condition:
-    """Every condition holds."""
+    """Return the condition: every condition holds."""
     return lambda op: all(condition(op) for condition in conditions)
 
 
 def negation(condition: Condition) -> Condition:
-    """The condition does not hold."""
+    """Return the condition that another one does not hold."""
     return lambda op: not condition(op)
 
 
 def is_quantized(position: int = 0) -> Condition:
-    """An input carries quantization."""
+    """Return the condition: an input has quantization parameters."""
 
     def condition(op: Op) -> bool:
         tensor = op.input(position)
@@ -63,18 +63,21 @@ def is_quantized(position: int = 0) -> Condition:
 
 
 def rank_above(above: int) -> Condition:
-    """Some input has more dimensions."""
+    """Return the condition: some input has more dimensions."""
     return lambda op: max((len(t.shape) for t in op.inputs if t is not None), default=0) > above
 
 
 def broadcasts(op: Op) -> bool:
-    """The first two inputs differ in shape."""
+    """Return whether the first two inputs differ in shape."""
     first, second = op.input(0), op.input(1)
     return first is not None and second is not None and first.shape != second.shape
 
 
 def per_channel(position: int, axis: int) -> Condition:
-    """As many scales as the weights have channels (one scale for one channel counts, as in the source)."""
+    """Return the condition: the weights have a scale for each channel.
+
+    One scale for one channel counts, as in the source.
+    """
 
     def condition(op: Op) -> bool:
         tensor = op.input(position)
@@ -86,13 +89,13 @@ def per_channel(position: int, axis: int) -> Condition:
 
 
 def several_scales(op: Op) -> bool:
-    """The quantized side of QUANTIZE or DEQUANTIZE has a scale for each channel."""
+    """Return whether the quantized side of QUANTIZE or DEQUANTIZE has a scale for each channel."""
     tensor = op.input(0) if op.kind == "DEQUANTIZE" else op.outputs[0]
     return tensor is not None and tensor.quantization is not None and tensor.quantization.scale.size > 1
 
 
 def is_grouped(op: Op) -> bool:
-    """The weights see only a part of the input channels."""
+    """Return whether the weights read only a part of the input channels."""
     data, weights = op.input(0), op.input(1)
     if data is None or weights is None or not data.shape:
         return False
@@ -100,7 +103,7 @@ def is_grouped(op: Op) -> bool:
 
 
 def rescales_up(op: Op) -> bool:
-    """The product of the input scales reaches the output scale: the multiplier is not below one."""
+    """Return whether the product of the input scales is at least the output scale (multiplier 1 or more)."""
     scales = [
         None if t is None or t.quantization is None or not t.is_quantized else float(t.quantization.scale[0])
         for t in (op.input(0), op.input(1), *op.outputs)
@@ -111,41 +114,41 @@ def rescales_up(op: Op) -> bool:
 
 
 def is_dilated(op: Op) -> bool:
-    """A dilation is not one."""
+    """Return whether a dilation is not one."""
     return any(op.options.get(name, 1) != 1 for name in ("dilationWFactor", "dilationHFactor"))
 
 
 def adds_axes(op: Op) -> bool:
-    """A strided slice has an ellipsis or makes new axes."""
+    """Return whether a strided slice has an ellipsis or makes new axes."""
     return any(op.options.get(name, 0) != 0 for name in ("ellipsisMask", "newAxisMask"))
 
 
 def general_scales(op: Op) -> bool:
-    """The scales need not be powers of two; the schema's default says they are."""
+    """Return whether the scales need not be powers of two; they must by default of the schema."""
     return not op.options.get("potScaleInt16", True)
 
 
 def kernel_type(value: int) -> Condition:
-    """The LSTM has this kernel type."""
+    """Return the condition: the LSTM has this kernel type."""
     return lambda op: op.options.get("kernelType", 0) == value
 
 
 def two_inputs(op: Op) -> bool:
-    """The optional third input is cut off."""
+    """Return whether the optional third input is missing."""
     return len(op.inputs) == 2
 
 
 def int4_to_float(op: Op) -> bool:
-    """It reads int4 and writes float32."""
+    """Return whether it reads int4 and writes float32."""
     return _dtype(op.inputs, 0) == "int4" and _dtype(op.outputs, 0) == "float32"
 
 
 def rank_not_4(op: Op) -> bool:
-    """The first input does not have four dimensions."""
+    """Return whether the first input does not have four dimensions."""
     data = op.input(0)
     return data is not None and len(data.shape) != 4
 
 
 def is_hybrid(weight: int, *dtypes: str) -> Condition:
-    """Activations are float, weights are integers (int8 unless said otherwise)."""
+    """Return the condition: activations are float, weights are integers (int8 unless said otherwise)."""
     return all_of(input_is(0, "float32"), input_is(weight, *(dtypes or ("int8",))), output_is(0, "float32"))

@@ -1,7 +1,7 @@
-"""For each builtin op the versions that properties of its use ask for; the greatest one counts.
+"""The version that each builtin op needs by its types, ranks and options; the greatest one counts.
 
 Source: ``tflite/converter/tools/versioning/op_version.cc``, with departures where the source falls through
-to a version whose kernel never took the types (marked "departure").
+to a version whose kernel does not support the types (marked "departure").
 """
 
 from __future__ import annotations

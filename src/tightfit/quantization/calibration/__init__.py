@@ -1,1 +1,1 @@
-"""Calibration: statistics of activations, ranges from them, second moments of what layers read."""
+"""Calibration: statistics of activations, their ranges, and second moments of layers' inputs."""

@@ -1,4 +1,4 @@
-"""What calibration sees of each channel of a tensor; NumPy only, as the runtime's child imports it."""
+"""Statistics of each channel of a tensor. The child process imports this module, so it uses NumPy only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ class Channels:
     """The extremes and the power of each channel (the last axis) over samples.
 
     Attributes:
-        low, high: extremes, (channels,); empty before the first sample. power: sum of squares, (channels,).
+        low: least value, (channels,); empty before the first sample.
+        high: largest value, (channels,); empty before the first sample.
+        power: sum of squares, (channels,).
         rows: number of values of each channel.
     """
 
@@ -23,7 +25,7 @@ class Channels:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's tensor."""
+        """Add one sample's tensor."""
         flat = values.reshape(-1, values.shape[-1])
         if not flat.size:
             return
@@ -31,7 +33,7 @@ class Channels:
         self._add(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64), power, len(flat))
 
     def merge(self, others: Sequence[Channels]) -> None:
-        """Adds what others saw."""
+        """Add the statistics of other observers."""
         for other in others:
             if other.rows:
                 self._add(other.low, other.high, other.power, other.rows)
@@ -51,5 +53,5 @@ class Channels:
 
     @property
     def mean_square(self) -> npt.NDArray[np.float64]:
-        """``E[x²]`` of each channel."""
+        """Return ``E[x²]`` of each channel, (channels,)."""
         return self.power / max(self.rows, 1)

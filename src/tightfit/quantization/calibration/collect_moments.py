@@ -1,4 +1,4 @@
-"""Collects what layers see over samples, by one pass of the float model in the runtime's child processes."""
+"""Collect statistics of layers' inputs by one pass of the float model in the runtime's child processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float32]
 
 
 class Gathered(Protocol):
-    """What is collected of one layer's inputs: ``Moments`` or ``Means``."""
+    """Statistics of one layer's input: ``Moments`` or ``Means``."""
 
     def update(self, values: Values) -> None: ...  # noqa: D102 - see Moments
 
@@ -41,10 +41,20 @@ def collect_moments(
     workers: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Moments]:
-    """Gives layer name → second moments of its input over the samples.
+    """Return layer name → second moments of its input over the samples.
 
-    Layers that read the same tensor through the same window share one matrix; those that are not measurable
-    have none.
+    Layers that read the same tensor through the same window share one object; layers that are not measurable
+    are left out.
+
+    Args:
+        model: the float model.
+        plan: its plan.
+        samples: the samples, read once.
+        workers: number of child processes; None for the default.
+        progress: called after each sample.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     twin = copy_model(model)
     layers = [la for la in layers_of(twin.main, plan.graphs[0].ops) if la.is_measurable]
@@ -58,7 +68,17 @@ def collect_means(
     *,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Means]:
-    """Gives layer name → means of its input over the samples, in a fraction of the time of moments."""
+    """Return layer name → means of its input over the samples, which is much faster than moments.
+
+    Args:
+        model: the float model.
+        plan: its plan.
+        samples: the samples, read once.
+        progress: called after each sample.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the model.
+    """
     twin = copy_model(model)
     layers = layers_of(twin.main, plan.graphs[0].ops)
     return _collect(twin, layers, Means, _Pass(samples, None, progress))
@@ -84,7 +104,7 @@ def _collect(
 
 
 def wanted_input(model: Model, key: str, keys: Mapping[Tensor, str]) -> bool:
-    """True when a key names an input of the main graph."""
+    """Return True when a key names an input of the main graph."""
     return any(keys[t] == key for t in model.main.inputs)
 
 
@@ -95,22 +115,22 @@ class Several(Generic[Kind]):
         self._found = {w: kind(w) for w in windows}
 
     def update(self, values: Values) -> None:
-        """Adds one sample's tensor to each."""
+        """Add one sample's tensor to the statistics of each window."""
         for found in self._found.values():
             found.update(values)
 
     def merge(self, others: Sequence[Several[Kind]]) -> None:
-        """Adds what others saw."""
+        """Add the statistics of other observers."""
         for window, found in self._found.items():
             found.merge([other.of(window) for other in others])
 
     def of(self, window: MomentWindow) -> Kind:
-        """Gives what was seen through one window."""
+        """Return the statistics of one window."""
         return self._found[window]
 
 
 class _Pass:
-    """Samples on their way to the model, each of which counts as progress."""
+    """A pass over the samples that reports progress after each."""
 
     def __init__(
         self,
@@ -121,7 +141,7 @@ class _Pass:
         self.samples, self.workers, self.progress = samples, workers, progress
 
     def shown_to(self, observers: Mapping[str, Several[Kind]]) -> Iterator[Mapping[str, Array]]:
-        """Gives the samples, whose arrays the observers of the inputs see first."""
+        """Yield the samples; update the observers of the inputs before each."""
         for sample in self.samples:
             for name, observer in observers.items():
                 observer.update(sample[name])

@@ -1,4 +1,4 @@
-"""The layers that recovery works on: ops with constant weights, seen as rows of vectors."""
+"""The layers that recoveries change: ops with constant weights, as matrices of rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _STORED: Final = ("int8", "int4", "int2")
 
 @dataclass(frozen=True)
 class Layer:
-    """One op with stored weights, and its place in graph and plan.
+    """One op with stored weights, and its plan.
 
     Args:
-        op: in the float graph. plan: its row in the plan.
+        op: the op in the float graph.
+        plan: its row in the plan.
     """
 
     op: Op
@@ -31,7 +32,7 @@ class Layer:
 
     @property
     def source(self) -> Tensor:
-        """The tensor that meets the weights."""
+        """The input that is multiplied by the weights."""
         return self.op.operand(0)
 
     @property
@@ -46,29 +47,29 @@ class Layer:
 
     @property
     def window(self) -> MomentWindow:
-        """How it walks over its input."""
+        """The window of the input that one output is computed from."""
         return window_of(self.op.kind, self.weights.shape, self.op.options)
 
     @property
     def is_measurable(self) -> bool:
-        """Whether the second moments of what meets its weights fit into memory."""
+        """Whether the second moments of its input fit into memory (at most ``MOST_INPUTS`` columns)."""
         return self.window.depthwise or self.weights.size // self.weights.shape[0] <= MOST_INPUTS
 
     def rows(self, values: Array) -> npt.NDArray[np.float64]:
-        """Weights as (output channels, K), in the order that ``Moments`` uses."""
+        """Return weights as (output channels, K), in the column order of ``Moments``."""
         if self.op.kind == "DEPTHWISE_CONV_2D":
             return np.asarray(values.reshape(-1, values.shape[-1]).T, np.float64)
         return np.asarray(values.reshape(values.shape[0], -1), np.float64)
 
     def shaped(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """The inverse of ``rows``."""
+        """Return the inverse of ``rows``."""
         if self.op.kind == "DEPTHWISE_CONV_2D":
             return np.ascontiguousarray(rows.T.reshape(self.weights.shape), np.float32)
         return rows.reshape(self.weights.shape).astype(np.float32)
 
 
 def layers_of(graph: Graph, plans: Iterable[OpPlan]) -> list[Layer]:
-    """Gives the layers whose weights the plan stores as small integers, each weight used once."""
+    """Return the layers whose weights the plan stores in 8 bits or fewer and no other op reads."""
     found = []
     for op, plan in zip(graph.ops, plans, strict=True):
         storage = plan.constants.get(1)

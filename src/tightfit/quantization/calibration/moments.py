@@ -1,8 +1,8 @@
-"""Second moments of what a layer multiplies its weights with, collected in the runtime's child process.
+"""Second moments of a layer's input, collected in the runtime's child process.
 
 For a layer ``y = W·x + b`` the squared error of changed weights is ``ΔW · E[x̃ x̃ᵀ] · ΔWᵀ`` with
-``x̃ = (x, 1)``; the matrix is all that closed-form rounding and bias correction need, and its size does not
-depend on the number of samples. NumPy only, as it is imported by the child.
+``x̃ = (x, 1)``. GPTQ and bias correction need only this matrix, whose size does not depend on the number of
+samples. The child process imports this module, so it uses NumPy only.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_INPUTS: Final = 4608
-"""Layers whose weights meet more values than this (512 channels of 3 × 3) have too large a matrix: 85 MB each
-half."""
+"""Most columns of a layer's weights (512 channels of 3 × 3): each half of its moments takes 85 MB."""
 
 ROWS: Final = 128
-"""Positions taken of each sample's feature map, spread evenly."""
+"""Most positions of each sample's feature map that are used, spread evenly."""
 
 CHANNEL_ROWS: Final = 32
 """The same for a depthwise layer, each of whose channels has a small matrix of its own."""
@@ -31,11 +30,14 @@ _FLUSH_ROWS: Final = 256
 
 @dataclass(frozen=True)
 class MomentWindow:
-    """How a layer walks over its input.
+    """The windows of the input that a layer's outputs are computed from.
 
     Args:
-        kernel: (height, width); (1, 1) for dense layers. stride, dilation: (vertical, horizontal).
-        same: SAME padding, else VALID. depthwise: one matrix a channel instead of one for all.
+        kernel: (height, width); (1, 1) for dense layers.
+        stride: (vertical, horizontal).
+        dilation: (vertical, horizontal).
+        same: SAME padding, else VALID.
+        depthwise: one matrix for each channel instead of one for all.
     """
 
     kernel: tuple[int, int] = (1, 1)
@@ -46,14 +48,16 @@ class MomentWindow:
 
 
 class Moments:
-    """Sums ``x̃ x̃ᵀ`` over positions, for every other sample apart: one half can judge what the other chose.
+    """Sums of ``x̃ x̃ᵀ`` over positions, in two halves (even and odd samples) for cross-validation.
 
-    Sums are float32, which halves the memory: their rounding is far below the damping of any use.
+    Sums are float32, which halves the memory; their rounding error is far below any damping.
 
     Attributes:
-        halves: of even and of odd samples, each of shape (K+1, K+1), or (channels, K+1, K+1) for depthwise;
-            the last row belongs to the bias. rows: number of vectors summed in each. samples: seen so far.
-        damping: largest integer → how far these moments are to be trusted for it, once that was found.
+        halves: sums of even and of odd samples, each (K + 1, K + 1), or (channels, K + 1, K + 1) for
+            depthwise; the last row belongs to the bias.
+        rows: number of vectors in each half.
+        samples: number of samples added.
+        damping: largest integer → damping chosen for it (``recovery.rounding.damping``).
     """
 
     def __init__(self, window: MomentWindow) -> None:
@@ -65,7 +69,7 @@ class Moments:
         self.damping: dict[int, float] = {}
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
+        """Add one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
         rows, half = extended(values, self.window), self.samples % 2
         self.samples += 1
         self.pending[half].append(rows)
@@ -89,7 +93,7 @@ class Moments:
         self.rows[half] += rows
 
     def merge(self, others: Sequence[Moments]) -> None:
-        """Adds what others saw."""
+        """Add the sums of other observers."""
         self._flush()
         for other in others:
             other._flush()  # noqa: SLF001 - of its own class
@@ -99,10 +103,10 @@ class Moments:
                     self._add(half, total, other.rows[half])
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """Gives ``E[x̃ x̃ᵀ]``.
+        """Return ``E[x̃ x̃ᵀ]`` of all samples, in the shape of a half.
 
         Raises:
-            ValueError: no sample was seen.
+            ValueError: no sample was added.
         """
         self._flush()
         known = [total for total in self.halves if total is not None]
@@ -111,17 +115,18 @@ class Moments:
         return np.asarray(sum(t.astype(np.float64) for t in known) / sum(self.rows), np.float64)
 
     def means(self) -> list[npt.NDArray[np.float64]]:
-        """Gives the mean of each half that saw samples: two, or one of a single sample."""
+        """Return the mean of each half with samples: two, or one for a single sample."""
         self._flush()
         pairs = zip(self.halves, self.rows, strict=True)
         return [total.astype(np.float64) / rows for total, rows in pairs if total is not None]
 
 
 class Means:
-    """Sums ``x`` over positions: all that bias correction needs of a layer's inputs.
+    """Sums of ``x`` over positions, for bias correction.
 
     Attributes:
-        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample. rows: its vectors.
+        total: the sum, (K,), or (channels, K) for depthwise; None before the first sample.
+        rows: number of vectors added.
     """
 
     def __init__(self, window: MomentWindow) -> None:
@@ -130,7 +135,7 @@ class Means:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
+        """Add one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
         if self.window.depthwise:
             places, inside = _places(values.shape, self.window)
             taken = values.reshape(-1, values.shape[-1])[places]
@@ -145,16 +150,16 @@ class Means:
         self.rows += rows
 
     def merge(self, others: Sequence[Means]) -> None:
-        """Adds what others saw."""
+        """Add the sums of other observers."""
         for other in others:
             if other.total is not None:
                 self._add(other.total, other.rows)
 
     def mean(self) -> npt.NDArray[np.float64]:
-        """Gives ``E[x]``.
+        """Return ``E[x]``, (K,), or (channels, K) for depthwise.
 
         Raises:
-            ValueError: no sample was seen.
+            ValueError: no sample was added.
         """
         if self.total is None:
             raise ValueError("no sample was seen")
@@ -162,7 +167,7 @@ class Means:
 
 
 def extended(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArray[np.float32]:
-    """The vectors with a one at their end, the input of the bias."""
+    """Return ``vectors`` with a one appended to each, the input of the bias."""
     if window.depthwise:
         return _channel_vectors(values, window, ones=1)
     rows = vectors(values, window)
@@ -170,7 +175,7 @@ def extended(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArr
 
 
 def vectors(values: npt.NDArray[np.float32], window: MomentWindow) -> npt.NDArray[np.float32]:
-    """The vectors that meet the weights: (rows, K), or (channels, rows, K) for depthwise."""
+    """Return the vectors that the weights multiply: (rows, K), or (channels, rows, K) for depthwise."""
     if window.kernel == (1, 1) and not window.depthwise and values.ndim != 4:
         flat = values.reshape(-1, values.shape[-1])
         return flat[:: max(1, flat.shape[0] // ROWS)]
@@ -187,7 +192,7 @@ def _channel_vectors(
     """The vectors of each channel, (channels, rows, K + ones), gathered in one pass over memory."""
     places, inside = _places(values.shape, window)
     count = values[..., 0].size
-    # Behind the values stand a zero, which is read outside of the image, and a one.
+    # Two values are appended: a zero, which is read outside of the image, and a one.
     flat = np.zeros((values.shape[-1], count + 2), np.float32)
     flat[:, :count] = values.reshape(count, -1).T
     flat[:, -1] = 1.0
@@ -200,17 +205,17 @@ def _channel_vectors(
 def _places(
     shape: tuple[int, ...], window: MomentWindow
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where evenly spread output positions read, as indices of (batch, height, width), and what is inside.
+    """The indices of (batch, height, width) that evenly spread output positions read, and which are inside.
 
     Returns:
-        two arrays (rows, kernel positions); an index outside of the image is that of its border. They
-            are kept for the next sample, so nobody may change them.
+        Two arrays (rows, kernel positions); an index outside of the image is that of its border. They are
+        cached for the next sample and must not be changed.
     """
     batch, height, width, _ = shape
     out_h, top = _extent(height, window, 0)
     out_w, left = _extent(width, window, 1)
     count = batch * out_h * out_w
-    # A step that shares no factor with the width visits all columns.
+    # A step without a common factor with the width visits all columns.
     most = CHANNEL_ROWS if window.depthwise else ROWS
     places = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
     n, rest = np.divmod(places, out_h * out_w)
@@ -233,7 +238,13 @@ def _extent(size: int, window: MomentWindow, axis: int) -> tuple[int, int]:
 
 
 def window_of(kind: str, weight_shape: tuple[int, ...], options: dict[str, Any]) -> MomentWindow:
-    """Gives the window of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED op."""
+    """Return the window of a CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED op.
+
+    Args:
+        kind: the op's kind.
+        weight_shape: shape of its weights.
+        options: the op's options.
+    """
     if kind == "FULLY_CONNECTED":
         return MomentWindow()
     return MomentWindow(

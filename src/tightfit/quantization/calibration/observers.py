@@ -1,7 +1,7 @@
-"""From what calibration saw to a range: one function an observer, one row in ``OBSERVERS``.
+"""``OBSERVERS``: functions that compute a range from calibrated statistics, one row for each observer.
 
-Each takes the ``Statistics`` of a tensor and the integer type, and gives (low, high). All of them read
-the same one-pass statistics, so changing the observer needs no new calibration.
+An observer is called with the ``Statistics`` of a tensor and the integer type, and returns (low, high). All
+observers use the same statistics, so another observer needs no new calibration.
 """
 
 from __future__ import annotations
@@ -21,23 +21,29 @@ Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 Observer = Callable[[Statistics, str], Range]
 
-# Fine near the extremes, then down to where one outlier is 256 times as large as the rest.
+# Fine near the extremes, then down to 1/256 of them, for an outlier 256 times as large as the rest.
 _SHRINK: Final = np.concatenate([np.linspace(1.0, 0.2, 64), np.geomspace(0.2, 1 / 256, 33)[1:]])
 _PERCENTILE: Final = 99.99
 
 
 def minmax(statistics: Statistics, dtype: str) -> Range:  # noqa: ARG001 - the observers' signature
-    """Gives the extremes: nothing is clipped."""
+    """Return the extremes: nothing is clipped."""
     return statistics.low, statistics.high
 
 
 def moving_average(statistics: Statistics, dtype: str) -> Range:  # noqa: ARG001 - the observers' signature
-    """Gives the moving averages of each sample's extremes: a rare outlier counts little."""
+    """Return the moving averages of each sample's extremes, in which a rare outlier has little weight."""
     return statistics.average_low, statistics.average_high
 
 
 def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -> Range:
-    """Gives the range that holds ``share`` percent of the values, cut off equally at both ends."""
+    """Return the range with ``share`` percent of the values, clipped equally at both ends.
+
+    Args:
+        statistics: statistics of the tensor.
+        dtype: the integer type.
+        share: percentage, above 50 to 100.
+    """
     counts, centres = statistics.histogram()
     total = np.cumsum(counts)
     if share == 100.0 or not total.size or total[-1] == 0:
@@ -51,17 +57,18 @@ def percentile(statistics: Statistics, dtype: str, share: float = _PERCENTILE) -
 
 
 def _seen(statistics: Statistics, low: float, high: float) -> Range:
-    """A range without the part between its ends and the extremes, where there were no values."""
+    """A range clipped to the extremes, outside of which there were no values."""
     ends = np.clip([low, high], statistics.low, statistics.high)
     return float(ends[0]), float(ends[1])
 
 
 def mse(statistics: Statistics, dtype: str) -> Range:
-    """Gives the range with the least mean squared error of rounding plus clipping.
+    """Return the range with the least mean squared error of rounding plus clipping.
 
-    Rounding costs ``scale² / 12`` for each value, or its square where it is below half a step and becomes
-    zero; clipping costs the squared distance to the range. All come from prefix sums of the histogram, so
-    every pair of 96 lows and 96 highs is tried (96 extents for int16, which is symmetric).
+    The error of rounding is ``scale² / 12`` for each value, or the value's square where it is below half a
+    step and becomes zero; the error of clipping is the squared distance to the range. Both are computed from
+    prefix sums of the histogram for every pair of 96 lows and 96 highs (96 extents for int16, which is
+    symmetric).
 
     Source: Banner et al. 2019, "Post training 4-bit quantization of convolutional networks" (the error
     model); departure: evaluated on the histogram instead of a fitted distribution.
@@ -105,10 +112,10 @@ def _rounding(counts: Counts, centres: Reals, scales: Reals) -> Reals:
 
 
 def entropy(statistics: Statistics, dtype: str) -> Range:
-    """Gives the clipping with the least Kullback-Leibler divergence between values and their integers.
+    """Return the clipping with the least Kullback-Leibler divergence between values and their integers.
 
-    Both ends are clipped at one magnitude. Source: Migacz 2017, "8-bit inference with TensorRT". Departures:
-    the range need not be symmetric, and the reference keeps its empty bins.
+    Both ends are clipped at the same magnitude. Source: Migacz 2017, "8-bit inference with TensorRT".
+    Departures: the range need not be symmetric, and empty bins of the reference are kept.
     """
     counts, centres = statistics.histogram()
     levels = LIMITS[dtype][1] - LIMITS[dtype][0] + 1
@@ -153,15 +160,15 @@ _OF_EXTREMES: Final = ("minmax", "moving-average")
 
 
 def needs_histogram(name: str) -> bool:
-    """Tells whether an observer reads more than the extremes and their averages."""
+    """Return whether an observer needs a histogram, not only the extremes and their averages."""
     return name not in _OF_EXTREMES
 
 
 def find_observer(name: str) -> Observer:
-    """Gives the observer of a name; ``percentile:99.9`` sets the share.
+    """Return the observer with a name; ``percentile:99.9`` sets the percentage.
 
     Raises:
-        OptionError: unknown name, or a share outside of (50, 100].
+        OptionError: the name is unknown, or the percentage is outside of (50, 100].
     """
     kind, _, argument = name.partition(":")
     if kind not in OBSERVERS:
@@ -178,10 +185,16 @@ def find_observer(name: str) -> Observer:
 
 
 def observe_range(statistics: Statistics, observer: Observer, dtype: str, name: str) -> Range:
-    """Gives the range of one tensor by an observer.
+    """Return the range of one tensor by an observer.
+
+    Args:
+        statistics: statistics of the tensor.
+        observer: the observer.
+        dtype: the integer type.
+        name: the tensor's name, for the error message.
 
     Raises:
-        QuantizationError: the tensor never had a finite value.
+        QuantizationError: the tensor was NaN or infinite in all samples.
     """
     if statistics.samples == 0:
         raise QuantizationError(

@@ -1,4 +1,4 @@
-"""The ranges that calibration gives: what a tensor's values were, for the type they shall be held in."""
+"""The calibrated range of each tensor, for each integer type."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tightfit.quantization.calibration.observers import Range, find_observer, ne
 from tightfit.quantization.calibration.tensor_statistics import Statistics
 
 DEFAULT_OBSERVERS: Final[dict[str, str]] = {"int8": "minmax", "int16": "minmax"}
-"""Nothing is clipped: measured on real models, the clipping observers gain up to 3 dB on some and lose up to
-11 dB on others, so they are a choice and not a default."""
+"""Integer type → default observer, which does not clip: on real models the clipping observers gain up to 3 dB
+on some and lose up to 11 dB on others."""
 
 
 class Ranges:
     """The range of each calibrated tensor, by key.
 
     Args:
-        statistics: tensor key → what calibration saw, for each graph.
-        observers: integer type → observer name; others have their default.
+        statistics: for each graph, tensor key → statistics.
+        observers: integer type → observer name; other types use ``DEFAULT_OBSERVERS``.
 
     Raises:
-        OptionError: an unknown integer type or observer.
+        OptionError: an integer type or observer is unknown.
 
     Example:
         >>> Ranges.given({"x": (0.0, 6.0)}).find(0, "x", "int8")
@@ -43,12 +43,12 @@ class Ranges:
 
     @property
     def detailed(self) -> bool:
-        """Whether an observer reads the histograms."""
+        """Whether an observer needs histograms."""
         return any(needs_histogram(name) for name in self.observers.values())
 
     @classmethod
     def given(cls, ranges: Mapping[str, Range], graph_index: int = 0) -> Ranges:
-        """Gives ranges that are known without calibration, the same for every type."""
+        """Return ranges that are known without calibration, the same for every type."""
         made = cls([])
         for key, limits in ranges.items():
             for dtype in DEFAULT_OBSERVERS:
@@ -56,10 +56,16 @@ class Ranges:
         return made
 
     def set(self, graph_index: int, key: str, dtype: str, limits: Range) -> None:
-        """Fixes the range of one tensor for one type (a recovery that knows better).
+        """Set the range of one tensor for one type, in place of the calibrated one.
+
+        Args:
+            graph_index: index of the graph.
+            key: key of the tensor.
+            dtype: the integer type.
+            limits: (low, high).
 
         Raises:
-            OptionError: the range is not finite, or its ends are swapped.
+            OptionError: the range is not finite, or ``low`` is above ``high``.
         """
         low, high = float(limits[0]), float(limits[1])
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
@@ -69,10 +75,15 @@ class Ranges:
         self._found[graph_index, key, dtype] = (low, high)
 
     def find(self, graph_index: int, key: str, dtype: str) -> Range | None:
-        """Gives (low, high), or None when the tensor was not calibrated.
+        """Return the (low, high) of a tensor, or None when it was not calibrated.
+
+        Args:
+            graph_index: index of the graph.
+            key: key of the tensor.
+            dtype: the integer type.
 
         Raises:
-            QuantizationError: it was seen, but never with a finite value.
+            QuantizationError: the tensor was NaN or infinite in all calibration samples.
         """
         place = (graph_index, key, dtype)
         if place not in self._found:
@@ -86,6 +97,6 @@ class Ranges:
         return self._found[place]
 
     def partly_bad(self, graph_index: int) -> list[str]:
-        """Gives the keys of tensors that were NaN or infinite in some samples, which were left out."""
+        """Return the keys of tensors that were NaN or infinite in some samples; those values are ignored."""
         seen = self.statistics[graph_index] if graph_index < len(self.statistics) else {}
         return [key for key, statistics in seen.items() if statistics.bad and statistics.samples]

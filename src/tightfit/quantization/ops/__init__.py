@@ -1,1 +1,1 @@
-"""The facts about each builtin op that quantization needs: one row an op."""
+"""The facts about each builtin op that quantization needs: one row for each op."""

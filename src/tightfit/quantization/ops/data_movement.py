@@ -1,4 +1,4 @@
-"""Ops that hand one tensor's values on unchanged: what stands before and behind them belongs together."""
+"""Data-movement ops, which pass on the values of one tensor unchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tightfit.quantization.ops.rule_lookup import only_moves, real_inputs
 
 
 def moves_data(op: Op) -> bool:
-    """True for an op that moves the values of one activation, as RESHAPE does; a look-up's are constant."""
+    """Return True for an op that only moves the values of one activation, as RESHAPE does."""
     if not only_moves(op) or len(op.outputs) != 1:
         return False
     found = real_inputs(op, None)
@@ -15,7 +15,7 @@ def moves_data(op: Op) -> bool:
 
 
 def source_tensor(tensor: Tensor) -> Tensor:
-    """Gives the tensor whose values these are, before all ops that only hand them on."""
+    """Return the tensor from which data-movement ops copied these values."""
     while tensor.producer is not None and moves_data(tensor.producer):
         tensor = real_inputs(tensor.producer, None)[0][1]
     return tensor

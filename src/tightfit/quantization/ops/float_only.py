@@ -1,6 +1,6 @@
-"""Why ops without a row in ``op_table`` are not quantized: sentences that a report can show.
+"""The reasons why ops without a row in ``op_table`` are not quantized, as shown in reports.
 
-An op here keeps its dtypes. Where it lies between quantized ops, its float inputs are dequantized and its
+The dtypes of these ops do not change. Between quantized ops, their float inputs are dequantized and their
 float outputs quantized again.
 """
 
@@ -75,11 +75,11 @@ FLOAT_ONLY: Final[dict[str, str]] = {kind: reason for reason, kinds in _GROUPS f
     "STABLEHLO_COMPOSITE": "it stands for a graph of ops, which is quantized on its own",
     "CUSTOM": "nothing is known about the integer kernels of a custom op",
 }
-"""Builtin operator → the reason why it is not quantized."""
+"""Op kind → the reason why it is not quantized."""
 
 
 def reason(kind: str) -> str:
-    """Gives the reason why an op without a row stays as it is.
+    """Return the reason why an op without a row is not quantized.
 
     Example:
         >>> reason("COS")

@@ -1,7 +1,7 @@
-"""What each builtin op asks for when it is quantized: the row type and the questions a plan asks of it.
+"""The row type of ``op_table``: the quantization facts of a builtin op, and queries on them.
 
-The rows stand in ``op_table``, the reasons of ops without a row in ``float_only``. Plans, the training
-simulation, target checks and the documentation read the same rows; nothing here decides anything.
+``op_table`` has the rows, ``float_only`` the reasons of ops without a row. Plans, the training simulation,
+target checks and the documentation read the same rows; no decision is made here.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ from typing import Any, Final
 from tightfit.graph.ir import Op
 
 ALL: Final[tuple[int, ...]] = (-1,)
-"""For ``OpRule.same_scale``: every activation among the inputs."""
+"""Value of ``OpRule.same_scale`` for all activation inputs."""
 
 RUNTIME: Final = "LiteRT 2.3"
 """The runtime that the rows were checked on."""
 
 GAIN: Final[Mapping[str, float]] = {"int8": 64.0, "int16": 64.0}
-"""For ``OpRule.gain``: safe for every kernel; XNNPACK refuses 256, ADD wraps at 150."""
+"""Default of ``OpRule.gain``: safe for every kernel; XNNPACK refuses 256, ADD overflows at 150."""
 
 SMALLEST_SCALE: Final = 6 / 2**30
-"""Of any output: a fused RELU6 stores 6 / scale in 32 bits, and kernels refuse what does not fit."""
+"""Least scale of any output: a fused RELU6 stores 6 / scale in 32 bits, and kernels refuse an overflow."""
 
 
 @dataclass(frozen=True)
 class OpRule:
     """The facts about one builtin op.
 
-    Activations are the float inputs and outputs that are neither weights, bias nor kept. Quantized, they are
-    int8 with any zero point or int16 with zero point 0, per tensor. Weights are int8 (or int4) with zero
-    point 0. A constant operand that is no weight is stored like an activation.
+    Activations are the float inputs and outputs that are neither weights nor bias nor kept. Quantized, they
+    are int8 with any zero point or int16 with zero point 0, per tensor. Weights are int8 (or int4) with zero
+    point 0. A constant operand that is not a weight is stored like an activation.
 
     Attributes:
         kind: the builtin operator's name.
         source: the kernel's file below ``tflite/kernels``.
-        int8: the op version for int8 activations and weights, None where no kernel does it right.
+        int8: the op version for int8 activations and weights, None where no kernel computes it correctly.
         int16: the op version for int16 activations and int8 weights, or None.
         int4: the op version for int8 activations and int4 weights, or None.
         int16_int4: the op version for int16 activations and int4 weights, or None.
         weight: the input position of the weights, None where the op has none.
         runtime_weight: weights computed at run time are a second activation; else they must be constant.
-        weight_axis: the axis of their channels; None where one scale must do for the whole tensor.
+        weight_axis: the axis of their channels; None where the kernel allows only one scale.
         bias: the input position of the bias: zero point 0, scale = input scale * weight scale (one a
             channel), int32 under int8 and int64 under int16.
         activation: the input position whose scale multiplies the weights' for the bias.
-        needs_bias: the kernel refuses a missing bias; zeros do.
-        short_bias: under int16 the bias may be int32, when ``quantizedBiasType`` says so.
-        keep_inputs: positions of inputs that stay as they are: shapes, axes, indices, conditions.
-        keep_outputs: positions of outputs that stay as they are: indices, booleans.
+        needs_bias: the kernel refuses a missing bias; a bias of zeros is added.
+        short_bias: under int16 the bias may be int32, when ``quantizedBiasType`` is set.
+        keep_inputs: positions of inputs that are not quantized: shapes, axes, indices, conditions.
+        keep_outputs: positions of outputs that are not quantized: indices, booleans.
         same_scale: positions of inputs that share scale and zero point with every output that is not kept,
             since the kernel copies or compares stored integers; ``ALL`` for every activation.
         same_inputs: positions of inputs that share scale and zero point among themselves.
-        nonzero: the position of an input that must not hold the stored zero, or None: the kernel fails.
-        relative: the position of an input whose relative error counts, or None: small values that are stored
-            as zero are lost to the op, however large its range.
+        nonzero: the position of an input for whose stored zero the kernel fails, or None.
+        relative: the position of an input whose relative error matters, or None: small values stored as zero
+            change the result, whatever the range.
         fixed_output: dtype → (scale, zero point) of the outputs, where the kernel sets them.
-        least_input_scale: below it the int8 kernel cannot tell neighbouring values apart.
-        accumulator: what one step of the kernel's arithmetic is worth: the scale of the ``input``, the
-            ``largest`` of the inputs' scales, the ``product`` of two, the ``square`` of the largest; "" where
-            the scale of the output is free. See ``least_output_scale``.
-        gain: dtype → the greatest ratio of that worth to the output's scale.
-        int16_options: options that int16 needs set (without, ADD takes scales of 1 / 32767 for powers of two
-            and refuses the model).
-        hybrid: the op version for float activations and int8 weights, one scale, quantized on the fly.
+        least_input_scale: least scale at which the int8 kernel distinguishes neighbouring values.
+        accumulator: the scale of the kernel's accumulator: that of the ``input``, the ``largest`` of the
+            inputs' scales, the ``product`` of two, the ``square`` of the largest; "" where the scale of the
+            output is free. See ``least_output_scale``.
+        gain: dtype → largest ratio of the accumulator's scale to the output's scale.
+        int16_options: options that int16 requires (without them ADD reads scales of 1 / 32767 as powers of
+            two and refuses the model).
+        hybrid: the op version for float activations, quantized on the fly, and int8 weights of one scale.
         hybrid_per_channel: the op version for the same with a scale for each channel, or None.
         hybrid_int4: the op version for the same with int4 weights, or None.
-        hybrid_weights: positions of the weights in that mode, where not just ``weight``.
-        hybrid_axis: their channel axis, where not ``weight_axis``.
-        unless: what else makes a kernel refuse or lose accuracy, for people.
-        why_not: dtype → why there is a None above, where a kernel exists but does not do it right.
+        hybrid_weights: positions of the weights in that mode, where they differ from ``weight``.
+        hybrid_axis: their channel axis, where it differs from ``weight_axis``.
+        unless: other conditions under which a kernel refuses or loses accuracy, in words.
+        why_not: dtype → reason of a None above, where a kernel exists but is not correct.
     """
 
     kind: str
@@ -106,7 +106,7 @@ class OpRule:
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, dtype: str, weight_dtype: str = "int8") -> int | None:
-        """Gives the op version for activations of ``dtype`` (``float32``: hybrid), None when there is none.
+        """Return the op version for activations of ``dtype`` (``float32``: hybrid), None when there is none.
 
         ``weight_dtype`` matters only where the op has weights.
         """
@@ -118,17 +118,17 @@ class OpRule:
         return self.int4 if int4 else self.int8
 
     def dynamic_weights(self) -> tuple[int, ...]:
-        """Gives the positions of the weights under float activations."""
+        """Return the positions of the weights under float activations."""
         return self.hybrid_weights or (() if self.weight is None else (self.weight,))
 
     def dynamic_axis(self) -> int | None:
-        """Gives the channel axis of the weights under float activations, None for one scale only."""
+        """Return the channel axis of the weights under float activations, None for one scale only."""
         if self.hybrid_per_channel is None:
             return None
         return self.weight_axis if self.hybrid_axis is None else self.hybrid_axis
 
     def refusal(self, dtype: str, weight_dtype: str = "int8") -> str | None:
-        """Gives the words why the op stays float for these dtypes, None when it need not."""
+        """Return the reason why the op stays float for these dtypes, or None when it can be quantized."""
         if self.version(dtype, weight_dtype) is not None:
             return None
         with_weights = f" with {weight_dtype} weights" if self.weight is not None else ""
@@ -136,13 +136,13 @@ class OpRule:
 
 
 def is_weight(rule: OpRule, op: Op, position: int) -> bool:
-    """True when the input is the op's weights: at their position and constant."""
+    """Return True when the input is the op's weights: at their position and constant."""
     tensor = op.input(position)
     return position == rule.weight and tensor is not None and tensor.is_constant
 
 
 def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the inputs that are quantized as activations, constants among them."""
+    """Return the positions of the inputs that are quantized as activations, constants among them."""
     return tuple(
         i
         for i, tensor in enumerate(op.inputs)
@@ -155,27 +155,28 @@ def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
 
 
 def activation_outputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the outputs that are quantized."""
+    """Return the positions of the outputs that are quantized."""
     return tuple(i for i, t in enumerate(op.outputs) if i not in rule.keep_outputs and t.dtype == "float32")
 
 
 def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Gives the positions of the inputs that share scale and zero point with the outputs."""
+    """Return the positions of the inputs that share scale and zero point with the outputs."""
     inputs = activation_inputs(rule, op)
     return inputs if rule.same_scale == ALL else tuple(i for i in rule.same_scale if i in inputs)
 
 
 def least_output_scale(rule: OpRule, dtype: str, scales: Sequence[float]) -> float:
-    """Gives the least output scale for which every kernel is right: worth of a step / gain.
+    """Return the least output scale for which every kernel is correct: accumulator scale / gain.
 
-    With a finer one ADD aborts the process, XNNPACK refuses convolutions and MUL wraps around. It binds
+    With a finer one kernels refuse the model or compute something else. It binds
     only where an output's range is tiny beside its inputs', as with a dead layer; so nothing is lost.
     Never below ``SMALLEST_SCALE``.
 
     Args:
         rule: the op's row.
-        dtype: of the activations.
-        scales: of the activation inputs in order, then the largest of the weights' scales if the op has any.
+        dtype: type of the activations.
+        scales: the scales of the activation inputs in order, then the largest weight scale if the op has
+            weights.
 
     Example:
         >>> least_output_scale(OpRule("ADD", "add.cc", accumulator="largest"), "int8", [0.5, 0.25])

@@ -31,7 +31,7 @@ _PRODUCTS: Final = (
     OpRule(
         "DEPTHWISE_CONV_2D", "depthwise_conv.cc", int8=3, int16=5, int4=7, weight=1, weight_axis=3, bias=2,
         needs_bias=True, accumulator="product", hybrid_per_channel=6,
-        unless="hybrid with one scale gives garbage; without a bias the process dies",
+        unless="hybrid with one scale gives garbage; without a bias it is refused",
         why_not={"float32": "its dynamic-range kernel takes int8 weights only"},
     ),
     OpRule(

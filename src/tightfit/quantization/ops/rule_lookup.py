@@ -1,4 +1,4 @@
-"""Questions that the planner asks of the op tables: which rule, which inputs carry reals, why not."""
+"""Queries of the planner on the op tables: rules, real inputs and outputs, refusals."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from tightfit.quantization.ops.op_rule import ALL, RUNTIME, OpRule
 from tightfit.quantization.ops.op_table import OP_RULES
 
 READS_ANY_TYPE: Final = frozenset({"SHAPE", "RANK"})
-"""Ops that look at a tensor's shape only, so they take it in whatever type it is held."""
+"""Ops that read only a tensor's shape, so that its type does not matter."""
 
 TABLES: Final[dict[str, int]] = {"GATHER": 0}
-"""Ops that read rows of a constant: not weights of a kernel, but as large (embeddings)."""
+"""Op kind → position of the table of a look-up (embeddings), which is stored like weights."""
 
 
 def find_rule(kind: str) -> OpRule | None:
-    """Gives the rule of an op kind, None when it stays in float."""
+    """Return the rule of an op kind, or None when it is not quantized."""
     return OP_RULES.get(kind)
 
 
 def refusal_reason(op: Op, dtype: str, weights: str = "int8") -> str | None:
-    """Says why an op has no integer kernel for activations of ``dtype``, None when it has one.
+    """Return why an op has no integer kernel for activations of ``dtype``, or None when it has one.
+
+    Args:
+        op: the op.
+        dtype: type of the activations.
+        weights: type of the weights.
 
     Example:
         >>> refusal_reason(Op("CONV_2D", [], []), "int8") is None
@@ -41,32 +46,32 @@ def refusal_reason(op: Op, dtype: str, weights: str = "int8") -> str | None:
 
 
 def real_inputs(op: Op, rule: OpRule | None) -> list[tuple[int, Tensor]]:
-    """The inputs of an op that carry reals: (position, tensor), without weights and bias."""
+    """Return the inputs of an op that represent reals as (position, tensor), without weights and bias."""
     skipped = set() if rule is None else {weight_of(op, rule), rule.bias, *rule.keep_inputs}
     pairs = [(i, t) for i, t in enumerate(op.inputs) if t is not None and i not in skipped]
     return [(i, t) for i, t in pairs if t.dtype == "float32"]
 
 
 def real_outputs(op: Op, rule: OpRule | None) -> list[tuple[int, Tensor]]:
-    """The outputs of an op that carry reals."""
+    """Return the outputs of an op that represent reals as (position, tensor)."""
     kept = () if rule is None else rule.keep_outputs
     return [(i, t) for i, t in enumerate(op.outputs) if i not in kept and t.dtype == "float32"]
 
 
 def shared_inputs(op: Op, rule: OpRule) -> set[int]:
-    """Positions of the inputs that must have the outputs' scale."""
+    """Return the positions of the inputs that must have the outputs' scale."""
     inputs = {i for i, _ in real_inputs(op, rule)}
     return inputs if rule.same_scale == ALL else inputs & set(rule.same_scale)
 
 
 def weight_of(op: Op, rule: OpRule) -> int | None:
-    """The position of an op's constant weights, None when it has none or computes them at run time."""
+    """Return the position of an op's constant weights, None when it has none or computes them at run time."""
     tensor = None if rule.weight is None else op.input(rule.weight)
     return rule.weight if tensor is not None and tensor.is_constant else None
 
 
 def is_float_constant(tensor: Tensor | None, smallest: int = 0) -> bool:
-    """True for a dense float32 constant of at least that many elements."""
+    """Return True for a dense float32 constant of at least ``smallest`` elements."""
     return (
         tensor is not None
         and tensor.is_constant
@@ -77,19 +82,19 @@ def is_float_constant(tensor: Tensor | None, smallest: int = 0) -> bool:
 
 
 def only_moves(op: Op) -> bool:
-    """True for ops that move or select values and compute nothing."""
+    """Return True for ops that move or select values and compute nothing."""
     rule = find_rule(op.kind)
     return rule is not None and bool(rule.same_scale) and rule.weight is None
 
 
 def fixed_output(op: Op, dtype: str) -> tuple[float, int] | None:
-    """The scale and zero point that the kernel gives its outputs, None when they are free."""
+    """Return the (scale, zero point) that the kernel fixes for its outputs, or None when they are free."""
     rule = find_rule(op.kind)
     return None if rule is None else rule.fixed_output.get(dtype)
 
 
 def fixed_range(op: Op, dtype: str) -> tuple[float, float] | None:
-    """The values that the outputs' fixed scale spans.
+    """Return the (least, largest) value that the outputs' fixed scale represents, or None.
 
     Example:
         >>> fixed_range(Op("TANH", [], []), "int8")

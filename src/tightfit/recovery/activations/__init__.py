@@ -1,1 +1,1 @@
-"""Recoveries of activations: smoothing, equalization, attention masks, mixed precision, ranges."""
+"""Recoveries of activations: smoothing, equalization, attention-mask clipping, mixed types, ranges."""

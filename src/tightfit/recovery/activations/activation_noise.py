@@ -1,12 +1,12 @@
-"""How much of the outputs each activation costs in int8, measured on LiteRT with few samples.
+"""Measure the output noise of each int8 activation on LiteRT, with few samples.
 
     noise(S) = mean over the samples of |y − y_S|² / |y|²
 
-where ``y_S`` are the outputs with the roundings S (see ``gates``) and float everywhere else. Noise of
-roundings nearly adds up, so a set that costs next to nothing need not be taken apart: the noisiest set is
-halved until what is left in sets is small beside what is allowed.
+``y_S`` are the outputs with the set S of activations rounded (see ``switchable_rounding``) and float
+everywhere else. Noise is nearly additive, so a set with little noise need not be split: the noisiest set is
+halved until the noise of the remaining sets is small against the allowed noise.
 
-Departure from a list of one run an op: a few dozen runs find the handful of activations that matter.
+Departure from one run for each op: a few dozen runs find the few activations that matter.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ from tightfit.recovery.activations.switchable_rounding import Edge, SwitchableRo
 from tightfit.recovery.output_noise import Inputs, sample_noise
 
 MOST_RUNS: Final = 240
-"""Sets measured at most."""
+"""Most sets that are measured."""
 
 _FINE: Final = 0.02
-"""Sets below this share of the allowed noise are not taken apart."""
+"""Sets below this fraction of the allowed noise are not split."""
 
 
 @dataclass(frozen=True)
 class EdgeNoise:
-    """What storing one value in int8 on its way into one op costs: a share of the outputs' power."""
+    """The output noise of rounding one input of one op to int8.
+
+    Args:
+        edge: the input.
+        noise: noise as a fraction of the outputs' power.
+    """
 
     edge: Edge
     noise: float
@@ -43,18 +48,21 @@ def measure_activations(
     most_runs: int = MOST_RUNS,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EdgeNoise]:
-    """Gives the noise of every gate, in order; those of one quiet set share its noise equally.
+    """Return the noise of every edge, in order; the edges of a set that is not split share its noise equally.
 
     Args:
-        gates: the gated model. samples: kept in memory; 4 to 8 do.
-        allowed: the noise that a plan may have, as a share of the outputs' power.
-        most_runs: sets that are measured at most.
+        gates: the model with switchable rounding.
+        samples: 4 to 8 samples, kept in memory.
+        allowed: noise that a plan may have, as a fraction of the outputs' power.
+        most_runs: largest number of sets that are measured.
+        progress: progress callback, called with (sets measured, most sets).
 
     Raises:
-        DataError: there is no sample. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: there is no sample.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     if not samples:
-        raise DataError("Measuring activations takes samples; give about 8.")
+        raise DataError("There is no sample to measure activations with; give about 8.")
     noise = [0.0] * len(gates.edges)
     with gates.open() as session:
         wanted = list(gates.answers(session, samples))

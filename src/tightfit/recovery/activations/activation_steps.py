@@ -1,4 +1,4 @@
-"""The recoveries of activations as steps: smaller masks, smoothed channels, ops wider than int8."""
+"""The recoveries of activations: attention-mask clipping, smoothing, range search, mixed activations."""
 
 from __future__ import annotations
 
@@ -33,126 +33,137 @@ from tightfit.units import format_count
 NOISE_SAMPLES: Final = 6
 CHECK_SAMPLES: Final = 18
 EQUAL: Final = 1e-6
-"""A changed float model whose outputs differ by more than this share of their power is given up."""
+"""A changed float model whose outputs differ by more than this fraction of their power is discarded."""
 
 ATTEMPTS: Final = 4
-"""How often the allowed noise is tightened when the file has more than was predicted."""
+"""Most times that the allowed noise is reduced when the file has more noise than predicted."""
 
 _WIDER: Final = "int16x8"
 _UNPACKED: Final = "weight8"
 
 
-def masks(work: RecoveryState) -> None:
-    """Makes attention masks no larger than their SOFTMAX needs (``masks.shrink_masks``)."""
-    integers = work.plan.scheme.activations is not None
-    model, masked = shrink_masks(work.original, work.ranges) if integers else (work.original, {})
+def masks(state: RecoveryState) -> None:
+    """Clip attention masks to the range that their SOFTMAX needs (``attention_masks.shrink_masks``)."""
+    integers = state.plan.scheme.activations is not None
+    model, masked = shrink_masks(state.original, state.ranges) if integers else (state.original, {})
     if not masked:
         return
-    if not _equal(work, model):
-        work.notes.append("attention masks were kept: smaller ones change the float model's answers")
+    if not _equal(state, model):
+        state.notes.append("attention masks were not clipped: clipping changes the float model's outputs")
         return
-    work.known.update(masked)
-    work.adopt(model)
-    work.notes.append(f"masks of {len(masked)} attentions made as small as their scores need")
+    state.known.update(masked)
+    state.adopt(model)
+    state.notes.append(
+        f"attention masks clipped to the range of the scores ({format_count(len(masked), 'mask')})"
+    )
 
 
-def smoothing(work: RecoveryState) -> None:
-    """Moves loud channels behind a normalization into the next weights (``smoothing.smooth``)."""
-    report, count = work.tell("channels of the normalizations"), itertools.count(1)
+def smoothing(state: RecoveryState) -> None:
+    """Move large channels of a normalization into the following weights (``smoothing.smooth``)."""
+    report, count = state.stage_progress("channel ranges of normalizations"), itertools.count(1)
     model, moved = smooth(
-        work.original,
-        work.plan.graphs[0].ops,
-        work.samples(),
+        state.original,
+        state.plan.graphs[0].ops,
+        state.samples(),
         progress=lambda: report(next(count), 0),
     )
     if not moved:
         return
-    samples = few_samples(work, NOISE_SAMPLES)
-    wanted = list(outputs_of(work.original, samples))
+    samples = few_samples(state, NOISE_SAMPLES)
+    wanted = list(outputs_of(state.original, samples))
     if noise_share(wanted, list(outputs_of(model, samples))) > EQUAL:
-        work.notes.append("smoothing was given up: it changes the float model's answers")
+        state.notes.append("smoothing was discarded: it changes the float model's outputs")
         return
-    what = f"loud channels of {len(moved)} normalizations moved into the weights behind them"
-    adopt_if_better(work, model, samples, what)
+    what = f"large channels of {format_count(len(moved), 'normalization')} moved into the following weights"
+    adopt_if_better(state, model, samples, what)
 
 
-def adopt_if_better(work: RecoveryState, model: Model, samples: list[dict[str, Array]], what: str) -> None:
-    """Goes on with a changed float model if the outputs' noise on LiteRT falls; the notes say ``what``."""
-    wanted = list(outputs_of(work.original, samples))
-    before, kept = measured_noise(work, work.plan, wanted, samples), replace(work)
-    work.adopt(model)
-    after = measured_noise(work, work.plan, wanted, samples)
+def adopt_if_better(state: RecoveryState, model: Model, samples: list[dict[str, Array]], what: str) -> None:
+    """Adopt a changed float model if the outputs' noise on LiteRT falls.
+
+    Args:
+        state: the state to change; a note records the noise before and after.
+        model: the changed float model.
+        samples: inputs by name, kept in memory.
+        what: the change in words, for the note.
+    """
+    wanted = list(outputs_of(state.original, samples))
+    before, kept = measured_noise(state, state.plan, wanted, samples), replace(state)
+    state.adopt(model)
+    after = measured_noise(state, state.plan, wanted, samples)
     if after >= before:
-        work.original, work.model, work.plan = kept.original, kept.model, kept.plan
-        work.ranges, work.moments = kept.ranges, kept.moments
-        work.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
+        state.original, state.model, state.plan = kept.original, kept.model, kept.plan
+        state.ranges, state.moments = kept.ranges, kept.moments
+        state.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
         return
-    work.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
+    state.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
 
 
-def activation_ranges(work: RecoveryState) -> None:
-    """Takes for each activation the range that disturbs the outputs least (``range_choice``), if all gain."""
-    if work.plan.scheme.activations != "int8":
+def activation_ranges(state: RecoveryState) -> None:
+    """Set each activation's range to the one with least output noise (``range_search``), if that gains."""
+    if state.plan.scheme.activations != "int8":
         return
-    samples = few_samples(work, NOISE_SAMPLES)
-    report = work.tell("ranges of the activations")
+    samples = few_samples(state, NOISE_SAMPLES)
+    report = state.stage_progress("ranges of the activations")
     found = choose_observers(
-        work.original, work.plan, work.ranges, samples, overrides=work.overrides, progress=report
+        state.original, state.plan, state.ranges, samples, overrides=state.overrides, progress=report
     )
-    chosen = chosen_ranges(work.original, work.ranges, found, "int8")
-    chosen = {key: limits for key, limits in chosen.items() if key not in work.known}
+    chosen = chosen_ranges(state.original, state.ranges, found, "int8")
+    chosen = {key: limits for key, limits in chosen.items() if key not in state.known}
     if not chosen:
         return
-    ranges = Ranges(work.ranges.statistics, work.ranges.observers)
-    for key, limits in (chosen | work.known).items():
+    ranges = Ranges(state.ranges.statistics, state.ranges.observers)
+    for key, limits in (chosen | state.known).items():
         ranges.set(0, key, "int8", limits)
-    plan = make_plan(work.original, work.plan.scheme, ranges, overrides=work.overrides)
-    wanted = list(outputs_of(work.original, samples))
-    before = measured_noise(work, work.plan, wanted, samples)
-    after = measured_noise(work, plan, wanted, samples)
-    what = f"ranges of {format_count(len(chosen), 'activation')} cut where the outputs want it"
+    plan = make_plan(state.original, state.plan.scheme, ranges, overrides=state.overrides)
+    wanted = list(outputs_of(state.original, samples))
+    before = measured_noise(state, state.plan, wanted, samples)
+    after = measured_noise(state, plan, wanted, samples)
+    what = f"range of {format_count(len(chosen), 'activation')} clipped for the least output noise"
     if after >= before:
-        work.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
+        state.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
         return
-    work.ranges, work.plan = ranges, plan
-    work.known |= chosen
-    work.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
+    state.ranges, state.plan = ranges, plan
+    state.known |= chosen
+    state.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
 
 
-def mixed_activations(work: RecoveryState) -> None:
-    """Computes the ops whose int8 activations cost most in int16, or float where int16 has no kernel.
+def mixed_activations(state: RecoveryState) -> None:
+    """Compute the ops whose int8 activations add the most noise in int16 or float.
 
-    The noise of the written plan is measured on LiteRT; where it is above ``work.noise``, more ops are
-    widened.
+    An op without an int16 kernel computes in float. The noise of the planned file is measured on LiteRT;
+    while it is above ``state.noise``, more ops are widened.
     """
-    if work.plan.scheme.activations != "int8":
+    if state.plan.scheme.activations != "int8":
         return
-    samples = few_samples(work, CHECK_SAMPLES)
-    wanted = list(outputs_of(work.original, samples))
-    before = found = _sample_noise(work, work.plan, wanted, samples)
-    allowed = work.noise
-    if found <= work.noise:
+    samples = few_samples(state, CHECK_SAMPLES)
+    wanted = list(outputs_of(state.original, samples))
+    before = found = _sample_noise(state, state.plan, wanted, samples)
+    allowed = state.noise
+    if found <= state.noise:
         return
     gates, some = (
-        SwitchableRounding(work.original, work.plan),
+        SwitchableRounding(state.original, state.plan),
         samples[:: max(1, len(samples) // NOISE_SAMPLES)],
     )
-    edges = measure_activations(gates, some, work.noise, progress=work.tell("noise of int8 activations"))
-    costs = op_costs(work.original.main)
+    edges = measure_activations(
+        gates, some, state.noise, progress=state.stage_progress("noise of int8 activations")
+    )
+    costs = op_costs(state.original.main)
     best: _Choice | None = None
     for _ in range(ATTEMPTS):
         widened = choose_wider(edges, costs, allowed)
-        plan, overrides = widened_plan(work, widened, _scheme_of)
-        found = _sample_noise(work, plan, wanted, samples)
+        plan, overrides = widened_plan(state, widened, _scheme_of)
+        found = _sample_noise(state, plan, wanted, samples)
         if best is None or found < best.noise:
             best = _Choice(widened, plan, overrides, found)
-        if found <= work.noise:
+        if found <= state.noise:
             break
-        allowed *= 0.5 * min(1.0, work.noise / found)
+        allowed *= 0.5 * min(1.0, state.noise / found)
     assert best is not None  # noqa: S101 - there is at least one attempt
     if best.noise < before:
-        work.plan, work.overrides = best.plan, (*best.overrides, *work.overrides)
-        work.notes.append(_sentence(work.original, best, before))
+        state.plan, state.overrides = best.plan, (*best.overrides, *state.overrides)
+        state.notes.append(_sentence(state.original, best, before))
 
 
 @dataclass(frozen=True)
@@ -163,83 +174,93 @@ class _Choice:
     noise: float
 
 
-def few_samples(work: RecoveryState, count: int) -> list[dict[str, Array]]:
-    """Gives that many calibration samples, spread over all.
+def few_samples(state: RecoveryState, count: int) -> list[dict[str, Array]]:
+    """Return ``count`` calibration samples, spread evenly over all.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no sample.
     """
     kept: list[dict[str, Array]] = []
     step = 1
-    for i, sample in enumerate(work.samples()):
+    for i, sample in enumerate(state.samples()):
         if i % step == 0:
             kept.append({k: np.array(v) for k, v in sample.items()})
         if len(kept) == 2 * count:
-            # Every second one goes, so that what is left always spreads over all that was seen.
+            # Every second one is dropped, so that the rest is spread evenly over all read so far.
             kept, step = kept[::2], 2 * step
     if not kept:
         raise DataError("There is no calibration sample; give at least one, better 100.")
     return kept[:count] if len(kept) <= count else [kept[i * len(kept) // count] for i in range(count)]
 
 
-def _equal(work: RecoveryState, model: Model) -> bool:
-    """True when a changed float model still gives the answers of the original."""
-    samples = few_samples(work, NOISE_SAMPLES)
-    before, after = outputs_of(work.original, samples), outputs_of(model, samples)
+def _equal(state: RecoveryState, model: Model) -> bool:
+    """True when a changed float model has the outputs of the original, up to ``EQUAL``."""
+    samples = few_samples(state, NOISE_SAMPLES)
+    before, after = outputs_of(state.original, samples), outputs_of(model, samples)
     return noise_share(list(before), list(after)) <= EQUAL
 
 
 def measured_noise(
-    work: RecoveryState, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
+    state: RecoveryState, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
 ) -> float:
-    """Gives the noise of a plan's file on LiteRT, infinite where it does not run."""
+    """Return the noise of a plan's file on LiteRT as a fraction of the outputs' power.
+
+    Args:
+        state: the model.
+        plan: the plan of the file.
+        wanted: the float model's outputs of each sample.
+        samples: inputs by name.
+
+    Returns:
+        The noise; infinite where LiteRT cannot run the file.
+    """
     try:
-        return noise_share(wanted, list(outputs_of(_file(work.original, plan), samples)))
+        return noise_share(wanted, list(outputs_of(_file(state.original, plan), samples)))
     except TightfitError:
         return float("inf")
 
 
 def _sample_noise(
-    work: RecoveryState, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
+    state: RecoveryState, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
 ) -> float:
-    """The same, every sample counting alike."""
+    """The same as ``measured_noise``, with equal weight for each sample."""
     try:
-        return sample_noise(wanted, list(outputs_of(_file(work.original, plan), samples)))
+        return sample_noise(wanted, list(outputs_of(_file(state.original, plan), samples)))
     except TightfitError:
         return float("inf")
 
 
 def _file(model: Model, plan: Plan) -> Model:
-    """The quantized model as LiteRT runs it fastest here."""
+    """The quantized model in the form that LiteRT runs fastest on this machine."""
     made = apply_plan(model, plan)
     lay_out(made, ("float_islands", "bridge_through_float"))
     return made
 
 
 def widened_plan(
-    work: RecoveryState, widened: Widened, scheme_of: Callable[[Op], str]
+    state: RecoveryState, widened: Widened, scheme_of: Callable[[Op], str]
 ) -> tuple[Plan, tuple[Override, ...]]:
     """Return the plan in which some ops are computed by other schemes, and the overrides that say so.
 
     Args:
-        work: its model, scheme, ranges and overrides.
+        state: its model, scheme, ranges and overrides.
         widened: the ops; those that only move the results of one go along with it.
-        scheme_of: the scheme of an op.
+        scheme_of: op → the name of its scheme.
     """
     names = set(widened.ops)
-    reason = "its int8 activations cost more than they are worth"
+    reason = "its int8 activations add much noise to the outputs"
     overrides = []
-    for op in work.original.main.ops:
+    for op in state.original.main.ops:
         decider = source_tensor(op.outputs[0]).producer if moves_data(op) else op
         if decider is not None and decider.name in names:
             overrides.append(Override(op.name, scheme_of(decider), reason))
     chosen = tuple(overrides)
-    plan = make_plan(work.original, work.plan.scheme, work.ranges, overrides=(*chosen, *work.overrides))
+    plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=(*chosen, *state.overrides))
     return plan, chosen
 
 
 def _scheme_of(op: Op) -> str:
-    """int16, or float with int8 weights where the runtime has no such kernel or a table would double."""
+    """The wider scheme of an op: int16, or float without an int16 kernel or where a table would double."""
     return _UNPACKED if op.kind in TABLES or refusal_reason(op, "int16") else _WIDER
 
 
@@ -247,8 +268,8 @@ def _sentence(model: Model, choice: _Choice, before: float) -> str:
     costs = op_costs(model.main)
     share = sum(costs.get(o, 0.0) for o in choice.widened.ops)
     return (
-        f"{len(choice.widened.ops)} ops with {share:.0%} of the work leave int8 activations: the outputs' "
-        f"noise falls from {before:.2%} to {choice.noise:.2%} of their power"
+        f"{len(choice.widened.ops)} ops with {share:.0%} of the multiply–accumulates use wider activations "
+        f"than int8: the outputs' noise falls from {before:.2%} to {choice.noise:.2%} of their power"
     )
 
 

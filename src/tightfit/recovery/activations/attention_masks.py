@@ -1,9 +1,10 @@
-"""Attention masks no larger than their SOFTMAX needs.
+"""Attention-mask clipping: reduce attention masks to the range that their SOFTMAX needs.
 
-Converters mask a score by adding -1e4 to -3e38, or choose such a constant. No integer type holds that beside
-the scores themselves, so their differences are lost. A masked share is ``exp(mask + score − best score)``:
-zero in float32 from -16 below the least score on, so a mask as large as the scores' range plus some margin
-gives the same answers and costs a bit instead of all of them.
+Converters mask a score by adding −1e4 to −3e38, or by selecting such a constant. No integer type represents
+that beside the scores, so the differences of scores are lost. A masked probability is
+``exp(mask + score − best score)``, which float32 rounds to zero from 16 below the least score on. A mask of
+the scores' range plus a margin therefore gives the same outputs, and costs one bit of resolution instead of
+all.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.ops.data_movement import moves_data, source_tensor
 
 MARGIN: Final = 16.0
-"""Below the least score by this much, a share is under 1.2e-7: the step of float32."""
+"""This far below the least score a probability is under 1.2e-7, the resolution of float32."""
 
 UNSEEN: Final = 1.5
-"""Scores of other samples may span this much more than the calibrated ones."""
+"""Factor by which scores of other samples may exceed the calibrated range."""
 
 SATURATED: Final = 8.0
-"""Integers may end this far below the least score: what saturates there has a share under one in 2,900."""
+"""The integer range may end this far below the least score: saturated probabilities are under 1/2,900."""
 
 _WORTH: Final = 2.0
 _CHOOSERS: Final = {"SELECT": (1, 2), "SELECT_V2": (1, 2)}
@@ -37,7 +38,9 @@ class AttentionMask:
     """One source of large negative values.
 
     Args:
-        places: (op, position) of the ADD or choice that reads it. least: what it is to become.
+        source: the tensor of the mask.
+        places: the ADD or SELECT ops that read it, each with the input position.
+        least: the least value after clipping.
     """
 
     source: Tensor
@@ -46,13 +49,15 @@ class AttentionMask:
 
 
 def shrink_masks(model: Model, ranges: Ranges) -> tuple[Model, dict[str, Range]]:
-    """Gives the model with smaller masks, and the ranges that integers need of the masked scores by key.
+    """Return the model with clipped masks, and the ranges of the masked scores.
 
     Args:
-        model: the float model; it is not changed. ranges: what calibration saw of it.
+        model: the float model; it is not changed.
+        ranges: its calibrated ranges.
 
     Returns:
-        the same model object and no ranges where there is nothing to shrink.
+        The changed model, and tensor key → range that integers need; the same model object and no ranges
+        where no mask can be clipped.
     """
     twin = copy_model(model)
     seen = _Seen(twin.main, ranges)
@@ -67,13 +72,13 @@ def shrink_masks(model: Model, ranges: Ranges) -> tuple[Model, dict[str, Range]]
 
 
 class _Seen:
-    """Ranges of a graph's tensors: a constant's own, or calibrated."""
+    """The ranges of a graph's tensors: of a constant its own, else the calibrated one."""
 
     def __init__(self, graph: Graph, ranges: Ranges) -> None:
         self.keys, self.ranges = graph.keys(), ranges
 
     def range(self, tensor: Tensor | None) -> Range:
-        """The extremes; infinite where nothing is known."""
+        """Return the (least, largest) value; infinite where the tensor was not calibrated."""
         if tensor is not None and tensor.data is not None:
             return float(tensor.data.min(initial=0.0)), float(tensor.data.max(initial=0.0))
         found = None if tensor is None else self.ranges.find(0, self.keys[tensor], "int16")
@@ -81,7 +86,7 @@ class _Seen:
 
 
 def _masks(graph: Graph, seen: _Seen) -> list[AttentionMask]:
-    """The masks of all scores, each source once."""
+    """The masks of all attention scores, one for each source tensor."""
     found: dict[Tensor, AttentionMask] = {}
     for op in graph.ops:
         adds = op.kind == "ADD" and op.options.get("fusedActivationFunction", 0) == 0
@@ -103,7 +108,7 @@ def _masks(graph: Graph, seen: _Seen) -> list[AttentionMask]:
 
 
 def _only_softmax(tensor: Tensor) -> bool:
-    """True when nothing but SOFTMAX reads a tensor, through ops that move at most."""
+    """True when only SOFTMAX reads a tensor, directly or through data-movement ops."""
     readers = [op for op, _ in tensor.consumers]
     return (
         bool(readers)
@@ -113,13 +118,13 @@ def _only_softmax(tensor: Tensor) -> bool:
 
 
 def _others(op: Op, position: int) -> Tensor | None:
-    """The operand beside the one at a position."""
+    """The other operand than the one at a position."""
     places = _CHOOSERS.get(op.kind, (0, 1))
     return op.input(places[0] if position == places[1] else places[1])
 
 
 def _shrink(graph: Graph, mask: AttentionMask, seen: _Seen) -> bool:
-    """Makes a mask's values as small as they may be; False where they come from elsewhere."""
+    """Clip a mask's values; return False where they are computed in a way that is not supported."""
     source, producer = mask.source, mask.source.producer
     if source.data is not None:
         for op, position in mask.places:
@@ -131,7 +136,7 @@ def _shrink(graph: Graph, mask: AttentionMask, seen: _Seen) -> bool:
         if tensor is None or tensor.data is None or tensor.dtype != "float32":
             continue
         if producer.kind == "MUL" and tensor.size == 1:
-            # The factor of 0 and 1: zeros stay, the rest becomes the least value.
+            # A mask of 0 and 1 times a large value: the large factor is replaced by the least value.
             share = np.float32(mask.least / seen.range(source)[0])
             data = np.asarray(tensor.data * share, np.float32)
             graph.set_input(producer, position, Tensor(tensor.name, tensor.shape, data=data))
@@ -153,7 +158,7 @@ def _is_output(tensor: Tensor) -> bool:
 
 
 def _read_only_by(tensor: Tensor, ops: set[Op]) -> bool:
-    """True when nothing but these ops reads a tensor, through ops that move at most."""
+    """True when only these ops read a tensor, directly or through data-movement ops."""
     return not _is_output(tensor) and all(
         op in ops or (moves_data(op) and _read_only_by(op.outputs[0], ops)) for op, _ in tensor.consumers
     )

@@ -1,7 +1,7 @@
-"""The cheapest set of ops to compute wider than int8 so that the noise of the others is allowed.
+"""Mixed activations: choose the cheapest set of ops to compute wider than int8 within an allowed noise.
 
-A value is in int8 when the op that computes it or the op that reads it is. So an op alone gains nothing: both
-ends of a noisy value are widened together, the pair with the most noise for its cost first.
+An activation is int8 when the op that computes it or the op that reads it is. Widening one of the two gains
+nothing, so both are widened together; the pair with the most noise for its cost is first.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from tightfit.graph.macs import macs
 from tightfit.recovery.activations.activation_noise import EdgeNoise
 
 _OVERHEAD = 0.1
-"""All ops together cost this share of all multiply–accumulates, each the same, beside their own."""
+"""Cost of all ops beside their multiply–accumulates, as a fraction of these, in equal parts."""
 
 
 @dataclass(frozen=True)
 class Widened:
-    """The ops that leave int8.
+    """The ops to compute wider than int8.
 
     Args:
-        ops: names, the most telling first.
-        noise_before, noise_after: predicted, as shares of the outputs' power.
-        cost: their share of the model's work, 0–1.
+        ops: names of the ops, those with the most gain first.
+        noise_before: predicted noise before, as a fraction of the outputs' power.
+        noise_after: predicted noise after, as a fraction of the outputs' power.
+        cost: their fraction of the model's cost (``op_costs``), 0–1.
     """
 
     ops: tuple[str, ...]
@@ -35,7 +36,7 @@ class Widened:
 
 
 def op_costs(graph: Graph) -> dict[str, float]:
-    """Gives each op's share of the model's work: its multiply–accumulates, and a little for itself.
+    """Return each op's fraction of the model's cost: its multiply–accumulates, plus a small constant.
 
     Example:
         >>> op_costs(Graph())
@@ -49,7 +50,13 @@ def op_costs(graph: Graph) -> dict[str, float]:
 def choose_wider(
     edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float, most: float = math.inf
 ) -> Widened:
-    """Gives the ops to widen, greedily by noise removed for the cost, until the rest is allowed.
+    """Return the ops to widen, greedily by removed noise per cost, until the remaining noise is allowed.
+
+    Args:
+        edges: the noise of each edge.
+        costs: op name → fraction of the model's cost.
+        allowed: allowed noise, as a fraction of the outputs' power.
+        most: largest cost of all ops together; more noise remains where that ends it.
 
     Args:
         edges: what each value costs in int8. costs: of each op. allowed: noise that may be left.
@@ -83,7 +90,7 @@ def choose_wider(
 
 
 def _both(edge: EdgeNoise, wide: Mapping[str, None]) -> tuple[str, ...]:
-    """The ends of a value that are not wide yet."""
+    """The producer and the reader of an activation, without those that are widened already."""
     return tuple(op for op in (edge.edge.source, edge.edge.reader) if op and op not in wide)
 
 

@@ -1,8 +1,8 @@
-"""The range of each activation by what it costs the outputs: some tensors want their rare extremes cut off.
+"""Range search: choose the range of each activation by the noise that it causes in the outputs.
 
-Every observer gives a range from the same statistics. For each tensor the float model runs with that tensor
-alone rounded (see ``gates``), once for each observer; the one that disturbs the outputs least is taken. The
-extremes stay where the others gain less than a tenth.
+Every observer computes a range from the same statistics; some clip rare extremes. For each tensor the float
+model runs with only that tensor rounded (see ``switchable_rounding``), once for each observer. The observer
+with the least output noise is chosen; the extremes are kept where no other reduces the noise by a tenth.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHOICES: Final = ("mse", "percentile:99.99", "percentile:99.9")
 
 _GAIN: Final = 0.9
 _SAME: Final = 0.98
-"""Ranges this near to the extremes are not tried."""
+"""Ranges wider than this fraction of the extremes are not tried."""
 
 Found = dict[str, str]
 
@@ -37,14 +37,18 @@ def choose_observers(
     overrides: Overrides = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Found:
-    """Gives op name → observer for the results that lose least under another range than the extremes.
+    """Return op name → observer, for the outputs with less noise under another range than the extremes.
 
     Args:
-        model: the float model. plan: made for it with ``ranges``. samples: a few, kept in memory.
-        overrides: those that ``plan`` was made with.
+        model: the float model.
+        plan: the plan made for it with ``ranges``.
+        ranges: the calibrated ranges.
+        samples: a few samples, kept in memory.
+        overrides: the overrides that ``plan`` was made with.
+        progress: progress callback, called with (runs done, runs in total).
 
     Raises:
-        RuntimeFailureError: LiteRT cannot run the model with roundings in it.
+        RuntimeFailureError: LiteRT cannot run the model with switchable rounding.
     """
     plain = SwitchableRounding(model, plan)
     best, found = _noises(plain, sorted({e.source for e in plain.edges}), samples), {}
@@ -60,12 +64,19 @@ def choose_observers(
 
 
 def observed(ranges: Ranges, name: str) -> Ranges:
-    """Gives ranges of the same statistics by one observer for every type."""
+    """Return ranges of the same statistics by one observer for every type."""
     return Ranges(ranges.statistics, dict.fromkeys(DEFAULT_OBSERVERS, name))
 
 
 def chosen_ranges(model: Model, ranges: Ranges, found: Mapping[str, str], dtype: str) -> dict[str, Range]:
-    """Gives tensor key → range for the results of the named ops, and for copies that only move them."""
+    """Return tensor key → range for the outputs of ops, and for what data-movement ops copy from them.
+
+    Args:
+        model: the float model.
+        ranges: the calibrated ranges.
+        found: op name → observer.
+        dtype: the integer type of the activations.
+    """
     views = {name: observed(ranges, name) for name in set(found.values())}
     chosen = {}
     for tensor, key in model.main.keys().items():
@@ -82,7 +93,7 @@ def _source(tensor: Tensor) -> str:
 
 
 def _noises(gates: SwitchableRounding, sources: Sequence[str], samples: Sequence[Inputs]) -> dict[str, float]:
-    """The share of the outputs' power that rounding each op's result costs."""
+    """Op → output noise of rounding its result alone, as a fraction of the outputs' power."""
     if not sources or not gates.edges:
         return {}
     with gates.open() as session:
@@ -98,7 +109,7 @@ def _gates_of(gates: SwitchableRounding, source: str) -> list[int]:
 
 
 def _differs(model: Model, plan: Plan, other: Plan, source: str) -> bool:
-    """True when another plan's scale of an op's result is clearly finer."""
+    """True when another plan has a clearly finer scale for an op's output."""
     keys = model.main.keys()
     for op in model.main.ops:
         if op.name == source:

@@ -1,14 +1,15 @@
-"""Loud channels move from activations into weights, before they spoil the one scale that a tensor has.
+"""SmoothQuant: move large channels of activations into weights, so that one scale fits the tensor better.
 
-A normalization ends in a gain and a shift a channel; with a factor s a channel
+A normalization ends in a gain and a shift for each channel; with a factor s for each channel
 
     y = W · x = (W · diag(s)) · (x / s),    x / s = unit · (gain / s) + shift / s
 
-is the same function, but ``x / s`` has even channels where ``x`` had a loud one. Other readers of ``x`` (the
-residual path of a post-norm transformer) get ``(x / s) · s`` from one more MUL.
+is the same function, but the channels of ``x / s`` have similar ranges where ``x`` had a large one. Other
+readers of ``x`` (the residual path of a post-norm transformer) read ``(x / s) · s`` from an added MUL.
 
 Source: Xiao et al. 2023, "SmoothQuant", ``sⱼ = max|xⱼ|^α / max|wⱼ|^(1 − α)``. Departures: α is chosen
-for each normalization by the noise that the scales predict, and nothing moves where that gains too little.
+for each normalization by the noise predicted from the scales, and a normalization with too little gain is
+not changed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Vector = npt.NDArray[np.float64]
 
 ALPHAS: Final = (0.25, 0.5, 0.75, 1.0)
 LEAST_GAIN: Final = 2.0
-"""Predicted noise power must fall at least by this factor: 3 dB, half a bit."""
+"""Least factor by which the predicted noise power must fall: 3 dB, half a bit."""
 
 _LEVELS: Final = 255.0
 _INPUT_AXIS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 3}
@@ -49,13 +50,13 @@ class ChannelPowers:
         self.rows = 0
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Adds one sample's tensor, shape (…, channels)."""
+        """Add one sample's tensor, (…, channels)."""
         rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
         self._add(np.abs(rows).max(axis=0), np.square(rows).sum(axis=0), len(rows))
         self.low, self.high = min(self.low, float(rows.min())), max(self.high, float(rows.max()))
 
     def merge(self, others: Sequence[ChannelPowers]) -> None:
-        """Adds what others saw."""
+        """Add the statistics of other observers."""
         for other in others:
             if other.largest is not None and other.squares is not None:
                 self._add(other.largest, other.squares, other.rows)
@@ -69,11 +70,12 @@ class ChannelPowers:
 
 @dataclass
 class Site:
-    """A normalization's result and the layers that multiply it with weights.
+    """A normalization's output and the layers that multiply it by weights.
 
     Args:
-        tail: the ops that end in a constant a channel, (op, position of the constant): gain, then shift.
-        layers: (op, position of its weights).
+        tensor: the output of the normalization.
+        tail: the ops of the gain and the shift, each with the input position of its constant.
+        layers: the layers, each with the input position of its weights.
     """
 
     tensor: Tensor
@@ -88,15 +90,16 @@ def smooth(
     *,
     progress: Callable[[], None] | None = None,
 ) -> tuple[Model, list[str]]:
-    """Gives the model with smoothed normalizations, and the names of their results.
+    """Return the model with smoothed normalizations, and the names of their outputs.
 
     Args:
         model: the float model; it is not changed.
-        plans: of its main graph's ops; only layers whose inputs are rounded to int8 count.
-        samples: read once.
+        plans: the plans of its main graph's ops; only layers with int8 inputs are considered.
+        samples: the samples, read once.
+        progress: called after each sample.
 
     Returns:
-        the same model object and no names where nothing is worth moving.
+        The changed model and the names; the same model object and no names where nothing gains enough.
     """
     twin = copy_model(model)
     sites = find_sites(twin.main, plans)
@@ -114,7 +117,7 @@ def smooth(
 
 
 def find_sites(graph: Graph, plans: Sequence[OpPlan]) -> list[Site]:
-    """Gives the normalizations whose result goes into layers with constant weights and int8 inputs."""
+    """Return the normalizations whose output is read by layers with constant weights and int8 inputs."""
     modes = dict(zip(graph.ops, plans, strict=True))
     sites = []
     for op in graph.ops:
@@ -135,7 +138,7 @@ def _rounds(plan: OpPlan) -> bool:
 
 
 def _tail(op: Op) -> list[tuple[Op, int]]:
-    """The ops of a gain and a shift a channel that end here; both stand right behind each other."""
+    """The ops of a gain and a shift for each channel that end with this op, one directly after the other."""
     place = _constant_place(op)
     if place is None or op.options.get("fusedActivationFunction", 0) != 0:
         return []
@@ -151,7 +154,7 @@ def _tail(op: Op) -> list[tuple[Op, int]]:
 
 
 def _constant_place(op: Op) -> int | None:
-    """The position of an operand with one value a channel."""
+    """The position of a constant operand with one value for each channel."""
     if op.kind not in ("ADD", "MUL") or not op.outputs or not op.outputs[0].shape:
         return None
     channels = op.outputs[0].shape[-1]
@@ -169,7 +172,7 @@ def _constant_place(op: Op) -> int | None:
 
 
 def _multiplies(op: Op, tensor: Tensor) -> bool:
-    """True for a layer with one constant weight a channel of the tensor."""
+    """True for a layer with constant weights for each channel of the tensor."""
     weights = op.input(1)
     axis = _INPUT_AXIS.get(op.kind)
     if axis is None or weights is None or weights.data is None or weights.dtype != "float32":
@@ -177,7 +180,7 @@ def _multiplies(op: Op, tensor: Tensor) -> bool:
     return len(weights.consumers) == 1 and weights.shape[axis] == tensor.shape[-1]
 
 
-# -- looking ---------------------------------------------------------------------------------------
+# -- observing -------------------------------------------------------------------------------------
 
 
 def _observe(
@@ -191,13 +194,13 @@ def _observe(
     theirs = {key: t for t, key in twin.main.keys().items()}
     watched = {keys[s.tensor]: theirs[keys[s.tensor]] for s in sites}
     tap(twin, watched)
-    feed = _told(samples, progress)
+    feed = _with_progress(samples, progress)
     observers = {key: ChannelPowers() for key in watched}
     seen = observe_together(serialize(twin), feed, observers, workers=calibration_workers())
     return {s.tensor: seen[keys[s.tensor]] for s in sites}
 
 
-def _told(
+def _with_progress(
     samples: Iterable[Mapping[str, Array]], progress: Callable[[], None] | None
 ) -> Iterable[Mapping[str, Array]]:
     for sample in samples:
@@ -207,7 +210,7 @@ def _told(
 
 
 def _factors(site: Site, seen: ChannelPowers) -> Vector | None:
-    """The factors of the α that predicts least noise; None where none gains enough."""
+    """The factors of the α with the least predicted noise; None where none gains enough."""
     if seen.largest is None or seen.squares is None:
         return None
     weights = np.concatenate([_rows(op, position) for op, position in site.layers])
@@ -218,7 +221,7 @@ def _factors(site: Site, seen: ChannelPowers) -> Vector | None:
     tried = []
     for alpha in ALPHAS:
         factors = largest**alpha / columns ** (1 - alpha)
-        # The largest value stays about what it is, so that a residual path keeps its scale.
+        # The largest value is about unchanged, so that a residual path keeps its scale.
         factors /= np.exp(np.log(factors).mean())
         tried.append((_noise(weights, seen, factors), factors))
     least, chosen = min(tried, key=lambda t: t[0])
@@ -226,13 +229,13 @@ def _factors(site: Site, seen: ChannelPowers) -> Vector | None:
 
 
 def _rows(op: Op, position: int) -> Vector:
-    """The weights as (outputs, input channels), one row more for each place of a kernel."""
+    """The weights as (outputs · kernel positions, input channels)."""
     weights = op.operand(position)
     return np.asarray(weights.values.reshape(-1, weights.shape[-1]), np.float64)
 
 
 def _noise(weights: Vector, seen: ChannelPowers, factors: Vector) -> float:
-    """The noise power of the layers' results: of rounding the activation, and of rounding the weights.
+    """The noise power of the layers' outputs from rounding the activation and the weights.
 
     ``Δx² / 12 · Σ w² + Σ Δw² / 12 · E[x²]`` with one step Δx for the tensor and one Δw for each row.
     """
@@ -245,11 +248,11 @@ def _noise(weights: Vector, seen: ChannelPowers, factors: Vector) -> float:
     return float(step**2 / 12 * np.square(moved).sum() + np.square(steps).sum() / 12 * power)
 
 
-# -- moving ----------------------------------------------------------------------------------------
+# -- rescaling -------------------------------------------------------------------------------------
 
 
 def _move(graph: Graph, site: Site, factors: npt.NDArray[np.float32]) -> None:
-    """Divides gain and shift, multiplies the layers' weights, and gives other readers the old values."""
+    """Divide gain and shift, multiply the layers' weights, and add a MUL for other readers."""
     for op, position in site.tail:
         constant = op.operand(position)
         values = constant.values / factors

@@ -1,8 +1,8 @@
-"""A float model in which each rounding of an activation can be switched on by an input.
+"""A float model with switchable fake-quantizers: an input of the model turns each rounding on or off.
 
-A gate stands on a value on its way into one op: ``x + g · (round(x) − x)``, with LiteRT's own QUANTIZE and
-DEQUANTIZE for ``round`` and g = 0 or 1. One loaded model then measures any set of roundings: nothing is
-written again, and the weights stay what they are.
+A gate replaces one input x of one op by ``x + g · (round(x) − x)``, with LiteRT's own QUANTIZE and DEQUANTIZE
+for ``round`` and g = 0 or 1. One loaded model then measures any set of roundings. No file is written again,
+and the weights do not change.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ INPUT: Final = "gates"
 
 @dataclass(frozen=True)
 class Edge:
-    """A value on its way into an op that computes with it.
+    """One activation input of one op.
 
     Args:
-        source: name of the op that computes it, "" for an input or a constant of the model. An op that only
-            moves values is passed over.
-        reader: name of the op that reads it. position: where.
+        source: name of the op that computes the value, "" for an input or a constant of the model.
+            Data-movement ops are skipped.
+        reader: name of the op that reads it.
+        position: the input position of the reader.
     """
 
     source: str
@@ -48,14 +49,15 @@ class Edge:
 
 
 class SwitchableRounding:
-    """The gated model.
+    """The model with switchable fake-quantizers.
 
     Args:
         model: the float model; it is not changed.
-        plan: with every op on integers of ``dtype`` that has a kernel; its storages are what is rounded to.
+        plan: a plan with every op that has a kernel on integers of ``dtype``; its storages give the grids.
+        dtype: the integer type of the roundings.
 
     Attributes:
-        edges: one a gate, in graph order.
+        edges: the edge of each gate, in graph order.
     """
 
     def __init__(self, model: Model, plan: Plan, dtype: str = "int8") -> None:
@@ -77,7 +79,7 @@ class SwitchableRounding:
         self._insert(graph, found)
 
     def _insert(self, graph: Graph, found: Sequence[tuple[Op, int, Tensor, Storage]]) -> None:
-        """Puts a gate on each place, all fed by one vector."""
+        """Insert a gate at each op input; one vector input of the model switches all gates."""
         if not found:
             return
         vector = Tensor(INPUT, [len(found)])
@@ -103,7 +105,7 @@ class SwitchableRounding:
         return result
 
     def _difference(self, graph: Graph, op: Op, tensor: Tensor, storage: Storage) -> Tensor:
-        """What rounding changes of a value; for a constant it is one too."""
+        """The tensor ``round(x) − x``; a constant for a constant."""
         key = (tensor, storage)
         if key in self._differences:
             return self._differences[key]
@@ -130,13 +132,19 @@ class SwitchableRounding:
     # -- running -------------------------------------------------------------------------------
 
     def open(self) -> Session:
-        """Loads the model."""
+        """Return a session with the model."""
         return Session(bytes(serialize(self.model)), threads=min(cores(), 2))
 
     def answers(
         self, session: Session, samples: Sequence[Inputs], on: Sequence[int] = ()
     ) -> Iterator[list[Array]]:
-        """Gives the outputs of each sample with some gates open."""
+        """Yield the outputs of each sample with some roundings on.
+
+        Args:
+            session: from ``open``.
+            samples: inputs by name.
+            on: indices of the gates to turn on.
+        """
         switched = np.zeros(len(self.edges), np.float32)
         switched[list(on)] = 1.0
         specs = [s for s in session.inputs if s.name != INPUT]
@@ -149,6 +157,6 @@ class SwitchableRounding:
 
 
 def _same_as_output(op: Op, position: int, tensor: Tensor) -> bool:
-    """True for a constant of which the op hands on values: rounded once more, nothing changes."""
+    """True for a constant whose values a data-movement op passes on: another rounding changes nothing."""
     rule = find_rule(op.kind)
     return tensor.is_constant and rule is not None and position in shared_inputs(op, rule)

@@ -122,7 +122,7 @@ def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> st
     """Channels of equal reach between layers."""
     if not find_pairs(state.original, state.plan):
         return ""
-    report, counted = state.tell("channels between layers"), [0]
+    report, counted = state.stage_progress("channels between layers"), [0]
 
     def count() -> None:
         counted[0] += 1
@@ -142,7 +142,7 @@ def _ranges(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # 
         return ""
     best, found, words = math.inf, state.ranges, ""
     for done, name in enumerate(OBSERVERS):
-        state.tell("ranges of the activations")(done, len(OBSERVERS))
+        state.stage_progress("ranges of the activations")(done, len(OBSERVERS))
         ranges = Ranges(state.ranges.statistics, {**state.ranges.observers, dtype: name})
         for key, limits in (function_ranges(state.original, ranges, dtype) | state.known).items():
             ranges.set(0, key, dtype, limits)
@@ -157,13 +157,13 @@ def _ranges(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # 
 
 def _weights(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:
     """Biases fitted to the weights' mean error; weights rounded with data where they cause the noise."""
-    plain = correct_fast(state.original, state.original, state.plan, state.means())
+    plain = correct_fast(state.original, state.original, state.plan, state.layer_means())
     corrected = check.of_plan(plain, state.plan)
     best = min(noise, corrected)
     # The same weights under float activations: what the weights alone cost.
     weights = check.of_plan(state.original, make_plan(state.original, "weight8"))
     if best > state.noise / 2 and weights > _WEIGHTS * best:
-        model, plan = round_with_data(state.original, state.plan, state.seen())
+        model, plan = round_with_data(state.original, state.plan, state.layer_moments())
         if check.of_plan(model, plan) < WORTH * best:
             state.model, state.plan = model, plan
             return "weights rounded with data"

@@ -48,7 +48,7 @@ def lift(state: RecoveryState, check: HeldOutNoise) -> str:
     if not gates.edges:
         return ""
     some = check.inputs[:: max(1, len(check.inputs) // SAMPLES)][:SAMPLES]
-    report = state.tell("noise of int8 activations")
+    report = state.stage_progress("noise of int8 activations")
     edges = measure_activations(gates, some, state.noise, most_runs=RUNS, progress=report)
     costs, allowed = lifting_costs(state.original), state.noise
     plan, overrides = state.plan, tuple(state.overrides)

@@ -1,4 +1,4 @@
-"""What a block of a network learns from: batches of its inputs and of the outputs that it should have."""
+"""Training batches of block reconstruction: a block's inputs and its wanted outputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _DEVICE_SHARE: Final = 0.5
 
 @dataclass(frozen=True)
 class Examples:
-    """What a block reads and should answer, arrays of (samples, …) by name.
+    """The inputs and wanted outputs of a block, name → array of (samples, …).
 
     Args:
-        device: inputs as the quantized model before the block gives them. exact: as the float model does.
-        wanted: outputs of the float model.
+        device: the block's inputs in the quantized model.
+        exact: the block's inputs in the float model.
+        wanted: the block's outputs in the float model.
     """
 
     device: Mapping[str, Array]
@@ -32,10 +33,13 @@ class Examples:
 
 
 class BlockBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """One batch a step, drawn by seed and step.
+    """One batch for each step, drawn by seed and step.
 
     Args:
-        size: samples of a batch, all where there are fewer. steps: how many batches there are.
+        examples: the inputs and wanted outputs of the block.
+        size: samples in a batch; all samples where there are fewer.
+        steps: number of batches.
+        seed: the seed of the draws.
     """
 
     def __init__(self, examples: Examples, size: int, steps: int, seed: Sequence[int]) -> None:
@@ -56,7 +60,7 @@ class BlockBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 
 
 def _mixed(device: Array, exact: Array, random: np.random.Generator) -> Array:
-    """A half of the values of each kind; integers are the same in both."""
+    """A random half of the values from each array (QDrop); integers are the same in both."""
     if device.dtype != np.float32:
         return device
     return np.where(random.random(device.shape, np.float32) < _DEVICE_SHARE, device, exact)

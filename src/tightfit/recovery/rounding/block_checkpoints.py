@@ -1,4 +1,4 @@
-"""What of a long recovery is finished, on disk: a stopped run goes on where it was."""
+"""Checkpoints of block reconstruction on disk, from which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Arrays = dict[str, Array]
 
 
 class FinishedBlocks:
-    """The arrays of each finished block, one file each; arrays only, so that reading one executes nothing.
+    """The arrays of each finished block, one file each; arrays only, so reading a file executes nothing.
 
     Args:
-        folder: None keeps nothing. facts: all that the arrays depend on; files of other facts are not read.
+        folder: the folder of the files; None stores nothing.
+        facts: bytes that the arrays depend on; files made from others are not read.
     """
 
     def __init__(self, folder: Path | None, facts: Iterable[bytes]) -> None:
@@ -31,7 +32,7 @@ class FinishedBlocks:
         self.folder, self.key = folder, digest.hexdigest()[:16]
 
     def get(self, index: int) -> Arrays | None:
-        """Gives the arrays of a block, None where it is not finished or its file is none of ours."""
+        """Return the arrays of a block, or None when it is not finished or its file is not a checkpoint."""
         path = self._path(index)
         if path is None or not path.is_file():
             return None
@@ -39,10 +40,10 @@ class FinishedBlocks:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
-            return None  # broken, or not ours: it is learned anew
+            return None  # broken, or not a checkpoint: the block is learned again
 
     def put(self, index: int, arrays: Mapping[str, Array]) -> None:
-        """Writes the arrays of a block, whole or not at all."""
+        """Write the arrays of a block, whole or not at all."""
         path = self._path(index)
         if path is None:
             return
@@ -52,12 +53,12 @@ class FinishedBlocks:
             file.write(buffer.getvalue())
 
     def remove(self) -> None:
-        """Takes the files away, and the folder where nothing else is in it."""
+        """Delete the files, and the folder when it is then empty."""
         if self.folder is None or not self.folder.is_dir():
             return
         for path in self.folder.glob(f"{self.key}-*.npz"):
             path.unlink()
-        with contextlib.suppress(OSError):  # not empty: another recovery's files stay
+        with contextlib.suppress(OSError):  # not empty: another recovery's files are kept
             self.folder.rmdir()
 
     def _path(self, index: int) -> Path | None:

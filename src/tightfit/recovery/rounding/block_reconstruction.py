@@ -1,15 +1,15 @@
-"""Rounds a block layer by layer, and before each lets what is still real learn to make up for what is not.
+"""Block reconstruction: round a block layer by layer, training the layers that are not rounded yet.
 
     loss = Σ over outputs of  mean (y − ŷ)² / mean y²
 
-The block reads what it reads on the device, with a half of the values exchanged for the float model's: it
-learns to answer noise, and does not learn the noise by heart. Its activations are rounded as the device does.
-Then one layer is rounded in closed form by what it sees now (``recovery.rounding.layerwise``), and the layers
-after it learn again.
+The inputs of the block are those of the quantized model, with a random half of the values replaced by the
+float model's, which prevents overfitting to the quantization noise. Activations are fake-quantized. After
+each training one layer is rounded by GPTQ with the second moments of its present input
+(``recovery.rounding.layerwise``), and the layers after it are trained again.
 
-Source: Li et al. 2021, "BRECQ" (blocks); Wei et al. 2022, "QDrop" (inputs of both kinds); Tseng et al. 2024,
-"QuIP#" (what is not yet rounded learns). Departure: no weight is trained between two integers as in AdaRound
-(Nagel et al. 2020): behind a rounding in closed form that gained less where it was tried.
+Source: Li et al. 2021, "BRECQ" (blocks); Wei et al. 2022, "QDrop" (mixed inputs); Tseng et al. 2024, "QuIP#"
+(training of the layers that are not rounded yet). Departure: no soft rounding as in AdaRound (Nagel et al.
+2020); it gained less than GPTQ plus block training in our runs.
 """
 
 from __future__ import annotations
@@ -33,28 +33,30 @@ from tightfit.training.network import Network
 from tightfit.types import Array
 
 STEPS: Final = 200
-"""Of each learning; a block of three layers has two or three."""
+"""Steps of each training; a block of three layers is trained two or three times."""
 
 RATE: Final = 2e-3
-"""Share of its size by which a weight moves in a step at most."""
+"""Learning rate: most relative change of a weight in a step."""
 
 _LAST_SHARE: Final = 0.1
 _POSITIONS: Final = 16_384
 _BATCHES: Final = (2, 16)
-"""Samples of a batch: as many as have 16,384 positions, but neither fewer nor more than these."""
+"""Least and most samples of a batch; between them as many as have 16,384 positions."""
 
 _FEW: Final = ("int4", "int2")
 
 
 def round_block(block: Model, plan: Plan, examples: Examples, *, seed: int = 0) -> Plan:
-    """Rounds all layers of a block in place, and gives its plan with the scales that were found.
+    """Round all layers of a block in place, and return its plan with the scales that were found.
 
     Args:
-        block: see ``recovery.rounding.blocks.cut``; with real weights.
-        plan: its part of the plan. seed: of the batches.
+        block: the block as a model (``recovery.rounding.blocks.cut``), with real weights.
+        plan: the block's part of the plan.
+        examples: inputs and wanted outputs of the block.
+        seed: seed of the batches.
 
     Raises:
-        ModelError: an op has no lowering; it is named.
+        ModelError: an op has no lowering for training; the message names it.
     """
     ops_ = block.main.ops
     found = [layer for layer in layers_of(block.main, plan.graphs[0].ops) if layer.is_measurable]
@@ -68,13 +70,13 @@ def round_block(block: Model, plan: Plan, examples: Examples, *, seed: int = 0) 
         index = waiting.pop(0)
         layer = Layer(ops_[index], plan.graphs[0].ops[index])
         plan = _with_op(plan, index, round_one(layer, _moments(network, layer, examples)))
-        # Eight bits round so little that nobody needs to make up for it.
+        # Eight bits round so little that no training is needed to compensate.
         learned = layer.plan.constants[1].dtype not in _FEW
     return plan
 
 
 def _with_real(plan: Plan, indices: Sequence[int]) -> Plan:
-    """A plan in which some layers keep real weights and biases; their activations are rounded."""
+    """A plan in which some layers have real weights and biases; their activations are rounded."""
     for index in indices:
         op = plan.graphs[0].ops[index]
         kept = {p: s for p, s in op.constants.items() if p not in (1, 2)}
@@ -88,14 +90,15 @@ def _with_op(plan: Plan, index: int, op: OpPlan) -> Plan:
     return replace(plan, graphs=[replace(graph, ops=decisions), *plan.graphs[1:]])
 
 
-# -- learning --------------------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 
 
 class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """A block in training.
+    """The Keras model of a block in training.
 
     Args:
-        network: of the block, with fixed ranges. powers: output → mean square of what it should be.
+        network: the network of the block, with fixed ranges.
+        powers: output → mean square of the wanted output.
     """
 
     def __init__(self, network: Network, powers: Mapping[str, float]) -> None:
@@ -104,10 +107,10 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: the network has its variables."""
+        """Do nothing: the network's variables exist already."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Gives the outputs by name, each with the batch in front."""
+        """Return the outputs by name, each with the batch in front."""
         wanted = list(self.network.output_tensors.values())
         found = self.network.tensors(inputs, wanted, training=bool(training))
         return dict(zip(self.network.output_tensors, found, strict=True))
@@ -116,7 +119,7 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
         training: bool = True,
     ) -> Any:  # fmt: skip
-        """Gives the loss of one batch."""
+        """Return the loss of one batch."""
         del x, sample_weight, training
         return sum(
             ops.mean(ops.square(ops.reshape(y_pred[n], ops.shape(y[n])) - y[n])) / self.powers[n] for n in y
@@ -124,7 +127,7 @@ class Reconstruction(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 
 def _learn(network: Network, places: set[tuple[int, int]], examples: Examples, seed: int) -> None:
-    """Trains the constants at some places: (op index, input position)."""
+    """Train the constants at some places: (op index, input position)."""
     graph, variables = network.source.main, network.graph_weights.variables
     trained = {id(variables[t]) for i, p in places if (t := graph.ops[i].input(p)) in variables}
     sizes = sizes_of(network)
@@ -139,7 +142,7 @@ def _learn(network: Network, places: set[tuple[int, int]], examples: Examples, s
 
 
 def _mean_square(rows: Array) -> float:
-    """Of rows that may lie on disk, one after the other."""
+    """The mean square of rows that may be on disk, read one at a time."""
     return max(float(sum(np.square(row, dtype=np.float64).sum() for row in rows)) / max(rows.size, 1), 1e-12)
 
 
@@ -149,18 +152,18 @@ def _batch_size(block: Graph) -> int:
 
 
 def _take_over(network: Network, block: Model) -> None:
-    """Puts what was learned into the block."""
+    """Copy the trained constants into the block."""
     for tensor, twin in zip(network.source.main.tensors(), block.main.tensors(), strict=True):
         variable = network.graph_weights.variables.get(tensor)
         if variable is not None:
             twin.data = np.array(ops.convert_to_numpy(variable), np.float32).reshape(twin.shape)
 
 
-# -- what a layer sees -----------------------------------------------------------------------------
+# -- the layer's input -----------------------------------------------------------------------------
 
 
 def _moments(network: Network, layer: Layer, examples: Examples) -> Moments:
-    """The second moments of a layer's inputs on the device's inputs of the block."""
+    """The second moments of a layer's input when the block's inputs are the quantized model's."""
     moments = Moments(layer.window)
     for values in _seen(network, layer.source, examples):
         moments.update(values)

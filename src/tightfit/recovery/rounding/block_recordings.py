@@ -1,4 +1,4 @@
-"""What a block reads and answers, in the float model and on the device: run by LiteRT, kept on disk."""
+"""Record the inputs and outputs of a block in the float and the quantized model, run by LiteRT."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from tightfit.recovery.rounding.disk_arrays import SampleSpool, Spool
 from tightfit.types import Array
 
 _HELD_OUT: Final = 8
-"""One sample of so many judges; the others teach."""
+"""One of this many samples is held out; the others are trained on."""
 
 Run = Iterator[list[Array]]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A block's tensors.
+    """The recorded tensors of a block.
 
     Args:
-        device, exact: what it reads in the quantized and in the float model, of the samples that teach.
-        wanted: what it answers in the float model, of the same.
-        judged: what it should answer for the samples that judge. noise: how far it is from that.
+        device: inputs in the quantized model, of the training samples.
+        exact: inputs in the float model, of the training samples.
+        wanted: outputs in the float model, of the training samples.
+        judged: outputs in the float model, of the held-out samples.
+        noise: noise of the quantized outputs on the held-out samples, relative to their power.
     """
 
     device: list[Spool]
@@ -38,10 +40,11 @@ class Recorded:
 
 
 class BlockRuns:
-    """Runs the float model, and quantized ones of the same graph, on the same samples.
+    """Runs of the float model, and of quantized models of the same graph, on the same samples.
 
     Args:
         original: the float model; tensors are named by those of its graph.
+        samples: the samples on disk.
     """
 
     def __init__(self, original: Model, samples: SampleSpool) -> None:
@@ -50,7 +53,13 @@ class BlockRuns:
         self.held = range(_HELD_OUT - 1, len(samples), _HELD_OUT)
 
     def record(self, block: Block, model: Model, plan: Plan) -> Recorded:
-        """Gives what there is to learn of a block behind a quantized model as it is so far."""
+        """Return the recorded tensors of a block.
+
+        Args:
+            block: the block.
+            model: the model with the weights found so far.
+            plan: its plan.
+        """
         graph = self.original.main
         reads, gives = block.inputs(graph), block.outputs(graph)
         both, count = [*reads, *gives], len(reads)
@@ -61,7 +70,7 @@ class BlockRuns:
         return Recorded(device[:count], exact[:count], exact[count:], wanted, before)
 
     def _kept(self, tensors: Sequence[Tensor], run: Run) -> tuple[list[Spool], list[list[Array]]]:
-        """Tensors on disk, without a sample's own axis of one; those of the judges in memory."""
+        """Tensors of the training samples on disk, without the batch axis of one; held-out ones in memory."""
         spools, judged = [Spool() for _ in tensors], []
         for i, values in enumerate(run):
             if i in self.held:
@@ -72,13 +81,13 @@ class BlockRuns:
         return spools, judged
 
     def in_float(self, tensors: Sequence[Tensor], indices: Iterable[int] | None = None) -> Run:
-        """Gives tensors of the float model for each sample."""
+        """Return tensors of the float model for each sample."""
         return run_to(self.original, tensors, self.samples.read(indices))
 
     def on_device(
         self, model: Model, plan: Plan, tensors: Sequence[Tensor], indices: Iterable[int] | None = None
     ) -> Run:
-        """Gives tensors of the float graph for each sample, as a quantized model computes them."""
+        """Return the values of the float graph's tensors in a quantized model, for each sample."""
         device = device_model(model, plan)
         found = {key: tensor for tensor, key in device.main.keys().items()}
         return run_to(device, [found[self.keys[t]] for t in tensors], self.samples.read(indices))

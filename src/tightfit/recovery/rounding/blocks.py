@@ -1,6 +1,6 @@
-"""A graph in blocks: runs of ops whose results are kept together, cut where little flows on.
+"""Split a graph into blocks of consecutive ops, at positions where few activations are live.
 
-A residual block is cut whole: inside of it two tensors are alive, around it one.
+A residual block is not split: inside of it two tensors are live, at its ends one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.quantization.plan import GraphPlan, Plan
 
 MOST_LAYERS: Final = 3
-"""A bottleneck has three; more at once would learn few samples by heart."""
+"""A bottleneck block has three layers; more at once would overfit few samples."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Block:
     end: int
 
     def inputs(self, graph: Graph) -> list[Tensor]:
-        """What the ops read of others, constants left out."""
+        """Return the activations that the ops read from other ops, without constants."""
         ops = graph.ops[self.start : self.end]
         made = {t for op in ops for t in op.outputs}
         read = dict.fromkeys(t for op in ops for t in op.inputs if t is not None and not t.is_constant)
         return [t for t in read if t not in made]
 
     def outputs(self, graph: Graph) -> list[Tensor]:
-        """The floats that others read of the ops, and the graph's own outputs."""
+        """Return the float tensors of the block that other ops read or that are outputs of the graph."""
         ops = graph.ops[self.start : self.end]
         inside = set(ops)
         made = [t for op in ops for t in op.outputs if t.dtype == "float32"]
@@ -40,12 +40,13 @@ class Block:
 
 
 def blocks_of(graph: Graph, layers: Iterable[Op]) -> list[Block]:
-    """Gives blocks of one to ``MOST_LAYERS`` layers each, in order; the last ends with the last layer.
+    """Return blocks of one to ``MOST_LAYERS`` layers each, in order; the last block ends with the last layer.
 
-    Of the places where a block may end, the one with the fewest living tensors is taken, the last of equals.
+    A block ends at the position with the fewest live tensors, at the last of equals.
 
     Args:
-        layers: the ops whose weights are to be learned.
+        graph: the graph to split.
+        layers: the ops whose weights are learned.
     """
     wanted = set(layers)
     places = [i for i, op in enumerate(graph.ops) if op in wanted]
@@ -63,7 +64,7 @@ def blocks_of(graph: Graph, layers: Iterable[Op]) -> list[Block]:
 
 
 def _living(graph: Graph) -> list[int]:
-    """How many activations are made before each op and read from it on; the last entry is of the end."""
+    """The number of live activations before each op, and after the last op."""
     births = dict.fromkeys(graph.inputs, 0)
     births |= {t: i + 1 for i, op in enumerate(graph.ops) for t in op.outputs}
     deaths = {t: i for i, op in enumerate(graph.ops) for t in op.inputs if t is not None}
@@ -74,7 +75,7 @@ def _living(graph: Graph) -> list[int]:
 
 
 def cut(model: Model, plan: Plan, block: Block) -> tuple[Model, Plan]:
-    """Gives a block as a model of its own with its part of the plan; its ends are float.
+    """Return a block as a model of its own, with its part of the plan; its inputs and outputs are float.
 
     The names of inputs and outputs are ``in0``, ``in1`` … and ``out0``, ``out1`` …, in the block's order.
     """

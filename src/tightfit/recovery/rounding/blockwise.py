@@ -1,7 +1,7 @@
-"""Rounding that learns: block by block, on what each block reads on the device, judged by LiteRT.
+"""Block reconstruction: learn and round the weights block by block, on the quantized inputs of each block.
 
-A block keeps what it learned where the noise of its outputs falls, on LiteRT and on samples that taught
-nothing; all blocks together where that of the model's outputs does.
+A block keeps its result where the output noise falls on LiteRT, on samples that were not trained on. All
+blocks together are kept where the noise of the model's outputs falls.
 """
 
 from __future__ import annotations
@@ -31,70 +31,76 @@ from tightfit.types import Array
 from tightfit.units import format_count
 
 FEWEST: Final = 16
-"""Samples, so that two of them judge."""
+"""Least number of samples; two of them are then held out."""
 
 _GAIN: Final = 0.99
-"""A block whose noise falls by less than a hundredth keeps what it had: that is chance."""
+"""A block whose noise falls by less than 1 % is not changed: that may be chance."""
 
 _MOST_BYTES: Final = 4_000_000_000
-"""What a block's tensors may take on disk; of large ones fewer samples are kept."""
+"""Most bytes of a block's tensors on disk; with large tensors fewer samples are kept."""
 
 _EQUAL: Final = 1e-10
-"""Share of the weights' power: float32 scales lose less."""
+"""Relative squared difference below which weights are equal: float32 scales change them by less."""
 
 
-def learn_rounding(work: RecoveryState) -> None:
-    """Rounds blocks of layers anew and learns in between (``block_reconstruction``); keeps what gains.
+def learn_rounding(state: RecoveryState) -> None:
+    """Learn and round the weights of each block (``block_reconstruction``); keep the result where it gains.
 
-    Runs after ``rounding``, whose result stays where it is better. Needs Keras, and minutes. What is finished
-    is in ``work.folder`` until all is.
+    Runs after ``gptq``, whose result is kept where it is better. Needs Keras, and takes minutes. Finished
+    blocks are stored in ``state.folder`` until all are finished.
+
+    Args:
+        state: the model and plan to change; a note records the result.
 
     Raises:
-        OptionError: Keras or every backend is missing. RuntimeFailureError: LiteRT cannot run a part.
+        OptionError: Keras or every backend is missing.
+        RuntimeFailureError: LiteRT cannot run a part.
         DataError: the samples have several shapes.
     """
-    samples = SampleSpool(work.samples, _most_samples(work.original))
+    samples = SampleSpool(state.samples, _most_samples(state.original))
     if len(samples) < FEWEST:
-        work.notes.append(f"rounding was not learned: {len(samples)} samples, expected {FEWEST} or more")
+        state.notes.append(
+            f"block reconstruction was skipped: {len(samples)} samples, expected {FEWEST} or more"
+        )
         return
-    learning = _Learning(work, samples)
+    learning = _Learning(state, samples)
     if not learning.blocks:
-        work.notes.append("rounding was not learned: no layer's weights lose anything")
+        state.notes.append("block reconstruction was skipped: no layer's weights change when rounded")
     else:
         learning.run([choose_backend().encode(), *samples.parts()])
 
 
 def _most_samples(model: Model) -> int:
-    """As many as fit on disk: of each, what a block reads of both models and what it answers."""
+    """The number of samples whose block inputs (of both models) and outputs fit on disk."""
     largest = max((t.size for op in model.main.ops for t in op.outputs), default=1)
     return int(np.clip(_MOST_BYTES // (3 * 4 * max(largest, 1)), FEWEST, MOST_SAMPLES))
 
 
 class _Learning:
-    """The blocks of one model, in order; ``model`` and ``plan`` are what it is so far."""
+    """The reconstruction of one model, block after block; ``model`` and ``plan`` are the result so far."""
 
-    def __init__(self, work: RecoveryState, samples: SampleSpool) -> None:
-        self.work, self.runs = work, BlockRuns(work.original, samples)
-        self.model, self.plan = copy_model(work.model), work.plan
-        graph = work.original.main
+    def __init__(self, state: RecoveryState, samples: SampleSpool) -> None:
+        self.state, self.runs = state, BlockRuns(state.original, samples)
+        self.model, self.plan = copy_model(state.model), state.plan
+        graph = state.original.main
         numbers = {op: i for i, op in enumerate(graph.ops)}
-        layers = [la for la in layers_of(graph, work.plan.graphs[0].ops) if la.is_measurable]
+        layers = [la for la in layers_of(graph, state.plan.graphs[0].ops) if la.is_measurable]
         self.places = [numbers[layer.op] for layer in layers]
-        rounded = [i for i, layer in zip(self.places, layers, strict=True) if _loses(work, i, layer)]
+        rounded = [i for i, layer in zip(self.places, layers, strict=True) if _loses(state, i, layer)]
         blocks = blocks_of(graph, [layer.op for layer in layers])
         self.blocks = [b for b in blocks if any(b.start <= i < b.end for i in rounded)]
         self.kept = 0
         self.refused: list[str] = []
 
     def run(self, facts: Sequence[bytes]) -> None:
-        """Learns all blocks and keeps what gains.
+        """Learn all blocks and keep the result where it gains.
 
         Args:
-            facts: what the result depends on beside the models and the plan.
+            facts: bytes that the result depends on, beside the models and the plan.
         """
-        work = self.work
-        models = serialize(work.original), serialize(work.model), work.plan.to_json().encode()
-        finished = FinishedBlocks(work.folder, [*facts, *models])
+        state = self.state
+        models = serialize(state.original), serialize(state.model), state.plan.to_json().encode()
+        finished = FinishedBlocks(state.folder, [*facts, *models])
         for number, block in enumerate(self.blocks):
             arrays = finished.get(number)
             if arrays is None:
@@ -102,12 +108,12 @@ class _Learning:
                 finished.put(number, arrays)
             self.kept += bool(arrays)
             self.plan = _put(self.model, self.plan, arrays)
-            work.tell("rounding learned, block by block")(number + 1, len(self.blocks))
+            state.stage_progress("block reconstruction")(number + 1, len(self.blocks))
         self.judge()
         finished.remove()
 
     def learn(self, number: int, block: Block) -> Arrays:
-        """Gives the learned constants and scales of one block, none where they gain nothing."""
+        """Return the learned constants and scales of one block; empty where they gain nothing."""
         recorded = self.runs.record(block, self.model, self.plan)
         try:
             arrays = self.rounded(number, block, recorded)
@@ -116,12 +122,12 @@ class _Learning:
             return {}
         changed = copy_model(self.model)
         plan = _put(changed, self.plan, arrays)
-        outputs = block.outputs(self.work.original.main)
+        outputs = block.outputs(self.state.original.main)
         after = tensor_noise(recorded.judged, self.runs.on_device(changed, plan, outputs, self.runs.held))
         return arrays if after < _GAIN * recorded.noise else {}
 
     def rounded(self, number: int, block: Block, recorded: Recorded) -> Arrays:
-        """Gives what is learned of a block, from its real weights on."""
+        """Return the learned constants and scales of one block, starting from its real weights."""
         from tightfit.recovery.rounding.block_batches import Examples  # noqa: PLC0415 - needs Keras
         from tightfit.recovery.rounding.block_reconstruction import round_block  # noqa: PLC0415 - needs Keras
 
@@ -129,10 +135,10 @@ class _Learning:
         model = copy_model(self.model)
         for i in places:
             for position in (1, 2):
-                tensor, real = (m.main.ops[i].input(position) for m in (model, self.work.original))
+                tensor, real = (m.main.ops[i].input(position) for m in (model, self.state.original))
                 if tensor is not None and real is not None:
                     tensor.data = real.data
-        part, plan = cut(model, self.work.plan, block)
+        part, plan = cut(model, self.state.plan, block)
         examples = Examples(*(
             {f"{word}{i}": spool.rows() for i, spool in enumerate(spools)}
             for word, spools in (("in", recorded.device), ("in", recorded.exact), ("out", recorded.wanted))
@@ -149,36 +155,38 @@ class _Learning:
         return found
 
     def judge(self) -> None:
-        """Takes over what was learned where the model's outputs say so."""
-        work, runs = self.work, self.runs
-        ends = [t for t in dict.fromkeys(work.original.main.outputs) if t.dtype == "float32"]
-        wanted = list(runs.in_float(ends, runs.held))
+        """Adopt the learned model if the noise of the model's outputs falls."""
+        state, runs = self.state, self.runs
+        outputs = [t for t in dict.fromkeys(state.original.main.outputs) if t.dtype == "float32"]
+        wanted = list(runs.in_float(outputs, runs.held))
         before, after = (
-            tensor_noise(wanted, runs.on_device(model, plan, ends, runs.held))
-            for model, plan in ((work.model, work.plan), (self.model, self.plan))
+            tensor_noise(wanted, runs.on_device(model, plan, outputs, runs.held))
+            for model, plan in ((state.model, state.plan), (self.model, self.plan))
         )
-        words = f"rounding learned in {self.kept} of {format_count(len(self.blocks), 'block')}"
+        words = f"block reconstruction kept in {self.kept} of {format_count(len(self.blocks), 'block')}"
         shares = f"{before:.2%} → {after:.2%}"
         if not self.kept:
-            work.notes.append("rounding was learned, and gains in no block")
+            state.notes.append("block reconstruction was discarded: it gains in no block")
         elif after < before:
-            work.model, work.plan = self.model, self.plan
-            work.notes.append(f"{words}: noise {shares} of the outputs' power")
+            state.model, state.plan = self.model, self.plan
+            state.notes.append(f"{words}: noise {shares} of the outputs' power")
         else:
-            work.notes.append(f"{words}: given up, as it gains nothing here ({shares} noise)")
+            state.notes.append(f"{words}: discarded, because the outputs' noise does not fall ({shares})")
         if self.refused:
-            work.notes.append(f"{format_count(len(self.refused), 'block')} cannot learn: {self.refused[0]}")
+            state.notes.append(
+                f"{format_count(len(self.refused), 'block')} cannot be trained: {self.refused[0]}"
+            )
 
 
-def _loses(work: RecoveryState, index: int, layer: Layer) -> bool:
-    """True where the weights as the file will hold them are not the real ones: something is to be gained."""
+def _loses(state: RecoveryState, index: int, layer: Layer) -> bool:
+    """True where the stored weights differ from the real ones, so that learning can gain."""
     real = layer.rows(np.asarray(layer.weights.data))
-    stored = layer.rows(stored_weights(Layer(work.model.main.ops[index], layer.plan)))
+    stored = layer.rows(stored_weights(Layer(state.model.main.ops[index], layer.plan)))
     return bool(np.square(stored - real).sum() > _EQUAL * np.square(real).sum())
 
 
 def _put(model: Model, plan: Plan, arrays: Mapping[str, Array]) -> Plan:
-    """Sets what was learned in a model (``op:position``), gives its plan with the scales (``op:scale``)."""
+    """Set learned constants (``op:position``) in a model; return its plan with the scales (``op:scale``)."""
     decisions = list(plan.graphs[0].ops)
     for place, values in arrays.items():
         number, what = place.split(":")

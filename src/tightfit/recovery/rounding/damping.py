@@ -1,8 +1,9 @@
-"""How far a layer's second moments can be trusted: chosen by what each half of the samples says of the other.
+"""Choose the damping of a layer's second moments by cross-validation between two halves of the samples.
 
-A layer with more inputs than the samples show directions would be rounded to please those samples alone.
-Some rows are rounded by the moments of one half under each damping, and judged by those of the other. The
-walk alone decides: the descent behind it takes three times as long and hardly changes which damping is best.
+A layer with more inputs than the samples have independent directions would be overfitted to those samples.
+Some rows are rounded by the moments of one half under each damping, and their loss is computed on the other
+half. Only GPTQ is run: the coordinate descent after it takes three times as long and hardly changes which
+damping is best.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.recovery.rounding.gptq import Matrix, damped, fitted_bias, walk
+from tightfit.recovery.rounding.gptq import Matrix, damped, fitted_bias, gptq
 
 CHOICES: Final = (1e-3, 0.03, 0.1, 0.3, 1.0)
-"""Shares of the mean variance."""
+"""Dampings to choose from, as fractions of the mean variance."""
 
 _ROWS: Final = 48
 
 
 def choose_damping(weights: Matrix, halves: Sequence[Matrix], scales: Matrix, top: int) -> float:
-    """Gives the damping under which rounding by one half of the samples loses least on the other.
+    """Return the damping with the least loss when rounding by one half of the samples is tested on the other.
 
     Args:
-        weights: (rows, K). halves: ``E[x̃ x̃ᵀ]`` of each half, (K+1, K+1); one alone gives the largest choice.
-        scales: (rows,). top: the largest integer.
+        weights: real weights, (rows, K).
+        halves: ``E[x̃ x̃ᵀ]`` of each half, (K + 1, K + 1); with only one the largest choice is returned.
+        scales: weight scales, (rows,).
+        top: the largest integer.
+
+    Returns:
+        One of ``CHOICES``.
     """
     if len(halves) < 2:
         return CHOICES[-1]
@@ -49,9 +55,9 @@ def choose_damping(weights: Matrix, halves: Sequence[Matrix], scales: Matrix, to
 
 
 def _lost(weights: Matrix, seen: Matrix, unseen: Matrix, scales: Matrix, top: int, damping: float) -> float:
-    """The loss on the unseen half after rounding by the seen one, bias included."""
+    """The loss on the held-out half after rounding by the other, with fitted bias."""
     moments = damped(seen, damping)
-    integers = walk(weights, moments, scales, top)
+    integers = gptq(weights, moments, scales, top)
     bias = fitted_bias(integers, weights, np.zeros(len(weights), np.float32), moments, scales)
     change = np.concatenate([integers * scales[:, None] - weights, bias[:, None]], axis=1)
     return float(((change @ unseen) * change).sum())

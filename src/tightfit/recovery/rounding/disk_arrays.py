@@ -1,4 +1,4 @@
-"""Samples and activations on disk: as many as a disk holds, in constant memory."""
+"""Samples and activations in temporary files, which need constant memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tightfit.errors import DataError
 from tightfit.types import Array
 
 MOST_SAMPLES: Final = 256
-"""As many samples are kept at most, spread over all."""
+"""Most samples that are kept, spread evenly over all."""
 
 
 class Spool:
-    """Arrays of one shape and type in a temporary file, which goes with it.
+    """Arrays of one shape and type in a temporary file, which is deleted with the object.
 
     Example:
         >>> spool = Spool()
@@ -38,10 +38,10 @@ class Spool:
         return self._count
 
     def add(self, array: Array) -> None:
-        """Adds one array.
+        """Add one array.
 
         Raises:
-            DataError: it has another shape or type than those before.
+            DataError: its shape or type differs from the arrays before.
         """
         if not self._count:
             self._shape, self._dtype = array.shape, array.dtype
@@ -54,7 +54,7 @@ class Spool:
         self._count += 1
 
     def rows(self) -> Array:
-        """Gives all, (count, *shape), as views of the file."""
+        """Return all arrays as one view of the file, (count, *shape)."""
         self._file.flush()
         if not self._count or 0 in self._shape:
             return np.zeros((self._count, *self._shape), self._dtype)
@@ -62,10 +62,11 @@ class Spool:
 
 
 class SampleSpool:
-    """Calibration samples on disk, spread over all that there are.
+    """Calibration samples on disk, spread evenly over all samples.
 
     Args:
-        samples: starts them anew at each call. most: as many are kept.
+        samples: starts the samples anew at each call.
+        most: most samples that are kept.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class SampleSpool:
         return self._count
 
     def read(self, indices: Iterable[int] | None = None) -> Iterator[dict[str, Array]]:
-        """Gives the samples at some places, or all."""
+        """Yield the samples at some indices, or all."""
         rows = {name: spool.rows() for name, spool in self._spools.items()}
         for i in range(self._count) if indices is None else indices:
             yield {name: np.array(values[i]) for name, values in rows.items()}
 
     def parts(self) -> Iterator[bytes]:
-        """Gives the bytes of all, for a fingerprint."""
+        """Yield the bytes of all samples, for a fingerprint."""
         for sample in self.read():
             yield from (values.tobytes() for values in sample.values())

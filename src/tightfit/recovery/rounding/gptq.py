@@ -1,13 +1,13 @@
-"""Rounding that looks at the data: weights are rounded one input at a time, the rest makes up for it.
+"""GPTQ: round weights one input column at a time, and adjust the remaining columns for the error.
 
-Closed form, seconds on a CPU: one second-moment matrix a layer (one a channel for depthwise), for
-convolutions as well as dense layers. The bias takes part as the weight of a constant input, so the mean
-error of every channel is corrected on the way.
+The solution is in closed form and takes seconds on a CPU. It needs one second-moment matrix for each layer
+(one for each channel of a depthwise layer), for convolutions as well as dense layers. The bias is the weight
+of a constant input, so the mean error of every channel is corrected too.
 
 Source: Frantar et al. 2023, "GPTQ"; Frantar and Alistarh 2022, "Optimal Brain Compression". Departures: the
-bias takes part as the last, unrounded column; scales are searched for the least error under the same matrix;
-after the walk single integers still move by steps that lower the loss (coordinate descent); a row that plain
-rounding serves better keeps it (the walk is greedy, so on a few rows it loses).
+bias is the last, unrounded column; scales are searched for the least error under the same matrix; coordinate
+descent on single integers follows; a row keeps rounding to nearest where that has less error (GPTQ is greedy,
+so it loses on a few rows).
 """
 
 from __future__ import annotations
@@ -28,48 +28,61 @@ _MORE_DAMPING: Final = (1.0, 1e2, 1e4, 1e6)
 
 _BLOCK: Final = 64
 _PASSES: Final = 3
-"""Rounds of coordinate descent; a fourth changes next to nothing."""
+"""Passes of coordinate descent; a fourth changes almost nothing."""
 
 
 def round_layer(
     weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix, top: int
 ) -> tuple[Matrix, Matrix]:
-    """Gives the integers of weights and the bias that fits them best.
+    """Return the integers of weights and the bias that fits them best.
 
     Args:
-        weights: (rows, K) in reals. bias: (rows,).
-        moments: ``E[x̃ x̃ᵀ]``, (K+1, K+1), the constant input last. scales: (rows,).
+        weights: real weights, (rows, K).
+        bias: real biases, (rows,).
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1), the constant input last.
+        scales: weight scales, (rows,).
+        top: the largest integer: 127, or 7 for four bits.
 
     Returns:
-        integers as float64 (rows, K), within ±top, and the corrected bias (rows,). No row's loss
+        Integers as float64, (rows, K), within ±top, and the corrected bias, (rows,). No row's loss
         ``Δw̃ · E[x̃ x̃ᵀ] · Δw̃ᵀ`` is larger than that of rounding to nearest.
     """
-    walked = walk(weights, moments, scales, top)
-    walked = descend(walked, weights, _covariance(moments), scales, top)
-    found = _better_rows(walked, _nearest(weights, scales, top), weights, moments, scales)
+    rounded = gptq(weights, moments, scales, top)
+    rounded = coordinate_descent(rounded, weights, _covariance(moments), scales, top)
+    found = _better_rows(rounded, _nearest(weights, scales, top), weights, moments, scales)
     return found, fitted_bias(found, weights, bias, moments, scales)
 
 
 def fitted_bias(integers: Matrix, weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
-    """Gives the bias under which the mean error of each row is zero.
+    """Return the bias under which the mean output error of each row is zero, (rows,).
 
     Args:
-        moments: (K+1, K+1), or (rows, K+1, K+1) for depthwise.
+        integers: rounded weights in units of the scales, (rows, K).
+        weights: real weights, (rows, K).
+        bias: real biases, (rows,).
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1), or (rows, K + 1, K + 1) for depthwise.
+        scales: weight scales, (rows,).
     """
     change = integers * scales[:, None] - weights
     return np.asarray(bias - (change * moments[..., :-1, -1]).sum(axis=1) / moments[..., -1, -1])
 
 
-def walk(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
-    """Rounds one input after the other, those that weigh most first; the inputs left make up for the error.
+def gptq(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
+    """Return GPTQ's integers: columns are rounded in the order of their inputs' power, the largest first.
 
-    With ``E[x̃ x̃ᵀ] = R·Rᵀ``, R upper triangular, errors e cost ``|e·R|²``. Entry i of ``e·R`` depends on the
-    errors up to i alone, so each is brought as near to zero as the grid allows. The constant input comes
-    last: it rounds nothing. These are GPTQ's integers (Chen et al. 2025, "The Geometry of LLM Quantization:
-    GPTQ as Babai's Nearest Plane Algorithm"), without an inverse.
+    With ``E[x̃ x̃ᵀ] = R·Rᵀ``, R upper triangular, errors e have the loss ``|e·R|²``. Entry i of ``e·R`` depends
+    only on the errors up to i, so each is brought as near to zero as the grid allows. The constant input is
+    last and is not rounded. The integers are GPTQ's (Chen et al. 2025, "The Geometry of LLM Quantization:
+    GPTQ as Babai's Nearest Plane Algorithm"), computed without an inverse.
 
     Args:
-        weights: (rows, K). moments: (K+1, K+1). scales: (rows,).
+        weights: real weights, (rows, K).
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1), the constant input last.
+        scales: weight scales, (rows,).
+        top: the largest integer.
+
+    Returns:
+        Integers as float64, (rows, K), within ±top.
     """
     count = weights.shape[1]
     order = np.argsort(-np.diag(moments)[:count], kind="stable")
@@ -89,12 +102,19 @@ def walk(weights: Matrix, moments: Matrix, scales: Matrix, top: int) -> Matrix:
     return found
 
 
-def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matrix, top: int) -> Matrix:
-    """Moves single integers, input after input, to the best place while all others stay: loss never grows.
+def coordinate_descent(
+    integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matrix, top: int
+) -> Matrix:
+    """Return integers improved by coordinate descent: one column at a time, with all others fixed.
+
+    The loss never increases.
 
     Args:
-        integers: (rows, K), where to start. weights: in reals.
-        covariance: (K, K), of the inputs; the bias takes up their means. scales: (rows,).
+        integers: the integers to start from, (rows, K).
+        weights: real weights, (rows, K).
+        covariance: covariance of the inputs, (K, K); the bias absorbs their means.
+        scales: weight scales, (rows,).
+        top: the largest integer.
     """
     # Only the order of sums depends on the precision: half of it takes two thirds of the time.
     integers, weights, covariance, scales = (
@@ -113,7 +133,7 @@ def descend(integers: Matrix, weights: Matrix, covariance: Matrix, scales: Matri
                 best = _on_grid(found[start + i] - local[i] / (curvature[start + i] * scales), top)
                 moves[i] = (best - found[start + i]) * scales
                 found[start + i] = best
-                # What lies before i in the block is not looked at again.
+                # Columns before i in the block are not used again.
                 local[i + 1 :] += inner[i, i + 1 :, None] * moves[i]
             if moves.any():
                 gradient += covariance[:, start:end] @ moves
@@ -128,12 +148,13 @@ def _on_grid(values: Matrix, top: int) -> Matrix:
 
 
 def damped(moments: Matrix, damping: float) -> Matrix:
-    """Gives the moments of inputs with independent noise on top, ``damping`` times their mean variance.
+    """Return the moments of the inputs plus independent noise of ``damping`` times their mean variance.
 
-    It keeps the rounding from trusting directions that a few samples happened not to show.
+    Damping regularizes directions in which the few samples happen to have no variance.
 
     Args:
-        moments: ``E[x̃ x̃ᵀ]``, (…, K+1, K+1), the constant input last.
+        moments: ``E[x̃ x̃ᵀ]``, (…, K + 1, K + 1), the constant input last.
+        damping: noise power as a fraction of the mean variance, 0 or more.
     """
     found = moments.copy()
     inner = np.einsum("...ii->...i", found)[..., :-1]  # a view of the diagonals
@@ -150,7 +171,15 @@ def _covariance(moments: Matrix) -> Matrix:
 def round_depthwise(
     weights: Matrix, bias: Matrix, moments: Matrix, scales: Matrix, top: int
 ) -> tuple[Matrix, Matrix]:
-    """The same for a layer whose rows see different inputs: ``moments`` is (rows, K+1, K+1)."""
+    """Return the same as ``round_layer`` for a depthwise layer, whose rows have different inputs.
+
+    Args:
+        weights: real weights, (rows, K).
+        bias: real biases, (rows,).
+        moments: ``E[x̃ x̃ᵀ]`` of each row's input, (rows, K + 1, K + 1).
+        scales: weight scales, (rows,).
+        top: the largest integer.
+    """
     factor = _upper_factor(moments)
     integers, errors = np.empty_like(weights), np.zeros_like(weights)
     for i in range(weights.shape[1]):
@@ -162,10 +191,13 @@ def round_depthwise(
 
 
 def losses(integers: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
-    """Gives each row's mean squared output error, its bias fitted: ``ΔW · Cov[x] · ΔWᵀ``, shape (rows,).
+    """Return each row's mean squared output error with fitted bias: ``ΔW · Cov[x] · ΔWᵀ``, (rows,).
 
     Args:
-        moments: (K+1, K+1), or (rows, K+1, K+1) for depthwise.
+        integers: rounded weights in units of the scales, (rows, K).
+        weights: real weights, (rows, K).
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1), or (rows, K + 1, K + 1) for depthwise.
+        scales: weight scales, (rows,).
     """
     change = integers * scales[:, None] - weights
     covariance = _covariance(moments)
@@ -174,10 +206,12 @@ def losses(integers: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -
     return np.asarray(((change @ covariance) * change).sum(axis=1))
 
 
-def _better_rows(walked: Matrix, nearest: Matrix, weights: Matrix, moments: Matrix, scales: Matrix) -> Matrix:
-    """Gives of each row the walked version or the one rounded to nearest, whichever loses less."""
-    keep = losses(walked, weights, moments, scales) <= losses(nearest, weights, moments, scales)
-    return np.where(keep[:, None], walked, nearest)
+def _better_rows(
+    rounded: Matrix, nearest: Matrix, weights: Matrix, moments: Matrix, scales: Matrix
+) -> Matrix:
+    """Return of each row the rounded version or the one rounded to nearest, whichever loses less."""
+    keep = losses(rounded, weights, moments, scales) <= losses(nearest, weights, moments, scales)
+    return np.where(keep[:, None], rounded, nearest)
 
 
 def _nearest(weights: Matrix, scales: Matrix, top: int) -> Matrix:
@@ -185,10 +219,10 @@ def _nearest(weights: Matrix, scales: Matrix, top: int) -> Matrix:
 
 
 def _upper_factor(moments: Matrix) -> Matrix:
-    """R, upper triangular, of ``moments = R·Rᵀ``, each slightly damped: Cholesky's factor, read backwards."""
+    """R, upper triangular, of ``moments = R·Rᵀ``, slightly damped: Cholesky's factor of reversed moments."""
     size = moments.shape[-1]
     means = np.einsum("...ii->...i", moments)[..., :-1].mean(axis=-1) if size > 1 else np.ones(1)
-    # Damped relative to the largest eigenvalue's bound, so that dead inputs do not blow up.
+    # Damped relative to a bound of the largest eigenvalue, so that inputs without variance do not diverge.
     damping = _DAMPING * np.maximum(means, 1e-12)
     backwards = moments[..., ::-1, ::-1]
     for more in _MORE_DAMPING:

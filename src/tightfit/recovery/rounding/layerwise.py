@@ -1,4 +1,4 @@
-"""Applies data-aware rounding to every layer of a plan: the graph's weights move onto their grid."""
+"""Apply GPTQ to every layer of a plan: the graph's weights are replaced by values of their grid."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from tightfit.recovery.rounding.gptq import Matrix, damped, round_depthwise, rou
 from tightfit.recovery.rounding.weight_scales import round_on_best_scales, search_scales
 
 _FEW: Final = 7
-"""Up to this largest integer (four bits), scales are searched with the rounding itself, which takes three
-times as long."""
+"""Up to this largest integer (four bits) scales are searched with GPTQ itself, which takes three times as
+long; above it with plain rounding."""
 
 
 def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) -> tuple[Model, Plan]:
-    """Gives a model whose weights stand on the plan's grid, chosen to keep each layer's output.
+    """Return a model whose weights are on the plan's grid, rounded for the least output error of each layer.
 
     Args:
         model: the float model that the plan was made for; it is not changed.
-        moments: see ``collecting.collect_moments``.
+        plan: the plan of the model.
+        moments: layer name → second moments of its input (``calibration.collect_moments``).
 
     Returns:
-        the model and a plan with the scales that were found; ``apply_plan`` of the two gives exactly the
-        integers that were chosen.
+        The model and a plan with the scales that were found; ``apply_plan`` of the two stores exactly the
+        chosen integers.
     """
     twin = copy_model(model)
     ops = list(plan.graphs[0].ops)
@@ -46,10 +47,11 @@ def round_with_data(model: Model, plan: Plan, moments: Mapping[str, Moments]) ->
 
 
 def round_one(layer: Layer, moments: Moments) -> OpPlan:
-    """Rounds one layer's weights in place and gives its plan with the scales that were found.
+    """Round one layer's weights in place and return its plan with the scales that were found.
 
     Args:
-        moments: of its inputs.
+        layer: the layer and its plan.
+        moments: second moments of its input.
     """
     values = layer.weights.values
     weights = layer.rows(values)
@@ -80,7 +82,7 @@ def round_one(layer: Layer, moments: Moments) -> OpPlan:
 
 
 def _damping(layer: Layer, weights: Matrix, moments: Moments, scales: Matrix, top: int) -> float:
-    """The damping for a layer, chosen once for each integer type; depthwise needs next to none."""
+    """The damping for a layer, chosen once for each integer type; depthwise needs almost none."""
     if layer.window.depthwise:
         return CHOICES[0]
     if top not in moments.damping:
@@ -89,7 +91,7 @@ def _damping(layer: Layer, weights: Matrix, moments: Moments, scales: Matrix, to
 
 
 def bias_values(layer: Layer, count: int) -> npt.NDArray[np.float64]:
-    """Gives the bias of a layer as reals, (rows,); zeros where it has none."""
+    """Return the bias of a layer as reals, (rows,); zeros where it has none."""
     if layer.bias is None or layer.bias.data is None:
         return np.zeros(count)
     return np.asarray(layer.bias.data.reshape(-1), np.float64)
@@ -106,7 +108,13 @@ def _least_scales(layer: Layer, bias: npt.NDArray[np.float64]) -> npt.NDArray[np
 
 
 def replanned(plan: OpPlan, storage: Storage, scales: Matrix) -> OpPlan:
-    """Gives the op's plan with the scales that were found; the bias stays on the product's grid."""
+    """Return the op's plan with other weight scales; the bias scale is input scale × weight scale.
+
+    Args:
+        plan: the op's plan.
+        storage: how its weights are stored.
+        scales: the new weight scales, (rows,).
+    """
     constants = dict(plan.constants)
     if len(storage.scale) > 1:
         found = tuple(scales.astype(np.float32).tolist())

@@ -1,8 +1,8 @@
-"""The scale of each row of weights: smaller than the largest weight asks for where that costs less.
+"""Search the scale of each row of weights: clip the largest weights where that reduces the output error.
 
-Clipping a few large weights buys finer steps for all others. What counts is the output's error, so every
-weight's error is weighed by the variance of what it meets; equal variances make it the plain mean squared
-error of the weights.
+Clipping a few large weights gives finer steps to all others. The error of each weight is weighted by the
+variance of its input, so that the sum is the output error. Equal variances make it the mean squared error of
+the weights.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ Rounder = Callable[[Matrix, Matrix, Matrix, Matrix, int], tuple[Matrix, Matrix]]
 
 _SHRINKS: Final = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82, 0.79, 0.76, 0.7, 0.64, 0.58, 0.5)
 _AROUND: Final = (1.0, 0.92, 1.08)
-"""Rounding with data shifts the best scale a little from that of plain rounding."""
+"""Factors around the best scale of plain rounding: GPTQ shifts the best scale a little."""
 
 
 def search_scales(weights: Matrix, variances: Matrix, scales: Matrix, top: int) -> Matrix:
-    """Gives for each row the shrunk scale with the least plain-rounding error ``Σₖ varₖ · ΔWₖ²``.
+    """Return for each row the shrunk scale with the least plain-rounding error ``Σₖ varₖ · ΔWₖ²``.
 
-    The off-diagonal moments are left to the rounding itself; means are absorbed by the bias.
+    Off-diagonal moments are ignored here and used by the rounding; the bias absorbs the means.
 
     Args:
-        weights: (rows, K). variances: of the inputs, (K,) or (rows, K).
-        scales: (rows,), the largest sensible ones. top: the largest integer (127, or 7 for four bits).
+        weights: real weights, (rows, K).
+        variances: variances of the inputs, (K,) or (rows, K).
+        scales: the largest useful scale of each row, (rows,).
+        top: the largest integer: 127, or 7 for four bits.
+
+    Returns:
+        The scales, (rows,).
     """
     best = np.full(scales.shape, np.inf)
     chosen = scales.copy()
@@ -49,11 +54,18 @@ def round_on_best_scales(
     limits: tuple[Matrix, Matrix, Matrix],
     top: int,
 ) -> tuple[Matrix, Matrix, Matrix]:
-    """Gives integers, bias and scales: each row by the scale under which it loses least once rounded.
+    """Return integers, bias and scales: each row rounded on the scale with the least output error.
 
     Args:
-        rounder: ``rounding.round_layer`` or ``round_depthwise``; the next arguments are its.
+        rounder: ``gptq.round_layer`` or ``gptq.round_depthwise``.
+        weights: real weights, (rows, K).
+        bias: real biases, (rows,).
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1), or (rows, K + 1, K + 1) for depthwise.
         limits: the least, the first and the largest scales, each (rows,).
+        top: the largest integer: 127, or 7 for four bits.
+
+    Returns:
+        Integers as float64, (rows, K); the bias, (rows,); the scales, (rows,).
     """  # fmt: skip
     least, first, largest = limits
     integers, fitted = rounder(weights, bias, moments, first, top)

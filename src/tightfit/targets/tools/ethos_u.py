@@ -9,10 +9,7 @@ import csv
 import importlib.util
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,12 +19,17 @@ from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model, Op
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
+from tightfit.runtime import process
+from tightfit.runtime.memory import memory_limit
+from tightfit.runtime.sandbox import is_wanted
+from tightfit.scratch import scratch_folder
 from tightfit.targets.profile import Target
 
 _MISSING: Final = (
     "The Ethos-U compiler vela is not installed; received no command 'vela'. "
     "Install it with: pip install 'tightfit[ethos-u]'."
 )
+_MODULE: Final = "-m ethosu.vela"
 _TIMEOUT_S: Final = 600
 _KIB: Final = 1024
 
@@ -70,9 +72,9 @@ class Compilation:
 
 
 def vela_command() -> list[str] | None:
-    """Gives the command that starts vela, None when it is not installed."""
+    """Gives what starts vela, ``-m MODULE`` or the path of a program, None when it is not installed."""
     if importlib.util.find_spec("ethosu") is not None:
-        return [sys.executable, "-m", "ethosu.vela"]
+        return [_MODULE]
     found = shutil.which("vela")
     return None if found is None else [found]
 
@@ -93,7 +95,7 @@ def compile_ethos_u(model: Model, target: Target, output: Path | None = None) ->
         raise OptionError(_MISSING)
     if target.family.tool != "vela":
         raise OptionError(f"vela compiles for Ethos-U; received the target '{target.name}'.")
-    with tempfile.TemporaryDirectory(prefix="tightfit-vela-") as name:
+    with scratch_folder() as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(serialize(model))
         said = _run(
@@ -109,16 +111,32 @@ def compile_ethos_u(model: Model, target: Target, output: Path | None = None) ->
 
 
 def _run(command: list[str], folder: Path) -> str:
+    if command[0] == _MODULE:
+        confinement = process.Confinement(
+            memory_limit(),
+            sandbox=is_wanted(),
+            writable=(str(folder),),
+            dies_with_parent=process.from_main_thread(),
+        )
+        command = process.command(_MODULE, command[1:], confinement)
     try:
         result = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            env=process.environment({}),
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"vela did not finish within {_TIMEOUT_S} s; compile a smaller model.") from error
     said = result.stdout + result.stderr
     if result.returncode < 0:
-        name = signal.Signals(-result.returncode).name
-        raise ModelError(f"vela died with {name} on the model; see what 'tightfit check' says of it.")
+        how = process.describe_exit(result.returncode)
+        raise ModelError(f"vela {how} on the model; see what 'tightfit check' says of it.")
     if result.returncode != 0:
         raise ModelError(f"vela refuses the model: {_error_line(said)}")
     return said
@@ -187,5 +205,4 @@ def _error_line(said: str) -> str:
 
 
 def _last_line(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it said nothing"
+    return process.last_line(said) or "it printed nothing"

@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,19 +16,15 @@ from typing import Any, Final
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
+from tightfit.runtime import process
+from tightfit.runtime.memory import memory_limit
+from tightfit.runtime.sandbox import is_wanted
+from tightfit.scratch import scratch_folder
 
 _MISSING: Final = (
     "The microcontroller interpreter is not installed; received no package 'tflite_micro'. "
     "Install it with: pip install 'tightfit[micro]'."
 )
-_PROGRAM: Final = """
-import sys
-from tflite_micro.python.tflite_micro import runtime
-interpreter = runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))
-interpreter.print_allocations()
-interpreter.invoke()
-print("tightfit: ran")
-"""
 _ARENAS: Final = (1 << 22, 1 << 25, 1 << 28)
 _TIMEOUT_S: Final = 600
 
@@ -65,7 +59,7 @@ def run_micro(model: Model) -> MicroRun:
     """
     if importlib.util.find_spec("tflite_micro") is None:
         raise OptionError(_MISSING)
-    with tempfile.TemporaryDirectory(prefix="tightfit-micro-") as name:
+    with scratch_folder() as name:
         path = Path(name) / "model.tflite"
         path.write_bytes(serialize(model))
         result = MicroRun(runs=False)
@@ -77,9 +71,21 @@ def run_micro(model: Model) -> MicroRun:
 
 
 def _attempt(path: Path, arena: int) -> MicroRun:
-    command = [sys.executable, "-c", _PROGRAM, str(path), str(arena)]
+    confinement = process.Confinement(
+        memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+    )
+    command = process.command("tightfit.targets.tools.micro_worker", [str(path), str(arena)], confinement)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            env=process.environment({}),
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
     said = done.stdout + done.stderr
@@ -107,4 +113,4 @@ def _reason(said: str, code: int) -> str:
         if not re.match(r"(Traceback|File |\^|INFO|\[Recording|raise |RuntimeError|self\.|return)", x)
     ]
     words = ". ".join(line.rstrip(".") for line in own[:3])
-    return words or f"tflite-micro ended with code {code}"
+    return words or f"tflite-micro {process.describe_exit(code)}"

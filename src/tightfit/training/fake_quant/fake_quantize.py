@@ -21,7 +21,7 @@ from tightfit.quantization.plan import Storage
 
 
 def limits(storage: Storage) -> tuple[int, int]:
-    """Gives the least and the largest integer of a storage.
+    """Return the least and the largest integer of a storage.
 
     Example:
         >>> limits(Storage("int8", (0.1,), (0,), narrow=True))
@@ -32,14 +32,15 @@ def limits(storage: Storage) -> tuple[int, int]:
 
 
 def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) -> Any:
-    """Gives ``scale · round(clip(x / scale, bottom - zero_point, top - zero_point))``, in float32.
+    """Return ``scale · round(clip(x / scale, bottom - zero_point, top - zero_point))``, in float32.
 
     Forward it is, to the bit, ``dequantize(quantize(x))`` of ``quantization.arithmetic``: the reciprocal in
     float32, halves to even. Backward: the gradient of ``x`` passes inside of the range and is 0 outside;
     that of ``scale`` is ``round(x / scale) - x / scale`` inside and the bound outside.
 
     Args:
-        x: values of any shape. scale, zero_point: scalars, or arrays that broadcast against ``x``.
+        x: values of any shape.
+        scale, zero_point: scalars, or arrays that broadcast against ``x``.
         bottom, top: the least and the largest integer.
 
     Source: Esser et al. 2020, "Learned Step Size Quantization"; Jain et al. 2020, "Trained Quantization
@@ -75,14 +76,17 @@ def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[A
 
 
 def fake_quantize_sum(y: Any, bias: Any, ends: Ends, scale: Any, bounds: tuple[Any, Any]) -> Any:
-    """Gives ``fake_quantize(clip(y + bias, ends))``: what a convolution does after its sum, in one pass.
+    """Return ``fake_quantize(clip(y + bias, ends))``: what a convolution does after its sum, in one pass.
 
     Each of the three would read and write the whole tensor, forward and backward, and keep its input; here
     only ``y`` is kept. The gradients are those of the three in a row.
 
     Args:
-        y: (…, channels). bias: (channels,). ends: least and largest value of the activation, None for none.
-        scale: a scalar. bounds: the least and the largest step: the integers less the zero point.
+        y: (…, channels).
+        bias: (channels,).
+        ends: least and largest value of the activation, None for none.
+        scale: a scalar.
+        bounds: the least and the largest step: the integers less the zero point.
     """
     fixed = [ops.convert_to_tensor(bound, "float32") for bound in bounds]
     forward, backward = (functools.partial(k, ends=ends) for k in kernels()[2:])
@@ -132,7 +136,7 @@ Kernels = tuple[Callable[..., Any], ...]
 
 @functools.cache
 def kernels() -> Kernels:
-    """What the backend computes with: as it stands here, or faster."""
+    """Return what the backend computes with: as it stands here, or faster."""
     faster = _FASTER.get(keras.backend.backend())
     return PLAIN if faster is None else faster()
 
@@ -162,7 +166,7 @@ def round_through(x: Any) -> Any:
 
 
 def halve_precision(x: Any) -> Any:
-    """Gives the values that float16 holds, as float32; the gradient passes."""
+    """Return the values that float16 holds, as float32; the gradient passes."""
     fixed = ops.stop_gradient(x)
     return x + (ops.cast(ops.cast(fixed, "float16"), x.dtype) - fixed)
 

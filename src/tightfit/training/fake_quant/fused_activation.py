@@ -14,7 +14,7 @@ _BIAS: Final = 2
 
 
 def ends_in_sum(op: Op, operands: list[Any]) -> bool:
-    """True for an op with weights and a bias whose activation, if it has one, only clips."""
+    """Return True for an op with weights and a bias whose activation, if it has one, only clips."""
     return (
         op.kind in _SUMS
         and len(operands) > _BIAS
@@ -26,7 +26,7 @@ def ends_in_sum(op: Op, operands: list[Any]) -> bool:
 def rounded_sum(
     row: Lowering, op: Op, operands: list[Any], quantizer: ActivationQuantizer, grid: Grid
 ) -> Any:
-    """Gives what the op's row gives, on the quantizer's grid; the row computes only the products."""
+    """Return what the op's row gives, on the quantizer's grid; the row computes only the products."""
     products = Op(op.kind, op.inputs, op.outputs, op.options | {"fusedActivationFunction": 0})
     y = row.function(products, [*operands[:_BIAS], None])
     return quantizer.after_sum(y, operands[_BIAS], CLIPS[fused_activation(op)], grid)

@@ -37,10 +37,11 @@ class LearnedScales:
         self.stretch: Any = None
 
     def add(self, initial: Array, least: Array | float = 0.0) -> Part:
-        """Takes scales in.
+        """Take scales in.
 
         Args:
-            initial: they start as these, shape (channels,) or (). least: they never fall below.
+            initial: they start as these, shape (channels,) or ().
+            least: they never fall below.
         """
         index = len(self.initial)
         self.initial.append(np.asarray(initial, np.float32).reshape(-1))
@@ -53,13 +54,13 @@ class LearnedScales:
         return all((rounded_up(part) == part).all() for part in self.initial)
 
     def build(self, owner: Any) -> None:
-        """Makes the variable; ``owner`` is the Keras model that keeps it."""
+        """Make the variable; ``owner`` is the Keras model that keeps it."""
         if self.initial:
             zeros = np.zeros(sum(part.size for part in self.initial))
             self.stretch = owner.add_state("scales", "stretch", zeros, trainable=True)
 
     def all(self, cache: dict[Any, Any]) -> list[Any]:
-        """Gives the scales of each part, formed once a call."""
+        """Return the scales of each part, formed once a call."""
         if self not in cache:
             initial, least = (ops.convert_to_tensor(np.concatenate(p)) for p in (self.initial, self.least))
             ends = np.cumsum([part.size for part in self.initial])[:-1].tolist()
@@ -71,7 +72,7 @@ class LearnedScales:
 
 
 def parts(values: Any, ends: list[int]) -> list[Any]:
-    """Gives the pieces of a vector between these places; torch and TensorFlow split none into one.
+    """Return the pieces of a vector between these places; torch and TensorFlow split none into one.
 
     Example:
         >>> [len(part) for part in parts(ops.arange(5), [2])], len(parts(ops.arange(5), []))
@@ -81,7 +82,7 @@ def parts(values: Any, ends: list[int]) -> list[Any]:
 
 
 def short(scales: Any) -> Any:
-    """Gives the nearest scales of eight significant bits (bfloat16), as float32; the gradient passes.
+    """Return the nearest scales of eight significant bits (bfloat16), as float32; the gradient passes.
 
     Example:
         >>> float(short(ops.convert_to_tensor(0.1)))
@@ -92,7 +93,7 @@ def short(scales: Any) -> Any:
 
 
 def rounded_up(scales: Array) -> Array:
-    """Gives the next scales of eight significant bits, so that nothing leaves its range.
+    """Return the next scales of eight significant bits, so that nothing leaves its range.
 
     Example:
         >>> rounded_up(np.array([0.1, 0.5], np.float32)).tolist()
@@ -103,7 +104,7 @@ def rounded_up(scales: Array) -> Array:
 
 
 def short_scales(plan: Plan) -> Plan:
-    """Gives a plan whose scales have eight significant bits, to train from; ranges grow by 0.8 % at most."""
+    """Return a plan whose scales have eight significant bits, to train from; ranges grow by 0.8 % at most."""
     return replace(plan, graphs=[_short_graph(graph) for graph in plan.graphs])
 
 

@@ -35,7 +35,9 @@ class Point:
     """Values on one grid.
 
     Args:
-        name: of the first value. storage: what the plan says. fixed: a kernel sets the scale.
+        name: of the first value.
+        storage: what the plan says.
+        fixed: a kernel sets the scale.
         given: all values are those of the model's inputs.
     """
 
@@ -70,7 +72,7 @@ class Points:
 
 
 def find_points(graph: Graph, plan: GraphPlan) -> Points:
-    """Gives the points of a graph under its plan."""
+    """Return the points of a graph under its plan."""
     return _PointSearch(graph, plan).run()
 
 
@@ -102,7 +104,7 @@ class _PointSearch:
         return points
 
     def add(self, index: int, op: Op, decision: OpPlan) -> None:
-        """Adds what one integer op reads and writes, and ties what it ties together."""
+        """Add the tensors that one integer op reads and writes, and tie those that must share a grid."""
         rule = find_rule(op.kind)
         dtype = decision.dtype or "int8"
         assert rule is not None  # noqa: S101 - a plan has integer ops of the table only
@@ -120,7 +122,7 @@ class _PointSearch:
         self.tie([inputs[i] for i in rule.same_inputs if i in inputs])
 
     def read(self, index: int, position: int, tensor: Tensor, decision: OpPlan) -> Node:
-        """The value that an op reads: the tensor, its own form of it, or a constant."""
+        """Return the value that an op reads: the tensor, its own form of it, or a constant."""
         own = decision.constants.get(position) or decision.inputs.get(position)
         if own is None:
             return self.held(tensor, decision.dtype or "int8")
@@ -137,7 +139,7 @@ class _PointSearch:
         return node
 
     def tie(self, nodes: list[Node]) -> None:
-        """Joins nodes of one storage; what the plan keeps apart stays apart."""
+        """Join nodes of one storage; what the plan keeps apart stays apart."""
         for first, second in itertools.pairwise(nodes):
             if self.storages[first] == self.storages[second]:
                 self.parent[self.root(second)] = self.root(first)
@@ -157,7 +159,7 @@ class _PointSearch:
         return made[root]
 
     def is_given(self, tensor: Tensor) -> bool:
-        """True for a graph input and what is only moved from one."""
+        """Return True for a graph input and what is only moved from one."""
         op = tensor.producer
         if op is None or not only_moves(op):
             return tensor in self.graph.inputs
@@ -170,7 +172,7 @@ class _PointSearch:
         return f"{self.graph.ops[owner].name}:input{which}"
 
     def ends(self, tensors: Iterable[Tensor], made: dict[Node, Point]) -> dict[Tensor, Point]:
-        """The inputs or outputs that are integers in the file."""
+        """Return the inputs or outputs that are integers in the file."""
         found = {}
         for tensor in tensors:
             dtype = self.plan.interface.get(self.keys[tensor], "float32")
@@ -181,7 +183,7 @@ class _PointSearch:
         return found
 
     def is_moved(self, index: int, op: Op, points: Points) -> bool:
-        """True when an op only moves values that stand on its output's grid."""
+        """Return True when an op only moves values that stand on its output's grid."""
         if op.kind in _COMPUTES or not only_moves(op):
             return False
         rule = find_rule(op.kind)

@@ -28,7 +28,7 @@ Grid = tuple[Any, Any]
 
 
 def check_ranges(ranges: str) -> str:
-    """Gives the word back when it is a way to move ranges.
+    """Return the given word unchanged when it is a known way to update ranges.
 
     Raises:
         OptionError: it is none of them.
@@ -42,7 +42,8 @@ class ActivationQuantizer:
     """Rounds the values of one point.
 
     Args:
-        owner: the Keras model that keeps the variables. point: what the plan says.
+        owner: the Keras model that keeps the variables.
+        point: what the plan says.
         ranges: one of ``RANGES``; the scales that a kernel fixes never move.
         learned: keeps the scales that are trained.
     """
@@ -64,7 +65,7 @@ class ActivationQuantizer:
             self.high = owner.add_state(point.name, "high", np.asarray(ends[1]), trainable=False)
 
     def __call__(self, x: Any, cache: dict[Any, Any], *, training: bool) -> Any:
-        """Gives the values on the grid; under ``average`` the range follows them while training.
+        """Return the values on the grid; under ``average`` the range follows them while training.
 
         Args:
             cache: what this call of the network computed already.
@@ -75,20 +76,20 @@ class ActivationQuantizer:
         return fake_quantize(x, scale, zero_point, *self.bounds)
 
     def after_sum(self, y: Any, bias: Any, ends: Ends, grid: Grid) -> Any:
-        """Gives ``clip(y + bias, ends)`` on the grid, in one pass; ``average`` must see the values."""
+        """Return ``clip(y + bias, ends)`` on the grid, in one pass; ``average`` must see the values."""
         scale, zero_point = grid
         bottom, top = self.bounds
         return fake_quantize_sum(y, bias, ends, scale, (bottom - zero_point, top - zero_point))
 
     def follow(self, x: Any) -> None:
-        """Moves the range towards the values of this step."""
+        """Move the range towards the values of this step."""
         values = ops.stop_gradient(ops.cast(x, "float32"))
         for variable, seen in ((self.low, ops.min(values)), (self.high, ops.max(values))):
             assert variable is not None  # noqa: S101 - both exist under "average"
             variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
 
     def parameters(self, cache: dict[Any, Any]) -> Grid:
-        """Gives scale and zero point as they are now."""
+        """Return scale and zero point as they are now."""
         if self.learned is not None:
             return ops.reshape(self.learned(cache), ()), self.zero_point
         if self.low is None or self.high is None:
@@ -101,7 +102,7 @@ class ActivationQuantizer:
         return scale, ops.clip(ops.round(bottom - low / scale), bottom, top)
 
     def trained(self) -> Storage:
-        """Gives the storage as the training left it."""
+        """Return the storage as the training left it."""
         if self.ranges == "fixed":
             return self.storage
         scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters({}))
@@ -116,7 +117,9 @@ class WeightQuantizer:
     """Rounds one constant weight, symmetric, with a scale for each channel or one for all.
 
     Args:
-        storage: what the plan says. rank: of the weight. learned: keeps the scales that are trained.
+        storage: what the plan says.
+        rank: of the weight.
+        learned: keeps the scales that are trained.
     """
 
     def __init__(self, storage: Storage, rank: int, ranges: str, learned: LearnedScales) -> None:
@@ -126,10 +129,11 @@ class WeightQuantizer:
         self.learned = learned.add(self.initial) if ranges == "learned" else None
 
     def scales(self, cache: dict[Any, Any], weights: Any) -> Any:
-        """Gives the scales as they are now, shape (channels,) or (1,).
+        """Return the scales as they are now, shape (channels,) or (1,).
 
         Args:
-            cache: what this call of the network computed already. weights: the weight, for ``average``.
+            cache: what this call of the network computed already.
+            weights: the weight, for ``average``.
         """
         if self.ranges == "average":
             axes = None if self.storage.axis is None else tuple(self.others())
@@ -138,15 +142,15 @@ class WeightQuantizer:
         return ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
 
     def others(self) -> list[int]:
-        """The axes that share a scale."""
+        """Return the axes that share a scale."""
         return [i for i in range(self.rank) if i != self.storage.axis]
 
     def broadcast(self, scales: Any) -> Any:
-        """Gives the scales in a shape that broadcasts along their axis."""
+        """Return the scales in a shape that broadcasts along their axis."""
         if self.storage.axis is None or self.initial.size == 1:
             return ops.reshape(scales, ())
         return ops.reshape(scales, [-1 if i == self.storage.axis else 1 for i in range(self.rank)])
 
     def __call__(self, weights: Any, scales: Any) -> Any:
-        """Gives the weights on the grid."""
+        """Return the weights on the grid."""
         return fake_quantize(weights, self.broadcast(scales), 0.0, *self.bounds)

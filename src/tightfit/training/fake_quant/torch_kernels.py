@@ -21,7 +21,7 @@ def forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
 
 
 def backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[Any, Any]:
-    """The gradients of values and of scale."""
+    """Return the gradients of values and of scale."""
     return _gradients(x * (1.0 / scale), scale, (float(low), float(high)), upstream)
 
 
@@ -36,7 +36,7 @@ def forward_sum(y: Any, bias: Any, scale: Any, low: Any, high: Any, *, ends: End
 def backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what comes back
     y: Any, bias: Any, scale: Any, low: Any, high: Any, upstream: Any, *, ends: Ends
 ) -> tuple[Any, Any, Any]:
-    """The gradients of sum, bias and scale."""
+    """Return the gradients of sum, bias and scale."""
     steps = y + bias
     if ends != (None, None):
         steps.clamp_(*ends)

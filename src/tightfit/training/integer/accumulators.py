@@ -24,7 +24,7 @@ _BIAS_ROOM: Final = {"int32": 2.0**30, "int64": 2.0**46}
 
 
 def bias_room(dtype: str) -> float:
-    """Gives the largest integer that a bias may have: half of an int32 accumulator, the rest is for the sum.
+    """Return the largest integer that a bias may have: half of an int32 accumulator, the rest is for the sum.
 
     Example:
         >>> bias_room("int32") == 2.0**30
@@ -38,8 +38,10 @@ class Accumulator:
     """The sum of one integer op.
 
     Args:
-        weight, bias: (op index, input position). quantizer: of the weight.
-        weights, values: what is trained, of weight and bias. dtype: of the stored bias.
+        weight, bias: (op index, input position).
+        quantizer: of the weight.
+        weights, values: what is trained, of weight and bias.
+        dtype: of the stored bias.
     """
 
     weight: Use
@@ -79,11 +81,11 @@ class Accumulators:
         return place in self.places
 
     def scales(self, place: Use, cache: dict[Any, Any]) -> Any:
-        """Gives the scales of a weight as they are now, shape (channels,) or (1,)."""
+        """Return the scales of a weight as they are now, shape (channels,) or (1,)."""
         return self._formed(cache)[0][self.places[place]]
 
     def bias(self, place: Use, cache: dict[Any, Any]) -> Any:
-        """Gives a bias on its grid."""
+        """Return a bias on its grid."""
         number = self.places[place]
         values, change = self.sums[number].values, self._formed(cache)[1][number]
         return values + ops.reshape(change, values.shape)
@@ -95,7 +97,7 @@ class Accumulators:
         return found
 
     def _form(self, cache: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
-        """Gives the scales of each weight, and what rounding changes each bias by."""
+        """Return the scales of each weight, and what rounding changes each bias by."""
         scales = ops.concatenate([s.quantizer.scales(cache, s.weights) for s in self.sums])
         biases = ops.stop_gradient(ops.concatenate([ops.reshape(s.values, (-1,)) for s in self.sums]))
         given = ops.stack([self.input_scale(s.weight[0], cache) for s in self.sums])

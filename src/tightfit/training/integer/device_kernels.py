@@ -50,7 +50,7 @@ class DeviceKernels:
         self.grids: dict[Point, Grid] = {}
 
     def run(self, call: Any, index: int, op: Op) -> list[Array] | None:
-        """Gives the stored integers that an op makes, the batch in front; None where it has no row."""
+        """Return the stored integers that an op makes, the batch in front; None where it has no row."""
         row, point = DEVICE_KERNELS.get(op.kind), self.program.points.outputs.get((index, 0))
         moves = op.kind in MOVES and index in self.program.points.moved
         if (row is None and not moves) or point is None or self.decisions[index].mode != INTEGER:
@@ -61,7 +61,7 @@ class DeviceKernels:
         return moved(work) if row is None else [row(work)]
 
     def work(self, call: Any, index: int, op: Op, output: Point) -> IntegerOperands | None:
-        """Gathers what an op works on; None where it reads reals that stand on no grid."""
+        """Gather what an op works on; None where it reads reals that stand on no grid."""
         weights, rule = self.stored(index, op), find_rule(op.kind)
         if op.kind in _NEED_WEIGHTS and weights is None:
             return None
@@ -85,7 +85,7 @@ class DeviceKernels:
         return IntegerOperands(op, dtype, batch, values, grids, grid, statics, weights, activation)
 
     def integers(self, call: Any, index: int, op: Op, position: int) -> Array:
-        """Gives an input as the integers that the op reads."""
+        """Return an input as the integers that the op reads."""
         tensor = op.operand(position)
         point = self.program.points.inputs[index, position]
         if (tensor, point) in call.integers:
@@ -94,30 +94,30 @@ class DeviceKernels:
         return self.stored_integers(np.asarray(ops.convert_to_numpy(reals)), self.grid(point))
 
     def requantized(self, reals: Any, held: Point, wanted: Point) -> Any:
-        """Gives reals of one grid as those of another, by way of the kernel of QUANTIZE."""
+        """Return reals of one grid as those of another, by way of the kernel of QUANTIZE."""
         source, output = self.grid(held), self.grid(wanted)
         values = self.stored_integers(np.asarray(ops.convert_to_numpy(reals)), source)
         short = held.storage.dtype == wanted.storage.dtype == "int8"
         return self.reals(requantize(values, source, output, short=short), wanted)
 
     def stored_integers(self, reals: Array, grid: Grid) -> Array:
-        """Gives the integers of reals that stand on a grid."""
+        """Return the integers of reals that stand on a grid."""
         return grid.within(np.rint(reals / grid.scale) + grid.zero_point)
 
     def reals(self, values: Array, point: Point) -> Any:
-        """Gives what integers stand for, as the backend's tensor."""
+        """Return what integers stand for, as the backend's tensor."""
         grid = self.grid(point)
         shifted = np.subtract(values, grid.zero_point, dtype=np.float32)
         return ops.convert_to_tensor(shifted * grid.scale)
 
     def grid(self, point: Point) -> Grid:
-        """Gives the grid of a point."""
+        """Return the grid of a point."""
         if point not in self.grids:
             self.grids[point] = Grid.of(self.program.quantizers[point].trained())
         return self.grids[point]
 
     def stored(self, index: int, op: Op) -> Weights | None:
-        """Gives the weights of an op as they are written."""
+        """Return the weights of an op as they are written."""
         if index not in self.weights:
             constants = {
                 i: self.constant(t) for i, t in enumerate(op.inputs) if t is not None and t.is_constant
@@ -126,5 +126,5 @@ class DeviceKernels:
         return self.weights[index]
 
     def constant(self, tensor: Tensor) -> Array:
-        """Gives the reals of a constant."""
+        """Return the reals of a constant."""
         return np.asarray(ops.convert_to_numpy(self.program.weights.value(tensor)))

@@ -24,12 +24,12 @@ _CONVERTS: Final = frozenset({"QUANTIZE", "DEQUANTIZE", "DENSIFY"})
 
 
 def is_integer(model: Model) -> bool:
-    """True when an op of the main graph writes integers that stand for reals."""
+    """Return True when an op of the main graph writes integers that stand for reals."""
     return any(_storage(t) is not None for op in model.main.ops for t in op.outputs)
 
 
 def as_float(file: Model) -> tuple[Model, Plan]:
-    """Gives the float graph and the plan of an integer file; tensors keep their names.
+    """Return the float graph and the plan of an integer file; tensors keep their names.
 
     Raises:
         ModelError: nothing in the file computes on integers.
@@ -68,7 +68,7 @@ class _Reading:
         return self.model, Plan(scheme, [plan])
 
     def decide(self, op: Op) -> OpPlan:
-        """An op of the table that reads or writes integers is an integer op."""
+        """Return an op of the table that reads or writes integers is an integer op."""
         held = [t for t in (*op.outputs, *op.inputs) if t in self.stored and not t.is_constant]
         if op.kind in _CONVERTS or not held or find_rule(op.kind) is None:
             return OpPlan(op.name, op.kind, FLOAT, "as in the file")
@@ -77,7 +77,7 @@ class _Reading:
         return OpPlan(op.name, op.kind, INTEGER, "as in the file", dtype, constants)
 
     def lift(self, tensor: Tensor) -> None:
-        """Makes a tensor float: a constant by its values, an activation with its form noted."""
+        """Make a tensor float: a constant by its values, an activation with its form noted."""
         storage = self.stored.get(tensor)
         if storage is None:
             return
@@ -90,7 +90,7 @@ class _Reading:
             tensor.dtype, tensor.quantization = "float32", None
 
     def take_out(self, op: Op) -> None:
-        """Removes a conversion; a QUANTIZE stays where something else than integer ops reads it."""
+        """Remove a conversion; a QUANTIZE stays where something else than integer ops reads it."""
         source, made = op.inputs[0], op.outputs[0]
         assert source is not None  # noqa: S101 - these ops have one input
         if op.kind == "QUANTIZE":
@@ -106,7 +106,7 @@ class _Reading:
         self.graph.remove(op)
 
     def rewire(self, reader: Op, position: int, source: Tensor, made: Tensor) -> None:
-        """Lets an integer op read the source in the form that the QUANTIZE gave it."""
+        """Let an integer op read the source in the form that the QUANTIZE gave it."""
         storage = _int8_grid(self.stored[made])
         known = self.forms.setdefault(source, {})
         if known.setdefault(storage.dtype, storage) != storage or (

@@ -26,7 +26,8 @@ def softmax_int16(op: Op, x: Any, input_scale: Any) -> Any:
     """SOFTMAX of int16: an exponential and a reciprocal, each from a table of 513 entries.
 
     Args:
-        x: reals on the input's grid. input_scale: the step of that grid.
+        x: reals on the input's grid.
+        input_scale: the step of that grid.
 
     Source: ``softmax.h``, ``SoftmaxInt16``; ``lut.h``, ``LUTPopulateInt16``.
     """

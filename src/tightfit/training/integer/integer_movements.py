@@ -16,7 +16,7 @@ _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
 
 
 def moved(work: IntegerOperands) -> list[Array] | None:
-    """Gives the outputs of an op of ``MOVES``, computed sample by sample; None where its row refuses.
+    """Return the outputs of an op of ``MOVES``, computed sample by sample; None where its row refuses.
 
     The zero point is taken off first, so that what is padded with stands for zero.
     """
@@ -40,7 +40,7 @@ def _operand(work: IntegerOperands, position: int, sample: int) -> Array:
 
 
 def chosen(function: Callable[[Array, Array], Array]) -> Callable[[IntegerOperands], Array]:
-    """Gives the row of MAXIMUM or MINIMUM: both inputs and the output share their grid."""
+    """Return the row of MAXIMUM or MINIMUM: both inputs and the output share their grid."""
 
     def row(work: IntegerOperands) -> Array:
         return work.output.within(function(*work.both()) + work.output.zero_point)

@@ -24,8 +24,11 @@ class Weights:
     """The constants that an op multiplies and adds.
 
     Args:
-        values: integers in the file's layout. scales: float32, one or one a channel.
-        axis: of the output channels. bias: integers of the accumulator. short: they are int32.
+        values: integers in the file's layout.
+        scales: float32, one or one a channel.
+        axis: of the output channels.
+        bias: integers of the accumulator.
+        short: they are int32.
     """
 
     values: Array
@@ -40,10 +43,14 @@ class IntegerOperands:
     """One integer op of a batch.
 
     Args:
-        op: with its options. dtype: of its activations. batch: how many samples.
+        op: with its options.
+        dtype: of its activations.
+        batch: how many samples.
         values: stored integers by input position, the batch in front; None for what holds no reals.
-        grids: on which they stand. output: the grid of the result.
-        statics: operands without reals (shapes, axes) by position. weights: of a product.
+        grids: on which they stand.
+        output: the grid of the result.
+        statics: operands without reals (shapes, axes) by position.
+        weights: of a product.
         activation: the position that the weights multiply.
     """
 
@@ -58,19 +65,19 @@ class IntegerOperands:
     activation: int = 0
 
     def grid(self, position: int = 0) -> Grid:
-        """Gives the grid of an input."""
+        """Return the grid of an input."""
         found = self.grids[position]
         assert found is not None  # noqa: S101 - rows ask for inputs that hold reals
         return found
 
     def shifted(self, position: int = 0) -> npt.NDArray[np.int32]:
-        """Gives the integers of an input without their zero point."""
+        """Return the integers of an input without their zero point."""
         values = self.values[position]
         assert values is not None  # noqa: S101 - rows ask for inputs that hold reals
         return np.subtract(values, self.grid(position).zero_point, dtype=np.int32)
 
     def both(self) -> list[Array]:
-        """Gives both inputs without their zero points, axes of one after the batch where ranks differ."""
+        """Return both inputs without their zero points, axes of one after the batch where ranks differ."""
         values = [self.shifted(i).astype(np.int64) for i in (0, 1)]
         rank = max(v.ndim for v in values)
         return [v.reshape(v.shape[0], *([1] * (rank - v.ndim)), *v.shape[1:]) for v in values]
@@ -82,7 +89,7 @@ class IntegerOperands:
 
 
 def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weights | None:
-    """Gives the weights of a product as ``apply_plan`` writes them, or None where they are computed.
+    """Return the weights of a product as ``apply_plan`` writes them, or None where they are computed.
 
     Args:
         constants: input position → the reals of a constant, as they are trained.

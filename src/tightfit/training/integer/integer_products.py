@@ -102,7 +102,7 @@ def _operands(work: IntegerOperands, *, merged: bool = True) -> tuple[Array, Arr
 
 
 def _rescaled(work: IntegerOperands, total: Array, *, merged: bool = True) -> Array:
-    """Adds the bias and brings the sums to the output's grid."""
+    """Add the bias and rescale the sums to the output's grid."""
     assert work.weights is not None  # noqa: S101 - the rows of products run with weights only
     weights, grid, source = work.weights, work.output, work.grid(work.activation)
     total = total.reshape(work.batch, -1, *total.shape[1:]) if merged else total

@@ -35,12 +35,12 @@ class Grid:
 
     @classmethod
     def of(cls, storage: Storage) -> Grid:
-        """Gives the grid of a storage that has one scale."""
+        """Return the grid of a storage that has one scale."""
         low, high = LIMITS[storage.dtype]
         return cls(np.float32(storage.scale[0]), int(storage.zero_point[0]), low + storage.narrow, high)
 
     def within(self, values: Array, activation: str = "") -> npt.NDArray[np.int16]:
-        """Cuts integers off at the type's ends and at those of a fused activation.
+        """Cut integers off at the type's ends and at those of a fused activation.
 
         Example:
             >>> Grid(np.float32(0.5), 0, -128, 127).within(np.array([-3, 20]), activation="RELU6").tolist()
@@ -49,14 +49,14 @@ class Grid:
         return np.clip(values, *self.bounds(activation)).astype(np.int16)
 
     def bounds(self, activation: str = "") -> tuple[int, int]:
-        """Gives the least and the largest integer under a fused activation."""
+        """Return the least and the largest integer under a fused activation."""
         least, most = CLIPS[activation]
         low = self.low if least is None else max(self.low, self.place(least))
         high = self.high if most is None else min(self.high, self.place(most))
         return low, high
 
     def place(self, real: float) -> int:
-        """Gives the integer of a real, halves away from zero."""
+        """Return the integer of a real, halves away from zero."""
         return self.zero_point + int(half_away(np.asarray(np.float32(real) / self.scale)))
 
 
@@ -64,7 +64,8 @@ def rescale_float(total: Array, factor: Any, grid: Grid, activation: str = "") -
     """XNNPACK: ``round(float32(sum) · factor) + zero point``, halves to even.
 
     Args:
-        total: exact sums. factor: float32, one or one a channel (last axis).
+        total: exact sums.
+        factor: float32, one or one a channel (last axis).
     """
     scaled = total.astype(np.float32)
     scaled *= np.asarray(factor, np.float32)
@@ -83,7 +84,7 @@ class Multiplier:
 
     @classmethod
     def of(cls, real: Any) -> Multiplier:
-        """Gives the fixed-point form; the mantissa has 31 bits.
+        """Return the fixed-point form; the mantissa has 31 bits.
 
         Example:
             >>> Multiplier.of(0.5)
@@ -112,7 +113,7 @@ class Multiplier:
         return np.asarray((high >> right) + ((high & mask) > (mask >> 1) + (high < 0)), np.int64)
 
     def shifted(self, left: int) -> Multiplier:
-        """Gives the factor times ``2^left``."""
+        """Return the factor times ``2^left``."""
         return Multiplier(self.mantissa, self.shift + left)
 
     def times_int64(self, values: Array) -> Integers:
@@ -146,7 +147,7 @@ def requantize(values: Array, source: Grid, output: Grid, *, short: bool) -> npt
 
 
 def half_away(values: Array) -> Array:
-    """Rounds halves away from zero, as C does.
+    """Round halves away from zero, as C does.
 
     Example:
         >>> half_away(np.array([0.5, -1.5, 1.4])).tolist()

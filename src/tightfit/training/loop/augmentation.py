@@ -23,13 +23,13 @@ _ZOOM: Final = 0.6
 
 
 def flip(images: Array, random: Random) -> Array:
-    """Gives the images, half of them mirrored left to right."""
+    """Return the images, half of them mirrored left to right."""
     mirrored = random.random(len(images)) < 0.5
     return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
 
 
 def shift(images: Array, random: Random) -> Array:
-    """Gives the images moved by up to a fourteenth of their sides; the border's values go on outside."""
+    """Return the images moved by up to a fourteenth of their sides; the border's values go on outside."""
     height, width = images.shape[1:3]
     most = [max(1, round(_SHIFT * side)) for side in (height, width)]
     down, right = (random.integers(-m, m + 1, len(images))[:, None] for m in most)
@@ -40,12 +40,12 @@ def shift(images: Array, random: Random) -> Array:
 
 
 def zoom(images: Array, random: Random) -> Array:
-    """Gives crops of 0.6 to 1 of the sides, anywhere, resized to the whole image (bilinear)."""
+    """Return crops of 0.6 to 1 of the sides, anywhere, resized to the whole image (bilinear)."""
     return np.stack([_crop(image, random) for image in images])
 
 
 def mix(images: Array, random: Random) -> Array:
-    """Gives the images, half of them blended with another of the batch; for training without labels.
+    """Return the images, half of them blended with another of the batch; for training without labels.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
     """
@@ -61,7 +61,7 @@ AUGMENTATIONS: Final[dict[str, Callable[[Array, Random], Array]]] = {
 
 
 def check_augmentations(names: Sequence[str], *, labelled: bool) -> tuple[str, ...]:
-    """Gives the names back when they are known and fit the training.
+    """Return the names unchanged when they are known and fit the training.
 
     Raises:
         OptionError: an unknown name, or images are to be mixed whose labels count.
@@ -75,7 +75,7 @@ def check_augmentations(names: Sequence[str], *, labelled: bool) -> tuple[str, .
 
 
 def augment(arrays: dict[str, Array], names: Sequence[str], random: Random) -> dict[str, Array]:
-    """Gives the inputs of a batch with every float image input changed.
+    """Return the inputs of a batch with every float image input changed.
 
     Raises:
         OptionError: no input is a batch of images.

@@ -26,19 +26,19 @@ class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         self.every, self.step = every, start
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Updates the masks when it is time."""
+        """Update the masks when it is time."""
         if self.masks and self.step % self.every == 0:
             self.update()
         self.step += 1
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Updates the masks a last time: the final sparsity is reached whatever the number of steps."""
+        """Update the masks a last time: the final sparsity is reached whatever the number of steps."""
         for mask in self.masks:
             if mask.schedule.end is None or self.step <= mask.schedule.end:
                 self.update()
 
     def update(self) -> None:
-        """Chooses the masks for the step; on JAX the variables are brought up to date before."""
+        """Choose the masks for the step; on JAX the variables are brought up to date before."""
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         for mask in self.masks:
@@ -58,7 +58,7 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         self.good: list[Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Keeps the weights that the training starts from."""
+        """Keep the weights that the training starts from."""
         self.good = self._copies()
 
     def _copies(self) -> list[Any]:
@@ -66,7 +66,7 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         return [np.array(w) for w in self.model.get_weights()]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the weights, or takes the last ones back."""
+        """Keep the weights, or takes the last ones back."""
         if np.isfinite((logs or {}).get("loss", 0.0)):
             self.good = self._copies()
             return
@@ -74,6 +74,6 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Puts the last good weights back."""
+        """Put the last good weights back."""
         if self.failed is not None and self.good is not None:
             self.model.set_weights(self.good)

@@ -22,7 +22,8 @@ class Progress:
 
     Args:
         settings: what it was asked for; another request does not resume it.
-        stage: index of the stage that runs. epoch: epochs of that stage that are done.
+        stage: index of the stage that runs.
+        epoch: epochs of that stage that are done.
         history: one row an epoch: ``stage``, ``epoch``, ``loss`` and the metrics.
         arrays: the variables of model and optimizer after that epoch.
         finished: the same for each stage that is done.
@@ -36,13 +37,13 @@ class Progress:
     finished: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
 
     def finish_stage(self) -> None:
-        """Moves on to the next stage; what was trained stays."""
+        """Move on to the next stage; what was trained stays."""
         self.finished.append(self.arrays)
         self.stage, self.epoch, self.arrays = self.stage + 1, 0, []
 
 
 def save_progress(path: Path, progress: Progress) -> None:
-    """Writes a checkpoint; arrays and JSON only, so that reading one executes nothing."""
+    """Write a checkpoint; arrays and JSON only, so that reading one executes nothing."""
     facts = {k: getattr(progress, k) for k in ("settings", "stage", "epoch", "history")}
     facts["counts"] = [len(arrays) for arrays in (*progress.finished, progress.arrays)]
     every = [a for arrays in (*progress.finished, progress.arrays) for a in arrays]
@@ -55,7 +56,7 @@ def save_progress(path: Path, progress: Progress) -> None:
 
 
 def load_progress(path: Path, settings: str) -> Progress | None:
-    """Gives the checkpoint of the same training, None where there is none or it is another's.
+    """Return the checkpoint of the same training, None where there is none or it is another's.
 
     Raises:
         ModelError: the file is no checkpoint.
@@ -77,7 +78,8 @@ class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     """Keeps the history and writes a checkpoint after each epoch with a finite loss.
 
     Args:
-        path: of the checkpoint. progress: filled as the training goes on.
+        path: of the checkpoint.
+        progress: filled as the training goes on.
     """
 
     def __init__(self, path: Path, progress: Progress) -> None:
@@ -85,7 +87,7 @@ class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         self.path, self.progress = path, progress
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes the checkpoint."""
+        """Write the checkpoint."""
         facts = {k: float(v) for k, v in (logs or {}).items()}
         if not np.isfinite(facts.get("loss", 0.0)):
             return
@@ -96,21 +98,21 @@ class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
 
 
 def variables(model: Any) -> list[Any]:
-    """The variables of a compiled model and of its optimizer, in a fixed order."""
+    """Return the variables of a compiled model and of its optimizer, in a fixed order."""
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
     return [*model.trainable_variables, *model.non_trainable_variables, *optimizer.variables]
 
 
 def arrays_of(model: Any) -> list[np.ndarray[Any, Any]]:
-    """Copies of ``variables``."""
+    """Copy of ``variables``."""
     if keras.backend.backend() == "jax" and getattr(model, "_jax_state", None) is not None:
         model.jax_state_sync()
     return [np.array(keras.ops.convert_to_numpy(v)) for v in variables(model)]
 
 
 def restore(model: Any, arrays: list[np.ndarray[Any, Any]]) -> None:
-    """Puts the variables of a checkpoint back.
+    """Put the variables of a checkpoint back.
 
     Raises:
         ModelError: they are those of another model.

@@ -23,7 +23,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
     of the labels; ``distance`` is taken of the outputs before their softmax and of the chosen features.
 
     Args:
-        student: a ``Network``; its variables are trained. teacher: a ``Network`` of the same float graph.
+        student: a ``Network``; its variables are trained.
+        teacher: a ``Network`` of the same float graph.
         features: keys of inner tensors to compare too; ``residual`` stands for the sums of two activations.
         feature_weight: what they count together.
         temperature: logits are divided by it before they are compared as probabilities.
@@ -56,17 +57,17 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: both networks have their variables."""
+        """Do nothing: both networks have their variables."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Gives the student's outputs."""
+        """Return the student's outputs."""
         return self.student(inputs, training=training)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
         training: bool = True,
     ) -> Any:  # fmt: skip
-        """Gives the loss of one batch."""
+        """Return the loss of one batch."""
         loss = self.taught(x, training=training) * (1.0 - self.labels_share)
         if self.labels_share > 0.0:
             if y is None:
@@ -78,7 +79,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         return loss
 
     def taught(self, x: Any, *, training: bool) -> Any:
-        """Gives the distance between what the teacher and the student make of a batch."""
+        """Return the distance between what the teacher and the student make of a batch."""
         inner, outer = self.wanted
         shown = self.teacher.tensors(x, outer, rounded=False)
         given = self.student.tensors(x, inner, training=training)
@@ -93,7 +94,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         return total
 
     def distance(self, wanted: Any, found: Any, *, decides: bool) -> Any:
-        """Gives the divergence of probabilities where the output is a decision, else the relative error."""
+        """Return the divergence of probabilities where the output is a decision, else the relative error."""
         if not decides:
             return relative_error(wanted, found)
         target = ops.log_softmax(wanted / self.temperature, axis=-1)
@@ -102,7 +103,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 
 def residual_sums(network: Network) -> list[str]:
-    """Gives the keys of the sums of two activations: where the blocks of residual networks end."""
+    """Return the keys of the sums of two activations: where the blocks of residual networks end."""
     graph = network.source.main
     keys = graph.keys()
     varying = network.program.varying
@@ -114,7 +115,7 @@ def residual_sums(network: Network) -> list[str]:
 
 
 def relative_error(wanted: Any, found: Any) -> Any:
-    """Gives ``mean (wanted - found)² / mean wanted²``."""
+    """Return ``mean (wanted - found)² / mean wanted²``."""
     return ops.mean(ops.square(wanted - found)) / (ops.mean(ops.square(wanted)) + 1e-12)
 
 

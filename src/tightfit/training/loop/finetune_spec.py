@@ -39,14 +39,14 @@ class FinetuneSpec(TrainingOptions):
         return 0.005 if self.clusters is None else 0.002
 
     def stages(self) -> list[str]:
-        """The stages in order: ``prune``, ``finish``."""
+        """Return the stages in order: ``prune``, ``finish``."""
         if self.sparsity is not None and (self.scheme is not None or self.clusters is not None):
             return ["prune", "finish"]
         return ["finish"]
 
 
 def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
-    """Checks a request against the data; gives whether labels are used.
+    """Check a request against the data; gives whether labels are used.
 
     Raises:
         OptionError: nothing is asked for, or a number is out of its range.
@@ -83,7 +83,7 @@ def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
 
 
 def check_clusters(request: FinetuneSpec, model: Model) -> None:
-    """Checks that there are more weights than values to share.
+    """Check that there are more weights than values to share.
 
     Raises:
         OptionError: there are not.

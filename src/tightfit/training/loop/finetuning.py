@@ -65,7 +65,8 @@ class Trained:
 
     Args:
         model, plan: ``apply_plan`` of the two is the file; plan is None for a float file.
-        history: one row an epoch. notes: what a reader should know.
+        history: one row an epoch.
+        notes: what a reader should know.
     """
 
     model: Model
@@ -115,7 +116,8 @@ def finetune(
         The trained float model and its plan.
 
     Raises:
-        OptionError, DataError: see ``check_request``. ModelError: an op has no lowering; it is named.
+        OptionError, DataError: see ``check_request``.
+        ModelError: an op has no lowering; it is named.
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
@@ -141,7 +143,7 @@ class _Training:
         self.notes: list[str] = []
 
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
-        """Trains one stage, or only rebuilds it when the checkpoint is behind it."""
+        """Train one stage, or only rebuilds it when the checkpoint is behind it."""
         epochs = self._epochs(stage)
         network = self._network(stage, epochs)
         student = self._student(network)

@@ -35,19 +35,19 @@ class RelativeAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no
         self.in_order: list[Array | None] = []
 
     def build(self, variables: Any) -> None:
-        """Makes the moments."""
+        """Make the moments."""
         self.in_order = [self.sizes.get(v.path) for v in variables]
         super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves one variable."""
+        """Move one variable."""
         size = self.in_order[self._get_variable_index(variable)]
         scaled = learning_rate if size is None else ops.cast(learning_rate, variable.dtype) * size
         super().update_step(gradient, variable, scaled)
 
 
 def sizes_of(network: Network) -> dict[str, Array]:
-    """Gives variable path → size: for kernels one of each output channel, for others one of the tensor."""
+    """Return variable path → size: for kernels one of each output channel, for others one of the tensor."""
     weights = network.graph_weights
     sizes = {v.path: _root_mean_square(_values(v), None) for v in weights.variables.values()}
     for weight in weights.weights.values():

@@ -23,12 +23,17 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     Samples are decoded once and kept while they fit into 1.5 GB, else decoded in each epoch.
 
     Args:
-        dataset: as for the model's inputs. indices: the samples to train with. size: of a batch.
-        labelled: whether labels go along. seed: of the shuffling. epoch: the epoch to begin with.
+        dataset: as for the model's inputs.
+        indices: the samples to train with.
+        size: of a batch.
+        labelled: whether labels go along.
+        seed: of the shuffling.
+        epoch: the epoch to begin with.
         augment: what is done to images, see ``augmentation``.
 
     Raises:
-        DataError: there are fewer samples than one batch takes. OptionError: an augmentation does not fit.
+        DataError: there are fewer samples than one batch takes.
+        OptionError: an augmentation does not fit.
     """
 
     def __init__(  # noqa: PLR0913 - the options of one feed
@@ -73,7 +78,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         return [found.get(i) or self.kept[i] for i in wanted]
 
     def on_epoch_end(self) -> None:
-        """Shuffles anew."""
+        """Shuffle anew."""
         self.epoch += 1
         self._shuffle()
 

@@ -23,22 +23,22 @@ _ACTIVATIONS: Final[dict[str, Callable[[Any], Any]]] = {
 
 
 def own_shape(value: Any) -> tuple[int, ...]:
-    """Gives the shape of one sample: the tensor's shape in the file."""
+    """Return the shape of one sample: the tensor's shape in the file."""
     return tuple(int(d) for d in value.shape[1:])
 
 
 def merge(value: Any) -> Any:
-    """Gives (batch, n, …) as (batch · n, …), which convolutions and pools take."""
+    """Return (batch, n, …) as (batch · n, …), which convolutions and pools take."""
     return ops.reshape(value, (-1, *own_shape(value)[1:]))
 
 
 def split(value: Any, count: int) -> Any:
-    """Gives (batch · n, …) as (batch, n, …)."""
+    """Return (batch · n, …) as (batch, n, …)."""
     return ops.reshape(value, (-1, count, *own_shape(value)))
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """Gives the axis here of an axis of the file, which may count from the end.
+    """Return the axis here of an axis of the file, which may count from the end.
 
     Example:
         >>> axis_of(-1, 3), axis_of(0, 3)
@@ -48,13 +48,13 @@ def axis_of(axis: int, rank: int) -> int:
 
 
 def align(values: Sequence[Any]) -> list[Any]:
-    """Gives the values with axes of one after the batch, so that they broadcast as in the file."""
+    """Return the values with axes of one after the batch, so that they broadcast as in the file."""
     rank = max(len(v.shape) for v in values)
     return [with_rank(v, rank) for v in values]
 
 
 def with_rank(value: Any, rank: int) -> Any:
-    """Gives a value with axes of one after the batch up to a rank (the batch counts)."""
+    """Return a value with axes of one after the batch up to a rank (the batch counts)."""
     missing = rank - len(value.shape)
     if missing <= 0:
         return value
@@ -62,7 +62,7 @@ def with_rank(value: Any, rank: int) -> Any:
 
 
 def spread(values: Sequence[Any]) -> list[Any]:
-    """Gives the values with one batch size: what does not depend on the inputs is repeated."""
+    """Return the values with one batch size: what does not depend on the inputs is repeated."""
     leader = next((v for v in values if v.shape[0] != 1), None)
     if leader is None:
         return list(values)
@@ -74,23 +74,23 @@ def spread(values: Sequence[Any]) -> list[Any]:
 
 
 def lift(value: Any) -> Any:
-    """Gives a value of the graph (a constant, a variable) a batch of one."""
+    """Return a value of the graph (a constant, a variable) a batch of one."""
     return ops.expand_dims(ops.convert_to_tensor(value), 0)
 
 
 def fused(op: Op, value: Any) -> Any:
-    """Applies the activation that an op has built in."""
+    """Apply the activation that an op has built in."""
     name = fused_activation(op)
     return _ACTIVATIONS[name](value) if name else value
 
 
 def integers(value: Any) -> list[int]:
-    """Gives a static operand (a shape, axes, paddings) as a flat list."""
+    """Return a static operand (a shape, axes, paddings) as a flat list."""
     return [int(v) for v in np.asarray(value).reshape(-1)]
 
 
 def same_padding(x: Any, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Any:
-    """Gives images (batch, height, width, channels) with the zeros that SAME adds.
+    """Return images (batch, height, width, channels) with the zeros that SAME adds.
 
     ``(out - 1) · stride + span - in`` of them along an axis, the odd one at the end.
     """

@@ -15,7 +15,7 @@ _LEAST_NORM: Final = 1e-6
 
 
 def binary(function: Callable[[Any, Any], Any]) -> Lowered:
-    """Gives the lowering of an op on two operands that broadcast, with its built-in activation."""
+    """Return the lowering of an op on two operands that broadcast, with its built-in activation."""
 
     def lower(op: Op, values: list[Any]) -> Any:
         a, b = align(values)
@@ -25,7 +25,7 @@ def binary(function: Callable[[Any, Any], Any]) -> Lowered:
 
 
 def unary(function: Callable[[Any], Any]) -> Lowered:
-    """Gives the lowering of an op on one operand."""
+    """Return the lowering of an op on one operand."""
     return lambda _, values: function(values[0])
 
 
@@ -35,7 +35,7 @@ def squared_difference(a: Any, b: Any) -> Any:
 
 
 def truncated_division(a: Any, b: Any) -> Any:
-    """A quotient; C rounds that of integers towards zero. Source: ``div.cc``."""
+    """Return a quotient; C rounds that of integers towards zero. Source: ``div.cc``."""
     if "int" not in str(a.dtype):
         return a / b
     quotient = ops.floor_divide(ops.abs(a), ops.abs(b))
@@ -43,7 +43,7 @@ def truncated_division(a: Any, b: Any) -> Any:
 
 
 def floor_division(a: Any, b: Any) -> Any:
-    """The quotient rounded down. Source: ``floor_div.cc``."""
+    """Return the quotient rounded down. Source: ``floor_div.cc``."""
     return ops.floor(a / b) if "int" not in str(a.dtype) else ops.floor_divide(a, b)
 
 

@@ -149,7 +149,7 @@ def _shifted_products(
 
 
 def _cut(y: Any, axis: int, before: int, size: int) -> Any:
-    """Takes ``size`` pixels from ``before`` on, with zeros where the product ends early."""
+    """Take ``size`` pixels from ``before`` on, with zeros where the product ends early."""
     missing = before + size - int(y.shape[axis])
     if missing > 0:
         y = ops.pad(y, [(0, missing if i == axis else 0) for i in range(len(y.shape))])

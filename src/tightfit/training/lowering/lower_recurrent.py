@@ -16,7 +16,7 @@ _EPSILON: Final = 1e-8
 
 
 def sequence_lstm(op: Op, values: list[Any]) -> Any:
-    """Gives the output of every time step; the state starts at zero. Source: ``lstm_eval.cc``."""
+    """Return the output of every time step; the state starts at zero. Source: ``lstm_eval.cc``."""
     values = [*values, *[None] * (24 - len(values))]
     x = values[0]
     time_major = bool(op.options.get("timeMajor"))
@@ -48,7 +48,7 @@ class _Cell:
         return zero * ops.ones((1, self.size + self.units), x.dtype)
 
     def step(self, carry: Any, x: Any) -> tuple[Any, Any]:
-        """Gives the next output and cell state, side by side."""
+        """Return the next output and cell state, side by side."""
         hidden, state = carry[:, : self.size], carry[:, self.size :]
         forget = ops.sigmoid(self.gate("forget", x, hidden, state))
         new = 1.0 - forget if self.values[1] is None else ops.sigmoid(self.gate("input", x, hidden, state))
@@ -59,7 +59,7 @@ class _Cell:
         return carry, carry
 
     def gate(self, name: str, x: Any, hidden: Any, state: Any) -> Any:
-        """The sum that a gate's sigmoid takes."""
+        """Return the sum that a gate's sigmoid takes."""
         i = _GATES.index(name)
         total = ops.matmul(x, ops.transpose(self.values[1 + i]))
         total = total + ops.matmul(hidden, ops.transpose(self.values[5 + i]))
@@ -75,7 +75,7 @@ class _Cell:
         return total if bias is None else total + bias
 
     def projected(self, hidden: Any) -> Any:
-        """The output after its projection, where there is one."""
+        """Return the output after its projection, where there is one."""
         if self.values[16] is None:
             return hidden
         hidden = ops.matmul(hidden, ops.transpose(self.values[16]))

@@ -27,7 +27,7 @@ _PADDING: Final = ("same", "valid")
 
 
 def reduction(function: Callable[..., Any]) -> Callable[[Op, list[Any]], Any]:
-    """Gives the lowering of a reduction over the axes of the second operand."""
+    """Return the lowering of a reduction over the axes of the second operand."""
 
     def lower(op: Op, values: list[Any]) -> Any:
         x, axes = values
@@ -39,7 +39,7 @@ def reduction(function: Callable[..., Any]) -> Callable[[Op, list[Any]], Any]:
 
 
 def arg(function: Callable[..., Any]) -> Callable[[Op, list[Any]], Any]:
-    """Gives the lowering of ARG_MAX or ARG_MIN; the first of equal values wins."""
+    """Return the lowering of ARG_MAX or ARG_MIN; the first of equal values wins."""
 
     def lower(op: Op, values: list[Any]) -> Any:
         x, axis = values

@@ -141,7 +141,7 @@ OP_LOWERINGS: Final[dict[str, Lowering]] = {**_PRODUCTS, **_ELEMENTWISE, **_REDU
 
 
 def trained_positions(op: Op) -> list[int]:
-    """Gives the inputs of an op whose float constants are trained.
+    """Return the inputs of an op whose float constants are trained.
 
     Example:
         >>> trained_positions(Op("RELU", [], []))

@@ -13,12 +13,12 @@ _RUNTIME_WEIGHTS: Final = frozenset({"FULLY_CONNECTED"})
 
 
 def missing_lowerings(graph: Graph) -> list[Op]:
-    """Gives the ops that have no row, in the graph's order."""
+    """Return the ops that have no row, in the graph's order."""
     return [op for op in graph.ops if op.kind not in OP_LOWERINGS]
 
 
 def check_lowerings(graph: Graph) -> None:
-    """Checks that every op can be trained.
+    """Check that every op can be trained.
 
     Raises:
         ModelError: names the ops that have no lowering, or weights that are computed at run time.
@@ -43,7 +43,7 @@ def check_lowerings(graph: Graph) -> None:
 
 
 def varying_tensors(graph: Graph) -> set[Tensor]:
-    """The tensors whose values depend on the inputs; SHAPE does not, as samples have one shape."""
+    """Return the tensors whose values depend on the inputs; SHAPE does not, as samples have one shape."""
     found = set(graph.inputs)
     for op in graph.ops:
         if op.kind not in ("SHAPE", "RANK") and any(t in found for t in op.inputs if t is not None):

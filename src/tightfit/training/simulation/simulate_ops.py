@@ -39,7 +39,8 @@ class OpDifference:
     """How far the simulation of one op is from the device.
 
     Args:
-        name, kind: the op. steps: the largest difference, in steps of its output.
+        name, kind: the op.
+        steps: the largest difference, in steps of its output.
         share: of the values, the fraction that differs at all.
     """
 
@@ -57,7 +58,8 @@ class Simulation:
         ops: every integer op of the graph, in its order.
         equal_decisions: share of samples with the same largest output, of equal ones the first, end to end.
         tied_decisions: share with a largest output in common, of equal ones any.
-        samples: how many ran end to end. compared: how many the ops were compared on.
+        samples: how many ran end to end.
+        compared: how many the ops were compared on.
         left_out: integer ops whose tensors the file does not have (float islands, fused ends).
     """
 
@@ -83,16 +85,19 @@ def simulate(
     compared: int = _COMPARED,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
-    """Compares the network of a plan with the file that was written from it.
+    """Compare the network of a plan with the file that was written from it.
 
     Args:
-        model: the float model that the plan was made for. plan: what the file was written from.
+        model: the float model that the plan was made for.
+        plan: what the file was written from.
         file: the quantized file, in any layout that keeps the integer tensors.
-        samples: reals, as a ``Dataset`` gives them; read once. compared: on so many the ops are compared.
+        samples: reals, as a ``Dataset`` gives them; read once.
+        compared: on so many the ops are compared.
         progress: called with the number of samples that are done.
 
     Raises:
-        ModelError: the model cannot be trained. RuntimeFailureError: LiteRT cannot run the file.
+        ModelError: the model cannot be trained.
+        RuntimeFailureError: LiteRT cannot run the file.
     """
     network = Network(model, plan, ranges="fixed", check=False)
     kernels = DeviceKernels(network)
@@ -134,7 +139,7 @@ def _difference(
     network: Network, kernels: DeviceKernels, op: Op, device: Mapping[Tensor, Array],
     known: Mapping[Tensor, Array],
 ) -> Array:  # fmt: skip
-    """Gives (largest difference in steps, share that differs) of one op for one sample."""
+    """Return (largest difference in steps, share that differs) of one op for one sample."""
     graph = network.source.main
     index = graph.ops.index(op)
     call = Call(network.program, "float32", training=False, rounded=True, kernels=kernels)
@@ -207,6 +212,6 @@ class _Tapped:
         return serialize(file)
 
     def real(self, tensor: Tensor, raw: Array) -> Array:
-        """Gives the device's values as the reals that they stand for."""
+        """Return the device's values as the reals that they stand for."""
         q = self.twins[tensor].quantization
         return raw if q is None or not q.is_affine else dequantize(raw, q.scale, q.zero_point)

@@ -23,7 +23,8 @@ class Decisions:
     are counted those with a largest value in common: int8 probabilities in steps of 1/256 are often equal.
 
     Args:
-        network: with fixed ranges, as ``simulation`` makes it. kernels: of that network, None as in training.
+        network: with fixed ranges, as ``simulation`` makes it.
+        kernels: of that network, None as in training.
     """
 
     def __init__(self, network: Any, kernels: DeviceKernels | None) -> None:
@@ -32,7 +33,7 @@ class Decisions:
         self.equal = self.tied = self.count = self.bytes = 0
 
     def add(self, sample: Sample, device: Mapping[str, Array]) -> None:
-        """Takes one sample and what the device made of it, integers or reals."""
+        """Take one sample and what the device made of it, integers or reals."""
         names = self.network.output_tensors
         given = list(device.values())
         # A file of one output may call it otherwise; of several, the names agree.
@@ -44,7 +45,7 @@ class Decisions:
             self.run()
 
     def run(self) -> None:
-        """Compares the samples that wait."""
+        """Compare the samples that wait."""
         if not self.waiting:
             return
         stacked = {n: self._stack([inputs[n] for inputs, _ in self.waiting], t.shape)

@@ -28,9 +28,11 @@ class Cluster:
     its own scale: so they stay as few in the file.
 
     Args:
-        clusters: how many values. initial: where they start: ``linear``, ``density`` or ``kmeans++``.
+        clusters: how many values.
+        initial: where they start: ``linear``, ``density`` or ``kmeans++``.
         per: ``tensor``, or ``channel`` for so many in each output channel.
-        keep_zeros: one value is zero, and what is zero stays so. smallest: smaller weights stay as they are.
+        keep_zeros: one value is zero, and what is zero stays so.
+        smallest: smaller weights stay as they are.
 
     Attributes:
         trained: the centroids of each weight, once a network has taken the transform.
@@ -51,7 +53,7 @@ class Cluster:
         self.trained: list[Any] = []
 
     def attach_all(self, owner: Any, weights: Mapping[Tensor, TrainedWeight]) -> dict[Tensor, Attached]:
-        """Makes centroids for each weight and gives what applies them.
+        """Return a transform for each weight, with centroids of its own.
 
         Raises:
             OptionError: no weight has more elements than there are clusters.
@@ -73,13 +75,13 @@ class Cluster:
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Return the constructor's arguments."""
         names = ("clusters", "initial", "per", "keep_zeros", "smallest")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Cluster:
-        """Gives the transform of ``get_config``."""
+        """Return the transform of ``get_config``."""
         return cls(**config)
 
 
@@ -101,7 +103,7 @@ class Clustering:
         self.centroids = owner.add_state(weight.name, "centroids", start, trainable=True)
 
     def __call__(self, value: Any, scales: Any) -> Any:
-        """Gives each weight the centroid next to it; gradients reach both."""
+        """Return each weight the centroid next to it; gradients reach both."""
         domain = value if scales is None else value / scales
         centroids = ops.cast(self.centroids, domain.dtype)
         centroids = centroids if scales is None else round_through(centroids)

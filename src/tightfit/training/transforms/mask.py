@@ -27,9 +27,9 @@ class Mask:
         schedule: the sparsity at each step, see ``schedules``; a number stands for ``OneShot``.
         pattern: ``unstructured``, N:M, or blocks (``patterns.check_pattern``).
         scope: ``layer``: each has the sparsity; ``global``: all together have it (unstructured only).
-        smallest: weights of fewer elements stay dense. depthwise: whether those of depthwise convolutions
-            are pruned too: they are few and lose most (half of them gone took a classifier from 0.85 to
-            0.41 correct, where the rest had lost as much already).
+        smallest: weights of fewer elements stay dense.
+        depthwise: whether those of depthwise convolutions are pruned too: they are few and lose most (half of
+            them gone took a classifier from 0.85 to 0.41 correct, where the rest had lost as much already).
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Mask:
         self.sites: list[tuple[TrainedWeight, Any]] = []
 
     def attach_all(self, owner: Any, weights: Mapping[Tensor, TrainedWeight]) -> dict[Tensor, Attached]:
-        """Makes a mask for each weight and gives what applies it."""
+        """Return a transform for each weight, with a mask of its own."""
         self.sites = []
         attached: dict[Tensor, Attached] = {}
         for tensor, weight in weights.items():
@@ -66,11 +66,11 @@ class Mask:
         return attached
 
     def stays_dense(self, weight: TrainedWeight) -> bool:
-        """True for a depthwise convolution's weights, unless these are to be pruned too."""
+        """Return True for a depthwise convolution's weights, unless these are to be pruned too."""
         return weight.op.kind == "DEPTHWISE_CONV_2D" and not self.depthwise
 
     def update(self, step: int) -> None:
-        """Chooses the masks anew for a step, from the weights as they are; not after the schedule's end."""
+        """Choose the masks anew for a step, from the weights as they are; not after the schedule's end."""
         end = self.schedule.end
         if end is not None and step > end:
             return
@@ -87,7 +87,7 @@ class Mask:
             mask.assign(found.astype(np.float32))
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "pattern": self.pattern, "scope": self.scope, "smallest": self.smallest,
@@ -96,7 +96,7 @@ class Mask:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Mask:
-        """Gives the transform of ``get_config``."""
+        """Return the transform of ``get_config``."""
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(**{**config, "schedule": schedule})
 

@@ -12,7 +12,7 @@ from tightfit.errors import OptionError, unknown_name
 
 
 def check_sparsity(sparsity: float) -> float:
-    """Gives a share of zeros back when it is one.
+    """Return a sparsity unchanged when it is a fraction between 0 and 1.
 
     Raises:
         OptionError: it is outside of [0, 1); 80 was meant as 0.8.
@@ -33,12 +33,12 @@ class _Saved:
     """What Keras needs to write a schedule into a file."""
 
     def get_config(self) -> dict[str, Any]:
-        """Gives the fields."""
+        """Return the fields."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # the children are dataclasses
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Gives the schedule of ``get_config``."""
+        """Return the schedule of ``get_config``."""
         return cls(**config)
 
 
@@ -60,7 +60,7 @@ class Constant(_Saved):
         check_sparsity(self.sparsity)
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         return self.sparsity if step >= self.begin else 0.0
 
 
@@ -70,7 +70,9 @@ class Polynomial(_Saved):
     """From ``initial`` to the final sparsity: ``final + (initial - final) · (1 - t)^power``, t from 0 to 1.
 
     Args:
-        sparsity: the final share. end: the step at which it is reached. begin: the first step.
+        sparsity: the final share.
+        end: the step at which it is reached.
+        begin: the first step.
 
     Source: Zhu and Gupta 2017, "To prune, or not to prune", equation 1.
 
@@ -93,7 +95,7 @@ class Polynomial(_Saved):
             raise OptionError(f"A schedule must end after it begins; received {self.begin} to {self.end}.")
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         if step >= self.end:
             return self.sparsity
         t = max(step - self.begin, 0) / (self.end - self.begin)
@@ -122,7 +124,7 @@ class OneShot(_Saved):
         return self.step
 
     def __call__(self, step: int) -> float:
-        """Gives the sparsity at a step."""
+        """Return the sparsity at a step."""
         return self.sparsity if step >= self.step else 0.0
 
 
@@ -140,7 +142,7 @@ SCHEDULES: Final[dict[str, Callable[[float, int], Schedule]]] = {
 
 
 def check_schedule(name: str) -> str:
-    """Gives the name of a schedule back when it is one.
+    """Return the name of a schedule unchanged when it is known.
 
     Raises:
         OptionError: it is none; the closest one is named.

@@ -17,7 +17,7 @@ _ORDER: Final = (Mask, Cluster)
 
 
 def check_order(transforms: Sequence[Any]) -> tuple[Any, ...]:
-    """Gives the transforms back when each comes at most once, ``Mask`` before ``Cluster``.
+    """Return the transforms unchanged when each comes at most once, ``Mask`` before ``Cluster``.
 
     Raises:
         OptionError: another order, or something that is no transform.

@@ -1,0 +1,133 @@
+"""One check, for every command, of all paths that it reads against all that it writes.
+
+Paths are compared by what they lead to (device and inode), so a link, a hard link or another spelling of a
+path is found; of a file that does not exist yet, the folder and the name count.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit.errors import OptionError, printable
+
+_FOLDER_FILES: Final = ("best.tflite", "journal.json", "report.json", "report.html")
+_FOLDER_PARTS: Final = ("candidates",)
+# Files of these kinds are what a command reads; a result has another kind.
+_SOURCES: Final = frozenset({
+    ".npz", ".npy", ".csv", ".jsonl", ".keras", ".h5", ".hdf5", ".onnx", ".pt2", ".pt", ".pth", ".pb", ".py",
+    ".zip", ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+})  # fmt: skip
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def check_paths(
+    read: Mapping[str, Any], written: Mapping[str, Any], *, folder: str | os.PathLike[str] | None = None
+) -> None:
+    """Checks that a command replaces nothing that it reads, and no two results have one place.
+
+    Args:
+        read: what messages call it (``model``) → a path, a DATA word, or anything else, which names no file.
+        written: what messages call it (``The output``) → the path of a file to write, None where there is
+        none.
+        folder: an output folder of ``optimize``.
+
+    Raises:
+        OptionError: names the two paths, or what is no file that may be replaced.
+    """
+    sources = {what: path for what, value in read.items() if (path := _file_of(value)) is not None}
+    results = {what: Path(value) for what, value in written.items() if value is not None}
+    for what, path in results.items():
+        refuse_irregular(path, what)
+        _refuse_source_kind(path, what)
+    if folder is not None:
+        results |= {f"The result {name},": path for name, path in _in_folder(Path(folder)).items()}
+    _refuse_same(sources, results)
+
+
+def refuse_irregular(path: Path, what: str = "The output") -> None:
+    """Checks that a path is free, or a regular file, which may be replaced.
+
+    Raises:
+        OptionError: it is a folder, pipe, device or socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    for is_kind, kind in _KINDS:
+        if is_kind(mode):
+            raise OptionError(
+                f"{what} '{printable(path, 80)}' is {kind}, which is not replaced; name a file that may be "
+                "written."
+            )
+
+
+def _refuse_source_kind(path: Path, what: str) -> None:
+    if path.suffix.lower() in _SOURCES and path.exists():
+        raise OptionError(
+            f"{what} '{printable(path, 80)}' exists and is no result of tightfit ({path.suffix}); name "
+            "another file."
+        )
+
+
+def _refuse_same(sources: Mapping[str, Path], results: Mapping[str, Path]) -> None:
+    seen = {identity(path): f"the {what} itself, which is never changed" for what, path in sources.items()}
+    for what, path in results.items():
+        key = identity(path)
+        if key in seen:
+            raise OptionError(f"{what} '{printable(path, 80)}' is {seen[key]}; name another file.")
+        seen[key] = f"the place of another result ({what.lower()})"
+
+
+def identity(path: Path) -> tuple[Any, ...]:
+    """Return what tells a place from others: device and inode, or those of the folder and the name."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        pass
+    else:
+        return state.st_dev, state.st_ino
+    try:
+        state = path.parent.stat()
+    except (OSError, ValueError):
+        return (os.path.abspath(path),)  # noqa: PTH100 - resolve() follows links, of which there are none
+    return state.st_dev, state.st_ino, path.name
+
+
+def _in_folder(folder: Path) -> dict[str, Path]:
+    """What a search replaces in its folder."""
+    found = {name: folder / name for name in _FOLDER_FILES}
+    for part in _FOLDER_PARTS:
+        try:
+            entries = sorted((folder / part).iterdir())
+        except OSError:
+            continue
+        found |= {f"{part}/{entry.name}": entry for entry in entries}
+    for what, path in found.items():
+        if path.exists() and not path.is_file():
+            refuse_irregular(path, what)
+    return found
+
+
+def _file_of(value: Any) -> Path | None:
+    """The file that a MODEL or DATA word names, None for anything else."""
+    if not isinstance(value, str | os.PathLike):
+        return None
+    text = os.fspath(value)
+    try:
+        if os.path.exists(text):  # noqa: PTH110 - the word may be no path at all
+            return Path(text)
+        file = text.rpartition(":")[0]
+        return Path(file) if file and os.path.isfile(file) else None  # noqa: PTH113 - the same
+    except (OSError, ValueError):
+        return None

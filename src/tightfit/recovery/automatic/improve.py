@@ -34,7 +34,7 @@ WORTH: Final = 0.97
 _WEIGHTS: Final = 0.2
 """Weights are rounded with data where they alone cause this share of the noise."""
 
-_MUCH: Final = 3.0
+_MUCH: Final = 1.5
 """Ops leave int8 only where the noise is this many times what is allowed."""
 
 Way = Callable[[RecoveryState, HeldOutNoise, float], str]

@@ -86,4 +86,6 @@ def float_scheme(op: Op) -> str:
 def _words(integer: Sequence[str], model: Model) -> str:
     costs = op_costs(model.main)
     left = sum(costs.get(name, 0.0) for name in integer)
-    return f"{len(model.main.ops) - len(integer)} ops with {1 - left:.0%} of the work keep float activations (--layout npu keeps all in integers)"
+    lifted = len(model.main.ops) - len(integer)
+    share = f"{lifted} ops with {1 - left:.0%} of the work"
+    return f"{share} keep float activations (--layout npu keeps all in integers)"

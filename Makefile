@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test test-all check format clean
+.PHONY: fuzz release demo test test-all check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,18 @@ check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors src/tightfit
+
+fuzz: $(STAMP)  ## Mutants for every reader of a stranger's file, a minute of them.
+	$(BIN)/python -m fuzz.run --seconds 60
+
+release: $(STAMP)  ## The wheel, built twice and compared, and a bill of materials.
+	$(BIN)/pip install --quiet build cyclonedx-bom
+	rm -rf dist dist-again
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --outdir dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --outdir dist-again
+	cmp dist/*.whl dist-again/*.whl
+	rm -rf dist-again
+	$(BIN)/cyclonedx-py environment $(BIN)/python --output-file dist/tightfit.cdx.json
 
 format: $(STAMP)
 	$(BIN)/ruff format .

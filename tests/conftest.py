@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Without it Keras takes the backend of its own configuration, which may not be installed.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 settings.register_profile("same", derandomize=True)
 settings.register_profile("search", derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

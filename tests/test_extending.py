@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 
 from support.doc_pages import generator
 from support.models import Builder
 from support.places import ROOT
+from tightfit.evaluation.labels import Probe
+from tightfit.evaluation.metrics.metric import LABELS_UNIT, Metric
+from tightfit.evaluation.metrics.table import METRICS
+from tightfit.evaluation.task import choose_tasks
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.ops import op_table
 from tightfit.quantization.ops.op_rule import OpRule
@@ -17,6 +22,7 @@ from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, Scheme, find_scheme
 from tightfit.recovery.steps import RECOVERIES, Recovery, check_steps, find_recovery, recover
 from tightfit.search.budget import Budget
+from tightfit.search.metric_words import metric_words
 from tightfit.search.recipes import find_recipes
 from tightfit.search.target_policy import TargetPolicy
 from tightfit.targets import profile
@@ -108,3 +114,18 @@ def test_old_names_of_recoveries_and_candidates_are_taken():
     assert {find_recovery(alias).name for alias in aliases} == set(aliases.values())
     assert check_steps(["bias-sequence", "rounding"]) == ("gptq", "sequential-bias-correction")
     assert [r.name for r in find_recipes(["int8+rounding"])] == ["int8+gptq"]
+
+
+def test_a_row_makes_a_metric_that_tasks_reports_and_the_page_know(monkeypatch):
+    row = Metric(
+        "worst", lambda a: float(np.abs(a.outputs["y"].reshape(-1) - a.label).max()), "the largest error",
+        higher_is_better=False, noun="largest error", unit=LABELS_UNIT, labels="numbers",
+        formula="largest |output − label|", reads="values",
+    )  # fmt: skip
+    monkeypatch.setitem(METRICS, "worst", row)
+    probes = [Probe(np.array([1.0, 3]), {"y": np.float32([[1, 5]])})]
+    (task,) = choose_tasks("worst=5%", probes).tasks
+    assert task.metric.score(task.answer(probes[0].outputs, probes[0].outputs, probes[0].label)) == 2
+    assert metric_words("worst").change(0.5) == "−0.50"
+    assert Budget(max_drops={"worst": "5%"}).limits_drop
+    assert "| `worst` | largest error: largest \\|output − label\\| | less |" in pages.metrics_page()

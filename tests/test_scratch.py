@@ -75,10 +75,12 @@ def test_links_and_files_of_other_names_are_not_swept(tmp_path):
     target.mkdir()
     (target / "kept").write_bytes(b"kept")
     (tmp_path / f"{BESIDE}link").symlink_to(target)
-    (tmp_path / "tightfit-notes.txt").write_text("mine")
+    names = ("tightfit-data", ".tightfit-notes.txt", ".tightfit-mine", "x.tightfit-abcdefgh")
+    for name in names:
+        (tmp_path / name).write_text("mine")
     sweep(tmp_path)
     assert (target / "kept").exists()
-    assert (tmp_path / "tightfit-notes.txt").exists()
+    assert all((tmp_path / name).exists() for name in names)
 
 
 def test_folders_that_are_made_while_others_sweep_are_whole(tmp_path):

@@ -1,7 +1,7 @@
-"""The exceptions a user can meet.
+"""The exceptions of the package, and the formatting of their messages.
 
 Every message is one sentence or two: what was received, what was expected, what to do.
-Nothing here knows about files, graphs or the runtime.
+This module does not depend on files, graphs or the runtime.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class TightfitError(Exception):
 
 
 class ModelError(TightfitError):
-    """A model file or graph cannot be read, is inconsistent, or is not what the verb needs."""
+    """A model file or graph cannot be read, is inconsistent, or does not fit the function."""
 
 
 class DataError(TightfitError):
@@ -44,11 +44,11 @@ class RuntimeFailureError(TightfitError):
 
 
 class OptionError(TightfitError):
-    """An option has a value outside of what it takes."""
+    """The value of an option is unknown or out of range."""
 
 
 def printable(text: object, limit: int | None = None) -> str:
-    r"""Return the text with control characters replaced, and its middle left out where it is too long.
+    r"""Return the text with control characters replaced, and without its middle where it is too long.
 
     Terminal escapes, line breaks and characters that reverse the direction of writing cannot change how the
     rest of a report looks.
@@ -67,7 +67,7 @@ def printable(text: object, limit: int | None = None) -> str:
 
 
 def sentence(text: object, limit: int | None = None) -> str:
-    r"""Return the text on one line without control characters, its middle left out where it is too long.
+    r"""Return the text on one line without control characters, and without its middle where it is too long.
 
     Example:
         >>> sentence("a name\nof \x07 two lines")
@@ -77,7 +77,7 @@ def sentence(text: object, limit: int | None = None) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    r"""Return what an error says, in one line: the line with ``error:`` where there is one.
+    r"""Return one line of an error's message: the line with ``error:``, else the first.
 
     Example:
         >>> first_line(ValueError("loc: error: no such op\nmore"))
@@ -93,7 +93,7 @@ def _shown(character: str) -> str:
 
 
 def unknown_name(what: str, received: str, known: Iterable[str]) -> str:
-    """Gives the sentence for a name that is not in a table, with the closest match.
+    """Return the message for a name that is not in a table, with the closest match.
 
     Example:
         >>> unknown_name("scheme", "int7", ["int8", "float16"])

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: beside the place where they belong, then renamed."""
+"""Write files whole or not at all: in the same folder under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TRIAL_FOLDER: Final = re.compile(rf"[^\s'\"]*{re.escape(BESIDE)}[^/\\]*[/\\]")
 def checked_write(output: Path) -> Iterator[Path]:
     """Yield a trial path beside the output; rename the file there to the output when the block ends well.
 
-    Write the trial file and check it inside of the block: a file that fails its check never stands under the
-    output's name. The folder of the trial path may hold more files; it is removed at the end.
+    Write and check the trial file inside of the block: a file that fails its check never has the output's
+    name. The folder of the trial path may contain more files; it is removed at the end.
 
     Args:
         output: the file to write; its folder is made where it is missing.
 
     Raises:
-        ModelError: the place cannot be written; or what the block raised, with the output's name in place of
+        ModelError: the folder cannot be written; or the block raised it, with the output's name in place of
             the trial path.
     """
     try:
@@ -41,14 +41,14 @@ def checked_write(output: Path) -> Iterator[Path]:
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {_reason(error)}. Choose a writable place.") from error
     except (ModelError, RuntimeFailureError) as error:
-        # The user named the output, not the trial file beside it.
+        # The user knows the name of the output, not of the trial file.
         error.args = (_TRIAL_FOLDER.sub("", str(error)),)
         raise
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Any]:
-    """Yield a binary file that becomes ``path`` when the block ends well, and vanishes otherwise.
+    """Yield a binary file that becomes ``path`` when the block ends well, and is removed otherwise.
 
     Raises:
         ModelError: the folder is missing or read-only, or the disk is full.
@@ -79,7 +79,7 @@ def refuse_input_as_output(output: Path, model: Path) -> None:
     """Check that an output is not the model that is read.
 
     Raises:
-        OptionError: both are one file.
+        OptionError: both are the same file.
     """
     if identity(output) == identity(model):
         raise OptionError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -20,9 +21,8 @@ from typing import Final
 from tightfit.errors import OptionError
 
 BESIDE: Final = ".tightfit-"
-"""How the name of a folder beside an output begins."""
-APART: Final = "tightfit-"
-"""How the name of a folder in the system's place for temporary files begins."""
+"""How the name of a scratch folder or file begins; eight characters by chance follow."""
+_OURS: Final = re.compile(re.escape(BESIDE) + r"[a-z0-9_]{8}")
 
 
 @contextlib.contextmanager
@@ -63,9 +63,8 @@ def kept_folder() -> Path:
 
 def _locked(beside: Path | None) -> tuple[Path, int]:
     """A new folder and the descriptor that locks it; one that a sweep took in between is made anew."""
-    prefix = APART if beside is None else BESIDE
     while True:
-        path = Path(tempfile.mkdtemp(dir=beside, prefix=prefix))
+        path = Path(tempfile.mkdtemp(dir=beside, prefix=BESIDE))
         try:
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # a sweep was faster
@@ -87,20 +86,20 @@ def _holds(path: Path, handle: int) -> bool:
 
 def sweep(folder: Path) -> None:
     """Removes what killed runs left in a folder: scratch folders and half-written files that nobody holds."""
-    for entry in _entries(folder, (BESIDE,)):
+    for entry in _entries(folder):
         _remove_if_free(Path(entry.path))
 
 
 def sweep_temporary() -> None:
     """Removes scratch folders of this user's killed runs from the system's place for temporary files."""
-    for entry in _entries(Path(tempfile.gettempdir()), (APART, BESIDE)):
+    for entry in _entries(Path(tempfile.gettempdir())):
         _remove_if_free(Path(entry.path))
 
 
-def _entries(folder: Path, prefixes: tuple[str, ...]) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [e for e in entries if e.name.startswith(prefixes) and not e.is_symlink()]
+            return [e for e in entries if _OURS.fullmatch(e.name) and not e.is_symlink()]
     except OSError:
         return []
 

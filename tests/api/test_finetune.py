@@ -120,7 +120,7 @@ def test_zeros_are_left_out_of_the_file_when_asked(work, tmp_path):
 @pytest.mark.parametrize(
     ("data", "options", "error", "words"),
     [
-        ("bare.npz", {"labels": "yes"}, DataError, "The labels are to count, but the data has none"),
+        ("bare.npz", {"labels": "yes"}, DataError, "--labels yes needs labels, but the data has none"),
         ("bare.npz", {"sparsity": 80.0}, OptionError, r"received 80\. Did you mean 0\.8\?"),
         (
             "bare.npz",
@@ -129,7 +129,7 @@ def test_zeros_are_left_out_of_the_file_when_asked(work, tmp_path):
             "Received 5000 clusters; the model's largest tensor has",
         ),
         ("bare.npz", {"batch": 64}, DataError, "There are 30 samples to train with and a batch takes 64"),
-        ("bare.npz", {"scheme": None}, OptionError, "Nothing is asked for"),
+        ("bare.npz", {"scheme": None}, OptionError, "There is nothing to train for"),
         ("bare.npz", {"scheme": "dynamic"}, OptionError, "'dynamic' has none"),
         ("bare.npz", {"layout": "gpu"}, OptionError, "Unknown layout 'gpu'"),
         ("bare.npz", {"storage": "spares"}, OptionError, "Unknown storage 'spares'"),

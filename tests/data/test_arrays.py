@@ -122,10 +122,11 @@ def test_arrays_that_are_no_samples_are_refused(tmp_path, arrays, message):
         open_data(str(tmp_path / "a.npz"), inputs=[X])
 
 
-def test_labels_that_are_words_are_refused(tmp_path):
+def test_labels_that_are_words_are_text_and_no_classes(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 4)), y=["cat", "dog"])
-    with pytest.raises(DataError, match=r"A label is 'cat'. Expected numbers"):
-        open_data(str(tmp_path / "a.npz"), inputs=[X]).labels()
+    data = open_data(str(tmp_path / "a.npz"), inputs=[X])
+    assert data.labels() is None
+    assert [s.label for s in data.samples()] == ["cat", "dog"]
 
 
 def test_a_wrong_array_name_gets_the_closest_one(tmp_path):

@@ -107,6 +107,6 @@ def test_labels_of_one_whole_number_become_classes(label, expected):
 
 
 def test_a_label_that_is_not_a_number_is_refused():
-    for label, message in (("cat", "label of dtype"), (float("nan"), "label with NaN")):
+    for label, message in ((np.array([1j, 2]), "label of dtype"), (float("nan"), "label with NaN")):
         with pytest.raises(DataError, match=message):
             check_record(DataRecord(0, "Sample 0", {"x": np.zeros((2, 3))}, label), [FLOAT])

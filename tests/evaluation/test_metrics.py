@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tightfit.errors import DataError
+from tightfit.errors import DataError, TightfitError
 from tightfit.evaluation.label_shift import LabelCheck
 from tightfit.evaluation.metrics import METRICS, Answer, decibels, decisions
 from tightfit.evaluation.task import choose_task
@@ -63,8 +63,8 @@ def test_errors_are_means_over_the_entries():
 
 
 def test_the_signal_to_noise_ratio_is_in_decibels():
-    assert score("snr_db", [[1.1, 0]], reference=[[1, 0]]) == pytest.approx(20, abs=1e-5)
-    assert score("snr_db", [[1, 0]], reference=[[1, 0]]) == 200
+    assert score("snr", [[1.1, 0]], reference=[[1, 0]]) == pytest.approx(20, abs=1e-5)
+    assert score("snr", [[1, 0]], reference=[[1, 0]]) == 200
     assert decibels(0.0, 1.0) == -200
 
 
@@ -139,7 +139,7 @@ def test_only_outputs_that_decide_are_asked_for_agreement():
     ],
 )
 def test_a_task_that_does_not_fit_is_refused(metric, label, labels, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(TightfitError, match=message):
         choose_task(metric, [(label, LOGITS)], None if labels is None else np.array(labels))
 
 

@@ -127,7 +127,7 @@ def test_a_constant_of_the_wrong_size_is_named_with_both_sizes():
 def test_a_constant_in_another_file_is_refused_by_name():
     table = packed(models.conv_net())
     table.subgraphs[0].tensors[1].externalBuffer = 1
-    with pytest.raises(ModelError, match="stands in another file; merge it"):
+    with pytest.raises(ModelError, match="is in another file; merge it"):
         read_model(pack(table))
 
 

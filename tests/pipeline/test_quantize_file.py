@@ -97,9 +97,10 @@ def test_a_file_comes_out_that_computes_the_same(nets, tmp_path, net, scheme):
     path = nets / f"{net}.tflite"
     written = make_file(path, scheme, tmp_path / "out.tflite")
     assert written.snr_db > LEAST_DB[scheme]
-    assert {op.kind for op in written.plan.refusals()} <= {"SQUARED_DIFFERENCE"}, "it has no int16 kernel"
+    refused = {op.kind for op in written.plan.refusals()}
+    assert refused <= {"SQUARED_DIFFERENCE", "EMBEDDING_LOOKUP"}, "no int16 kernel, or none that is worth it"
     if SCHEMES[scheme].needs_data:
-        assert written.plan.counts()[INTEGER] >= len(NETS[net]().main.ops) - 1
+        assert written.plan.counts()[INTEGER] >= len(NETS[net]().main.ops) - len(refused)
     provenance = LEAST_BYTES + 128  # and its entry in the tables
     assert (tmp_path / "out.tflite").stat().st_size < path.stat().st_size * 1.2 + provenance
     assert list(tmp_path.iterdir()) == [tmp_path / "out.tflite"]
@@ -232,11 +233,17 @@ def test_the_model_itself_is_no_output(source):
         quantize_file(source, "float16", source.parent / "." / source.name)
 
 
-@pytest.mark.parametrize("place", ["file/out.tflite", "folder"])
-def test_a_place_that_cannot_be_written_is_named(source, tmp_path, place):
+@pytest.mark.parametrize(
+    ("place", "error", "words"),
+    [
+        ("file/out.tflite", ModelError, "Cannot write '{}'"),
+        ("folder", OptionError, "'{}' is a folder, which is not replaced"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(source, tmp_path, place, error, words):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ModelError, match=f"Cannot write '{tmp_path / place}'"):
+    with pytest.raises(error, match=words.format(tmp_path / place)):
         quantize_file(source, "float16", tmp_path / place)
     assert not list((tmp_path / "folder").iterdir())
 
@@ -276,8 +283,8 @@ def test_a_layout_that_gives_garbage_falls_back(monkeypatch, source, tmp_path):
     written = quantize_file(source, "int8", tmp_path / "out.tflite", samples_of(conv_net(), 2))
     assert written.layout == {}
     assert written.snr_db > 15
-    assert len(written.notes) == 1
-    assert written.notes[0].startswith("layout negate_weights was given up: its signal-to-noise is ")
+    (note,) = [note for note in written.notes if note.startswith("layout")]
+    assert note.startswith("layout negate_weights was given up: its signal-to-noise is ")
 
 
 def test_a_layout_that_litert_refuses_falls_back_to_the_next(monkeypatch, nets, tmp_path):

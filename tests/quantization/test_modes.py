@@ -174,8 +174,7 @@ def test_a_mask_of_minus_infinity_keeps_its_op_in_float():
     mask = b.constant("mask", [[0.0, -np.inf, 0.0, -np.inf]], "float32")
     model = b.model(b.softmax(b.add(b.input("x", [1, 4]), mask)))
     assert (
-        reason_of(model, kind="ADD")
-        == "its constant 'mask' holds NaN or infinity, which no integer stands for"
+        reason_of(model, kind="ADD") == "its constant 'mask' has NaN or infinity, which no integer represents"
     )
     assert op_plan(plan(model, "int8"), "SOFTMAX").mode == INTEGER
 

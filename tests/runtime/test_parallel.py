@@ -32,8 +32,7 @@ def test_more_workers_see_what_one_sees(model, workers):
     many = observe_together(model, samples(7), {"y": Watch(keep=2)}, workers=workers)["y"]
     assert (one.statistics.low, one.statistics.high) == (many.statistics.low, many.statistics.high)
     np.testing.assert_array_equal(one.statistics.histogram()[0], many.statistics.histogram()[0])
-    assert one.kept.keys() == many.kept.keys()
-    for a, b in ((one.kept[i], many.kept[i]) for i in one.kept):
+    for a, b in zip(one.kept, many.kept, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

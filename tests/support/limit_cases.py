@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
+from support.gpu_limit_cases import GPU_CASES
 from support.integer_models import SCALE, binary, conv, feature, fixed, mean, pool, resize, unary
 from support.limit_models import (
+    Limited,
     added,
     after_pad,
     argmax,
@@ -43,26 +41,16 @@ from support.limit_models import (
     with_types,
     with_zero,
 )
-from tightfit.graph.ir import Model
 
 INT8 = ("int8",)
 FUSED = {"known": ("RELU", "RELU6"), "types": INT8}
 WINDOW = {"height": 256, "product": 65536}
 
 
-@dataclass(frozen=True)
-class Limited:
-    """A limit's numbers with a model that keeps it and one that breaks it."""
-
-    good: Callable[[], Model]
-    bad: Callable[[], Model]
-    numbers: dict[str, Any] = field(default_factory=dict)
-
-
 POWERS = {"half_pixel_most": 2, "most": 8}
 BILINEAR = "RESIZE_BILINEAR"
 
-CASES: dict[str, Limited] = {
+CASES: dict[str, Limited] = GPU_CASES | {
     "argmax_depth": Limited(lambda: argmax(127), lambda: argmax(128), {"most": 127}),
     "axis_is_batch": Limited(lambda: gathered(1, 1), lambda: gathered(1, 0)),
     "batch_one": Limited(lambda: mean((1, 4, 4, 2), [1]), lambda: mean((2, 4, 4, 2), [1])),

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from support.integer_models import SCALE, conv, feature, fixed, model_of, scales, unary, weights
 from tightfit.graph.ir import Model, Op, Tensor
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A limit's numbers with a model that keeps it and one that breaks it."""
+
+    good: Callable[[], Model]
+    bad: Callable[[], Model]
+    numbers: dict[str, Any] = field(default_factory=dict)
 
 
 def dense(

@@ -50,13 +50,23 @@ class Flags:
 
 
 @dataclass(frozen=True)
+class Typed:
+    """An input of the model of any type, uniform in [low, high]."""
+
+    shape: tuple[int, ...]
+    dtype: str = "int32"
+    low: int = 0
+    high: int = 3
+
+
+@dataclass(frozen=True)
 class State:
     """A float variable that the op updates, zero at the start."""
 
     shape: tuple[int, ...]
 
 
-Operand = Value | Weights | Fixed | Flags | State | None
+Operand = Value | Weights | Fixed | Flags | Typed | State | None
 
 
 @dataclass(frozen=True)
@@ -110,14 +120,16 @@ def draw(case: Case, seed: int = 1) -> dict[str, np.ndarray]:
             values[f"in{i}"] = data
         elif isinstance(spec, Flags):
             values[f"in{i}"] = rng.random(spec.shape) > 0.5
+        elif isinstance(spec, Typed):
+            values[f"in{i}"] = rng.integers(spec.low, spec.high + 1, spec.shape).astype(spec.dtype)
     return values
 
 
 def _operand(graph: Graph, spec: Operand, name: str, rng: np.random.Generator) -> Tensor | None:
     if spec is None:
         return None
-    if isinstance(spec, Value | Flags):
-        tensor = Tensor(name, spec.shape, "bool" if isinstance(spec, Flags) else "float32")
+    if isinstance(spec, Value | Flags | Typed):
+        tensor = Tensor(name, spec.shape, _type(spec))
         graph.inputs.append(tensor)
         return tensor
     if isinstance(spec, State):
@@ -126,6 +138,12 @@ def _operand(graph: Graph, spec: Operand, name: str, rng: np.random.Generator) -
         data = np.asarray(spec.values, np.bool_ if spec.dtype == "bool" else spec.dtype)
         return Tensor(name, data.shape, spec.dtype, data)
     return Tensor(name, spec.shape, data=_weights(spec, rng))
+
+
+def _type(spec: Value | Flags | Typed) -> str:
+    if isinstance(spec, Typed):
+        return spec.dtype
+    return "bool" if isinstance(spec, Flags) else "float32"
 
 
 def _weights(spec: Weights, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tightfit.targets.fixes.apply_fixes import Applied, fix
 from tightfit.targets.hosted_models import ReadyModel, find_models
 from tightfit.targets.placement import check as judge
 from tightfit.targets.profile import find_target
-from tightfit.targets.tools.proof import Proof, prove
+from tightfit.targets.tools.proof import Proof, judged, prove
 from tightfit.targets.verdict import Verdict
 from tightfit.units import format_decibels
 
@@ -45,8 +45,8 @@ class CheckResult:
 
     @property
     def runs(self) -> bool:
-        """True when the target runs the file and its memory holds it."""
-        return self.verdict.runs and self.verdict.fits
+        """True when the target runs the file with right values and its memory holds it."""
+        return self.verdict.runs and self.verdict.fits and self.verdict.right
 
     def as_json(self) -> dict[str, Any]:
         """Gives plain values: those of the verdict, and ``proof``, ``applied``, ``before``, ``answers``."""
@@ -82,7 +82,7 @@ def check(
     Args:
         memory_bytes: the device's memory, when it is not the target's.
         fixed: write the model here with what falls back rewritten, where a rewrite is known.
-        compile: run the target's own compiler or interpreter where there is one.
+        compile: let the target's own compiler, interpreter or accelerator judge where there is one.
 
     Raises:
         OptionError: unknown target; the closest match is named. ModelError: the file cannot be read, or
@@ -93,12 +93,20 @@ def check(
     read = read_model(path)
     verdict = judge(read, device, memory_bytes=memory_bytes)
     if fixed is None:
-        return CheckResult(verdict, prove(read, verdict) if compile else None)
+        return _judged(read, verdict, compile=compile)
     refuse_input_as_output(Path(fixed), path)
     changed, applied = fix(read, device)
     answers = _write_fixed(changed, path, Path(fixed), [f"for {device.name}: {a.effect}" for a in applied])
-    after = judge(changed, device, memory_bytes=memory_bytes)
-    return CheckResult(after, prove(changed, after) if compile else None, applied, verdict, answers)
+    after = _judged(changed, judge(changed, device, memory_bytes=memory_bytes), compile=compile)
+    return replace(after, applied=applied, before=verdict, answers=answers)
+
+
+def _judged(model: Model, verdict: Verdict, *, compile: bool) -> CheckResult:  # noqa: A002 - as in ``check``
+    """The verdict of the target's own tool where it can run and is wanted, else of the rules."""
+    if not compile:
+        return CheckResult(verdict, None)
+    proof = prove(model, verdict)
+    return CheckResult(judged(verdict, proof), proof)
 
 
 def _write_fixed(model: Model, original: Path, output: Path, steps: list[str]) -> FileDifference:

@@ -6,44 +6,58 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tightfit.api.model_inputs import Pathlike, model_inputs
+from tightfit.api.model_inputs import Pathlike, inputs_of, outputs_of
 from tightfit.convert.conversion import open_model
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
+from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.evaluation.ssh_device import Device, latency_on
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.types import Steps
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of one verb
     models: Sequence[Pathlike],
     data: str,
     *,
     image: ImageOptions | None = None,
-    metric: str = "auto",
+    metric: Asked = "auto",
     limit: int | None = None,
     progress: Steps | None = None,
+    slices: tuple[NamedSlices, ...] = (),
 ) -> list[Accuracy]:
-    """Gives the accuracy of each model on the data, with the paired drop from the first.
+    """Return the accuracy of each model on the data, with the paired change from the first.
+
+    Args:
+        models: files or anything that ``load`` takes; the first is the reference.
+        data: samples, with labels or without.
+        image: how images become arrays.
+        metric: ``auto``, names as in docs/metrics.md with commas between them, a function, or several of
+            either.
+        limit: the most samples.
+        progress: called with (samples done, samples in all).
 
     Raises:
         TightfitError: the data does not fit the first model, or that one fails.
     """
+    wanted = wanted_metrics(metric)
     paths = [open_model(m) for m in models]
-    for path in paths:
-        read_model(path)
-    dataset = open_data(data, image=image, inputs=model_inputs(paths[0]))
+    read = [read_model(path) for path in paths]
+    dataset = open_data(data, image=image, inputs=inputs_of(read[0], paths[0]), outputs=outputs_of(read[0]))
     indices = None
     if limit is not None and limit < len(dataset):
-        indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
-    return evaluate_models(paths, dataset, indices, metric=metric, progress=progress)
+        indices, _ = split(dataset.classes(), len(dataset), limit, overlap=True)
+    return evaluate_models(
+        paths, dataset, indices, metric=wanted, progress=progress, slices=slices_of(read[0], slices)
+    )
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.model_inputs import inputs_of, outputs_of
+from tightfit.api.ruin import ruin_notes
 from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError, OptionError, unknown_name
-from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import Accuracy, understand
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.labels import TRAINED, Head
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import training_start
@@ -28,12 +31,13 @@ from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.scheme import find_scheme
 from tightfit.training.backend import choose_backend
+from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
 from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.types import Array
 from tightfit.weights.statistics import weight_facts
 
 if TYPE_CHECKING:
-    from tightfit.training.loop.finetuning import FinetuneSpec, Trained
+    from tightfit.training.loop.finetuning import Trained
 
 Listener = Callable[[str, int, int, dict[str, Any]], None]
 
@@ -85,9 +89,7 @@ class FinetuneResult:
     def facts(self) -> dict[str, Any]:
         """Gives everything as plain data; sizes in bytes, accuracies and shares as fractions."""
         plain = asdict(self) | {"path": str(self.path)}
-        for name in ("original", "accuracy"):
-            plain[name].pop("scores")
-        return plain
+        return plain | {"original": self.original.to_dict(), "accuracy": self.accuracy.to_dict()}
 
 
 def finetune(
@@ -113,6 +115,8 @@ def finetune(
         ModelError: the model cannot be trained, or the output cannot be written.
     """
     chosen, output = options or FinetuneOptions(), Path(output)
+    request = _request(chosen)
+    _check_options(chosen)
     check_paths(
         {"model": model, "data": data, "teacher": chosen.teacher},
         {"The output": output, "The checkpoint": output.with_name(output.name + ".checkpoint")},
@@ -122,17 +126,20 @@ def finetune(
     from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
 
     source = open_source(model)
-    _check_output(source, output, chosen)
-    request = _request(chosen)
-    dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
+    refuse_input_as_output(output, source.path)
+    dataset = open_data(
+        data, image=image, inputs=inputs_of(source.model, model), outputs=outputs_of(source.model)
+    )
     training, held_out = divide(dataset, chosen)
+    reading = understand(source.path, dataset, training, "auto").reading
     source.facts = _facts(dataset, len(training), chosen)
     checkpoint = output.with_name(output.name + ".checkpoint")
     output.parent.mkdir(parents=True, exist_ok=True)
     teacher = source.model if chosen.teacher is None else open_source(chosen.teacher).model
-    material = TrainingData(dataset, training, teacher, training_start)
+    material = TrainingData(dataset, training, teacher, training_start, reading.heads)
     trained = train(source.model, material, request, checkpoint, listener)
-    notes = [*trained.notes, *_write(source, trained, output, chosen.layout)]
+    notes = [*dataset.notes, *reading.notes, *_taught_alone(reading.heads)] if request.labels != "no" else []
+    notes += [*trained.notes, *_write(source, trained, output, chosen.layout)]
     if chosen.storage == "sparse":
         notes += leave_zeros_out(output)
 
@@ -141,9 +148,12 @@ def finetune(
             listener("measuring", done, total, {})
 
     original = Path(chosen.teacher or source.path)
-    before, after = evaluate_models([original, output], dataset, held_out, progress=measured)
+    before, after = evaluate_models(
+        [original, output], dataset, held_out, progress=measured, slices=slices_of(source.model)
+    )
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
+    notes += ruin_notes(after)
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes,
@@ -159,7 +169,7 @@ def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
     if len(dataset) < 2:
         raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
     held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
-    held_out, training = split(dataset.labels(), len(dataset), held, seed=options.seed)
+    held_out, training = split(dataset.classes(), len(dataset), held, seed=options.seed)
     training = np.random.default_rng(options.seed).permutation(training)
     return training if options.train is None else training[: options.train], held_out
 
@@ -173,20 +183,29 @@ def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str
     return {"finetune": {"epochs": options.epochs, **chosen}, "data": {**data, "training_samples": trained}}
 
 
-def _check_output(source: Source, output: Path, options: FinetuneOptions) -> None:
+def _taught_alone(heads: Sequence[Head]) -> list[str]:
+    """A note on labels that measure and do not train."""
+    left = sorted({h.kind for h in heads if h.kind not in TRAINED})
+    return [
+        f"Labels of the kind '{kind}' are measured and do not train: the float model's outputs teach."
+        for kind in left
+    ]
+
+
+def _check_options(options: FinetuneOptions) -> None:
+    """Refuses what no training could use, before Keras is loaded."""
     if options.layout not in LAYOUTS:
         raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
     if options.storage not in _STORAGES:
         raise OptionError(unknown_name("storage", options.storage, _STORAGES))
-    refuse_input_as_output(output, source.path)
 
 
 def _request(options: FinetuneOptions) -> FinetuneSpec:
-    from tightfit.training.loop.finetuning import FinetuneSpec  # noqa: PLC0415 - loads Keras
-
     scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
     shared = {f.name: getattr(options, f.name) for f in fields(TrainingOptions)}
-    return FinetuneSpec(**shared, scheme=scheme)
+    spec = FinetuneSpec(**shared, scheme=scheme)
+    check_spec(spec)
+    return spec
 
 
 def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:

@@ -9,7 +9,7 @@ from tightfit.data.sample import InputSpec
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import input_names, output_names
 
 Pathlike = str | Path
 
@@ -21,6 +21,11 @@ def model_inputs(path: Pathlike) -> list[InputSpec]:
         ModelError: the file cannot be read, or has no input.
     """
     return inputs_of(read_model(open_model(path)), path)
+
+
+def outputs_of(model: Model) -> list[str]:
+    """Return the names of a model's outputs, which labels may have."""
+    return list(output_names(model))
 
 
 def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tightfit.convert.conversion import open_model
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
+from tightfit.search.checks import check_job
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.run import optimize as search
 
@@ -51,5 +52,6 @@ def optimize(job: Job, listener: Listener | None = None) -> Report:
     Raises:
         TightfitError: the model or the data cannot be used; nothing was written then.
     """
+    check_job(job)
     job = replace(job, model=open_model(job.model))
     return report_of(search(job, _Reporting(listener or Quiet())))

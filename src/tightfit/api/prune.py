@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.measured_file import divide_data
+from tightfit.api.ruin import ruin_notes
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
 from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
 from tightfit.compression.sparsity.sparse_storage import StoredLayer
 from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.sources import open_data
-from tightfit.data.split import split
-from tightfit.errors import DataError, OptionError, unknown_name
+from tightfit.errors import OptionError, unknown_name
+from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.slices.files import refuse_unanswered, slices_of
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
-from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
-from tightfit.quantization.calibration.calibrate import Probe, calibrate
+from tightfit.quantization.calibration.calibrate import PROBES, Probe, calibrate
 from tightfit.quantization.calibration.collect_moments import collect_moments
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
@@ -37,8 +41,8 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, find_scheme
-from tightfit.types import Samples, Stage
-from tightfit.weights.statistics import weight_facts
+from tightfit.types import Stage
+from tightfit.weights.statistics import refuse_bad_weights, weight_facts
 
 FLOAT: Final = "float"
 _ROUNDS: Final = 15
@@ -58,6 +62,9 @@ class CompressionResult:
         layers: what was done to each weight. stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.
         samples: how many were used. notes: what to know.
+        accuracy: of the model and of the file on the samples that did not shape it (all, where none are
+            left); None without data.
+        outputs: quality of each output on the samples, slice by slice; empty without samples.
     """
 
     path: Path
@@ -74,10 +81,19 @@ class CompressionResult:
     snr_db: float
     samples: int
     notes: list[str] = field(default_factory=list)
+    outputs: list[OutputQuality] = field(default_factory=list)
+    accuracy: tuple[Accuracy, Accuracy] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data: bytes, milliseconds, fractions."""
-        return {**asdict(self), "path": str(self.path), "snr_db": min(self.snr_db, 200.0)}
+        plain = asdict(replace(self, outputs=[], accuracy=None)) | {
+            "path": str(self.path),
+            "snr_db": None if math.isnan(self.snr_db) else min(self.snr_db, 200.0),
+            "outputs": [output.to_dict() for output in self.outputs],
+        }
+        if self.accuracy is not None:
+            plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,8 @@ class ShrinkOptions:
 
     Args:
         scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
-        layout: ``cpu``, ``npu`` or ``micro``. data: samples without labels. calibration: how many are used.
+        layout: ``cpu``, ``npu`` or ``micro``. data: samples; labels measure. calibration: how many shape the
+            file.
         provenance: the recipe and expected answers inside the file.
     """
 
@@ -154,9 +171,16 @@ class _Work:
         self.options, self.output, self.stage = options, output, stage
         check_paths({"model": model, "data": options.data}, {"The output": output})
         self.original = self.source = open_source(model)
+        refuse_bad_weights(self.source.model)
         if not options.provenance:
             self.source.facts = None
-        self.count, self.samples = _samples(self.source, options)
+        self.data = None
+        if options.data is not None:
+            self.data = divide_data(
+                self.source, options.data, options.image, options.calibration, options.seed
+            )
+        self.count = 0 if self.data is None else self.data.count
+        self.samples = None if self.data is None else self.data.inputs
         self.probes: list[Probe] = []
         self.notes: list[str] = list(self.source.notes)
         self.zeros = False
@@ -227,7 +251,9 @@ class _Work:
         """Samples, or random inputs, and what the original float model makes of them."""
         if self.samples is None:
             return random_probes(self.original.path, self.original.model)
-        return calibrate(self.original.model, iter([next(self.samples())])).probes
+        probes = calibrate(self.original.model, islice(self.samples(), PROBES)).probes
+        refuse_unanswered(self.original.model, probes)
+        return probes
 
     def _write_dense(self, plan: Plan | None, path: Path) -> float:
         reference = replace(self.original, facts=self.source.facts)
@@ -248,10 +274,23 @@ class _Work:
         products = sum(macs(op) for graph in self.source.model.graphs for op in graph.ops)
         tables = size.size_bytes - saved_bytes(read_model(self.output))
         notes = [*self.notes, *gains(size, original, after)]
+        accuracy = self._accuracy()
+        outputs: list[OutputQuality] = []
+        if accuracy is not None:
+            outputs = list(accuracy[1].outputs)
+            notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
         return CompressionResult(
-            self.output, size, original, tables, zeros, values, products, after, before, layers, stored, snr,
-            self.count, notes,
+            self.output, size, original, tables, zeros, values, products, after, before, layers, stored,
+            min((o.snr_db for o in outputs), default=snr), accuracy[1].n if accuracy else self.count, notes,
+            outputs, accuracy,
         )  # fmt: skip
+
+    def _accuracy(self) -> tuple[Accuracy, Accuracy] | None:
+        """The model and the file on the samples that did not shape it, where there are such."""
+        if self.data is None:
+            return None
+        slices = slices_of(self.original.model)
+        return self.data.compare(self.original.path, self.output, self.told("measuring"), slices)
 
 
 def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
@@ -268,18 +307,3 @@ def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
             "No gain on this target: the latency on this machine is not significantly below the original's."
         )
     return notes
-
-
-def _samples(source: Source, options: ShrinkOptions) -> tuple[int, Samples | None]:
-    """How many samples are used, and a function that starts them anew."""
-    if options.data is None:
-        return 0, None
-    dataset = open_data(options.data, image=options.image, inputs=inputs_of(source.model, source.path))
-    if len(dataset) < 2:
-        raise DataError(
-            f"The data has {len(dataset)} sample; what a layer sees takes many. Give at least 20, better 100."
-        )
-    count, indices = min(options.calibration, len(dataset)), None
-    if count < len(dataset):
-        indices, _ = split(dataset.labels(), len(dataset), count, seed=options.seed, overlap=True)
-    return count, lambda: (s.inputs for s in dataset.samples(indices))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.measured_file import divide_data
+from tightfit.api.ruin import ruin_notes
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_pruning import (
     ChannelBudget,
@@ -19,11 +20,12 @@ from tightfit.compression.channels.channel_pruning import (
 from tightfit.compression.channels.channel_pruning import prune_channels as prune
 from tightfit.data.cached_samples import remembered
 from tightfit.data.image_options import ImageOptions
-from tightfit.data.sources import open_data
-from tightfit.data.split import split
-from tightfit.errors import DataError, RuntimeFailureError
+from tightfit.errors import RuntimeFailureError
+from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
@@ -32,7 +34,8 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
 from tightfit.scratch import scratch_folder
-from tightfit.types import Array, Stage
+from tightfit.types import Stage
+from tightfit.weights.statistics import refuse_bad_weights
 
 _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
@@ -47,6 +50,9 @@ class ChannelPruningResult:
         macs, original_macs: multiply–accumulates. latency, original_latency: measured side by side here.
         groups: what each group lost, or why it stays.
         samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
+        accuracy: of the model and of the file on the samples that did not shape it (all, where none are
+            left).
+        outputs: quality of each output on these samples, slice by slice; empty without samples.
     """
 
     path: Path
@@ -60,10 +66,17 @@ class ChannelPruningResult:
     samples: int
     meets_budget: bool
     notes: list[str]
+    outputs: list[OutputQuality] = field(default_factory=list)
+    accuracy: tuple[Accuracy, Accuracy] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives it as plain data."""
-        return {**asdict(self), "path": str(self.path)}
+        outputs = [output.to_dict() for output in self.outputs]
+        plain = asdict(replace(self, outputs=[], accuracy=None))
+        plain |= {"path": str(self.path), "outputs": outputs}
+        if self.accuracy is not None:
+            plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
+        return plain
 
 
 def channel_groups(model: str | Path) -> list[dict[str, Any]]:
@@ -108,7 +121,9 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     options = ChannelOptions(importance, refit, multiple)
     source, path = open_source(model), Path(output)
     refuse_input_as_output(path, source.path)
-    used, again = _samples(source, data, image, samples, seed)
+    refuse_bad_weights(source.model)
+    divided = None if data is None else divide_data(source, data, image, samples, seed)
+    again = None if divided is None else remembered(divided.inputs)
     measure = None if latency is None else _measure(source)
     done = prune(source.model, budget, options, again, measure, stage)
     changed = f"MACs {done.macs_before:,} → {done.macs_after:,}"
@@ -122,9 +137,15 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     )
     before, after = compare_latency([source.path, path], rounds=_ROUNDS, budget_s=_SECONDS)
     notes = [*source.notes, *done.notes, *_told(after)]
+    accuracy, outputs = None, []
+    if divided is not None:
+        told = None if stage is None else partial(stage, "measuring")
+        accuracy = divided.compare(source.path, path, told, slices_of(source.model))
+        outputs = list(accuracy[1].outputs)
+        notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
     return ChannelPruningResult(
         path, footprint(path), footprint(source.path), done.macs_after, done.macs_before, after, before,
-        done.groups, used, done.reached, notes,
+        done.groups, 0 if divided is None else divided.count, done.reached, notes, outputs, accuracy,
     )  # fmt: skip
 
 
@@ -135,22 +156,6 @@ def _told(latency: Latency) -> list[str]:
     if latency.ratio_high is None or latency.ratio_high < 1:
         return []
     return ["No gain on this target: the latency on this machine is not significantly below the original's."]
-
-
-def _samples(
-    source: Source, data: str | None, image: ImageOptions | None, count: int, seed: int
-) -> tuple[int, Callable[[], Iterator[Mapping[str, Array]]] | None]:
-    """How many samples are used, and a function that starts them anew."""
-    if data is None:
-        return 0, None
-    dataset = open_data(data, image=image, inputs=inputs_of(source.model, source.path))
-    if len(dataset) < 2:
-        raise DataError(f"The data has {len(dataset)} sample; fitting takes many. Give at least 100.")
-    indices = None
-    if count < len(dataset):
-        indices, _ = split(dataset.labels(), len(dataset), count, seed=seed, overlap=True)
-
-    return min(count, len(dataset)), remembered(lambda: (s.inputs for s in dataset.samples(indices)))
 
 
 def _measure(source: Source) -> Measure:

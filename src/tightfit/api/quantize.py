@@ -12,9 +12,10 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.diagnosis.doctor.notes import observers, quick_check
+from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.source import Source, open_source
@@ -57,14 +58,12 @@ def quantize(
     source = open_source(model)
     source.facts = chosen.facts()
     given = None if data is None else CalibrationSamples.of(source, model, data, image, chosen)
-    builder = Builder(source, stage=progress)
-    if given is not None:
-        builder.samples, builder.count = given.samples, given.count
-        builder.observers = observers(source.model) if chosen.doctor else None
+    builder = Builder(source, None if given is None else given.samples, stage=progress)
     written = builder.build(spec, Path(output))
-    if given is None or not chosen.doctor or builder.seen is None:
+    if given is None or not chosen.doctor:
         return written
-    checked = quick_check(source, given.dataset, given.log, builder.seen)
+    assert builder.seen is not None  # noqa: S101 - samples were given
+    checked = quick_check(source, given.log, builder.seen)
     return replace(written, notes=[*checked, *written.notes])
 
 
@@ -103,11 +102,6 @@ class CalibrationSamples:
             source.facts["data"] = data_facts(dataset, count, chosen.seed)
         return cls(dataset, indices)
 
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return len(self.dataset) if self.indices is None else len(self.indices)
-
     def samples(self) -> Iterator[Mapping[str, Array]]:
         """Inputs, one sample after another; may be called again."""
         given = self.dataset.samples(self.indices)
@@ -126,7 +120,8 @@ class QuantizeOptions:
         recovery: names of ``recovery.steps.RECOVERIES``. max_size: bytes that mixed precision may fill.
         max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
         target: name of the device that the file is for. provenance: False leaves it out of the file.
-        doctor: False says nothing about the data.
+        doctor: False says nothing about the data. mend: False tries no remedy for poor slices.
+        slices: slices of outputs that the user named.
     """
 
     interface: str | None = None
@@ -142,6 +137,8 @@ class QuantizeOptions:
     target: str | None = None
     provenance: bool = True
     doctor: bool = True
+    mend: bool = True
+    slices: tuple[NamedSlices, ...] = ()
 
     def facts(self) -> dict[str, Any] | None:
         """What the file says about the options that it was made with."""
@@ -172,6 +169,8 @@ class QuantizeOptions:
             max_size_bytes=self.max_size,
             max_noise=self.max_noise,
             folder=output.with_name(f"{output.name}.unfinished"),
+            mend=self.mend,
+            slices=self.slices,
         )
 
 

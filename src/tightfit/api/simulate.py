@@ -1,4 +1,4 @@
-"""Holds a quantized model as training simulates it against LiteRT."""
+"""Compare the integer simulation of training with LiteRT."""
 
 from __future__ import annotations
 
@@ -30,15 +30,19 @@ def simulate(
     limit: int = 1000,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
-    """Runs a quantized model as training simulates it and in LiteRT, on the same samples.
+    """Return the comparison of a quantized model's simulation with LiteRT, on the same samples.
 
     Args:
-        model: an integer ``.tflite`` of any writer; or a float model, which is quantized by ``scheme`` first.
-        limit: samples at most to compare the decisions on; the first 8 of them compare every op.
+        model: an integer ``.tflite`` written by any tool, or a float model, which is quantized first.
+        data: the samples.
+        scheme: scheme to quantize a float model by: int8, int16x8 or int8x4.
+        image: preprocessing of images.
+        limit: most samples whose decisions are compared; every op is compared on the first 8.
+        progress: progress callback, called with (samples done, samples in total).
 
     Raises:
-        OptionError: Keras is missing, or a float model comes without a scheme.
-        ModelError: the file computes on no integers, or an op has no lowering.
+        OptionError: Keras is missing, or a float model is given without a scheme.
+        ModelError: the file has no integer ops, or an op has no lowering.
     """
     choose_backend()
     from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras

@@ -1,4 +1,4 @@
-"""The verbs ``verify`` and ``diff``: does a file still answer as it did, and in what do two files differ."""
+"""``verify``, ``sign`` and ``diff``: replay recorded outputs, sign a file, and compare two files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ def verify(
     image: ImageOptions | None = None,
     key: Pathlike | None = None,
 ) -> Replay:
-    """Replays the probes that travel inside a file on this machine's LiteRT.
+    """Replay the probes inside a file on this machine's LiteRT and compare with the recorded outputs.
 
     Args:
         model: the file.
-        data: to be told whether the file was made with it.
-        image: how images become arrays.
-        key: a public key (PEM), to be told whether the file is signed by it and unchanged.
+        data: data to compare with the data that the file was made with.
+        image: preprocessing of images.
+        key: a public key (PEM), to check whether the file is signed by it and unchanged.
 
     Raises:
-        ModelError: the file cannot be read or carries no provenance. RuntimeFailureError: it does not run.
+        ModelError: the file cannot be read or has no provenance.
+        RuntimeFailureError: LiteRT cannot run the file.
         OptionError: the key cannot be used.
     """
     signed = None if key is None else is_signed_by(model, key)
@@ -43,15 +44,16 @@ def verify(
 
 
 def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
-    """Writes a signed copy of a file and gives its path; see ``provenance.signature``.
+    """Write a signed copy of a file and return its path; see ``provenance.signature``.
 
     Args:
-        model: the file, left as it is.
+        model: the file; it is not changed.
         output: the file to write.
         key: a private Ed25519 key (PEM).
 
     Raises:
-        OptionError: the key cannot be used. ModelError: the file cannot be read or written.
+        OptionError: the key cannot be used.
+        ModelError: the file cannot be read or written.
     """
     check_paths({"model": model, "key": key}, {"The output": output})
     return sign_file(model, output, key)
@@ -65,10 +67,18 @@ def diff(
     image: ImageOptions | None = None,
     limit: int = 100,
 ) -> FileDifference:
-    """Compares two files: ends, ops, storage, weights, sizes, and answers on samples or seeded noise.
+    """Compare two files: inputs and outputs, ops, storage, weights, sizes, and results.
+
+    Args:
+        first: a ``.tflite``.
+        second: another ``.tflite``.
+        data: samples to compare the results on; None for seeded noise.
+        image: preprocessing of images.
+        limit: most samples.
 
     Raises:
-        ModelError: a file cannot be read. DataError: the data does not fit the first.
+        ModelError: a file cannot be read.
+        DataError: the data does not fit the first.
     """
     if data is None:
         return difference(Path(first), Path(second))

@@ -23,7 +23,6 @@ from tightfit.cli.simulate import simulate
 from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.verify import diff, sign, verify
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
-from tightfit.scratch import sweep_temporary
 
 DONE, NOT_MET, WRONG_USE = 0, 1, 2
 
@@ -93,12 +92,20 @@ def start() -> NoReturn:
     """Prepares this process for the command line, then runs it."""
     streams.prepare(answer_alone="--json" in sys.argv)
     _leave_by_signals()
+    if not {"-h", "--help", "--version"} & set(sys.argv):
+        _prepare_work()
+    run()
+
+
+def _prepare_work() -> None:
+    """Limits the memory of this process and removes what killed runs left."""
+    from tightfit.scratch import sweep_temporary  # noqa: PLC0415 - keeps --help light
+
     try:
         _limit_memory()
     except TightfitError as error:
         _explain(error)
     sweep_temporary()
-    run()
 
 
 def _leave_by_signals() -> None:

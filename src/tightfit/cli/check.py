@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,14 @@ _LISTED = 20
 @click.option(
     "--no-compile",
     is_flag=True,
-    help="Do not run the target's compiler or interpreter; check by tables only.",
+    help="Do not run the target's compiler, interpreter or accelerator; check by tables only.",
 )
+@click.option("--prove", is_flag=True, help="Fail unless the target's own tool can check the model.")
 @json_option
 def check(model: Path | None, as_json: bool, **options: Any) -> int:
     """Check op by op whether a device accelerates MODEL, with the reason and the change to make.
 
-    Exit code 1: the target cannot run the model, or its memory is too small.
+    Exit code 1: the target cannot run the model, computes wrong values, or its memory is too small.
     """
     from tightfit.api.check import check as run  # noqa: PLC0415 - loaded when used
     from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
@@ -58,6 +60,8 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
         raise OptionError("Received no MODEL; expected a file to check, or --target list.")
     if options["fixing"] != (options["output"] is not None):
         raise OptionError("--fix writes a file: pass --fix and -o FILE.tflite together.")
+    if options["prove"]:
+        _refuse_unproven(options["target"], no_compile=options["no_compile"])
     found = run(
         model,
         options["target"],
@@ -72,6 +76,23 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
     return 0 if found.runs else 1
 
 
+def _refuse_unproven(name: str, *, no_compile: bool) -> None:
+    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
+    from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
+    from tightfit.targets.tools.table import TOOLS  # noqa: PLC0415 - loaded when used
+
+    if no_compile:
+        raise OptionError("Received --prove and --no-compile; pass one of them.")
+    family = find_target(name).family
+    if family.tool not in TOOLS:
+        raise OptionError(
+            f"No tool for the target '{name}' runs here: its rules come from documents ({family.source}). "
+            "Leave out --prove."
+        )
+    if missing := TOOLS[family.tool].available():
+        raise OptionError(missing)
+
+
 def _show(found: Any) -> None:
     console, verdict, proof = Console(highlight=False), found.verdict, found.proof
     if found.before is not None:
@@ -81,20 +102,22 @@ def _show(found: Any) -> None:
     if found.answers is not None:
         console.print(Text(found.comparison()), soft_wrap=True)
     console.print(Text(verdict.summary()), soft_wrap=True)
-    if verdict.fallbacks and not verdict.refused:
-        console.print(_fallbacks(verdict))
+    places = [p for p in verdict.placements if not p.accelerated or p.wrong]
+    if places and not verdict.refused:
+        console.print(_places(places))
     for line in [*(proof.lines() if proof is not None else ()), *verdict.target.family.notes]:
         console.print(Text(line), soft_wrap=True)
 
 
-def _fallbacks(verdict: Any) -> Table:
-    """The fallbacks, those with the same reason once, with their number."""
+def _places(places: Sequence[Any]) -> Table:
+    """The ops that fall back or are computed wrongly, those with the same reason once, with their number."""
     table = Table("ops", "first", "why", "what to do", box=None, padding=(0, 2, 0, 0))
-    counts = Counter((p.kind, p.rule) for p in verdict.fallbacks)
+    counts = Counter((p.kind, p.rule) for p in places)
     for (kind, rule), count in counts.most_common(_LISTED):
-        first = next(p for p in verdict.fallbacks if (p.kind, p.rule) == (kind, rule))
+        first = next(p for p in places if (p.kind, p.rule) == (kind, rule))
+        why = f"wrong values: {first.wrong}" if first.wrong else first.reason
         table.add_row(
-            f"{count} {kind}", Text(f"#{first.index} {first.name[:40]}"), Text(first.reason), Text(first.fix)
+            f"{count} {kind}", Text(f"#{first.index} {first.name[:40]}"), Text(why), Text(first.fix)
         )
     return table
 

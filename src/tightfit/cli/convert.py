@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tightfit.cli.accuracy_view import value_lines
 from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
 
 
@@ -40,6 +41,10 @@ from tightfit.cli.options import json_option, parse_assignments, parse_held, par
 @click.option(
     "--uint8", metavar="mean=M,std=S", help="Make image inputs uint8; the file computes (x - M) / S."
 )
+@click.option("--data", metavar="DATA", help="Samples to measure the converted file with; labels are used.")
+@click.option(
+    "--image", metavar="OPTIONS", help="How images become arrays, such as size=224,mean=127,std=128."
+)
 @json_option
 def convert(model: Path, as_json: bool, **options: Any) -> int:
     """Convert MODEL to a float .tflite and compare it with its source on random inputs.
@@ -50,8 +55,20 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
     from tightfit.convert.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
 
     result = load(str(model), options["output"], ConversionOptions(**_chosen(options)))
-    click.echo(json.dumps(result.as_json(), indent=1, ensure_ascii=False) if as_json else _words(result))
+    facts, words = result.as_json(), _words(result)
+    if options["data"]:
+        accuracy = _measured(result.path, options["data"], options["image"])
+        facts["accuracy"] = accuracy.to_dict()
+        words += "".join(f"\n{line}" for line in value_lines(accuracy))
+    click.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else words)
     return 0
+
+
+def _measured(path: Path, data: str, image: str | None) -> Any:
+    from tightfit.api.evaluate import evaluate  # noqa: PLC0415 - loaded when used
+    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
+
+    return evaluate([path], data, image=ImageOptions.parse(image) if image else None)[0]
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:

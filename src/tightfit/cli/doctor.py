@@ -49,6 +49,8 @@ def doctor(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(as_document(findings, len(CHECKS)))
     else:
         Console(highlight=False).print(as_text(findings, len(CHECKS)))
+        if findings.power:
+            click.echo(findings.power)
     return 0
 
 
@@ -57,6 +59,7 @@ def as_document(findings: Sequence[Finding], checks: int) -> str:
     errors = sum(f.severity == "error" for f in findings)
     rows = [{**asdict(f), "numbers": dict(f.numbers)} for f in findings]
     document = {"findings": rows, "errors": errors, "warnings": len(findings) - errors, "checks": checks}
+    document["power"] = getattr(findings, "power", "")
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 

@@ -11,7 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from tightfit.cli.options import data_options, json_option, threads_option
+from tightfit.cli.options import (
+    data_options,
+    json_option,
+    parse_slices,
+    slices_option,
+    threads_option,
+)
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 
 _NAME: Final = 20
@@ -22,36 +29,43 @@ _NAME: Final = 20
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_options(required=True)
 @click.option(
-    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "
+    "NAME@OUTPUT scores one output.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
+@slices_option
 @json_option
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Measure the accuracy of MODELS on the data, each with its paired difference to the first."""
+    """Measure the accuracy of MODELS on the data, each with its paired change from the first (− is worse)."""
     from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
+    from tightfit.cli.accuracy_view import metric_tables  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
-        results = run(models, options["data"], image=image, metric=metric, limit=limit, progress=bars.advance)
+        results = run(
+            models,
+            options["data"],
+            image=image,
+            metric=metric,
+            limit=limit,
+            progress=bars.advance,
+            slices=parse_slices(options["slices"]),
+        )
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
-    table = _narrow(results[0].metric, "95 %", "drop", "95 %", "agrees", "SNR dB", "n")
-    for path, r in zip(models, results, strict=True):
-        if r.failure:
-            table.add_row(path.name, r.failure)
-            continue
-        cells = (
-            _number(r.value),
-            _span(r.low, r.high, 3),
-            _number(r.drop),
-            _span(r.drop_low, r.drop_high, 3),
-        )
-        table.add_row(path.name, *cells, _number(r.agreement), _number(r.snr_db, 1), str(r.n))
-    Console().print(table)
+    Console().print(*metric_tables([path.name for path in models], results), sep="\n")
+    for path, result in zip(models[1:], results[1:], strict=True):
+        for line in quality_lines(result.outputs):
+            click.echo(f"{path.name}: {line}")
+    for note in results[0].notes:
+        click.echo(f"note: {note}")
     return 0
 
 
@@ -72,8 +86,7 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
 def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
     rows = []
     for path, result in zip(models, results, strict=True):
-        plain = {k: v for k, v in asdict(result).items() if k != "scores"}
-        rows.append({"path": str(path), **plain})
+        rows.append({"path": str(path), **result.to_dict()})
     return rows
 
 

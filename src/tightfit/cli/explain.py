@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 from tightfit.paths import check_paths
+from tightfit.search.candidates import strict
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -89,8 +91,9 @@ def as_document(found: Explanation) -> str:
     """Return an explanation as JSON; its overlay is an object in it."""
     plain = asdict(found)
     plain["accuracy"].pop("scores")
+    plain["accuracy"]["outputs"] = [output.to_dict() for output in found.accuracy.outputs]
     plain["overlay"] = json.loads(found.overlay)
-    return json.dumps(plain, indent=1, ensure_ascii=False)
+    return json.dumps(strict(plain), indent=1, ensure_ascii=False)
 
 
 def as_text(found: Explanation, reading: str) -> Group:
@@ -99,7 +102,8 @@ def as_text(found: Explanation, reading: str) -> Group:
     lines = [
         f"{found.file}: {found.scheme}, {found.metric} {_number(accuracy.value, 4)} (float "
         f"{_number(found.float_value, 4)}), agreement {_number(accuracy.agreement, 3)}, "
-        f"{_number(accuracy.snr_db)} dB, on {accuracy.n} samples"
+        f"{_number(accuracy.snr_db)} dB, on {accuracy.n} samples",
+        *quality_lines(accuracy.outputs),
     ]
     parts: list[RenderableType] = [Text(line) for line in lines]
     if not found.ops:

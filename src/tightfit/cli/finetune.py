@@ -11,15 +11,15 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.accuracy_view import metric_tables
 from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
 from tightfit.paths import check_paths
-from tightfit.units import format_bytes, format_interval, format_percent, format_points
+from tightfit.units import format_bytes, format_percent
 
 if TYPE_CHECKING:
     from tightfit.api.finetune import FinetuneResult
-    from tightfit.evaluation.accuracy import Accuracy
-    from tightfit.evaluation.footprint import Footprint
 
 
 @click.command()
@@ -162,31 +162,19 @@ class ProgressAdapter:
 
 
 def as_text(result: FinetuneResult, model: Path) -> Group:
-    """Return a result for a person: the float model beside the trained file."""
-    table = Table(
-        "model", result.accuracy.metric, "drop", "95 %", "agreement", "bytes", "zip", box=None,
-        padding=(0, 2, 0, 0),
-    )  # fmt: skip
-    table.add_row(Text(model.name), *_cells(result.original, result.before, first=True))
-    table.add_row(Text(result.path.name), *_cells(result.accuracy, result.footprint, first=False))
+    """Gives a result for a person: the float model beside the trained file."""
+    names, results = [model.name, result.path.name], [result.original, result.accuracy]
+    table = Table("model", "bytes", "zip", box=None, padding=(0, 2, 0, 0))
+    for name, size in zip(names, (result.before, result.footprint), strict=True):
+        table.add_row(Text(name), format_bytes(size.size_bytes), format_bytes(size.zip_bytes))
     lines = [
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
+        *quality_lines(result.accuracy.outputs),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
-    return Group(table, Text(), *map(Text, lines), *notes)
-
-
-def _cells(accuracy: Accuracy, size: Footprint, *, first: bool) -> list[str]:
-    sizes = [format_bytes(size.size_bytes), format_bytes(size.zip_bytes)]
-    if accuracy.failure:
-        return [accuracy.failure, "", "", "", *sizes]
-    value = format_percent(accuracy.value)
-    if first or accuracy.drop is None or accuracy.drop_low is None or accuracy.drop_high is None:
-        return [value, "-", "-", "-", *sizes]
-    interval = format_interval(accuracy.drop_low, accuracy.drop_high)
-    return [value, format_points(accuracy.drop), interval, format_percent(accuracy.agreement), *sizes]
+    return Group(*metric_tables(names, results), table, Text(), *map(Text, lines), *notes)
 
 
 def _losses(history: list[dict[str, Any]]) -> str:

@@ -11,12 +11,14 @@ import click
 from tightfit.cli.options import (
     data_options,
     json_option,
-    parse_drop,
+    parse_drops,
     parse_latency,
     parse_overrides,
     parse_size,
+    parse_slices,
     provenance_option,
     seed_option,
+    slices_option,
     target_options,
     threads_option,
 )
@@ -38,10 +40,11 @@ from tightfit.paths import check_paths
 )
 @click.option(
     "--max-drop",
-    type=float,
-    default=0.01,
+    metavar="NUMBER|METRIC=NUMBER,…",
+    default="0.01",
     show_default=True,
-    help="Largest drop of the metric, as a fraction: 0.01 is one percentage point.",
+    help="Largest drop: 0.01 is one point of a share, 1 % of an error; or of each metric, as "
+    "map50=0.01,top1@class=0.005,rmse=5%.",
 )
 @click.option("--max-size", metavar="SIZE", help="Largest file, in bytes or with a unit, such as 5MB.")
 @click.option(
@@ -60,7 +63,16 @@ from tightfit.paths import check_paths
     help="Time limit in minutes; no new candidate is started after it. Unlimited by default.",
 )
 @click.option(
-    "--confident", is_flag=True, help="Compare the upper end of the drop's 95 % interval with --max-drop."
+    "--judge",
+    type=click.Choice(["interval", "estimate"]),
+    default="interval",
+    show_default=True,
+    help="What must lie within --max-drop: the drop's 95 % interval, or its estimate.",
+)
+@click.option(
+    "--confident",
+    is_flag=True,
+    help="Reject what is not surely within --max-drop instead of leaving it open.",
 )
 @click.option(
     "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
@@ -71,7 +83,11 @@ from tightfit.paths import check_paths
     help="Evaluation samples; by default all that are not used for calibration.",
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "
+    "NAME@OUTPUT scores one output.",
 )
 @target_options
 @click.option(
@@ -90,6 +106,7 @@ from tightfit.paths import check_paths
 @click.option(
     "--effort", default="normal", show_default=True, help="Extent of the search: quick, normal or thorough."
 )
+@slices_option
 @click.option(
     "--only",
     multiple=True,
@@ -110,6 +127,7 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     from rich.console import Console  # noqa: PLC0415 - loaded when used
 
     from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
+    from tightfit.report.sentences import ending_sentence  # noqa: PLC0415 - loaded when used
     from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
     from tightfit.search.recipes import recipes  # noqa: PLC0415 - loaded when used
 
@@ -121,12 +139,10 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(report.to_json())
     else:
         Console(highlight=False).print(summary(report))
-        click.echo(
-            f"\n{job.output / 'best.tflite'} is the file that ships; {job.output / 'report.html'} proves it."
-        )
+        click.echo(f"\n{ending_sentence(report, job.output)}")
     if not report.finished:
         return INTERRUPTED
-    return 0 if report.meets_budget else 1
+    return 0 if report.meets_budget and (report.tried or report.budget.is_empty) else 1
 
 
 def _job(model: Path, options: dict[str, Any]) -> Any:
@@ -136,8 +152,11 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
 
     latency, ratio = parse_latency(options["max_latency"])
+    max_drop, max_drops = parse_drops(options["max_drop"])
     budget = Budget(
-        max_drop=parse_drop(options["max_drop"]),
+        max_drop=max_drop,
+        max_drops=max_drops,
+        judge=options["judge"],
         max_size=parse_size(options["max_size"]),
         max_zip=parse_size(options["max_zip"]),
         max_latency=latency,
@@ -161,7 +180,8 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
         "effort",
     )
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
-    return Job(model=model, image=image, budget=budget, recipes=options["only"], **chosen)
+    slices = parse_slices(options["slices"])
+    return Job(model=model, image=image, budget=budget, recipes=options["only"], slices=slices, **chosen)
 
 
 @click.command()
@@ -216,6 +236,12 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @click.option(
     "--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan to this JSON file."
 )
+@slices_option
+@click.option(
+    "--mend/--no-mend",
+    default=True,
+    help="Try remedies where a slice of an output is poor; by default on.",
+)
 @provenance_option
 @seed_option
 @json_option
@@ -224,6 +250,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
     from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
     from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
+    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     check_paths(
@@ -242,19 +269,31 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     if verdict is not None:
         facts["target"] = verdict.as_json()
     said = [_words(facts, written)] + ([] if verdict is None else [f"target: {verdict.summary()}"])
-    click.echo(json.dumps(facts, indent=1) if as_json else "\n".join(said))
-    return 0 if verdict is None or (verdict.runs and verdict.fits) else 1
+    click.echo(json.dumps(strict(facts), indent=1) if as_json else "\n".join(said))
+    fits = verdict is None or (verdict.runs and verdict.fits)
+    return 0 if fits and not facts["unfit"] else 1
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of ``QuantizeOptions``."""
     observer = options["observer"]
-    same = ("effort", "interface", "calibration", "seed", "layout", "target", "provenance", "max_noise")
+    same = (
+        "effort",
+        "interface",
+        "calibration",
+        "seed",
+        "layout",
+        "target",
+        "provenance",
+        "max_noise",
+        "mend",
+    )
     return {name: options[name] for name in same} | {
         "overrides": parse_overrides(options["override"]),
         "observers": dict.fromkeys(("int8", "int16"), observer) if observer else None,
         "recovery": tuple(filter(None, options["recover"].split(","))),
         "max_size": parse_size(options["max_size"]),
+        "slices": parse_slices(options["slices"]),
     }
 
 
@@ -271,6 +310,7 @@ def _verdict(written: Any, options: dict[str, Any]) -> Any:
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:
     from tightfit.convert.conversion import open_model  # noqa: PLC0415 - loaded when used
+    from tightfit.evaluation.slices.quality import lost_sentences  # noqa: PLC0415 - loaded when used
 
     size, original = written.path.stat().st_size, open_model(model).stat().st_size
     return {
@@ -279,6 +319,9 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
         "size_bytes": size,
         "size_ratio": size / original,
         "snr_db": min(written.snr_db, 200.0),
+        "samples": written.samples,
+        "outputs": [output.to_dict() for output in written.outputs],
+        "unfit": list(lost_sentences(written.outputs)),
         "ops": written.plan.counts(),
         "left_in_float": [
             {"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()
@@ -289,12 +332,14 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
 
 
 def _words(facts: dict[str, Any], written: Any) -> str:
+    from tightfit.cli.quality import signal_words  # noqa: PLC0415 - loaded when used
     from tightfit.units import format_bytes, format_ratio  # noqa: PLC0415 - loaded when used
 
     ops = ", ".join(f"{count} {mode}" for mode, count in facts["ops"].items())
     lines = [
         f"{facts['path']}: {facts['scheme']}, {format_bytes(facts['size_bytes'])} "
-        f"({format_ratio(facts['size_ratio'])} of the original), {facts['snr_db']:.1f} dB signal-to-noise",
+        f"({format_ratio(facts['size_ratio'])} of the original), {signal_words(written)}",
+        *[f"unfit: {sentence}" for sentence in facts["unfit"]],
         f"ops: {ops}",
     ]
     lines += [f"layout: {name} ({count} ops)" for name, count in facts["layout"].items()]

@@ -38,6 +38,25 @@ provenance_option = click.option(
 )
 
 
+slices_option = click.option(
+    "--slices",
+    multiple=True,
+    metavar="OUTPUT=AXIS:BEGIN-END=NAME,…",
+    help="Slices of an output that must each be kept, as out=-1:0-4=boxes,4-84=scores; others are found.",
+)
+
+
+def parse_slices(given: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the slices that ``--slices`` names.
+
+    Raises:
+        OptionError: one has another form.
+    """
+    from tightfit.evaluation.slices.parts import NamedSlices  # noqa: PLC0415 - loaded when used
+
+    return tuple(NamedSlices.parse(text) for text in given)
+
+
 def target_options(function: F) -> F:
     """Add ``--target`` and ``--memory``."""
     target = click.option(
@@ -111,17 +130,27 @@ def parse_latency(text: str | None) -> tuple[float | None, float | None]:
     return (None, value) if match[2] in ("x", "×") else (value, None)
 
 
-def parse_drop(value: float | None) -> float | None:
-    """Check that a drop is a fraction.
+def parse_drops(text: str | None) -> tuple[float | None, dict[str, float | str]]:
+    """Return the one limit of ``0.01``, or the limit of each metric of ``map50=0.01,rmse=5%``.
 
     Raises:
-        OptionError: it looks like percent.
+        OptionError: one looks like percent, or a metric is unknown.
+
+    Example:
+        >>> parse_drops("0.02"), parse_drops("top1=0.01,rmse=5%")
+        ((0.02, {}), (None, {'top1': 0.01, 'rmse': '5%'}))
     """
-    if value is not None and not 0 <= value < 1:
+    from tightfit.evaluation.metrics.spelling import spelled, split_limits  # noqa: PLC0415 - loaded when used
+
+    if text is None:
+        return None, {}
+    one, several = split_limits(text)
+    if one is not None and not 0 <= one < 1:
         raise OptionError(
-            f"Received --max-drop {value}; expected a fraction, 0 to 1. One point of accuracy is 0.01."
+            f"Received --max-drop {text}; expected a fraction, 0 to 1. One point of accuracy is 0.01."
         )
-    return value
+    limits = {spelled(w): w.limit for w in several if w.limit is not None}
+    return one, {name: str(limit) if limit.relative else limit.amount for name, limit in limits.items()}
 
 
 def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:

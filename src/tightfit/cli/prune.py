@@ -11,9 +11,13 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
+from tightfit.cli.quality import quality_words
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError
+from tightfit.evaluation.slices.quality import lost_sentences
+from tightfit.search.candidates import strict
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:
@@ -148,10 +152,10 @@ def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_js
 
 def _show(result: CompressionResult, model: Path, *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(strict(result.to_json()), indent=1, ensure_ascii=False))
     else:
-        Console(highlight=False).print(as_text(result, model))
-    return 0
+        Console(highlight=False, soft_wrap=True).print(as_text(result, model))
+    return 1 if any(lost_sentences(result.outputs)) else 0
 
 
 def as_text(result: CompressionResult, model: Path) -> Group:
@@ -178,10 +182,11 @@ def as_text(result: CompressionResult, model: Path) -> Group:
         "latency", format_milliseconds(result.original_latency.median_ms),
         format_milliseconds(result.latency.median_ms), format_ratio(result.latency.ratio),
     )  # fmt: skip
-    seen = f"{result.samples} samples" if result.samples else "random inputs"
     lines = [
+        *accuracy_lines(result.accuracy),
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
-        f"{min(result.snr_db, 200.0):.1f} dB signal-to-noise against the model, on {seen}",
+        quality_words(result.outputs, result.snr_db, result.samples),
+        *[f"ruined: {sentence}" for sentence in lost_sentences(result.outputs)],
         *_forms(result),
         *[f"note: {note}" for note in result.notes],
         "¹ an estimate for tflite-micro's compression",

@@ -12,7 +12,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.options import parse_latency, parse_size
+from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars, Stages
 from tightfit.errors import OptionError
 from tightfit.units import format_bytes, format_milliseconds, format_ratio
@@ -91,6 +93,7 @@ def pruned_table(result: ChannelPruningResult) -> Group:
             table.add_row(Text(short(change.name)), str(change.channels), str(change.kept), share)
     fitted = f"chosen and fitted on {result.samples} samples" if result.samples else "chosen by weights alone"
     lines = [
+        *accuracy_lines(result.accuracy),
         f"MACs {result.original_macs:,} → {result.macs:,} "
         f"({format_ratio(result.macs / max(result.original_macs, 1))}), {fitted}",
         f"file {_change(result.original_size.size_bytes, result.size.size_bytes)}, "
@@ -98,6 +101,7 @@ def pruned_table(result: ChannelPruningResult) -> Group:
         f"latency {format_milliseconds(result.original_latency.median_ms)} → "
         f"{format_milliseconds(result.latency.median_ms)} ({format_ratio(result.latency.ratio)}), "
         "measured side by side on this machine",
+        *quality_lines(result.outputs),
     ]
     return Group(table, Text(), *map(Text, lines), *[Text(f"note: {note}") for note in result.notes])
 

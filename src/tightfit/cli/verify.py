@@ -74,6 +74,8 @@ def _replayed(found: Any) -> list[str]:
         f"replayed with {_versions(here)}",
     ]
     lines += [f"step: {step}" for step in found.facts.get("steps", ())]
+    if found.facts.get("quality"):
+        lines.append(f"when it was written: {found.facts['quality']}")
     for d in found.differences:
         if not d.equal and not d.reason:
             lines.append(
@@ -154,7 +156,9 @@ def _output(found: Any, samples: int) -> str:
         return f"output {found.name}: equal on {samples} samples"
     noise = "" if found.snr_db is None else f", {found.snr_db:.1f} dB"
     decisions = "" if found.decisions is None else f", {found.decisions:.1%} equal decisions"
-    return f"output {found.name}: off by {found.largest:.3g} at most{noise}{decisions} ({samples} samples)"
+    worst = "" if found.worst is None else f", {found.worst}"
+    off = f"off by {found.largest:.3g} at most{noise}{decisions}"
+    return f"output {found.name}: {off} ({samples} samples){worst}"
 
 
 def _json(value: Any) -> str:

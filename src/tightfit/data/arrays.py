@@ -15,6 +15,7 @@ import hashlib
 import lzma
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ _LOCAL_HEADER_BYTES = 30
 _CHUNK_BYTES = 1 << 20
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError,
-    OverflowError, TypeError, KeyError, SyntaxError,
+    OverflowError, TypeError, KeyError, SyntaxError, tokenize.TokenError, AttributeError, IndexError,
+    MemoryError,
 )  # fmt: skip
 """What the readers of zip members and of array headers raise on damaged ones (RuntimeError: encrypted)."""
 
@@ -70,17 +72,27 @@ class NpzArrays:
     Args:
         path: the file.
         inputs: input name → array name. label: the labels' array name, or None.
+        labels: label name → array name, of labels with names. notes: what is not used.
     """
 
     kind = "arrays"
 
-    def __init__(self, path: Path, inputs: Mapping[str, str], label: str | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        inputs: Mapping[str, str],
+        label: str | None,
+        labels: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
         self.name = path.name
+        self.notes = tuple(notes)
         self._path = path
         self._inputs = dict(inputs)
         self._label = label
+        self._named = dict(labels or {})
         with _open(path) as archive:
-            chosen = [*self._inputs.values(), *([label] if label else [])]
+            chosen = [*self._inputs.values(), *([label] if label else []), *self._named.values()]
             self._members = {name: _member(archive, name, path.name) for name in chosen}
         self._count = _common_count(self._members, path.name)
         self._whole: set[str] = set()
@@ -89,7 +101,11 @@ class NpzArrays:
     @property
     def has_labels(self) -> bool:
         """True when an array of labels was chosen."""
-        return self._label is not None
+        return self._label is not None or bool(self._named)
+
+    def named_labels(self) -> dict[str, Array]:
+        """The labels with names that are one number a row."""
+        return {name: self._scalars(array) for name, array in self._named.items() if self._is_scalar(array)}
 
     def count(self) -> int:
         """The number of rows."""
@@ -97,17 +113,28 @@ class NpzArrays:
 
     def labels(self) -> Array | None:
         """The labels, when there is one number a row."""
-        if self._label is None or np.prod(self._members[self._label].shape[1:], dtype=int) != 1:
+        if self._label is None or not self._is_scalar(self._label):
             return None
-        return scalar_labels([np.asarray(row).reshape(()) for row in self._rows(self._label, None)])
+        return self._scalars(self._label)
+
+    def _is_scalar(self, array: str) -> bool:
+        member = self._members[array]
+        return bool(np.prod(member.shape[1:], dtype=int) == 1) and member.dtype.kind in "iubf"
+
+    def _scalars(self, array: str) -> Array:
+        return scalar_labels([np.asarray(row).reshape(()) for row in self._rows(array, None)])
 
     def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the rows in step from all arrays."""
         columns = {name: self._rows(array, indices) for name, array in self._inputs.items()}
         label = self._rows(self._label, indices) if self._label else None
+        named = {name: self._rows(array, indices) for name, array in self._named.items()}
         for i in range(self._count) if indices is None else indices:
             inputs = {name: next(rows) for name, rows in columns.items()}
-            yield DataRecord(i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None)
+            labels = {name: next(rows) for name, rows in named.items()}
+            yield DataRecord(
+                i, f"Sample {i} of '{self.name}'", inputs, next(label) if label else None, labels
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 over name, role, shape, dtype and CRC-32 of each array, checked against the bytes.
@@ -119,8 +146,13 @@ class NpzArrays:
             self._check(name)
         digest = hashlib.sha256()
         for name, m in sorted(self._members.items()):
-            digest.update(f"{name}\0{m.shape}\0{m.dtype.str}\0{m.info.CRC}\0{name == self._label}\0".encode())
+            digest.update(f"{name}\0{m.shape}\0{m.dtype.str}\0{m.info.CRC}\0{self._role(name)}\0".encode())
         return digest.hexdigest()
+
+    def _role(self, array: str) -> str:
+        """What an array is: False for an input, True for the labels, or the names of the labels."""
+        named = [name for name, own in self._named.items() if own == array]
+        return ",".join(named) or str(array == self._label)
 
     def _rows(self, name: str, indices: Sequence[int] | None) -> Iterator[Array]:
         """Yields the rows; the last one comes after the array was found whole."""
@@ -209,6 +241,22 @@ def array_names(path: Path) -> list[str]:
     """
     with _open(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def row_counts(path: Path, names: Sequence[str]) -> dict[str, int]:
+    """The number of rows of each array; a single value has none.
+
+    Raises:
+        DataError: when an array cannot be read.
+    """
+    counts = {}
+    with _open(path) as archive:
+        for name in names:
+            try:
+                counts[name] = _member(archive, name, path.name).shape[0]
+            except DataError:
+                counts[name] = 0  # a single value, or objects that are never unpickled: no labels
+    return counts
 
 
 def _open(path: Path) -> zipfile.ZipFile:

@@ -6,7 +6,7 @@ Memory does not grow with the number of samples: only scalar labels, file names 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +25,14 @@ class DataSource(Protocol):
 
     @property
     def has_labels(self) -> bool:
-        """True when every record has a label."""
+        """True when every record has a label, without a name or with one."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What of the data is not used, and why."""
+
+    def named_labels(self) -> Mapping[str, Array]:
+        """The numbers of the labels with names, of those that are one number a record."""
 
     def count(self) -> int:
         """How many records there are; may read the data once."""
@@ -73,6 +80,26 @@ class Dataset:
         except OSError as error:
             raise DataError(f"'{self.source.name}' cannot be read: {error}.") from error
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the data is not used, and why."""
+        return tuple(self.source.notes)
+
+    def named_labels(self, indices: Sequence[int] | Array | None = None) -> dict[str, Array]:
+        """The numbers of labels with names, of those that are one number a sample, in ascending order."""
+        named = self.source.named_labels()
+        if indices is None:
+            return dict(named)
+        wanted = self._ascending(indices)
+        return {name: np.asarray(values[wanted]) for name, values in named.items()}
+
+    def classes(self) -> Array | None:
+        """One number for each sample to divide the samples by: the label, else the first named class."""
+        plain = self.source.labels()
+        if plain is not None:
+            return plain
+        return next((v for v in self.source.named_labels().values() if v.dtype.kind == "i"), None)
+
     def labels(self, indices: Sequence[int] | Array | None = None) -> Array | None:
         """One number for each sample, in ascending order of the indices, without reading inputs.
 
@@ -90,7 +117,7 @@ class Dataset:
 
     def describe(self) -> dict[str, Any]:
         """Facts for a report: kind, name without its folder, count, labels, number of classes or None."""
-        labels = self.source.labels() if self.has_labels else None
+        labels = self.classes() if self.has_labels else None
         classes = len(np.unique(labels)) if labels is not None and labels.dtype.kind == "i" else None
         return {
             "kind": self.source.kind,

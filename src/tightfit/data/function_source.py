@@ -29,6 +29,7 @@ class _Survey:
     count: int
     labels: Array | None
     digest: str
+    named: Mapping[str, Array]
 
 
 class FunctionData:
@@ -49,7 +50,13 @@ class FunctionData:
         first = next(self.read(None), None)
         if first is None:
             raise DataError(f"'{spec}' yielded nothing. Return an iterable of (inputs, label) or inputs.")
-        self._has_labels = first.label is not None
+        self._has_labels = first.label is not None or bool(first.labels)
+
+    notes: Sequence[str] = ()
+
+    def named_labels(self) -> Mapping[str, Array]:
+        """The labels with names that are one number each, after one pass."""
+        return self._surveyed().named
 
     @property
     def has_labels(self) -> bool:
@@ -77,7 +84,8 @@ class FunctionData:
         for index, (inputs, label) in enumerate(self._unbatched()):
             if wanted is not None and index != wanted[position]:
                 continue
-            yield DataRecord(index, f"Sample {index} of '{self.name}'", inputs, label)
+            plain, named = split_labels(label)
+            yield DataRecord(index, f"Sample {index} of '{self.name}'", inputs, plain, named)
             position += 1
             if wanted is not None and position == len(wanted):
                 return
@@ -94,6 +102,7 @@ class FunctionData:
 
     def _pass(self) -> _Survey:
         digest, labels, count = hashlib.sha256(), [], 0
+        columns: dict[str, list[Any]] = {}
         for record in self.read(None):
             count += 1
             if count > _MOST_SAMPLES:
@@ -103,9 +112,16 @@ class FunctionData:
             label = _label(record)
             if label is not None:
                 _update(digest, "label", np.asarray(label))
-            labels.append(label if np.ndim(label if label is not None else []) == 0 else None)
-        scalar = bool(labels) and all(label is not None for label in labels)
-        return _Survey(count, scalar_labels(labels) if scalar else None, digest.hexdigest())
+            labels.append(_number_or_none(label))
+            for name, value in record.labels.items():
+                named = label_of(value)
+                if named is not None:
+                    _update(digest, f"label {name}", np.asarray(named))
+                columns.setdefault(name, []).append(_number_or_none(named))
+        known = {n: scalar_labels(c) for n, c in columns.items() if len(c) == count and _are_numbers(c)}
+        return _Survey(
+            count, scalar_labels(labels) if _are_numbers(labels) else None, digest.hexdigest(), known
+        )
 
     def _unbatched(self) -> Iterator[tuple[dict[str, Array], Any]]:
         number = -1
@@ -131,13 +147,9 @@ class FunctionData:
                 f"{where} has batches of different sizes: {sorted(s for s in sizes if s is not None)}."
             )
         size = sizes.pop() or 0
-        labels = None if label is None else _array(label, where)
-        if labels is not None and labels.shape[:1] != (size,):
-            raise DataError(
-                f"{where} has {size} samples and labels of shape {labels.shape}. Expected one a sample."
-            )
+        labels = _unbatched_labels(label, size, where)
         for i in range(size):
-            yield {name: array[i] for name, array in inputs.items()}, None if labels is None else labels[i]
+            yield {name: array[i] for name, array in inputs.items()}, labels[i]
 
     def _batch(self, name: str, array: Array) -> int | None:
         """The number of samples in a batch, or None for one sample (or what validation will refuse)."""
@@ -170,6 +182,55 @@ def _array(label: Any, where: str) -> Array:
         return np.asarray(label)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise DataError(f"{where} has labels that are no array: {str(error).rstrip('.')}.") from error
+
+
+def split_labels(label: Any) -> tuple[Any, dict[str, Any]]:
+    """The label without a name, and those with one.
+
+    A mapping names its labels. A tuple of arrays, or a list of arrays of different shapes, labels the
+    outputs in
+    their order: their names are ``#0``, ``#1`` and so on.
+
+    Example:
+        >>> split_labels(3), split_labels({"digit": 3})
+        ((3, {}), (None, {'digit': 3}))
+    """
+    if isinstance(label, Mapping):
+        return None, {str(name): value for name, value in label.items()}
+    if isinstance(label, tuple | list) and any(hasattr(x, "shape") for x in label):
+        alike = isinstance(label, list) and len({np.shape(x) for x in label}) == 1
+        return (np.asarray(label), {}) if alike else (None, {f"#{i}": value for i, value in enumerate(label)})
+    return label, {}
+
+
+def _unbatched_labels(label: Any, size: int, where: str) -> list[Any]:
+    """One label for each sample of a batch, of every output where there are several."""
+    if label is None:
+        return [None] * size
+    ragged = isinstance(label, list) and len(label) == size and any(np.shape(x)[:1] != (size,) for x in label)
+    plain, named = (label, {}) if ragged else split_labels(label)
+    if named:
+        columns = {name: _rows_of(value, size, where) for name, value in named.items()}
+        return [{name: rows[i] for name, rows in columns.items()} for i in range(size)]
+    return list(_rows_of(plain, size, where))
+
+
+def _rows_of(value: Any, size: int, where: str) -> Any:
+    """The rows of a batch's labels; lists may hold rows of different lengths."""
+    rows = value if isinstance(value, list) else np.asarray(value)
+    count = len(rows) if isinstance(rows, list) or rows.ndim else -1
+    if count != size:
+        shape = (count,) if isinstance(rows, list) else rows.shape
+        raise DataError(f"{where} has {size} samples and labels of shape {shape}. Expected one a sample.")
+    return rows
+
+
+def _number_or_none(label: Any) -> Any:
+    return label if label is not None and not isinstance(label, str) and np.ndim(label) == 0 else None
+
+
+def _are_numbers(labels: list[Any]) -> bool:
+    return bool(labels) and all(label is not None for label in labels)
 
 
 def _is_inputs(value: Any) -> bool:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from tightfit.data.box_files import box_files, boxes_after_crop
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.decoded_images import Decoded
 from tightfit.data.image_decoding import SUFFIXES, decode, scale
@@ -22,11 +26,17 @@ from tightfit.types import Array
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image: where it lies, what to call it, its label or None."""
+    """One image: where it lies, what to call it, its label or None, its labels with names.
+
+    Args:
+        box_file: True for ``boxes`` and ``classes`` of a label file beside it, fractions of the whole image.
+    """
 
     path: Path
     name: str
-    label: int | float | None = None
+    label: Any = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    box_file: bool = False
 
 
 class ImageFiles:
@@ -34,8 +44,11 @@ class ImageFiles:
 
     kind = "images"
 
-    def __init__(self, name: str, files: Sequence[ImageFile], options: ImageOptions) -> None:
+    def __init__(
+        self, name: str, files: Sequence[ImageFile], options: ImageOptions, notes: Sequence[str] = ()
+    ) -> None:
         self.name = name
+        self.notes = tuple(notes)
         self._files = files
         self._options = options
         self._decoded = Decoded()
@@ -43,7 +56,12 @@ class ImageFiles:
     @property
     def has_labels(self) -> bool:
         """True when the files lie in class folders or the manifest labels them."""
-        return self._files[0].label is not None
+        return self._files[0].label is not None or bool(self._files[0].labels)
+
+    def named_labels(self) -> dict[str, Array]:
+        """The labels with names that are one number each."""
+        columns = {name: [f.labels.get(name) for f in self._files] for name in self._files[0].labels}
+        return {n: scalar_labels(c) for n, c in columns.items() if all(isinstance(v, int | float) for v in c)}
 
     def count(self) -> int:
         """The number of files."""
@@ -51,13 +69,19 @@ class ImageFiles:
 
     def labels(self) -> Array | None:
         """The labels, without opening a file."""
-        return scalar_labels([f.label for f in self._files]) if self.has_labels else None
+        labels = [f.label for f in self._files]
+        return scalar_labels(labels) if all(isinstance(x, int | float) for x in labels) else None
 
     def read(self, indices: Sequence[int] | None) -> Iterator[DataRecord]:
         """Reads the images one at a time."""
         for i in range(len(self._files)) if indices is None else indices:
             file = self._files[i]
-            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label)
+            labels = dict(file.labels)
+            if file.box_file:
+                labels["boxes"] = boxes_after_crop(labels["boxes"], file.path, self._options)
+                left = labels["boxes"][:, 2:] > labels["boxes"][:, :2]
+                labels = {name: rows[left.all(axis=1)] for name, rows in labels.items()}
+            yield DataRecord(i, f"Image '{file.name}'", {"x": self._load(i)}, file.label, labels)
 
     def _load(self, index: int) -> Array:
         pixels = self._decoded.get(index)
@@ -70,8 +94,9 @@ class ImageFiles:
         """SHA-256 over name, label and content of each file."""
         digest = hashlib.sha256()
         for file in self._files:
+            label = f"{file.label}" + "".join(f"{k}{np.asarray(v).tolist()}" for k, v in file.labels.items())
             content = file.path.read_bytes()
-            digest.update(f"{file.name}\0{file.label}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+            digest.update(f"{file.name}\0{label}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
             digest.update(content)
         return digest.hexdigest()
 
@@ -80,7 +105,8 @@ def folder_images(root: Path) -> list[ImageFile]:
     """The images below a folder, in the order of their names; class folders give the labels.
 
     A class is the folder's position among its sorted siblings, or the number that its name starts with.
-    Images that lie flat in ``root``, or in one folder without a number, have no labels.
+    Images that lie flat in ``root``, or in one folder without a number, have no labels, unless YOLO's label
+    files lie beside them.
 
     Raises:
         DataError: when there are no images, or their classes are not clear.
@@ -93,6 +119,9 @@ def folder_images(root: Path) -> list[ImageFile]:
             raise DataError(
                 f"The folder '{root.name}' holds no images ({', '.join(sorted(SUFFIXES))}). Pass another."
             )
+        boxes = box_files(flat)
+        if boxes is not None:
+            return [ImageFile(path, path.name, None, boxes[path], box_file=True) for path in flat]
         return [ImageFile(path, path.name) for path in flat]
     if flat:
         raise DataError(

@@ -6,6 +6,7 @@ checked against the specs. Nothing here opens a file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from tightfit.types import Array
 
-Label = int | Array
+Label = int | str | Array
 
 
 class TensorLike(Protocol):
@@ -81,12 +82,13 @@ class InputSpec:
 
 
 class DataRecord(NamedTuple):
-    """One sample as a source holds it, not yet checked: its position, what to call it, inputs, label."""
+    """One sample as a source holds it, not yet checked: position, name, inputs, label, named labels."""
 
     position: int
     name: str
     inputs: dict[str, Array]
     label: Any = None
+    labels: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +98,16 @@ class Sample:
     Args:
         inputs: input name → array with a batch dimension of one. Inputs of a quantized model are held as
             float32 reals; ``adapt.adapt_inputs`` makes the integers that a model takes.
-        label: a class as int, anything else as an array (a real number has shape ()), or None.
+        label: a class as int, text, anything else as an array (a real number has shape ()), or None.
         index: its position in the data. name: what messages call it.
+        labels: labels with names, those of a model's outputs or ``boxes`` and ``classes``.
     """
 
     inputs: dict[str, Array]
     label: Label | None = None
     index: int = 0
     name: str = field(default="")
+    labels: Mapping[str, Label] = field(default_factory=dict)
 
 
 def fit_shape(array: Array, spec: InputSpec) -> Array | None:
@@ -158,6 +162,10 @@ def label_of(value: Any) -> Label | None:
     """
     if value is None:
         return None
+    if isinstance(value, str | np.str_) or (
+        isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.size == 1
+    ):
+        return str(np.asarray(value).reshape(())[()])
     array = np.asarray(value)
     if array.size != 1:
         return array

@@ -24,11 +24,13 @@ def check_record(record: DataRecord, specs: Sequence[InputSpec]) -> Sample:
     inputs = {spec.name: _check_array(named[spec.name], spec, record.name) for spec in specs}
     try:
         label = label_of(record.label)
+        labels = {n: own for n, value in record.labels.items() if (own := label_of(value)) is not None}
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{record.name} has a label that is no array: {error}. Pass numbers.") from error
-    if isinstance(label, np.ndarray):
-        _check_label(label, record.name)
-    return Sample(inputs, label, record.position, record.name)
+    for each in (label, *labels.values()):
+        if isinstance(each, np.ndarray):
+            _check_label(each, record.name)
+    return Sample(inputs, label, record.position, record.name, labels)
 
 
 def name_inputs(inputs: Mapping[str, Array], specs: Sequence[InputSpec], where: str) -> dict[str, Array]:

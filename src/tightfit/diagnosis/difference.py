@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,9 @@ import numpy as np
 from tightfit.data.sample import Sample
 from tightfit.errors import DataError, ModelError
 from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
+from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.quality import OutputQuality, headline, qualities
+from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
@@ -51,6 +54,7 @@ class Output:
     Args:
         largest: of the differences of the reals. snr_db: of the second to the first, None when equal.
         decisions: share of samples with the same largest entry, None for a single number.
+        worst: the worst slice in words, None where all are equal. worst_slice: the same as plain values.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Output:
     largest: float
     snr_db: float | None
     decisions: float | None
+    worst: str | None = None
+    worst_slice: dict[str, Any] | None = None
 
 
 @dataclass
@@ -110,7 +116,8 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
     _compare_tensors(found, *models)
     record = read_record(models[0]) if samples is None else None
     limits = {} if record is None else record.limits
-    _compare_outputs(found, (first, second), samples or list(_noise(first, limits)))
+    slices = slices_of(models[0])
+    _compare_outputs(found, (first, second), samples or list(_noise(first, limits)), SliceSums(slices))
     return found
 
 
@@ -195,7 +202,9 @@ def _reals(tensor: Tensor) -> Array:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def _compare_outputs(found: FileDifference, paths: tuple[Path, Path], samples: Iterable[Sample]) -> None:
+def _compare_outputs(
+    found: FileDifference, paths: tuple[Path, Path], samples: Iterable[Sample], slices: SliceSums
+) -> None:
     runs = [ModelRun(path, _THREADS) for path in paths]
     totals: dict[str, _Total] = {}
     try:
@@ -204,11 +213,19 @@ def _compare_outputs(found: FileDifference, paths: tuple[Path, Path], samples: I
                 found.samples += 1
                 if row.answers[1] is not None:
                     _add(totals, row.reference, row.answers[1])
+                    slices.add(row.answers[1], row.reference)
     except (DataError, ModelError) as error:
         found.unanswered = str(error)
         return
     found.unanswered = runs[1].failure or ""
-    found.outputs = [total.output(name) for name, total in totals.items()]
+    known = {output.name: output for output in qualities(slices)}
+    found.outputs = [_with_worst(total.output(name), known.get(name)) for name, total in totals.items()]
+
+
+def _with_worst(output: Output, known: OutputQuality | None) -> Output:
+    if output.equal or known is None or known.worst_slice is None:
+        return output
+    return replace(output, worst=headline([known]), worst_slice=known.worst_slice.to_dict())
 
 
 def _add(totals: dict[str, _Total], reference: Mapping[str, Array], answer: Mapping[str, Array]) -> None:

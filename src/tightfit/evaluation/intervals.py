@@ -17,6 +17,7 @@ Scores = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 _CHUNK = 1 << 20  # draws held at a time, so that memory does not grow with the samples
+_MOST_PAIRS = 10_000_000
 _BISECTIONS = 60  # halves an interval of length 2 below the resolution of a double
 
 
@@ -55,17 +56,59 @@ def tango_interval(lost: int, gained: int, n: int, confidence: float = 0.95) -> 
     Source: Tango 1998, Statistics in Medicine 17:891-908; the example's counts are Bentur et al.'s, 2009.
     """
     z, estimate = _quantile(confidence), (lost - gained) / n
+    low = _root(lambda d: _tango_statistic(lost, gained, n, d) - z, -1.0, estimate)
+    return low, tango_upper(lost, gained, n, confidence)
 
-    def statistic(d: float) -> float:
-        distance = lost - gained - n * d
-        b = (2 * n - lost + gained) * d - lost - gained
-        q = (math.sqrt(max(0.0, b * b + 8 * n * gained * d * (1 - d))) - b) / (4 * n)
-        variance = n * (2 * q + d * (1 - d))
-        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
 
-    low = _root(lambda d: statistic(d) - z, -1.0, estimate)
-    high = _root(lambda d: statistic(d) + z, estimate, 1.0)
-    return low, high
+def tango_upper(lost: float, gained: float, n: int, confidence: float = 0.95) -> float:
+    """Return the upper end of ``tango_interval``; counts may be fractions, as shares of more samples."""
+    z, estimate = _quantile(confidence), (lost - gained) / n
+    return _root(lambda d: _tango_statistic(lost, gained, n, d) + z, estimate, 1.0)
+
+
+def _tango_statistic(lost: float, gained: float, n: int, d: float) -> float:
+    distance = lost - gained - n * d
+    b = (2 * n - lost + gained) * d - lost - gained
+    q = (math.sqrt(max(0.0, b * b + 8 * n * gained * d * (1 - d))) - b) / (4 * n)
+    variance = n * (2 * q + d * (1 - d))
+    return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
+
+
+def unchanged_half(n: int, confidence: float = 0.95) -> float:
+    """Return half of Tango's interval where none of n pairs differ: ``z² / (n + z²)``.
+
+    Example:
+        >>> round(unchanged_half(5), 3), round(unchanged_half(381), 4)
+        (0.434, 0.01)
+    """
+    z = _quantile(confidence)
+    return z * z / (n + z * z)
+
+
+def samples_needed(lost: float, gained: float, allowed: float, confidence: float = 0.95) -> int | None:
+    """Return how many pairs would do for Tango's interval of the drop to end at ``allowed`` or below.
+
+    Args:
+        lost: share of pairs where only the reference scores.
+        gained: share of pairs where only the other scores.
+        allowed: the largest drop, above ``lost - gained``; else no number of pairs would do.
+
+    Example:
+        >>> samples_needed(0.0, 0.0, 0.01), samples_needed(0.02, 0.02, 0.01) > 1000
+        (381, True)
+    """
+    if lost - gained >= allowed:
+        return None
+    low, high = 1, 2
+    while tango_upper(lost * high, gained * high, high, confidence) > allowed:
+        low, high = high, 2 * high
+        if high > _MOST_PAIRS:
+            return None
+    while low < high:
+        middle = (low + high) // 2
+        fits = tango_upper(lost * middle, gained * middle, middle, confidence) <= allowed
+        low, high = (low, middle) if fits else (middle + 1, high)
+    return low
 
 
 def bootstrap_interval(

@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -45,11 +45,13 @@ Runnable = str | Path | bytes | Callable[[], Answering]
 
 @dataclass(frozen=True)
 class RunRound:
-    """One sample's label with every model's outputs, the reference's first, None for one that failed."""
+    """One sample's labels with every model's outputs, the reference's first, None for one that failed."""
 
     label: Label | None
     reference: Outputs
     answers: tuple[Outputs | None, ...]
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
 
 class ModelRun:
@@ -104,7 +106,7 @@ def run_side_by_side(samples: Iterator[Sample], runs: Sequence[ModelRun]) -> Gen
         ]
         # The reference comes first: it meets every bad sample before the others do, and its end is the end.
         for first, sample, *rest in zip(reference, own, *others, strict=False):
-            yield RunRound(sample.label, first, (first, *rest))
+            yield RunRound(sample.label, first, (first, *rest), sample.labels, sample.inputs)
 
 
 def _fan_out(samples: Iterator[Sample], count: int) -> list[Iterator[Sample]]:

@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 from tightfit.data.sample import Label
-from tightfit.evaluation.metrics import METRICS, cosine, decibels, powers
-from tightfit.evaluation.paired_comparison import mean_score, paired_drop
+from tightfit.evaluation.metrics.classes import decisions
+from tightfit.evaluation.metrics.metric import Answer, Metric
+from tightfit.evaluation.metrics.tally import Change, Estimate, tally_of
+from tightfit.evaluation.metrics.values import cosine, decibels, powers
+from tightfit.evaluation.slices.parts import Slices
+from tightfit.evaluation.slices.quality import OutputQuality, qualities
+from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.task import Task
-from tightfit.evaluation.user_metric import Function, UserScores, drop_interval, value_interval
+from tightfit.evaluation.user_metric import Function, OwnTally
 from tightfit.types import Array
 
 Outputs = Mapping[str, Array]
-Estimate = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one model.
+
+    Args:
+        value, low, high: the metric with its 95 % interval.
+        change, change_low, change_high: how it changed from the reference, paired; negative is worse. None
+            for a metric that has no bound and compares with the reference itself, such as ``snr``.
+        n: samples that were scored.
+        lost, gained: samples that only the reference, or only the model, scores; None unless each is right
+            or wrong.
+        sign: 1 where more is better, −1 for errors.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    change: float | None = None
+    change_low: float | None = None
+    change_high: float | None = None
+    n: int = 0
+    lost: int | None = None
+    gained: int | None = None
+    sign: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report says: value, change (negative is worse), its interval, samples."""
+        known = self.change_low is not None and self.change_high is not None
+        plain: dict[str, Any] = {
+            "value": self.value,
+            "change": self.change,
+            "interval": [self.change_low, self.change_high] if known else None,
+            "n": self.n,
+        }
+        if self.lost is not None:
+            plain |= {"lost": self.lost, "gained": self.gained}
+        return plain
 
 
 @dataclass(frozen=True)
@@ -23,17 +65,20 @@ class Accuracy:
     """How accurate a model is on some samples, beside a reference model.
 
     Args:
-        metric: a name of ``METRICS`` or the user's ``module:function``.
+        metric: the main metric: a name of ``METRICS`` or the user's ``module:function``.
         value, low, high: the metric with its 95 % interval, a fraction 0-1 for metrics of decisions; None
             where one sample gives no interval.
         drop, drop_low, drop_high: how much worse than the reference, paired, positive when worse; None for
-            a metric without a bound such as ``snr_db``.
+            a metric without a bound such as ``snr``.
         agreement: share of decisions equal to the reference's, or None when the outputs decide nothing.
         snr_db: signal-to-noise ratio against the reference's outputs, of the worst output; 200 when equal.
         cosine: mean cosine with the reference's outputs.
         n: samples that were scored.
         failure: why the model has no numbers, or None.
-        scores: the metric of each sample, in the order of the samples; None for one number over all.
+        metrics: every metric by its name, the main one first.
+        notes: what a reader should know of the labels.
+        scores: the main metric of each sample, in the order of the samples; None for one number over all.
+        outputs: quality of each output, slice by slice.
     """
 
     metric: str
@@ -48,27 +93,66 @@ class Accuracy:
     cosine: float | None = None
     n: int = 0
     failure: str | None = None
+    metrics: dict[str, Score] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     scores: Array | None = field(default=None, repr=False, compare=False)
+    outputs: list[OutputQuality] = field(default_factory=list, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, without the samples' scores."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("scores", "outputs")}
+        plain["outputs"] = [output.to_dict() for output in self.outputs]
+        metrics = {name: score.to_dict() for name, score in self.metrics.items()}
+        return plain | {"change": self.change, "metrics": metrics}
+
+    @property
+    def change(self) -> float | None:
+        """How the main metric changed; negative is worse."""
+        return None if self.drop is None else 0.0 - self.drop
+
+
+class _Tally(Protocol):
+    latest: float | None
+
+    @property
+    def scores(self) -> Array | None: ...
+
+    def add(self, answer: Answer, index: int) -> None: ...
+
+    def estimate(self) -> Estimate: ...
+
+    def change(self, reference: Any) -> Change: ...
 
 
 class Scorecard:
-    """One model's scores so far; memory grows by one number a sample.
+    """One model's scores so far.
 
     Args:
-        name: of the metric. task: what is scored. function: the user's metric, when it is one.
+        tasks: what is scored, the main metric first. functions: the user's metrics by the task's name.
+        slices: of the outputs; their last axes by default.
     """
 
-    def __init__(self, name: str, task: Task, function: Function | None) -> None:
-        self._name = name
-        self._task = task
-        self._user = UserScores(name, function) if function else None
-        self._scores: list[float] = []
+    def __init__(
+        self, tasks: list[Task], functions: Mapping[str, Function], slices: Slices | None = None
+    ) -> None:
+        self._tasks = tasks
+        self._tallies: list[_Tally] = [
+            OwnTally(t.wanted, functions[t.name]) if t.metric is None else tally_of(t.metric) for t in tasks
+        ]
         self._powers: dict[str, tuple[float, float]] = {}
         self._cosines = self._agreements = 0.0
         self._count = 0
+        self._slices = SliceSums(slices)
         self.failure: str | None = None
 
-    def add(self, outputs: Outputs | None, reference: Outputs, label: Label | None) -> None:
+    def add(
+        self,
+        outputs: Outputs | None,
+        reference: Outputs,
+        label: Label | None,
+        labels: Mapping[str, Label] | None = None,
+        inputs: Outputs | None = None,
+    ) -> None:
         """Takes in one sample: the model's outputs and the reference's, both real numbers."""
         if outputs is None or self.failure is not None:
             return
@@ -80,73 +164,82 @@ class Scorecard:
                 )
                 return
         shaped = {name: outputs[name].reshape(array.shape) for name, array in reference.items()}
-        self._add_fidelity(shaped, reference, label)
-        if self._user is not None:
-            chosen = {self._task.output: shaped[self._task.output]} if "@" in self._name else shaped
-            self._user.add(chosen, label)
-        elif self._task.metric is not None:
-            self._scores.append(self._task.metric.score(self._task.answer(shaped, reference, label)))
+        self._add_fidelity(shaped, reference)
+        self._slices.add(shaped, reference)
+        for task, tally in zip(self._tasks, self._tallies, strict=True):
+            tally.add(task.answer(shaped, reference, label, labels, inputs), self._count)
         self._count += 1
 
-    def _add_fidelity(self, outputs: Outputs, reference: Outputs, label: Label | None) -> None:
+    def _add_fidelity(self, outputs: Outputs, reference: Outputs) -> None:
         for name, array in reference.items():
             before = self._powers.get(name, (0.0, 0.0))
             more = powers(outputs[name], array)
             self._powers[name] = (before[0] + more[0], before[1] + more[1])
             self._cosines += cosine(outputs[name], array) / len(reference)
-        if self._task.decided:
-            answer = self._task.answer(outputs, reference, label)
-            self._agreements += METRICS["agreement"].score(answer)
+        main = self._tasks[0]
+        if main.decided:
+            equal = [
+                (decisions(outputs[n], main.threshold) == decisions(reference[n], main.threshold)).mean()
+                for n in main.decided
+            ]
+            self._agreements += float(min(equal))
 
     @property
     def latest(self) -> float | None:
-        """The score of the last sample, None without one or for a user's metric."""
-        return self._scores[-1] if self._scores and self.failure is None else None
+        """The main metric's score of the last sample, None without one or for a user's metric."""
+        return self._tallies[0].latest if self.failure is None else None
 
     def accuracy(self, reference: Scorecard) -> Accuracy:
         """The numbers, compared with the reference's scorecard."""
-        if self.failure is not None:
-            return Accuracy(self._name, n=self._count, failure=self.failure)
-        scores = self._user.scores() if self._user else np.array(self._scores)
-        value, low, high = self._value(scores)
-        drop, drop_low, drop_high = self._drop(reference, scores, (value, low, high))
+        main = self._tasks[0]
+        if self.failure is not None or not self._count:
+            return Accuracy(main.name, n=self._count, failure=self.failure)
+        scores = {t.name: self._score(i, reference) for i, t in enumerate(self._tasks)}
+        first = scores[main.name]
+        drop, low, high = (
+            None if v is None else 0.0 - v for v in (first.change, first.change_high, first.change_low)
+        )
         return Accuracy(
-            self._name, value, low, high, drop, drop_low, drop_high,
-            agreement=self._agreements / self._count if self._task.decided else None,
+            main.name, first.value, first.low, first.high, drop, low, high,
+            agreement=self._agreements / self._count if main.decided else None,
             snr_db=min(decibels(*sums) for sums in self._powers.values()),
             cosine=self._cosines / self._count,
             n=self._count,
-            scores=scores,
+            metrics=scores,
+            scores=self._tallies[0].scores,
+            outputs=qualities(self._slices, lost_db=self._lost_db()),
         )  # fmt: skip
 
-    def _value(self, scores: Array | None) -> Estimate:
-        if scores is not None:
-            return mean_score(scores)
-        assert self._user is not None  # noqa: S101 - only a user's metric has no scores
-        return self._user.value(), *value_interval(self._user)
+    def _lost_db(self) -> dict[str, float]:
+        """Below how many dB a slice is lost, of outputs whose decisions or labels are scored."""
+        return {name: db for task in self._tasks for name, db in task.lost_db().items()}
 
-    def _drop(self, reference: Scorecard, scores: Array | None, value: Estimate) -> Estimate:
+    def _score(self, index: int, reference: Scorecard) -> Score:
+        metric, tally = self._tasks[index].metric, self._tallies[index]
+        value, low, high = tally.estimate()
+        sign = getattr(tally, "sign", 1.0) if metric is None else metric.sign
+        change = self._change(index, reference, metric, (value, low, high))
+        return Score(
+            value, low, high, change.value if change else None, change.low if change else None,
+            change.high if change else None, self._count, change.lost if change else None,
+            change.gained if change else None, sign,
+        )  # fmt: skip
+
+    def _change(
+        self, index: int, reference: Scorecard, metric: Metric | None, value: Estimate
+    ) -> Change | None:
         if self is reference:
-            return 0.0, 0.0, 0.0
-        if self._user is not None and reference._user is not None:
-            return _user_drop(reference._user, self._user, scores)
-        metric = self._task.metric
-        if metric is None or not metric.needs_labels:
-            return _below(metric.perfect if metric else None, value)
-        pair = (np.array(reference._scores), np.array(self._scores))
-        difference = paired_drop(*(pair if metric.higher_is_better else pair[::-1]))
-        return difference.drop, difference.low, difference.high
+            return Change(0.0, 0.0, 0.0)
+        if metric is not None and not metric.needs_labels and metric.each is None:
+            return _from_perfect(metric.perfect, value, self._tallies[index].scores)
+        return self._tallies[index].change(reference._tallies[index])
 
 
-def _below(perfect: float | None, value: Estimate) -> Estimate:
-    """How far the value is below what the reference scores against itself."""
-    middle, high, low = (None if v is None or perfect is None else perfect - v for v in value)
-    return middle, low, high
-
-
-def _user_drop(reference: UserScores, own: UserScores, scores: Array | None) -> Estimate:
-    before = reference.scores()
-    if scores is None or before is None:
-        return reference.value() - own.value(), *drop_interval(reference, own)
-    difference = paired_drop(before, scores)
-    return difference.drop, difference.low, difference.high
+def _from_perfect(perfect: float | None, value: Estimate, scores: Array | None) -> Change | None:
+    """How far the value is from what the reference scores against itself."""
+    if perfect is None:
+        return None
+    middle, low, high = (None if v is None else v - perfect for v in value)
+    binary = scores is not None and bool(((scores == 0) | (scores == 1)).all())
+    lost = int((scores == 0).sum()) if binary and scores is not None else None
+    return Change(middle or 0.0, low, high, lost, None if lost is None else 0)

@@ -6,6 +6,7 @@ and ai-edge-litert. Everything goes into one temporary folder there, which is re
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -13,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,11 +25,8 @@ from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.evaluation.latency import Latency
 from tightfit.scratch import scratch_folder
 
-BUNDLE: Final = (
-    "__init__.py", "errors.py", "quantities.py", "graph", "runtime", "evaluation/__init__.py",
-    "evaluation/latency.py", "evaluation/machine.py", "evaluation/ssh_worker.py",
-)  # fmt: skip
-"""Modules and packages of tightfit that the device gets."""
+PROGRAMS: Final = ("evaluation/ssh_worker.py", "runtime/worker.py", "runtime/confinement.py")
+"""Modules that run on the device as programs; what they import is sent along."""
 
 _CONNECT_S: Final = 15
 _SPARE_S: Final = 300
@@ -124,24 +122,28 @@ _WORKER: Final = "tightfit.evaluation.ssh_worker"
 
 
 def bundle() -> bytes:
-    """Gives a zip archive of the modules in ``BUNDLE``, under ``tightfit/``."""
+    """Return a zip archive of ``PROGRAMS`` and of all that they import, under ``tightfit/``."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, source in _sources():
+        for name, source in _sources().items():
             archive.writestr(f"tightfit/{name}", source)
     return packed.getvalue()
 
 
-def _sources() -> Iterator[tuple[str, bytes]]:
-    root = files("tightfit")
-    for name in BUNDLE:
-        place = root.joinpath(name)
-        if place.is_dir():
-            for module in place.iterdir():
-                if module.name.endswith(".py"):
-                    yield f"{name}/{module.name}", module.read_bytes()
-        else:
-            yield name, place.read_bytes()
+def _sources() -> dict[str, bytes]:
+    """Return file name → content of the programs, of the modules that they import, and of their packages."""
+    root, found, left = files("tightfit"), dict[str, bytes](), ["__init__.py", *PROGRAMS]
+    while left:
+        name = left.pop()
+        if name in found or not (place := root.joinpath(name)).is_file():
+            continue
+        found[name] = place.read_bytes()
+        left += [f"{parent.as_posix()}/__init__.py" for parent in list(Path(name).parents)[:-1]]
+        for node in ast.walk(ast.parse(found[name])) if name != "__init__.py" else ():
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tightfit"):
+                base = node.module.removeprefix("tightfit").lstrip(".").replace(".", "/")
+                left += [f"{base}.py", *(f"{base}/{alias.name}.py".lstrip("/") for alias in node.names)]
+    return found
 
 
 def _refuse_unfit(device: Device) -> None:

@@ -1,7 +1,7 @@
 """What runs on a remote device: the same interleaved latency, told as one line of JSON.
 
 Called as ``python -m tightfit.evaluation.ssh_worker JSON`` with paths, threads, rounds and seconds.
-Needs nothing but what ``device.BUNDLE`` holds, Python and ai-edge-litert.
+Needs nothing but what ``ssh_device.bundle`` sends, Python and ai-edge-litert.
 """
 
 from __future__ import annotations

@@ -1,139 +1,336 @@
-"""What the models are asked to be good at: the metric, the output that it scores, how outputs decide.
+"""What the models are asked to be good at: the metrics, the outputs that they score, how outputs decide.
 
-Read from the labels and from the reference's first answers; anything that does not fit together is refused.
+``labels`` says what the labels mean; here each metric that is wanted gets its output and its options.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
-from tightfit.data.sample import Label, shape_text
+from tightfit.data.sample import Label
 from tightfit.errors import DataError, unknown_name
-from tightfit.evaluation.metrics import METRICS, Answer, Metric, class_labels
+from tightfit.evaluation import labels as meaning
+from tightfit.evaluation.labels import Head, Probe, Reading, is_distribution, options_for, read_labels
+from tightfit.evaluation.metrics.boxes import truth_of
+from tightfit.evaluation.metrics.classes import units
+from tightfit.evaluation.metrics.decoders import find_decoder
+from tightfit.evaluation.metrics.metric import Answer, Metric
+from tightfit.evaluation.metrics.spelling import AUTO, Wanted, parse_metrics
+from tightfit.evaluation.metrics.table import METRICS
+from tightfit.evaluation.slices.quality import LOST_DECIDED_DB
 from tightfit.types import Array
 
-_SUM_TOLERANCE = 0.02  # softmax in int8 steps of 1/256 still sums to one within this for a few classes
+DEFAULTS: Final = {
+    meaning.CLASS: ("top1",),
+    meaning.SEVERAL: ("f1",),
+    meaning.PLACES: ("top1", "miou"),
+    meaning.VALUES: ("mae",),
+    meaning.INPUT: ("mae",),
+    meaning.TEXT: ("cer",),
+    meaning.SPAN: ("span_f1", "em"),
+    meaning.BOXES: ("map50",),
+}
+"""Kind of label → what ``auto`` measures, the first of them limited by a budget of one number."""
 
-Probe = tuple[Label | None, Mapping[str, Array]]
+_KINDS_OF: Final = {
+    "classes": (meaning.CLASS, meaning.SEVERAL, meaning.PLACES),
+    "values": (meaning.VALUES, meaning.INPUT),
+    "image": (meaning.VALUES, meaning.INPUT),
+    "points": (meaning.VALUES,),
+    "sequence": (meaning.TEXT, meaning.SPAN),
+    "boxes": (meaning.BOXES,),
+    "embedding": (meaning.CLASS,),
+}
+_PIXELS: Final = 2.0
+"""Corners above are pixels: fractions may leave the image by a little."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """The decision: the metric and its arguments; ``metric`` is None for a user's own function.
+    """One metric with its arguments; ``metric`` is None for a user's own function.
 
     Args:
         output: the output that labels belong to.
         decided: outputs whose largest entry is a decision; empty when nothing is decided.
         threshold: above it, a single unit decides for class 1.
+        key: of the label. options: how the metric reads labels and outputs.
+        wanted: what the user asked for.
     """
 
     metric: Metric | None
     output: str
     decided: tuple[str, ...] = ()
     threshold: float = 0.5
+    key: str = meaning.PLAIN
+    options: Mapping[str, Any] = field(default_factory=dict)
+    wanted: Wanted = field(default_factory=lambda: Wanted(AUTO))
+
+    @property
+    def name(self) -> str:
+        """The metric's name in results, with the output where it was named or there are several labels."""
+        if self.metric is None:
+            return self.wanted.key
+        named = self.wanted.output or ""
+        return self.metric.name + (f"@{named}" if named else "")
+
+    def lost_db(self) -> dict[str, float]:
+        """Return, for outputs whose decisions or labels are scored, below how many dB a slice is lost."""
+        scored = (self.output,) if self.metric is None or self.metric.needs_labels else ()
+        return dict.fromkeys((*self.decided, *scored), LOST_DECIDED_DB)
 
     def answer(
-        self, outputs: Mapping[str, Array], reference: Mapping[str, Array], label: Label | None
+        self,
+        outputs: Mapping[str, Array],
+        reference: Mapping[str, Array],
+        label: Label | None,
+        labels: Mapping[str, Label] | None = None,
+        inputs: Mapping[str, Array] | None = None,
     ) -> Answer:
         """One sample's answer as the metrics take it."""
-        return Answer(outputs, reference, label, self.output, self.decided, self.threshold)
+        named = labels or {}
+        own = label if self.key == meaning.PLAIN else named.get(self.key)
+        if self.options.get("signs") and own is not None and not isinstance(own, str):
+            own = (np.asarray(own) > 0).astype(np.int64)
+        return Answer(
+            outputs,
+            reference,
+            own,
+            self.output,
+            self.decided,
+            self.threshold,
+            named,
+            self.options,
+            inputs or {},
+        )
 
 
-def choose_task(metric: str, probes: Sequence[Probe], labels: Array | None = None) -> Task:
-    """The task that the metric's name asks for, or for ``auto`` the one that labels and outputs show.
+@dataclass
+class Tasks:
+    """All metrics of an evaluation, the first of them the main one; what the labels mean; what to know."""
 
-    ``auto`` is ``top1`` for labels that name classes (numbers, one-hot vectors, maps), ``mae`` for labels of
-    as many real numbers as the output has, and without labels ``agreement`` when the outputs are
-    probabilities of classes, else ``cosine``.
+    tasks: list[Task]
+    reading: Reading
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Outputs that no label belongs to."""
+        scored = {head.output for head in self.reading.heads}
+        return [] if "" in scored else [name for name in self.decidable if name not in scored]
+
+    decidable: tuple[str, ...] = ()
+
+
+def choose_tasks(
+    wanted: str | Sequence[Wanted], probes: Sequence[Probe], scalars: Mapping[str, Array] | None = None
+) -> Tasks:
+    """Return the task of each metric that is wanted; ``auto`` stands for those that labels and outputs show.
+
+    Without labels ``auto`` is ``agreement`` where outputs are probabilities of classes, and ``cosine`` for
+    every other output.
 
     Args:
-        metric: a name of ``METRICS``, ``auto`` or ``module:function``; ``top1@name`` scores that output
-            instead of the first.
-        probes: label and reference outputs of the first samples.
-        labels: the numbers of all samples, where labels are numbers.
+        wanted: as ``parse_metrics`` reads it.
+        probes: the first samples with the reference's outputs.
+        scalars: the numbers of all samples by key, of labels that are one number each.
 
     Raises:
-        DataError: for an unknown name, or labels that do not belong to the output.
+        DataError: for labels that do not belong to an output, or an unknown output.
     """
-    name, _, wanted = metric.partition("@")
-    label, outputs = probes[0]
-    output = wanted or next(iter(outputs))
-    if output not in outputs:
-        raise DataError(unknown_name("output", output, outputs))
-    if ":" in name:
-        return Task(None, output)
-    if name == "auto":
-        name = _automatic(label, outputs[output], labels, _scores_classes(probes, output))
-    if name not in METRICS:
-        raise DataError(unknown_name("metric", name, [*METRICS, "auto"]))
-    if METRICS[name].needs_labels and label is None:
+    asked = parse_metrics(wanted) if isinstance(wanted, str) else list(wanted)
+    outputs = probes[0].outputs
+    for each in asked:
+        if each.output is not None and each.output not in outputs:
+            raise DataError(unknown_name("output", each.output, outputs))
+    chosen = next((w.output for w in asked if w.output is not None), None)
+    strictly = any(w.name == AUTO for w in asked)
+    reading = _read(probes, scalars or {}, chosen, strictly=strictly)
+    tasks: list[Task] = []
+    for each in asked:
+        if each.name == AUTO:
+            tasks += _automatic(each, reading, probes)
+        else:
+            tasks.append(_task(each, reading, probes, scalars or {}))
+    return Tasks(tasks, reading, tuple(outputs))
+
+
+def choose_task(metric: str, probes: Sequence[Any], labels: Array | None = None) -> Task:
+    """Return the main task of a metric's name; see ``choose_tasks``.
+
+    Args:
+        probes: ``Probe`` or (label, outputs). labels: numbers of all samples, where labels are numbers.
+    """
+    given = [Probe(*each) for each in probes]
+    return choose_tasks(metric, given, {} if labels is None else {meaning.PLAIN: labels}).tasks[0]
+
+
+def _read(
+    probes: Sequence[Probe], scalars: Mapping[str, Array], output: str | None, *, strictly: bool
+) -> Reading:
+    """What the labels mean; a named metric may read what ``auto`` does not understand."""
+    try:
+        return read_labels(probes, scalars, output)
+    except DataError:
+        if strictly:
+            raise
+        return Reading()
+
+
+def _automatic(asked: Wanted, reading: Reading, probes: Sequence[Probe]) -> list[Task]:
+    """The default metrics of every labelled output; without labels, closeness to the reference."""
+    if not reading.heads:
+        return _proxies(asked, probes)
+    found = []
+    many = len(reading.heads) > 1
+    for head in reading.heads:
+        for name in DEFAULTS[head.kind]:
+            output = head.output if (many or asked.output) and head.output else None
+            found.append(_of_head(replace(asked, name=name, output=output), METRICS[name], head, probes))
+    return found
+
+
+def _proxies(asked: Wanted, probes: Sequence[Probe]) -> list[Task]:
+    outputs = [asked.output] if asked.output else list(probes[0].outputs)
+    deciding = [name for name in outputs if _scores_classes(probes, name)]
+    tasks = []
+    if deciding:
+        agreement = replace(asked, name="agreement")
+        tasks.append(_of_head(agreement, METRICS["agreement"], Head(deciding[0], ""), probes))
+    others = [name for name in outputs if name not in deciding]
+    if not deciding and not asked.output:
+        return [_of_head(replace(asked, name="cosine"), METRICS["cosine"], Head(outputs[0], ""), probes)]
+    cosines = [(replace(asked, name="cosine", output=name), Head(name, "")) for name in others]
+    return tasks + [_of_head(each, METRICS["cosine"], head, probes) for each, head in cosines]
+
+
+def _task(asked: Wanted, reading: Reading, probes: Sequence[Probe], scalars: Mapping[str, Array]) -> Task:
+    """The task of a named metric, on the named output, else on the labelled one that suits it."""
+    row, first = asked.row, probes[0]
+    output = asked.output or next(iter(first.outputs))
+    if row is None:
+        return Task(None, output, _decided("", probes, output), wanted=asked)
+    labelled = first.label is not None or bool(first.labels)
+    if row.needs_labels and not labelled and asked.options.get("truth") != "input":
         raise DataError(
-            f"The metric '{name}' needs labels, and the data has none. Pass some, or use 'agreement'."
+            f"The metric '{row.name}' needs labels, and the data has none. Pass some, or use 'agreement'."
         )
-    if name.startswith("top") and label is not None:
-        class_labels(label, outputs[output])
-        _check_range(labels, outputs[output], output)
-    return Task(METRICS[name], output, _decided(name, probes, output), _threshold(probes, output))
+    head = _suiting(row, reading, asked.output)
+    if head is None or head.kind not in _KINDS_OF[row.reads]:
+        head = _own_head(row, asked, head, probes, scalars)
+    return _of_head(asked, row, head, probes)
 
 
-def _automatic(label: Label | None, output: Array, labels: Array | None, scores_classes: bool) -> str:
-    if label is None:
-        return "agreement" if scores_classes else "cosine"
-    if _units(output) == 1 and labels is not None:
-        return "top1" if set(np.unique(labels)) <= {0, 1} else "mae"
-    if np.asarray(label).size == output.size and not _is_one_hot(label, output):
-        return "mae"
-    return "top1"
+def _suiting(row: Metric, reading: Reading, output: str | None) -> Head | None:
+    heads = [h for h in reading.heads if output is None or h.output in (output, "")]
+    suiting = [h for h in heads if h.kind in _KINDS_OF[row.reads]]
+    return next(iter([*suiting, *heads]), None)
 
 
-def _is_one_hot(label: Label, output: Array) -> bool:
-    values = np.asarray(label).reshape(-1)
-    return values.size == output.shape[-1] > 1 and sorted(values) == [0] * (values.size - 1) + [1]
+def _own_head(
+    row: Metric, asked: Wanted, head: Head | None, probes: Sequence[Probe], scalars: Mapping[str, Array]
+) -> Head:
+    """The head as the named metric reads it, where the labels by themselves show another kind or none."""
+    first = probes[0]
+    output = asked.output or (head.output if head is not None else "") or next(iter(first.outputs))
+    key = head.key if head is not None else meaning.PLAIN
+    if first.at(key) is None:
+        key = next(iter(first.labels), meaning.PLAIN)
+    if row.reads != "classes" or first.at(key) is None or not row.needs_labels:
+        return Head(output, "", key)
+    labels = [label for p in probes if (label := p.at(key)) is not None]
+    outputs = [p.outputs[output] for p in probes]
+    single = np.asarray(labels[0]).size == 1
+    kind = meaning.CLASS if single else meaning.PLACES
+    return Head(output, kind, key, options_for(kind, labels, outputs, scalars.get(key), output))
 
 
-def _units(output: Array) -> int:
-    return output.shape[-1] if output.ndim else 1
+def _of_head(asked: Wanted, row: Metric, head: Head, probes: Sequence[Probe]) -> Task:
+    output = head.output or next(iter(probes[0].outputs))
+    decided = _decided(row.name, probes, output)
+    options = {**head.options, **asked.options}
+    if not row.needs_labels and asked.output:
+        options["only"] = True
+        if row.name == "agreement":
+            decided = (output,)
+    if row.reads == "boxes":
+        options |= _box_options(probes, head, options)
+    elif row.reads == "image":
+        options.setdefault("found_range", _range(probes, head.key))
+    elif row.name == "perplexity":
+        options["probabilities"] = all(is_distribution(p.outputs[output]) for p in probes)
+    if row.reads == "sequence" and probes[0].outputs[output].dtype.kind in "iu":
+        options["indices"] = True
+    task = Task(row, output, decided, _threshold(probes, output), head.key, options, asked)
+    _try(task, probes[0])
+    return task
+
+
+def _try(task: Task, probe: Probe) -> None:
+    """Scores the reference's first answer: labels that do not fit are refused before anything runs."""
+    row = task.metric
+    assert row is not None  # noqa: S101 - only rows come here
+    function = row.score or row.sums or row.record
+    if function is None or (row.needs_labels and probe.label is None and not probe.labels):
+        return
+    function(task.answer(probe.outputs, probe.outputs, probe.label, probe.labels, probe.inputs))
+
+
+def _box_options(probes: Sequence[Probe], head: Head, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What brings labelled boxes to the unit of the found ones, and the input's width."""
+    image = next((a for a in probes[0].inputs.values() if a.ndim == 4), None)
+    height, width = image.shape[1:3] if image is not None and image.shape[-1] in (1, 3, 4) else (1, 1)
+    if image is not None and image.shape[-1] not in (1, 3, 4):
+        height, width = image.shape[2:4]
+    decoder, known = find_decoder(options), {**options, "found_size": width}
+    form = str(options.get("labels", "xyxy"))
+    truths = [truth_of(p.at(head.key), p.labels, form).corners for p in probes]
+    labelled = _are_fractions(truths)
+    found = decoder.fractions
+    if found is None:
+        found = _are_fractions([decoder.decode(p.outputs, known).corners for p in probes])
+    size = np.array([width, height, width, height], np.float64)
+    scale = 1.0 if labelled is None or found is None or labelled == found else size if labelled else 1 / size
+    return {"found_size": width, "truth_scale": scale}
+
+
+def _are_fractions(corners: Sequence[Array]) -> bool | None:
+    """True where no corner lies beyond what a fraction of the image can; None without boxes."""
+    some = [c for c in corners if c.size]
+    return all(np.median(np.abs(c).max(axis=1)) <= _PIXELS for c in some) if some else None
+
+
+def _range(probes: Sequence[Probe], key: str) -> float:
+    """The span of pixel values: 1 or 255 where the labels lie within, else their spread."""
+    labels = [
+        np.asarray(label) for p in probes if (label := p.at(key)) is not None and not isinstance(label, str)
+    ]
+    arrays = labels or [next(iter(p.inputs.values()), np.zeros(1)) for p in probes]
+    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+    if low >= 0 and high <= 255:
+        return 1.0 if high <= 1 else 255.0
+    return high - low
 
 
 def _decided(name: str, probes: Sequence[Probe], output: str) -> tuple[str, ...]:
     """Outputs that decide: those that are probabilities, and the one that a metric of decisions scores."""
-    outputs = probes[0][1]
+    outputs = probes[0].outputs
     found = [key for key in outputs if _scores_classes(probes, key)]
     if name.startswith("top") and output not in found:
         found.append(output)
     if name == "agreement" and not found:
-        found = [key for key, array in outputs.items() if _units(array) > 1] or list(outputs)
+        found = [key for key, array in outputs.items() if units(array) > 1] or list(outputs)
     return tuple(found)
 
 
 def _scores_classes(probes: Sequence[Probe], name: str) -> bool:
-    """True when every answer is a softmax over two classes or more: no negative entries, a sum of one."""
-    for _, outputs in probes:
-        array = outputs[name]
-        if _units(array) < 2 or array.min() < 0:
-            return False
-        if (np.abs(array.sum(axis=-1) - 1) > _SUM_TOLERANCE).any():
-            return False
-    return True
+    """True when every answer is a softmax over two classes or more."""
+    return all(is_distribution(p.outputs[name]) for p in probes)
 
 
 def _threshold(probes: Sequence[Probe], output: str) -> float:
     """0.5 for a sigmoid's output; 0 when the reference leaves 0 to 1, so that its outputs are logits."""
-    inside = all(((outputs[output] >= 0) & (outputs[output] <= 1)).all() for _, outputs in probes)
+    inside = all(((p.outputs[output] >= 0) & (p.outputs[output] <= 1)).all() for p in probes)
     return 0.5 if inside else 0.0
-
-
-def _check_range(labels: Array | None, output: Array, name: str) -> None:
-    classes = max(_units(output), 2)
-    if labels is None:
-        return
-    low, high, outside = labels.min(), labels.max(), int(((labels < 0) | (labels >= classes)).sum())
-    if outside:
-        hint = " The labels seem to start at 1: subtract one." if low == 1 and high == classes else ""
-        raise DataError(
-            f"{outside} of {len(labels)} labels lie outside of the {classes} classes of output '{name}' "
-            f"(shape {shape_text(output.shape)}): they are {low} to {high}, not 0 to {classes - 1}.{hint}"
-        )

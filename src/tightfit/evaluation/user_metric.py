@@ -1,9 +1,12 @@
 """A user's own metric: ``function(outputs, labels)`` gives a score per sample, or one number.
 
 ``outputs`` is an array with one row for each sample for a model of one output, or for a metric that names one
-(``module:function@output``), else a list of dicts; ``labels`` is a list. More is better. With scores per
-sample, outputs are scored in groups and forgotten; one number over all samples (F1, word error) needs all
+(``module:function@output``), else a list of dicts; ``labels`` is a list, of dicts where labels have names.
+With scores per sample, outputs are scored in groups and forgotten; one number over all samples needs all
 outputs at once, so only then memory grows with the samples.
+
+More is better, unless the function has an attribute ``higher_is_better = False`` or is spelled
+``module:function(lower)``. A function with ``whole = True`` is never called with a part of the samples.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.data.sample import Label
 from tightfit.data.user_code import load_function, refused
 from tightfit.errors import DataError
 from tightfit.evaluation.intervals import student_quantile
+from tightfit.evaluation.metrics.metric import Answer
+from tightfit.evaluation.metrics.spelling import LOWER, Wanted
+from tightfit.evaluation.metrics.tally import Change, Estimate, paired_change
+from tightfit.evaluation.paired_comparison import mean_score
 from tightfit.types import Array
 
 _GROUP = 16
@@ -41,11 +47,11 @@ class UserScores:
         self._spec = spec
         self._function = function
         self._outputs: list[Mapping[str, Array]] = []
-        self._labels: list[Label | None] = []
+        self._labels: list[Any] = []
         self._scores: list[float] = []
-        self._whole = False
+        self._whole = bool(getattr(function, "whole", False))
 
-    def add(self, outputs: Mapping[str, Array], label: Label | None) -> None:
+    def add(self, outputs: Mapping[str, Array], label: Any) -> None:
         """Takes in one sample."""
         self._outputs.append(outputs)
         self._labels.append(label)
@@ -83,22 +89,57 @@ class UserScores:
         self._scores.extend(float(score) for score in result)
         self._outputs, self._labels = [], []
 
-    def _call(self, outputs: list[Mapping[str, Array]], labels: list[Label | None]) -> Any:
+    def _call(self, outputs: list[Mapping[str, Array]], labels: list[Any]) -> Any:
         single = len(outputs[0]) == 1
         given = np.concatenate([next(iter(o.values())) for o in outputs]) if single else outputs
         with refused(f"The metric '{self._spec}' failed with", "It gets (outputs, labels)."):
             return self._function(given, labels)
 
 
-def value_interval(scores: UserScores, confidence: float = 0.95) -> Interval:
-    """The interval of a metric that is one number over all samples."""
-    return _jackknife([scores.value(fold) for fold in scores.folds()], scores.value(), confidence)
+class OwnTally:
+    """What a user's metric says about one model, beside another.
 
+    Args:
+        wanted: the function, or its spelling.
+    """
 
-def drop_interval(reference: UserScores, scores: UserScores, confidence: float = 0.95) -> Interval:
-    """The paired interval of the drop of such a metric: both models leave out the same samples."""
-    drops = [reference.value(fold) - scores.value(fold) for fold in reference.folds()]
-    return _jackknife(drops, reference.value() - scores.value(), confidence)
+    def __init__(self, wanted: Wanted, function: Function) -> None:
+        self._user = UserScores(wanted.key, function)
+        self._one_output = wanted.output is not None
+        lower = LOWER in wanted.options or not getattr(function, "higher_is_better", True)
+        self.sign = -1.0 if lower else 1.0
+        self.latest: float | None = None
+
+    def add(self, answer: Answer, index: int) -> None:  # noqa: ARG002 - the order is the same for all models
+        """Takes in one sample."""
+        outputs = {answer.output: answer.outputs[answer.output]} if self._one_output else answer.outputs
+        named = dict(answer.labels)
+        if named and answer.label is not None:
+            named.setdefault("label", answer.label)
+        self._user.add(outputs, named or answer.label)
+
+    @property
+    def scores(self) -> Array | None:
+        """One score for each sample, or None."""
+        return self._user.scores()
+
+    def estimate(self) -> Estimate:
+        """The metric with its interval: of a mean, or by the jackknife."""
+        scores = self.scores
+        if scores is not None:
+            return mean_score(scores)
+        value = self._user.value()
+        return value, *_jackknife([self._user.value(fold) for fold in self._user.folds()], value, 0.95)
+
+    def change(self, reference: OwnTally) -> Change:
+        """How the metric changed; both models leave out the same samples."""
+        scores, before = self.scores, reference.scores
+        if scores is not None and before is not None:
+            return paired_change(before, scores, self.sign)
+        own, other = self._user, reference._user
+        changes = [self.sign * (own.value(fold) - other.value(fold)) for fold in other.folds()]
+        change = self.sign * (own.value() - other.value())
+        return Change(change, *_jackknife(changes, change, 0.95))
 
 
 def _jackknife(left_out: list[float], estimate: float, confidence: float) -> Interval:

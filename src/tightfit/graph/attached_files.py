@@ -1,9 +1,9 @@
-"""Files packed behind a ``.tflite`` as a zip: labels, vocabularies and what else the TFLite metadata names.
+"""Files attached to a ``.tflite`` as a zip: labels, vocabularies and other files of the TFLite metadata.
 
 The zip's offsets count from the start of the model, as ``zipfile`` in mode "a" writes them and the readers of
-TFLite Metadata and MediaPipe Tasks expect. Entries are stored uncompressed: their C++ reader takes no others.
-Nothing is ever unpacked to the disk.
-Source: "Adding metadata to TensorFlow Lite models" and ``metadata_extractor.cc`` of TFLite Support.
+TFLite Metadata and MediaPipe Tasks expect. Entries are stored uncompressed: their C++ reader supports no
+others. Nothing is unpacked to the disk. Source: "Adding metadata to TensorFlow Lite models" and
+``metadata_extractor.cc`` of TFLite Support.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, Final
 
 _END: Final = b"PK\x05\x06"
 _TAIL: Final = 65_557
-"""The longest end of a zip: 22 bytes and a comment."""
+"""Longest end record of a zip: 22 bytes and a comment."""
 _LARGEST: Final = 2**28
 _MOST: Final = 4096
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def read_attached(data: Any) -> dict[str, bytes]:
-    """Return the files behind a model, name → content; empty where there is no whole zip.
+    """Return the files attached to a model, name → content; empty without a complete zip.
 
     Args:
-        data: the bytes of the file, or what a view can be made of.
+        data: the bytes of the file, or an object with the buffer protocol.
 
     Raises:
         ValueError: there are more than 4,096 files, or they unpack to more than 256 MiB.

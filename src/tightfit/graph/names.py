@@ -1,4 +1,4 @@
-"""Names of tensors, made unique. Imports nothing: the child that runs LiteRT pays its start-up time."""
+"""Unique names of tensors. Imports nothing: the child process that runs LiteRT imports this module."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reads a ``.tflite`` file into the graph classes: constants stay views into the (mapped) file.
+"""Read a ``.tflite`` file into the graph classes; constants are views into the (mapped) file.
 
-With ``writer`` the only place that knows the flatbuffer schema.
+Only this module and ``writer`` use the flatbuffer schema.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MALFORMED = (struct.error, ValueError, IndexError, TypeError, AttributeError, U
 
 @functools.cache
 def enum_names(enum: str) -> dict[int, str]:
-    """Value → name for an enum of the schema (``BuiltinOperator``, ``TensorType`` …)."""
+    """Return value → name for an enum of the schema (``BuiltinOperator``, ``TensorType`` …)."""
     return {v: k for k, v in vars(getattr(schema, enum)).items() if isinstance(v, int)}
 
 
 def read_model(source: str | Path | bytes) -> Model:
-    """Gives the model of a ``.tflite`` file, or of its bytes.
+    """Return the model of a ``.tflite`` file, or of its bytes.
 
     Constants are read-only views into the file, so a model near 2 GB costs no memory until changed.
 
@@ -73,7 +73,7 @@ def _parse(data: bytes | mmap.mmap, label: str) -> Model:
 
 
 class _Reader:
-    """Turns the unpacked tables of one file into linked graphs."""
+    """Converts the unpacked tables of one file to linked graphs."""
 
     def __init__(self, packed: Any, data: bytes | mmap.mmap) -> None:
         self.packed = packed
@@ -105,7 +105,7 @@ class _Reader:
     # -- constants -----------------------------------------------------------------------------
 
     def raw(self, index: int) -> Array | None:
-        """The bytes of a buffer as a view, None when it is empty."""
+        """Return the bytes of a buffer as a view, or None when it is empty."""
         buffers = self.packed.buffers or []
         if not 0 <= index < len(buffers):
             raise ModelError(f"it uses buffer {index}, but the file has {len(buffers)} buffers.")
@@ -116,7 +116,13 @@ class _Reader:
         return None if data is None or len(data) == 0 else np.asarray(data, np.uint8)
 
     def outside(self, start: int, size: int, what: str) -> Array | None:
-        """Bytes that stand behind the flatbuffer as a view, None for none."""
+        """Return bytes after the flatbuffer as a view, or None when the size is 0.
+
+        Args:
+            start: offset in the file.
+            size: number of bytes.
+            what: the bytes in words, for the error message.
+        """
         if start + size > len(self.data):
             raise ModelError(f"{what} ends at byte {start + size}, but the file has {len(self.data)}.")
         if (start, size) not in self.behind:
@@ -131,7 +137,7 @@ class _Reader:
         return b"" if raw is None else raw.tobytes()
 
     def constant(self, tensor: Tensor, index: int) -> Array | None:
-        """The array of a constant tensor; tensors of one buffer get views of the same memory."""
+        """Return the array of a constant tensor; tensors of one buffer are views of the same memory."""
         raw = self.raw(index)
         if raw is None:
             return None
@@ -180,7 +186,7 @@ class _Reader:
             has_rank=bool(packed.hasRank),
         )
         if packed.externalBuffer:
-            raise ModelError(f"the constant '{name}' stands in another file; merge it into the model first.")
+            raise ModelError(f"the constant '{name}' is in another file; merge it into the model first.")
         if packed.variantTensors:
             tensor.extra["variantTensors"] = [to_fields(v) for v in packed.variantTensors]
         tensor.data = self.constant(tensor, packed.buffer)
@@ -240,7 +246,7 @@ class _Reader:
 
 
 def to_fields(value: Any) -> Any:
-    """Turns an unpacked table into plain values; nested tables carry their type under ``@type``."""
+    """Return an unpacked table as plain values; nested tables have their type under ``@type``."""
     if type(value).__module__ != schema.__name__:
         return [to_fields(v) for v in value] if isinstance(value, list) else value
     return {
@@ -262,7 +268,7 @@ def _is_table(value: Any) -> bool:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    # A name may hold any bytes: surrogates keep them, so that the writer gives the same bytes back.
+    # A name may have any bytes: surrogates preserve them, so that the writer writes the same bytes.
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
@@ -302,7 +308,7 @@ def _quantization(packed: Any) -> Quantization | None:
 
 
 def _link_details(tensor: Tensor, tensors: list[Tensor]) -> None:
-    """Scales of blocks live in other tensors: turn their indices into references."""
+    """Replace the indices of the tensors with blockwise scales by references."""
     quantization = tensor.quantization
     if quantization is None or quantization.details is None:
         return

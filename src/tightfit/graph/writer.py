@@ -1,9 +1,9 @@
-"""Writes the graph classes as a ``.tflite`` file: whole or not at all, constants aligned to 16 bytes.
+"""Write the graph classes as a ``.tflite`` file, whole or not at all, with constants aligned to 16 bytes.
 
-With ``reader`` the only place that knows the flatbuffer schema. Constants that share memory share a
-buffer, and equal shapes, scales and zero points one vector. Up to about 1.9 GB everything stands inside the
-flatbuffer, as every runtime expects; larger models keep their constants behind it (``Buffer.offset`` and
-``size``), which needs a runtime ≥ 2.15.
+Only this module and ``reader`` use the flatbuffer schema. Constants that share memory share a buffer; equal
+shapes, scales and zero points share a vector. Up to about 1.9 GB everything is inside the flatbuffer, as
+every runtime expects; larger models have their constants after it (``Buffer.offset`` and ``size``), which
+needs a runtime ≥ 2.15.
 """
 
 from __future__ import annotations
@@ -33,17 +33,22 @@ _TABLE: Final = 512
 
 
 def serialize(model: Model, *, external: bool | None = None) -> bytes:
-    """Gives the bytes of the ``.tflite`` file of a model.
+    """Return the bytes of the ``.tflite`` file of a model.
 
     Args:
         model: any valid model.
-        external: True puts constants behind the flatbuffer, False inside, None decides by size.
+        external: True writes constants after the flatbuffer, False inside, None decides by size.
     """
     return b"".join(bytes(chunk) for chunk in file_chunks(model, external))
 
 
 def write_model(model: Model, path: str | Path, *, external: bool | None = None) -> None:
-    """Writes the ``.tflite`` file: into a temporary file beside it, then renamed.
+    """Write a ``.tflite`` file: a temporary file in the same folder, which is then renamed.
+
+    Args:
+        model: any valid model.
+        path: the file to write.
+        external: see ``serialize``.
 
     Raises:
         ModelError: the folder is missing or read-only, or the disk is full; nothing is left behind.
@@ -71,7 +76,7 @@ def _model_chunks(model: Model, external: bool | None) -> Iterator[bytes | memor
     if not external:
         yield writer.flatbuffer(None, total)
         return
-    # The scalars have a fixed width, so a first pass with placeholders gives the flatbuffer's length.
+    # Scalars have a fixed width, so a first pass with placeholders yields the flatbuffer's length.
     length = len(writer.flatbuffer([1] * len(writer.buffers), 0))
     places, at = [], length
     for buffer in writer.buffers:
@@ -89,8 +94,8 @@ def _model_chunks(model: Model, external: bool | None) -> Iterator[bytes | memor
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no types
     """Stores equal arrays once: an int8 convolution alone has two vectors of as many int64 zeros as channels.
 
-    Tables only refer to vectors, forwards, so several may refer to one; every reader and the format's own
-    verifier follow each reference by itself.
+    Several tables may refer to one vector; every reader and the format's own verifier follow each reference
+    on its own.
     """
 
     def __init__(self, size: int) -> None:
@@ -105,7 +110,7 @@ class _Builder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no
 
 
 class _PackedBuffer:
-    """Stands for ``BufferT`` in the schema's object API: packs bytes aligned, or names their place."""
+    """Replaces ``BufferT`` of the object API: packs aligned bytes, or the offset of external ones."""
 
     def __init__(self, data: memoryview, place: int | None) -> None:
         self.data = data
@@ -139,7 +144,7 @@ class _Writer:
         self.root = self.tables()
 
     def flatbuffer(self, places: list[int] | None, reserve: int) -> bytes | memoryview:
-        """The packed file; ``places`` are the offsets of constants that stand behind it."""
+        """Return the packed file; ``places`` are the offsets of the constants after it."""
         at: Sequence[int | None] = places or [None] * len(self.buffers)
         self.root.buffers = [_PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
         # Growing the builder copies everything again, so it starts with room for the constants.
@@ -177,12 +182,12 @@ class _Writer:
         return len(self.buffers) - 1
 
     def buffer_of(self, tensor: Tensor) -> int:
-        """The index of a tensor's buffer: one for each piece of memory, 0 for none."""
+        """Return the index of a tensor's buffer: one for each piece of memory, 0 for none."""
         data = tensor.data
         if data is None:
             return 0
         if id(data) not in self.contiguous:
-            # The array is kept too: its identity and its address must stay taken to be valid keys.
+            # The array is stored too: its identity and address must not be reused while they are keys.
             self.contiguous[id(data)] = data, np.ascontiguousarray(data)
         contiguous = self.contiguous[id(data)][1]
         kind = tensor.dtype if tensor.dtype in PACKED_BITS else ""
@@ -272,7 +277,7 @@ def _set_options(packed: Any, op: Op) -> None:
 
 
 def _fill(table: Any, fields: dict[str, Any]) -> Any:
-    """Sets the fields of an object-API table; nested tables carry their type under ``@type``."""
+    """Set the fields of an object-API table; nested tables have their type under ``@type``."""
     for name, value in fields.items():
         if name == "@type":
             continue
@@ -284,7 +289,7 @@ def _fill(table: Any, fields: dict[str, Any]) -> Any:
 
 def _unplain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        # Packing copies an array's bytes as they are, whatever width the field has; numbers it converts.
+        # Packing copies the bytes of an array, whatever width the field has; it converts numbers.
         return value.tolist()
     if isinstance(value, dict):
         return _fill(getattr(schema, value["@type"])(), value)
@@ -360,7 +365,7 @@ def _dimension(dimension: tuple[Any, ...]) -> Any:
 
 
 def _index_vector(values: Array) -> tuple[int, Any]:
-    """The narrowest vector type that holds the indices, as every reader accepts all three."""
+    """The narrowest vector type for the indices; every reader accepts all three types."""
     largest = int(values.max(initial=0))
     name, dtype = next(
         (n, d)

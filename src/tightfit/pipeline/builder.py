@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
+from tightfit.evaluation.slices.parts import NamedSlices, Slices
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
-from tightfit.quantization.calibration.calibrate import (
-    PROBES,
-    Calibration,
-    calibrate,
-    calibration_workers,
-    kept_places,
-)
+from tightfit.quantization.allowed import Allowed
+from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.calibration.calibrate import Calibration, calibrate, calibration_workers
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
@@ -29,12 +28,12 @@ from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
 from tightfit.recovery.automatic.improve import improve
+from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
 from tightfit.runtime.child import prepare_shared
-from tightfit.runtime.parallel import Mergeable
 from tightfit.targets.profile import Target
-from tightfit.targets.target_planning import overrides_for, rewrites_for
+from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
 
 FEWEST_TO_HOLD_OUT: Final = 40
@@ -55,6 +54,8 @@ class BuildSpec:
         max_size_bytes: the most that mixed precision may fill; None for its default.
         max_noise: noise power / signal power that mixed activations may cost; None for 0.01.
         folder: where a long recovery keeps what is finished; None for nowhere.
+        mend: whether remedies are tried where a slice of an output is poor.
+        slices: slices of outputs that the user named.
     """
 
     scheme: Scheme
@@ -67,6 +68,8 @@ class BuildSpec:
     max_size_bytes: int | None = None
     max_noise: float | None = None
     folder: Path | None = None
+    mend: bool = True
+    slices: tuple[NamedSlices, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -98,6 +101,11 @@ class BuildSpec:
             )
 
     @property
+    def mends(self) -> bool:
+        """Whether remedies are tried: only integer activations share a scale."""
+        return self.mend and self.scheme.activations is not None
+
+    @property
     def detailed(self) -> bool:
         """Whether calibration takes histograms, which recoveries and some observers need."""
         chosen = Ranges([], self.observers).detailed or self.is_automatic
@@ -120,7 +128,6 @@ class Builder:
         count: number of samples, for progress; 0 where it is not known.
         stage: progress of calibration and recoveries.
         seen: what calibration saw, where that is known already.
-        observers: output name → what else looks at the float model's output while it calibrates.
         moments: layer name → second moments, shared by all files.
     """
 
@@ -129,7 +136,6 @@ class Builder:
     count: int = 0
     stage: Stage | None = None
     seen: Calibration | None = None
-    observers: Mapping[str, Mergeable] | None = None
     moments: dict[str, Moments] = field(default_factory=dict)
 
     def calibration(self, *, detailed: bool = True) -> Calibration | None:
@@ -144,9 +150,8 @@ class Builder:
                 self.samples(),
                 detailed=detailed,
                 progress=self._counter(),
-                keep=kept_places(self.count or PROBES),
-                observers=self.observers,
             )
+            refuse_unanswered(self.source.model, self.seen.probes)
         return self.seen
 
     def begin(self, spec: BuildSpec) -> RecoveryState:
@@ -192,9 +197,48 @@ class Builder:
             TightfitError: see ``write_plan``.
         """
         source = replace(self.source, model=state.model, facts=facts)
-        probes = self.seen.probes[:PROBES] if self.seen else random_probes(source.path, source.model)
-        adapt = None if spec.target is None or self.samples is None else partial(rewrites_for, spec.target)
-        return write_plan(source, state.plan, output, layout=spec.layout, probes=probes, adapt=adapt)
+        probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
+        adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
+        made = write_plan(
+            source,
+            state.plan,
+            output,
+            layout=spec.layout,
+            probes=probes,
+            adapt=adapt,
+            slices=self.slices(spec),
+        )
+        return replace(made, samples=len(probes) if self.seen else 0)
+
+    def slices(self, spec: BuildSpec) -> Slices:
+        """Return the slices of the float model's outputs, those that the user named included."""
+        return slices_of(self.source.model, spec.slices)
+
+    def mend(
+        self, state: RecoveryState, spec: BuildSpec, found: Sequence[OutputQuality] | None = None
+    ) -> bool:
+        """Try remedies for poor slices; see ``recovery.slices``.
+
+        Args:
+            state: changed where a remedy helps.
+            spec: of the file.
+            found: the quality of the file that the state gives, None to measure it.
+
+        Returns:
+            True where something was tried.
+        """
+        if not spec.mends or self.seen is None:
+            return False
+        before, answered = len(state.notes), by_name(self.source.model, self.seen.kept)
+        allowed = Allowed()
+        if spec.target is not None:
+            allowed = allowed_on(spec.target, apply_plan(state.model, state.plan))
+        mend(state, answered, self.slices(spec), allowed, found)
+        return len(state.notes) > before
+
+    def _adapts(self, spec: BuildSpec) -> bool:
+        """True when a file is rewritten for its target: integer files, and all for a strict target."""
+        return self.samples is not None or (spec.target is not None and spec.target.family.strict)
 
     def build(self, spec: BuildSpec, output: Path) -> QuantizationResult:
         """Build one file: plan, recover, write.
@@ -205,12 +249,26 @@ class Builder:
         state = self.begin(spec)
         if spec.is_automatic:
             state = self._improved(state, spec)
-        recover(state, spec.recovery)
-        facts = self.source.facts
-        if facts is not None and state.notes:
-            facts = {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
-        written = self.write(state, spec, output, facts)
+        self.recover(state, spec)
+        written = self.write(state, spec, output, self._facts(state))
+        if not spec.recovery and self.mend(state, spec, written.outputs):
+            written = self.write(state, spec, output, self._facts(state))
         return replace(written, notes=[*state.notes, *written.notes])
+
+    def recover(self, state: RecoveryState, spec: BuildSpec) -> None:
+        """Make attention masks small, mend poor slices where recoveries follow, and run these."""
+        masks = spec.mends and self.samples is not None
+        recover(state, ("masks",) if masks else ())
+        steps = tuple(step for step in spec.recovery if step != "masks" or not masks)
+        if steps:
+            self.mend(state, spec)
+        recover(state, steps)
+
+    def _facts(self, state: RecoveryState) -> dict[str, Any] | None:
+        facts = self.source.facts
+        if facts is None or not state.notes:
+            return facts
+        return {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
 
     def _improved(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
         """The state after the automatic recoveries; samples of a model with state cannot judge alone."""
@@ -218,7 +276,7 @@ class Builder:
             return state
         if self.seen.samples >= FEWEST_TO_HOLD_OUT:
             state.held_out = frozenset(self.seen.places)
-        check = HeldOutNoise(self.source.model, self.seen.probes)
+        check = HeldOutNoise(self.source.model, self.seen.kept)
         return improve(state, check, may_lift=spec.layout == "cpu" and spec.target is None)
 
     def _counter(self) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Writes a model's zeros sparsely, and proves on LiteRT that the file computes what the dense one does."""
+"""Write a model with sparse weights, and check on LiteRT that it computes the same as the dense file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ATTEMPTS: Final[tuple[tuple[bool, frozenset[str]], ...]] = (
     (False, frozenset()),
     (False, frozenset({"FULLY_CONNECTED"})),
 )
-"""(feed FULLY_CONNECTED directly, kinds that stay dense), the best first; the last resort is all dense."""
+"""(FULLY_CONNECTED reads sparse weights, kinds that remain dense), the best first; the last is all dense."""
 
 
 @dataclass
@@ -41,9 +41,10 @@ class SparseFile:
     """A written file.
 
     Args:
-        layers: how each constant with many zeros is stored; none when the file stayed dense.
-        snr_db: of its outputs against the same model stored densely, infinite when they are equal.
-        notes: what was given up, and why.
+        path: the file.
+        layers: how each constant with many zeros is stored; empty when the file is dense.
+        snr_db: signal-to-noise ratio of its outputs against the dense model, in dB; infinite when equal.
+        notes: the forms that were not used, with the reason.
     """
 
     path: Path
@@ -53,25 +54,27 @@ class SparseFile:
 
 
 def write_sparse(model: Model, output: Path) -> SparseFile:
-    """Writes the smallest sparse file of a model that LiteRT runs like the dense one.
+    """Write the smallest sparse file of a model that LiteRT runs like the dense one.
 
     Args:
-        model: dense, of any scheme; left as it is. A provenance that it has goes into the file: the answers
-            are the same.
+        model: a dense model of any scheme; it is not changed. Its provenance record is copied to the file,
+            because the outputs are equal.
+        output: the file to write.
 
     Raises:
-        ModelError: the output cannot be written. RuntimeFailureError: LiteRT does not run even the dense
-            model.
+        ModelError: the output cannot be written.
+        RuntimeFailureError: LiteRT cannot run the dense model either.
     """
     with checked_write(output) as trial:
         return _first_that_runs(model, output, trial)
 
 
 def leave_zeros_out(path: Path) -> list[str]:
-    """Writes a dense file anew without its zeros where that makes it smaller; says what came of it.
+    """Replace a dense file by a sparse one where that is smaller, and return sentences about the result.
 
     Raises:
-        ModelError: the file cannot be written. RuntimeFailureError: LiteRT does not run it.
+        ModelError: the file cannot be written.
+        RuntimeFailureError: LiteRT cannot run the file.
     """
     before = path.stat().st_size
     written = write_sparse(read_model(path), path)
@@ -118,7 +121,7 @@ def _likeness(path: Path, sample: Mapping[str, Array], expected: Mapping[str, Ar
     """The signal-to-noise of a file's outputs against the expected ones.
 
     Raises:
-        RuntimeFailureError: LiteRT refuses the file, or it computes something else.
+        RuntimeFailureError: LiteRT refuses the file, or its outputs differ.
     """
     with Session(path, threads=2) as session:
         outputs = session.run(sample)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
+from tightfit.evaluation.slices.files import compare, slices_of
+from tightfit.evaluation.slices.parts import Slices
+from tightfit.evaluation.slices.quality import OutputQuality, headline
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
@@ -42,6 +45,8 @@ class QuantizationResult:
         layout: rewrite → number of ops that it changed.
         snr_db: signal-to-noise of the outputs against the float model on the probes, in dB.
         notes: fallbacks and other things to know.
+        outputs: quality of each output, slice by slice.
+        samples: how many ``outputs`` and ``snr_db`` rest on, 0 for random inputs.
     """
 
     path: Path
@@ -49,9 +54,11 @@ class QuantizationResult:
     layout: dict[str, int]
     snr_db: float
     notes: list[str]
+    outputs: list[OutputQuality] = field(default_factory=list)
+    samples: int = 0
 
 
-def write_plan(
+def write_plan(  # noqa: PLR0913 - the options of one verb
     source: Source,
     plan: Plan,
     output: Path,
@@ -59,6 +66,7 @@ def write_plan(
     layout: str = "cpu",
     probes: Sequence[Probe] = (),
     adapt: Adapt | None = None,
+    slices: Slices | None = None,
 ) -> QuantizationResult:
     """Apply a plan and write the first form of the layout that LiteRT runs correctly.
 
@@ -69,6 +77,7 @@ def write_plan(
         layout: a key of ``LAYOUTS``.
         probes: (inputs, float outputs) to check the file with.
         adapt: rewrites the quantized model for a device.
+        slices: of the outputs; found by themselves by default.
 
     Returns:
         The file with its plan, layout and notes.
@@ -92,13 +101,13 @@ def write_plan(
             continue
         try:
             facts = provenance(source, plan, changed, notes)
-            check = _write_form(model, base if changed else None, source, output, probes, facts)
+            check = _write_form(model, base if changed else None, source, output, (probes, slices), facts)
         except RuntimeFailureError as error:
             if not changed:
                 raise
             notes.append(f"layout {' + '.join(changed)} was given up: {error}")
             continue
-        return QuantizationResult(output, plan, changed, check.snr_db, notes)
+        return QuantizationResult(output, plan, changed, check.snr_db, notes, check.quality)
     raise RuntimeFailureError(f"LiteRT ran no form of the layout '{layout}' of '{output.name}'.")
 
 
@@ -157,20 +166,26 @@ def _write_form(
     base: Model | None,
     source: Source,
     output: Path,
-    probes: Sequence[Probe],
+    known: tuple[Sequence[Probe], Slices | None],
     facts: dict[str, Any] | None,
 ) -> Check:
     """Write one form of a layout and compare it with the plain form ``base`` where that is given."""
     finish(model)
+    probes, slices = known
     with checked_write(output) as trial:
-        check = write_recorded(model, trial, source.model, probes, facts)
+        check = write_recorded(model, trial, source.model, probes, facts, slices)
         if base is not None and probes and check.snr_db < _CLEARLY_RIGHT_DB:
             _compare_with_base(check, base, source, trial.with_name("base.tflite"), probes)
         return check
 
 
 def write_recorded(
-    model: Model, path: Path, reference: Model, probes: Sequence[Probe], facts: dict[str, Any] | None
+    model: Model,
+    path: Path,
+    reference: Model,
+    probes: Sequence[Probe],
+    facts: dict[str, Any] | None,
+    slices: Slices | None = None,
 ) -> Check:
     """Write a file, check it on LiteRT, and store its provenance and its answers to seeded probes in it.
 
@@ -180,6 +195,7 @@ def write_recorded(
         reference: the model that the outputs are compared with.
         probes: (inputs, outputs of the reference).
         facts: see ``provenance``; None leaves provenance out.
+        slices: of the reference's outputs; found by themselves by default.
 
     Returns:
         What the check measured.
@@ -192,10 +208,13 @@ def write_recorded(
     write_model(model, path)
     limits = limits_of([inputs for inputs, _ in probes])
     check = check_file(path, reference, probes, seeded=None if mark is None else limits)
+    quality = compare(reference, check.outputs, probes, slices_of(reference) if slices is None else slices)
+    check = replace(check, quality=quality)
     if mark is not None and facts is not None:
         steps = output_steps(output_names(model))
         called = main_signature(model)
         key = None if called is None else called.key
+        facts = facts | ({"quality": headline(quality)} if quality else {})
         record = ProvenanceRecord(facts, limits, unreplayable=check.unanswered, signature=key)
         fill(model, path, mark, record, [{n: (v, steps.get(n)) for n, v in a.items()} for a in check.answers])
     return check

@@ -1,7 +1,7 @@
-"""Signs a whole file with an Ed25519 key: recipe, fingerprints, probes and weights cannot change unseen.
+"""Sign a whole file with an Ed25519 key, so that any change of its record, probes or weights is found.
 
-The metadata entry ``tightfit.signature`` holds a mark, the public key (32 bytes) and the signature (64
-bytes) over the SHA-512 of the file, in which the signature itself counts as zeros. Keys are PEM files, as
+The metadata entry ``tightfit.signature`` contains a mark, the public key (32 bytes) and the signature (64
+bytes) of the SHA-512 of the file, in which the signature itself counts as zeros. Keys are PEM files, as
 ``openssl genpkey -algorithm ed25519`` writes them. Needs the package ``cryptography`` (the extra ``sign``).
 
 Source: RFC 8032 (Ed25519); RFC 8410 (keys in PEM).
@@ -29,12 +29,13 @@ def sign(model: str | Path, output: str | Path, private_key: str | Path) -> Path
     """Write a signed copy of a ``.tflite`` and return its path.
 
     Args:
-        model: left as it is. output: the file to write. private_key: a PEM file without a password.
+        model: the file to sign; it is not changed.
+        output: the file to write.
+        private_key: a PEM file with an Ed25519 key, without a password.
 
     Raises:
-        OptionError: the key cannot be used, or ``cryptography`` is missing. ModelError: the file cannot be
-        read
-            or written.
+        OptionError: the key cannot be used, or ``cryptography`` is missing.
+        ModelError: the file cannot be read or written.
     """
     key = _load(private_key, private=True)
     public = key.public_key().public_bytes_raw()
@@ -50,11 +51,15 @@ def sign(model: str | Path, output: str | Path, private_key: str | Path) -> Path
 
 
 def is_signed_by(model: str | Path, public_key: str | Path) -> bool:
-    """Return True when a file carries a signature of this key and is as it was signed.
+    """Return True when a file has a signature of this key and was not changed since.
+
+    Args:
+        model: the file.
+        public_key: a PEM file with an Ed25519 key.
 
     Raises:
-        OptionError: the key cannot be used, or ``cryptography`` is missing. ModelError: the file cannot be
-        read.
+        OptionError: the key cannot be used, or ``cryptography`` is missing.
+        ModelError: the file cannot be read.
     """
     key = _load(public_key, private=False)
     entry = read_model(model).metadata.get(KEY)
@@ -74,14 +79,14 @@ def is_signed_by(model: str | Path, public_key: str | Path) -> bool:
 
 
 def _place(content: bytearray) -> int:
-    """Where the signature belongs in a file with an unsigned entry."""
+    """The offset of the signature in a file with an unsigned entry."""
     if content.count(_MARK) != 1:
         raise ModelError("The model holds the mark of a signature in its constants; it cannot be signed.")
     return content.find(_MARK) + len(_MARK) + _PUBLIC_BYTES
 
 
 def _digest(content: bytearray, place: int) -> bytes:
-    """SHA-512 of the file with zeros in the place of the signature."""
+    """SHA-512 of the file with zeros in place of the signature."""
     digest = hashlib.sha512(memoryview(content)[:place])
     digest.update(bytes(_SIGNATURE_BYTES))
     digest.update(memoryview(content)[place + _SIGNATURE_BYTES :])

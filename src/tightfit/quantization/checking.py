@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tightfit.errors import RuntimeFailureError
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
 from tightfit.provenance.probes import THREADS, Limits, answers
@@ -29,12 +30,14 @@ class Check:
         outputs: the file's outputs (reals as float32) for each probe, by tensor key of the float model.
         answers: the file's raw outputs by name for seeded inputs, where asked for.
         unanswered: why LiteRT did not answer those, or "".
+        quality: of each output, slice by slice, on the probes.
     """
 
     snr_db: float
     outputs: list[dict[str, Array]]
     answers: list[dict[str, Array]] = field(default_factory=list)
     unanswered: str = ""
+    quality: list[OutputQuality] = field(default_factory=list)
 
 
 def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
@@ -101,8 +104,9 @@ def _ask(session: Session, model: Model, seeded: Limits | None) -> tuple[list[di
 def snr_db(values: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
     """Gives ``10 · log10(Σ reference² / Σ (reference - values)²)`` over all outputs, infinite when equal.
 
-    Values that are not finite in the reference do not count. Where no output is a real, each decision
-    counts as 1: the ratio is that of all decisions to different ones.
+    Values that are not finite in the reference do not count; where none is finite the ratio is NaN, as
+    nothing could be compared. Where no output is a real, each decision counts as 1: the ratio is that of all
+    decisions to different ones.
 
     Example:
         >>> snr_db({"y": np.array([1.0, 1.0])}, {"y": np.array([1.0, 0.0])})
@@ -115,6 +119,7 @@ def snr_over(results: Sequence[Mapping[str, Array]], references: Sequence[Mappin
     """Gives ``snr_db`` over several samples."""
     reals = [0.0, 0.0]
     decisions = [0.0, 0.0]
+    broken = compared = 0
     for result, reference in zip(results, references, strict=True):
         for key, wanted in reference.items():
             if key not in result:
@@ -122,11 +127,15 @@ def snr_over(results: Sequence[Mapping[str, Array]], references: Sequence[Mappin
             if wanted.dtype.kind == "f":
                 finite = np.isfinite(wanted)
                 clean = wanted[finite].astype(np.float64)
+                compared += clean.size
+                broken += wanted.size - clean.size
                 reals[0] += float(np.square(clean).sum())
                 reals[1] += float(np.square(clean - result[key][finite]).sum())
             else:
                 decisions[0] += float(wanted.size)
                 decisions[1] += float((wanted != result[key]).sum())
+    if broken and not compared and not decisions[0]:
+        return math.nan
     signal, noise = reals if any(reals) else decisions
     if noise == 0.0:
         return math.inf

@@ -70,7 +70,7 @@ def _finite(values: npt.NDArray[Any], op: Op) -> npt.NDArray[Any]:
     """
     if not np.isfinite(values).all():
         raise QuantizationError(
-            f"A constant of {op.kind} '{op.name}' holds NaN or infinity, which no integer stands for. "
+            f"A constant of {op.kind} '{op.name}' has NaN or infinity, which no integer represents. "
             "Train or export the model again, or keep the op in float."
         )
     return values

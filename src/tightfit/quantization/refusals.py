@@ -79,7 +79,7 @@ def _not_finite(op: Op, rule: OpRule) -> str | None:
     """Refuse constants with infinities (a mask of −infinity), which have no range."""
     for _, tensor in real_inputs(op, rule):
         if tensor.data is not None and not np.isfinite(tensor.data).all():
-            return f"its constant '{tensor.name}' holds NaN or infinity, which no integer stands for"
+            return f"its constant '{tensor.name}' has NaN or infinity, which no integer represents"
     return None
 
 

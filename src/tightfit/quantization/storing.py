@@ -35,7 +35,7 @@ def store(values: Array, storage: Storage, where: str) -> Array:
         return np.asarray(np.where(np.isinf(values), values, bounded), np.float16)
     if not np.isfinite(values).all():
         raise QuantizationError(
-            f"A constant of {where} holds NaN or infinity, which no integer stands for. "
+            f"A constant of {where} has NaN or infinity, which no integer represents. "
             "Train or export the model again, or keep the op in float."
         )
     if storage.dtype in ("int32", "int64"):

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.evaluation.slices.files import answers_of, slices_of
 from tightfit.graph.writer import ALIGNMENT, serialize
 from tightfit.provenance.record import room_for
+from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activations.activation_steps import (
@@ -32,6 +34,7 @@ from tightfit.recovery.rounding.blockwise import learn_rounding
 from tightfit.recovery.rounding.layerwise import round_with_data
 from tightfit.recovery.sensitivity import measure_sensitivities
 from tightfit.recovery.sequential_bias_correction import correct_in_sequence
+from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import SPARE_SHARE, RecoveryState
 from tightfit.training.backend import choose_backend
 from tightfit.units import format_count
@@ -39,6 +42,7 @@ from tightfit.units import format_count
 __all__ = ["RECOVERIES", "Recovery", "RecoveryState", "check_steps", "find_recovery", "recover"]
 
 SENSITIVITY_SAMPLES: Final = 24
+SLICE_SAMPLES: Final = 48
 
 
 def equalization(state: RecoveryState) -> None:
@@ -95,6 +99,13 @@ def bias_sequence(state: RecoveryState) -> None:
     state.notes.append("biases corrected layer by layer on the device's inputs")
 
 
+def slices(state: RecoveryState) -> None:
+    """Mend slices of outputs that one scale cannot hold (``slices.remedy``)."""
+    samples = few_samples(state, SLICE_SAMPLES)
+    answered = answers_of(state.original, samples)
+    mend(state, answered, slices_of(state.original), Allowed())
+
+
 @dataclass(frozen=True)
 class Recovery:
     """One recovery: the facts that commands, the search and the docs use.
@@ -133,6 +144,11 @@ RECOVERIES: Final[dict[str, Recovery]] = {
             masks,
             "attention masks no larger than their SOFTMAX needs",
             aliases=("masks",),
+        ),
+        Recovery(
+            "slices",
+            slices,
+            "outputs, joins and inputs with entries of different units brought to one size; on by default",
         ),
         Recovery(
             "smoothing",

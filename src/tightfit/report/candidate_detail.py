@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tightfit.report.printable import printable
 from tightfit.report.report_facts import Fact
@@ -134,6 +135,18 @@ def _shared_folder(names: Sequence[str]) -> str:
     return max(shared, key=len, default="")
 
 
+def _output_fact(output: Mapping[str, Any]) -> Fact:
+    """An output with its worst slice."""
+    words, worst = format_decibels(output["snr_db"]), output.get("worst_slice")
+    if worst:
+        span = f"{worst['begin']}–{worst['end'] - 1} of axis {worst['axis']}"
+        samples = format_count(output["samples"], "sample")
+        words += f"; worst slice '{worst['name']}' ({span}) {format_decibels(worst['snr_db'])} on {samples}"
+    if output.get("lost"):
+        words += f"; {output['lost']}"
+    return Fact(f"Output {printable(output['name'], 40)}", printable(words, 300))
+
+
 def _share(snr_db: float, most_db: float) -> float:
     """The length of the bar, 0–1: zero at 0 dB and below, where the error is as large as the signal."""
     return min(1.0, max(0.0, snr_db / most_db))
@@ -173,6 +186,7 @@ def _facts(candidate: Candidate) -> list[Fact]:
     if candidate.snr_db is not None:
         exact = candidate.snr_db >= EXACT_DB
         facts.append(Fact("Signal to noise", "exact" if exact else format_decibels(candidate.snr_db)))
+    facts += [_output_fact(output) for output in candidate.outputs if not candidate.is_original]
     for name, verdict in candidate.targets.items():
         words = "fits" if verdict.fits else "does not fit"
         if verdict.accelerated is not None:

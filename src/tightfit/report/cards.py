@@ -112,7 +112,7 @@ def _accuracy_card(chosen: Candidate, report: Report) -> Card | None:
     )
     if chosen.drop_interval is not None:
         card.detail += f", {words.change_interval(chosen.drop_interval)}"
-    card.scale = _scale(chosen, report.budget.max_drop)
+    card.scale = _scale(chosen, report.allowed_drop)
     if chosen.agreement is not None and chosen.metric != "agreement":
         card.more = f"Same decision on {format_percent(chosen.agreement)}"
     return card

@@ -29,6 +29,7 @@ def report_of(outcome: Outcome) -> Report:
         seconds=outcome.seconds,
         finished=outcome.finished,
         version=__version__,
+        ending=outcome.ending,
     )
 
 

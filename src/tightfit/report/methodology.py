@@ -10,9 +10,22 @@ METHODS: Final[dict[str, str]] = {
     "Choice": CHOICE_RULE,
     "Accuracy": (
         "Every candidate and the original answer the same samples, none of which calibrated anything. A "
-        "change is paired by sample. Its 95 % interval is Tango's score interval where each sample is right "
-        "or wrong, and a bootstrap interval otherwise. An interval that contains 0 means that the samples do "
-        "not show a difference."
+        "change is paired by sample and negative where a candidate is worse, whatever the metric. Its 95 % "
+        "interval "
+        "is Tango's score interval where each sample is right or wrong, and a bootstrap interval "
+        "otherwise, for "
+        "metrics of all samples together of resampled samples, the same ones for both models. An interval "
+        "that "
+        "contains 0 means that the samples do not show a difference."
+    ),
+    "Evidence": (
+        "A candidate fits where the samples are enough to say so: where the interval of each limited "
+        "metric lies "
+        "within its limit, unless the estimate was asked for (--judge estimate). Where they are too few, "
+        "the report "
+        "says how many would do if the shares stay as they are. Without labels agreement or a cosine with "
+        "the "
+        "original stands in; it cannot show whether the original is right."
     ),
     "Agreement": (
         "The share of samples on which a candidate decides as the original does, right or wrong. It needs no "

@@ -1,4 +1,4 @@
-"""Names from model files, made safe to show: a file may call a tensor anything."""
+"""Make names from model files safe to show: a file may have any bytes as the name of a tensor."""
 
 from __future__ import annotations
 

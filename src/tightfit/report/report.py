@@ -11,8 +11,9 @@ from typing import Any
 from tightfit.errors import DataError, TightfitError
 from tightfit.files import atomic_file
 from tightfit.report.methodology import METHODS
-from tightfit.search.budget import Budget
+from tightfit.search.budget import Budget, allowed_drop
 from tightfit.search.candidates import Candidate, strict
+from tightfit.search.job import DONE
 
 SCHEMA = 1
 _DIGITS = 9
@@ -35,6 +36,7 @@ class Report:
         methods: how each number was measured, in sentences by topic.
         created: date and time, ISO 8601. seconds: how long the search took.
         finished: False while the search goes on or when it was cut off.
+        ending: how it ended, one of ``search.job``'s words.
     """
 
     model: dict[str, Any]
@@ -51,6 +53,17 @@ class Report:
     finished: bool = True
     version: str | None = None
     schema: int = SCHEMA
+    ending: str = DONE
+
+    @property
+    def allowed_drop(self) -> float | None:
+        """By how much the main metric may get worse, in its unit; None without a limit on it."""
+        return allowed_drop(self.budget, self.candidates)
+
+    @property
+    def tried(self) -> int:
+        """How many candidates besides the original were tried."""
+        return sum(not c.is_original for c in self.candidates)
 
     @property
     def chosen(self) -> Candidate | None:

@@ -6,9 +6,11 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tightfit.evaluation.metrics.spelling import Limit
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.budget import Budget
+from tightfit.search.judged_drop import ESTIMATE, common_limit
 from tightfit.search.metric_words import metric_words
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
@@ -46,13 +48,12 @@ def budget_facts(budget: Budget, metric: str = "top1") -> list[Fact]:
         >>> budget_facts(Budget(max_size=6_000_000))[1]
         Fact(term='File size', text='at most 6.0 MB', code=False)
     """
-    drop = metric_words(metric).amount(budget.max_drop)
-    judged = "by the upper end of its interval" if budget.confident else "by its estimate"
+    judged = "by its estimate" if budget.judge == ESTIMATE else "by its 95 % interval"
     latency = [format_milliseconds(budget.max_latency)] if budget.max_latency is not None else []
     if budget.max_latency_ratio is not None:
         latency.append(f"{format_ratio(budget.max_latency_ratio)} of the original")
     return [
-        Fact("Loss", "any" if budget.max_drop is None else f"at most {drop}, judged {judged}"),
+        Fact("Loss", f"at most {_losses(budget, metric)}, judged {judged}" if budget.limits_drop else "any"),
         Fact("File size", "any" if budget.max_size is None else f"at most {format_bytes(budget.max_size)}"),
         *(
             []
@@ -63,6 +64,22 @@ def budget_facts(budget: Budget, metric: str = "top1") -> list[Fact]:
         Fact("Target", printable(budget.target or "this machine", 60)),
         *([] if budget.minutes is None else [Fact("Time to search", f"{budget.minutes:g} minutes")]),
     ]
+
+
+def _losses(budget: Budget, metric: str) -> str:
+    """Each limit on a metric in its unit."""
+    limits = {n: Limit.parse(str(t), n) for n, t in budget.max_drops.items()}
+    if not limits and budget.max_drop is not None:
+        return _limit_words(metric, common_limit(budget.max_drop, metric))
+    return ", ".join(
+        f"{_limit_words(name, limit)} of {metric_words(name).noun}" for name, limit in limits.items()
+    )
+
+
+def _limit_words(metric: str, limit: Limit) -> str:
+    if limit.relative:
+        return f"{format_percent(limit.amount)} of the original's value"
+    return metric_words(metric).amount(limit.amount)
 
 
 def search_facts(report: Report) -> list[Fact]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.search.candidates import Candidate
 from tightfit.search.choice import NEAR_TIE
+from tightfit.search.job import INTERRUPTED, OUT_OF_TIME
+from tightfit.search.judged_drop import ESTIMATE
 from tightfit.search.metric_words import metric_words
-from tightfit.units import format_bytes, format_percent, format_ratio
+from tightfit.units import format_bytes, format_count, format_decibels, format_percent, format_ratio
 
 
 class Choice(NamedTuple):
@@ -23,7 +26,7 @@ class Choice(NamedTuple):
         return " ".join(part for part in self if part)
 
 
-def choice_sentence(report: Report) -> Choice:
+def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for each ending
     """Gives the choice in words.
 
     Example:
@@ -34,19 +37,63 @@ def choice_sentence(report: Report) -> Choice:
         int8 fits. 5.3 MB, 0.95× the latency of the original on this machine.
     """
     chosen = report.chosen
+    failures = _failures(report)
     if chosen is None:
-        return Choice("No candidate could be made.", "", _failures(report))
-    name = printable(chosen.name, 60)
-    detail = _numbers(report, chosen)
+        return Choice("No candidate could be made.", "", failures)
+    name, detail = printable(chosen.name, 60), _numbers(report, chosen)
+    if not report.tried:
+        return Choice("Nothing was tried.", "", _why_nothing(report))
+    if report.tried == sum(c.failure is not None for c in report.candidates):
+        return Choice("Every candidate failed; the original stays.", "", failures)
+    if chosen.meets_budget is None:
+        headline = f"{name} may fit, but the samples are too few to say so."
+        return Choice(headline, detail, " ".join(chosen.reasons))
     if not chosen.meets_budget:
         return Choice(f"Nothing fits the budget; {name} comes closest.", detail, " ".join(chosen.reasons))
     if chosen.is_original:
         return Choice(
             "The original is best as it is.", "Nothing that fits the budget is smaller or faster.", ""
         )
+    proxies = " ".join(chosen.evidence.get("proxies", ()))
     if report.budget.is_empty:
-        return Choice(f"{name} is the best trade.", detail, "")
-    return Choice(f"{name} fits.", detail, "")
+        return Choice(f"{name} is the best trade.", detail, proxies)
+    return Choice(f"{name} fits.", detail, proxies)
+
+
+def _why_nothing(report: Report) -> str:
+    """Why no candidate was tried."""
+    if report.ending == OUT_OF_TIME and report.budget.minutes is not None:
+        return f"The {report.budget.minutes:g} minutes were over before the first candidate; give more time."
+    if report.ending == INTERRUPTED:
+        return "The search was interrupted before the first candidate; run the same command again."
+    return (
+        "Every candidate was left out; the notes say why." if report.finished else "The search is going on."
+    )
+
+
+def ending_sentence(report: Report, folder: Path) -> str:  # noqa: PLR0911 - one line for each ending
+    """Return the last line on a terminal: which file is where, and what stands behind it.
+
+    Args:
+        report: of a search, finished or not.
+        folder: of the results.
+    """
+    best, page = folder / "best.tflite", folder / "report.html"
+    chosen = report.chosen
+    if chosen is None:
+        return f"No file was written; {page} says why."
+    if report.ending == INTERRUPTED:
+        name = printable(chosen.name, 60)
+        return f"Interrupted: {best} is the best so far ({name}); {page} says what is missing."
+    if chosen.is_original:
+        return f"{best} is the original; {page} says what was tried."
+    if chosen.meets_budget is None:
+        return f"{best} is the best guess; {page} says what is not shown."
+    if not chosen.meets_budget:
+        return f"{best} is the closest to the budget; {page} says what it misses."
+    if report.budget.is_empty or report.budget.judge != ESTIMATE:
+        return f"{best} is the file that ships; {page} proves it."
+    return f"{best} is the file that ships, by the estimates; {page} shows their intervals."
 
 
 def _failures(report: Report) -> str:
@@ -57,7 +104,8 @@ def _failures(report: Report) -> str:
 def _numbers(report: Report, chosen: Candidate) -> str:
     """Size, latency and accuracy in one sentence; what was not measured is left out."""
     parts = [_size_words(chosen, report.original), _latency_words(chosen), _accuracy_words(chosen)]
-    parts.append(_target_words(chosen, report.budget.target))
+    parts += [_metric_words(chosen, name) for name in chosen.metrics if name != chosen.metric]
+    parts += [_slice_words(chosen), _target_words(chosen, report.budget.target)]
     sentence = ", ".join(part for part in parts if part)
     return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
 
@@ -88,6 +136,30 @@ def _accuracy_words(chosen: Candidate) -> str:
     if chosen.drop_interval is None:
         return f"{score} ({change})"
     return f"{score} ({change}, 95 % interval {words.change_interval(chosen.drop_interval)})"
+
+
+def _metric_words(chosen: Candidate, name: str) -> str:
+    """Another metric than the main one, with its change."""
+    found, words = chosen.metrics[name], metric_words(name)
+    change, interval = found.get("change"), found.get("interval")
+    score = f"{printable(words.noun, 60)} {words.score(found.get('value'))}"
+    if change is None or chosen.is_original:
+        return score
+    drop = f"{words.change(0.0 - change)}{words.unit}"
+    if interval is None:
+        return f"{score} ({drop})"
+    return f"{score} ({drop}, 95 % interval {words.change_interval((0.0 - interval[1], 0.0 - interval[0]))})"
+
+
+def _slice_words(chosen: Candidate) -> str:
+    """The worst slice of all outputs, with the samples that it rests on."""
+    known = [o for o in chosen.outputs if o.get("worst_slice")]
+    if chosen.is_original or not known:
+        return ""
+    output = min(known, key=lambda o: float(o["worst_slice"]["snr_db"] or 0.0))
+    worst = output["worst_slice"]
+    ratio, samples = format_decibels(worst["snr_db"]), format_count(output["samples"], "sample")
+    return f"worst slice '{printable(worst['name'], 40)}' {ratio} on {samples}"
 
 
 def _target_words(chosen: Candidate, target: str | None) -> str:

@@ -29,7 +29,9 @@ def summary(report: Report) -> Group:
     for title, lines in (
         ("Recovery", gain_sentences(report.candidates)),
         ("Does not fit", _misses(report, fits=False)),
-        ("Left out", _misses(report, fits=None)),
+        ("Not enough evidence", _unproven(report)),
+        ("Left out", _left_out(report)),
+        ("Other metrics", _others(report)),
         ("Without a gain", _gains(report)),
         ("Note", report.notes),
     ):
@@ -103,17 +105,60 @@ def _cells(candidate: Candidate, report: Report) -> list[str]:
         words.score(candidate.accuracy),
         "" if is_original else words.change(candidate.drop),
         "" if is_original else words.change_interval(candidate.drop_interval),
-        MISSING if candidate.meets_budget is None else "yes" if candidate.meets_budget else "no",
+        "?"
+        if _is_unproven(candidate)
+        else MISSING
+        if candidate.meets_budget is None
+        else "yes"
+        if candidate.meets_budget
+        else "no",
     ]
 
 
-def _misses(report: Report, *, fits: bool | None) -> list[str]:
+def _is_unproven(candidate: Candidate) -> bool:
+    """True for what may fit: the samples are too few to say."""
+    return candidate.meets_budget is None and candidate.beaten_by is None and bool(candidate.reasons)
+
+
+def _misses(report: Report, *, fits: bool | None, measured: bool | None = None) -> list[str]:
     """One line a reason of candidates that do not fit, or of which nobody knows; the best's stand above."""
     names: dict[str, list[str]] = {}
     for c in report.candidates:
-        if c.reasons and c.meets_budget is fits and c.name != report.best:
+        wanted = measured is None or measured == (c.beaten_by is None)
+        if c.reasons and c.meets_budget is fits and wanted and c.name != report.best:
             names.setdefault(" ".join(c.reasons), []).append(printable(c.name, 40))
     return [f"{', '.join(of)}: {reason}" for reason, of in names.items()]
+
+
+def _unproven(report: Report) -> list[str]:
+    """What may fit, with the samples that would do."""
+    prefix = "Not enough evidence: "
+    return [line.replace(prefix, "") for line in _misses(report, fits=None, measured=True)]
+
+
+def _left_out(report: Report) -> list[str]:
+    """What was not measured, and why."""
+    return _misses(report, fits=None, measured=False)
+
+
+def _others(report: Report) -> list[str]:
+    """One line for each metric besides the main one: the original's value, and every candidate's change."""
+    original = report.original
+    lines = []
+    for name in original.metrics if original is not None else ():
+        if original is None or name == original.metric:
+            continue
+        words, cells = metric_words(name), []
+        for c in report.candidates:
+            found = c.metrics.get(name)
+            if found is not None and not c.is_original and found.get("change") is not None:
+                cells.append(f"{printable(c.name, 40)} {words.change(0.0 - found['change'])}")
+        score = words.score(original.metrics[name].get("value"))
+        unit = f" in{words.unit}" if words.unit else ""
+        lines.append(
+            f"{printable(words.noun, 60)}: original {score}; change{unit}: {', '.join(cells) or 'none'}"
+        )
+    return lines
 
 
 def _gains(report: Report) -> list[str]:

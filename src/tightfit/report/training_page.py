@@ -12,7 +12,8 @@ from tightfit.files import atomic_file
 from tightfit.report.chart.axis_scales import Axis, padded, spaced
 from tightfit.report.html import environment
 from tightfit.report.printable import printable
-from tightfit.units import format_bytes, format_interval, format_number, format_percent, format_points
+from tightfit.search.metric_words import metric_words
+from tightfit.units import format_bytes, format_number, format_percent
 
 _STAGES = {"prune": "pruning", "finish": "training", 0: "stage 1", 1: "stage 2"}
 
@@ -132,15 +133,16 @@ def _headline(facts: Mapping[str, Any]) -> str:
     size = format_bytes(facts["footprint"]["size_bytes"])
     if after["failure"] or after["value"] is None or before["value"] is None:
         return size
-    return f"{format_percent(after['value'])} {after['metric']} in {size}"
+    words = metric_words(str(after["metric"]))
+    return f"{words.score(after['value'])} {words.noun} in {size}"
 
 
 def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The rows (quantity, float model, trained file)."""
     before, after = facts["original"], facts["accuracy"]
     rows = [
-        (str(after["metric"]), _score(before), _score(after)),
-        ("change, points (95 %)", "—", _change(after)),
+        (metric_words(str(after["metric"])).noun, _score(before), _score(after)),
+        ("change (95 %), negative is worse", "—", _change(after)),
         ("agreement", "—", format_percent(after["agreement"])),
         ("samples measured", str(before["n"]), str(after["n"])),
     ]
@@ -152,11 +154,12 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _score(accuracy: Mapping[str, Any]) -> str:
-    return accuracy["failure"] or format_percent(accuracy["value"])
+    return accuracy["failure"] or metric_words(str(accuracy["metric"])).score(accuracy["value"])
 
 
 def _change(accuracy: Mapping[str, Any]) -> str:
     if accuracy["drop"] is None or accuracy["drop_low"] is None or accuracy["drop_high"] is None:
         return "—"
-    interval = format_interval(-accuracy["drop_high"], -accuracy["drop_low"])
-    return f"{format_points(-accuracy['drop'])} ({interval})"
+    words = metric_words(str(accuracy["metric"]))
+    interval = words.change_interval((accuracy["drop_low"], accuracy["drop_high"]))
+    return f"{words.change(accuracy['drop'])}{words.unit} ({interval})"

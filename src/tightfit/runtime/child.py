@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from tightfit.runtime import process
@@ -71,7 +71,9 @@ def _start(count: int) -> list[Child]:
 class _Process:
     """A running process, what it prints, and how many channels to it are open."""
 
-    def __init__(self, program: str, channels: Sequence[Channel]) -> None:
+    def __init__(
+        self, program: str, channels: Sequence[Channel], environment: Mapping[str, str] | None = None
+    ) -> None:
         self.owner = os.getpid()
         self.open = len(channels)
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -88,7 +90,8 @@ class _Process:
             stdout=self.log,
             stderr=self.log,
             pass_fds=[fd for of_all in ends for fd in of_all],
-            env=process.environment({"OPENBLAS_NUM_THREADS": "1"}),  # NumPy's idle threads disturb timings
+            # NumPy's idle threads disturb timings.
+            env=process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {})),
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         for channel in channels:
@@ -117,6 +120,7 @@ class Child:
     Args:
         program: the module of this package that the child runs.
         shared: a process that is shared with others. channel: this child's channel to it.
+        environment: variables beside the parent's.
 
     Attributes:
         limit_bytes: what the process may allocate, None for no limit. sharers: the sessions that use it.
@@ -125,11 +129,16 @@ class Child:
     faults = (ChannelClosedError, ChannelTimeoutError)
 
     def __init__(
-        self, program: str = "worker", *, shared: _Process | None = None, channel: Channel | None = None
+        self,
+        program: str = "worker",
+        environment: Mapping[str, str] | None = None,
+        *,
+        shared: _Process | None = None,
+        channel: Channel | None = None,
     ) -> None:
         self.is_shared = shared is not None
         self._channel = channel or Channel()
-        self._shared = shared or _Process(program, [self._channel])
+        self._shared = shared or _Process(program, [self._channel], environment)
         self._process, self._log = self._shared.running, self._shared.log
         self.limit_bytes, self.sharers = self._shared.limit_bytes, self._shared.open
         self._finalizer = weakref.finalize(self, self._shared.release, self._channel)
@@ -199,6 +208,11 @@ class Child:
         if self._shared.owner == os.getpid():
             self._process.kill()
         self.close()
+
+    def log(self) -> str:
+        """Return everything that the child printed so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Ends the process, once no other session uses it, and frees what belongs to it."""

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, runtime_checkable
+from typing import Any, Final, Protocol, Self
 
 from tightfit.runtime.session import Observer, Sample, Session
 
@@ -24,15 +24,6 @@ class Mergeable(Observer, Protocol):
 
     def merge(self, others: Sequence[Self]) -> None:
         """Takes in what the others saw; sample i of n observers was seen by observer i mod n."""
-        ...
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """An observer to which the number of a sample matters."""
-
-    def assign(self, lane: int, lanes: int) -> None:
-        """Is told that every ``lanes``-th sample will come by, from number ``lane`` on."""
         ...
 
 
@@ -60,7 +51,7 @@ def observe_together(
         DataError: a sample does not fit. RuntimeFailureError: LiteRT refuses or dies.
     """
     options = {"threads": threads, "shared": shared}
-    lanes = [_Lane(model, _placed(observers, lane, workers), options) for lane in range(workers)]
+    lanes = [_Lane(model, copy.deepcopy(dict(observers)), options) for _ in range(workers)]
     for lane in lanes:
         lane.start()
     try:
@@ -79,15 +70,6 @@ def observe_together(
     for key, observer in first.items():
         observer.merge([other[key] for other in others])
     return first
-
-
-def _placed(observers: Mapping[str, Any], lane: int, lanes: int) -> dict[str, Any]:
-    """The observers of one child; those that number the samples are told which of them they will see."""
-    copies: dict[str, Any] = copy.deepcopy(dict(observers))
-    for observer in copies.values():
-        if isinstance(observer, Placed):
-            observer.assign(lane, lanes)
-    return copies
 
 
 class _Lane(threading.Thread):

@@ -1,4 +1,4 @@
-"""The guide's decision tree, read from ``decision_tree.toml``: answers lead to a scheme and a command."""
+"""The decision tree of ``advise``, read from ``decision_tree.toml``: answers lead to advice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ class Question:
 
 @dataclass(frozen=True)
 class AdviceRule:
-    """Advice for certain answers: question → the answers that fit."""
+    """A rule of the decision tree.
+
+    Args:
+        when: question → the answers for which the rule applies.
+        scheme: the recommended scheme.
+        why: the reason.
+        command: the command to run.
+        source: source of the rule.
+    """
 
     when: Mapping[str, frozenset[str]]
     scheme: str
@@ -42,11 +50,14 @@ class AdviceRule:
 
 @dataclass(frozen=True)
 class Advice:
-    """Where the answers lead.
+    """The recommendation for some answers.
 
     Args:
-        path: question and answer of each step. scheme: of ``quantization.scheme``. why: in words.
-        command: to run, with MODEL, SAMPLES, TRAIN, OUT, TARGET and SIZE to fill in. source: of the rule.
+        path: (question, answer) of each step.
+        scheme: the recommended scheme.
+        why: the reason.
+        command: the command to run, with the placeholders MODEL, SAMPLES, TRAIN, OUT, TARGET and SIZE.
+        source: source of the rule.
     """
 
     path: tuple[tuple[str, str], ...]
@@ -56,11 +67,11 @@ class Advice:
     source: str
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Return plain values."""
         return asdict(self) | {"path": [list(step) for step in self.path]}
 
     def text(self) -> str:
-        """Gives the advice for people."""
+        """Return the advice for people."""
         steps = "\n".join(f"  {question}  →  {answer}" for question, answer in self.path)
         return f"{steps}\n\n{self.scheme}: {self.why}\n\n  {self.command}\n\n({self.source})"
 
@@ -72,7 +83,7 @@ def _document() -> dict[str, Any]:
 
 @functools.cache
 def questions() -> dict[str, Question]:
-    """Gives the questions by name, in the order in which they are asked.
+    """Return the questions by name, in the order in which they are asked.
 
     Example:
         >>> list(questions())
@@ -86,19 +97,19 @@ def questions() -> dict[str, Question]:
 
 @functools.cache
 def rules() -> tuple[AdviceRule, ...]:
-    """Gives the rules in the order in which they are tried.
+    """Return the rules in the order in which they are tried.
 
     Raises:
-        OptionError: a rule names a question or an answer that there is not.
+        OptionError: a rule names an unknown question or answer.
     """
     return tuple(_rule(table) for table in _document()["rules"])
 
 
 def walk(answers: Mapping[str, str]) -> tuple[Advice, None] | tuple[None, Question]:
-    """Gives the advice, or the next question that has to be answered.
+    """Return (advice, None), or (None, next question) when another answer is needed.
 
     Raises:
-        OptionError: an unknown question or answer.
+        OptionError: a question or an answer is unknown.
 
     Example:
         >>> advice, _ = walk({"device": "gpu"})
@@ -119,10 +130,10 @@ def walk(answers: Mapping[str, str]) -> tuple[Advice, None] | tuple[None, Questi
 
 
 def parse_answers(words: Iterable[str]) -> dict[str, str]:
-    """Gives question → answer of ``QUESTION=ANSWER`` words.
+    """Return question → answer of ``QUESTION=ANSWER`` words.
 
     Raises:
-        OptionError: a word has no ``=``, or names what there is not.
+        OptionError: a word has no ``=``, or its question or answer is unknown.
 
     Example:
         >>> parse_answers(["device=cpu"])
@@ -157,6 +168,6 @@ def _rule(table: Mapping[str, Any]) -> AdviceRule:
 
 
 def _advice(rule: AdviceRule, answers: Mapping[str, str]) -> Advice:
-    """The path names the questions that this rule needed."""
+    """The advice of a rule; its path has the questions that the rule needs."""
     path = tuple((q.text, q.options[answers[q.name]].text) for q in questions().values() if q.name in answers)
     return Advice(path, rule.scheme, rule.why, rule.command, rule.source)

@@ -51,8 +51,12 @@ class CandidateBuilder:
             TightfitError: it cannot be made, or LiteRT does not run it.
         """
         state = self._recovered(candidate, recipe)
+        spec, facts = self._spec(recipe), self._provenance(candidate, state)
+        written = self.builder.write(state, spec, path, facts)
+        if not spec.recovery and self.builder.mend(state, spec, written.outputs):
+            facts = self._provenance(candidate, state)
+            written = self.builder.write(state, spec, path, facts)
         candidate.steps += state.notes
-        written = self.builder.write(state, self._spec(recipe), path, self._provenance(candidate, state))
         candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
         candidate.steps += written.notes
         if recipe.shrink is not None:
@@ -77,7 +81,10 @@ class CandidateBuilder:
             state, done = self.builder.begin(spec), 0
             if recipe.shrink is not None and self.shrinker.shrink(state, recipe.shrink, spec.layout).mirrored:
                 self.mirrored.add(candidate.name)
-        recover(state, recipe.recovery[done:])
+        if done:
+            recover(state, recipe.recovery[done:])
+        else:
+            self.builder.recover(state, spec)
         self._last = recipe, state
         return state
 
@@ -93,6 +100,7 @@ class CandidateBuilder:
             layout=self.policy.layout(self.job.layout),
             max_size_bytes=self.job.budget.max_size,
             folder=self.job.output / "unfinished",
+            slices=self.job.slices,
         )
 
     def _provenance(self, candidate: Candidate, state: RecoveryState) -> dict[str, Any] | None:

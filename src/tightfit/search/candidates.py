@@ -104,8 +104,15 @@ class Candidate:
         plan_summary, layer_error: how its ops run, and the error of each.
         sha256: of the file, as hexadecimal digits.
         scored_samples: how many its accuracy is of, where it was given up before the end.
+        metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the
+            change, ``n``.
+        evidence: what the verdict on it rests on, see ``search.evidence``.
+        outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
+            ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
+        outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
+            ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
     """
 
     name: str
@@ -136,6 +143,9 @@ class Candidate:
     gain: dict[str, Any] = field(default_factory=dict)
     beaten_by: str | None = None
     scored_samples: int | None = None
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_original(self) -> bool:

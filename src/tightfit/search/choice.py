@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
+from tightfit.search.evidence import evidence_of, missing_evidence
 
 NEAR_TIE = 1.02
 
@@ -19,8 +19,11 @@ CHOICE_RULE = (
     "Of the candidates that meet the budget, the one with the smallest product of file size and latency "
     "ratio is chosen. Products count as equal when they lie within 2 %, or when the 95 % intervals of the "
     "latency ratios leave open which is smaller; among those the most accurate is chosen, then the one with "
-    "the wider inputs and outputs, then the smaller file. The original is chosen only when nothing that "
-    "meets the budget costs less. When nothing meets the budget, the candidate that exceeds it by least is "
+    "the wider inputs and outputs, then the smaller file. A candidate meets the budget only where the "
+    "samples are enough to say so: where the 95 % interval of each limited metric lies within its limit, or "
+    "where the estimate was asked for. When none does that costs less than the original, those that may meet "
+    "it are compared in the same way, and the verdict says how many samples would do; without such the "
+    "original is chosen. When nothing may meet the budget, the candidate that exceeds it by least is "
     "chosen: the least sum, over all limits, of the excess relative to the limit."
 )
 
@@ -51,9 +54,13 @@ def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
     """
     for candidate in candidates:
         candidate.meets_budget = budget.meets(candidate)
+        candidate.evidence = evidence_of(candidate, budget)
         if candidate.failure is not None:
             candidate.reasons = [candidate.failure]
-        elif candidate.beaten_by is not None and replace(budget, max_drop=None).meets(candidate):
+        elif budget.may_meet(candidate) and not candidate.meets_budget:
+            candidate.meets_budget = None
+            candidate.reasons = missing_evidence(candidate, budget)
+        elif candidate.beaten_by is not None and budget.without_drop().meets(candidate):
             candidate.meets_budget = None
             candidate.reasons = [
                 f"{candidate.beaten_by} fits and is preferred for its size and latency, so the accuracy was "
@@ -80,10 +87,10 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
     if not made:
         return None
     cost = _costs(made)
-    fitting = [c for c in made if budget.meets(c)]
+    fitting = [c for c in made if budget.may_meet(c)]
     if not fitting:
         return min(made, key=lambda c: (_violation(c, budget), cost[id(c)].middle, *_preference(c)))
-    return min(_cheapest(fitting, cost), key=_preference)
+    return min(_cheapest(fitting, cost, [c for c in fitting if budget.meets(c)]), key=_preference)
 
 
 def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
@@ -99,7 +106,8 @@ def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
     if chosen is None or not budget.meets(chosen):
         return []
     made = [c for c in candidates if c.failure is None]
-    tied = _cheapest([c for c in made if budget.meets(c)], _costs(made))
+    sure = [c for c in made if budget.meets(c)]
+    tied = _cheapest(sure, _costs(made), sure)
     others = sorted((c for c in tied if c is not chosen), key=_preference)
     if not others:
         return []
@@ -110,14 +118,21 @@ def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
     ]
 
 
-def _cheapest(fitting: Sequence[Candidate], cost: Mapping[int, Cost]) -> list[Candidate]:
-    """The one of least cost and its equals; an original only where nothing costs less."""
+def _cheapest(
+    fitting: Sequence[Candidate], cost: Mapping[int, Cost], sure: Sequence[Candidate]
+) -> list[Candidate]:
+    """The one of least cost and its equals; an original only where nothing costs less.
+
+    Args:
+        sure: those that surely meet the budget; they come before those that may.
+    """
     changed = [c for c in fitting if not c.is_original]
     originals = [c for c in fitting if c.is_original]
     if originals:
         bar = min(cost[id(c)].middle for c in originals)
         changed = [c for c in changed if cost[id(c)].middle < bar]
-    pool = changed or originals
+    known = {id(c) for c in sure}
+    pool = [c for c in changed if id(c) in known] or changed or originals
     least = min((cost[id(c)] for c in pool), key=lambda c: (c.middle, c.high))
     return [c for c in pool if not least.surely_below(cost[id(c)])]
 
@@ -137,8 +152,8 @@ def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Bud
         True
     """
     made = [c for c in candidates if c.failure is None]
-    cost, whatever = _costs(made), replace(budget, max_drop=None)
-    fitting = [c for c in made if c is not candidate and budget.meets(c)]
+    cost, whatever = _costs(made), budget.without_drop()
+    fitting = [c for c in made if c is not candidate and budget.settles(c)]
     if not whatever.meets(candidate):
         return fitting[0] if fitting else None
     return next((c for c in fitting if cost[id(c)].surely_below(cost[id(candidate)])), None)

@@ -1,4 +1,4 @@
-"""How much time a search may take for what, and why it leaves a candidate out."""
+"""``EFFORTS``: what a search measures at each effort; and the reasons for skipping a candidate."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tightfit.errors import OptionError, unknown_name
 
 @dataclass(frozen=True)
 class Effort:
-    """What a level of effort pays for.
+    """A level of effort.
 
     Args:
-        name: what ``--effort`` takes.
-        rank: 0 for the least effort.
-        latency_seconds: the most time for the latency of one file, in s; a quarter of it makes the interval
-            twice as wide.
-        latency_precision: the width of a ratio's interval that is enough, as a fraction of it; 0 takes the
+        name: the value of ``--effort``.
+        rank: position among the efforts, 0 for the least.
+        latency_seconds: longest measurement of the latency of one file, in seconds; a quarter of it makes the
+            interval twice as wide.
+        latency_precision: relative width of a ratio's interval at which the measurement stops; 0 uses the
             whole time.
-        stops_early: whether what cannot be chosen any more is not measured, and the error per layer is of
-            the chosen file only.
-        shrinks: whether smaller models are tried where a limit asks for them.
-        exhaustive: whether recoveries and smaller models are tried although something meets the budget.
+        stops_early: skip measurements of candidates that can no longer be chosen, and measure the error of
+            layers for the chosen file only.
+        shrinks: try smaller models where a limit is not met.
+        exhaustive: try recoveries and smaller models although a candidate meets the budget.
     """
 
     name: str
@@ -54,10 +54,10 @@ EFFORTS: Final[dict[str, Effort]] = {
 
 
 def find_effort(name: str) -> Effort:
-    """Return the effort of a name.
+    """Return the effort with a name.
 
     Raises:
-        OptionError: there is none; the closest match is named.
+        OptionError: the name is unknown; the message gives the closest one.
     """
     if name not in EFFORTS:
         raise OptionError(unknown_name("effort", name, EFFORTS))
@@ -66,10 +66,10 @@ def find_effort(name: str) -> Effort:
 
 @dataclass(frozen=True)
 class Skip:
-    """Why a candidate is not tried.
+    """The reason why a candidate is not tried.
 
     Args:
-        reason: a sentence for the report; empty where the user asked for nothing that it serves.
+        reason: a sentence for the report; empty where the candidate serves no limit of the budget.
     """
 
     reason: str = ""

@@ -1,4 +1,4 @@
-"""The folder that a search writes into: checked, locked and swept, and gone when nothing was written."""
+"""The output folder of a search: checked, locked, cleaned of leftovers, and removed when it is empty."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tightfit.scratch import only_run, scratch_folder, sweep
 
 @contextlib.contextmanager
 def output_folder(folder: Path) -> Iterator[None]:
-    """Makes the folder, keeps other runs out of it, and removes what killed runs left; see ``remove_made``.
+    """Make and lock the folder, and remove the leftovers of killed runs; see ``remove_made``.
 
     Raises:
-        OptionError: it cannot be written, or another run writes into it.
+        OptionError: the folder cannot be written, or another run has locked it.
     """
     made = _make(folder)
     try:
@@ -29,7 +29,7 @@ def output_folder(folder: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Makes the folders that are missing; gives those, the innermost first."""
+    """Make the missing folders, and return them, the innermost first."""
     wanted = [folder / "candidates", folder, *folder.parents]
     made = [path for path in wanted if not path.exists()]
     try:
@@ -55,17 +55,17 @@ def _refusal(folder: Path, error: OSError) -> str:
 
 
 def remove_made(folders: list[Path]) -> None:
-    """Removes folders that this run made, where nothing is in them."""
+    """Remove the folders that this run made, when they are empty."""
     for path in folders:
-        with contextlib.suppress(OSError):  # it holds results, or is gone
+        with contextlib.suppress(OSError):  # it has results, or does not exist
             path.rmdir()
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copies a file whole or not at all.
+    """Copy a file whole or not at all.
 
     Raises:
-        ModelError: it cannot be read or written.
+        ModelError: the file cannot be read or written.
     """
     if source.resolve() == target.resolve():
         return

@@ -1,4 +1,4 @@
-"""What a recovery brought beside the plain candidate of its scheme, and what none can bring."""
+"""The gain of a recovery over the plain candidate of its scheme, and when no recovery can help."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from tightfit.search.recipes import Recipe
 from tightfit.units import format_percent
 
 _SURELY: Final = 1.02
-"""A recovered file differs from its plain twin by less: by the scales of a few tensors."""
+"""Largest ratio of size or latency between a recovered file and the plain one: only a few scales differ."""
 
 
 def beyond_recovery(plain: Sequence[Candidate], budget: Budget) -> str | None:
-    """Gives why no recovery can bring a scheme within the budget: it changes values, not sizes and ops.
+    """Return why no recovery can bring a scheme within the budget, or None: it changes neither size nor ops.
 
     Args:
         plain: the candidates of the scheme so far.
+        budget: the budget.
 
     Example:
         >>> int8 = Candidate("int8", "int8", ["int8"], size_bytes=5_000_000)
@@ -35,7 +36,7 @@ def beyond_recovery(plain: Sequence[Candidate], budget: Budget) -> str | None:
 
 
 def _is_too_much(candidate: Candidate, budget: Budget) -> bool:
-    """True where size or latency are surely over their limits, or the target does not take the file."""
+    """True where size or latency clearly exceed their limits, or the target does not run the file."""
     verdict = candidate.targets.get(budget.target or "")
     if verdict is not None and not verdict.fits:
         return True
@@ -49,10 +50,11 @@ def _is_too_much(candidate: Candidate, budget: Budget) -> bool:
 
 
 def is_dominated(plain: Sequence[Candidate], made: Sequence[Candidate]) -> str | None:
-    """Gives why a scheme's recovery is not needed: something that meets the budget is no larger and faster.
+    """Return why a scheme's recovery is not needed, or None: a smaller, faster candidate meets the budget.
 
     Args:
-        plain: the candidates of the scheme so far. made: all so far, judged.
+        plain: the candidates of the scheme so far.
+        made: all candidates so far, judged.
 
     Example:
         >>> int8 = Candidate("int8", "int8", size_bytes=50, latency_ratio=0.5, meets_budget=True)
@@ -67,7 +69,7 @@ def is_dominated(plain: Sequence[Candidate], made: Sequence[Candidate]) -> str |
 
 
 def _is_less(candidate: Candidate, other: Candidate) -> bool:
-    """True when a candidate is surely faster than another and not larger; both were measured."""
+    """True when a measured candidate is clearly faster than another measured one and not larger."""
     sizes = candidate.size_bytes, other.size_bytes
     ratios = candidate.latency_ratio, other.latency_ratio
     if None in sizes or None in ratios:
@@ -76,7 +78,9 @@ def _is_less(candidate: Candidate, other: Candidate) -> bool:
 
 
 def is_repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> str | None:
-    """Gives why other types at the ends need not be tried: inside, the integers are those of the plain twin.
+    """Return why integer inputs and outputs need not be tried, or None.
+
+    All other integers are those of the plain candidate, so the loss is the same.
 
     Example:
         >>> lossy = Candidate("int8", "int8", ["int8"], drop=0.02)
@@ -92,10 +96,11 @@ def is_repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> st
 
 
 def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
-    """Fills ``candidate.gain`` and adds it to the steps as a sentence, where its plain twin was measured.
+    """Set ``candidate.gain``, and add it to the steps as a sentence, when the plain candidate was measured.
 
     Args:
-        made: the candidates so far; the twin has the scheme's name, as plain candidates have.
+        candidate: the candidate with a recovery.
+        made: the candidates so far; the plain one has the name of the scheme.
 
     Example:
         >>> plain = Candidate("int8", "int8", agreement=0.96, accuracy=0.88)
@@ -126,7 +131,7 @@ def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
 
 
 def gain_sentences(candidates: Sequence[Candidate]) -> list[str]:
-    """Gives one line for each candidate that a recovery changed, the gains that were measured in it."""
+    """Return one line with the measured gains for each candidate with a recovery."""
     return [
         f"{c.name}: {next(s for s in reversed(c.steps) if s.startswith('beside '))}"
         for c in candidates

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tightfit.data.image_options import ImageOptions
+from tightfit.evaluation.accuracy import wanted_metrics
+from tightfit.evaluation.metrics.spelling import Wanted, combine, parse_metrics
+from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate
+
+DONE: Final = "done"
+INTERRUPTED: Final = "interrupted"
+OUT_OF_TIME: Final = "out of time"
 
 
 class Listener(Protocol):
@@ -32,12 +39,13 @@ class Job:
     Args:
         calibration_data: samples of their own to calibrate with; by default they are split off ``data``.
         calibration: samples to calibrate with. evaluation: samples to evaluate at most, None for all left.
-        metric: see ``evaluation.accuracy.evaluate``. threads: for latency; accuracy uses what is there.
+        metric: see ``evaluation.accuracy.evaluate``; metrics with a limit of their own are measured too.
+            threads: for latency; accuracy uses what is there.
         layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
         recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
-        provenance: False leaves it out of the files.
+        provenance: False leaves it out of the files. slices: slices of outputs that the user named.
     """
 
     model: Path
@@ -49,7 +57,7 @@ class Job:
     calibration: int = 100
     evaluation: int | None = None
     seed: int = 0
-    metric: str = "auto"
+    metric: Any = "auto"
     threads: int = 1
     layout: str | None = None
     observer: str | None = None
@@ -57,6 +65,16 @@ class Job:
     effort: str = "normal"
     fresh: bool = False
     provenance: bool = True
+    slices: tuple[NamedSlices, ...] = ()
+
+    def metrics(self) -> list[Wanted]:
+        """Every metric that is measured, the main one first.
+
+        Raises:
+            OptionError: one is unknown.
+        """
+        limited = [w for name in self.budget.max_drops for w in parse_metrics(name)]
+        return combine(wanted_metrics(self.metric), limited)
 
 
 @dataclass
@@ -65,6 +83,7 @@ class Outcome:
 
     Args:
         candidates: the original first. best, pareto: names. finished: False while it goes on or was cut off.
+        ending: ``DONE``, ``INTERRUPTED``, or ``OUT_OF_TIME`` where the time ended before anything was tried.
     """
 
     job: Job
@@ -76,6 +95,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     finished: bool = False
     seconds: float = 0.0
+    ending: str = DONE
 
     def chosen(self) -> Candidate | None:
         """The candidate that was chosen."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tightfit.errors import DataError
 from tightfit.files import atomic_file
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates import Candidate, PlanSummary
 
 
 class Journal:
@@ -54,9 +56,31 @@ class Journal:
             plain = json.loads(self.path.read_text())
             if plain["key"] != self.key:
                 return {}
-            return {c["name"]: Candidate.from_dict(c) for c in plain["candidates"]}
-        except (OSError, ValueError, KeyError, TypeError, DataError):
+            read = [Candidate.from_dict(c) for c in plain["candidates"]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError):
             return {}  # no journal, or not one of ours: everything is measured anew
+        return {c.name: c for c in read if _is_sound(c)}
+
+
+def _is_sound(candidate: Candidate) -> bool:
+    """True when every field has the type that a search writes, and the file lies in the search's folder."""
+    for field in fields(candidate):
+        value, kind = getattr(candidate, field.name), str(field.type)
+        if value is None and "None" in kind:
+            continue
+        if not _fits(value, kind.partition(" | ")[0].partition("[")[0]):
+            return False
+    path = PurePosixPath(candidate.path or "")
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind in ("int", "float"):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind == "Interval":
+        return isinstance(value, tuple) and len(value) == 2 and all(_fits(end, "float") for end in value)
+    known = {"str": str, "bool": bool, "list": list, "dict": dict, "PlanSummary": PlanSummary}.get(kind)
+    return known is None or isinstance(value, known)
 
 
 def file_sha256(path: Path) -> str:

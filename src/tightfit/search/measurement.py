@@ -12,7 +12,10 @@ from tightfit.evaluation.accuracy import THREADS, evaluate
 from tightfit.evaluation.early_stopping import Limit
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.metrics.metric import NUMBER, SHARE
+from tightfit.evaluation.metrics.table import find_metric
 from tightfit.evaluation.parallel_runs import Runnable
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.pipeline.source import Source
 from tightfit.search.candidates import Candidate, LayerError
 from tightfit.search.effort import find_effort
@@ -38,6 +41,10 @@ class Measurer:
         self.effort = find_effort(job.effort)
         self.dataset, self.evaluating = samples.dataset, samples.evaluating
         self.recording = Recording(source.path, THREADS)
+        self.slices = slices_of(source.model, job.slices)
+        self.metrics = job.metrics()
+        self.notes: list[str] = []
+        self._main = ""
         self._reference: Array | None = None
 
     def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
@@ -49,18 +56,22 @@ class Measurer:
             models,
             self.dataset,
             self.evaluating,
-            metric=self.job.metric,
+            metric=self.metrics,
             progress=progress,
             limit=self._limit(),
+            slices=self.slices,
         )
         result = results[-1]
         candidate.failure = result.failure
         candidate.metric, candidate.accuracy = result.metric, result.value
         candidate.agreement = result.agreement
         candidate.snr_db = result.snr_db
+        candidate.outputs = [output.to_dict() for output in result.outputs]
+        candidate.metrics = {name: score.to_dict() for name, score in result.metrics.items()}
+        self.notes = list(result.notes)
         if candidate.is_original:
             candidate.drop, candidate.drop_interval = 0.0, (0.0, 0.0)
-            self._reference = result.scores
+            self._reference, self._main = result.scores, result.metric
             return
         candidate.drop = result.drop
         if result.drop_low is not None and result.drop_high is not None:
@@ -76,6 +87,9 @@ class Measurer:
         """With little effort, what surely loses too much is not measured to the end."""
         allowed = self.job.budget.max_drop
         if not self.effort.stops_early or self.job.recipes or allowed is None or self._reference is None:
+            return None
+        row = find_metric(self._main.partition("@")[0])
+        if row is None or row.unit not in (SHARE, NUMBER):
             return None
         return Limit(allowed, self._reference)
 

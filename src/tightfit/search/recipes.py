@@ -1,4 +1,4 @@
-"""The candidates that a search tries: one row each."""
+"""The recipes of the candidates that a search tries, one row each."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tightfit.recovery.steps import RECOVERIES
 
 
 class Shrink(NamedTuple):
-    """What makes the model smaller before its weights are stored.
+    """The compression of the model before its weights are stored.
 
     Args:
-        way: a key of ``shrinking.WAYS``. amount: the share of zeros, the values that a tensor shares, or the
-            share of the multiply–accumulates that is kept.
+        way: a key of ``shrink_recipes.WAYS``.
+        amount: fraction of zeros, number of centroids, or fraction of the multiply–accumulates to keep.
     """
 
     way: str
@@ -25,14 +25,16 @@ class Shrink(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """One candidate of the search.
+    """The recipe of one candidate.
 
     Args:
-        name: the candidate's. scheme, interface: see ``quantization.scheme``.
-        recovery: names of ``recovery.steps.RECOVERIES``, which cost seconds to minutes.
-        effort: the least effort that pays for it.
-        last_resort: tried only where nothing else meets the budget, as it loses most of all.
-        shrink: what is taken out of the model first, or None.
+        name: name of the candidate.
+        scheme: name of the scheme.
+        interface: type of the model's inputs and outputs.
+        recovery: names of ``recovery.steps.RECOVERIES``, which take seconds to minutes.
+        effort: the least effort that tries it.
+        last_resort: try it only where nothing else meets the budget, because it loses the most accuracy.
+        shrink: the compression of the model, or None.
     """
 
     name: str
@@ -45,11 +47,11 @@ class Recipe:
 
     @property
     def is_plain(self) -> bool:
-        """True where a scheme is used as it is."""
+        """True for a scheme without recovery or compression."""
         return self.name == self.scheme
 
     def goes_on_from(self, other: Recipe) -> bool:
-        """True where another recipe's recoveries are the first of this one's.
+        """Return True when another recipe's recoveries are the first of this one's.
 
         Example:
             >>> find_recipes(["int8x4+reconstruction"])[0].goes_on_from(find_recipes(["int8x4+recovery"])[0])
@@ -127,7 +129,7 @@ _COMBINATIONS: Final[tuple[Recipe, ...]] = (
 
 
 def _plain() -> Iterator[Recipe]:
-    """Yield every scheme as it is, and with the other inputs and outputs that are tried."""
+    """Yield every scheme alone, and with other types of inputs and outputs."""
     for scheme in SCHEMES.values():
         if scheme.effort is None:
             continue
@@ -146,10 +148,10 @@ def _single_recoveries() -> Iterator[Recipe]:
 def recipes() -> tuple[Recipe, ...]:
     """Return the candidates that a search may try, in its order.
 
-    Cheap ones first. A recovery that the effort pays for is tried while neither its plain twin nor a cheaper
-    recovery of that scheme meets the budget; always when the effort is thorough. A smaller model is for a
-    size, a packed size or a latency that nothing else meets; ``shrink_recipes.refusal`` gives the reason
-    where it is not tried.
+    Cheap ones are first. A recovery within the effort is tried when neither the plain candidate nor a cheaper
+    recovery of the scheme meets the budget; always when the effort is thorough. A smaller model is tried for
+    a size, a packed size or a latency that nothing else meets; ``shrink_recipes.refusal`` returns the reason
+    when it is not tried.
     """
     first = [r for r in _COMBINATIONS if r.shrink is None]
     return (*_plain(), *first, *_single_recoveries(), *(r for r in _COMBINATIONS if r.shrink is not None))
@@ -163,14 +165,14 @@ _OLDER: Final = {
     "int8+bias-sequence": "int8+sequential-bias",
     "int8x4+learned": "int8x4+reconstruction",
 }
-"""Names of candidates before 0.2, taken for one release."""
+"""Names of candidates before 0.2, accepted for one release."""
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
-    """Return the recipes of these names, all when there are none.
+    """Return the recipes with these names, or all recipes when no name is given.
 
     Raises:
-        OptionError: a name is unknown; the closest one is named.
+        OptionError: a name is unknown; the message gives the closest one.
 
     Example:
         >>> [r.scheme for r in find_recipes(["int8-io-int8"])]

@@ -1,4 +1,4 @@
-"""The float model's answers, kept on disk, so that each candidate is compared without running it again."""
+"""The float model's outputs on disk, so that candidates are compared without running it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tightfit.types import Array
 class Recording:
     """Outputs of a model for one list of samples, in a temporary file; memory does not grow with them.
 
-    The first evaluation that opens it runs the model, later ones over the same samples replay its answers.
+    The first evaluation runs the model; later evaluations on the same samples read the recorded outputs.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -31,11 +31,11 @@ class Recording:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the recording
 
     def open(self) -> RecordedReplay:
-        """Gives the session for one evaluation."""
+        """Return the session for one evaluation."""
         return RecordedReplay(self)
 
     def live(self) -> Session | None:
-        """Starts the model, or gives None when its answers are all here."""
+        """Return a session with the model, or None when all outputs are recorded."""
         if self._complete:
             return None
         session = Session(self._path, threads=self._threads)
@@ -45,37 +45,37 @@ class Recording:
 
     @property
     def inputs(self) -> Sequence[TensorLike]:
-        """The model's inputs, once it ran."""
+        """The model's inputs, after it has run."""
         return self._inputs
 
     @property
     def outputs(self) -> Sequence[TensorLike]:
-        """The model's outputs, once it ran."""
+        """The model's outputs, after it has run."""
         return self._outputs
 
     def write(self, outputs: Mapping[str, Array]) -> None:
-        """Adds one sample's outputs."""
+        """Add one sample's outputs."""
         self._places.append(self._file.seek(0, 2))
         self._names = list(outputs)
         for values in outputs.values():
             np.save(self._file, values, allow_pickle=False)
 
     def read(self, index: int) -> dict[str, Array]:
-        """Gives the outputs of one sample."""
+        """Return the outputs of one sample."""
         self._file.seek(self._places[index])
         return {name: np.load(self._file, allow_pickle=False) for name in self._names}
 
     def finish(self) -> None:
-        """Notes that every sample was answered."""
+        """Record that the outputs of all samples are complete."""
         self._complete = True
 
     def close(self) -> None:
-        """Drops the temporary file."""
+        """Close and delete the temporary file."""
         self._file.close()
 
 
 class RecordedReplay:
-    """What an evaluation needs of a session: live and recorded the first time, from the recording later."""
+    """A session for an evaluation: it runs and records the first time, and reads the recording later."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -84,7 +84,7 @@ class RecordedReplay:
         self.outputs = recording.outputs
 
     def run_many(self, samples: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
-        """Gives the outputs of each sample."""
+        """Yield the outputs of each sample."""
         if self._session is None:
             for index, _ in enumerate(samples):
                 yield self._recording.read(index)

@@ -12,23 +12,25 @@ from typing import Any
 from tightfit import __version__
 from tightfit.diagnosis.doctor.notes import full_check
 from tightfit.errors import ModelError, TightfitError
+from tightfit.evaluation.accuracy import understand
 from tightfit.graph.summary import summary
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.search.candidate_builder import CandidateBuilder
 from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
+from tightfit.search.checks import check_job, unlabelled_note
 from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
 from tightfit.search.effort import find_effort
 from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.gains import note_gain
-from tightfit.search.job import Job, Listener, Outcome
+from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measurement import Measurer
 from tightfit.search.recipes import Recipe, find_recipes
 from tightfit.search.search_samples import open_samples
 from tightfit.search.selection import Selection
 from tightfit.search.shrink_recipes import describe_gain, training_notes
-from tightfit.search.target_policy import TargetPolicy, refuse_unknown
+from tightfit.search.target_policy import TargetPolicy
 from tightfit.units import format_count
 
 
@@ -50,6 +52,7 @@ def _found(search: _Search) -> Outcome:
         search.run()
         search.outcome.finished = True
     except KeyboardInterrupt:
+        search.outcome.ending = INTERRUPTED
         search.outcome.notes.append("The search was interrupted; run the same command again to go on.")
         if not search.outcome.candidates:
             raise
@@ -69,12 +72,13 @@ class _Search:
     def __init__(self, job: Job, listener: Listener) -> None:
         self.job, self.listener = job, listener
         self.started = time.monotonic()
-        refuse_unknown(job.budget)
+        check_job(job)
         self.policy = TargetPolicy(job.budget)
         self.recipes = self.policy.recipes(find_recipes(job.recipes), job.recipes)
         self.effort = find_effort(job.effort)
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
+        tasks = understand(self.source.path, self.samples.dataset, self.samples.evaluating, job.metrics())
         self.measurer = Measurer(self.source, self.samples, job)
         self.builder = CandidateBuilder(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, self._facts())
@@ -83,7 +87,8 @@ class _Search:
         facts = summary(self.source.model)
         kept = {k: facts[k] for k in ("parameters", "macs", "scheme")}
         self.outcome = Outcome(job, [], model=kept, data=self.samples.describe(job))
-        self.outcome.notes += self.source.notes
+        self.outcome.notes += [*self.source.notes, *self.samples.dataset.notes, *tasks.reading.notes]
+        self.outcome.notes += unlabelled_note(tasks)
         self.selection = Selection(job, self.policy.target)
 
     def run(self) -> None:
@@ -106,6 +111,8 @@ class _Search:
         notes += tie_notes(self.outcome.candidates, self.job.budget)
         notes += self.selection.notes()
         notes += training_notes(self.recipes, self.outcome.candidates, self.job.budget)
+        if len(self.outcome.candidates) == 1 and self._out_of_time():
+            self.outcome.ending = OUT_OF_TIME
 
     def update(self) -> None:
         """Judges all, keeps the best file up to date and tells the listener."""
@@ -234,7 +241,7 @@ class _Search:
     def _may_leave_out(self) -> bool:
         """True where the accuracy of what cannot be chosen need not be known."""
         job = self.job
-        return self.effort.stops_early and not job.recipes and job.budget.max_drop is not None
+        return self.effort.stops_early and not job.recipes and job.budget.limits_drop
 
     def _measure_accuracy(self, candidate: Candidate, path: Path | None = None) -> None:
         count = len(self.samples.evaluating)
@@ -270,7 +277,18 @@ class _Search:
             "model": file_sha256(job.model),
             "data": [samples.dataset.fingerprint(), samples.calibration_set.fingerprint()],
             "versions": [version("ai-edge-litert"), __version__],
-            "settings": [str(job.image), job.calibration, job.evaluation, job.seed, job.metric, job.threads],
-            "layout": [job.layout, job.observer, job.provenance],
+            "settings": [
+                str(job.image),
+                job.calibration,
+                job.evaluation,
+                job.seed,
+                self._metrics(),
+                job.threads,
+            ],
+            "layout": [job.layout, job.observer, job.provenance, str(job.slices)],
             "target": [job.budget.target, job.budget.target_memory, job.budget.min_accelerated],
         }
+
+    def _metrics(self) -> str:
+        """The metrics as they are spelled, with their options."""
+        return "; ".join(f"{w.key} {dict(w.options) or ''}".strip() for w in self.job.metrics())

@@ -11,7 +11,7 @@ from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.errors import DataError
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import input_names, output_names
 from tightfit.pipeline.source import Source
 from tightfit.search.job import Job
 from tightfit.types import Array
@@ -64,7 +64,8 @@ def open_samples(job: Job, source: Source) -> SearchSamples:
     """
     named = input_names(source.model)
     specs = [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named.items()]
-    dataset = calibration_set = open_data(job.data, image=job.image, inputs=specs)
+    outputs = list(output_names(source.model))
+    dataset = calibration_set = open_data(job.data, image=job.image, inputs=specs, outputs=outputs)
     if job.calibration_data is not None:
         calibration_set = open_data(job.calibration_data, image=job.image, inputs=specs)
     calibrating, evaluating = _split(dataset, calibration_set, job)
@@ -81,9 +82,9 @@ def _fewer(used: int, asked: int, *, apart: bool) -> tuple[str, ...]:
 
 def _split(dataset: Dataset, calibration_set: Dataset, job: Job) -> tuple[Indices, Indices]:
     """Which samples calibrate and which evaluate."""
-    count, labels = len(dataset), dataset.labels()
+    count, labels = len(dataset), dataset.classes()
     if calibration_set is not dataset:
-        theirs = calibration_set.labels()
+        theirs = calibration_set.classes()
         chosen = min(job.calibration, len(calibration_set))
         calibrating, _ = split(theirs, len(calibration_set), chosen, seed=job.seed, overlap=True)
         _, evaluating = split(labels, count, 0, job.evaluation, seed=job.seed, overlap=True)

@@ -58,12 +58,17 @@ class Selection:
         """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
         same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
         rivals = made if recipe.last_resort else same
-        if any(c.meets_budget for c in rivals) or not (recipe.last_resort or same):
+        if any(self._is_enough(c) for c in rivals) or not (recipe.last_resort or same):
             return Skip()
         beaten = next((c.beaten_by for c in same if c.beaten_by is not None), None)
         if beaten is not None:
             return Skip(f"{beaten} meets the budget and is preferred for its size and latency.")
         return _skip_for(beyond_recovery(same, self.job.budget) or is_dominated(same, made))
+
+    def _is_enough(self, candidate: Candidate) -> bool:
+        """True for what meets the budget, also where only more samples could say so: recovery gives none."""
+        unproven = candidate.meets_budget is None and self.job.budget.may_meet(candidate)
+        return bool(candidate.meets_budget) or unproven
 
 
 def _skip_for(reason: str | None) -> Skip | None:

@@ -195,7 +195,8 @@ def _unasked(shrink: Shrink, effort: Effort, budget: Budget, made: Sequence[Cand
     """Why the budget does not call for a smaller model; None where it does."""
     asked = {limit for limit in WAYS[shrink.way].serves if getattr(budget, limit) is not None}
     # It takes minutes: even a thorough search leaves a model whole that no limit asks to be smaller.
-    if not asked or (not effort.exhaustive and any(c.meets_budget for c in made)):
+    fits = any(c.meets_budget or (c.meets_budget is None and budget.may_meet(c)) for c in made)
+    if not asked or (not effort.exhaustive and fits):
         return Skip()
     if not effort.shrinks:
         return Skip("It takes minutes; --effort normal tries it.")
@@ -209,7 +210,7 @@ def _loses_already(recipe: Recipe, budget: Budget, made: Sequence[Candidate]) ->
     shrink = recipe.shrink
     assert shrink is not None  # noqa: S101 - the caller's condition
     lighter = _lighter(shrink, recipe.scheme)
-    drop = Budget(max_drop=budget.max_drop, confident=budget.confident)
+    drop = budget.only_drop()
     return any(c.name in lighter and not c.failure and drop.shortfalls(c) for c in made)
 
 
@@ -246,7 +247,7 @@ def training_notes(recipes: Sequence[Recipe], made: Sequence[Candidate], budget:
     """Gives the commands that train smaller models, for those that lost too much where nothing fits."""
     if any(c.meets_budget and not c.is_original for c in made):
         return []
-    drop, found = Budget(max_drop=budget.max_drop, confident=budget.confident), []
+    drop, found = budget.only_drop(), []
     by_name = {c.name: c for c in made if c.failure is None}
     for recipe in recipes:
         candidate = by_name.get(recipe.name)

@@ -17,9 +17,7 @@ from tightfit.search.recipes import Recipe
 from tightfit.targets.placement import check
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.target_planning import interface_for, scheme_for
-from tightfit.targets.tools.ethos_u import Compilation
-from tightfit.targets.tools.micro import MicroRun
-from tightfit.targets.tools.proof import Proof, prove
+from tightfit.targets.tools.proof import Proof, judged, prove
 from tightfit.targets.verdict import Placement, Verdict
 from tightfit.units import format_percent, short_name
 
@@ -60,18 +58,19 @@ class TargetPolicy:
         if self.target is None:
             return
         model = read_model(path)
-        verdict = check(model, self.target, memory_bytes=self.budget.target_memory)
-        candidate.targets[self.target.name] = self._verdict(verdict, prove(model, verdict))
+        rules = check(model, self.target, memory_bytes=self.budget.target_memory)
+        proof = prove(model, rules)
+        candidate.targets[self.target.name] = self._verdict(judged(rules, proof), proof)
 
     def _verdict(self, verdict: Verdict, proof: Proof) -> TargetVerdict:
         reasons = [*self._against(verdict, proof), *_fallbacks(verdict)]
         return TargetVerdict(
             fits=not self._against(verdict, proof),
             accelerated=verdict.accelerated_share,
-            latency_ms=proof.result.latency_ms or None if isinstance(proof.result, Compilation) else None,
+            latency_ms=(proof.result.latency_ms or None) if proof.result is not None else None,
             reasons=reasons[:_MOST_REASONS],
             memory_bytes=_memory(verdict, proof),
-            tool=proof.lines(),
+            tool=[*proof.lines(), *_judged_by(verdict)],
             ops=[_op(p) for p in verdict.placements],
         )
 
@@ -82,6 +81,8 @@ class TargetPolicy:
             found.append(f"{verdict.target.title} refuses the file: {verdict.refused}")
         elif not verdict.runs:
             found.append(f"nothing runs {_first(verdict)}")
+        elif not verdict.right:
+            found.append(f"{verdict.target.title} computes wrong values: {_wrong(verdict)}")
         elif verdict.accelerated_share < self.budget.min_accelerated:
             share, least = (
                 format_percent(v) for v in (verdict.accelerated_share, self.budget.min_accelerated)
@@ -90,9 +91,21 @@ class TargetPolicy:
         limit, needed = verdict.memory_limit, _memory(verdict, proof)
         if limit is not None and needed > limit:
             found.append(f"it needs {needed:,} bytes for {verdict.target.memory_holds}, there are {limit:,}")
-        if isinstance(proof.result, MicroRun) and not proof.result.runs and verdict.runs:
-            found += proof.lines()
         return found
+
+
+def _judged_by(verdict: Verdict) -> list[str]:
+    """A sentence where a tool could have judged and did not."""
+    by_rules = verdict.target.family.tool and verdict.judge == "rules"
+    return ["This verdict is by rules."] if by_rules else []
+
+
+def _wrong(verdict: Verdict) -> str:
+    """The first op with wrong values, or the outputs that the tool saw to be wrong."""
+    place = next((p for p in verdict.placements if p.wrong), None)
+    if place is not None:
+        return f"{place.kind} '{short_name(place.name)}' ({place.wrong})"
+    return ", ".join(verdict.wrong_outputs)
 
 
 def _takes(device: Target, recipe: Recipe) -> bool:
@@ -116,9 +129,8 @@ def refuse_unknown(budget: Budget) -> None:
 
 def _memory(verdict: Verdict, proof: Proof) -> int:
     """What the tool measured where it did, else the least that the tensors need."""
-    if isinstance(proof.result, MicroRun) and proof.result.runs:
-        return proof.result.arena_bytes
-    return verdict.needed_bytes
+    measured = 0 if proof.result is None else proof.result.memory_bytes
+    return measured or verdict.needed_bytes
 
 
 def _first(verdict: Verdict) -> str:

@@ -1,16 +1,20 @@
 """The verdict before the compiler: which ops of a model a target accelerates, and why not the others.
 
-``check`` only reads tables and shapes and runs nothing. ``ethos_u`` and ``micro`` run the real compiler and
-the real interpreter, and tests hold the verdict against them.
+``check`` only reads tables and shapes and runs nothing. The tools of ``tools.table`` are the real compilers,
+interpreters and accelerators, and tests hold the verdict against them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tightfit.graph.ir import Graph, Model, Op
 from tightfit.graph.macs import macs
+from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.memory import peak_bytes, weight_bytes
+from tightfit.targets.partition import count_pieces, is_unpacking, one_piece
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.tools.vela_patterns import dilated_patterns, needless_ops, variable_handles
 from tightfit.targets.verdict import Placement, Verdict
@@ -19,8 +23,24 @@ _NOT_LISTED: Final = "The op is one that the target takes."
 _REFUSES: Final = "Or the whole file is refused: "
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A limit that an op breaks.
+
+    Args:
+        reason: what is wrong, in words. rule: the limit's sentence. fix: what to change.
+        refuses: the whole file is refused because of it. wrong: the op is accelerated, with wrong values.
+    """
+
+    reason: str
+    rule: str = ""
+    fix: str = ""
+    refuses: bool = False
+    wrong: bool = False
+
+
 def check(model: Model, target: Target | str, *, memory_bytes: int | None = None) -> Verdict:
-    """Gives the verdict of a target on a model.
+    """Return the verdict of a target's rules on a model.
 
     Args:
         memory_bytes: the device's memory, when it is not the target's.
@@ -40,35 +60,38 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
         max((peak_bytes(g) for g in model.graphs), default=0),
         refused,
         device.memory_bytes if memory_bytes is None else memory_bytes,
+        _pieces(model, placements, device),
     )
 
 
-def judge(op: Op, target: Target) -> tuple[str, str, str] | None:
-    """Gives (reason, rule, fix) of an op that the target does not accelerate by itself, None when it does."""
+def judge(op: Op, target: Target) -> Broken | None:
+    """Return what keeps a target from accelerating an op by itself, or makes its values wrong; else None."""
     family = target.family
     broken = _first_broken(op, target)
-    if broken is not None and broken[1].startswith(_REFUSES):
+    if broken is not None and broken.refuses:
         return broken
     if op.kind not in family.ops:
-        return f"{op.kind} is not among the ops of {family.title}", _NOT_LISTED, _replace(op)
+        return Broken(f"{op.kind} is not among the ops of {family.title}", _NOT_LISTED, _replace(op))
     return broken
 
 
-def _first_broken(op: Op, target: Target) -> tuple[str, str, str] | None:
-    for rule in target.family.rules:
+def _first_broken(op: Op, target: Target) -> Broken | None:
+    """The first broken rule in the table's order; rules on wrong values come after all others."""
+    rules = target.family.rules
+    for rule in (*(r for r in rules if not r.wrong), *(r for r in rules if r.wrong)):
         if not rule.holds_for(op.kind):
             continue
         wrong = rule.broken_by(op)
         if wrong is not None:
-            sentence = (
-                rule.sentence
-                if not rule.refuses
-                else _REFUSES + rule.sentence[:1].lower() + rule.sentence[1:]
-            )
-            return f"{rule.sentence.rstrip('.')}: {wrong}", sentence, rule.fix
-        if op.kind not in target.family.ops and not rule.refuses:
-            return None
+            return _broken(rule, wrong)
     return None
+
+
+def _broken(rule: LimitRule, wrong: str) -> Broken:
+    sentence = rule.sentence
+    if rule.refuses:
+        sentence = _REFUSES + sentence[:1].lower() + sentence[1:]
+    return Broken(f"{rule.sentence.rstrip('.')}: {wrong}", sentence, rule.fix, rule.refuses, rule.wrong)
 
 
 def _replace(op: Op) -> str:
@@ -82,17 +105,19 @@ def _replace(op: Op) -> str:
 
 
 def _place(graph: Graph, number: int, target: Target) -> list[Placement]:
-    found = {id(op): judge(op, target) for op in graph.ops}
+    found: dict[int, Broken | None] = {id(op): judge(op, target) for op in graph.ops}
     if target.family.tool == "vela":
         found.update({id(op): None for op in dilated_patterns(graph, lambda op: judge(op, target) is None)})
         found.update({id(op): None for op in variable_handles(graph, lambda op: found[id(op)] is None)})
         found.update({id(op): None for op in needless_ops(graph, lambda op: found[id(op)] is None)})
-    if target.family.partitions == 1:
+    if target.family.pieces == "first":
         _cut_after_first(graph, found)
+    if target.family.pieces == "longest":
+        _keep_longest(graph, found)
     return [_placement(op, number, i, found[id(op)]) for i, op in enumerate(graph.ops)]
 
 
-def _cut_after_first(graph: Graph, found: dict[int, tuple[str, str, str] | None]) -> None:
+def _cut_after_first(graph: Graph, found: dict[int, Broken | None]) -> None:
     """With one partition, all that depends on a fallback falls back too, save on a QUANTIZE at the start."""
     lost: set[int] = set()
     for op in graph.ops:
@@ -105,19 +130,60 @@ def _cut_after_first(graph: Graph, found: dict[int, tuple[str, str, str] | None]
             lost.add(id(op))
             reason = f"It depends on {behind.kind} '{behind.name}', which falls back"
             rule = "The compiler places one piece of the graph: nothing after the first fallback."
-            found[id(op)] = (reason, rule, "Change the first fallback, or move it to the end.")
+            found[id(op)] = Broken(reason, rule, "Change the first fallback, or move it to the end.")
 
 
-def _placement(op: Op, graph: int, index: int, broken: tuple[str, str, str] | None) -> Placement:
+def _keep_longest(graph: Graph, found: dict[int, Broken | None]) -> None:
+    """Only the longest piece of the graph is accelerated, by the number of its ops."""
+
+    def supported(op: Op) -> bool:
+        broken = found[id(op)]
+        return broken is None or broken.wrong
+
+    kept = {id(op) for op in one_piece(graph, supported)[0]}
+    for op in graph.ops:
+        if id(op) in kept:
+            continue
+        if is_unpacking(op):
+            found[id(op)] = Broken(
+                "The CPU unpacks float16 constants where it runs a part of the graph", "", ""
+            )
+        elif supported(op):
+            found[id(op)] = Broken(
+                "It lies outside of the longest piece, the only one that is accelerated",
+                "Only the longest piece of the graph is accelerated.",
+                "Replace the op that cuts the graph, or move it to an end; --fix does where it knows how.",
+            )
+
+
+def _pieces(model: Model, placements: Sequence[Placement], target: Target) -> int:
+    """How many pieces of the main graph run on the accelerator."""
+    taken = {p.index for p in placements if p.graph == 0 and p.accelerated}
+    if target.family.pieces != "all":
+        return int(bool(taken))
+    inside = {id(op) for i, op in enumerate(model.main.ops) if i in taken}
+    return count_pieces(model.main.ops, lambda op: id(op) in inside)
+
+
+def _placement(op: Op, graph: int, index: int, broken: Broken | None) -> Placement:
     kind = op.kind if op.custom_code is None else f"CUSTOM {op.custom_code}"
     place = (graph, index, kind, op.name, macs(op))
     if broken is None:
         return Placement(*place)
-    return Placement(*place, False, *broken, refuses=broken[1].startswith(_REFUSES))
+    wrong = broken.reason if broken.wrong else ""
+    return Placement(
+        *place,
+        broken.wrong,
+        broken.reason,
+        broken.rule,
+        broken.fix,
+        broken.refuses and not broken.wrong,
+        wrong,
+    )
 
 
 def _refused(placement: Placement) -> Placement:
     if not placement.accelerated:
         return placement
-    values = vars(placement) | {"accelerated": False, "reason": "The file is refused because of another op."}
-    return Placement(**values)
+    reason = "The file is refused because of another op."
+    return replace(placement, accelerated=False, reason=reason, rule="", fix="", wrong="")

@@ -13,7 +13,7 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.scheme import schemes_of
 from tightfit.targets.limits.constraints import LimitRule
 
-_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses"}
+_RULE_FIELDS = {"limit", "ops", "except", "source", "refuses", "wrong"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,10 @@ class Family:
         title: for people.
         ops: builtin operators that can be accelerated.
         rules: in the order in which they are tried; the first broken one is the reason.
-        partitions: how many pieces of a graph the compiler can place, 0 for any number.
+        pieces: which pieces of a graph are placed: ``all``, the ``first`` or the ``longest``.
         fallback: what runs the ops that are not accelerated; "" when nothing does.
-        tool: ``vela``, ``tflite-micro`` or "": what proves the verdict.
+        strict: no file is written for it that it refuses whole or computes wrongly.
+        tool: name in ``tools.table.TOOLS`` of what proves the verdict, or "".
         layout: the layout of ``quantization.layouts`` for this family.
         kinds: kinds of schemes that it takes, best first; see ``Scheme.kind``.
         one_scale: builtin operators whose weights must have one scale, not one a channel.
@@ -45,7 +46,8 @@ class Family:
     layout: str
     kinds: tuple[str, ...]
     source: str
-    partitions: int = 0
+    pieces: str = "all"
+    strict: bool = False
     tool: str = ""
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
@@ -119,7 +121,7 @@ def find_target(name: str) -> Target:
 
 
 def _family(name: str, table: Mapping[str, Any]) -> Family:
-    simple = ("title", "fallback", "layout", "source", "partitions", "tool", "interface")
+    simple = ("title", "fallback", "layout", "source", "pieces", "strict", "tool", "interface")
     return Family(
         name=name,
         ops=frozenset(table["ops"].split()),
@@ -140,6 +142,7 @@ def _rule(table: Mapping[str, Any], source: str) -> LimitRule:
         frozenset(table.get("except", "").split()),
         table.get("source", source),
         bool(table.get("refuses", False)),
+        bool(table.get("wrong", False)),
     )
 
 

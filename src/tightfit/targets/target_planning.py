@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tightfit.errors import ModelError, OptionError
+from tightfit.errors import ModelError, OptionError, QuantizationError
 from tightfit.graph.ir import Model
+from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.modes import Override
@@ -24,6 +25,8 @@ from tightfit.targets.profile import Target
 from tightfit.targets.verdict import Placement, Verdict
 
 _INTEGERS: Final = ("int8", "int16x8")
+_ACCELERATED: Final = 0.9
+"""Share of the multiply–accumulates that a remedy must leave to the accelerator."""
 
 
 def scheme_for(target: Target, name: str, interface: str | None = None) -> Scheme:
@@ -81,12 +84,45 @@ def overrides_for(
 
 
 def rewrites_for(target: Target, model: Model) -> tuple[Model, list[str]]:
-    """Return a quantized model rewritten so that less falls back, and what was done."""
+    """Return a quantized model rewritten so that less falls back or is wrong, and what was done.
+
+    Raises:
+        QuantizationError: the target is strict, and would still refuse the file or compute wrong values.
+    """
     try:
         fixed, applied = fix(model, target, ends=False)
     except ModelError:  # nothing falls back, or no rewrite is known
-        return model, []
+        fixed, applied = model, []
+    if target.family.strict:
+        _refuse_wrong(check(fixed, target))
     return fixed, [f"for {target.name}: {a.effect} ({len(a.ops)})" for a in applied]
+
+
+def _refuse_wrong(verdict: Verdict) -> None:
+    wrong = next((p for p in verdict.placements if p.wrong), None)
+    if verdict.refused:
+        raise QuantizationError(f"The target '{verdict.target.name}' refuses the file: {verdict.refused}.")
+    if wrong is not None:
+        raise QuantizationError(
+            f"The target '{verdict.target.name}' computes wrong values for {wrong.kind} '{wrong.name}' "
+            f"({wrong.wrong}), and no rewrite is known. {wrong.fix}"
+        )
+
+
+def allowed_on(target: Target, plain: Model) -> Allowed:
+    """Return what remedies of outputs may use on a target.
+
+    Args:
+        target: the device.
+        plain: the quantized model without remedies; what a remedy leaves to the fallback counts against it.
+    """
+    least = min(_ACCELERATED, check(plain, target).accelerated_share)
+
+    def accepts(made: Model) -> bool:
+        verdict = check(rewrites_for(target, made)[0], target)
+        return verdict.runs and not verdict.refused and verdict.accelerated_share >= least
+
+    return Allowed(1 - _ACCELERATED, "int16x8" in target.family.schemes, accepts)
 
 
 def _other_integers(target: Target, scheme: Scheme) -> Iterator[str]:

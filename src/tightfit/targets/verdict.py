@@ -17,8 +17,10 @@ class Placement:
 
     Args:
         graph: index of its graph. index: of the op in its graph. name: its first output's.
-        reason: why it falls back, in words; "" when it is accelerated. rule: the limit's sentence.
-        fix: what to change. refuses: the compiler refuses the whole file because of the op.
+        reason: why it falls back or what is wrong with its values, in words; "" when it runs.
+        rule: the limit's sentence. fix: what to change.
+        refuses: the compiler refuses the whole file because of the op.
+        wrong: what is wrong with the values that the accelerator computes; "" when they are right.
     """
 
     graph: int
@@ -31,10 +33,15 @@ class Placement:
     rule: str = ""
     fix: str = ""
     refuses: bool = False
+    wrong: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Gives plain values."""
         return dict(vars(self))
+
+
+RUNS, FALLS_BACK, REFUSED, WRONG = "runs", "falls back", "refused", "runs, wrong"
+"""The kinds of a verdict on one op."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class Verdict:
         placements: every op, in the file's order.
         refused: why the compiler refuses the whole file, "" when it does not.
         weight_bytes: of all constants. activation_bytes: what is alive at once, at least.
+        pieces: how many pieces of the graph the accelerator runs.
+        judge: "rules", or the tool whose verdict this is.
+        wrong_outputs: names of the outputs that the tool saw to be wrong.
     """
 
     target: Target
@@ -53,6 +63,20 @@ class Verdict:
     activation_bytes: int
     refused: str = ""
     memory_limit: int | None = None
+    pieces: int = 0
+    judge: str = "rules"
+    wrong_outputs: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        """False when the accelerator computes wrong values for an op or an output."""
+        return not self.wrong_outputs and not any(p.wrong for p in self.placements)
+
+    def kind(self, placement: Placement) -> str:
+        """Return the verdict on one op: ``runs``, ``falls back``, ``refused`` or ``runs, wrong``."""
+        if placement.accelerated:
+            return WRONG if placement.wrong else RUNS
+        return REFUSED if self.refused or not self.target.family.fallback else FALLS_BACK
 
     @property
     def accelerated_share(self) -> float:
@@ -95,9 +119,15 @@ class Verdict:
             "target": self.target.name,
             "runs": self.runs,
             "refused": self.refused,
+            "right": self.right,
+            "judge": self.judge,
+            "accelerated_macs": self.accelerated_share,
             "accelerated_share": self.accelerated_share,
+            "pieces": self.pieces,
             "ops": len(self.placements),
-            "fallbacks": [p.as_json() for p in self.fallbacks],
+            "placements": [p.as_json() | {"verdict": self.kind(p)} for p in self.placements],
+            "fallbacks": [p.as_json() | {"verdict": self.kind(p)} for p in self.fallbacks],
+            "wrong_outputs": list(self.wrong_outputs),
             "switches": self.switches,
             "weight_bytes": self.weight_bytes,
             "activation_bytes": self.activation_bytes,
@@ -116,4 +146,12 @@ class Verdict:
         share = f"{self.target.title} accelerates {done} of the multiply–accumulates"
         rest = f"; not {listed}" if listed else " and every op"
         memory = "" if self.fits else f"; {format_bytes(self.needed_bytes)} do not fit its memory"
-        return f"{share}{rest}{memory}."
+        return f"{share}{rest}{memory}{self._wrong_words()}."
+
+    def _wrong_words(self) -> str:
+        """What is wrong with the values, with a leading semicolon; "" when nothing is."""
+        kinds = Counter(p.kind for p in self.placements if p.wrong)
+        listed = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        if listed:
+            return f"; its values are wrong for {listed}"
+        return f"; its values are wrong at {', '.join(self.wrong_outputs)}" if self.wrong_outputs else ""

@@ -1,1 +1,1 @@
-"""The graph as a trainable Keras model: fake-quantization, pruning, clustering and their combinations."""
+"""The graph as a trainable Keras model: quantization-aware training, pruning, clustering, combinations."""

@@ -1,4 +1,4 @@
-"""The Keras backend that training runs on; imports nothing heavy."""
+"""Choose the Keras backend of training; this module imports no framework."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 from tightfit.errors import OptionError, unknown_name
 
 _BACKENDS: Final = ("tensorflow", "torch", "jax")
-"""In the order of speed of a step of quantization-aware training on a CPU, measured (docs/finetune.md)."""
+"""Backends by the measured speed of a quantization-aware training step on a CPU (docs/finetune.md)."""
 
 
 def choose_backend() -> str:
     """Return the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.
 
     Raises:
-        OptionError: Keras or every backend is missing, or ``KERAS_BACKEND`` names one that is.
+        OptionError: Keras or every backend is missing, or the backend in ``KERAS_BACKEND`` is.
     """
     installed = [b for b in _BACKENDS if find_spec(b) is not None]
     if find_spec("keras") is None or not installed:

@@ -1,4 +1,4 @@
-"""Checks that a network computes what LiteRT computes, sample by sample."""
+"""Check that a network computes the same as LiteRT, sample by sample."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def check_equality(network: Any, samples: int = _SAMPLES) -> float:
     """Return the largest relative difference between a batch of the network and LiteRT's runs of each sample.
 
     Args:
-        network: a ``Network``; its fake-quantizers and the network's own precision are left out.
-        samples: how many random samples make the batch.
+        network: a ``Network``; it computes in float32 without fake-quantizers.
+        samples: number of random samples in the batch.
 
     Raises:
-        ModelError: the difference is above ``TOLERANCE``; names the output.
+        ModelError: the difference is above ``TOLERANCE``; the message names the output.
         RuntimeFailureError: LiteRT cannot run the graph.
     """
-    # A model with state starts from zero in a new process only.
+    # A model with state starts from zero only in a new process.
     stateful = any(t.is_variable for t in network.source.main.tensors())
     with Session(serialize(network.source)) as session:
         drawn = [random_sample(session.inputs, seed) for seed in range(1 if stateful else samples)]
@@ -69,7 +69,7 @@ def float_tensors(network: Any, inputs: Any, wanted: list[Any]) -> list[Any]:
 
 
 def relative_difference(found: Array, expected: Array) -> float:
-    """Return ``max |found - expected| / max |expected|``; infinite for other shapes.
+    """Return ``max |found - expected| / max |expected|``; infinite when the shapes differ.
 
     Example:
         >>> relative_difference(np.array([1.0, 2.5]), np.array([1.0, 2.0]))
@@ -84,5 +84,5 @@ def relative_difference(found: Array, expected: Array) -> float:
 
 
 def _stack(arrays: list[Array], shape: tuple[int, ...]) -> Array:
-    """Samples as a batch: along the first axis of one, else along a new one."""
+    """The samples as a batch: along a first axis of size one, else along a new axis."""
     return np.concatenate(arrays) if shape[:1] == (1,) else np.stack(arrays)

@@ -1,4 +1,4 @@
-"""From a trained network back to a float model and its plan, which ``apply_plan`` writes as they are."""
+"""Export a trained network as a float model and a plan for ``apply_plan``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tightfit.types import Array
 def export(network: Network) -> tuple[Model, Plan | None]:
     """Return the model with the trained constants, and the plan with the trained scales.
 
-    Weights that the plan stores as integers stand exactly on their grid, so masks and clusters are in the
-    file what they were in training; ``apply_plan`` of the two rounds nothing else.
+    Weights that the plan stores as integers are exactly on their grid, so the file has the masks and clusters
+    of the training; ``apply_plan`` does not round further.
 
     Raises:
         ModelError: a constant is NaN or infinite after training.
@@ -36,7 +36,7 @@ def export(network: Network) -> tuple[Model, Plan | None]:
 
 
 class _Scales:
-    """The scales of every point and weight as the training left them, worked out once."""
+    """The trained scales of every point and weight, computed once."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -64,7 +64,7 @@ def _trained(network: Network, tensor: Tensor, scales: _Scales) -> Array:
     else:
         quantizer, found = weights.quantizers[use], scales.weight(*use)
         value = weights.transformed(tensor, quantizer.broadcast(found), scales.cache)
-        # Two grids for one constant: the file rounds it for each; here it stays between them.
+        # Two grids for one constant: the file rounds it for each, so it is not rounded here.
         if sum(network.source.main.ops[i].inputs[p] is tensor for i, p in weights.quantizers) == 1:
             value = quantizer(value, found)
     array = np.asarray(ops.convert_to_numpy(value), np.float32)
@@ -127,7 +127,7 @@ def _trained_op(network: Network, index: int, decision: OpPlan, scales: _Scales)
 
 
 def _bias_storage(stored: Storage, weight: Storage | None, input_scale: float | None) -> Storage:
-    """A bias stays on the grid of the product, formed in float32 as the kernels' own check does."""
+    """The storage of a bias on the grid of the product, computed in float32 as in the kernels' check."""
     if weight is None or input_scale is None:
         return stored
     product = np.asarray(weight.scale, np.float64) * np.float64(np.float32(input_scale))

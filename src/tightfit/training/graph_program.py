@@ -1,4 +1,4 @@
-"""Runs a graph op by op with ``keras.ops``: the forward pass of a ``Network``."""
+"""Run a graph op by op with ``keras.ops``: the forward pass of a ``Network``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class GraphProgram:
     """The ops of one graph as functions of its inputs and of its weights.
 
     Args:
-        graph: as the plan was made for.
+        graph: the graph that the plan was made for.
         weights: its constants.
-        points: where activations are rounded.
-        quantizers: one for each point.
+        points: the points where activations are rounded.
+        quantizers: the fake-quantizer of each point.
     """
 
     def __init__(
@@ -62,13 +62,15 @@ class GraphProgram:
         self, inputs: Mapping[Tensor, Any], wanted: Iterable[Tensor], *, dtype: str = "float32",
         training: bool = False, rounded: bool = True, kernels: DeviceKernels | None = None,
     ) -> list[Any]:  # fmt: skip
-        """Return the wanted tensors, each with the batch in front.
+        """Return the wanted tensors, each with the batch as first axis.
 
         Args:
-            inputs: graph input → values with the batch in front.
-            dtype: that float constants are given.
-            rounded: False leaves fake-quantizers and transforms out.
-            kernels: compute the ops that have a row there in the device's integers, outside of a trace.
+            inputs: graph input → values with the batch as first axis.
+            wanted: tensors of the graph.
+            dtype: type of float constants.
+            training: whether the network is in training.
+            rounded: False omits fake-quantizers and transforms.
+            kernels: compute the ops with a row in these kernels in the device's integers, outside of a trace.
         """
         call = Call(self, dtype, training=training, rounded=rounded, kernels=kernels)
         for tensor, value in inputs.items():
@@ -79,7 +81,7 @@ class GraphProgram:
 
 
 class Call:
-    """One forward pass: the values so far, and the grid that each stands on."""
+    """One forward pass: the values computed so far, and the grid of each."""
 
     def __init__(
         self, program: GraphProgram, dtype: str, *,
@@ -95,17 +97,17 @@ class Call:
         self.forms: dict[tuple[Tensor, Point], Any] = {}
         self.cache: dict[Any, Any] = {}
 
-    # -- ends ----------------------------------------------------------------------------------
+    # -- inputs and outputs --------------------------------------------------------------------
 
     def enter(self, tensor: Tensor, value: Any) -> None:
-        """Take an input in; in an integer file it is rounded first."""
+        """Set an input; for a file with an integer interface it is rounded first."""
         point = self.points.entries.get(tensor)
         self.values[tensor] = value if point is None else self.rounding(point, value)
         if point is not None:
             self.held[tensor] = point
 
     def leave(self, tensor: Tensor) -> Any:
-        """Return a tensor out; an output of an integer file is rounded."""
+        """Return a wanted tensor; an output of a file with an integer interface is rounded."""
         value = self.batched(tensor)
         point = self.points.exits.get(tensor)
         return value if point is None or self.held.get(tensor) is point else self.rounding(point, value)
@@ -118,7 +120,7 @@ class Call:
     # -- ops -----------------------------------------------------------------------------------
 
     def compute(self, index: int, op: Op) -> None:
-        """Compute one op and rounds where its kernel rounds."""
+        """Compute one op and round where its kernel rounds."""
         row = OP_LOWERINGS[op.kind]
         results = self.static_results(op)
         if results is None and self.kernels is not None and self.in_integers(index, op, self.kernels):
@@ -142,7 +144,13 @@ class Call:
             self.values[tensor] = value
 
     def quantizer_of_sum(self, index: int, op: Op, operands: list[Any]) -> ActivationQuantizer | None:
-        """Return the quantizer that can take in bias and activation, None where each goes its own way."""
+        """Return the fake-quantizer that is fused with bias and activation, or None for separate ops.
+
+        Args:
+            index: index of the op.
+            op: the op.
+            operands: its inputs.
+        """
         point = self.points.outputs.get((index, 0))
         if point is None or not ends_in_sum(op, operands):
             return None
@@ -150,7 +158,7 @@ class Call:
         return None if quantizer.ranges == "average" else quantizer
 
     def in_integers(self, index: int, op: Op, kernels: DeviceKernels) -> bool:
-        """Compute one op as the device does; False where there is no row for it."""
+        """Compute one op in integers as the device does; return False when the kernels have no row for it."""
         made = kernels.run(self, index, op)
         if made is None:
             return False
@@ -160,14 +168,21 @@ class Call:
         return True
 
     def value(self, tensor: Tensor) -> Any:
-        """Return what was computed; integers become reals only where reals are read."""
+        """Return a computed value; integers are converted to reals only where reals are read."""
         if tensor not in self.values and self.kernels is not None and tensor in self.held:
             point = self.held[tensor]
             self.values[tensor] = self.kernels.reals(self.integers[tensor, point], point)
         return self.values[tensor]
 
     def as_kernel(self, index: int, op: Op, operands: list[Any], made: Any) -> Any:
-        """Return what an integer kernel makes where it does more than round; the gradient stays float's."""
+        """Return the value of an integer kernel that does more than round, with the float gradient.
+
+        Args:
+            index: index of the op.
+            op: the op.
+            operands: its inputs.
+            made: the output of the float lowering.
+        """
         point = self.points.inputs.get((index, 0))
         kernel = None if point is None else INTEGER_KERNELS.get((op.kind, point.storage.dtype))
         if point is None or kernel is None:
@@ -177,7 +192,7 @@ class Call:
         return made + ops.stop_gradient(ops.cast(exact, made.dtype) - made)
 
     def static_results(self, op: Op) -> list[Any] | None:
-        """Compute an op whose inputs are all known with NumPy: shapes that a graph works out."""
+        """Compute an op with constant inputs in NumPy, such as shape arithmetic; None otherwise."""
         row = CONSTANT_OPS.get(op.kind)
         arrays = [None if t is None else self.known(t) for t in op.inputs]
         if row is None or not arrays or any(a is None for a in arrays):
@@ -189,12 +204,12 @@ class Call:
         return made if isinstance(made, list) else [made]
 
     def known(self, tensor: Tensor) -> Array | None:
-        """Return a value that is the same for all samples and not trained."""
+        """Return a value that is equal for all samples and not trained, or None."""
         value = self.weights.value(tensor) if tensor.is_constant else self.values.get(tensor)
         return value if isinstance(value, np.ndarray | np.generic) else None  # type: ignore[return-value]
 
     def operand(self, index: int, row: Lowering, op: Op, position: int, tensor: Tensor | None) -> Any:
-        """Return one input as the op's row wants it."""
+        """Return one input in the form that the op's lowering requires."""
         if tensor is None or tensor.is_variable:
             return None
         known = self.known(tensor)
@@ -232,7 +247,7 @@ class Call:
         return value[0] if position in row.weights and tensor not in self.program.varying else value
 
     def requantized(self, tensor: Tensor, point: Point, value: Any) -> Any:
-        """Return an activation on another grid than it was made on."""
+        """Return an activation on another grid than that of its producer."""
         held = self.held.get(tensor)
         if self.kernels is None or held is None:
             return self.rounding(point, value)
@@ -244,7 +259,7 @@ class Call:
         return ops.cast(tensor, self.dtype) if standardize_dtype(tensor.dtype) == "float32" else tensor
 
     def batched(self, tensor: Tensor) -> Any:
-        """Return any tensor with a batch in front."""
+        """Return a tensor with a batch as first axis."""
         known = self.known(tensor)
         if known is not None:
             return lift(known)

@@ -1,4 +1,4 @@
-"""The constants of a graph inside a network: which are trained, what is done to them before they are used."""
+"""The constants of a graph in a network: trained variables, their transforms and fake-quantizers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ _KERNELS: Final[dict[str, tuple[int, ...]]] = {
     "FULLY_CONNECTED": (1,), "BATCH_MATMUL": (0, 1), "EMBEDDING_LOOKUP": (1,), "GATHER": (0,),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 9), 16),
 }  # fmt: skip
-"""Where ops have the weights that can be pruned and clustered; biases and slopes are neither."""
+"""Op kind → input positions of the weights that can be pruned and clustered, without biases and slopes."""
 
 
 @dataclass(eq=False)
 class TrainedWeight:
-    """A constant that is multiplied with activations.
+    """A trained weight.
 
     Args:
         name: the tensor's key.
-        op, position: its first use.
-        values: as they start, float32.
-        storage: how the plan stores it, None where it stays float.
-        variable: what is trained.
+        op: the first op that reads it.
+        position: the input position there.
+        values: initial values, float32.
+        storage: its storage in the plan; None for a float weight.
+        variable: the trained variable.
     """
 
     name: str
@@ -63,7 +64,7 @@ class TrainedWeight:
 
 
 def real_constant(tensor: Tensor) -> Array:
-    """Return a constant dense and as the reals that it stands for; other types as they are."""
+    """Return a constant as a dense array of reals; constants that are not quantized unchanged."""
     values = dense_values(tensor)
     q = tensor.quantization
     if q is not None and q.is_affine and values.dtype.kind in "iu":
@@ -80,10 +81,11 @@ class GraphWeights:
     """The trained constants of one graph with their transforms and quantizers.
 
     Args:
-        owner: the Keras model that keeps the variables.
-        plan: where they are rounded, or None.
+        owner: the Keras model of the variables.
+        graph: the graph.
+        plan: the plan with the storage of the weights, or None.
         transforms: see ``weight_transforms``.
-        scales: how they move (``quantizers.RANGES``), who keeps them.
+        scales: (range updates, learned scales of the network).
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class GraphWeights:
             self.weights[tensor] = TrainedWeight(self.keys[tensor], op, position, values, storage, variable)
 
     def _variable(self, tensor: Tensor) -> Any:
-        """A variable; constants that share memory in the file share one."""
+        """Return a variable; constants that share memory in the file share one."""
         place = (tensor.values.__array_interface__["data"][0], tensor.shape)
         if place not in self._shared:
             self._shared[place] = self.owner.add_constant(self.keys[tensor], tensor.values)
@@ -136,11 +138,11 @@ class GraphWeights:
                 self.quantizers[index, position] = made
 
     def value(self, tensor: Tensor) -> Any:
-        """Return a constant as a variable where it is trained, else as an array."""
+        """Return the variable of a trained constant; other constants as arrays."""
         return self.variables[tensor] if tensor in self.variables else real_constant(tensor)
 
     def connect(self, input_scale: InputScale) -> None:
-        """Take the scales of activations in, which the quantizers of a network have after this is made."""
+        """Set the function that returns the scales of activations; it exists only after this object."""
         self.accumulators = Accumulators(list(self._sums()), input_scale)
 
     def _sums(self) -> Iterator[Accumulator]:
@@ -157,10 +159,12 @@ class GraphWeights:
                 )
 
     def use(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
-        """Return a trained constant as one op uses it: transformed, then on its grid.
+        """Return a trained constant as one op uses it: transformed, then rounded to its grid.
 
         Args:
-            cache: what this call of the network computed already.
+            index: index of the op.
+            position: input position.
+            cache: results that this call of the network computed already.
         """
         decision = self.decisions[index]
         tensor = self.graph.ops[index].operand(position)
@@ -175,14 +179,14 @@ class GraphWeights:
         return halve_precision(value) if storage is not None and storage.dtype == "float16" else value
 
     def scales(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
-        """Return the scales of one op's weights as they are now."""
+        """Return the present scales of one op's weights."""
         if (index, position) in self.accumulators:
             return self.accumulators.scales((index, position), cache)
         tensor = self.graph.ops[index].operand(position)
         return self.quantizers[index, position].scales(cache, self.variables[tensor])
 
     def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:
-        """Return a trained constant after its transforms; once a call, however often it is used."""
+        """Return a trained constant after its transforms, computed once for each call."""
         if tensor not in self.attached:
             return self.variables[tensor]
         key = ("transformed", tensor)

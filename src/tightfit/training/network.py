@@ -22,31 +22,32 @@ from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
 from tightfit.training.equality import check_equality
 from tightfit.training.fake_quant.learned_scales import LearnedScales
 from tightfit.training.fake_quant.quantization_points import Points, find_points
-from tightfit.training.fake_quant.quantizers import ActivationQuantizer, check_ranges
+from tightfit.training.fake_quant.quantizers import ActivationQuantizer
 from tightfit.training.graph_program import GraphProgram
 from tightfit.training.graph_weights import GraphWeights
+from tightfit.training.option_checks import check_ranges
 from tightfit.training.transforms.weight_transforms import check_order
 from tightfit.types import Array
 
 
 @keras.saving.register_keras_serializable("tightfit")
 class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """A graph whose constants are variables; ``compile``, ``fit``, ``save`` work as for any Keras model.
+    """A graph with trainable constants; ``compile``, ``fit``, ``save`` work as for any Keras model.
 
-    Takes a batch of any size, also from a file made for one sample: an input of shape (1, …) in the file
-    takes (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One
-    output comes as an array, several by name; a leading axis of one goes.
+    Batches may have any size, also for a file of batch size one: an input of shape (1, …) in the file takes
+    (batch, …), any other (batch, *shape). One input may be given as an array, several by name. One output is
+    returned as an array, several by name; a leading axis of one is removed.
 
     Args:
         graph: a cleaned float model (``graph.passes.clean.clean``), a graph, the bytes or the path of a file.
-        plan: where to round while training, or None to train in float.
-        transforms: of the weights, in the order of ``weight_transforms``.
-        ranges: ``learned``, ``average`` or ``fixed``, see ``quantizers``.
-        check: compare the network, without plan and transforms, with LiteRT on random samples, one by one.
+        plan: the plan whose fake-quantizers are used in training, or None to train in float.
+        transforms: weight transforms, in the order of ``weight_transforms``.
+        ranges: range updates: ``learned``, ``average`` or ``fixed`` (``quantizers``).
+        check: compare the network, without plan and transforms, with LiteRT on random samples.
 
     Raises:
-        ModelError: an op has no lowering, or the network does not compute what LiteRT does.
-        OptionError: the transforms stand in no legal order, or the ranges are unknown.
+        ModelError: an op has no lowering, or the network's outputs differ from LiteRT's.
+        OptionError: the transforms are in another order, or the ranges are unknown.
     """
 
     def __init__(
@@ -89,11 +90,18 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- variables -----------------------------------------------------------------------------
 
     def add_constant(self, name: str, values: Array) -> Any:
-        """Make a trained variable of a constant."""
+        """Return a new trained variable for a constant."""
         return self._add(name, values, trainable=True)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
-        """Make a float32 variable that belongs to a tensor: a range, a mask, centroids."""
+        """Return a new float32 variable of a tensor: a range, a mask, centroids.
+
+        Args:
+            name: the tensor's key.
+            kind: kind of the variable.
+            values: initial values.
+            trainable: whether it is trained.
+        """
         return self._add(f"{name}:{kind}", values, trainable=trainable)
 
     def _add(self, name: str, values: Array, *, trainable: bool) -> Any:
@@ -108,7 +116,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- running -------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:
-        """Do nothing: the variables come from the graph."""
+        """Do nothing: the variables exist already."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the outputs of a batch."""
@@ -121,11 +129,14 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, inputs: Any, wanted: Iterable[Tensor], *,
         training: bool = False, rounded: bool = True, kernels: Any = None,
     ) -> list[Any]:  # fmt: skip
-        """Return chosen tensors of the graph for a batch, each with the batch in front of its own axes.
+        """Return tensors of the graph for a batch, each with the batch before its own axes.
 
         Args:
-            rounded: False computes in float, whatever plan and transforms say.
-            kernels: ``DeviceKernels`` of this network, to compute as the device does to the bit.
+            inputs: a batch, as for a call of the network.
+            wanted: tensors of the graph.
+            training: whether the network is in training.
+            rounded: False computes in float, without fake-quantizers and transforms.
+            kernels: ``DeviceKernels`` of this network, to compute in integers as the device does.
         """
         named = self.named_inputs(inputs)
         given = {t: self.with_sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
@@ -137,7 +148,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         """Return the inputs by name.
 
         Raises:
-            ModelError: the names are others than the model's.
+            ModelError: the names differ from the model's.
         """
         names = list(self.input_tensors)
         if isinstance(inputs, Mapping):
@@ -165,7 +176,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- saving --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """Return what ``from_config`` needs: the file's bytes, the plan, the transforms."""
+        """Return the arguments of ``from_config``: the file's bytes, the plan, the transforms."""
         return {
             "name": self.name,
             "graph": base64.b85encode(zlib.compress(serialize(self.source), 1)).decode(),

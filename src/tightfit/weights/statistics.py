@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from tightfit.errors import ModelError
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.macs import weight_tensors
 from tightfit.graph.reader import read_model
@@ -109,3 +110,22 @@ def weight_facts(path: Path) -> tuple[float, int]:
         total += data.size
         values = max(values, np.unique(data).size)
     return zeros / max(total, 1), values
+
+
+def refuse_bad_weights(model: Model) -> None:
+    """Check that the weights of a float model are numbers.
+
+    Raises:
+        ModelError: one is NaN or infinite; the sentence names it.
+    """
+    for graph in model.graphs:
+        for op in graph.ops:
+            for tensor in weight_tensors(op):
+                values = tensor.data
+                if values is None or values.dtype.kind != "f" or np.isfinite(values).all():
+                    continue
+                raise ModelError(
+                    f"The weight '{tensor.name}' of {op.kind} '{op.name}' holds NaN or infinity in "
+                    f"{int((~np.isfinite(values)).sum()):,} of {values.size:,} values; expected numbers. "
+                    "Train or export the model again."
+                )

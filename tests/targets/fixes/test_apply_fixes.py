@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from support import gpu_fix_cases
 from support.integer_models import (
     SCALE,
     binary,
@@ -70,7 +71,7 @@ RUNS_IN_LITERT = sorted(set(CASES) - {"requantize-inputs", "integer-interface"})
 
 
 def test_every_fix_has_a_case():
-    assert {row.name for row in FIXES} <= set(CASES)
+    assert {row.name for row in FIXES} <= set(CASES) | set(gpu_fix_cases.CASES) | set(gpu_fix_cases.INTEGER)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

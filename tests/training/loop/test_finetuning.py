@@ -16,9 +16,10 @@ from tightfit.data.sample import InputSpec  # noqa: E402 - after the check for K
 from tightfit.data.sources import open_data  # noqa: E402 - after the check for Keras
 from tightfit.errors import DataError, OptionError  # noqa: E402 - after the check for Keras
 from tightfit.graph.writer import write_model  # noqa: E402 - after the check for Keras
+from tightfit.pipeline.builder import training_start  # noqa: E402 - after the check for Keras
 from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the check for Keras
 from tightfit.quantization.scheme import INT8, find_scheme  # noqa: E402 - after the check for Keras
-from tightfit.training.loop.finetuning import FinetuneSpec, finetune  # noqa: E402 - after the check for Keras
+from tightfit.training.loop.finetuning import FinetuneSpec, TrainingData, finetune  # noqa: E402 - after the check for Keras
 from tightfit.weights.statistics import weight_values  # noqa: E402 - after the check for Keras
 
 COUNT = 32
@@ -51,8 +52,12 @@ def unlabelled(tmp_path_factory):
     return open_data(str(path), inputs=SPECS)
 
 
+def material(data):
+    return TrainingData(data, range(COUNT), MODEL, training_start)
+
+
 def run(data, request, folder, listener=None):
-    return finetune(MODEL, data, range(COUNT), request, folder / "checkpoint.npz", listener)
+    return finetune(MODEL, material(data), request, folder / "checkpoint.npz", listener)
 
 
 def held(trained):
@@ -87,7 +92,7 @@ def test_a_model_without_some_channels_learns_from_the_one_it_came_from(unlabell
     stays[found.removable()[0].channels[::2]] = False
     pruned = remove_channels(MODEL, stays)
     request = FinetuneSpec(epochs=2, batch=8, labels="no", teacher=whole, features=("conv_0", "dense_2"))
-    trained = finetune(pruned, unlabelled, range(COUNT), request, tmp_path / "checkpoint.npz")
+    trained = finetune(pruned, material(unlabelled), request, tmp_path / "checkpoint.npz")
     assert trained.plan is None
     assert trained.model.main.ops[0].outputs[0].shape == (1, 4, 4, 24)
     assert trained.history[-1]["loss"] < trained.history[0]["loss"]
@@ -123,7 +128,7 @@ PRUNE = FinetuneSpec(sparsity=0.5)
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (FinetuneSpec(), "Nothing is asked for"),
+        (FinetuneSpec(), "There is nothing to train for"),
         (replace(PRUNE, sparsity=80.0), "received 80. Did you mean 0.8"),
         (FinetuneSpec(scheme=find_scheme("dynamic")), "'dynamic' has none"),
         (replace(PRUNE, epochs=0), "at least one epoch; received 0"),
@@ -144,7 +149,7 @@ def test_wrong_requests_are_refused(data, tmp_path, request_, message):
 
 
 def test_labels_and_samples_that_are_missing_are_told(data, unlabelled, tmp_path):
-    with pytest.raises(DataError, match="labels are to count, but the data has none"):
+    with pytest.raises(DataError, match="--labels yes needs labels, but the data has none"):
         run(unlabelled, replace(PRUNE, labels="yes"), tmp_path)
     with pytest.raises(DataError, match="There are 32 samples to train with and a batch takes 64"):
         run(data, replace(PRUNE, batch=64), tmp_path)

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tightfit.compression.channels.channel_moments import Matrix, damping, rows, weights_of
 from tightfit.compression.channels.channel_removal import remove_channels
-from tightfit.compression.channels.importance import Rankings, Subject
 from tightfit.compression.channels.magnitude_importance import Ranking
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op
@@ -29,6 +28,9 @@ from tightfit.graph.writer import serialize
 from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Mask
+
+if TYPE_CHECKING:  # that module imports what this one imports
+    from tightfit.compression.channels.importance import Rankings, Subject
 
 SAMPLES: Final = 24
 _SHARES: Final = (0.5, 0.75)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tightfit.diagnosis.doctor import input_checks, label_checks, range_checks, sample_checks
+from tightfit.diagnosis.doctor import input_checks, label_checks, range_checks, sample_checks, slice_checks
 from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding
 
 __all__ = ["CHECKS", "ERROR", "WARNING", "DoctorCheck", "Evidence", "Finding", "diagnose"]
@@ -51,6 +51,10 @@ CHECKS: Final[dict[str, DoctorCheck]] = {
         DoctorCheck("duplicates", sample_checks.duplicates, "copies among the samples"),
         DoctorCheck("blank", sample_checks.blank, "samples with one value everywhere"),
         DoctorCheck("few_samples", range_checks.few_samples, "ranges that still move with more samples"),
+        DoctorCheck("mixed_units", slice_checks.mixed_units, "input columns that share no scale"),
+        DoctorCheck("dead_slices", slice_checks.dead_slices, "entries of an output that never change"),
+        DoctorCheck("labels_ignored", slice_checks.labels_ignored, "labels that nothing is compared with"),
+        DoctorCheck("few_for_budget", slice_checks.few_for_budget, "too few samples to show a small loss"),
         DoctorCheck("dead_channels", range_checks.dead_channels, "channels that never change"),
         DoctorCheck(
             "beyond_calibration", range_checks.beyond_calibration, "evaluation leaves the calibrated ranges"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tightfit.evaluation.label_shift import Shift
+from tightfit.recovery.slices.columns import Columns
 
 ERROR: Final = "error"
 WARNING: Final = "warning"
@@ -98,6 +99,7 @@ class OutputFacts:
     Args:
         bad: samples with NaN or infinity. saturated: samples whose every entry is -1, 0 or 1 within 1e-6.
         variation: largest change of an entry between samples ÷ largest magnitude.
+        entries: of the last axis. dead: those with one value at all places in all samples.
     """
 
     name: str
@@ -105,6 +107,8 @@ class OutputFacts:
     bad: int
     saturated: int
     variation: float
+    entries: int = 0
+    dead: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,9 @@ class Evidence:
         tensors, outputs: of the float model over the calibration samples.
         data_classes: classes among all labels of the data, None without.
         shift: the labels that fit better one higher or lower, None when they do not.
+        columns: of each input with few columns, by its name.
+        has_labels: whether the data has labels of any kind.
+        evaluation_samples: how many are left to evaluate with, None where that was not asked.
     """
 
     samples: list[SampleFacts] = field(default_factory=list)
@@ -182,6 +189,9 @@ class Evidence:
     data_classes: frozenset[int] | None = None
     shift: Shift | None = None
     held_out: HeldOut | None = None
+    columns: dict[str, Columns] = field(default_factory=dict)
+    has_labels: bool = False
+    evaluation_samples: int | None = None
 
     def labelled(self) -> list[tuple[int, ModelAnswer]]:
         """Label and answer of each sample that has both."""

@@ -30,14 +30,16 @@ from tightfit.diagnosis.doctor.input_checks import WORTH_TRYING
 from tightfit.diagnosis.doctor.input_trials import Trials
 from tightfit.diagnosis.doctor.input_variants import KINDS, ORDER
 from tightfit.diagnosis.doctor.sample_log import SampleLog
+from tightfit.diagnosis.doctor.slice_checks import power
 from tightfit.evaluation.label_shift import LabelCheck, Shift
+from tightfit.evaluation.slices.files import by_name
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
 from tightfit.graph.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.graph.writer import serialize
 from tightfit.pipeline.source import Source, open_source
-from tightfit.quantization.calibration.calibrate import calibration_workers, watched_tensors
+from tightfit.quantization.calibration.calibrate import Calibration, calibration_workers, watched_tensors
 from tightfit.runtime.parallel import observe_together
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Steps
@@ -57,7 +59,7 @@ def examine(
     *,
     evaluation_set: Dataset | None = None,
     progress: Steps | None = None,
-) -> list[Finding]:
+) -> Diagnosis:
     """Gives what is wrong with the calibration samples of a float model, errors first.
 
     Args:
@@ -73,11 +75,44 @@ def examine(
     """
     source = model if isinstance(model, Source) else open_source(model)
     total = len(dataset) if calibration_indices is None else len(np.unique(np.asarray(calibration_indices)))
-    return diagnose(
+    return Diagnosis(
         _Examination(source, dataset, total, progress).run(
             calibration_indices, evaluation_indices, evaluation_set or dataset
         )
     )
+
+
+def look(source: Source, log: SampleLog, seen: Calibration) -> Evidence:
+    """Gives what the samples that calibration kept show of the float model's answers.
+
+    Raises:
+        RuntimeFailureError: LiteRT cannot run the float model.
+    """
+    kept = by_name(source.model, seen.kept)
+    evidence = Evidence(samples=[log.samples[i] for i in seen.places])
+    outputs = {name: Answers() for name in output_names(source.model) if all(name in y for _, y in kept)}
+    for _, answered in kept:
+        for name, answers in outputs.items():
+            answers.update(answered[name])
+    evidence.outputs = [_output_facts(n, o) for n, o in outputs.items()]
+    deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
+    if deciding is None:
+        return evidence
+    evidence.answers = [ModelAnswer(*pair) for pair in outputs[deciding].answers]
+    trials = Trials(len(kept))
+    for facts, (inputs, _) in zip(evidence.samples, kept, strict=True):
+        trials.offer(Sample(dict(inputs), facts.label))
+    given = [kept[i][1][deciding] for i in trials.places]
+    with Session(source.path, threads=2) as session:
+        evidence.readings = trials.readings(session, deciding, _kinds(evidence), given)
+    return evidence
+
+
+def _kinds(evidence: Evidence) -> Sequence[str]:
+    """The readings worth a trial: where nearly all labels are right, no other range can be better enough."""
+    labelled = evidence.labelled()
+    wrong = sum(label != answer.decision for label, answer in labelled)
+    return KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
 
 
 def doctor(  # noqa: PLR0913 - the options of one verb
@@ -89,7 +124,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     calibration_data: str | None = None,
     seed: int = 0,
     progress: Steps | None = None,
-) -> list[Finding]:
+) -> Diagnosis:
     """Gives what is wrong with data to calibrate a float model with, errors first.
 
     Args:
@@ -118,6 +153,19 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     return examine(source, calibrated, used, rest, evaluation_set=evaluated, progress=progress)
 
 
+class Diagnosis(list[Finding]):
+    """Findings, errors first, with what the samples could not have shown.
+
+    Attributes:
+        power: one or two sentences.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(diagnose(evidence))
+        labelled = sum(s.label is not None for s in evidence.samples)
+        self.power = power(len(evidence.samples), labelled)
+
+
 class _Examination:
     """One float model on one set of calibration samples."""
 
@@ -139,9 +187,11 @@ class _Examination:
         tensors = {k: o for k, o in seen.items() if isinstance(o, Extremes) and k in self.inner}
         outputs = {name: o for name, key in self.ends.items() if isinstance(o := seen[f"out {key}"], Answers)}
         evidence.tensors = [_tensor_facts(self.inner[key], o) for key, o in tensors.items()]
-        add_outputs(evidence, outputs)
+        evidence.outputs = [_output_facts(name, o) for name, o in outputs.items()]
+        evidence.has_labels = self.dataset.has_labels
         self._decisions(evidence, outputs)
         if evaluating is not None:
+            evidence.evaluation_samples = len(np.unique(np.asarray(evaluating, np.int64)))
             evidence.held_out = self._held_out(calibrating, evaluating, evaluation_set, tensors)
         return evidence
 
@@ -163,10 +213,18 @@ class _Examination:
 
     def _decisions(self, evidence: Evidence, outputs: Mapping[str, Answers]) -> None:
         """Adds what labels and decisions say, when an output is one row of scores that decides."""
-        deciding = add_decisions(evidence, outputs, self.dataset)
-        if deciding is not None:
-            with Session(self.source.path, threads=2) as session:
-                evidence.readings = self.trials.readings(session, deciding, kinds_worth_trying(evidence))
+        deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
+        labels = self.dataset.labels() if self.dataset.has_labels else None
+        if deciding is None:
+            return
+        if labels is not None and labels.dtype.kind == "i":
+            evidence.data_classes = frozenset(np.unique(labels).tolist())
+        answers = outputs[deciding]
+        evidence.classes = 0 if answers.low is None else int(answers.low.size)
+        evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
+        evidence.shift = _shift(evidence)
+        with Session(self.source.path, threads=2) as session:
+            evidence.readings = self.trials.readings(session, deciding, _kinds(evidence))
 
     # -- evaluation --------------------------------------------------------------------------------
 
@@ -214,36 +272,6 @@ def tapped(model: Model) -> tuple[Model, dict[str, Tensor], dict[str, str]]:
     return twin, {keys[t]: t for t in watched}, {name: keys[t] for name, t in ends.items()}
 
 
-def add_outputs(evidence: Evidence, outputs: Mapping[str, Answers]) -> None:
-    """Adds what each output of the float model did."""
-    evidence.outputs = [
-        OutputFacts(name, o.count, o.bad, o.saturated, o.variation) for name, o in outputs.items()
-    ]
-
-
-def add_decisions(evidence: Evidence, outputs: Mapping[str, Answers], dataset: Dataset) -> str | None:
-    """Adds decisions and labels where an output is one row of scores that decides, and gives its name."""
-    deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
-    if deciding is None:
-        return None
-    labels = dataset.labels() if dataset.has_labels else None
-    if labels is not None and labels.dtype.kind == "i":
-        evidence.data_classes = frozenset(np.unique(labels).tolist())
-    answers = outputs[deciding]
-    evidence.classes = 0 if answers.low is None else int(answers.low.size)
-    evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
-    evidence.shift = _shift(evidence)
-    return deciding
-
-
-def kinds_worth_trying(evidence: Evidence) -> tuple[str, ...]:
-    """Gives the kinds of other readings that could still prove something."""
-    labelled = evidence.labelled()
-    wrong = sum(label != answer.decision for label, answer in labelled)
-    # Where nearly all labels are right, no other range can be better by what it would have to be.
-    return KINDS if not labelled or wrong >= WORTH_TRYING * len(labelled) else (ORDER,)
-
-
 def _named(sample: Sample, names: list[str]) -> dict[str, Array]:
     """The sample's arrays; a model of one input may call it otherwise than the data."""
     if len(names) == len(sample.inputs) == 1:
@@ -258,6 +286,11 @@ def _decides(answers: Answers, evidence: Evidence) -> bool:
     labels = [s.label for s in evidence.samples if s.label is not None]
     is_probability = bool(answers.low.min() >= 0 and answers.high.max() <= 1.02)
     return is_probability or (bool(labels) and max(labels) <= answers.low.size)
+
+
+def _output_facts(name: str, seen: Answers) -> OutputFacts:
+    dead, entries = seen.dead
+    return OutputFacts(name, seen.count, seen.bad, seen.saturated, seen.variation, entries, dead)
 
 
 def _tensor_facts(tensor: Tensor, seen: Extremes) -> TensorFacts:

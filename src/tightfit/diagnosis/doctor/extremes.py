@@ -128,12 +128,14 @@ class Answers:
     def __init__(self) -> None:
         self.count = self.bad = self.saturated = 0
         self.answers: list[tuple[int, float]] = []
+        self.columns = 0
         self.low: npt.NDArray[np.float64] | None = None
         self.high: npt.NDArray[np.float64] | None = None
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's output."""
         self.count += 1
+        self.columns = values.shape[-1] if values.ndim else 1
         reals = np.asarray(values, np.float64).reshape(-1)
         if values.ndim and values.size == values.shape[-1] > 1:
             probability = probabilities(reals)
@@ -155,12 +157,21 @@ class Answers:
         self.answers = [a for turn in turns for a in turn if a is not None]
         for name in ("count", "bad", "saturated"):
             setattr(self, name, sum(getattr(lane, name) for lane in runs))
+        self.columns = max(lane.columns for lane in runs)
         for other in others:
             if other.low is None or other.high is None:
                 continue
             if self.low is None or self.high is None or self.low.shape != other.low.shape:
                 self.low, self.high = other.low, other.high
             self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+
+    @property
+    def dead(self) -> tuple[int, int]:
+        """Entries of the last axis with one value at all places in all samples, and how many there are."""
+        if self.low is None or self.high is None or not self.columns:
+            return 0, 0
+        low = self.low.reshape(-1, self.columns).min(axis=0)
+        return int((low == self.high.reshape(-1, self.columns).max(axis=0)).sum()), self.columns
 
     @property
     def variation(self) -> float:

@@ -21,8 +21,6 @@ NEEDED_GAIN: Final = 0.15
 WORTH_TRYING: Final = 0.1
 """Share of wrong decisions from which on other ranges are tried at all."""
 
-_SLACK: Final = 0.01
-_HALF: Final = 0.5
 _FEWEST: Final = 16
 _TRUER: Final = 0.05
 _CERTAIN: Final = 3.0
@@ -81,29 +79,6 @@ def _surer(reading: Reading) -> bool:
     if reading.wins < reading.losses:
         return False
     return reading.samples >= _FEWEST and gain >= _SURER and reading.confidence_z >= _DEVIATIONS
-
-
-def hopeful(name: str, plain: Reading) -> bool:
-    """True when a reading could be proven at all, judged by the answers to the samples as they are.
-
-    Args:
-        plain: the reading that changes nothing, on the same samples.
-    """
-    if plain.labelled:
-        return True
-    row = READINGS[name]
-    if row.kind == POLARITY:
-        return False
-    return not row.magnifies or (plain.share_before >= _COLLAPSED and plain.spread_before < _FROZEN)
-
-
-def promises(reading: Reading) -> bool:
-    """True when a few samples do not speak against a reading: it may be proven by more of them."""
-    if reading.labelled:
-        more = reading.wins > reading.losses or reading.truth_gain > -_SLACK
-        return reading.wins >= reading.losses and more
-    surer = reading.confidence_after - reading.confidence_before > -_SLACK
-    return surer or (READINGS[reading.name].kind == RANGE and reading.share_before > _HALF)
 
 
 def input_range(evidence: Evidence) -> Finding | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,16 +12,12 @@ from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.diagnosis.doctor.evidence import Reading
 from tightfit.diagnosis.doctor.extremes import probabilities
-from tightfit.diagnosis.doctor.input_checks import hopeful, promises
 from tightfit.diagnosis.doctor.input_variants import KINDS, READINGS, OtherReading, Seen
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 
 TRIED: Final = 48
 """Samples that each reading is tried on."""
-
-SCREENED: Final = 8
-"""Samples that rule out most readings."""
 
 _BYTES: Final = 64 << 20
 
@@ -37,13 +33,7 @@ class Trials:
         self._step = max(1, total // TRIED)
         self._seen = self._held = 0
         self.samples: list[Sample] = []
-
-    @classmethod
-    def of(cls, samples: Sequence[Sample]) -> Trials:
-        """Gives the trials of samples that were chosen elsewhere."""
-        made = cls(len(samples))
-        made.samples = list(samples)
-        return made
+        self.places: list[int] = []
 
     def offer(self, sample: Sample) -> None:
         """Keeps every n-th sample, as long as they are not too large together."""
@@ -52,55 +42,35 @@ class Trials:
         size = sum(a.nbytes for a in sample.inputs.values())
         if wanted and self._held + size <= _BYTES:
             self.samples.append(sample)
+            self.places.append(self._seen - 1)
             self._held += size
 
-    def readings(self, session: Session, output: str, kinds: Collection[str] = KINDS) -> list[Reading]:
-        """How the model answers under each reading of some kinds; none without exactly one real input."""
-        rows, _ = self._rows(kinds)
-        if not rows:
-            return []
-        before = self._run(session, output, self._arrays())
-        return [self._compare(row, before, self._read(session, output, row)) for row in rows]
-
-    def promising(
+    def readings(
         self,
-        open_session: Callable[[], Session],
+        session: Session,
         output: str,
-        kinds: Collection[str],
-        before: npt.NDArray[np.float64],
+        kinds: Collection[str] = KINDS,
+        answers: Sequence[Array] | None = None,
     ) -> list[Reading]:
-        """The same for readings that a few samples do not rule out already; most are never run on more.
+        """How the model answers under each reading of some kinds; none without exactly one real input.
 
         Args:
-            open_session: called where a reading is worth running at all. before: the model's answers to the
-                samples as they are, as probabilities, one row a sample.
+            answers: what the model gives in that output to the samples as they are; None to run them.
         """
-        rows, _ = self._rows(kinds)
-        rows = [row for row in rows if hopeful(row.name, self._compare(row, before, before))]
-        if not rows:
+        name = self._real_input()
+        if name is None:
             return []
-        first, found = slice(0, SCREENED), []
-        with open_session() as session:
-            for row in rows:
-                after = self._read(session, output, row, first)
-                if not promises(self._compare(row, before[first], after)):
-                    continue
-                rest = self._read(session, output, row, slice(SCREENED, None))
-                found.append(self._compare(row, before, np.concatenate([after, rest])))
-        return found
-
-    def _rows(self, kinds: Collection[str]) -> tuple[list[OtherReading], Seen | None]:
-        """The readings of some kinds that apply to the samples."""
-        if self._real_input() is None:
-            return [], None
-        arrays = self._arrays()
+        arrays = [s.inputs[name] for s in self.samples]
         low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
         seen = Seen(low, high, arrays[0].shape)
-        return [row for row in READINGS.values() if row.kind in kinds and row.applies(seen)], seen
-
-    def _arrays(self) -> list[Array]:
-        name = self._real_input()
-        return [] if name is None else [s.inputs[name] for s in self.samples]
+        rows = [row for row in READINGS.values() if row.kind in kinds and row.applies(seen)]
+        if not rows:
+            return []
+        before = self._run(session, output, arrays, name) if answers is None else _probabilities(answers)
+        return [
+            self._compare(row, before, self._run(session, output, [row.apply(a, seen) for a in arrays], name))
+            for row in rows
+        ]
 
     def _real_input(self) -> str | None:
         names = (
@@ -108,29 +78,18 @@ class Trials:
         )
         return names[0] if len(names) == 1 and self.samples[0].inputs[names[0]].size > 1 else None
 
-    def _read(
-        self, session: Session, output: str, row: OtherReading, part: slice = slice(None)
-    ) -> npt.NDArray[np.float64]:
-        """Probabilities for some samples read in another way."""
-        _, seen = self._rows((row.kind,))
-        assert seen is not None  # noqa: S101 - of rows that apply
-        return self._run(session, output, [row.apply(a, seen) for a in self._arrays()[part]], part)
-
     def _run(
-        self, session: Session, output: str, arrays: Sequence[Array], part: slice = slice(None)
+        self, session: Session, output: str, arrays: Sequence[Array], name: str
     ) -> npt.NDArray[np.float64]:
         """Probabilities, one row a sample."""
-        name = self._real_input()
-        pairs = zip(self.samples[part], arrays, strict=True)
-        read = (Sample({**s.inputs, str(name): a}, s.label) for s, a in pairs)
+        read = (Sample({**s.inputs, name: a}, s.label) for s, a in zip(self.samples, arrays, strict=True))
         inputs = (adapt_inputs(sample, session.inputs) for sample in read)
-        rows = [o[output].astype(np.float64).reshape(-1) for o in session.run_many(inputs)]
-        return np.stack([probabilities(row) for row in rows]) if rows else np.zeros((0, 1))
+        return _probabilities([o[output] for o in session.run_many(inputs)])
 
     def _compare(
         self, row: OtherReading, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
     ) -> Reading:
-        labels = [s.label if isinstance(s.label, int) else None for s in self.samples[: len(before)]]
+        labels = [s.label if isinstance(s.label, int) else None for s in self.samples]
         pairs = list(zip(labels, before.argmax(axis=1), after.argmax(axis=1), strict=True))
         labelled = [(bool(k == a), bool(k == b)) for k, a, b in pairs if k is not None]
         _, confidence_z = _mean_and_z(after.max(axis=1) - before.max(axis=1))
@@ -154,6 +113,10 @@ class Trials:
             truth_gain=truth_gain,
             truth_z=truth_z,
         )
+
+
+def _probabilities(answers: Sequence[Array]) -> npt.NDArray[np.float64]:
+    return np.stack([probabilities(a.astype(np.float64).reshape(-1)) for a in answers])
 
 
 def _mean_and_z(gains: npt.NDArray[np.float64]) -> tuple[float, float]:

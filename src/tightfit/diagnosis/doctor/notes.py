@@ -3,67 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-
-import numpy as np
+from typing import Final
 
 from tightfit.data.dataset import Dataset
-from tightfit.data.sample import Sample
 from tightfit.diagnosis.doctor.checks import diagnose
-from tightfit.diagnosis.doctor.evidence import Evidence, Finding
-from tightfit.diagnosis.doctor.examine import add_decisions, add_outputs, examine, kinds_worth_trying
-from tightfit.diagnosis.doctor.extremes import Answers, probabilities
-from tightfit.diagnosis.doctor.input_trials import Trials
+from tightfit.diagnosis.doctor.evidence import Finding
+from tightfit.diagnosis.doctor.examine import examine, look
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import TightfitError
-from tightfit.graph.ir import Model
-from tightfit.graph.signatures import output_names
 from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import Calibration
-from tightfit.runtime.session import Session
 from tightfit.types import Array
+
+_OF_FEW: Final = frozenset(
+    {"input_range", "channel_order", "inverted", "bad_output", "constant_output", "saturated_output"}
+)
+"""Findings that a few samples prove as well as many."""
 
 Indices = Sequence[int] | Array
 
 
-def observers(model: Model) -> dict[str, Answers]:
-    """Gives the observers of the float model's outputs that a quick check needs, by output name."""
-    return {name: Answers() for name in output_names(model)}
-
-
-def quick_check(source: Source, dataset: Dataset, log: SampleLog, seen: Calibration) -> list[str]:
-    """Gives what is wrong with calibration samples as notes, from the pass that calibrated.
+def quick_check(source: Source, log: SampleLog, seen: Calibration) -> list[str]:
+    """Gives what is wrong with calibration samples as notes; other readings of some of them are tried.
 
     Args:
-        log: has noted the samples on their way. seen: with ``observers`` and ``kept_places``.
+        log: has watched the samples go by. seen: what calibration kept of them.
     """
-    evidence = log.evidence()
-    outputs = {name: found for name, found in seen.observed.items() if isinstance(found, Answers)}
-    add_outputs(evidence, outputs)
-    deciding = add_decisions(evidence, outputs, dataset)
-    failure = []
+    found = diagnose(log.evidence())
     try:
-        if deciding is not None:
-            _add_readings(source, evidence, deciding, seen)
+        found += [f for f in diagnose(look(source, log, seen)) if f.kind in _OF_FEW]
     except TightfitError as error:
-        failure = [f"doctor: could not run the float model: {error}"]
-    return [*notes_of(diagnose(evidence)), *failure]
-
-
-def _add_readings(source: Source, evidence: Evidence, deciding: str, seen: Calibration) -> None:
-    """Tries other readings of the kept samples, whose answers as they are the pass has kept, too."""
-    key = source.model.main.keys()[output_names(source.model)[deciding]]
-    labels = [s.label for s in evidence.samples]
-    trials = Trials.of(
-        [
-            Sample(dict(inputs), labels[place])
-            for place, (inputs, _) in zip(seen.places, seen.probes, strict=True)
-        ]
-    )
-    before = [probabilities(np.asarray(outputs[key], np.float64).reshape(-1)) for _, outputs in seen.probes]
-    opened = partial(Session, source.path, threads=2, shared=True)
-    kinds = kinds_worth_trying(evidence)
-    evidence.readings = trials.promising(opened, deciding, kinds, np.stack(before))
+        return [*notes_of(found), f"doctor: could not run the float model: {error}"]
+    return notes_of(found)
 
 
 def full_check(

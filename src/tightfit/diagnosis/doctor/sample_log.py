@@ -12,7 +12,11 @@ from tightfit.data.sample import Sample
 from tightfit.data.validation import check_record
 from tightfit.diagnosis.doctor.evidence import Evidence, SampleFacts
 from tightfit.errors import DataError
+from tightfit.recovery.slices.columns import ColumnSums
 from tightfit.types import Array
+
+MOST_COLUMNS = 64
+"""Columns of an input whose spreads are noted; more of them are a vector of one unit."""
 
 
 class SampleLog:
@@ -31,11 +35,15 @@ class SampleLog:
     def __init__(self) -> None:
         self.samples: list[SampleFacts] = []
         self.bad: list[str] = []
+        self.columns: dict[str, ColumnSums] = {}
 
     def watch(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """Passes samples on and notes each."""
         for sample in samples:
             self.samples.append(_facts(sample))
+            for name, values in sample.inputs.items():
+                if values.dtype == np.float32 and values.ndim > 1 and 1 < values.shape[-1] <= MOST_COLUMNS:
+                    self.columns.setdefault(name, ColumnSums()).add(values)
             yield sample
 
     def read(self, dataset: Dataset, indices: Sequence[int] | Array | None = None) -> Iterator[Sample]:
@@ -59,7 +67,8 @@ class SampleLog:
 
     def evidence(self) -> Evidence:
         """What can be judged without running a model."""
-        return Evidence(samples=list(self.samples), bad=list(self.bad))
+        columns = {name: sums.columns() for name, sums in self.columns.items()}
+        return Evidence(samples=list(self.samples), bad=list(self.bad), columns=columns)
 
 
 def _is_finite(values: Array) -> bool:

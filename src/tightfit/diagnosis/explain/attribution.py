@@ -32,12 +32,13 @@ from tightfit.diagnosis.explain.remedy_trials import (
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.metrics import MOST_DB
+from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import atomic_file
 from tightfit.graph.ir import Op
 from tightfit.graph.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import input_names, output_names
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.source import open_source
@@ -98,14 +99,15 @@ class _Explaining:
             )
         named = input_names(self.source.model).items()
         specs = [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named]
-        self.dataset = open_data(request.data, image=request.image, inputs=specs)
+        outputs = list(output_names(self.source.model))
+        self.dataset = open_data(request.data, image=request.image, inputs=specs, outputs=outputs)
         self.calibrating, self.evaluating = self._split()
         self.targets = {name: target for name, _, target in places(self.pairing)}
 
     def _split(self) -> tuple[Indices, Indices]:
         count, request = len(self.dataset), self.request
         calibration = min(request.calibration, max(1, count // 2))
-        labels = self.dataset.labels()
+        labels = self.dataset.classes()
         return split(labels, count, calibration, request.evaluation, seed=request.seed, overlap=count < 2)
 
     def run(self) -> Explanation:
@@ -141,7 +143,8 @@ class _Explaining:
         """The accuracy of the float model and of others beside it."""
         every = [self.source.path, *models]
         metric = self.request.metric
-        return evaluate(every, self.dataset, self.evaluating, metric=metric, progress=steps)
+        slices = slices_of(self.source.model)
+        return evaluate(every, self.dataset, self.evaluating, metric=metric, progress=steps, slices=slices)
 
     # -- errors ------------------------------------------------------------------------------------
 

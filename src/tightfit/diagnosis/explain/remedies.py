@@ -146,12 +146,20 @@ def attention(found: Damage, scheme: Scheme) -> list[Trial]:
     return [Trial("attention", "masks made smaller and normalizations smoothed", recovery=steps)]
 
 
+def slices(found: Damage, scheme: Scheme) -> list[Trial]:  # noqa: ARG001 - the signature of the table
+    """Outputs, joins and inputs whose entries have different units, brought to one size or left in float."""
+    if scheme.activations is None:
+        return []
+    return [Trial("slices", "entries of different units brought to one size", recovery=("slices",))]
+
+
 REMEDIES: Final[dict[str, Callable[[Damage, Scheme], list[Trial]]]] = {
     "observer": observer,
     "bias": bias,
     "rounding": rounding,
     "equalization": equalization,
     "attention": attention,
+    "slices": slices,
     "finer": finer,
     "wider": wider,
     "float": floating,

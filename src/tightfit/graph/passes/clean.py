@@ -1,8 +1,8 @@
-"""Passes that make a graph plainer without changing what it computes; ``clean`` runs them all.
+"""Graph passes that simplify a graph and keep its results; ``clean`` runs them all.
 
-Each pass is a function ``(model) -> list[str]`` that edits in place and tells in words what it did, nothing
-when it did nothing. Its docstring states its condition. Inputs and outputs of the graphs and of signatures
-keep their tensors, so their names survive. Constant folding is in ``folding``; quantization is no pass.
+Each pass is a function ``(model) -> list[str]`` that edits the model in place and returns a sentence for each
+kind of change. Its docstring states its condition. The inputs and outputs of graphs and signatures keep their
+tensors, and so their names. ``constant_folding`` has the constant folding; quantization is not a pass.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Pass = Callable[[Model], list[str]]
 
 
 def clean(model: Model) -> list[str]:
-    """Applies every pass in place; the model computes the same bits as before.
+    """Apply every pass in place; the results of the model are equal to the bit.
 
     Returns:
-        What was done, in words, one sentence a pass that did something.
+        One sentence for each pass that changed something.
 
     Example:
         >>> x, y, z = Tensor("x", (1, 4)), Tensor("y", (1, 4)), Tensor("z", (1, 4))
@@ -48,7 +48,7 @@ def clean(model: Model) -> list[str]:
 
 
 def restore_float16(model: Model) -> list[str]:
-    """Turns float16 constants behind DEQUANTIZE into float32 constants; the DEQUANTIZE goes.
+    """Replace float16 constants behind DEQUANTIZE by float32 constants, and remove the DEQUANTIZE.
 
     Condition: the constant is dense and the result is not an output of the graph or of a signature. float16
     constants that share memory share one float32 array afterwards.
@@ -76,7 +76,7 @@ def _is_float16_store(op: Op, source: Tensor) -> bool:
 
 
 def _widened(source: Tensor, wide: dict[tuple[Any, ...], Array]) -> Tensor:
-    """The float32 twin of a float16 constant; its values are made once for each piece of memory."""
+    """The float32 copy of a float16 constant, made once for each piece of memory."""
     data = source.values
     layout = None if data.flags.c_contiguous else (data.shape, data.strides)
     key = data.__array_interface__["data"][0], data.nbytes, layout
@@ -89,10 +89,10 @@ def _widened(source: Tensor, wide: dict[tuple[Any, ...], Array]) -> Tensor:
 
 
 def remove_identities(model: Model) -> list[str]:
-    """Removes ops that give their input unchanged: see ``IDENTITIES`` for which, and when.
+    """Remove ops whose output equals their input (``IDENTITIES``).
 
-    Condition: input and output agree in type, shape and quantization, and the input is no variable. An
-    op that writes an output of the graph goes only when its input's producer can write that output instead.
+    Condition: input and output have equal type, shape and quantization, and the input is not a variable. An
+    op that writes an output of the graph is removed only when its input's producer can write that output.
     """
     removed: Counter[str] = Counter()
     for graph in model.graphs:
@@ -106,7 +106,7 @@ def remove_identities(model: Model) -> list[str]:
 
 
 def _bypass(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
-    """Takes an identity out; the tensor that a caller knows by name stays. False where both are known."""
+    """Remove an identity and keep the tensor that callers name; return False when they name both."""
     source, result = op.inputs[0], op.outputs[0]
     if source is None or source.is_variable or not _same_type(source, result):
         return False
@@ -128,7 +128,7 @@ def _same_type(a: Tensor, b: Tensor) -> bool:
 
 
 def _keeps_shape(op: Op) -> bool:
-    """RESHAPE to the shape that is there; a first dimension that is free must be asked for as −1."""
+    """Whether a RESHAPE keeps the shape; a dynamic first dimension must be requested as −1."""
     source, wanted = op.input(0), op.input(1)
     if source is None:
         return False
@@ -140,19 +140,19 @@ def _keeps_shape(op: Op) -> bool:
 
 
 def _keeps_order(op: Op) -> bool:
-    """TRANSPOSE with the dimensions in their order."""
+    """Whether a TRANSPOSE keeps the order of the dimensions."""
     order = op.input(1)
     return order is not None and order.data is not None and order.data.tolist() == list(range(order.size))
 
 
 def _keeps_type(op: Op) -> bool:
-    """CAST to the type that is there, or DEQUANTIZE of float32."""
+    """Whether a CAST keeps the type, or a DEQUANTIZE reads float32."""
     source = op.input(0)
     return source is not None and source.dtype == op.outputs[0].dtype
 
 
 def _pads_nothing(op: Op) -> bool:
-    """PAD, PADV2 or MIRROR_PAD by zero on every side."""
+    """Whether a PAD, PADV2 or MIRROR_PAD has zero width on every side."""
     widths = op.input(1)
     return widths is not None and widths.data is not None and not widths.data.any()
 
@@ -174,10 +174,10 @@ _EFFECTS: Final = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE_IMPORT",
 
 
 def remove_dead_ops(model: Model) -> list[str]:
-    """Removes ops whose results nothing reads, and tensors that nothing refers to.
+    """Remove ops whose outputs are not read, and tensors that are not referred to.
 
-    Condition: no output is read by a kept op or known to a caller, and the op has no effect of its own: it
-    writes no variable or table, has outputs at all, and calls no subgraph with an op that has an effect.
+    Condition: no output is read by a kept op or named by callers, and the op has no side effect: it has
+    outputs, writes no variable or table, and calls no subgraph with an op that has a side effect.
     """
     removed: Counter[str] = Counter()
     for graph in model.graphs:
@@ -193,14 +193,14 @@ def remove_dead_ops(model: Model) -> list[str]:
 
 
 def _has_effect(op: Op) -> bool:
-    """True when the op does more than write its outputs."""
+    """True when the op has a side effect besides writing its outputs."""
     if not op.outputs or op.kind in _EFFECTS or any(op.extra.get("mutatingVariableInputs") or ()):
         return True
     return any(t is not None and t.is_variable for t in op.inputs)
 
 
 def _run_by(model: Model, op: Op) -> Iterator[Op]:
-    """The op and every op of the subgraphs that it runs, directly or not, each once."""
+    """The op and every op of the subgraphs that it runs, directly or indirectly, each once."""
     yield op
     waiting, seen = list(called_graphs(op)), set[int]()
     while waiting:
@@ -214,7 +214,7 @@ def _run_by(model: Model, op: Op) -> Iterator[Op]:
 
 
 def called_graphs(op: Op) -> frozenset[int]:
-    """The indices of the subgraphs that an op runs.
+    """Return the indices of the subgraphs that an op runs.
 
     Example:
         >>> sorted(called_graphs(Op("WHILE", [], [], {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})))

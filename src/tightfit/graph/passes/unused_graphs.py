@@ -1,4 +1,4 @@
-"""Subgraphs that nothing runs any more are removed; the indices of the others follow."""
+"""Remove subgraphs that are not run, and update the indices of the others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from tightfit.graph.passes.clean import called_graphs
 
 
 def remove_unused_graphs(model: Model) -> int:
-    """Remove the graphs that no signature names and no op runs; the main graph stays.
+    """Remove the graphs that no signature names and no op runs; the main graph is kept.
 
     Returns:
-        How many were removed.
+        The number of removed graphs.
 
     Example:
+        >>> from tightfit.graph.ir import Graph
         >>> model = Model([Graph("main"), Graph("body")])
         >>> remove_unused_graphs(model), len(model.graphs)
         (1, 1)

@@ -6,8 +6,9 @@ afterwards without running the model again. Imported by the runtime's child proc
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,8 +16,6 @@ import numpy.typing as npt
 
 BINS: Final = 8192
 SUBSAMPLE: Final = 2048
-MOST_KEPT: Final = 64 << 20
-"""Bytes that the kept arrays of one output may hold."""
 _FLUSH: Final = 16384
 _MOMENTUM: Final = 0.1
 # Below it, bins per unit would overflow float32; such values are zero for every integer type.
@@ -154,43 +153,35 @@ def _stride(size: int) -> int:
 
 
 class Watch:
-    """Watches one output in the runtime's child: its statistics, and copies of some of its arrays.
+    """Watches one output in the runtime's child: its statistics, and copies of its first arrays.
 
     Args:
-        statistics: whether ranges are wanted.
-        keep: the samples (0, 1 …, of all that are observed) whose arrays are kept, or how many of the first.
+        statistics: whether ranges are wanted. keep: how many of the first arrays to keep.
+        more_bytes: further arrays are kept while all of them have no more bytes.
         detailed: whether histograms are wanted.
-
-    Attributes:
-        kept: sample → its array; samples are left out once they hold ``MOST_KEPT`` bytes together.
     """
 
     def __init__(
-        self, *, statistics: bool = True, keep: int | Iterable[int] = 0, detailed: bool = True
+        self, *, statistics: bool = True, keep: int = 0, more_bytes: int = 0, detailed: bool = True
     ) -> None:
         self.statistics = Statistics(detailed=detailed) if statistics else None
-        self.wanted = frozenset(range(keep) if isinstance(keep, int) else keep)
-        self.kept: dict[int, npt.NDArray[Any]] = {}
-        self.room = MOST_KEPT
-        self.seen, self.lane, self.lanes = 0, 0, 1
-
-    def assign(self, lane: int, lanes: int) -> None:
-        """Says which of the samples come by: every ``lanes``-th, from number ``lane`` on."""
-        self.lane, self.lanes, self.room = lane, lanes, self.room // lanes
+        self.keep, self.more_bytes = keep, more_bytes
+        self.held = 0
+        self.kept: list[npt.NDArray[Any]] = []
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's tensor."""
         if self.statistics is not None:
             self.statistics.update(values)
-        place = self.seen * self.lanes + self.lane
-        self.seen += 1
-        if place in self.wanted and (values.nbytes <= self.room or not self.kept):
-            self.kept[place] = values.copy()
-            self.room -= values.nbytes
+        self.held += values.nbytes
+        if len(self.kept) < self.keep or self.held <= self.more_bytes:
+            self.kept.append(values.copy())
 
     def merge(self, others: Sequence[Watch]) -> None:
         """Puts the findings of watches together that saw every n-th sample each."""
         if self.statistics is not None:
             self.statistics.merge([o.statistics for o in others if o.statistics is not None])
-        for other in others:
-            self.kept |= other.kept
+        turns = itertools.zip_longest(self.kept, *(o.kept for o in others))
+        # Where one of them stopped to keep, what follows is not in the order of the samples.
+        kept = itertools.takewhile(lambda v: v is not None, itertools.chain.from_iterable(turns))
+        self.kept = list(kept) if self.more_bytes else list(itertools.islice(kept, self.keep))

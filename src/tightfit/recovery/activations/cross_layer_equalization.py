@@ -1,19 +1,19 @@
-"""Channels of equal reach: scales move between two layers, and the model computes the same as before.
+"""Cross-layer equalization: rescale channels between two layers, without changing the function of the model.
 
 Between two layers that only a positively homogeneous function f separates (ReLU, leaky ReLU, pooling, padding
 by zero),
 
     W₂·f(W₁·x + b₁) = (W₂·S)·f(S⁻¹·W₁·x + S⁻¹·b₁),    S = diag(s) > 0.
 
-One scale serves all channels of the activation in between, and each row of W₂ shares one over its inputs, so
-channels of unlike reach waste most of their integers. ``s`` is chosen for the least predicted noise, and a
-pair that gains too little stays as it is. ReLU6 is homogeneous only below 6: a channel that was seen to reach
-6 keeps its scale, and others stay below. A channel that never falls to zero gives its least value to the next
-bias (high-bias absorption), which is exact for what was seen.
+The activation between has one scale for all channels, and each row of W₂ has one for all inputs, so channels
+of different ranges use only a part of the integers. ``s`` is chosen for the least predicted noise, and a pair
+that gains too little is not changed. ReLU6 is homogeneous only below 6: a channel that reached 6 in
+calibration keeps its scale, and the others remain below. The least value of a channel that is always positive
+is moved into the next bias (high-bias absorption), which is exact for the calibration samples.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", sections
-4.1 and 4.1.3. Departures: weights have a scale for each row already, so the reach of the activation takes the
-place of the reach of W₁'s rows; both are measured and not derived from batch norm.
+4.1 and 4.1.3. Departures: weights have a scale for each row already, so the range of the activation replaces
+the range of W₁'s rows; both are measured and not derived from batch norm.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from tightfit.types import Array, SampleStream
 Vector = npt.NDArray[np.float64]
 
 _GAIN: Final = 0.8
-"""A pair changes only when its predicted noise falls below this share of what it was."""
+"""A pair is changed only when its predicted noise falls below this fraction of the noise before."""
 
 _MOST: Final = 256.0
-"""Channels are scaled by at most this factor: beyond it they carry nothing."""
+"""Largest factor of a channel; a channel that would need more has almost no values."""
 
 _ROOM: Final = 0.98
 _EXACT: Final = ("", "RELU", "RELU6")
@@ -58,7 +58,9 @@ class Pair:
     """Two layers that share channels.
 
     Args:
-        first, second: the layers. middle: the ops between them, in order.
+        first: the layer that makes the channels.
+        second: the layer that reads them.
+        middle: the ops between them, in order.
     """
 
     first: Layer
@@ -77,14 +79,14 @@ class Pair:
 
     @property
     def ceiling(self) -> float:
-        """Where a function between cuts values off: 6, or infinity."""
+        """The upper bound of the functions between: 6, or infinity."""
         kinds = {op.kind for op in self.middle}
         fused = {fused_activation(self.first.op)} | {fused_activation(op) for op in self.middle}
         return 6.0 if "RELU6" in kinds or "RELU6" in fused else np.inf
 
     @property
     def rectified(self) -> bool:
-        """True when nothing below zero passes."""
+        """True when the output has no negative values."""
         kinds = {op.kind for op in self.middle}
         fused = {fused_activation(self.first.op)} | {fused_activation(op) for op in self.middle}
         return bool(kinds & {"RELU", "RELU6"} or fused & {"RELU", "RELU6"})
@@ -93,18 +95,21 @@ class Pair:
 def equalize(
     model: Model, plan: Plan, samples: SampleStream, *, progress: Callable[[], None] | None = None
 ) -> tuple[Model, list[str]]:
-    """Gives a model that computes the same with channels of equal reach, and the ops whose results changed.
+    """Return an equivalent model with equalized channels, and the names of the ops whose outputs changed.
 
     Args:
-        model: the float model; it is not changed. plan: made for it.
+        model: the float model; it is not changed.
+        plan: the plan made for it.
         samples: calibration inputs, read once.
+        progress: called after each sample.
 
     Returns:
-        the model itself and an empty list where no pair gains; ranges and moments must be measured anew
-        otherwise.
+        The equalized model and the names, after which ranges and moments must be collected again; the model
+        itself and an empty list where no pair gains.
 
     Raises:
-        DataError: a sample does not fit. RuntimeFailureError: LiteRT cannot run the model.
+        DataError: a sample does not fit.
+        RuntimeFailureError: LiteRT cannot run the model.
     """
     twin = copy_model(model)
     pairs = find_pairs(twin, plan)
@@ -118,7 +123,7 @@ def equalize(
 
 
 def find_pairs(model: Model, plan: Plan) -> list[Pair]:
-    """Gives the pairs of layers whose shared channels can be scaled, in graph order."""
+    """Return the pairs of layers whose shared channels can be rescaled, in graph order."""
     layers = {layer.op: layer for layer in layers_of(model.main, plan.graphs[0].ops)}
     ends = {id(t) for t in model.main.outputs}
     found = []
@@ -133,7 +138,7 @@ def find_pairs(model: Model, plan: Plan) -> list[Pair]:
 
 
 def _follow(op: Op, ends: set[int]) -> tuple[list[Op], Op | None]:
-    """The homogeneous ops after an op, and what alone reads the last of them as its activation."""
+    """The homogeneous ops after an op, and the only reader of the last of them, or None."""
     middle: list[Op] = []
     tensor = op.outputs[0]
     while id(tensor) not in ends and len(tensor.consumers) == 1:
@@ -160,7 +165,7 @@ def _has_slope_a_channel(op: Op) -> bool:
 def _observe(
     model: Model, pairs: Sequence[Pair], samples: SampleStream, progress: Callable[[], None] | None
 ) -> dict[Tensor, Channels]:
-    """The channels of each pair's activation over the samples."""
+    """The channel statistics of each pair's activation over the samples."""
     twin = copy_model(model)
     keys = model.main.keys()
     tensors = {key: t for t, key in twin.main.keys().items()}
@@ -179,7 +184,7 @@ def _observe(
 
 
 def _equalize_pair(pair: Pair, seen: Channels) -> bool:
-    """Absorbs biases and scales channels of one pair where that gains; True when it did."""
+    """Absorb biases and rescale channels of one pair where that gains; return True on a change."""
     absorbed = _absorbed(pair, seen)
     low, high = seen.low - absorbed, seen.high - absorbed
     scales = choose_scales(pair, low, high)
@@ -194,13 +199,15 @@ def _equalize_pair(pair: Pair, seen: Channels) -> bool:
 
 
 def choose_scales(pair: Pair, low: Vector, high: Vector) -> Vector:
-    """Gives ``s`` of each channel, with 1 where nothing may change.
+    """Return ``s`` of each channel, (channels,), with 1 where a channel may not be changed.
 
-    ``s ~ √(reach / r₂)``, with r₂ the largest weight that reads the channel, relative to its row; a depthwise
-    layer has a scale for each channel, so there ``s`` makes all reaches equal. The largest reach stays.
+    ``s ~ √(range / r₂)``, with r₂ the largest weight that reads the channel, relative to its row; a depthwise
+    layer has a scale for each channel, so there ``s`` makes all ranges equal. The largest range is unchanged.
 
     Args:
-        low, high: extremes of each channel of the activation.
+        pair: the layers.
+        low: least value of each channel of the activation, (channels,).
+        high: largest value of each channel of the activation, (channels,).
     """
     reach = np.maximum(np.maximum(high, 0.0), -np.minimum(low, 0.0) if not pair.rectified else 0.0)
     top = float(reach.max(initial=0.0))
@@ -210,7 +217,7 @@ def choose_scales(pair: Pair, low: Vector, high: Vector) -> Vector:
     alive = (reach > top / _MOST**2) & (reads > 0.0)
     ratio = np.where(alive, reach / np.maximum(reads, 1e-30), 1.0)
     found = ratio if pair.second.window.depthwise else np.sqrt(ratio)
-    # The loudest channel keeps its scale, so that nothing grows beyond what the model had.
+    # The largest channel keeps its scale, so that no value exceeds the largest of the model.
     found = found * float((reach / found)[alive].max(initial=0.0)) / top
     found = np.clip(found, 1.0 / _MOST, _MOST)
     if np.isfinite(pair.ceiling):
@@ -220,9 +227,16 @@ def choose_scales(pair: Pair, low: Vector, high: Vector) -> Vector:
 
 
 def predicted_noise(pair: Pair, low: Vector, high: Vector, square: Vector, scales: Vector) -> float:
-    """Gives the predicted noise power in the second layer's output under given scales.
+    """Return the predicted noise power in the second layer's output under given scales.
 
     ``Σ step²/12 · |w|²`` from rounding the activation, ``Σ δ²/12 · E[x²]`` from rounding the weights.
+
+    Args:
+        pair: the layers.
+        low: least value of each channel of the activation, (channels,).
+        high: largest value of each channel of the activation, (channels,).
+        square: mean square of each channel, (channels,).
+        scales: ``s`` of each channel, (channels,).
     """
     step = (max(float((high / scales).max()), 0.0) - min(float((low / scales).min()), 0.0)) / 255.0
     rows = _columns(pair.second) * scales[None, :, None]
@@ -252,7 +266,7 @@ def _reads(layer: Layer) -> Vector:
 
 
 def _absorbed(pair: Pair, seen: Channels) -> Vector:
-    """What each channel never falls below and may give to the next bias."""
+    """The lower bound of each channel that can be moved into the next bias."""
     nothing = np.zeros_like(seen.low)
     bordered = pair.second.window.same and pair.second.window.kernel != (1, 1)
     padded = any(op.kind == "PAD" for op in pair.middle)
@@ -262,7 +276,7 @@ def _absorbed(pair: Pair, seen: Channels) -> Vector:
 
 
 def _absorb(pair: Pair, absorbed: Vector) -> None:
-    """Moves the constant part of channels into the second layer's bias."""
+    """Move the constant part of channels into the second layer's bias."""
     if not absorbed.any():
         return
     first, second = pair.first.bias, pair.second.bias
@@ -275,7 +289,7 @@ def _absorb(pair: Pair, absorbed: Vector) -> None:
 
 
 def _scale(pair: Pair, scales: Vector) -> None:
-    """Divides the first layer's channels and multiplies what reads them."""
+    """Divide the first layer's channels and multiply the weights that read them."""
     first, second, bias = pair.first.weights, pair.second.weights, pair.first.bias
     first.data = pair.first.shaped(pair.first.rows(first.values) / scales[:, None])
     # Input channels are the last axis of every layer's weights, the output channels of depthwise too.

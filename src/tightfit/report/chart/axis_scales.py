@@ -1,4 +1,4 @@
-"""Axes of the chart: where a number lies on a line of pixels, and which round numbers to print there."""
+"""Axes of the chart: the pixel of a number, and the tick labels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ _LOG_STEPS = (
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of numbers laid onto a range of pixels.
+    """A map from a range of numbers to a range of pixels.
 
     Args:
-        low, high: the numbers at the two ends, ``low`` the greater one where less is better.
-        start, end: the pixels of the two ends.
-        logarithmic: equal ratios take equal lengths.
+        low: the number at ``start``; greater than ``high`` where less is better.
+        high: the number at ``end``.
+        start: pixel of ``low``.
+        end: pixel of ``high``.
+        logarithmic: whether equal ratios have equal lengths.
     """
 
     low: float
@@ -31,7 +33,7 @@ class Axis:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        """Gives the pixel of a number; beyond the ends it lies beyond.
+        """Return the pixel of a number; numbers outside of the range have pixels outside of it.
 
         Example:
             >>> Axis(0.0, 10.0, 100.0, 300.0)(5.0)
@@ -44,11 +46,11 @@ class Axis:
         return self.start + share * (self.end - self.start)
 
     def inside(self, value: float) -> bool:
-        """True when a number lies on the axis."""
+        """Return True when a number is in the range of the axis."""
         return min(self.low, self.high) <= value <= max(self.low, self.high)
 
     def ticks(self, about: int) -> list[float]:
-        """Gives round numbers on the axis, as near to ``about`` of them as steps allow.
+        """Return about ``about`` round numbers on the axis.
 
         Example:
             >>> Axis(0.843, 0.871, 0, 1).ticks(4)
@@ -83,7 +85,12 @@ def _even_ticks(low: float, high: float) -> Sequence[list[float]]:
 
 
 def padded(values: Sequence[float], share: float, least: float) -> tuple[float, float]:
-    """Gives a range around numbers with room at both ends, at least ``least`` wide.
+    """Return a range around numbers with padding at both ends, at least ``least`` wide.
+
+    Args:
+        values: the numbers.
+        share: padding at each end, as a fraction of the range.
+        least: the least width.
 
     Example:
         >>> padded([1.0, 2.0], 0.1, 0.5), padded([3.0], 0.1, 2.0)
@@ -95,7 +102,12 @@ def padded(values: Sequence[float], share: float, least: float) -> tuple[float, 
 
 
 def spaced(axis: Axis, ticks: Sequence[float], room: float) -> list[float]:
-    """Gives the ticks that leave each other so many pixels, from the first on.
+    """Return the ticks that are at least ``room`` pixels apart, from the first on.
+
+    Args:
+        axis: the axis.
+        ticks: the ticks, ascending.
+        room: the least distance in pixels.
 
     Example:
         >>> spaced(Axis(0.0, 100.0, 0.0, 100.0), [0.0, 10.0, 50.0, 70.0], 30.0)

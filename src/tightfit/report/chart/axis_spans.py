@@ -39,9 +39,7 @@ def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, p
     limit = score_limit(report, words)
     if limit is not None:
         values.append(limit)
-    reach = max(
-        3 * (report.budget.max_drop or 0.0), _REACH_POINTS if words.share else _REACH_SHARE * abs(best)
-    )
+    reach = max(3 * (report.allowed_drop or 0.0), _REACH_POINTS if words.share else _REACH_SHARE * abs(best))
     near = [v for v in values if sign * v >= best - reach]
     low, high = padded(near, 0.06, 0.01 if words.share else 0.02 * abs(best) or 1.0)
     high = min(high, 1.0) if words.share else high
@@ -50,7 +48,7 @@ def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, p
 
 def score_limit(report: Report, words: MetricWords) -> float | None:
     """Gives the score at which the allowed loss is used up."""
-    original, allowed = report.original, report.budget.max_drop
+    original, allowed = report.original, report.allowed_drop
     if original is None or original.accuracy is None or allowed is None:
         return None
     return original.accuracy - allowed if words.higher_is_better else original.accuracy + allowed

@@ -120,7 +120,7 @@ def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[Ax
         chart.size_limit = (x(size), format_bytes(size))
     if score is not None and y.inside(score):
         direction = "lower" if words.higher_is_better else "higher"
-        chart.drop_limit = (y(score), f"{words.amount(report.budget.max_drop)} {direction}")
+        chart.drop_limit = (y(score), f"{words.amount(report.allowed_drop)} {direction}")
 
 
 def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Axis]) -> Mark:

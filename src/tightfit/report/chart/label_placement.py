@@ -1,4 +1,4 @@
-"""Places on a chart: marks that would hide each other move apart, labels go where they cover nothing."""
+"""Placement on a chart: overlapping marks are moved apart, and labels are placed where they cover nothing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Box(NamedTuple):
     bottom: float
 
     def overlap(self, other: Box) -> float:
-        """Gives the area that two rectangles share."""
+        """Return the area that two rectangles share."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(0.0, width) * max(0.0, height)
 
     def outside(self, room: Box) -> float:
-        """Gives the area of this rectangle that lies outside of another."""
+        """Return the area of this rectangle that lies outside of another."""
         return (self.right - self.left) * (self.bottom - self.top) - self.overlap(room)
 
 
 class ChartLabel(NamedTuple):
-    """A label: x, baseline y, ``text-anchor``, rectangle, and a line to its circle when it stands far off."""
+    """A label: x, baseline y, ``text-anchor``, rectangle, and a line to its circle when it is far away."""
 
     x: float
     y: float
@@ -42,10 +42,15 @@ class ChartLabel(NamedTuple):
 
 
 def dodge(places: Sequence[float], gap: float, limit: float) -> list[float]:
-    """Gives ascending places moved as little as possible until they are ``gap`` apart.
+    """Return ascending positions moved as little as possible until they are ``gap`` apart.
 
-    None is moved across the limit: on which side of it a file lies is a fact. The least squared movement is
-    found by pooling adjacent violators (Barlow et al. 1972, Statistical Inference under Order Restrictions).
+    No position is moved across the limit, because its side is a fact. The least squared movement is computed
+    by pooling adjacent violators (Barlow et al. 1972, Statistical Inference under Order Restrictions).
+
+    Args:
+        places: the positions, ascending.
+        gap: the least distance.
+        limit: the position of the limit.
 
     Example:
         >>> dodge([0.0, 1.0, 50.0], 10.0, 1000.0), dodge([5.0, 5.0], 10.0, 6.0)
@@ -65,7 +70,7 @@ def dodge(places: Sequence[float], gap: float, limit: float) -> list[float]:
 
 
 def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """The nearest places that are ``gap`` apart: the isotonic regression of ``place - i · gap``."""
+    """The nearest positions that are ``gap`` apart: the isotonic regression of ``place - i · gap``."""
     pools: list[tuple[float, int]] = []
     for i, place_wanted in enumerate(places):
         mean, count = place_wanted - i * gap, 1
@@ -80,16 +85,16 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
 def place_label(
     text: str, middle: tuple[float, float], radius: float, *, taken: Sequence[Box], room: Box
 ) -> ChartLabel:
-    """Gives the place of a label beside a circle.
+    """Return the place of a label beside a circle.
 
-    Places are tried from near to far; when every one covers something, the one that covers least is taken.
+    Positions are tried from near to far; when each covers something, the one that covers least is used.
 
     Args:
-        text: the label's words.
-        middle: of the circle that the label belongs to.
-        radius: of that circle.
-        taken: rectangles that should stay free.
-        room: where labels may stand.
+        text: the text of the label.
+        middle: middle of the label's circle.
+        radius: radius of the circle.
+        taken: rectangles that should not be covered.
+        room: the rectangle that labels may be placed in.
     """
     width = CHARACTER_WIDTH * len(text)
     found: list[tuple[float, ChartLabel]] = []

@@ -7,7 +7,8 @@ model's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +21,20 @@ from tightfit.targets.fixes.fix_arithmetic import (
     requantize_inputs,
     widen_int4,
 )
+from tightfit.targets.fixes.fix_batches import forward_sum, four_dimensions, pad_in_four, softmax_row
 from tightfit.targets.fixes.fix_interface import integer_interface
 from tightfit.targets.fixes.fix_layout import depth_to_space, gather_slices, repeat_pixels, space_to_depth
+from tightfit.targets.fixes.fix_products import (
+    bias_as_add,
+    dense_rows,
+    equal_batches,
+    repeated_slope,
+    reshaped,
+    slice_before_stride,
+    slice_then_reshape,
+    split_groups,
+    whole_transposed,
+)
 from tightfit.targets.fixes.fix_reduction import reshape_mean
 from tightfit.targets.placement import check, judge
 from tightfit.targets.profile import Target
@@ -62,6 +75,11 @@ def _fix(
     return Fix(name, frozenset(ops.split()), make, exact, effect)
 
 
+_BINARY: Final = (
+    "ADD ATAN2 DIV EQUAL FLOOR_DIV FLOOR_MOD GREATER GREATER_EQUAL LESS LESS_EQUAL MAXIMUM MINIMUM MUL "
+    "NOT_EQUAL POW SQUARED_DIFFERENCE SUB"
+)
+
 FIXES: Final[tuple[Fix, ...]] = (
     _fix("reshape-mean", "MEAN", reshape_mean, "a MEAN is reshaped to one over height and width"),
     _fix(
@@ -75,6 +93,19 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix(
         "leaky-as-prelu", "LEAKY_RELU", leaky_as_prelu, "LEAKY_RELU as PRELU of one slope", exact=False
     ),
+    _fix("reshape", "SQUEEZE EXPAND_DIMS", reshaped, "an op that only reshapes as RESHAPE"),
+    _fix("repeat-slope", "PRELU", repeated_slope, "one slope is repeated for every channel"),
+    _fix("keep-axes", "STRIDED_SLICE", slice_then_reshape, "a slice keeps its axes, a RESHAPE drops them"),
+    _fix("slice-before-stride", "CONV_2D", slice_before_stride, "a slice before a 1×1 convolution"),
+    _fix("split-groups", "CONV_2D", split_groups, "a convolution for each group of channels"),
+    _fix("dense-rows", "FULLY_CONNECTED", dense_rows, "a dense layer on reshaped rows"),
+    _fix("bias-as-add", "FULLY_CONNECTED", bias_as_add, "an ADD of the bias after a dense layer"),
+    _fix("four-dimensions", _BINARY, four_dimensions, "both operands reshaped to four dimensions"),
+    _fix("equal-batches", "BATCH_MATMUL", equal_batches, "operands repeated to the same batch"),
+    _fix("softmax-row", "SOFTMAX", softmax_row, "SOFTMAX of a row"),
+    _fix("pad-in-four", "PAD PADV2 MIRROR_PAD", pad_in_four, "a padding of four dimensions"),
+    _fix("forward-sum", "CUMSUM", forward_sum, "a running sum from the start, turned and shifted"),
+    _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),
 )  # fmt: skip
 """The rewrites of single ops. Two more change whole models: ``integer-interface`` and ``widen-int4``."""
@@ -107,16 +138,50 @@ def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list
 
 
 def _rewrite(graph: Graph, op: Op, target: Target, found: dict[str, list[str]]) -> None:
+    names: list[str] = []
+    made = _expanded(op, target, (), names)
+    if made is not None and names:
+        for name in names:
+            found.setdefault(name, []).append(op.name)
+        _replace(graph, op, made)
+
+
+def _expanded(op: Op, target: Target, used: tuple[str, ...], names: list[str]) -> Replacement | None:
+    """The ops that compute what one op does and that the target takes, the op itself when it takes it.
+
+    Args:
+        used: rewrites that led here, none of which is used twice. names: gets those that are used.
+    """
     if judge(op, target) is None:
-        return
-    for row in FIXES:
-        if op.kind not in row.ops:
-            continue
-        made = row.make(op)
-        if made is not None and all(judge(new, target) is None for new in made):
-            found.setdefault(row.name, []).append(op.name)
-            _replace(graph, op, made)
-            return
+        return [op]
+    rows = [row for row in FIXES if op.kind in row.ops and row.name not in used]
+    options = [(row, made) for row in rows if (made := row.make(op)) is not None]
+    for row, made in options:  # one rewrite, before several
+        with _linked(made):
+            if all(judge(new, target) is None for new in made):
+                names.append(row.name)
+                return made
+    for row, made in options:
+        tried = [row.name]
+        with _linked(made):
+            parts = [_expanded(new, target, (*used, row.name), tried) for new in made]
+        if all(part is not None for part in parts):
+            names += tried
+            return [new for part in parts for new in part or ()]
+    return None
+
+
+@contextmanager
+def _linked(made: Replacement) -> Iterator[None]:
+    """Let the tensors of new ops know their producers, as limits ask for them."""
+    new = [(t, op) for op in made for t in op.outputs if t.producer is None]
+    for tensor, op in new:
+        tensor.producer = op
+    try:
+        yield
+    finally:
+        for tensor, _ in new:
+            tensor.producer = None
 
 
 def _replace(graph: Graph, op: Op, made: Replacement) -> None:

@@ -69,7 +69,7 @@ def gather_slices(op: Op) -> list[Op] | None:
     """Gives a SLICE for each run of neighbouring constant indices, and a CONCATENATION of them."""
     source, target, indices = data(op), op.outputs[0], values(op, 1)
     rank, axis = len(source.shape), int(option(op, "axis"))
-    if not indices or option(op, "batchDims") or not source.is_quantized or rank > 4:
+    if not indices or option(op, "batchDims") or rank > 4:
         return None
     axis %= rank
     found = [

@@ -16,6 +16,8 @@ from typing import Any, Final
 from tightfit.errors import ModelError, OptionError, unknown_name
 from tightfit.graph.ir import Op
 from tightfit.targets.limits import (
+    gpu_limits,
+    gpu_value_limits,
     quantization_limits,
     reduction_limits,
     resize_limits,
@@ -36,7 +38,7 @@ def _limits(module: ModuleType) -> dict[str, Limit]:
 
 _MODULES: Final = (
     tensor_limits, quantization_limits, weight_limits, window_limits, shape_limits, reduction_limits,
-    resize_limits,
+    resize_limits, gpu_limits, gpu_value_limits,
 )  # fmt: skip
 
 LIMITS: Final[dict[str, Limit]] = {name: f for module in _MODULES for name, f in _limits(module).items()}
@@ -54,6 +56,7 @@ class LimitRule:
         exempt: operators that it does not hold for.
         source: where the number stands.
         refuses: breaking it makes the compiler refuse the whole file, not only the op.
+        wrong: an op that breaks it is accelerated, with wrong values.
     """
 
     limit: str
@@ -62,6 +65,7 @@ class LimitRule:
     exempt: frozenset[str] = frozenset()
     source: str = ""
     refuses: bool = False
+    wrong: bool = False
 
     def __post_init__(self) -> None:
         if self.limit not in LIMITS:

@@ -1,1 +1,1 @@
-"""The real judges of targets: vela, tflite-micro."""
+"""What proves a verdict: compilers, interpreters and accelerators, each a row of ``table``."""

@@ -11,11 +11,12 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.errors import ModelError, OptionError
+from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model, Op
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
@@ -24,8 +25,11 @@ from tightfit.runtime.memory import memory_limit
 from tightfit.runtime.sandbox import is_wanted
 from tightfit.scratch import scratch_folder
 from tightfit.targets.profile import Target
+from tightfit.targets.tools.result import ToolResult
+from tightfit.types import Array
+from tightfit.units import format_bytes, format_milliseconds
 
-_MISSING: Final = (
+MISSING: Final = (
     "The Ethos-U compiler vela is not installed; received no command 'vela'. "
     "Install it with: pip install 'tightfit[ethos-u]'."
 )
@@ -79,6 +83,40 @@ def vela_command() -> list[str] | None:
     return None if found is None else [found]
 
 
+def available() -> str:
+    """Return "" when vela can run here, else the command that installs it."""
+    return "" if vela_command() is not None else MISSING
+
+
+def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> ToolResult:
+    """Return what vela places on the NPU; it compiles and runs nothing, so no sample is read.
+
+    Raises:
+        OptionError: vela is not installed. RuntimeFailureError: it does not end.
+    """
+    del inputs
+    try:
+        found = compile_ethos_u(model, target)
+    except ModelError as error:
+        return ToolResult("vela", refused=str(error))
+    return ToolResult(
+        f"vela {found.version}".strip(),
+        accelerated=found.npu_ops,
+        reasons=found.cpu_reasons,
+        latency_ms=found.latency_ms,
+        sentences=tuple(_estimates(found)),
+        details=found.as_json(),
+    )
+
+
+def _estimates(found: Compilation) -> list[str]:
+    if not found.npu_ops:
+        return []
+    time = f"{format_milliseconds(found.latency_ms)} ({found.cycles:,} cycles)"
+    memory = f"{format_bytes(found.sram_bytes)} of SRAM, {format_bytes(found.flash_bytes)} off chip"
+    return [f"vela estimates {time}, {memory} on {found.accelerator} as {found.system}."]
+
+
 def compile_ethos_u(model: Model, target: Target, output: Path | None = None) -> Compilation:
     """Compiles a model for an Ethos-U with vela.
 
@@ -88,11 +126,11 @@ def compile_ethos_u(model: Model, target: Target, output: Path | None = None) ->
 
     Raises:
         OptionError: vela is not installed, or the target is none of its accelerators.
-        ModelError: vela refuses the model.
+        ModelError: vela refuses the model. RuntimeFailureError: it does not end.
     """
     command = vela_command()
     if command is None:
-        raise OptionError(_MISSING)
+        raise OptionError(MISSING)
     if target.family.tool != "vela":
         raise OptionError(f"vela compiles for Ethos-U; received the target '{target.name}'.")
     with scratch_folder() as name:
@@ -132,7 +170,9 @@ def _run(command: list[str], folder: Path) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"vela did not finish within {_TIMEOUT_S} s; compile a smaller model.") from error
+        raise RuntimeFailureError(
+            f"vela did not finish within {_TIMEOUT_S} s; compile a smaller model."
+        ) from error
     said = result.stdout + result.stderr
     if result.returncode < 0:
         how = process.describe_exit(result.returncode)

@@ -9,19 +9,25 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.errors import ModelError, OptionError
+from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
 from tightfit.runtime import process
 from tightfit.runtime.memory import memory_limit
 from tightfit.runtime.sandbox import is_wanted
 from tightfit.scratch import scratch_folder
+from tightfit.targets.profile import Target
+from tightfit.targets.tools.result import ToolResult
+from tightfit.types import Array
+from tightfit.units import format_bytes
 
-_MISSING: Final = (
+TOOL: Final = "tflite-micro"
+MISSING: Final = (
     "The microcontroller interpreter is not installed; received no package 'tflite_micro'. "
     "Install it with: pip install 'tightfit[micro]'."
 )
@@ -51,14 +57,43 @@ class MicroRun:
         return asdict(self)
 
 
+def available() -> str:
+    """Return "" when the interpreter can run here, else the command that installs it."""
+    return "" if importlib.util.find_spec("tflite_micro") is not None else MISSING
+
+
+def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> ToolResult:
+    """Return whether the interpreter runs the model once, and the arena that it takes; zeros are the input.
+
+    Raises:
+        OptionError: tflite-micro is not installed. RuntimeFailureError: it does not end.
+    """
+    del target, inputs
+    found = run_micro(model)
+    if found.runs:
+        own, arena = format_bytes(found.persistent_bytes), format_bytes(found.arena_bytes)
+        said = f"tflite-micro ran it in an arena of {arena}, {own} of it for its own structures."
+        places = ((g, i) for g, graph in enumerate(model.graphs) for i in range(len(graph.ops)))
+        return ToolResult(
+            TOOL,
+            accelerated=frozenset(places),
+            memory_bytes=found.arena_bytes,
+            sentences=(said,),
+            details=found.as_json(),
+        )
+    named = f" It has no kernel for {', '.join(found.missing_ops)}." if found.missing_ops else ""
+    reason = f"tflite-micro does not run it: {found.reason}.{named}"
+    return ToolResult(TOOL, refused=reason, sentences=(reason,), details=found.as_json())
+
+
 def run_micro(model: Model) -> MicroRun:
     """Allocates and calls a model once in tflite-micro.
 
     Raises:
-        OptionError: tflite-micro is not installed. ModelError: it does not end.
+        OptionError: tflite-micro is not installed. RuntimeFailureError: it does not end.
     """
     if importlib.util.find_spec("tflite_micro") is None:
-        raise OptionError(_MISSING)
+        raise OptionError(MISSING)
     with scratch_folder() as name:
         path = Path(name) / "model.tflite"
         path.write_bytes(serialize(model))
@@ -87,7 +122,7 @@ def _attempt(path: Path, arena: int) -> MicroRun:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
+        raise RuntimeFailureError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
     said = done.stdout + done.stderr
     if done.returncode == 0 and "tightfit: ran" in done.stdout:
         return MicroRun(True, _number(said, "total"), _number(said, "tail"))

@@ -1,16 +1,15 @@
-"""Holds a verdict against the tool of its target: vela for Ethos-U, tflite-micro for microcontrollers."""
+"""Holds a verdict against the tool of its target; where the tool ran, the verdict is the tool's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tightfit.errors import ModelError, OptionError
+from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model
-from tightfit.targets.tools.ethos_u import Compilation, compile_ethos_u
-from tightfit.targets.tools.micro import MicroRun, run_micro
-from tightfit.targets.verdict import Verdict
-from tightfit.units import format_bytes, format_milliseconds
+from tightfit.targets.tools.result import Place, ToolResult
+from tightfit.targets.tools.table import TOOLS
+from tightfit.targets.verdict import Placement, Verdict
 
 
 @dataclass(frozen=True)
@@ -18,69 +17,95 @@ class Proof:
     """What the target's own tool says.
 
     Args:
-        tool: ``vela``, ``tflite-micro`` or "" when the target has none that can be run here.
-        result: of the tool, None when it refused or is missing.
-        problem: why there is no result: one sentence.
-        differs: ops that the tool places elsewhere than the verdict: (graph, index).
+        tool: its name in ``tools.table.TOOLS``, or "" when the target has none.
+        result: of the tool, None when it could not run.
+        problem: why it could not run: one sentence.
+        differs: ops that the tool places elsewhere than the rules: (graph, index).
     """
 
     tool: str
-    result: Compilation | MicroRun | None = None
+    result: ToolResult | None = None
     problem: str = ""
-    differs: tuple[tuple[int, int], ...] = ()
+    differs: tuple[Place, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
-        result = None if self.result is None else self.result.as_json()
+        """Return plain values."""
+        result = self.result
         return {
             "tool": self.tool,
-            "problem": self.problem,
+            "problem": self.problem or ("" if result is None else result.refused),
             "differs": [list(d) for d in self.differs],
-            "result": result,
+            "outputs": [] if result is None else [output.to_dict() for output in result.outputs],
+            "result": None if result is None or not result.details else dict(result.details),
         }
 
     def lines(self) -> list[str]:
-        """Gives what the tool says, in sentences; nothing when there is no tool."""
-        if self.problem:
-            return [self.problem]
-        if isinstance(self.result, Compilation):
-            return [*_estimates(self.result), *self._differences()]
-        if isinstance(self.result, MicroRun):
-            return [_micro_line(self.result)]
-        return []
+        """Return what the tool says, in sentences; nothing when there is no tool."""
+        if self.result is None:
+            return [self.problem] if self.problem else []
+        said = list(self.result.sentences) or [self.result.refused]
+        return [*filter(None, said), *self._differences()]
 
     def _differences(self) -> list[str]:
+        result = self.result
+        if result is None or result.accelerated is None or self.tool == "tflite-micro":
+            return []
         if not self.differs:
-            return ["vela places every op as this verdict says."]
-        return [f"vela places {len(self.differs)} ops elsewhere than this verdict: vela is right."]
+            return [f"{result.tool} places every op as the rules say."]
+        return [f"{result.tool} places {len(self.differs)} ops elsewhere than the rules: the tool is right."]
 
 
 def prove(model: Model, verdict: Verdict) -> Proof:
-    """Runs the tool of the verdict's target, if it has one and it is installed."""
-    tool = verdict.target.family.tool
+    """Return what the tool of the verdict's target says, if it has one and it can run."""
+    name = verdict.target.family.tool
+    if name not in TOOLS:
+        return Proof(name)
+    tool = TOOLS[name]
+    if missing := tool.available():
+        return Proof(name, problem=missing)
     try:
-        if tool == "vela":
-            compiled = compile_ethos_u(model, verdict.target)
-            own = {(p.graph, p.index) for p in verdict.placements if p.accelerated}
-            return Proof(tool, compiled, differs=tuple(sorted(own ^ compiled.npu_ops)))
-        if tool == "tflite-micro":
-            return Proof(tool, run_micro(model))
-    except (ModelError, OptionError) as error:
-        return Proof(tool, problem=str(error))
-    return Proof(tool)
+        result = tool.run(model, verdict.target, None)
+    except (OptionError, RuntimeFailureError) as error:
+        return Proof(name, problem=str(error))
+    return Proof(name, result, differs=_differs(verdict, result))
 
 
-def _estimates(found: Compilation) -> list[str]:
-    if not found.npu_ops:
-        return []
-    time = f"{format_milliseconds(found.latency_ms)} ({found.cycles:,} cycles)"
-    memory = f"{format_bytes(found.sram_bytes)} of SRAM, {format_bytes(found.flash_bytes)} off chip"
-    return [f"vela estimates {time}, {memory} on {found.accelerator} as {found.system}."]
+def _differs(verdict: Verdict, result: ToolResult) -> tuple[Place, ...]:
+    if result.accelerated is None or verdict.refused or result.refused:
+        return ()
+    own = {(p.graph, p.index) for p in verdict.placements if p.accelerated}
+    return tuple(sorted(own ^ result.accelerated))
 
 
-def _micro_line(run: MicroRun) -> str:
-    if run.runs:
-        own, arena = format_bytes(run.persistent_bytes), format_bytes(run.arena_bytes)
-        return f"tflite-micro ran it in an arena of {arena}, {own} of it for its own structures."
-    named = f" It has no kernel for {', '.join(run.missing_ops)}." if run.missing_ops else ""
-    return f"tflite-micro does not run it: {run.reason}.{named}"
+def judged(verdict: Verdict, proof: Proof) -> Verdict:
+    """Return the verdict as the tool gives it: its placements, refusal and wrong values."""
+    result = proof.result
+    if result is None:
+        return verdict
+    if result.refused:
+        placements = tuple(_refused(p, result) for p in verdict.placements)
+        return replace(verdict, placements=placements, refused=result.refused, pieces=0, judge=result.tool)
+    placements = tuple(_placed(p, result) for p in verdict.placements)
+    pieces = verdict.pieces if result.pieces is None else result.pieces
+    wrong = tuple(o.name for o in result.outputs if not o.right)
+    return replace(
+        verdict, placements=placements, refused="", pieces=pieces, judge=result.tool, wrong_outputs=wrong
+    )
+
+
+def _refused(placement: Placement, result: ToolResult) -> Placement:
+    reason = placement.reason or f"The file is refused: {result.refused}"
+    return replace(placement, accelerated=False, reason=reason)
+
+
+def _placed(placement: Placement, result: ToolResult) -> Placement:
+    place = (placement.graph, placement.index)
+    wrong = result.wrong.get(place, "" if result.right else placement.wrong)
+    if result.accelerated is None:
+        return replace(placement, wrong=wrong)
+    if place in result.accelerated:
+        return replace(placement, accelerated=True, wrong=wrong, reason=wrong)
+    own = "" if placement.accelerated else placement.reason
+    said = result.reasons.get(place, "")
+    reason = own or said or f"{result.tool} leaves it to the fallback"
+    return replace(placement, accelerated=False, reason=reason, wrong="")

@@ -1,1 +1,1 @@
-"""Fake-quantization: the op, its gradients, its trained scales, and the points where kernels round."""
+"""Fake-quantization: the op, its gradients, learned scales, and the points where kernels round."""

@@ -1,7 +1,7 @@
-"""Our own fake-quantize op: reals that stand on an integer grid, with straight-through gradients.
+"""The fake-quantize op: reals rounded to an integer grid, with straight-through gradients.
 
-``keras.quantizers.fake_quant_with_min_max_vars`` loses its bits, its narrow range and its axis on symbolic
-tensors (Keras 3.15.1), so nothing of it is used here.
+``keras.quantizers.fake_quant_with_min_max_vars`` ignores its bits, its narrow range and its axis on symbolic
+tensors (Keras 3.15.1), so it is not used here.
 """
 
 from __future__ import annotations
@@ -34,14 +34,19 @@ def limits(storage: Storage) -> tuple[int, int]:
 def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) -> Any:
     """Return ``scale · round(clip(x / scale, bottom - zero_point, top - zero_point))``, in float32.
 
-    Forward it is, to the bit, ``dequantize(quantize(x))`` of ``quantization.arithmetic``: the reciprocal in
-    float32, halves to even. Backward: the gradient of ``x`` passes inside of the range and is 0 outside;
-    that of ``scale`` is ``round(x / scale) - x / scale`` inside and the bound outside.
+    The forward pass equals ``dequantize(quantize(x))`` of ``quantization.arithmetic`` to the bit: the
+    reciprocal in float32, halves to even. Backward pass: the gradient of ``x`` is passed on inside the range
+    and is 0 outside; that of ``scale`` is ``round(x / scale) - x / scale`` inside and the bound outside.
 
     Args:
         x: values of any shape.
-        scale, zero_point: scalars, or arrays that broadcast against ``x``.
-        bottom, top: the least and the largest integer.
+        scale: a scalar, or an array that broadcasts against ``x``.
+        zero_point: as ``scale``.
+        bottom: the least integer.
+        top: the largest integer.
+
+    Returns:
+        float32 in the shape of ``x``.
 
     Source: Esser et al. 2020, "Learned Step Size Quantization"; Jain et al. 2020, "Trained Quantization
     Thresholds". Departure: no scaling of the gradient; the scale is trained as a logarithm (``quantizers``).
@@ -66,7 +71,7 @@ def _forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
 
 
 def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[Any, Any]:
-    """The gradients of values and of scale; all is formed anew from ``x``, so that nothing else is kept."""
+    """The gradients of values and scale, computed again from ``x``, so that only ``x`` is stored."""
     steps = x * (1.0 / scale)
     passed = upstream * ops.cast((steps >= low) & (steps <= high), "float32")
     terms = upstream * ops.round(ops.clip(steps, low, high)) - passed * steps
@@ -76,17 +81,17 @@ def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[A
 
 
 def fake_quantize_sum(y: Any, bias: Any, ends: Ends, scale: Any, bounds: tuple[Any, Any]) -> Any:
-    """Return ``fake_quantize(clip(y + bias, ends))``: what a convolution does after its sum, in one pass.
+    """Return ``fake_quantize(clip(y + bias, ends))``, computed in one pass over the sums of a convolution.
 
-    Each of the three would read and write the whole tensor, forward and backward, and keep its input; here
-    only ``y`` is kept. The gradients are those of the three in a row.
+    Three separate ops would each read and write the whole tensor, forward and backward, and store its input;
+    here only ``y`` is stored. The gradients equal those of the three ops.
 
     Args:
-        y: (…, channels).
-        bias: (channels,).
-        ends: least and largest value of the activation, None for none.
+        y: sums of products, (…, channels).
+        bias: the bias, (channels,).
+        ends: least and largest value of the activation function, None for unbounded.
         scale: a scalar.
-        bounds: the least and the largest step: the integers less the zero point.
+        bounds: the least and the largest integer minus the zero point.
     """
     fixed = [ops.convert_to_tensor(bound, "float32") for bound in bounds]
     forward, backward = (functools.partial(k, ends=ends) for k in kernels()[2:])
@@ -131,48 +136,48 @@ def _inside(total: Any, ends: Ends) -> Iterator[Any]:
 
 PLAIN: Final = (_forward, _backward, _forward_sum, _backward_sum)
 Kernels = tuple[Callable[..., Any], ...]
-"""Forward and backward, of values and of sums."""
+"""The forward and backward functions, of values and of sums."""
 
 
 @functools.cache
 def kernels() -> Kernels:
-    """Return what the backend computes with: as it stands here, or faster."""
+    """Return the kernels of the backend: faster ones where there are some, else ``PLAIN``."""
     faster = _FASTER.get(keras.backend.backend())
     return PLAIN if faster is None else faster()
 
 
 def _of_tensorflow() -> Kernels:
-    """TensorFlow passes over memory for each line, XLA once."""
+    """The kernels compiled by XLA, which passes over memory once; TensorFlow would for each line."""
     import tensorflow as tf  # noqa: PLC0415 - only on this backend
 
     return tuple(tf.function(kernel, jit_compile=True) for kernel in PLAIN)
 
 
 def _of_torch() -> Kernels:
-    """Torch runs line by line; in place it touches less memory."""
+    """Kernels that work in place: torch runs line by line, and less memory is allocated."""
     from tightfit.training.fake_quant import torch_kernels as kernels  # noqa: PLC0415 - only on this backend
 
     return kernels.forward, kernels.backward, kernels.forward_sum, kernels.backward_sum
 
 
 _FASTER: Final[dict[str, Callable[[], Kernels]]] = {"tensorflow": _of_tensorflow, "torch": _of_torch}
-"""Backend → kernels of the same results; JAX compiles the plain ones with all around them."""
+"""Backend → faster kernels with the same results; JAX compiles ``PLAIN`` with the ops around it."""
 
 
 def round_through(x: Any) -> Any:
-    """Rounds, halves to even; the gradient passes as if it had not been rounded."""
+    """Return the values rounded, halves to even; the gradient is straight-through."""
     fixed = ops.stop_gradient(x)  # first, so that no backend records what it need not differentiate
     return x + (ops.round(fixed) - fixed)
 
 
 def halve_precision(x: Any) -> Any:
-    """Return the values that float16 holds, as float32; the gradient passes."""
+    """Return the values rounded to float16, as float32; the gradient is straight-through."""
     fixed = ops.stop_gradient(x)
     return x + (ops.cast(ops.cast(fixed, "float16"), x.dtype) - fixed)
 
 
 def quantize_as_output(op: Op, values: list[Any]) -> Any:
-    """QUANTIZE in a graph: the reals that the integers of its output stand for."""
+    """Return the output of a QUANTIZE in a graph as reals."""
     quantization = op.outputs[0].quantization
     assert quantization is not None  # noqa: S101 - the kernel refuses an output without a scale
     bottom, top = LIMITS[op.outputs[0].dtype]

@@ -1,4 +1,4 @@
-"""The end of ops that sum products: bias, activation and rounding in one pass over the result."""
+"""Fused bias, activation function and fake-quantizer of convolutions and dense layers, in one pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ def ends_in_sum(op: Op, operands: list[Any]) -> bool:
 def rounded_sum(
     row: Lowering, op: Op, operands: list[Any], quantizer: ActivationQuantizer, grid: Grid
 ) -> Any:
-    """Return what the op's row gives, on the quantizer's grid; the row computes only the products."""
+    """Return an op's output on the quantizer's grid; the lowering computes only the products.
+
+    Args:
+        row: the op's lowering.
+        op: the op.
+        operands: its inputs; the bias is added here.
+        quantizer: the fake-quantizer of its output.
+        grid: (scale, zero point) of its output.
+    """
     products = Op(op.kind, op.inputs, op.outputs, op.options | {"fusedActivationFunction": 0})
     y = row.function(products, [*operands[:_BIAS], None])
     return quantizer.after_sum(y, operands[_BIAS], CLIPS[fused_activation(op)], grid)

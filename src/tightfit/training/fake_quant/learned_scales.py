@@ -1,12 +1,12 @@
-"""The scales that are trained, of activations and of weights: one variable for all of a network.
+"""The learned scales of activations and weights: one variable for all scales of a network.
 
-A scale is ``max(initial · exp(stretch), least)`` and the stretch is trained: a logarithm, so that steps are
-relative and Adam's size fits all. With a variable for each, an optimizer would take as long for the scales
-as for the weights: the demo has 41 of them.
+A scale is ``max(initial · exp(stretch), least)``, and the stretch is trained. In the logarithm steps are
+relative, so one step size of Adam suits all scales. With one variable for each scale, the optimizer would
+need as long for the scales as for the weights: the demo has 41 of them.
 
-Scales that start short (``short_scales``: eight significant bits) stay short: they are rounded in each step,
-and training knows of it. A scale may be 0.4 % off as well as not, and the bytes that are zero, two of each
-scale and one of each bias scale, pack to nothing.
+Scales that start with eight significant bits (``short_scales``) keep eight: each step rounds them, with a
+straight-through gradient. A change of 0.4 % does not matter for a scale, and the zero bytes (two of each
+scale, one of each bias scale) compress well.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tightfit.quantization.plan import GraphPlan, OpPlan, Plan, Storage
 from tightfit.types import Array
 
 Part = Callable[[dict[Any, Any]], Any]
-"""Gives one quantizer's scales, shape (channels,), as they are now; the cache is a call's own."""
+"""A function of the cache of a call that returns one quantizer's present scales, (channels,)."""
 
 _ON_A_GRID_OF_THEIR_OWN: Final = ("int4", "int8", "uint8", "int16")
-"""Types whose scales are chosen; those of biases follow."""
+"""Types with scales of their own; the scales of biases are products."""
 
 
 class LearnedScales:
-    """Collects what starts as learned; ``build`` makes the variable when all is there."""
+    """Collects the initial values of learned scales; ``build`` then makes the variable."""
 
     def __init__(self) -> None:
         self.initial: list[Array] = []
@@ -37,11 +37,11 @@ class LearnedScales:
         self.stretch: Any = None
 
     def add(self, initial: Array, least: Array | float = 0.0) -> Part:
-        """Take scales in.
+        """Add learned scales, and return the function that computes them.
 
         Args:
-            initial: they start as these, shape (channels,) or ().
-            least: they never fall below.
+            initial: initial scales, (channels,) or ().
+            least: lower bound of the scales.
         """
         index = len(self.initial)
         self.initial.append(np.asarray(initial, np.float32).reshape(-1))
@@ -54,13 +54,13 @@ class LearnedScales:
         return all((rounded_up(part) == part).all() for part in self.initial)
 
     def build(self, owner: Any) -> None:
-        """Make the variable; ``owner`` is the Keras model that keeps it."""
+        """Make the variable in the Keras model ``owner``."""
         if self.initial:
             zeros = np.zeros(sum(part.size for part in self.initial))
             self.stretch = owner.add_state("scales", "stretch", zeros, trainable=True)
 
     def all(self, cache: dict[Any, Any]) -> list[Any]:
-        """Return the scales of each part, formed once a call."""
+        """Return the scales of each part, computed once for each call."""
         if self not in cache:
             initial, least = (ops.convert_to_tensor(np.concatenate(p)) for p in (self.initial, self.least))
             ends = np.cumsum([part.size for part in self.initial])[:-1].tolist()
@@ -72,7 +72,7 @@ class LearnedScales:
 
 
 def parts(values: Any, ends: list[int]) -> list[Any]:
-    """Return the pieces of a vector between these places; torch and TensorFlow split none into one.
+    """Return the parts of a vector, split at some positions; without positions the whole vector.
 
     Example:
         >>> [len(part) for part in parts(ops.arange(5), [2])], len(parts(ops.arange(5), []))
@@ -93,7 +93,7 @@ def short(scales: Any) -> Any:
 
 
 def rounded_up(scales: Array) -> Array:
-    """Return the next scales of eight significant bits, so that nothing leaves its range.
+    """Return the next larger scales of eight significant bits, so that no value leaves its range.
 
     Example:
         >>> rounded_up(np.array([0.1, 0.5], np.float32)).tolist()
@@ -104,7 +104,7 @@ def rounded_up(scales: Array) -> Array:
 
 
 def short_scales(plan: Plan) -> Plan:
-    """Return a plan whose scales have eight significant bits, to train from; ranges grow by 0.8 % at most."""
+    """Return a plan whose scales have eight significant bits; ranges grow by at most 0.8 %."""
     return replace(plan, graphs=[_short_graph(graph) for graph in plan.graphs])
 
 

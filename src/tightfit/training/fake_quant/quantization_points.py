@@ -1,8 +1,8 @@
-"""Where the integer kernels round: a ``GraphPlan`` read as the points of a network.
+"""The points where the integer kernels round, found from a ``GraphPlan``.
 
-A point is a set of values that must stand on one grid: the tensors, constants and requantized copies that
-ops of one scale tie together. It is found from the op table, not from equal numbers: two RELU6 outputs
-have equal ranges after calibration, and still each may learn its own.
+A point is a set of values on one grid: the tensors, constants and requantized copies that same-scale ops
+join. Points are found from the op table and not from equal scales: two RELU6 outputs have equal ranges after
+calibration, but each learns its own.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
 
 Use = tuple[int, int]
 Node = tuple[Tensor, str] | Use
-"""A tensor in a type, or what one op reads at one position."""
+"""A (tensor, type), or an (op index, input position)."""
 
 _COMPUTES: Final = frozenset({"AVERAGE_POOL_2D", "RESIZE_BILINEAR"})
-"""Ops of one scale that make new values, which their kernels round."""
+"""Same-scale ops that compute new values, which their kernels round."""
 
 
 @dataclass(eq=False)
@@ -35,10 +35,10 @@ class Point:
     """Values on one grid.
 
     Args:
-        name: of the first value.
-        storage: what the plan says.
-        fixed: a kernel sets the scale.
-        given: all values are those of the model's inputs.
+        name: name of the first value.
+        storage: their storage in the plan.
+        fixed: whether a kernel fixes the scale.
+        given: whether all values are those of the model's inputs.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Points:
     """The points of one graph.
 
     Args:
-        inputs: (op index, input position) → what an integer op reads there.
-        outputs: (op index, output position) → what it writes.
-        entries: graph input → what it is read as in an integer file.
-        exits: graph output → what it is given as in an integer file.
-        moved: indices of the ops whose results stand on the grid already.
+        inputs: (op index, input position) → point of the value that an integer op reads.
+        outputs: (op index, output position) → point of the value that it writes.
+        entries: graph input → its point in a file with an integer interface.
+        exits: graph output → its point in a file with an integer interface.
+        moved: indices of the ops whose outputs are on their grid already.
     """
 
     inputs: dict[Use, Point] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Points:
     moved: set[int] = field(default_factory=set)
 
     def all(self) -> list[Point]:
-        """Every point once, in the order of the graph."""
+        """Return every point once, in the order of the graph."""
         groups = (self.entries, self.inputs, self.outputs, self.exits)
         return list(dict.fromkeys(point for group in groups for point in group.values()))
 
@@ -77,7 +77,7 @@ def find_points(graph: Graph, plan: GraphPlan) -> Points:
 
 
 class _PointSearch:
-    """Union-find over the values that the plan gives a storage."""
+    """Union–find over the values with a storage in the plan."""
 
     def __init__(self, graph: Graph, plan: GraphPlan) -> None:
         self.graph, self.plan = graph, plan
@@ -122,7 +122,7 @@ class _PointSearch:
         self.tie([inputs[i] for i in rule.same_inputs if i in inputs])
 
     def read(self, index: int, position: int, tensor: Tensor, decision: OpPlan) -> Node:
-        """Return the value that an op reads: the tensor, its own form of it, or a constant."""
+        """Return the node that an op reads: a tensor, a requantized copy, or a constant."""
         own = decision.constants.get(position) or decision.inputs.get(position)
         if own is None:
             return self.held(tensor, decision.dtype or "int8")
@@ -139,7 +139,7 @@ class _PointSearch:
         return node
 
     def tie(self, nodes: list[Node]) -> None:
-        """Join nodes of one storage; what the plan keeps apart stays apart."""
+        """Join nodes with equal storages in the plan."""
         for first, second in itertools.pairwise(nodes):
             if self.storages[first] == self.storages[second]:
                 self.parent[self.root(second)] = self.root(first)
@@ -159,7 +159,7 @@ class _PointSearch:
         return made[root]
 
     def is_given(self, tensor: Tensor) -> bool:
-        """Return True for a graph input and what is only moved from one."""
+        """Return True for a graph input and for what data-movement ops copy from one."""
         op = tensor.producer
         if op is None or not only_moves(op):
             return tensor in self.graph.inputs
@@ -183,7 +183,7 @@ class _PointSearch:
         return found
 
     def is_moved(self, index: int, op: Op, points: Points) -> bool:
-        """Return True when an op only moves values that stand on its output's grid."""
+        """Return True when an op only moves values that are on its output's grid already."""
         if op.kind in _COMPUTES or not only_moves(op):
             return False
         rule = find_rule(op.kind)

@@ -1,8 +1,9 @@
-"""The trained state of fake-quantization: how the scale of a point or of a weight is held and moves.
+"""Fake-quantizers of activations and weights, and the update of their scales during training.
 
-``learned``: the scale is trained as a logarithm (``learned_scales``); that of the model's inputs is known
-from the data, and its gradient would cost a backward pass through the first layer. ``average``: activations
-follow a moving average of their extremes, weights their largest value. ``fixed``: the plan's scales stay.
+``learned``: the scale is trained as a logarithm (``learned_scales``), except that of the model's inputs,
+which is known from the data and whose gradient would need a backward pass through the first layer.
+``average``: the range of activations is a moving average of their extremes, that of weights their largest
+value. ``fixed``: the plan's scales are not changed.
 """
 
 from __future__ import annotations
@@ -13,39 +14,26 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
-from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.activations import Ends
 from tightfit.quantization.plan import Storage
 from tightfit.training.fake_quant.fake_quantize import fake_quantize, fake_quantize_sum, limits
 from tightfit.training.fake_quant.learned_scales import LearnedScales, Part
 from tightfit.training.fake_quant.quantization_points import Point
 
-RANGES: Final = ("learned", "average", "fixed")
 _MOMENTUM: Final = 0.99
 _SMALLEST: Final = 1e-9
 Grid = tuple[Any, Any]
-"""Scale and zero point."""
-
-
-def check_ranges(ranges: str) -> str:
-    """Return the given word unchanged when it is a known way to update ranges.
-
-    Raises:
-        OptionError: it is none of them.
-    """
-    if ranges not in RANGES:
-        raise OptionError(unknown_name("way to move ranges", ranges, RANGES))
-    return ranges
+"""(scale, zero point)."""
 
 
 class ActivationQuantizer:
-    """Rounds the values of one point.
+    """The fake-quantizer of one point.
 
     Args:
-        owner: the Keras model that keeps the variables.
-        point: what the plan says.
-        ranges: one of ``RANGES``; the scales that a kernel fixes never move.
-        learned: keeps the scales that are trained.
+        owner: the Keras model of the variables.
+        point: the point and its storage in the plan.
+        ranges: range updates, one of ``RANGES``; scales that a kernel fixes never change.
+        learned: the learned scales of the network.
     """
 
     def __init__(self, owner: Any, point: Point, ranges: str, learned: LearnedScales) -> None:
@@ -65,10 +53,12 @@ class ActivationQuantizer:
             self.high = owner.add_state(point.name, "high", np.asarray(ends[1]), trainable=False)
 
     def __call__(self, x: Any, cache: dict[Any, Any], *, training: bool) -> Any:
-        """Return the values on the grid; under ``average`` the range follows them while training.
+        """Return the values on the grid; ``average`` updates the range while training.
 
         Args:
-            cache: what this call of the network computed already.
+            x: values of any shape.
+            cache: results that this call of the network computed already.
+            training: whether the network is in training.
         """
         if training and self.low is not None and self.high is not None:
             self.follow(x)
@@ -76,7 +66,14 @@ class ActivationQuantizer:
         return fake_quantize(x, scale, zero_point, *self.bounds)
 
     def after_sum(self, y: Any, bias: Any, ends: Ends, grid: Grid) -> Any:
-        """Return ``clip(y + bias, ends)`` on the grid, in one pass; ``average`` must see the values."""
+        """Return ``clip(y + bias, ends)`` on the grid, computed in one pass.
+
+        Args:
+            y: sums of products, (…, channels).
+            bias: the bias, (channels,).
+            ends: the output range of the activation function.
+            grid: (scale, zero point).
+        """
         scale, zero_point = grid
         bottom, top = self.bounds
         return fake_quantize_sum(y, bias, ends, scale, (bottom - zero_point, top - zero_point))
@@ -89,7 +86,7 @@ class ActivationQuantizer:
             variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
 
     def parameters(self, cache: dict[Any, Any]) -> Grid:
-        """Return scale and zero point as they are now."""
+        """Return the present (scale, zero point)."""
         if self.learned is not None:
             return ops.reshape(self.learned(cache), ()), self.zero_point
         if self.low is None or self.high is None:
@@ -102,7 +99,7 @@ class ActivationQuantizer:
         return scale, ops.clip(ops.round(bottom - low / scale), bottom, top)
 
     def trained(self) -> Storage:
-        """Return the storage as the training left it."""
+        """Return the storage with the trained scale."""
         if self.ranges == "fixed":
             return self.storage
         scale, zero_point = (float(ops.convert_to_numpy(p)) for p in self.parameters({}))
@@ -114,12 +111,13 @@ class ActivationQuantizer:
 
 
 class WeightQuantizer:
-    """Rounds one constant weight, symmetric, with a scale for each channel or one for all.
+    """The symmetric fake-quantizer of one weight, with a scale for each channel or one for all.
 
     Args:
-        storage: what the plan says.
-        rank: of the weight.
-        learned: keeps the scales that are trained.
+        storage: the weight's storage in the plan.
+        rank: rank of the weight.
+        ranges: range updates, one of ``RANGES``.
+        learned: the learned scales of the network.
     """
 
     def __init__(self, storage: Storage, rank: int, ranges: str, learned: LearnedScales) -> None:
@@ -129,10 +127,10 @@ class WeightQuantizer:
         self.learned = learned.add(self.initial) if ranges == "learned" else None
 
     def scales(self, cache: dict[Any, Any], weights: Any) -> Any:
-        """Return the scales as they are now, shape (channels,) or (1,).
+        """Return the present scales, (channels,) or (1,).
 
         Args:
-            cache: what this call of the network computed already.
+            cache: results that this call of the network computed already.
             weights: the weight, for ``average``.
         """
         if self.ranges == "average":
@@ -142,7 +140,7 @@ class WeightQuantizer:
         return ops.convert_to_tensor(self.initial) if self.learned is None else self.learned(cache)
 
     def others(self) -> list[int]:
-        """Return the axes that share a scale."""
+        """Return the axes along which the scale is constant."""
         return [i for i in range(self.rank) if i != self.storage.axis]
 
     def broadcast(self, scales: Any) -> Any:

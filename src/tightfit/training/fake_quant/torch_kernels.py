@@ -1,7 +1,8 @@
-"""Fake-quantization on torch: the lines of ``fake_quant``, in place where a value is not read again.
+"""Fake-quantization on torch: the kernels of ``fake_quantize``, in place where a value is not read again.
 
-Torch runs line by line, and a line that allocates costs as much again: memory that is new is touched for the
-first time. Ends that are tensors of one value make each line many times slower on a CPU than numbers do.
+Torch runs line by line, and allocating a result takes as long as computing it, because new memory is accessed
+for the first time. Bounds that are one-element tensors make each line many times slower on a CPU than
+numbers.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what comes
 
 
 def _gradients(steps: Any, scale: Any, bounds: tuple[float, float], upstream: Any) -> tuple[Any, Any]:
-    """From ``x / scale``, which is used up: what passes, and the sum of what rounding and clipping change."""
+    """Return the gradients of values and scale from ``x / scale``, which is overwritten."""
     passed = _between(upstream, steps, _below(bounds[0]), -_below(-bounds[1]), into=torch.empty_like(steps))
     terms = steps.clamp(*bounds).round_().mul_(upstream).sub_(steps.mul_(passed))
     shared = [i for i in range(terms.ndim) if scale.ndim == 0 or scale.shape[i] == 1]
@@ -57,7 +58,7 @@ def _gradients(steps: Any, scale: Any, bounds: tuple[float, float], upstream: An
 
 @functools.cache
 def _below(bound: float) -> float:
-    """The next smaller number, as ``_between`` leaves its ends out."""
+    """The next smaller float, because ``_between`` excludes its bounds."""
     return float(np.nextafter(np.float32(bound), np.float32(-np.inf)))
 
 

@@ -1,7 +1,7 @@
-"""The grids that integer ops sum on: weight scales that leave room for the bias, and biases rounded to them.
+"""The accumulator grids of integer ops: weight scales with room for the bias, and biases rounded to them.
 
-For one layer it is a dozen ops on a few numbers, and each costs as much as one on a thousand: in a small
-network as much as its convolutions. So the vectors of all layers are one.
+For one layer this is a dozen ops on a few numbers, each of which takes as long as one on a thousand: in a
+small network as long as its convolutions. Therefore the vectors of all layers are concatenated.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tightfit.training.fake_quant.quantizers import WeightQuantizer
 
 Use = tuple[int, int]
 InputScale = Callable[[int, dict[Any, Any]], Any]
-"""From an op's index to the scale of the activation that its weights multiply, in one call."""
+"""A function of (op index, cache of a call) that returns the scale of the op's input activation."""
 
 _BIAS_ROOM: Final = {"int32": 2.0**30, "int64": 2.0**46}
 
 
 def bias_room(dtype: str) -> float:
-    """Return the largest integer that a bias may have: half of an int32 accumulator, the rest is for the sum.
+    """Return the largest integer of a bias: half of the accumulator's range; the rest is for the sum.
 
     Example:
         >>> bias_room("int32") == 2.0**30
@@ -35,13 +35,15 @@ def bias_room(dtype: str) -> float:
 
 @dataclass(eq=False)
 class Accumulator:
-    """The sum of one integer op.
+    """The accumulator of one integer op.
 
     Args:
-        weight, bias: (op index, input position).
-        quantizer: of the weight.
-        weights, values: what is trained, of weight and bias.
-        dtype: of the stored bias.
+        weight: (op index, input position) of the weight.
+        bias: (op index, input position) of the bias.
+        quantizer: fake-quantizer of the weight.
+        weights: trained variable of the weight.
+        values: trained variable of the bias.
+        dtype: type of the stored bias.
     """
 
     weight: Use
@@ -53,16 +55,16 @@ class Accumulator:
 
     @property
     def size(self) -> int:
-        """How many biases there are."""
+        """The number of biases."""
         return int(np.prod(self.values.shape))
 
 
 class Accumulators:
-    """The sums of all integer ops of a network that have a bias.
+    """The accumulators of all integer ops of a network with a bias.
 
-    A weight scale is at least ``|bias| / (input scale · room)``, unless scales are fixed; a bias becomes
-    ``round(bias / grid) · grid`` with ``grid = input scale · weight scale``. Its gradient passes to the
-    trained bias alone: what the scales do to it is below a millionth of their range.
+    A weight scale is at least ``|bias| / (input scale · room)``, unless scales are fixed. A bias becomes
+    ``round(bias / grid) · grid`` with ``grid = input scale · weight scale``. Its gradient is passed to the
+    trained bias only: the effect of the scales is below a millionth of their range.
     """
 
     def __init__(self, sums: Sequence[Accumulator], input_scale: InputScale) -> None:
@@ -81,7 +83,7 @@ class Accumulators:
         return place in self.places
 
     def scales(self, place: Use, cache: dict[Any, Any]) -> Any:
-        """Return the scales of a weight as they are now, shape (channels,) or (1,)."""
+        """Return the present scales of a weight, (channels,) or (1,)."""
         return self._formed(cache)[0][self.places[place]]
 
     def bias(self, place: Use, cache: dict[Any, Any]) -> Any:
@@ -97,7 +99,7 @@ class Accumulators:
         return found
 
     def _form(self, cache: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
-        """Return the scales of each weight, and what rounding changes each bias by."""
+        """Return the scales of each weight, and the change of each bias by rounding."""
         scales = ops.concatenate([s.quantizer.scales(cache, s.weights) for s in self.sums])
         biases = ops.stop_gradient(ops.concatenate([ops.reshape(s.values, (-1,)) for s in self.sums]))
         given = ops.stack([self.input_scale(s.weight[0], cache) for s in self.sums])

@@ -1,8 +1,8 @@
-"""The device's own arithmetic for a whole network: one row an op, on NumPy arrays of integers.
+"""The device's integer arithmetic for a network: one row for each op, on NumPy arrays of integers.
 
-``Network`` trains with reals that are rounded where the kernels round. That is right up to the last bit of
-float32, and where a sum falls between two integers this bit decides. ``simulate`` therefore computes the
-ops that have a row here as the device's kernels do; every other op runs as in training.
+``Network`` trains with reals that are rounded where the kernels round. This is exact up to the last bit of
+float32, which decides the rounding of a sum halfway between two integers. Therefore ``simulate`` computes the
+ops with a row here in integers as the device does; every other op runs as in training.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from tightfit.types import Array
 DEVICE_KERNELS: Final[dict[str, Callable[[IntegerOperands], Array]]] = {
     **PRODUCTS, **ELEMENTWISE, **REDUCTIONS, **TABLES, **CHOICES,
 }  # fmt: skip
-"""Builtin operator → its int8 and int16 arithmetic on LiteRT's CPU."""
+"""Op kind → its int8 and int16 arithmetic in LiteRT on a CPU."""
 
 _NEED_WEIGHTS: Final = frozenset({*PRODUCTS, "PRELU"})
 
 
 class DeviceKernels:
-    """Runs ops of a network as the device does.
+    """Runs ops of a network in integers as the device does.
 
     Args:
-        network: with fixed ranges; its weights are read once.
+        network: a network with fixed ranges; its weights are read once.
     """
 
     def __init__(self, network: Any) -> None:
@@ -50,7 +50,13 @@ class DeviceKernels:
         self.grids: dict[Point, Grid] = {}
 
     def run(self, call: Any, index: int, op: Op) -> list[Array] | None:
-        """Return the stored integers that an op makes, the batch in front; None where it has no row."""
+        """Return the stored integers of an op's outputs, the batch first; None for an op without a row.
+
+        Args:
+            call: the forward pass.
+            index: index of the op.
+            op: the op.
+        """
         row, point = DEVICE_KERNELS.get(op.kind), self.program.points.outputs.get((index, 0))
         moves = op.kind in MOVES and index in self.program.points.moved
         if (row is None and not moves) or point is None or self.decisions[index].mode != INTEGER:
@@ -61,7 +67,7 @@ class DeviceKernels:
         return moved(work) if row is None else [row(work)]
 
     def work(self, call: Any, index: int, op: Op, output: Point) -> IntegerOperands | None:
-        """Gather what an op works on; None where it reads reals that stand on no grid."""
+        """Return the operands of an op; None where it reads reals that are not on a grid."""
         weights, rule = self.stored(index, op), find_rule(op.kind)
         if op.kind in _NEED_WEIGHTS and weights is None:
             return None
@@ -85,7 +91,7 @@ class DeviceKernels:
         return IntegerOperands(op, dtype, batch, values, grids, grid, statics, weights, activation)
 
     def integers(self, call: Any, index: int, op: Op, position: int) -> Array:
-        """Return an input as the integers that the op reads."""
+        """Return the integers of an op's input."""
         tensor = op.operand(position)
         point = self.program.points.inputs[index, position]
         if (tensor, point) in call.integers:
@@ -94,18 +100,18 @@ class DeviceKernels:
         return self.stored_integers(np.asarray(ops.convert_to_numpy(reals)), self.grid(point))
 
     def requantized(self, reals: Any, held: Point, wanted: Point) -> Any:
-        """Return reals of one grid as those of another, by way of the kernel of QUANTIZE."""
+        """Return reals of one grid requantized to another by the kernel of QUANTIZE."""
         source, output = self.grid(held), self.grid(wanted)
         values = self.stored_integers(np.asarray(ops.convert_to_numpy(reals)), source)
         short = held.storage.dtype == wanted.storage.dtype == "int8"
         return self.reals(requantize(values, source, output, short=short), wanted)
 
     def stored_integers(self, reals: Array, grid: Grid) -> Array:
-        """Return the integers of reals that stand on a grid."""
+        """Return the integers of reals that are on a grid."""
         return grid.within(np.rint(reals / grid.scale) + grid.zero_point)
 
     def reals(self, values: Array, point: Point) -> Any:
-        """Return what integers stand for, as the backend's tensor."""
+        """Return the reals of integers as a tensor of the backend."""
         grid = self.grid(point)
         shifted = np.subtract(values, grid.zero_point, dtype=np.float32)
         return ops.convert_to_tensor(shifted * grid.scale)
@@ -117,7 +123,7 @@ class DeviceKernels:
         return self.grids[point]
 
     def stored(self, index: int, op: Op) -> Weights | None:
-        """Return the weights of an op as they are written."""
+        """Return the weights of an op as ``apply_plan`` writes them."""
         if index not in self.weights:
             constants = {
                 i: self.constant(t) for i, t in enumerate(op.inputs) if t is not None and t.is_constant

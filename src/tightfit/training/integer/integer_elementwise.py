@@ -1,7 +1,7 @@
-"""Elementwise ops on integers, as LiteRT's CPU computes them.
+"""Elementwise ops in integers, as LiteRT computes them on a CPU.
 
-int8 runs in XNNPACK while the scales are in the range that its delegate takes, else in LiteRT's own kernel,
-which int16 always does.
+int8 runs in XNNPACK while the scales are in the range of its delegate, else in LiteRT's own kernel; int16
+always runs in LiteRT's own kernel.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def add(work: IntegerOperands, sign: int = 1) -> Array:
 
 
 def subtract(work: IntegerOperands) -> Array:
-    """SUB: an ADD of the second input's opposite. Source: ``sub.cc``."""
+    """SUB: an ADD of the negated second input. Source: ``sub.cc``."""
     return add(work, -1)
 
 
 def _add_xnnpack(work: IntegerOperands, sign: int) -> Array:
-    """Both inputs by multipliers of 21 bits, one shift to the right that rounds halves up."""
+    """Multiply both inputs by 21-bit multipliers, then shift to the right once, rounding halves up."""
     ratios = _ratios(work)
     shift = _MULTIPLIER_BITS - int(np.frexp(max(ratios))[1]) + 1
     factors = [int(np.rint(r * np.float32(2.0**shift))) for r in ratios]
@@ -45,9 +45,9 @@ def _add_xnnpack(work: IntegerOperands, sign: int) -> Array:
 
 
 def _add_builtin(work: IntegerOperands, sign: int) -> Array:
-    """Both inputs on half of the larger scale, finer by 2¹⁵ or 2²⁰; the sum by a third multiplier.
+    """Rescale both inputs to half of the larger scale, finer by 2¹⁵ or 2²⁰; rescale the sum.
 
-    The int16 ADD of equal shapes takes 16 values at a time, whose inputs are rounded once, not twice.
+    The int16 ADD of equal shapes computes 16 values at a time and rounds their inputs once, not twice.
     """
     left = _LEFT_SHIFT[work.dtype]
     scales = [work.grid(i).scale for i in (0, 1)]
@@ -101,13 +101,13 @@ def prelu(work: IntegerOperands) -> Array:
 
 
 def relu(work: IntegerOperands) -> Array:
-    """RELU and its family: a rescaled copy, cut off. Source: ``activations.cc``, ``ReluX``."""
+    """RELU and its variants: a rescaled, clipped copy. Source: ``activations.cc``, ``ReluX``."""
     scaled = Multiplier.of(work.grid().scale / work.output.scale).times_int32(work.shifted())
     return work.output.within(scaled + work.output.zero_point, work.op.kind)
 
 
 def square_root(work: IntegerOperands) -> Array:
-    """SQRT: in float32, cut off towards zero. Source: ``elementwise.cc``."""
+    """SQRT: in float32, truncated towards zero. Source: ``elementwise.cc``."""
     roots = np.sqrt(np.maximum(work.shifted().astype(np.float32) * work.grid().scale, np.float32(0)))
     return work.output.within(np.trunc(roots / work.output.scale) + work.output.zero_point)
 

@@ -1,7 +1,7 @@
-"""An integer file read as a float graph and the plan that it carries out, whoever wrote it.
+"""Read an integer file, written by any tool, as a float graph and a plan.
 
-QUANTIZE becomes the form in which its readers take a tensor, DEQUANTIZE goes, constants become the reals
-that their integers stand for. What computes in float in the file (float islands, dynamic range) does here.
+A QUANTIZE becomes the storage of its readers' inputs, a DEQUANTIZE is removed, and constants become their
+real values. Ops that compute in float in the file (float islands, dynamic range) compute in float here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CONVERTS: Final = frozenset({"QUANTIZE", "DEQUANTIZE", "DENSIFY"})
 
 
 def is_integer(model: Model) -> bool:
-    """Return True when an op of the main graph writes integers that stand for reals."""
+    """Return True when an op of the main graph writes quantized integers."""
     return any(_storage(t) is not None for op in model.main.ops for t in op.outputs)
 
 
@@ -32,7 +32,7 @@ def as_float(file: Model) -> tuple[Model, Plan]:
     """Return the float graph and the plan of an integer file; tensors keep their names.
 
     Raises:
-        ModelError: nothing in the file computes on integers.
+        ModelError: no op of the file computes in integers.
     """
     if not is_integer(file):
         raise ModelError("The file computes on no integers, so there is nothing to simulate; name a scheme.")
@@ -40,7 +40,7 @@ def as_float(file: Model) -> tuple[Model, Plan]:
 
 
 class _Reading:
-    """Takes the integers out of a model that it owns."""
+    """Converts a model to float in place and collects its plan."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.graph = model, model.main
@@ -68,7 +68,7 @@ class _Reading:
         return self.model, Plan(scheme, [plan])
 
     def decide(self, op: Op) -> OpPlan:
-        """Return an op of the table that reads or writes integers is an integer op."""
+        """Return the plan of an op: integer when it has a rule and reads or writes quantized integers."""
         held = [t for t in (*op.outputs, *op.inputs) if t in self.stored and not t.is_constant]
         if op.kind in _CONVERTS or not held or find_rule(op.kind) is None:
             return OpPlan(op.name, op.kind, FLOAT, "as in the file")
@@ -77,7 +77,7 @@ class _Reading:
         return OpPlan(op.name, op.kind, INTEGER, "as in the file", dtype, constants)
 
     def lift(self, tensor: Tensor) -> None:
-        """Make a tensor float: a constant by its values, an activation with its form noted."""
+        """Make a tensor float: a constant gets its real values, the storage of an activation is recorded."""
         storage = self.stored.get(tensor)
         if storage is None:
             return
@@ -90,7 +90,7 @@ class _Reading:
             tensor.dtype, tensor.quantization = "float32", None
 
     def take_out(self, op: Op) -> None:
-        """Remove a conversion; a QUANTIZE stays where something else than integer ops reads it."""
+        """Remove a conversion; a QUANTIZE that other than integer ops read is kept."""
         source, made = op.inputs[0], op.outputs[0]
         assert source is not None  # noqa: S101 - these ops have one input
         if op.kind == "QUANTIZE":
@@ -106,7 +106,14 @@ class _Reading:
         self.graph.remove(op)
 
     def rewire(self, reader: Op, position: int, source: Tensor, made: Tensor) -> None:
-        """Let an integer op read the source in the form that the QUANTIZE gave it."""
+        """Connect an integer op to the source of a QUANTIZE, with the storage of the QUANTIZE's output.
+
+        Args:
+            reader: the op.
+            position: its input position.
+            source: the input of the QUANTIZE.
+            made: the output of the QUANTIZE.
+        """
         storage = _int8_grid(self.stored[made])
         known = self.forms.setdefault(source, {})
         if known.setdefault(storage.dtype, storage) != storage or (
@@ -117,7 +124,7 @@ class _Reading:
 
 
 def _storage(tensor: Tensor) -> Storage | None:
-    """How a tensor of integers that stand for reals is stored, None for others."""
+    """The storage of a quantized tensor, None for others."""
     q = tensor.quantization
     if q is None or not q.is_affine or tensor.dtype not in LIMITS:
         return None
@@ -130,7 +137,7 @@ def _storage(tensor: Tensor) -> Storage | None:
 
 
 def _int8_grid(storage: Storage) -> Storage:
-    """uint8 is int8 shifted by 128: the same grid."""
+    """The int8 storage with the same real values as a uint8 storage."""
     if storage.dtype != "uint8":
         return storage
     points = tuple(z - 128 for z in storage.zero_point)

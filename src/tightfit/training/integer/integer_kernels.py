@@ -1,6 +1,6 @@
-"""Integer kernels that do more than round a float result: what they compute, for the forward pass.
+"""Integer kernels whose result differs from the rounded float result, for the forward pass of training.
 
-The gradient is that of the float op. A row is needed only where the kernel leaves the grid's step.
+The gradient is that of the float op. A row is needed only where the difference is above one step.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ TABLE_STEPS: Final = 512
 _ONE: Final = 32768.0
 _SPAN: Final = 65535.0
 _LEAST: Final = -10.0
-"""The exponential of less is not told from zero."""
+"""The exponential of smaller values is zero."""
 
 
 def softmax_int16(op: Op, x: Any, input_scale: Any) -> Any:
     """SOFTMAX of int16: an exponential and a reciprocal, each from a table of 513 entries.
 
     Args:
+        op: the op.
         x: reals on the input's grid.
         input_scale: the step of that grid.
 
@@ -46,7 +47,7 @@ def softmax_int16(op: Op, x: Any, input_scale: Any) -> Any:
 
 
 def _table(function: Callable[[Array], Array], low: float, high: float) -> Array:
-    """Values at 513 places; each is moved by half of the error in the middle between it and the next."""
+    """Values at 513 points, each corrected by half of the interpolation error before the next point."""
     places = np.linspace(low, high, TABLE_STEPS + 1)
     values = function(places) * _ONE
     halves = (high - low) / TABLE_STEPS / 2
@@ -57,7 +58,7 @@ def _table(function: Callable[[Array], Array], low: float, high: float) -> Array
 
 
 def _looked_up(table: Array, values: Any) -> Any:
-    """Between two entries the kernels interpolate, in 128 steps."""
+    """Interpolate between two entries in 128 steps, as the kernels do."""
     place = ops.floor(values / 128.0)
     offset = values - place * 128.0
     index = ops.cast(place, "int32") + TABLE_STEPS // 2
@@ -72,4 +73,4 @@ RECIPROCAL: Final = _table(lambda x: 1.0 / (1.0 + x), 0.0, 1.0)
 INTEGER_KERNELS: Final[dict[tuple[str, str], Callable[[Op, Any, Any], Any]]] = {
     ("SOFTMAX", "int16"): softmax_int16,
 }
-"""(operator, activation type) → what its kernel computes of its first input."""
+"""(op kind, activation type) → function of (op, input, input scale) that computes the kernel's output."""

@@ -1,4 +1,4 @@
-"""Ops that move or choose integers of one grid: what comes out is what went in."""
+"""Ops that move or select integers of one grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFUSALS: Final = (NotComputableError, ValueError, IndexError, TypeError)
 def moved(work: IntegerOperands) -> list[Array] | None:
     """Return the outputs of an op of ``MOVES``, computed sample by sample; None where its row refuses.
 
-    The zero point is taken off first, so that what is padded with stands for zero.
+    The zero point is subtracted first, so that padding with 0 represents the real zero.
     """
     kernel = MOVES[work.op.kind].kernel
     made: list[list[Array]] = []
@@ -40,7 +40,7 @@ def _operand(work: IntegerOperands, position: int, sample: int) -> Array:
 
 
 def chosen(function: Callable[[Array, Array], Array]) -> Callable[[IntegerOperands], Array]:
-    """Return the row of MAXIMUM or MINIMUM: both inputs and the output share their grid."""
+    """Return the row of MAXIMUM or MINIMUM, whose inputs and output have one grid."""
 
     def row(work: IntegerOperands) -> Array:
         return work.output.within(function(*work.both()) + work.output.zero_point)

@@ -1,4 +1,4 @@
-"""What one integer op works on: stored integers, their grids, and the weights as the file has them."""
+"""The operands of one integer op: stored integers, their grids, and the weights as in the file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NO_SCALES: Final = np.zeros(0, np.float32)
 
 @dataclass
 class Weights:
-    """The constants that an op multiplies and adds.
+    """The weights and the bias of an op.
 
     Args:
         values: integers in the file's layout.
-        scales: float32, one or one a channel.
-        axis: of the output channels.
-        bias: integers of the accumulator.
-        short: they are int32.
+        scales: float32 scales, (1,) or (channels,).
+        axis: axis of the output channels.
+        bias: integers of the accumulator's type.
+        short: whether the bias is int32.
     """
 
     values: Array
@@ -40,18 +40,18 @@ class Weights:
 
 @dataclass
 class IntegerOperands:
-    """One integer op of a batch.
+    """The operands of one integer op for a batch.
 
     Args:
-        op: with its options.
-        dtype: of its activations.
-        batch: how many samples.
-        values: stored integers by input position, the batch in front; None for what holds no reals.
-        grids: on which they stand.
-        output: the grid of the result.
-        statics: operands without reals (shapes, axes) by position.
-        weights: of a product.
-        activation: the position that the weights multiply.
+        op: the op.
+        dtype: type of its activations.
+        batch: number of samples.
+        values: stored integers by input position, the batch first; None for inputs that are not reals.
+        grids: the grids of ``values``.
+        output: the grid of the output.
+        statics: operands that are not reals (shapes, axes), by position.
+        weights: weights of a convolution or dense layer.
+        activation: position of the input that the weights multiply.
     """
 
     op: Op
@@ -84,15 +84,17 @@ class IntegerOperands:
 
     @property
     def fused(self) -> str:
-        """The activation that the op has built in."""
+        """The fused activation function of the op."""
         return fused_activation(self.op)
 
 
 def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weights | None:
-    """Return the weights of a product as ``apply_plan`` writes them, or None where they are computed.
+    """Return the weights of an op as ``apply_plan`` writes them, or None where they are computed.
 
     Args:
-        constants: input position → the reals of a constant, as they are trained.
+        op: the op.
+        decision: its plan.
+        constants: input position → trained real values of a constant.
     """
     rule = find_rule(op.kind)
     position = None if rule is None else weight_of(op, rule)

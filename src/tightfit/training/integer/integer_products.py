@@ -1,7 +1,7 @@
-"""Convolutions, dense layers and matrix products on integers, as LiteRT's CPU computes them.
+"""Convolutions, dense layers and matrix products in integers, as LiteRT computes them on a CPU.
 
-Sums of products are formed by BLAS in the smallest float type that holds them exactly, decided by the
-weights: float32 while no sum can reach 2²⁴, else float64 (2⁵³).
+BLAS computes the sums of products in the smallest float type that is exact for the weights: float32 while no
+sum can reach 2²⁴, else float64 (2⁵³).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def depthwise_conv_2d(work: IntegerOperands) -> Array:
 
 
 def transpose_conv(work: IntegerOperands) -> Array:
-    """TRANSPOSE_CONV: every pixel adds its products to a window of the output."""
+    """TRANSPOSE_CONV: the products of every pixel are added to a window of the output."""
     x, weights = _operands(work)
     strides = _pair(work.op, "stride")
     wanted = integers(work.statics[0])[1:3]
@@ -88,7 +88,7 @@ def fully_connected(work: IntegerOperands) -> Array:
 
 
 def _operands(work: IntegerOperands, *, merged: bool = True) -> tuple[Array, Array]:
-    """The shifted activation and the weights in a type that holds every sum exactly."""
+    """The shifted activation and the weights in a type in which every sum is exact."""
     assert work.weights is not None  # noqa: S101 - the rows of products run with weights only
     grid, weights = work.grid(work.activation), work.weights
     reach = max(grid.high - grid.zero_point, grid.zero_point - grid.low)
@@ -124,7 +124,7 @@ def _rescaled(work: IntegerOperands, total: Array, *, merged: bool = True) -> Ar
 
 
 def _windows(op: Op, x: Array, size: tuple[int, ...]) -> Iterator[tuple[int, int, Array]]:
-    """For each place of a kernel, the pixels that it meets; SAME pads with zeros, the odd one at the end."""
+    """For each kernel position, the pixels it multiplies; SAME pads with zeros, an odd one at the end."""
     strides, dilations = _pair(op, "stride"), _pair(op, "dilation", "Factor")
     spans = [dilations[i] * (size[i] - 1) + 1 for i in (0, 1)]
     if int(op.options.get("padding", 0)) == _SAME:

@@ -1,4 +1,4 @@
-"""Means, sums and pools on integers, as LiteRT's CPU computes them."""
+"""Means, sums and pools in integers, as LiteRT computes them on a CPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def total(work: IntegerOperands) -> Array:
 
 
 def _total(work: IntegerOperands) -> tuple[Array, int]:
-    """The sum of the integers without their zero points, and over how many."""
+    """The sum of the integers without their zero points, and the number of summands."""
     x = work.shifted()
     rank = x.ndim - 1
     axes = tuple(sorted({axis_of(a, rank) for a in integers(work.statics[1])}))
@@ -44,7 +44,7 @@ def _total(work: IntegerOperands) -> tuple[Array, int]:
 
 
 def _rounded(work: IntegerOperands, found: Array, count: int, share: np.float32) -> Array:
-    """XNNPACK sums stored integers; what their zero points add goes into a zero point in float32."""
+    """Rescale as XNNPACK: it sums stored integers and subtracts their zero points in float32."""
     source, output = work.grid(), work.output
     factor = source.scale / output.scale * share
     sums = (found + count * source.zero_point).astype(np.float32)
@@ -81,7 +81,7 @@ def _quotient(window: Array) -> Array:
 
 
 def _spans(size: int, window: int, stride: int, *, same: bool) -> list[tuple[int, int]]:
-    """First and last pixel of each window along one axis, padding left out."""
+    """The first and last pixel of each window along one axis, without padding."""
     count = -(-size // stride) if same else (size - window) // stride + 1
     before = max((count - 1) * stride + window - size, 0) // 2 if same else 0
     starts = [i * stride - before for i in range(count)]

@@ -1,4 +1,4 @@
-"""SOFTMAX, LOGISTIC, TANH on integers: tables, as LiteRT's CPU computes them."""
+"""SOFTMAX, LOGISTIC and TANH in integers by look-up tables, as LiteRT computes them on a CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tightfit.training.integer.rescaling import Multiplier
 from tightfit.types import Array
 
 _SPAN: Final = 10.0 / 65535.0
-"""One step of int16 over the ten units that the exponential's table spans."""
+"""One int16 step of the exponential's table, which spans ten units."""
 
 
 def softmax(work: IntegerOperands) -> Array:
@@ -22,11 +22,11 @@ def softmax(work: IntegerOperands) -> Array:
 
 
 def _softmax_int8(work: IntegerOperands) -> Array:
-    """Exponentials from a table of float32, summed one after the other in float32."""
+    """Compute exponentials from a float32 table, and sum them sequentially in float32."""
     x = work.shifted()
     step = -work.grid().scale * np.float32(work.op.options.get("beta", 1.0))
     table = np.exp((step * np.arange(256, dtype=np.float32)).astype(np.float64)).astype(np.float32)
-    # The kernel multiplies the exponential of the largest in, too: it is 1.
+    # The kernel also multiplies by the exponential of the largest value, which is 1.
     powers = table[x.max(axis=-1, keepdims=True) - x]
     sums = np.cumsum(powers, axis=-1, dtype=np.float32)[..., -1:]
     scaled = powers * (np.float32(1.0) / (sums * work.output.scale))
@@ -34,15 +34,15 @@ def _softmax_int8(work: IntegerOperands) -> Array:
 
 
 def _softmax_int16(work: IntegerOperands) -> Array:
-    """An exponential and a reciprocal, each from a table of 513 entries with interpolation."""
+    """Compute the exponential and the reciprocal from tables of 513 entries with interpolation."""
     x = work.shifted()
     beta = np.float32(work.op.options.get("beta", 1.0))
-    # float32 · float32 / double, as the kernel's preparation has it.
+    # float32 · float32 / double, as in the kernel's preparation.
     multiplier = Multiplier.of(np.float64(work.grid().scale * beta) / _SPAN)
     distance = multiplier.times_int32(x - x.max(axis=-1, keepdims=True)) + 32767
     powers = look_up(EXPONENTIAL, np.clip(distance, -32768, 32767))
     sums = powers.sum(axis=-1, keepdims=True)
-    # The sum as a number in [1, 2) with 16 bits behind the point, without its one.
+    # The fraction, in 16 bits, of the sum normalized to [1, 2).
     bits = np.floor(np.log2(np.maximum(sums, 1))).astype(np.int64)
     shifted = (((sums << (30 - bits)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16)
     inverse = look_up(RECIPROCAL, np.clip(shifted, -32768, 32767))
@@ -50,7 +50,7 @@ def _softmax_int16(work: IntegerOperands) -> Array:
 
 
 def look_up(table: Array, values: Array) -> Array:
-    """``LUTLookup``: between two of 513 entries the kernels interpolate in 128 steps."""
+    """``LUTLookup``: interpolation between two of 513 entries in 128 steps."""
     entries = table.astype(np.int64)
     place = (values >> 7) + TABLE_STEPS // 2
     slope = entries[place + 1] - entries[place]
@@ -78,7 +78,7 @@ def tanh(work: IntegerOperands) -> Array:
 
 
 def _tabulated(work: IntegerOperands, function: Callable[[Any], Any]) -> Array:
-    """int8: every integer's real in float32, the function of it, back with the zero point inside."""
+    """int8: dequantize each integer in float32, apply the function, and quantize again."""
     source, output = work.grid(), work.output
     stored = np.arange(source.low, source.high + 1)
     reals = (stored - source.zero_point).astype(np.float32) * source.scale
@@ -90,7 +90,7 @@ def _tabulated(work: IntegerOperands, function: Callable[[Any], Any]) -> Array:
 
 
 def _positions(work: IntegerOperands) -> tuple[Array, Array]:
-    """int16: where the inputs lie in steps of 1/(3 · 4096), with a sign and without."""
+    """int16: the inputs in steps of 1/(3 · 4096), with sign and absolute."""
     scale, shift = float(work.grid().scale), 0
     exponent = np.log2(scale)
     if exponent == int(exponent) and int(exponent) + 12 in (0, 1):
@@ -105,7 +105,7 @@ def _positions(work: IntegerOperands) -> tuple[Array, Array]:
 
 
 def _sigmoid(magnitude: Array, bits: int) -> Array:
-    """The logistic of positive reals, 16 bits and ``bits`` more from interpolating between entries."""
+    """The logistic of positive reals, in 16 bits and ``bits`` more from interpolation."""
     place = np.minimum(magnitude >> bits, 254)
     slope = _SIGMOID[place + 1] - _SIGMOID[place]
     found = (_SIGMOID[place] << bits) + slope * (magnitude & ((1 << bits) - 1))
@@ -114,7 +114,7 @@ def _sigmoid(magnitude: Array, bits: int) -> Array:
 
 
 def _sigmoid_entries() -> Array:
-    """``sigmoid_table_uint16`` of ``common.h``: 2¹⁶ · logistic(i / 24), near that in eight places."""
+    """``sigmoid_table_uint16`` of ``common.h``: 2¹⁶ · logistic(i / 24), with eight entries that differ."""
     entries = np.rint(65536.0 / (1.0 + np.exp(-np.arange(256) / 23.999))).astype(np.int64)
     entries[[4, 255]] += 1
     entries[[65, 69, 71, 117, 163, 174]] -= 1

@@ -1,8 +1,8 @@
-"""How the integer kernels bring a sum back to 8 or 16 bits, to the bit, on NumPy arrays of int64.
+"""Rescale the sums of integer kernels to 8 or 16 bits, equal to LiteRT to the bit, on NumPy arrays of int64.
 
-Two families: XNNPACK multiplies the int32 sum by one float32; LiteRT's own kernels multiply by a 31-bit
-fixed-point number and shift. Each rounds in its own way, which is where a simulation in reals differs by
-one step now and then.
+There are two families. XNNPACK multiplies the int32 sum by a float32; LiteRT's own kernels multiply by a
+31-bit fixed-point number and shift. Their roundings differ, so that a simulation in reals differs by one step
+for some values.
 
 Source: XNNPACK ``qs8-igemm``, ``qs8-dwconv`` (fp32 requantization); LiteRT ``kernels/internal/common.cc``,
 ``quantization_util.cc``; gemmlowp ``fixedpoint.h``.
@@ -26,7 +26,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the integers of one activation stand: ``real = scale · (q - zero_point)``, q in [low, high]."""
+    """The grid of an activation: ``real = scale · (q - zero_point)``, q in [low, high]."""
 
     scale: np.float32
     zero_point: int
@@ -35,12 +35,12 @@ class Grid:
 
     @classmethod
     def of(cls, storage: Storage) -> Grid:
-        """Return the grid of a storage that has one scale."""
+        """Return the grid of a storage with one scale."""
         low, high = LIMITS[storage.dtype]
         return cls(np.float32(storage.scale[0]), int(storage.zero_point[0]), low + storage.narrow, high)
 
     def within(self, values: Array, activation: str = "") -> npt.NDArray[np.int16]:
-        """Cut integers off at the type's ends and at those of a fused activation.
+        """Return integers clipped to the range of the type and of a fused activation.
 
         Example:
             >>> Grid(np.float32(0.5), 0, -128, 127).within(np.array([-3, 20]), activation="RELU6").tolist()
@@ -65,7 +65,9 @@ def rescale_float(total: Array, factor: Any, grid: Grid, activation: str = "") -
 
     Args:
         total: exact sums.
-        factor: float32, one or one a channel (last axis).
+        factor: float32 factor, one or one for each channel (last axis).
+        grid: the grid of the output.
+        activation: the fused activation function.
     """
     scaled = total.astype(np.float32)
     scaled *= np.asarray(factor, np.float32)
@@ -77,14 +79,14 @@ def rescale_float(total: Array, factor: Any, grid: Grid, activation: str = "") -
 
 @dataclass(frozen=True)
 class Multiplier:
-    """A real factor as ``mantissa · 2^(shift - 31)``, one or one a channel."""
+    """Real factors in fixed point, ``mantissa · 2^(shift - 31)``: one, or one for each channel."""
 
     mantissa: Integers
     shift: Integers
 
     @classmethod
     def of(cls, real: Any) -> Multiplier:
-        """Return the fixed-point form; the mantissa has 31 bits.
+        """Return the fixed-point form of real factors; the mantissa has 31 bits.
 
         Example:
             >>> Multiplier.of(0.5)
@@ -98,9 +100,9 @@ class Multiplier:
         return cls(np.where(tiny, 0, mantissa), np.where(tiny, 0, shift))
 
     def times_int32(self, values: Array) -> Integers:
-        """``MultiplyByQuantizedMultiplier`` of an int32: rounds halves up, then, shifting, away from zero.
+        """``MultiplyByQuantizedMultiplier`` of an int32: rounds halves up, after the shift away from zero.
 
-        Two roundings can add up: 5/4 is first 3/2 and then 2.
+        The two roundings can accumulate: 5/4 is first 3/2 and then 2.
 
         Example:
             >>> Multiplier.of(0.25).times_int32(np.array([2, -2, 5])).tolist()
@@ -117,7 +119,7 @@ class Multiplier:
         return Multiplier(self.mantissa, self.shift + left)
 
     def times_int64(self, values: Array) -> Integers:
-        """``MultiplyByQuantizedMultiplier`` of an int64: the mantissa cut to 15 bits, one rounding.
+        """``MultiplyByQuantizedMultiplier`` of an int64: a mantissa of 15 bits, rounded once.
 
         Example:
             >>> Multiplier.of(0.25).times_int64(np.array([2, -2, 5])).tolist()
@@ -134,7 +136,10 @@ def requantize(values: Array, source: Grid, output: Grid, *, short: bool) -> npt
     """QUANTIZE from integers to integers.
 
     Args:
-        short: both are int8, which XNNPACK does with a factor in units of 1/256.
+        values: stored integers.
+        source: their grid.
+        output: the grid of the result.
+        short: whether both are int8, for which XNNPACK uses a factor in units of 1/256.
 
     Source: XNNPACK ``qs8-vcvt``; LiteRT ``quantize.cc``, ``Requantize``.
     """

@@ -1,7 +1,7 @@
-"""Changed copies of training images, made anew in each epoch: one function an augmentation.
+"""``AUGMENTATIONS``: random changes of training images in each epoch, one function each.
 
-Each takes float images (batch, height, width, channels) and a random generator. With a teacher instead of
-labels few images go far when each is seen in many forms.
+A function takes float images (batch, height, width, channels) and a random generator. With distillation
+instead of labels, augmentation makes few images sufficient.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Random = np.random.Generator
 
 _SHIFT: Final = 1 / 14
 _ZOOM: Final = 0.6
-"""The least side of a crop, as a share of the image's."""
+"""The least side of a crop, as a fraction of the image's."""
 
 
 def flip(images: Array, random: Random) -> Array:
-    """Return the images, half of them mirrored left to right."""
+    """Return the images, a random half of them mirrored left to right."""
     mirrored = random.random(len(images)) < 0.5
     return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
 
 
 def shift(images: Array, random: Random) -> Array:
-    """Return the images moved by up to a fourteenth of their sides; the border's values go on outside."""
+    """Return the images shifted by up to a fourteenth of their sides; border values are repeated."""
     height, width = images.shape[1:3]
     most = [max(1, round(_SHIFT * side)) for side in (height, width)]
     down, right = (random.integers(-m, m + 1, len(images))[:, None] for m in most)
@@ -40,12 +40,12 @@ def shift(images: Array, random: Random) -> Array:
 
 
 def zoom(images: Array, random: Random) -> Array:
-    """Return crops of 0.6 to 1 of the sides, anywhere, resized to the whole image (bilinear)."""
+    """Return random crops of 0.6 to 1 of the sides, resized to the whole image (bilinear)."""
     return np.stack([_crop(image, random) for image in images])
 
 
 def mix(images: Array, random: Random) -> Array:
-    """Return the images, half of them blended with another of the batch; for training without labels.
+    """Return the images, a random half of them blended with another of the batch; without labels only.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization".
     """
@@ -57,14 +57,14 @@ def mix(images: Array, random: Random) -> Array:
 AUGMENTATIONS: Final[dict[str, Callable[[Array, Random], Array]]] = {
     "flip": flip, "shift": shift, "zoom": zoom, "mix": mix,
 }  # fmt: skip
-"""Name → function; they are applied in the order that is asked for."""
+"""Name → function; augmentations are applied in the given order."""
 
 
 def check_augmentations(names: Sequence[str], *, labelled: bool) -> tuple[str, ...]:
     """Return the names unchanged when they are known and fit the training.
 
     Raises:
-        OptionError: an unknown name, or images are to be mixed whose labels count.
+        OptionError: a name is unknown, or ``mix`` is used with labels.
     """
     for name in names:
         if name not in AUGMENTATIONS:
@@ -75,7 +75,12 @@ def check_augmentations(names: Sequence[str], *, labelled: bool) -> tuple[str, .
 
 
 def augment(arrays: dict[str, Array], names: Sequence[str], random: Random) -> dict[str, Array]:
-    """Return the inputs of a batch with every float image input changed.
+    """Return the inputs of a batch with every float image input augmented.
+
+    Args:
+        arrays: input name → batch.
+        names: names of augmentations.
+        random: random generator.
 
     Raises:
         OptionError: no input is a batch of images.
@@ -96,13 +101,13 @@ def _crop(image: Array, random: Random) -> Array:
 
 
 def _places(side: int, random: Random) -> npt.NDArray[np.float64]:
-    """Where the pixels of a crop along one side lie in the image."""
+    """The positions in the image of a crop's pixels along one side."""
     span = random.uniform(_ZOOM, 1.0) * (side - 1)
     return random.uniform(0, side - 1 - span) + np.linspace(0.0, span, side)
 
 
 def _between(image: Array, places: npt.NDArray[np.float64], axis: int) -> Any:
-    """Values between the pixels of one axis, linear."""
+    """The image interpolated linearly at positions along one axis."""
     low = np.minimum(places.astype(np.int64), image.shape[axis] - 1)
     high = np.minimum(low + 1, image.shape[axis] - 1)
     share = (places - low).astype(np.float32)

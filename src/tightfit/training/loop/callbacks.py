@@ -1,4 +1,4 @@
-"""What has to happen between training steps: masks follow their schedule, a NaN loss stops the training."""
+"""Keras callbacks of a training: mask updates, and a stop when the loss is NaN."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tightfit.training.transforms.weight_transforms import Mask
 
 
 class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Chooses the masks of a network anew every few steps while their schedule lasts.
+    """Updates the masks of a network every few steps until the end of their schedule.
 
     Args:
-        network: with a ``Mask`` among its transforms; without one nothing happens.
-        every: how many steps lie between two choices.
-        start: the step that the training begins with, when it is resumed.
+        network: a network, with or without a ``Mask`` among its transforms.
+        every: number of steps between two updates.
+        start: the first step of a resumed training.
     """
 
     def __init__(self, network: Network, every: int = 100, start: int = 0) -> None:
@@ -32,13 +32,13 @@ class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         self.step += 1
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Update the masks a last time: the final sparsity is reached whatever the number of steps."""
+        """Update the masks a last time, so that the final sparsity is reached for any number of steps."""
         for mask in self.masks:
             if mask.schedule.end is None or self.step <= mask.schedule.end:
                 self.update()
 
     def update(self) -> None:
-        """Choose the masks for the step; on JAX the variables are brought up to date before."""
+        """Update the masks for the present step; on JAX the variables are synchronized first."""
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
         for mask in self.masks:
@@ -46,7 +46,7 @@ class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
 
 
 class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Stops at a NaN loss and puts the weights of the last epoch without one back.
+    """Stops the training at a NaN loss and restores the weights of the last good epoch.
 
     Attributes:
         failed: the epoch, from 0, whose loss was NaN or infinite, or None.
@@ -58,15 +58,15 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         self.good: list[Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Keep the weights that the training starts from."""
+        """Copy the initial weights."""
         self.good = self._copies()
 
     def _copies(self) -> list[Any]:
-        """Copies: on JAX the arrays may be views of memory that the next step takes over."""
+        """Copies of the weights: on JAX the arrays may be views of memory that the next step reuses."""
         return [np.array(w) for w in self.model.get_weights()]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keep the weights, or takes the last ones back."""
+        """Copy the weights, or stop the training when the loss is not finite."""
         if np.isfinite((logs or {}).get("loss", 0.0)):
             self.good = self._copies()
             return
@@ -74,6 +74,6 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Put the last good weights back."""
+        """Restore the last good weights."""
         if self.failed is not None and self.good is not None:
             self.model.set_weights(self.good)

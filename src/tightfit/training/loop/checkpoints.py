@@ -1,4 +1,4 @@
-"""What a training needs to go on after it was stopped: written after each epoch, whole or not at all."""
+"""Checkpoints of a training, written after each epoch, whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tightfit.files import atomic_file
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """The progress of a training.
 
     Args:
-        settings: what it was asked for; another request does not resume it.
-        stage: index of the stage that runs.
-        epoch: epochs of that stage that are done.
-        history: one row an epoch: ``stage``, ``epoch``, ``loss`` and the metrics.
-        arrays: the variables of model and optimizer after that epoch.
-        finished: the same for each stage that is done.
+        settings: the options of the training; a training with other options does not resume from it.
+        stage: index of the running stage.
+        epoch: number of finished epochs of that stage.
+        history: one row for each epoch: ``stage``, ``epoch``, ``loss`` and the metrics.
+        arrays: the variables of model and optimizer after the last epoch.
+        finished: the variables at the end of each finished stage.
     """
 
     settings: str
@@ -37,7 +37,7 @@ class Progress:
     finished: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
 
     def finish_stage(self) -> None:
-        """Move on to the next stage; what was trained stays."""
+        """Begin the next stage and store the variables of the finished one."""
         self.finished.append(self.arrays)
         self.stage, self.epoch, self.arrays = self.stage + 1, 0, []
 
@@ -56,10 +56,14 @@ def save_progress(path: Path, progress: Progress) -> None:
 
 
 def load_progress(path: Path, settings: str) -> Progress | None:
-    """Return the checkpoint of the same training, None where there is none or it is another's.
+    """Return the checkpoint of a training with the same settings, or None.
+
+    Args:
+        path: path of the checkpoint.
+        settings: the options of the training.
 
     Raises:
-        ModelError: the file is no checkpoint.
+        ModelError: the file is not a checkpoint.
     """
     if not path.exists():
         return None
@@ -75,11 +79,11 @@ def load_progress(path: Path, settings: str) -> Progress | None:
 
 
 class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Keeps the history and writes a checkpoint after each epoch with a finite loss.
+    """Records the history and writes a checkpoint after each epoch with a finite loss.
 
     Args:
-        path: of the checkpoint.
-        progress: filled as the training goes on.
+        path: path of the checkpoint.
+        progress: the progress to update.
     """
 
     def __init__(self, path: Path, progress: Progress) -> None:
@@ -105,17 +109,17 @@ def variables(model: Any) -> list[Any]:
 
 
 def arrays_of(model: Any) -> list[np.ndarray[Any, Any]]:
-    """Copy of ``variables``."""
+    """Return copies of ``variables`` as arrays."""
     if keras.backend.backend() == "jax" and getattr(model, "_jax_state", None) is not None:
         model.jax_state_sync()
     return [np.array(keras.ops.convert_to_numpy(v)) for v in variables(model)]
 
 
 def restore(model: Any, arrays: list[np.ndarray[Any, Any]]) -> None:
-    """Put the variables of a checkpoint back.
+    """Restore the variables of a checkpoint.
 
     Raises:
-        ModelError: they are those of another model.
+        ModelError: the checkpoint belongs to another model or optimizer.
     """
     found = variables(model)
     if [tuple(v.shape) for v in found] != [a.shape for a in arrays]:

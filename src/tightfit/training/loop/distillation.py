@@ -1,4 +1,4 @@
-"""Training with a teacher: the float graph shows the network what to give, with labels or without."""
+"""Knowledge distillation: train a network to match the outputs of the float graph, with or without labels."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from tightfit.graph.ir import Op, Tensor
 from tightfit.training.network import Network
 
 RESIDUAL: Final = "residual"
-"""Stands for the ends of residual blocks among the names of features."""
+"""Feature name for the outputs of all residual blocks."""
 
 
 class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """Trains a network towards the float outputs of another; ``fit`` it with inputs, and labels if there are.
+    """A Keras model that trains a student towards the outputs of a teacher; ``fit`` takes inputs and labels.
 
-    The loss is ``(1 - share) · Σ distance(teacher, student) + share · loss(label, output)``, with the share
-    of the labels; ``distance`` is taken of the outputs before their softmax and of the chosen features.
+    The loss is ``(1 - share) · Σ distance(teacher, student) + share · loss(label, output)`` with ``share`` =
+    ``labels_share``. ``distance`` is computed on the outputs before their softmax and on the features.
 
     Args:
         student: a ``Network``; its variables are trained.
         teacher: a ``Network`` of the same float graph.
-        features: keys of inner tensors to compare too; ``residual`` stands for the sums of two activations.
-        feature_weight: what they count together.
-        temperature: logits are divided by it before they are compared as probabilities.
-        labels_share: how much the loss given to ``compile`` counts; 0 needs no labels.
+        features: keys of intermediate tensors to match too; ``residual`` means all sums of two activations.
+        feature_weight: weight of all features together.
+        temperature: divisor of the logits before the softmax.
+        labels_share: weight of the label loss, 0–1; 0 needs no labels. The loss is ``label_loss`` where that
+            is set, called with (labels, outputs), else the one given to ``compile``.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
 
     Raises:
-        OptionError: a feature is no tensor of the graph, or a share lies outside of [0, 1].
+        OptionError: a feature is not a tensor of the graph, or ``labels_share`` is outside of [0, 1].
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
             logits is not end for logits, end in zip(ends, student.output_tensors.values(), strict=True)
         ]
         inner, outer = ends + _find(student, features), _twins(student, teacher, ends, features)
-        # A student that has lost channels shows only what it still has all channels of.
+        # A pruned student has only some features with all channels.
         alike = [i for i, (s, t) in enumerate(zip(inner, outer, strict=True)) if s.shape == t.shape]
         self.wanted = [[tensors[i] for i in alike] for tensors in (inner, outer)]
+        self.label_loss: Any = None
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
-        """Do nothing: both networks have their variables."""
+        """Do nothing: the variables of both networks exist already."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the student's outputs."""
@@ -72,14 +74,17 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         if self.labels_share > 0.0:
             if y is None:
                 raise OptionError(
-                    "The labels are to count, but the data has none. Give labels, or a share of 0."
+                    "The label loss needs labels, but the data has none. Give labels, or labels_share=0."
                 )
-            labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
+            if self.label_loss is not None:
+                labelled = self.label_loss(y, y_pred)
+            else:
+                labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
             loss = loss + labelled * self.labels_share
         return loss
 
     def taught(self, x: Any, *, training: bool) -> Any:
-        """Return the distance between what the teacher and the student make of a batch."""
+        """Return the distance between the tensors of teacher and student for a batch."""
         inner, outer = self.wanted
         shown = self.teacher.tensors(x, outer, rounded=False)
         given = self.student.tensors(x, inner, training=training)
@@ -94,7 +99,13 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         return total
 
     def distance(self, wanted: Any, found: Any, *, decides: bool) -> Any:
-        """Return the divergence of probabilities where the output is a decision, else the relative error."""
+        """Return the KL divergence of class probabilities, or the relative error of other outputs.
+
+        Args:
+            wanted: the teacher's tensor.
+            found: the student's tensor.
+            decides: whether the tensor is a vector of logits.
+        """
         if not decides:
             return relative_error(wanted, found)
         target = ops.log_softmax(wanted / self.temperature, axis=-1)
@@ -103,7 +114,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 
 def residual_sums(network: Network) -> list[str]:
-    """Return the keys of the sums of two activations: where the blocks of residual networks end."""
+    """Return the keys of the sums of two activations, which are the outputs of residual blocks."""
     graph = network.source.main
     keys = graph.keys()
     varying = network.program.varying
@@ -120,7 +131,7 @@ def relative_error(wanted: Any, found: Any) -> Any:
 
 
 def _logits(end: Tensor) -> Tensor:
-    """What a softmax at the end of the graph is taken of; other ends are compared as they are."""
+    """The input of a final SOFTMAX; other outputs unchanged."""
     producer: Op | None = end.producer
     source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
     return end if source is None or source.is_constant else source
@@ -140,6 +151,6 @@ def _find(network: Network, features: Sequence[str]) -> list[Tensor]:
 
 
 def _twins(student: Network, teacher: Network, ends: list[Tensor], features: Sequence[str]) -> list[Tensor]:
-    """The teacher's tensors of the student's names."""
+    """The teacher's tensors with the names of the student's."""
     keys = student.source.main.keys()
     return _find(teacher, [keys[t] for t in ends]) + _find(teacher, features)

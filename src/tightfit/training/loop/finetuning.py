@@ -1,4 +1,4 @@
-"""Fine-tuning in stages: first prune in float, then cluster and round together, each in its turn.
+"""Fine-tuning in stages: pruning in float first, then clustering and QAT together.
 
     sparsity alone          Mask                          float file with zeros
     scheme alone            plan                          QAT
@@ -6,7 +6,7 @@
     clusters + scheme       Cluster + plan                CQAT
     all three               Mask → Mask + Cluster + plan  PCQAT
 
-Without labels the float model teaches; with labels both count.
+Without labels the loss is the distillation from the float model; with labels, half of each.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any, Final
 import keras
 
 from tightfit.data.dataset import Dataset
+from tightfit.data.sample import Sample
+from tightfit.evaluation.labels import PLAIN, TRAINED, Head
 from tightfit.graph.ir import Model
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
@@ -36,6 +38,7 @@ from tightfit.training.loop.checkpoints import (
 )
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
+from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.network import Network
@@ -46,13 +49,15 @@ from tightfit.types import Array, Samples
 
 CALIBRATION: Final = 100
 _LABELS_SHARE: Final = 0.5
+_LOOKED_AT: Final = 4
+"""Samples whose answers show what labels mean."""
 _WARM_UP: Final = 0.05
-"""Adam's first steps know little of the gradients: the rate grows to its value in this share of a stage."""
+"""Warm-up: fraction of a stage in which the learning rate grows, because Adam's first steps are noisy."""
 _LAST_SHARE: Final = 0.02
 _SHARE_BETWEEN: Final = 0.3
-"""What a stage leaves of the learning rate at its end: the next one goes on healing."""
+"""Learning rate at the end of a stage that another follows, as a fraction of its value."""
 _UPDATES: Final = 40
-"""Choices of the masks in a stage: small jumps heal."""
+"""Number of mask updates in a stage; small changes of the sparsity recover better."""
 _STAYS_DENSE: Final = (
     f"Not pruned: depthwise convolutions and weights of fewer than {SMALLEST} elements: few, and they lose "
     "most. The zeros of the whole file are a smaller share than the sparsity."
@@ -61,12 +66,13 @@ _STAYS_DENSE: Final = (
 
 @dataclass
 class Trained:
-    """What a training gave.
+    """The result of a training.
 
     Args:
-        model, plan: ``apply_plan`` of the two is the file; plan is None for a float file.
-        history: one row an epoch.
-        notes: what a reader should know.
+        model: the trained float model.
+        plan: its plan; ``apply_plan`` of the two is the file. None for a float file.
+        history: one row for each epoch.
+        notes: remarks for the report.
     """
 
     model: Model
@@ -80,20 +86,22 @@ Prepare = Callable[[Model, Scheme, Samples, bool], tuple[Model, Plan]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads besides the model.
+    """The data of a training, besides the model.
 
     Args:
         dataset: samples, with or without labels.
         indices: the samples to train and calibrate with.
-        teacher: the float graph that shows the network what to give.
-        prepare: called with (model, scheme, calibration samples, whether its weights are free to move);
-            returns the float model and the plan that training starts from.
+        teacher: the float model to distil from.
+        heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
+        prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
+            returns the float model and the plan to train from.
     """
 
     dataset: Dataset
     indices: Sequence[int] | Array
     teacher: Model
     prepare: Prepare
+    heads: Sequence[Head] | None = None
 
 
 def finetune(
@@ -103,21 +111,21 @@ def finetune(
     checkpoint: Path,
     listener: Callable[[str, int, int, dict[str, Any]], None] | None = None,
 ) -> Trained:
-    """Train a float model for what is asked; go on from the checkpoint of the same training.
+    """Train a float model as requested; resume from the checkpoint of the same training.
 
     Args:
-        model: cleaned; it is not changed.
-        data: samples, teacher, and how a plan is made.
+        model: a cleaned float model; it is not changed.
+        data: samples, teacher, and the function that makes a plan.
         request: sparsity, clusters, scheme, epochs and the other options.
-        checkpoint: written after each epoch, removed by the caller when the file is there.
-        listener: called with (stage, step, steps, metrics) after each step.
+        checkpoint: path of the checkpoint, written after each epoch; the caller removes it at the end.
+        listener: progress callback, called with (stage, step, steps, metrics) after each step.
 
     Returns:
         The trained float model and its plan.
 
     Raises:
         OptionError, DataError: see ``check_request``.
-        ModelError: an op has no lowering; it is named.
+        ModelError: an op has no lowering; the message names it.
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
@@ -130,7 +138,7 @@ def finetune(
 
 
 class _Training:
-    """The stages of one request; ``current`` is the float model as it is so far."""
+    """The stages of one request; ``current`` is the float model so far."""
 
     def __init__(
         self, model: Model, data: TrainingData, request: FinetuneSpec, progress: Progress, *, labelled: bool
@@ -138,12 +146,29 @@ class _Training:
         self.current = model
         self.teacher, self.prepare = data.teacher, data.prepare
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
-        self.progress, self.labelled = progress, labelled
+        self.progress = progress
+        self.heads = [h for h in self._meaning(data.heads) if h.kind in TRAINED] if labelled else []
+        self.labelled = bool(self.heads)
+        self.loss: LabelLoss | None = None
         self.plan: Plan | None = None
         self.notes: list[str] = []
 
+    def _meaning(self, heads: Sequence[Head] | None) -> Sequence[Head]:
+        if heads is not None:
+            return heads
+        plain, named = self.dataset.labels(self.indices), self.dataset.named_labels(self.indices)
+        scalars = named if plain is None else {**named, PLAIN: plain}
+        return heads_of(Network(self.teacher, check=False), self._first(_LOOKED_AT), scalars)
+
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
-        """Train one stage, or only rebuilds it when the checkpoint is behind it."""
+        """Train one stage, or only rebuild its result when the checkpoint has it.
+
+        Args:
+            index: index of the stage.
+            stage: name of the stage.
+            checkpoint: path of the checkpoint.
+            listener: progress callback.
+        """
         epochs = self._epochs(stage)
         network = self._network(stage, epochs)
         student = self._student(network)
@@ -193,7 +218,13 @@ class _Training:
     def _student(self, network: Network) -> Any:
         teacher = Network(self.teacher, check=False)
         share = _LABELS_SHARE if self.labelled else 0.0
-        return Distillation(network, teacher, self.request.features, labels_share=share)
+        student = Distillation(network, teacher, self.request.features, labels_share=share)
+        self.loss = loss_for(self.heads, student, self._first) if self.labelled else None
+        student.label_loss = self.loss
+        return student
+
+    def _first(self, count: int) -> list[Sample]:
+        return list(self.dataset.samples([int(i) for i in self.indices[:count]]))
 
     def _compile(self, student: Any, epochs: int, *, last: bool) -> None:
         steps = epochs * max(1, len(self.indices) // self.request.batch)
@@ -205,14 +236,7 @@ class _Training:
             warmup_target=self.request.rate if warm else None,
             warmup_steps=warm,
         )
-        loss = None
-        if self.labelled:
-            loss = (
-                keras.losses.SparseCategoricalCrossentropy(from_logits=not student.decides[0])
-                if _are_classes(self.dataset)
-                else "mean_squared_error"
-            )
-        student.compile(RelativeAdam(rate, sizes_of(student.student)), loss)
+        student.compile(RelativeAdam(rate, sizes_of(student.student)))
 
     def _fit(
         self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
@@ -220,7 +244,8 @@ class _Training:
         request, (first, last) = self.request, epochs
         batches = Batches(
             self.dataset, self.indices, request.batch,
-            labelled=self.labelled, seed=request.seed, epoch=first, augment=request.augment,
+            targets=None if self.loss is None else self.loss.targets,
+            seed=request.seed, epoch=first, augment=request.augment,
         )  # fmt: skip
         done = first * len(batches)
         keep = KeepLastGood()
@@ -230,18 +255,13 @@ class _Training:
             SaveEachEpoch(checkpoint, self.progress),
             _Steps(listener, self.progress.stage, done, last * len(batches)),
         ]
-        # Keras shuffles the batches too, otherwise each time; these are shuffled by seed and epoch.
+        # Keras would shuffle the batches differently each time; these are shuffled by seed and epoch.
         student.fit(batches, initial_epoch=first, epochs=last, verbose=0, shuffle=False, callbacks=callbacks)
         if keep.failed is not None:
             self.notes.append(
                 f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "
                 "before were kept. Train with a smaller learning rate."
             )
-
-
-def _are_classes(dataset: Dataset) -> bool:
-    labels = dataset.labels()
-    return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1
 
 
 def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:
@@ -255,14 +275,14 @@ def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | 
 
 
 class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Tells a listener of each step."""
+    """Calls the progress callback after each step."""
 
     def __init__(self, listener: Any, stage: int, done: int, total: int) -> None:
         super().__init__()
         self.listener, self.stage, self.done, self.total = listener, stage, done, total
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Counts."""
+        """Call the progress callback."""
         self.done += 1
         if self.listener is not None:
             self.listener(f"stage {self.stage + 1}", self.done, self.total, dict(logs or {}))

@@ -1,4 +1,4 @@
-"""Adam whose steps are shares of what they move: of a channel's weights, of a bias, of a centroid."""
+"""Adam with relative steps: relative to the size of a channel's weights, a bias, or a centroid."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tightfit.training.network import Network
 from tightfit.types import Array
 
 _LEAST_SHARE: Final = 0.05
-"""A channel is taken for no smaller than this share of its tensor, so that dead ones can wake up."""
+"""Least size of a channel as a fraction of its tensor's, so that channels near zero can be trained."""
 
 
 class RelativeAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
-    """Adam with a step of ``learning_rate · size``; the size is the root mean square of what is moved.
+    """Adam with a step of ``learning_rate · size``; the size is the root mean square of the variable.
 
-    With batch norm folded, the channels of one layer differ in size by a hundred times and more: a step that
-    is right for one leaves another where it is. Scales are held as logarithms and need no size.
+    With batch norm folded, the channels of one layer differ in size by a factor of a hundred and more: one
+    absolute step does not suit all. Scales are trained as logarithms and need no size.
 
     Args:
-        learning_rate: the share by which a step moves a weight at most, or a schedule of it.
-        sizes: see ``sizes_of``; a variable without an entry has the size 1.
+        learning_rate: most relative change of a weight in a step, or a schedule of it.
+        sizes: variable path → size (``sizes_of``); a variable without an entry has size 1.
 
     Source: Kingma and Ba 2015, "Adam"; relative steps as in Shazeer and Stern 2018, "Adafactor". Departure:
     sizes are taken once, before training, and for each output channel.
@@ -35,12 +35,18 @@ class RelativeAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no
         self.in_order: list[Array | None] = []
 
     def build(self, variables: Any) -> None:
-        """Make the moments."""
+        """Make the moments of Adam."""
         self.in_order = [self.sizes.get(v.path) for v in variables]
         super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable.
+
+        Args:
+            gradient: its gradient.
+            variable: the variable.
+            learning_rate: the present learning rate.
+        """
         size = self.in_order[self._get_variable_index(variable)]
         scaled = learning_rate if size is None else ops.cast(learning_rate, variable.dtype) * size
         super().update_step(gradient, variable, scaled)

@@ -1,4 +1,4 @@
-"""What a training may be told, free of Keras, so that a command can be read before Keras is loaded."""
+"""The options of a training. This module does not import Keras, so commands can check options before."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a model is trained, whatever it is trained for.
+    """The options of a training.
 
     Args:
-        sparsity, pattern, scope: see ``pruning.Mask``.
-        schedule: a name of ``schedules.SCHEDULES``.
-        clusters, per, initial: see ``clustering.Cluster``.
-        ranges: how they move, see ``quantizers``.
-        epochs: of all stages together.
-        batch: samples a step.
-        learning_rate: the share by which a step moves a weight (``RelativeAdam``); a cosine brings it to
-            zero. None takes what fits the request.
+        sparsity: fraction of zeros in the pruned weights, 0–1; None for no pruning.
+        pattern: pattern of the zeros (``transforms.mask.Mask``).
+        scope: scope of the sparsity, ``layer`` or ``global``.
+        schedule: sparsity schedule, a key of ``sparsity_schedules.SCHEDULES``.
+        clusters: number of centroids, 2 or more; None for no clustering.
+        per: scope that shares the centroids, ``tensor`` or ``channel``.
+        initial: centroid initialization (``weights.centroids.INITIAL``).
+        ranges: range updates (``fake_quant.quantizers.RANGES``).
+        epochs: total epochs of all stages.
+        batch: samples in a step.
+        learning_rate: most relative change of a weight in a step (``RelativeAdam``), with a cosine decay to
+            zero; None for a default that depends on the other options.
         labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
-        features: tensors that the teacher shows besides its outputs.
-        seed: of shuffling.
-        augment: what is done to training images, names of ``augmentation.AUGMENTATIONS``.
-        teacher: the file of a larger float model with the same outputs, for one that has lost channels;
-            None takes the model itself.
+        features: intermediate tensors of the teacher to match besides its outputs.
+        seed: seed of the shuffling.
+        augment: names of image augmentations (``augmentation.AUGMENTATIONS``).
+        teacher: file of a larger float model with the same outputs, for a model after channel pruning; None
+            for the model itself.
     """
 
     sparsity: float | None = None

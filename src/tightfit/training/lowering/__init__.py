@@ -1,1 +1,1 @@
-"""How each builtin op is computed with ``keras.ops``: one row an op."""
+"""Lowerings of builtin ops to ``keras.ops``: one row for each op."""

@@ -1,8 +1,8 @@
-"""How a batch runs through a graph that was made for one sample.
+"""Batches through a graph that was made for one sample.
 
-Every value that depends on the inputs carries one more axis than its tensor in the graph: the batch, in
-front. The tensor's own first axis stays (its size is mostly 1). So an op on the axes k of the file works on
-the axes k + 1 here, whatever it does with the first axis; no reshape has to be guessed at.
+Every value that depends on the inputs has one more axis than its tensor in the graph: the batch, as first
+axis. The tensor's own first axis (mostly of size 1) is kept. So an op on axis k of the file works on axis k +
+1 here, whatever it does with the first axis, and reshapes need no special rule.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def own_shape(value: Any) -> tuple[int, ...]:
 
 
 def merge(value: Any) -> Any:
-    """Return (batch, n, …) as (batch · n, …), which convolutions and pools take."""
+    """Return (batch, n, …) as (batch · n, …), for convolutions and pools."""
     return ops.reshape(value, (-1, *own_shape(value)[1:]))
 
 
@@ -38,7 +38,7 @@ def split(value: Any, count: int) -> Any:
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """Return the axis here of an axis of the file, which may count from the end.
+    """Return the axis of a batched value for an axis of the file, which may count from the end.
 
     Example:
         >>> axis_of(-1, 3), axis_of(0, 3)
@@ -54,7 +54,7 @@ def align(values: Sequence[Any]) -> list[Any]:
 
 
 def with_rank(value: Any, rank: int) -> Any:
-    """Return a value with axes of one after the batch up to a rank (the batch counts)."""
+    """Return a value with axes of size one after the batch, up to a rank (including the batch)."""
     missing = rank - len(value.shape)
     if missing <= 0:
         return value
@@ -62,7 +62,7 @@ def with_rank(value: Any, rank: int) -> Any:
 
 
 def spread(values: Sequence[Any]) -> list[Any]:
-    """Return the values with one batch size: what does not depend on the inputs is repeated."""
+    """Return the values with one batch size; values that do not depend on the inputs are repeated."""
     leader = next((v for v in values if v.shape[0] != 1), None)
     if leader is None:
         return list(values)
@@ -74,12 +74,12 @@ def spread(values: Sequence[Any]) -> list[Any]:
 
 
 def lift(value: Any) -> Any:
-    """Return a value of the graph (a constant, a variable) a batch of one."""
+    """Return a value of the graph (a constant, a variable) as a batch of one."""
     return ops.expand_dims(ops.convert_to_tensor(value), 0)
 
 
 def fused(op: Op, value: Any) -> Any:
-    """Apply the activation that an op has built in."""
+    """Return a value after the fused activation function of an op."""
     name = fused_activation(op)
     return _ACTIVATIONS[name](value) if name else value
 
@@ -90,9 +90,15 @@ def integers(value: Any) -> list[int]:
 
 
 def same_padding(x: Any, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Any:
-    """Return images (batch, height, width, channels) with the zeros that SAME adds.
+    """Return images (batch, height, width, channels) with the zero padding of SAME.
 
-    ``(out - 1) · stride + span - in`` of them along an axis, the odd one at the end.
+    The padding is ``(out - 1) · stride + span - in`` along an axis, an odd one at the end.
+
+    Args:
+        x: the images.
+        window: (height, width) of the kernel.
+        strides: (vertical, horizontal).
+        dilations: (vertical, horizontal).
     """
     widths = [(0, 0)]
     for i in (0, 1):

@@ -1,4 +1,4 @@
-"""Ops that work value by value: arithmetic, comparisons, activations."""
+"""Lowerings of elementwise ops: arithmetic, comparisons, activation functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST_NORM: Final = 1e-6
 
 
 def binary(function: Callable[[Any, Any], Any]) -> Lowered:
-    """Return the lowering of an op on two operands that broadcast, with its built-in activation."""
+    """Return the lowering of a broadcasting op on two operands, with its fused activation function."""
 
     def lower(op: Op, values: list[Any]) -> Any:
         a, b = align(values)
@@ -30,7 +30,7 @@ def unary(function: Callable[[Any], Any]) -> Lowered:
 
 
 def squared_difference(a: Any, b: Any) -> Any:
-    """(a − b)²."""
+    """Return ``(a − b)²``."""
     return ops.square(a - b)
 
 
@@ -62,12 +62,12 @@ def prelu(_: Op, values: list[Any]) -> Any:
 
 
 def hard_swish(x: Any) -> Any:
-    """X · relu6(x + 3) / 6."""
+    """Return ``x · relu6(x + 3) / 6``."""
     return x * ops.relu6(x + 3.0) * (1.0 / 6.0)
 
 
 def gelu(op: Op, values: list[Any]) -> Any:
-    """GELU, with tanh where the file says approximate."""
+    """GELU, with tanh when the option ``approximate`` is set."""
     return ops.gelu(values[0], approximate=bool(op.options.get("approximate", False)))
 
 
@@ -83,13 +83,13 @@ def log_softmax(x: Any) -> Any:
 
 
 def l2_normalization(x: Any) -> Any:
-    """X / max(|x|, 1e-6) over the last axis. Source: ``l2normalization.h``."""
+    """Return ``x / max(|x|, 1e-6)`` over the last axis. Source: ``l2normalization.h``."""
     squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
     return x * ops.rsqrt(ops.maximum(squares, _LEAST_NORM**2))
 
 
 def select(_: Op, values: list[Any]) -> Any:
-    """SELECT and SELECT_V2; a condition of one axis picks whole rows. Source: ``select.cc``."""
+    """SELECT and SELECT_V2; a one-dimensional condition selects whole rows. Source: ``select.cc``."""
     condition, a, b = values
     if len(condition.shape) == 2 and len(a.shape) > 2 and condition.shape[1] == a.shape[1]:
         condition = ops.reshape(condition, (-1, int(condition.shape[1]), *([1] * (len(a.shape) - 2))))
@@ -109,7 +109,7 @@ def cast(op: Op, values: list[Any]) -> Any:
 
 
 def sqrt(x: Any) -> Any:
-    """√x; zero with a gradient of zero where x is not positive, so that no NaN enters the training."""
+    """Return √x; 0 with gradient 0 where x is not positive, so that no NaN occurs in training."""
     positive = x > 0
     safe = ops.where(positive, x, ops.ones_like(x))
     return ops.where(positive, ops.sqrt(safe), ops.zeros_like(x))

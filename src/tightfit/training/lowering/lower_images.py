@@ -1,4 +1,4 @@
-"""Ops on images: resizing, and moving blocks of pixels between space, depth and batch."""
+"""Lowerings of image ops: resizing, and moving blocks of pixels between space, depth and batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tightfit.training.lowering.batching import integers, own_shape
 
 
 def resize_bilinear(op: Op, values: list[Any]) -> Any:
-    """RESIZE_BILINEAR as two matrix products, which have cheap gradients. Source: ``resize_bilinear.h``."""
+    """RESIZE_BILINEAR as two matrix products, whose gradients are fast. Source: ``resize_bilinear.h``."""
     x, size = values
     height, width = integers(size)
     rows = ops.convert_to_tensor(_bilinear_matrix(int(x.shape[2]), height, op.options), x.dtype)
@@ -31,14 +31,14 @@ def resize_nearest(op: Op, values: list[Any]) -> Any:
 
 
 def _scale(size: int, wanted: int, options: dict[str, Any]) -> np.float32:
-    """Pixels of the source a pixel of the result."""
+    """The number of source pixels for each pixel of the result."""
     if options.get("alignCorners") and wanted > 1:
         return np.float32(np.float32(size - 1) / np.float32(wanted - 1))
     return np.float32(np.float32(size) / np.float32(wanted))
 
 
 def _bilinear_matrix(size: int, wanted: int, options: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """The share of each source pixel (columns) in each pixel of the result (rows)."""
+    """The weight of each source pixel (columns) in each pixel of the result (rows)."""
     places = np.arange(wanted, dtype=np.float32)
     half = np.float32(0.5)
     scale = _scale(size, wanted, options)
@@ -55,7 +55,7 @@ def _bilinear_matrix(size: int, wanted: int, options: dict[str, Any]) -> npt.NDA
 def _nearest(size: int, wanted: int, options: dict[str, Any]) -> npt.NDArray[np.int64]:
     offset = np.float32(0.5 if options.get("halfPixelCenters") else 0.0)
     places = (np.arange(wanted, dtype=np.float32) + offset) * _scale(size, wanted, options)
-    # Halves go up, as in C's round; NumPy's goes to even.
+    # C's round rounds halves up; NumPy's rounds them to even.
     whole = np.floor(places + np.float32(0.5)) if options.get("alignCorners") else np.floor(places)
     return np.asarray(np.clip(whole, 0, size - 1), np.int64)
 

@@ -1,6 +1,6 @@
-"""Ops that look values up by index: GATHER, GATHER_ND, EMBEDDING_LOOKUP, ONE_HOT.
+"""Lowerings of look-ups by index: GATHER, GATHER_ND, EMBEDDING_LOOKUP, ONE_HOT.
 
-Table and indices may each be the same for all samples (known, or a variable) or differ between them.
+Table and indices may each be equal for all samples (a constant or a variable) or differ between them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tightfit.training.lowering.batching import integers, own_shape, spread
 
 
 def gather(op: Op, values: list[Any]) -> Any:
-    """GATHER along an axis, within batches where the file says so. Source: ``gather.cc``."""
+    """GATHER along an axis, within ``batchDims`` leading axes. Source: ``gather.cc``."""
     table, indices = values
     rank = len(table.shape) - 1
     axis = int(op.options.get("axis", 0)) % rank
@@ -31,15 +31,15 @@ def gather(op: Op, values: list[Any]) -> Any:
 
 
 def _from_one_table(table: Any, indices: Any, axis: int) -> Any:
-    """The table is the same for all samples, the indices are not."""
+    """Gather from a table that is equal for all samples, with indices that differ."""
     found = ops.take(table[0], indices, axis=axis)
     return ops.moveaxis(found, axis, 0)
 
 
 def _within_batches(operands: list[Any], axis: int, batches: int) -> Any:
-    """Each sample (and each of its ``batches`` leading axes) looks into its own part of the table.
+    """Gather for each sample (and each of its ``batches`` leading axes) from its own part of the table.
 
-    With parts (N, before, places, after) and indices (N, m) that is one look-up in rows of before · after.
+    With parts (N, before, places, after) and indices (N, m) this is one look-up in rows of before · after.
     """
     table, indices = operands
     shape, wanted = own_shape(table), own_shape(indices)[batches:]
@@ -55,7 +55,7 @@ def _within_batches(operands: list[Any], axis: int, batches: int) -> Any:
 
 
 def gather_nd(_: Op, values: list[Any]) -> Any:
-    """GATHER_ND: the last axis of the indices holds coordinates. Source: ``gather_nd.cc``."""
+    """GATHER_ND: the last axis of the indices has the coordinates. Source: ``gather_nd.cc``."""
     table, indices = values
     shape = own_shape(table)
     depth = int(indices.shape[-1])

@@ -1,4 +1,4 @@
-"""Ops that move values: shapes, axes, slices, paddings, joins. Nothing is computed."""
+"""Lowerings of data-movement ops: shapes, axes, slices, paddings, joins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def transpose(_: Op, values: list[Any]) -> Any:
 
 
 def squeeze(op: Op, values: list[Any]) -> Any:
-    """SQUEEZE: takes the named axes of one away, or all of them."""
+    """SQUEEZE: removes the given axes of size one, or all of them."""
     shape = own_shape(values[0])
     given = op.options.get("squeezeDims")
     named = [] if given is None else integers(given)
@@ -41,7 +41,7 @@ def squeeze(op: Op, values: list[Any]) -> Any:
 
 
 def expand_dims(_: Op, values: list[Any]) -> Any:
-    """EXPAND_DIMS: a new axis of one."""
+    """EXPAND_DIMS: adds an axis of size one."""
     x, axis = values
     return ops.expand_dims(x, axis_of(integers(axis)[0], len(x.shape)))
 
@@ -63,7 +63,7 @@ def pack(op: Op, values: list[Any]) -> Any:
 
 
 def unpack(op: Op, values: list[Any]) -> list[Any]:
-    """UNPACK: one output a place along an axis, which goes."""
+    """UNPACK: one output for each index of an axis, which is removed."""
     (x,) = values
     axis = axis_of(int(op.options.get("axis", 0)), len(x.shape) - 1)
     before = (slice(None),) * axis
@@ -85,7 +85,7 @@ def split_evenly(op: Op, values: list[Any]) -> list[Any]:
 
 
 def split_v(_: Op, values: list[Any]) -> list[Any]:
-    """SPLIT_V into pieces of given sizes, one of which may be −1: what is left."""
+    """SPLIT_V into pieces of given sizes; −1 means the rest."""
     x, sizes, axis = values
     along = axis_of(integers(axis)[0], len(x.shape) - 1)
     total, wanted = int(x.shape[along]), integers(sizes)
@@ -120,7 +120,7 @@ def strided_slice(op: Op, values: list[Any]) -> Any:
 
 
 def _place(options: dict[str, Any], i: int, begin: int, end: int, stride: int) -> Any:
-    """What one entry of begin, end and strides means as an index of Python."""
+    """The Python index of one entry of begin, end and strides."""
 
     def mask(name: str) -> bool:
         return bool(int(options.get(name, 0) or 0) >> i & 1)
@@ -136,7 +136,7 @@ def _place(options: dict[str, Any], i: int, begin: int, end: int, stride: int) -
 
 
 def _indexed(x: Any, index: list[Any]) -> Any:
-    """Indexing behind the batch; a negative stride, which torch refuses, is a look-up."""
+    """Index the axes after the batch; a negative stride, which torch refuses, is a look-up."""
     axis = 1
     for place in index:
         if isinstance(place, slice) and place.step is not None and place.step < 0:

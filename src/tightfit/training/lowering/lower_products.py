@@ -1,4 +1,4 @@
-"""Ops with weights: convolutions, dense layers, matrix products. Weights keep the file's layout."""
+"""Lowerings of convolutions, dense layers and matrix products. Weights have the file's layout."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def conv_3d(op: Op, values: list[Any]) -> Any:
 def transpose_conv(op: Op, values: list[Any]) -> Any:
     """TRANSPOSE_CONV: weights (out, height, width, in); the output's shape is given.
 
-    Source: ``transpose_conv.cc``. The full product, of (in - 1) · stride + kernel pixels, is cut as the
-    forward convolution pads.
+    Source: ``transpose_conv.cc``. The full output of (in - 1) · stride + kernel pixels is cropped where
+    the forward convolution pads.
     """
     shape, weights, x, bias = (*values, None)[:4]
     strides, _, padding = _window(op)
@@ -101,12 +101,12 @@ def _window(op: Op) -> tuple[tuple[int, int], tuple[int, int], str]:
 
 
 def _is_pointwise(weights: Any, strides: tuple[int, int], channels: int) -> bool:
-    """A 1×1 convolution is a matrix product, which every backend runs at least as fast on a CPU."""
+    """Whether a convolution is 1×1: as a matrix product every backend runs it at least as fast on a CPU."""
     return strides == (1, 1) and tuple(weights.shape[1:]) == (1, 1, channels)
 
 
 def _conv(x: Any, kernel: Any, strides: tuple[int, int], dilations: tuple[int, int], padding: str) -> Any:
-    if max(strides) > 1 and max(dilations) > 1:  # backends take one or the other
+    if max(strides) > 1 and max(dilations) > 1:  # backends support only one of the two
         padded = x if padding == "valid" else same_padding(x, kernel.shape[:2], strides, dilations)
         dense = _conv(padded, kernel, (1, 1), dilations, "valid")
         return dense[:, :: strides[0], :: strides[1]]
@@ -125,7 +125,7 @@ def _depthwise(
 def _shifted_products(
     x: Any, kernel: Any, strides: tuple[int, int], dilations: tuple[int, int], padding: str
 ) -> Any:
-    """A depthwise convolution as a sum of products: XLA's own is many times slower on a CPU.
+    """Compute a depthwise convolution as a sum of shifted products: XLA's own is many times slower on a CPU.
 
     Measured with JAX 0.10 on a MobileNetV2 block, forward and backward: 183 ms instead of 1294.
     """
@@ -149,7 +149,7 @@ def _shifted_products(
 
 
 def _cut(y: Any, axis: int, before: int, size: int) -> Any:
-    """Take ``size`` pixels from ``before`` on, with zeros where the product ends early."""
+    """Return ``size`` pixels from ``before`` on, padded with zeros at the end."""
     missing = before + size - int(y.shape[axis])
     if missing > 0:
         y = ops.pad(y, [(0, missing if i == axis else 0) for i in range(len(y.shape))])

@@ -20,13 +20,13 @@ def sequence_lstm(op: Op, values: list[Any]) -> Any:
     values = [*values, *[None] * (24 - len(values))]
     x = values[0]
     time_major = bool(op.options.get("timeMajor"))
-    # Samples meet the rows of the file's own batch axis; time goes first.
+    # The batch is merged with the file's own batch axis; time is the first axis.
     rows = own_shape(x)[1 if time_major else 0]
     x = ops.moveaxis(x, 1 if time_major else 2, 0)
     steps, depth = int(x.shape[0]), int(x.shape[-1])
     x = ops.reshape(x, (steps, -1, depth))
     cell = _Cell(op, values)
-    # TensorFlow's scan wants one carry, of the structure of what it gives.
+    # TensorFlow's scan requires one carry with the structure of its output.
     _, outputs = ops.scan(cell.step, cell.start(x), x)
     outputs = ops.reshape(outputs[:, :, : cell.size], (steps, -1, rows, cell.size))
     return ops.moveaxis(outputs, 0, 1 if time_major else 2)
@@ -43,12 +43,12 @@ class _Cell:
         self.units, self.size = (int(d) for d in values[6].shape)
 
     def start(self, x: Any) -> Any:
-        """Zeros for the output and the cell state of every row of ``x``."""
+        """Return zeros for the output and the cell state of every row of ``x``."""
         zero = ops.sum(x[0], axis=-1, keepdims=True) * 0.0
         return zero * ops.ones((1, self.size + self.units), x.dtype)
 
     def step(self, carry: Any, x: Any) -> tuple[Any, Any]:
-        """Return the next output and cell state, side by side."""
+        """Return the next output and cell state, concatenated."""
         hidden, state = carry[:, : self.size], carry[:, self.size :]
         forget = ops.sigmoid(self.gate("forget", x, hidden, state))
         new = 1.0 - forget if self.values[1] is None else ops.sigmoid(self.gate("input", x, hidden, state))
@@ -59,7 +59,14 @@ class _Cell:
         return carry, carry
 
     def gate(self, name: str, x: Any, hidden: Any, state: Any) -> Any:
-        """Return the sum that a gate's sigmoid takes."""
+        """Return the input of a gate's sigmoid.
+
+        Args:
+            name: the gate.
+            x: the input at this time step.
+            hidden: the output of the last step.
+            state: the cell state.
+        """
         i = _GATES.index(name)
         total = ops.matmul(x, ops.transpose(self.values[1 + i]))
         total = total + ops.matmul(hidden, ops.transpose(self.values[5 + i]))

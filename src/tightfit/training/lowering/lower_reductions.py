@@ -1,4 +1,4 @@
-"""Ops that make fewer values of many: sums, means, extremes, pools, the running sum."""
+"""Lowerings of reductions: sums, means, extremes, pools, the cumulative sum."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reduction(function: Callable[..., Any]) -> Callable[[Op, list[Any]], Any]:
 
 
 def arg(function: Callable[..., Any]) -> Callable[[Op, list[Any]], Any]:
-    """Return the lowering of ARG_MAX or ARG_MIN; the first of equal values wins."""
+    """Return the lowering of ARG_MAX or ARG_MIN, which return the first of equal values."""
 
     def lower(op: Op, values: list[Any]) -> Any:
         x, axis = values
@@ -50,7 +50,7 @@ def arg(function: Callable[..., Any]) -> Callable[[Op, list[Any]], Any]:
 
 
 def top_k(op: Op, values: list[Any]) -> list[Any]:
-    """TOPK_V2 over the last axis: values and their places."""
+    """TOPK_V2 over the last axis: values and their indices."""
     x, k = values
     found, places = ops.top_k(x, integers(k)[0])
     return [found, ops.cast(places, op.outputs[1].dtype)]
@@ -62,12 +62,12 @@ def max_pool(op: Op, values: list[Any]) -> Any:
 
 
 def average_pool(op: Op, values: list[Any]) -> Any:
-    """AVERAGE_POOL_2D: the mean of the values that the window has, padding left out."""
+    """AVERAGE_POOL_2D: the mean of the values in the window, without padding."""
     return _pool(op, values[0], _average)
 
 
 def _average(x: Any, window: Pair, strides: Pair, padding: str, data_format: str) -> Any:
-    """The mean over each window; padding is done here, as torch counts it where the others do not."""
+    """The mean over each window; padding is added here, because torch includes it in the mean."""
     if padding == "valid":
         return ops.average_pool(x, window, strides, "valid", data_format=data_format)
     padded = same_padding(x, window, strides, (1, 1))
@@ -79,7 +79,7 @@ def _average(x: Any, window: Pair, strides: Pair, padding: str, data_format: str
 
 
 def _counts(size: int, window: int, stride: int) -> npt.NDArray[np.float32]:
-    """How many pixels of one axis each window has."""
+    """The number of pixels of each window along one axis."""
     count = -(-size // stride)
     starts = np.arange(count) * stride - max((count - 1) * stride + window - size, 0) // 2
     return (np.minimum(starts + window, size) - np.maximum(starts, 0)).astype(np.float32)
@@ -95,7 +95,7 @@ def _pool(op: Op, x: Any, function: Callable[..., Any]) -> Any:
 
 
 def cumsum(op: Op, values: list[Any]) -> Any:
-    """CUMSUM, exclusive or in reverse where the file says so. Source: ``cumsum.cc``."""
+    """CUMSUM, exclusive or reversed by its options. Source: ``cumsum.cc``."""
     x, axis = values
     along = axis_of(integers(axis)[0], len(x.shape) - 1)
     reverse = bool(op.options.get("reverse"))

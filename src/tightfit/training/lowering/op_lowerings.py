@@ -1,8 +1,8 @@
-"""The rows: one for each builtin op that trains, with what it takes of its inputs.
+"""``OP_LOWERINGS``: one row for each builtin op that can be trained, with the form of its inputs.
 
-``weights`` come without a batch axis, ``static`` inputs as NumPy arrays that must be known before the model
-runs; every other input has the batch in front (see ``batching``). ``trained`` names the inputs whose float
-constants become variables; of elementwise operands only those with one value a channel.
+``weights`` have no batch axis, ``static`` inputs are NumPy arrays that must be known before the model runs;
+every other input has the batch as first axis (``batching``). ``trained`` lists the inputs whose float
+constants become variables; of elementwise operands only those with one value for each channel.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from tightfit.training.lowering.lower_recurrent import sequence_lstm
 
 @dataclass(frozen=True)
 class Lowering:
-    """How one builtin op is computed with ``keras.ops``.
+    """The lowering of one builtin op to ``keras.ops``.
 
     Args:
-        function: (op, inputs) → output, or a list of outputs. A NumPy result is the same for all samples.
-        weights: positions of inputs that come as in the file, without a batch axis.
-        static: positions of inputs that come as NumPy arrays: shapes, axes, indices.
-        indices: positions of inputs that come as NumPy arrays where they are known, else with a batch.
+        function: called with (op, inputs); returns the output or a list of outputs. A NumPy result is equal
+            for all samples.
+        weights: positions of inputs without a batch axis, as in the file.
+        static: positions of inputs as NumPy arrays: shapes, axes, indices.
+        indices: positions of inputs as NumPy arrays where they are known, else with a batch.
         trained: positions of inputs whose float constants are trained.
-        channels: of these, only constants with one value a channel are trained.
+        channels: train only constants with one value for each channel.
     """
 
     function: Callable[[Op, list[Any]], Any]
@@ -85,7 +86,7 @@ _ELEMENTWISE: Final[dict[str, Lowering]] = {
     "SELECT": Lowering(elementwise.select),
     "SELECT_V2": Lowering(elementwise.select_v2),
     "CAST": Lowering(elementwise.cast),
-    # What stands for reals in the file is held as these reals here, so nothing is left to convert.
+    # Quantized values of the file are reals here, so there is nothing to convert.
     "DEQUANTIZE": Lowering(_same),
     "DENSIFY": Lowering(_same),
     "QUANTIZE": Lowering(quantize_as_output),
@@ -137,11 +138,11 @@ _MOVEMENTS: Final[dict[str, Lowering]] = {
 }
 
 OP_LOWERINGS: Final[dict[str, Lowering]] = {**_PRODUCTS, **_ELEMENTWISE, **_REDUCTIONS, **_MOVEMENTS}
-"""Builtin operator → its row."""
+"""Op kind → its lowering."""
 
 
 def trained_positions(op: Op) -> list[int]:
-    """Return the inputs of an op whose float constants are trained.
+    """Return the input positions of an op whose float constants are trained.
 
     Example:
         >>> trained_positions(Op("RELU", [], []))

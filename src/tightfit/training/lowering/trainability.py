@@ -1,4 +1,4 @@
-"""Can a graph be trained, and where not, why."""
+"""Check whether a graph can be trained, with the reason where not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RUNTIME_WEIGHTS: Final = frozenset({"FULLY_CONNECTED"})
 
 
 def missing_lowerings(graph: Graph) -> list[Op]:
-    """Return the ops that have no row, in the graph's order."""
+    """Return the ops without a lowering, in the graph's order."""
     return [op for op in graph.ops if op.kind not in OP_LOWERINGS]
 
 
@@ -21,7 +21,7 @@ def check_lowerings(graph: Graph) -> None:
     """Check that every op can be trained.
 
     Raises:
-        ModelError: names the ops that have no lowering, or weights that are computed at run time.
+        ModelError: an op has no lowering, or weights are computed at run time; the message names them.
     """
     missing = missing_lowerings(graph)
     if missing:
@@ -43,7 +43,7 @@ def check_lowerings(graph: Graph) -> None:
 
 
 def varying_tensors(graph: Graph) -> set[Tensor]:
-    """Return the tensors whose values depend on the inputs; SHAPE does not, as samples have one shape."""
+    """Return the tensors whose values depend on the inputs; SHAPE does not, as all samples have one shape."""
     found = set(graph.inputs)
     for op in graph.ops:
         if op.kind not in ("SHAPE", "RANK") and any(t in found for t in op.inputs if t is not None):

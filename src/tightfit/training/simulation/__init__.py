@@ -1,1 +1,1 @@
-"""The proof that the simulated integer model and LiteRT agree."""
+"""The comparison of the simulated integer model with LiteRT."""

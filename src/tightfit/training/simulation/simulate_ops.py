@@ -1,7 +1,7 @@
-"""Does the simulation compute what the device computes? Op by op, each fed the device's own inputs.
+"""Compare the simulation with the device op by op, each with the device's own inputs.
 
-The quantized file runs in LiteRT with its inner tensors as outputs. Every integer op of the network is then
-given what the device's op read, so that differences do not add up along the graph, and its result is
+The quantized file runs in LiteRT with its inner tensors as outputs. Every integer op of the network then gets
+the inputs of the device's op, so that differences do not accumulate along the graph, and its result is
 compared with the device's in steps of the output's scale. Ops with a row in ``device_kernels`` are computed
 in integers as LiteRT's CPU kernels do, to the bit; the others in rounded reals, as in training.
 """
@@ -36,12 +36,13 @@ _COMPARED: Final = 8
 
 @dataclass(frozen=True)
 class OpDifference:
-    """How far the simulation of one op is from the device.
+    """The difference between the simulation of one op and the device.
 
     Args:
-        name, kind: the op.
-        steps: the largest difference, in steps of its output.
-        share: of the values, the fraction that differs at all.
+        name: the op's name.
+        kind: the op's kind.
+        steps: the largest difference, in quantization steps of its output.
+        share: fraction of values that differ, 0–1.
     """
 
     name: str
@@ -52,15 +53,16 @@ class OpDifference:
 
 @dataclass(frozen=True)
 class Simulation:
-    """The simulation beside the device.
+    """The result of a comparison.
 
     Args:
-        ops: every integer op of the graph, in its order.
-        equal_decisions: share of samples with the same largest output, of equal ones the first, end to end.
-        tied_decisions: share with a largest output in common, of equal ones any.
-        samples: how many ran end to end.
-        compared: how many the ops were compared on.
-        left_out: integer ops whose tensors the file does not have (float islands, fused ends).
+        ops: the difference of every integer op, in the order of the graph.
+        equal_decisions: fraction of samples with the same top-1 decision end to end, 0–1; of tied outputs
+            the first counts.
+        tied_decisions: fraction of samples with a largest output in common, 0–1.
+        samples: number of samples that ran end to end.
+        compared: number of samples that the ops were compared on.
+        left_out: number of integer ops whose tensors the file does not have (float islands, fused outputs).
     """
 
     ops: list[OpDifference]
@@ -89,11 +91,11 @@ def simulate(
 
     Args:
         model: the float model that the plan was made for.
-        plan: what the file was written from.
+        plan: the plan that the file was written from.
         file: the quantized file, in any layout that keeps the integer tensors.
-        samples: reals, as a ``Dataset`` gives them; read once.
-        compared: on so many the ops are compared.
-        progress: called with the number of samples that are done.
+        samples: real samples of a ``Dataset``, read once.
+        compared: number of samples for the comparison of ops.
+        progress: progress callback, called with the number of samples done.
 
     Raises:
         ModelError: the model cannot be trained.
@@ -126,7 +128,7 @@ def simulate(
 
 
 def _known_values(network: Network, kernels: DeviceKernels, sample: Sample) -> dict[Tensor, Array]:
-    """The tensors that are the same for every sample: shapes that the graph works out."""
+    """The tensors that are equal for every sample, such as shapes that the graph computes."""
     call = Call(network.program, "float32", training=False, rounded=True, kernels=kernels)
     for name, tensor in network.input_tensors.items():
         call.enter(tensor, network.with_sample_axis(tensor, sample.inputs[name]))
@@ -157,7 +159,7 @@ def _difference(
         if point is None or tensor not in device:
             continue
         simulated = np.asarray(ops.convert_to_numpy(call.value(tensor)), np.float64)[0]
-        # Both are whole numbers of steps but for float32's last bit.
+        # Both are whole numbers of steps up to float32's last bit.
         gap = np.abs(
             np.rint(simulated / point.storage.scale[0]) - np.rint(device[tensor] / point.storage.scale[0])
         )
@@ -166,7 +168,7 @@ def _difference(
 
 
 def _held_point(network: Network, tensor: Tensor) -> Any:
-    """The grid that the device holds an activation on."""
+    """The point of an activation on the device."""
     entry = network.program.points.entries.get(tensor)
     if entry is not None or tensor.producer is None:
         return entry
@@ -185,7 +187,7 @@ class _Tapped:
         self.twins: dict[Tensor, Tensor] = {}
         for tensor in model.main.tensors():
             forms = plan.graphs[0].tensors.get(keys[tensor], {})
-            # An output that stays float in the file has its integers under a name of their own.
+            # A float output of the file has its integers in a tensor of another name.
             names = [f"{tensor.name}_{dtype}" for dtype in forms] + [tensor.name]
             twin = next((inner[n] for n in names if n in inner), None)
             if not tensor.is_constant and twin is not None and twin.shape == tensor.shape:
@@ -195,7 +197,7 @@ class _Tapped:
         self.bytes = self._serialize(file)
 
     def _comparable(self, model: Model, plan: Plan) -> list[Op]:
-        """The integer ops whose inputs and outputs the file still has."""
+        """The integer ops whose inputs and outputs are tensors of the file."""
         pairs = zip(model.main.ops, plan.graphs[0].ops, strict=True)
         integer = [op for op, decision in pairs if decision.mode == INTEGER]
         found = [op for op in integer if all(self._is_seen(t) for t in (*op.inputs, *op.outputs))]
@@ -203,7 +205,7 @@ class _Tapped:
         return found
 
     def _is_seen(self, tensor: Tensor | None) -> bool:
-        """True for what a difference needs; integers that a graph works out are known beforehand."""
+        """True for a tensor that the comparison can read or that is equal for all samples."""
         return tensor is None or tensor.is_constant or tensor in self.twins or tensor.dtype != "float32"
 
     def _serialize(self, file: Model) -> bytes:
@@ -212,6 +214,6 @@ class _Tapped:
         return serialize(file)
 
     def real(self, tensor: Tensor, raw: Array) -> Array:
-        """Return the device's values as the reals that they stand for."""
+        """Return the device's values as reals."""
         q = self.twins[tensor].quantization
         return raw if q is None or not q.is_affine else dequantize(raw, q.scale, q.zero_point)

@@ -1,4 +1,4 @@
-"""Which decisions of a network are the device's: both run end to end on the same samples."""
+"""Top-1 agreement of a network with the device: both run end to end on the same samples."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BATCH_BYTES: Final = 64 << 20
 
 
 class Decisions:
-    """Counts the samples whose outputs are all largest where the device's are.
+    """Counts the samples with equal top-1 decisions in all outputs.
 
-    Samples are held until a batch is full. Equal means the same first place of the largest value. Beside it
-    are counted those with a largest value in common: int8 probabilities in steps of 1/256 are often equal.
+    Samples are collected until a batch is full. A decision is the first index of the largest value. Samples
+    with any largest index in common are counted too, because int8 probabilities in steps of 1/256 often tie.
 
     Args:
-        network: with fixed ranges, as ``simulation`` makes it.
-        kernels: of that network, None as in training.
+        network: a network with fixed ranges.
+        kernels: its ``DeviceKernels``; None to compute as in training.
     """
 
     def __init__(self, network: Any, kernels: DeviceKernels | None) -> None:
@@ -33,10 +33,10 @@ class Decisions:
         self.equal = self.tied = self.count = self.bytes = 0
 
     def add(self, sample: Sample, device: Mapping[str, Array]) -> None:
-        """Take one sample and what the device made of it, integers or reals."""
+        """Add one sample and the device's outputs for it, integers or reals."""
         names = self.network.output_tensors
         given = list(device.values())
-        # A file of one output may call it otherwise; of several, the names agree.
+        # A file with one output may have another name for it; with several the names are equal.
         outputs = [device[n] for n in names] if set(names) <= set(device) else given
         inputs = {n: np.asarray(sample.inputs[n]) for n in self.network.input_tensors}
         self.waiting.append((inputs, [_largest(o) for o in outputs]))
@@ -45,7 +45,7 @@ class Decisions:
             self.run()
 
     def run(self) -> None:
-        """Compare the samples that wait."""
+        """Compare the collected samples."""
         if not self.waiting:
             return
         stacked = {n: self._stack([inputs[n] for inputs, _ in self.waiting], t.shape)
@@ -67,6 +67,6 @@ class Decisions:
 
 
 def _largest(values: Array) -> Array:
-    """The places of the largest value, in order."""
+    """The indices of the largest value, in order."""
     flat = np.asarray(values).reshape(-1)
     return np.flatnonzero(flat == flat.max()) if flat.size else np.zeros(0, np.intp)

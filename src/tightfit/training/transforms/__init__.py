@@ -1,1 +1,1 @@
-"""Transforms of weights while they train: pruning masks, clusters, their legal order."""
+"""Weight transforms during training: pruning masks, clusters, and their order."""

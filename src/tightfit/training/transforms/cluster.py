@@ -1,4 +1,4 @@
-"""``Cluster``: the transform that shares values; they start as ``weights.centroids`` decides."""
+"""``Cluster``: the weight-clustering transform. ``weights.centroids`` initializes the centroids."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _SMALLEST: Final = 256
 
 @keras.saving.register_keras_serializable("tightfit")
 class Cluster:
-    """Gives weights only a few values, which are trained; weights move between them as they train.
+    """The clustering transform: each weight is its nearest centroid; centroids and weights are trained.
 
-    Where the plan stores the weight as integers, the values are integers shared by all channels, each with
-    its own scale: so they stay as few in the file.
+    Where the plan stores the weight as integers, the centroids are integers that all channels share, each
+    channel with its own scale. So the file has no more distinct integers than centroids.
 
     Args:
-        clusters: how many values.
-        initial: where they start: ``linear``, ``density`` or ``kmeans++``.
-        per: ``tensor``, or ``channel`` for so many in each output channel.
-        keep_zeros: one value is zero, and what is zero stays so.
-        smallest: smaller weights stay as they are.
+        clusters: number of centroids, 2 or more.
+        initial: centroid initialization: ``linear``, ``density`` or ``kmeans++``.
+        per: scope that shares the centroids: ``tensor`` or ``channel``.
+        keep_zeros: one centroid is zero, and zero weights remain zero.
+        smallest: weights with fewer elements are not clustered.
 
     Attributes:
-        trained: the centroids of each weight, once a network has taken the transform.
+        trained: the clustering of each weight, after the transform was attached to a network.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Cluster:
         """Return a transform for each weight, with centroids of its own.
 
         Raises:
-            OptionError: no weight has more elements than there are clusters.
+            OptionError: no weight has more elements than centroids.
         """
         least = max(self.smallest, self.clusters + 1)
         chosen = {t: w for t, w in weights.items() if w.values.size >= least}
@@ -103,7 +103,7 @@ class Clustering:
         self.centroids = owner.add_state(weight.name, "centroids", start, trainable=True)
 
     def __call__(self, value: Any, scales: Any) -> Any:
-        """Return each weight the centroid next to it; gradients reach both."""
+        """Return the nearest centroid of each weight; gradients are passed to weights and centroids."""
         domain = value if scales is None else value / scales
         centroids = ops.cast(self.centroids, domain.dtype)
         centroids = centroids if scales is None else round_through(centroids)
@@ -114,7 +114,7 @@ class Clustering:
         return shared if scales is None else shared * scales
 
     def nearest(self, domain: Any, centroids: Any) -> Any:
-        """Looks each value up: its centroid is the one after all the middles below it."""
+        """Return the index of each value's centroid: the number of midpoints below the value."""
         middles = ops.stop_gradient((centroids[:, 1:] + centroids[:, :-1]) / 2)
         fixed = ops.stop_gradient(domain)
         shape = [-1 if i == self.axis else 1 for i in range(len(domain.shape))]

@@ -1,4 +1,4 @@
-"""``Mask``: the transform that prunes: what goes decides ``weights.patterns``, when ``schedules``."""
+"""``Mask``: the pruning transform, with masks of ``weights.patterns`` and a sparsity schedule."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SMALLEST: Final = 1024
 
 @keras.saving.register_keras_serializable("tightfit")
 class Mask:
-    """Keeps the largest weights, sets the others to zero.
+    """The pruning transform: keep the largest weights and set the others to zero.
 
     Args:
-        schedule: the sparsity at each step, see ``schedules``; a number stands for ``OneShot``.
+        schedule: the sparsity at each step (``sparsity_schedules``); a number means ``OneShot``.
         pattern: ``unstructured``, N:M, or blocks (``patterns.check_pattern``).
-        scope: ``layer``: each has the sparsity; ``global``: all together have it (unstructured only).
-        smallest: weights of fewer elements stay dense.
-        depthwise: whether those of depthwise convolutions are pruned too: they are few and lose most (half of
-            them gone took a classifier from 0.85 to 0.41 correct, where the rest had lost as much already).
+        scope: ``layer``: each layer has the sparsity; ``global``: all layers together (unstructured only).
+        smallest: weights with fewer elements are not pruned.
+        depthwise: prune depthwise convolutions too. They have few weights and lose the most accuracy: with
+            half of them pruned, a classifier fell from 0.85 to 0.41, with the other layers pruned before.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Mask:
         return attached
 
     def stays_dense(self, weight: TrainedWeight) -> bool:
-        """Return True for a depthwise convolution's weights, unless these are to be pruned too."""
+        """Return True for a depthwise convolution's weights, unless ``depthwise`` is set."""
         return weight.op.kind == "DEPTHWISE_CONV_2D" and not self.depthwise
 
     def update(self, step: int) -> None:
-        """Choose the masks anew for a step, from the weights as they are; not after the schedule's end."""
+        """Update the masks for a step from the present weights; not after the schedule's end."""
         end = self.schedule.end
         if end is not None and step > end:
             return

@@ -1,4 +1,4 @@
-"""How the sparsity grows with the training step: one class each, called with the step."""
+"""Sparsity schedules of pruning: the sparsity as a function of the training step, one class each."""
 
 from __future__ import annotations
 
@@ -8,29 +8,12 @@ from typing import Any, Final, Self
 
 import keras
 
-from tightfit.errors import OptionError, unknown_name
-
-
-def check_sparsity(sparsity: float) -> float:
-    """Return a sparsity unchanged when it is a fraction between 0 and 1.
-
-    Raises:
-        OptionError: it is outside of [0, 1); 80 was meant as 0.8.
-
-    Example:
-        >>> check_sparsity(0.8)
-        0.8
-    """
-    if not 0.0 <= sparsity < 1.0:
-        hint = f" Did you mean {sparsity / 100:g}?" if 1.0 < sparsity < 100.0 else ""
-        raise OptionError(
-            f"A sparsity is a share of zeros from 0 up to below 1; received {sparsity:g}.{hint}"
-        )
-    return sparsity
+from tightfit.errors import OptionError
+from tightfit.training.option_checks import check_sparsity
 
 
 class _Saved:
-    """What Keras needs to write a schedule into a file."""
+    """Serialization of a schedule by Keras."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the fields."""
@@ -45,7 +28,7 @@ class _Saved:
 @keras.saving.register_keras_serializable("tightfit")
 @dataclass(frozen=True)
 class Constant(_Saved):
-    """The final sparsity from step ``begin`` on, zero before; masks follow the weights until ``end``.
+    """The final sparsity from step ``begin`` on, zero before; masks are updated until ``end``.
 
     Example:
         >>> Constant(0.5, begin=10)(9), Constant(0.5, begin=10)(10)
@@ -70,9 +53,11 @@ class Polynomial(_Saved):
     """From ``initial`` to the final sparsity: ``final + (initial - final) · (1 - t)^power``, t from 0 to 1.
 
     Args:
-        sparsity: the final share.
+        sparsity: the final sparsity, a fraction in [0, 1).
         end: the step at which it is reached.
         begin: the first step.
+        initial: the sparsity at ``begin``.
+        power: the exponent; 3 is the source's.
 
     Source: Zhu and Gupta 2017, "To prune, or not to prune", equation 1.
 
@@ -105,7 +90,7 @@ class Polynomial(_Saved):
 @keras.saving.register_keras_serializable("tightfit")
 @dataclass(frozen=True)
 class OneShot(_Saved):
-    """The final sparsity at one step; the masks stay what they were then.
+    """The final sparsity at one step; the masks are not updated after it.
 
     Example:
         >>> OneShot(0.5)(0), OneShot(0.5).end
@@ -131,22 +116,11 @@ class OneShot(_Saved):
 Schedule = Constant | Polynomial | OneShot
 
 _RAMP: Final = 0.7
-"""A polynomial reaches the sparsity after this share of the steps; the rest heals."""
+"""A polynomial schedule reaches the sparsity after this fraction of the steps; the rest recovers accuracy."""
 
 SCHEDULES: Final[dict[str, Callable[[float, int], Schedule]]] = {
     "polynomial": lambda sparsity, steps: Polynomial(sparsity, end=max(1, int(_RAMP * steps))),
     "constant": lambda sparsity, _: Constant(sparsity),
     "one-shot": lambda sparsity, _: OneShot(sparsity),
 }
-"""Name → (final sparsity, steps of the training) → schedule."""
-
-
-def check_schedule(name: str) -> str:
-    """Return the name of a schedule unchanged when it is known.
-
-    Raises:
-        OptionError: it is none; the closest one is named.
-    """
-    if name not in SCHEDULES:
-        raise OptionError(unknown_name("schedule", name, SCHEDULES))
-    return name
+"""Name → function of (final sparsity, steps of the training) that returns a schedule."""

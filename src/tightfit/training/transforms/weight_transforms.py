@@ -1,7 +1,7 @@
-"""What is done to weights while they train: ``Mask`` prunes, ``Cluster`` shares values, the plan rounds.
+"""The order of weight transforms during training: ``Mask``, ``Cluster``, then the plan's fake-quantizers.
 
-One legal order: mask, cluster, then the plan's fake-quantizers. PQAT is ``[Mask]`` with a plan, CQAT
-``[Cluster]`` with a plan, PCQAT both. A transform belongs to the one network that it was given to.
+PQAT is ``[Mask]`` with a plan, CQAT ``[Cluster]`` with a plan, PCQAT both. A transform belongs to one
+network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def check_order(transforms: Sequence[Any]) -> tuple[Any, ...]:
     """Return the transforms unchanged when each comes at most once, ``Mask`` before ``Cluster``.
 
     Raises:
-        OptionError: another order, or something that is no transform.
+        OptionError: the order differs, or an item is not a transform.
 
     Example:
         >>> [type(t).__name__ for t in check_order([Mask(0.5), Cluster(16)])]

@@ -1,0 +1,82 @@
+"""Data of which some samples shape a file and the others measure it, by the machinery of ``evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tightfit.api.model_inputs import inputs_of, outputs_of
+from tightfit.data.dataset import Dataset
+from tightfit.data.image_options import ImageOptions
+from tightfit.data.sources import open_data
+from tightfit.data.split import split
+from tightfit.errors import DataError
+from tightfit.evaluation.accuracy import Accuracy, evaluate
+from tightfit.evaluation.slices.parts import Slices
+from tightfit.pipeline.source import Source
+from tightfit.types import Array, Steps
+
+
+@dataclass(frozen=True)
+class DividedData:
+    """The samples that shape a file, and those that measure it.
+
+    Args:
+        dataset: all samples. shaping: indices of those that shape the file.
+        measuring: indices of the others; of all where none are left.
+    """
+
+    dataset: Dataset
+    shaping: Array
+    measuring: Array
+
+    @property
+    def count(self) -> int:
+        """How many samples shape the file."""
+        return len(self.shaping)
+
+    def inputs(self) -> Iterator[Mapping[str, Array]]:
+        """The inputs that shape the file, read anew at each call."""
+        return (s.inputs for s in self.dataset.samples(self.shaping))
+
+    def compare(
+        self, original: Path, file: Path, progress: Steps | None = None, slices: Slices | None = None
+    ) -> tuple[Accuracy, Accuracy]:
+        """Return the accuracy of the model and of the file, by labels or by how close they answer.
+
+        Args:
+            original: the model's file.
+            file: the file that was made from it.
+            progress: called with (samples done, samples in all).
+            slices: of the outputs, see ``evaluation.slices.trace``.
+
+        Raises:
+            DataError: the labels do not fit the model's outputs.
+        """
+        before, after = evaluate(
+            [original, file], self.dataset, self.measuring, progress=progress, slices=slices
+        )
+        return before, after
+
+
+def divide_data(source: Source, data: str, image: ImageOptions | None, count: int, seed: int) -> DividedData:
+    """Return the data with ``count`` samples that shape a file and the rest that measure it.
+
+    Raises:
+        DataError: there is one sample only, or the data does not fit the model.
+    """
+    inputs, outputs = inputs_of(source.model, source.path), outputs_of(source.model)
+    dataset = open_data(data, image=image, inputs=inputs, outputs=outputs)
+    total = len(dataset)
+    if total < 2:
+        raise DataError(
+            f"The data has {total} sample; what a layer sees takes many. Give at least 20, better 100."
+        )
+    shaping = np.arange(total)
+    if count < total:
+        shaping, _ = split(dataset.classes(), total, count, seed=seed, overlap=True)
+    rest = np.setdiff1d(np.arange(total), shaping)
+    return DividedData(dataset, shaping, rest if len(rest) else shaping)

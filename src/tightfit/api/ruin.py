@@ -1,0 +1,41 @@
+"""Says when a written file is ruined: what a user should not have to find out by himself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tightfit.evaluation.accuracy import Accuracy
+from tightfit.search.metric_words import metric_words
+
+_MUCH: Final = 0.1
+"""A loss of ten points of a share, or of a tenth of an error: beyond what anybody ships unasked."""
+
+
+def ruin_notes(accuracy: Accuracy) -> list[str]:
+    """Return a warning for each metric that a file lost far too much of; none when it is sound.
+
+    Args:
+        accuracy: of the file, beside the model that it was made from.
+
+    Example:
+        >>> from tightfit.evaluation.scorecard import Score
+        >>> lost = Score(0.365, change=-0.613, change_low=-0.65, change_high=-0.57, n=597)
+        >>> ruin_notes(Accuracy("top1", 0.365, metrics={"top1": lost}, n=597))
+        ['The file is ruined: accuracy 97.8 % → 36.5 % on 597 samples.']
+    """
+    if accuracy.failure is not None:
+        return [f"The file does not run: {accuracy.failure}"]
+    notes = []
+    for name, score in accuracy.metrics.items():
+        if score.change is None:
+            continue
+        words = metric_words(name)
+        before = score.value - score.sign * score.change
+        much = _MUCH if words.is_bounded else _MUCH * abs(before)
+        surely = score.change_high is None or score.change_high < 0
+        if 0.0 - score.change > much and surely:
+            notes.append(
+                f"The file is ruined: {words.noun} {words.score(before)} → {words.score(score.value)} on "
+                f"{score.n:,} samples."
+            )
+    return notes

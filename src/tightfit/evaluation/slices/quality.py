@@ -1,0 +1,208 @@
+"""How good each output is, slice by slice: the worst decides, and a lost one is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tightfit.evaluation.slices.sums import SliceFacts, SliceSums
+
+MOST_DB: Final = 200.0
+"""What stands for equal: float32 resolves 150 dB."""
+
+LOST_DB: Final = 10.0
+"""A slice whose noise is more than a tenth of its own spread's power is lost, where nothing else is known."""
+
+LOST_DECIDED_DB: Final = 3.0
+"""The same of one entry among others of its unit (a class), and of an output whose decisions or labels were
+scored: the metric says the rest."""
+
+GOOD_DB: Final = 20.0
+"""What remedies aim at: noise of a hundredth of the slice's own spread."""
+
+_SHARE_OF_UNIT: Final = 0.1
+_NEAR_CONSTANT: Final = 1e-5
+_FEWEST: Final = 2
+
+
+@dataclass(frozen=True)
+class SliceQuality:
+    """One slice as reports show it.
+
+    Args:
+        name, axis, begin, end: which entries. snr_db: spread of the float values about their mean ÷ noise.
+        distinct: different values in the file, up to 257, or None. lost: why it is of no use, or "".
+        noise: mean square of the difference from the float values.
+    """
+
+    name: str
+    axis: int
+    begin: int
+    end: int
+    snr_db: float
+    distinct: int | None
+    lost: str = ""
+    noise: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of ``report.json``."""
+        names = ("name", "axis", "begin", "end", "snr_db", "distinct")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class OutputQuality:
+    """One output: over all of its values, and its worst slice.
+
+    Args:
+        snr_db: power of the float values ÷ noise. worst_slice: None where no slice has real values.
+        lost: the slices that are of no use, the worst first. samples: how many it rests on.
+        poor: the slices below ``GOOD_DB``, the worst first.
+    """
+
+    name: str
+    snr_db: float
+    worst_slice: SliceQuality | None
+    lost: tuple[SliceQuality, ...] = ()
+    samples: int = 0
+    poor: tuple[SliceQuality, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of ``report.json``."""
+        worst = None if self.worst_slice is None else self.worst_slice.to_dict()
+        plain = {"name": self.name, "snr_db": self.snr_db, "worst_slice": worst, "samples": self.samples}
+        return plain | ({"lost": lost_sentence(self)} if self.lost else {})
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return ``10 log10(signal / noise)`` within ±200 dB.
+
+    Example:
+        >>> decibels(100.0, 1.0), decibels(1.0, 0.0)
+        (20.0, 200.0)
+    """
+    if noise == 0:
+        return MOST_DB
+    return float(min(max(10 * math.log10(max(signal, 1e-300) / noise), -MOST_DB), MOST_DB))
+
+
+def qualities(sums: SliceSums, *, lost_db: float | Mapping[str, float] = LOST_DB) -> list[OutputQuality]:
+    """Return the quality of each output that has real values.
+
+    Args:
+        lost_db: below it a slice is lost; one number, or one an output.
+    """
+    return [
+        _quality(name, rows, sums.samples, _limit(lost_db, name))
+        for name, rows in sums.facts().items()
+        if rows
+    ]
+
+
+def worst_output(found: Sequence[OutputQuality]) -> OutputQuality | None:
+    """Return the output with the worst slice, None without one."""
+    known = [o for o in found if o.worst_slice is not None]
+    return min(known, key=_worst_db, default=None)
+
+
+def lost_sentences(found: Sequence[OutputQuality]) -> Iterator[str]:
+    """Give one sentence for each output that is of no use, naming its worst slices."""
+    for output in found:
+        if output.lost:
+            yield lost_sentence(output)
+
+
+def headline(found: Sequence[OutputQuality]) -> str:
+    """Return the worst slice of all outputs with its ratio, and how many samples say so; "" without one.
+
+    Example:
+        >>> worst = SliceQuality("scores", 2, 4, 7, 31.44, 200)
+        >>> headline([OutputQuality("out", 48.0, worst, samples=100)])
+        "worst slice 'scores' (entries 4–6 of axis 2): 31.4 dB on 100 samples"
+    """
+    output = worst_output(found)
+    if output is None or output.worst_slice is None:
+        return ""
+    ratio, samples = _db(output.worst_slice.snr_db), _samples(output.samples)
+    return f"worst slice {place(output, len(found))}: {ratio} on {samples}"
+
+
+def place(output: OutputQuality, outputs: int = 1) -> str:
+    """Return the worst slice of an output in words."""
+    worst = output.worst_slice
+    if worst is None:
+        return f"'{output.name}'"
+    return _place(worst) + (f" of output '{output.name}'" if outputs > 1 else "")
+
+
+def _place(found: SliceQuality) -> str:
+    span = f"{found.begin}" if found.end - found.begin == 1 else f"{found.begin}–{found.end - 1}"
+    word = "entry" if found.end - found.begin == 1 else "entries"
+    return f"'{found.name}' ({word} {span} of axis {found.axis})"
+
+
+def _samples(count: int) -> str:
+    return f"{count:,} sample{'' if count == 1 else 's'}"
+
+
+def _db(value: float) -> str:
+    return "equal to float" if value >= MOST_DB else f"{value:.1f} dB"
+
+
+def _worst_db(output: OutputQuality) -> float:
+    return MOST_DB if output.worst_slice is None else output.worst_slice.snr_db
+
+
+def _limit(limits: float | Mapping[str, float], name: str) -> float:
+    return limits.get(name, LOST_DB) if isinstance(limits, Mapping) else limits
+
+
+def _quality(name: str, rows: Sequence[SliceFacts], samples: int, limit: float) -> OutputQuality:
+    judged = sorted((_judge(row, limit) for row in rows), key=lambda s: s.snr_db)
+    whole = max(rows, key=lambda r: r.count)
+    parts = [r for r in rows if r.axis == whole.axis and not r.name.endswith("]")] or [whole]
+    power = sum(r.count * (r.variance + r.mean**2) for r in parts)
+    noise = sum(r.count * r.noise for r in parts)
+    lost, poor = tuple(s for s in judged if s.lost), tuple(s for s in judged if s.snr_db < GOOD_DB)
+    return OutputQuality(name, decibels(power, noise), judged[0], lost, samples, poor)
+
+
+def _judge(row: SliceFacts, limit: float) -> SliceQuality:
+    snr = MOST_DB if row.noise == 0 and not row.bad else decibels(_signal(row), row.noise)
+    if row.bad:
+        snr = -MOST_DB
+    why = _why_lost(row, snr, limit)
+    return SliceQuality(row.name, row.axis, row.begin, row.end, snr, row.distinct, why, row.noise)
+
+
+def _signal(row: SliceFacts) -> float:
+    """The power that noise is compared with: the slice's own spread, of one that hardly moves its size."""
+    size = max(abs(row.low), abs(row.high))
+    if math.sqrt(row.variance) <= _NEAR_CONSTANT * size or row.count < _FEWEST:
+        return max(row.mean**2 + row.variance, _SHARE_OF_UNIT * row.largest_variance)
+    if row.one_unit:
+        return max(row.variance, _SHARE_OF_UNIT * row.largest_variance)
+    return row.variance
+
+
+def _why_lost(row: SliceFacts, snr_db: float, limit: float) -> str:
+    if row.bad:
+        return f"{row.bad:,} of {row.count + row.bad:,} values are NaN or infinite"
+    one_of_many = row.one_unit and row.name.endswith("]")
+    if snr_db >= (min(limit, LOST_DECIDED_DB) if one_of_many else limit) or not math.isfinite(row.low):
+        return ""
+    span = f"{row.low:.4g}–{row.high:.4g}" if row.high > row.low else f"{row.low:.4g}"
+    if row.got_low == row.got_high:
+        return f"one value, {row.got_low:.4g}, float {span}"
+    if row.distinct is not None and row.distinct <= 4:
+        return f"{row.distinct} values, {row.got_low:.4g}–{row.got_high:.4g}, float {span}"
+    return f"{snr_db:.1f} dB against its own spread, float {span}"
+
+
+def lost_sentence(output: OutputQuality) -> str:
+    """Return why an output is of no use, naming its worst slice."""
+    first, more = output.lost[0], len(output.lost) - 1
+    rest = f" (and {more} more slice{'' if more == 1 else 's'})" if more else ""
+    return f"output '{output.name}' is of no use in {_place(first)}: {first.lost}{rest}"

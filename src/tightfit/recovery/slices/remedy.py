@@ -1,0 +1,267 @@
+"""Tries remedies for outputs with poor slices, each measured on LiteRT; what helps stays.
+
+Nothing is tried where the slices are good, or where what spoils them is not a scale that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tightfit.errors import TightfitError
+from tightfit.evaluation.slices.files import Answered, measure_file
+from tightfit.evaluation.slices.parts import Slices
+from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, worst_output
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Model, Tensor
+from tightfit.graph.signatures import output_names
+from tightfit.graph.writer import serialize
+from tightfit.quantization.allowed import Allowed
+from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.layouts import lay_out
+from tightfit.quantization.modes import Override
+from tightfit.quantization.plan import Plan
+from tightfit.quantization.planning import check_overrides, make_plan
+from tightfit.recovery.output_noise import outputs_of
+from tightfit.recovery.slices.columns import normalize, poor_inputs
+from tightfit.recovery.slices.deepen import Deepening, layers_before
+from tightfit.recovery.slices.joins import even_joins
+from tightfit.recovery.slices.offsets import correct_offsets
+from tightfit.recovery.slices.standardize import can_standardize, row_spans, standardize
+from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
+from tightfit.recovery.state import RecoveryState
+from tightfit.types import Array
+from tightfit.units import format_count
+
+AIM_DB: Final = GOOD_DB + 3.0
+"""What is aimed at: samples that were not seen may be 3 dB worse."""
+
+FEWEST: Final = 8
+"""Fewer samples say nothing sure about the spread of a slice."""
+
+_SHARE: Final = 0.2
+"""An output's own scale is to blame when its rounding makes this share of a poor slice's noise."""
+
+_GAIN_DB: Final = 0.5
+_STEPS: Final = {"int8": 255.0, "int16": 65535.0}
+
+
+@dataclass
+class _State:
+    """A model on its way, and how good its outputs are."""
+
+    original: Model
+    model: Model
+    plan: Plan
+    ranges: Ranges
+    overrides: tuple[Override, ...]
+    found: list[OutputQuality]
+
+    @property
+    def worst_db(self) -> float:
+        output = worst_output(self.found)
+        return 200.0 if output is None or output.worst_slice is None else output.worst_slice.snr_db
+
+
+@dataclass
+class Remedies:
+    """The remedies for one model.
+
+    Args:
+        work: what is to be mended; its model, plan, ranges and overrides change where a remedy helps.
+        answered: samples with the answers of the float model. slices: of its outputs.
+    """
+
+    work: RecoveryState
+    answered: Sequence[Answered]
+    slices: Slices
+    allowed: Allowed = field(default_factory=Allowed)
+
+    def run(self, found: Sequence[OutputQuality]) -> list[OutputQuality]:
+        """Mend what can be mended, and return the quality of the outputs after it.
+
+        Args:
+            found: the quality of the file that the work's plan gives.
+        """
+        state = self._state(list(found))
+        few = len(self.answered) < FEWEST
+        if few or state.worst_db >= GOOD_DB or self.work.plan.scheme.activations is None:
+            return state.found
+        for remedy in (self._columns, self._joins, self._tails):
+            if state.worst_db < GOOD_DB:
+                state = remedy(state)
+        self._put_back(state)
+        return state.found
+
+    # -- remedies --------------------------------------------------------------------------------
+
+    def _columns(self, state: _State) -> _State:
+        """Columns of an input that have different units."""
+        steps = _STEPS[self.work.plan.scheme.activations or "int8"]
+        poor = poor_inputs(state.original, [x for x, _ in self.answered], steps)
+        if not poor:
+            return state
+        model, overrides, _ = normalize(state.original, poor)
+        names = ", ".join(f"'{n}'" for n in poor)
+        return self._kept(state, model, overrides, f"columns of {names} brought to one size in float")
+
+    def _joins(self, state: _State) -> _State:
+        """Parts of different size joined inside of the model."""
+        model, overrides, count = even_joins(state.original, state.ranges)
+        if not count:
+            return state
+        return self._kept(
+            state, model, overrides, f"{format_count(count, 'join')} of parts of different size evened"
+        )
+
+    def _tails(self, state: _State) -> _State:
+        """Outputs whose own scale is too coarse for some of their slices."""
+        blamed = self._blamed(state)
+        if not blamed:
+            return state
+        model, overrides = self._floated(state, blamed)
+        what = f"{', '.join(f'{n!r}' for n in blamed)} computed in float behind the last layers"
+        tailed = self._kept(state, model, overrides, what)
+        if tailed is state or tailed.worst_db >= AIM_DB:
+            return tailed
+        return self._deepened(tailed, blamed)
+
+    def _deepened(self, state: _State, blamed: Sequence[str]) -> _State:
+        """More layers in front of a tail leave int8, and the mean error goes into the last biases."""
+        ends = output_names(state.original)
+        tail = find_tail(state.original.main, [ends[n] for n in blamed])
+        heads = [t for t in tail.heads if can_standardize(t)]
+        best = self._corrected(state, heads) if heads else state
+        for step in layers_before(state.original, tail, self._deepening()):
+            if best.worst_db >= AIM_DB:
+                break
+            overrides = (*overrides_of(step.ops, step.scheme), *state.overrides)
+            plan = make_plan(state.original, self.work.plan.scheme, state.ranges, overrides=overrides)
+            tried = _State(state.original, state.original, plan, state.ranges, overrides, [])
+            tried = self._corrected(tried, heads) if heads else self._with_quality(tried)
+            if tried.worst_db > best.worst_db + _GAIN_DB:
+                best = tried
+        return self._chosen(state, best, "more layers before it and their mean error mended")
+
+    def _deepening(self) -> Deepening:
+        integers = self.work.plan.scheme.activations
+        return Deepening(self.allowed.float_macs, self.allowed.int16 and integers == "int8")
+
+    def _corrected(self, state: _State, heads: Sequence[Tensor]) -> _State:
+        keys = state.original.main.keys()
+        names = [keys[t] for t in heads]
+        model = correct_offsets(state.original, state.plan, names, [dict(x) for x, _ in self.answered])
+        made = _State(state.original, model, state.plan, state.ranges, state.overrides, [])
+        return self._with_quality(made)
+
+    # -- trials ----------------------------------------------------------------------------------
+
+    def _state(self, found: list[OutputQuality]) -> _State:
+        work = self.work
+        return _State(
+            work.original,
+            work.model,
+            work.plan,
+            work.ranges,
+            check_overrides(work.original, work.overrides),
+            found,
+        )
+
+    def _kept(self, state: _State, model: Model, overrides: Sequence[Override], what: str) -> _State:
+        """The state after a remedy where it helps, else the one before."""
+        self._put_back(state)
+        self.work.overrides = (*overrides, *state.overrides)
+        try:
+            self.work.adopt(model)
+            tried = self._with_quality(self._state([]))
+        except TightfitError as error:
+            self._put_back(state)
+            self.work.notes.append(f"{what}: given up, as {error}")
+            return state
+        return self._chosen(state, tried, what)
+
+    def _chosen(self, before: _State, after: _State, what: str) -> _State:
+        gain = f"worst slice {before.worst_db:.1f} → {after.worst_db:.1f} dB"
+        if after.worst_db < before.worst_db + _GAIN_DB:
+            return before
+        if not self.allowed.accepts(apply_plan(after.model, after.plan)):
+            self.work.notes.append(f"{what}: given up, as the target does not take it ({gain})")
+            return before
+        self.work.notes.append(f"{what}: {gain}")
+        return after
+
+    def _put_back(self, state: _State) -> None:
+        work = self.work
+        work.original, work.model, work.plan = state.original, state.model, state.plan
+        work.ranges, work.overrides = state.ranges, state.overrides
+
+    def _with_quality(self, state: _State) -> _State:
+        state.found = self.measured(state.model, state.plan)
+        return state
+
+    def measured(self, model: Model, plan: Plan) -> list[OutputQuality]:
+        """Return the quality of each output of the quantized model on LiteRT.
+
+        Raises:
+            TightfitError: LiteRT does not run it.
+        """
+        made = apply_plan(model, plan)
+        lay_out(made, ("float_islands", "bridge_through_float"))
+        return measure_file(bytes(serialize(made)), model, self.answered, self.slices)
+
+    # -- tails -----------------------------------------------------------------------------------
+
+    def _blamed(self, state: _State) -> list[str]:
+        """The outputs whose own scale makes a good part of a poor slice's noise."""
+        keys, ends = state.original.main.keys(), output_names(state.original)
+        blamed = []
+        for output in state.found:
+            tensor = ends.get(output.name)
+            if tensor is None or not output.poor:
+                continue
+            stored = state.plan.graphs[0].tensors.get(keys[tensor], {})
+            rounding = max((s.scale[0] for s in stored.values() if s.scale), default=0.0) ** 2 / 12
+            if any(rounding > _SHARE * s.noise for s in output.poor):
+                blamed.append(output.name)
+        return blamed
+
+    def _floated(self, state: _State, blamed: Sequence[str]) -> tuple[Model, tuple[Override, ...]]:
+        """A copy whose rows have one size before the tails of some outputs, and overrides for these."""
+        twin = copy_model(state.original)
+        outputs = [output_names(twin)[n] for n in blamed]
+        heads = [t for t in find_tail(twin.main, outputs).heads if can_standardize(t)]
+        keys = twin.main.keys()
+        for tensor, (low, high) in zip(heads, self._spans(state, [keys[t] for t in heads]), strict=True):
+            standardize(twin.main, tensor, low, high)
+        tail = find_tail(twin.main, outputs)
+        move_to_end(twin.main, tail)
+        twin.main.validate()
+        return twin, overrides_of(tail.ops, "float")
+
+    def _spans(self, state: _State, keys: Sequence[str]) -> list[tuple[Array, Array]]:
+        if not keys:
+            return []
+        seen = list(outputs_of(ending_at(state.original, keys), [dict(x) for x, _ in self.answered]))
+        return [row_spans([row[i] for row in seen]) for i in range(len(keys))]
+
+
+def mend(
+    work: RecoveryState,
+    answered: Sequence[Answered],
+    slices: Slices,
+    allowed: Allowed,
+    found: Sequence[OutputQuality] | None = None,
+) -> list[OutputQuality]:
+    """Mend the outputs of a work whose slices are poor; see ``Remedies``.
+
+    Args:
+        work: what is to be mended; it changes where a remedy helps.
+        answered: samples with the answers of the float model.
+        slices: of its outputs.
+        allowed: what the device takes.
+        found: the quality of the file that the work's plan gives, None to measure it.
+    """
+    remedies = Remedies(work, answered, slices, allowed)
+    return remedies.run(remedies.measured(work.model, work.plan) if found is None else found)

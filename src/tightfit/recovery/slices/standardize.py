@@ -1,0 +1,149 @@
+"""Rows of one layer brought to one size: factor and offset go into its weights, and are given back behind.
+
+For a layer ``y = W·x + b`` whose rows have different units, with ``f`` a power of two and ``m`` the middle of
+each row,
+
+    y' = (f·W)·x + f·(b − m),    y = y' / f + m.
+
+``y'`` has rows of one size around zero, which one integer scale holds. The product by a power of two is
+exact, so the float model answers the same within its own rounding. A layer with RELU built in keeps its zero:
+there only ``f`` is used, as RELU(f·y) = f·RELU(y) for f > 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tightfit.graph.activations import fused_activation
+from tightfit.graph.ir import Graph, Op, Tensor
+
+Vector = npt.NDArray[np.float64]
+
+_CHANNEL_AXIS: Final = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}
+BIAS: Final = {"CONV_2D": 2, "FULLY_CONNECTED": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
+_WEIGHT: Final = 1
+_WORTH: Final = 2.0
+_MOST: Final = 2.0**40
+
+
+def row_spans(values: Iterable[npt.NDArray[Any]]) -> tuple[Vector, Vector]:
+    """Return the lowest and the highest value of each entry of the last axis.
+
+    Example:
+        >>> [v.tolist() for v in row_spans([np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])])]
+        [[1.0, 2.0], [3.0, 5.0]]
+    """
+    lows, highs = [], []
+    for array in values:
+        rows = array.reshape(-1, array.shape[-1])
+        lows.append(rows.min(axis=0))
+        highs.append(rows.max(axis=0))
+    return np.min(lows, axis=0).astype(np.float64), np.max(highs, axis=0).astype(np.float64)
+
+
+def can_standardize(tensor: Tensor) -> bool:
+    """Return True for what a layer with constant weights writes, with no function built in but RELU."""
+    op = tensor.producer
+    if op is None or op.kind not in _CHANNEL_AXIS or fused_activation(op) not in ("", "RELU"):
+        return False
+    weights, bias = op.input(_WEIGHT), op.input(BIAS[op.kind])
+    constant = all(
+        t is None or (t.is_constant and t.dtype == "float32" and t.sparsity is None) for t in (weights, bias)
+    )
+    return constant and weights is not None and len(weights.shape) > _CHANNEL_AXIS[op.kind]
+
+
+def factors(low: Vector, high: Vector, *, rectified: bool) -> tuple[Vector, Vector] | None:
+    """Return factor and offset of each row, None where one scale already holds them all.
+
+    Args:
+        low: of each row.
+        high: of each row.
+        rectified: RELU is built in, so that zero must stay zero.
+    """
+    middle = np.zeros_like(low) if rectified else (low + high) / 2
+    reach = np.maximum(high - middle, middle - low)
+    moving = reach > 0
+    if not moving.any():
+        return None
+    size = np.maximum(np.abs(low), np.abs(high))
+    widest = float(reach[moving].max())
+    uneven = widest > _WORTH * float(reach[moving].min())
+    off_centre = bool((size[moving] > _WORTH * reach[moving]).any())
+    if not (uneven or off_centre):
+        return None
+    ratio = np.where(moving, widest / np.where(moving, reach, 1.0), 1.0)
+    factor = np.exp2(np.floor(np.log2(np.minimum(ratio, _MOST))))
+    offset = np.where(size > _WORTH * reach, middle, 0.0) if not rectified else middle
+    return factor, offset
+
+
+def standardize(graph: Graph, tensor: Tensor, low: Vector, high: Vector) -> list[Op]:
+    """Fold factor and offset of each row into the layer that writes a tensor; give them back behind it.
+
+    Returns:
+        the ops that give them back; empty where one scale already holds all rows.
+    """
+    op = tensor.producer
+    assert op is not None  # noqa: S101 - can_standardize saw it
+    found = factors(low, high, rectified=fused_activation(op) == "RELU")
+    if found is None:
+        return []
+    factor, offset = found[0].astype(np.float32), found[1].astype(np.float32)
+    _fold(graph, op, factor, offset)
+    raw = Tensor(f"{tensor.name}/standardized", tensor.shape, shape_signature=tensor.shape_signature)
+    graph.set_output(op, 0, raw)
+    return _given_back(graph, op, raw, tensor, (np.float32(1) / factor, offset))
+
+
+def _fold(graph: Graph, op: Op, factor: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]) -> None:
+    axis, place = _CHANNEL_AXIS[op.kind], BIAS[op.kind]
+    weights, bias = op.input(_WEIGHT), op.input(place)
+    assert weights is not None  # noqa: S101 - can_standardize saw it
+    assert weights.data is not None  # noqa: S101 - can_standardize saw it
+    shape = [-1 if i == axis else 1 for i in range(len(weights.shape))]
+    scaled = (weights.data * factor.reshape(shape)).astype(np.float32)
+    graph.set_input(op, _WEIGHT, Tensor(weights.name, weights.shape, data=scaled))
+    before = np.zeros(len(factor), np.float32) if bias is None or bias.data is None else bias.data.reshape(-1)
+    # In float64: offset and bias are often nearly equal, and what is left of them counts.
+    after = ((before.astype(np.float64) - offset) * factor).astype(np.float32)
+    name = f"{op.name}/bias" if bias is None else bias.name
+    graph.set_input(op, place, Tensor(name, after.shape, data=after))
+
+
+def _given_back(
+    graph: Graph,
+    op: Op,
+    raw: Tensor,
+    tensor: Tensor,
+    back: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+) -> list[Op]:
+    factor, offset = back
+    steps: list[tuple[str, npt.NDArray[np.float32], str]] = []
+    if (factor != 1).any():
+        steps.append(("MUL", factor, "MulOptions"))
+    if offset.any() or not steps:
+        steps.append(("ADD", offset, "AddOptions"))
+    made, current, anchor = [], raw, op
+    for index, (kind, values, table) in enumerate(steps):
+        is_last = index == len(steps) - 1
+        target = (
+            tensor
+            if is_last
+            else Tensor(f"{tensor.name}/scaled", tensor.shape, shape_signature=tensor.shape_signature)
+        )
+        constant = Tensor(f"{tensor.name}/{kind.lower()}", values.shape, data=values)
+        new = Op(kind, [current, constant], [target], {"fusedActivationFunction": 0}, table)
+        graph.insert_after(anchor, new)
+        made.append(new)
+        current, anchor = target, new
+    return made
+
+
+def scale_rows(graph: Graph, op: Op, factor: npt.NDArray[np.float32]) -> None:
+    """Multiply what a layer writes by a positive factor a row; exact with RELU or nothing built in."""
+    _fold(graph, op, factor, np.zeros_like(factor))

@@ -1,0 +1,149 @@
+"""The tail of an output: the ops behind the last layers, which cost next to nothing and may stay float.
+
+One integer tensor has one scale. Where an output joins boxes in pixels with probabilities, the scale of the
+boxes rounds the probabilities to nothing. In float behind the layers each part keeps the scale of its own
+layer, and nothing is rounded once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
+from tightfit.graph.signatures import input_names
+from tightfit.quantization.modes import Override
+
+_TAIL: Final = frozenset(
+    [
+        "CONCATENATION",
+        "PACK",
+        "UNPACK",
+        "SPLIT",
+        "SPLIT_V",
+        "SLICE",
+        "STRIDED_SLICE",
+        "RESHAPE",
+        "SQUEEZE",
+        "EXPAND_DIMS",
+        "TRANSPOSE",
+        "GATHER",
+        "REVERSE_V2",
+        "PAD",
+        "PADV2",
+        "TILE",
+        "BROADCAST_TO",
+        "LOGISTIC",
+        "SOFTMAX",
+        "TANH",
+        "LOG_SOFTMAX",
+        "L2_NORMALIZATION",
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "RELU_0_TO_1",
+        "LEAKY_RELU",
+        "ELU",
+        "GELU",
+        "HARD_SWISH",
+        "EXP",
+        "LOG",
+        "SQRT",
+        "RSQRT",
+        "ABS",
+        "NEG",
+        "SQUARE",
+        "POW",
+        "ADD",
+        "SUB",
+        "MUL",
+        "DIV",
+        "MAXIMUM",
+        "MINIMUM",
+        "SQUARED_DIFFERENCE",
+        "SIN",
+        "COS",
+        "FLOOR",
+        "ROUND",
+        "CEIL",
+        "CLIP",
+        "SELECT",
+        "SELECT_V2",
+    ]
+)
+REASON: Final = "one integer scale cannot hold the parts of its output, which have different units"
+_MOST_OPS: Final = 400
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The ops between the last layers and the outputs.
+
+    Args:
+        ops: in graph order.
+        heads: what they read of the layers before, each once.
+    """
+
+    ops: tuple[Op, ...]
+    heads: tuple[Tensor, ...]
+
+
+def find_tail(graph: Graph, outputs: Iterable[Tensor]) -> Tail:
+    """Return the tail of some outputs; the outputs themselves are heads where a layer writes them."""
+    found: dict[Op, None] = {}
+    heads: dict[Tensor, None] = {}
+    todo = list(outputs)
+    while todo:
+        tensor = todo.pop()
+        op = tensor.producer
+        if op is None or op.kind not in _TAIL or len(found) >= _MOST_OPS:
+            if op is not None:
+                heads[tensor] = None
+            continue
+        if op in found:
+            continue
+        found[op] = None
+        todo += [t for t in op.inputs if t is not None and not t.is_constant and t.dtype == "float32"]
+    order = {op: i for i, op in enumerate(graph.ops)}
+    return Tail(tuple(sorted(found, key=order.__getitem__)), tuple(heads))
+
+
+def overrides_of(ops: Iterable[Op], scheme: str, reason: str = REASON) -> tuple[Override, ...]:
+    """Return overrides that give each op another scheme, by its name."""
+    return tuple(Override(literal(op.name), scheme, reason) for op in ops)
+
+
+def literal(name: str) -> str:
+    """Return a pattern that matches a name only, whatever signs it has.
+
+    Example:
+        >>> literal("a[0]")
+        'a[[]0]'
+    """
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def move_to_end(graph: Graph, tail: Tail) -> None:
+    """Put the ops of a tail behind all others, so that a compiler with one partition gets all of these.
+
+    An op that something else than the tail reads stays, with all that it needs.
+    """
+    last: set[Op] = set()
+    for op in reversed(graph.ops):
+        readers = {reader for t in op.outputs for reader, _ in t.consumers}
+        if op in tail.ops and readers <= last:
+            last.add(op)
+    graph.ops = [op for op in graph.ops if op not in last] + [op for op in graph.ops if op in last]
+
+
+def ending_at(model: Model, keys: Sequence[str]) -> Model:
+    """Return a copy that gives the tensors of these keys, in order, and nothing else."""
+    twin = copy_model(model)
+    mine = {key: t for t, key in twin.main.keys().items()}
+    names = input_names(twin)
+    twin.main.outputs = [mine[key] for key in keys]
+    # LiteRT gives a signature's outputs in the order of their names.
+    twin.signatures = [Signature("ends", names, {f"end{i:06}": mine[key] for i, key in enumerate(keys)})]
+    return twin

@@ -1,0 +1,85 @@
+"""How far an accelerator's answers are from the CPU's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tightfit.graph.ir import Model, Tensor
+from tightfit.provenance.probes import seeded_inputs
+from tightfit.provenance.record import read_record
+from tightfit.runtime.input_samples import TensorSpec
+from tightfit.targets.tools.result import OutputAgreement
+from tightfit.types import Array
+
+
+def main_inputs(model: Model) -> tuple[int, list[Tensor], list[Tensor], list[str]]:
+    """Return the index of the signature of the main graph, its inputs, its outputs and their names."""
+    for index, signature in enumerate(model.signatures):
+        if signature.graph_index == 0:
+            outputs = signature.outputs
+            return index, list(signature.inputs.values()), list(outputs.values()), list(outputs)
+    graph = model.main
+    return 0, graph.inputs, graph.outputs, [t.name for t in graph.outputs]
+
+
+def noise_inputs(model: Model, seed: int = 0) -> list[Array]:
+    """Return seeded noise for each input, between the limits that the file carries where it does."""
+    record = read_record(model)
+    specs = [_spec(f"{i}", t) for i, t in enumerate(main_inputs(model)[1])]
+    limits = {} if record is None else record.limits
+    names = [] if not model.signatures else list(model.signatures[main_inputs(model)[0]].inputs)
+    own = {f"{i}": limits[name] for i, name in enumerate(names) if name in limits}
+    return list(seeded_inputs(specs, own, seed).values())
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    q = tensor.quantization
+    if q is None or not tensor.is_quantized:
+        return TensorSpec(name, tensor.shape, tensor.dtype)
+    return TensorSpec(name, tensor.shape, tensor.dtype, float(q.scale[0]), int(q.zero_point[0]))
+
+
+def agreement(
+    model: Model, answers: Sequence[Array], references: Sequence[Sequence[Array]]
+) -> tuple[OutputAgreement, ...]:
+    """Return for each output how far the answers are from the nearest of the CPU's references.
+
+    Args:
+        references: answers of LiteRT's builtin kernels and of XNNPACK, or of one of them.
+    """
+    if not references:
+        return ()
+    found = []
+    for i, name in enumerate(main_inputs(model)[3]):
+        wanted = [r[i] for r in references]
+        near = min(wanted, key=lambda w: -_finite(snr_db(answers[i], w)))
+        usual = snr_db(wanted[0], wanted[-1]) if len(wanted) > 1 else None
+        found.append(OutputAgreement(name, snr_db(answers[i], near), _steps(answers[i], near), usual))
+    return tuple(found)
+
+
+def snr_db(answer: Array, wanted: Array) -> float | None:
+    """Return the signal-to-noise ratio of an answer, None when it is equal (NaN equals NaN)."""
+    if answer.shape != wanted.shape:
+        return -np.inf
+    if np.array_equal(answer, wanted, equal_nan=answer.dtype.kind == "f"):
+        return None
+    a, w = answer.astype(np.float64), wanted.astype(np.float64)
+    known = np.isfinite(w)
+    if not np.array_equal(known, np.isfinite(a)):
+        return -np.inf
+    noise = float(np.square(a[known] - w[known]).sum())
+    signal = float(np.square(w[known]).sum())
+    return None if noise == 0 else float(10 * np.log10(max(signal, 1e-300) / noise))
+
+
+def _finite(value: float | None) -> float:
+    return np.inf if value is None else value
+
+
+def _steps(answer: Array, wanted: Array) -> float | None:
+    if answer.dtype.kind not in "iu" or answer.shape != wanted.shape:
+        return None
+    return float(np.abs(answer.astype(np.int64) - wanted.astype(np.int64)).max(initial=0))

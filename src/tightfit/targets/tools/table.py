@@ -1,0 +1,38 @@
+"""The tools that judge files, one row each; a new judge is a file with ``available`` and ``run``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tightfit.graph.ir import Model
+from tightfit.targets.profile import Target
+from tightfit.targets.tools import ethos_u, intel_npu, litert_gpu, micro
+from tightfit.targets.tools.result import ToolResult
+from tightfit.types import Array
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One judge.
+
+    Args:
+        title: its name for people.
+        available: gives "" when it can run here, else what is missing and the command that installs it.
+        run: judges a model for a target; the arrays are a sample in the signature's order, None for seeded
+            noise. Raises OptionError when it cannot run after all, RuntimeFailureError when it does not end.
+    """
+
+    title: str
+    available: Callable[[], str]
+    run: Callable[[Model, Target, Sequence[Array] | None], ToolResult]
+
+
+TOOLS: Final[dict[str, Tool]] = {
+    "vela": Tool("Arm's compiler vela", ethos_u.available, ethos_u.run),
+    "tflite-micro": Tool("the tflite-micro interpreter", micro.available, micro.run),
+    "intel-npu": Tool("the Intel OpenVINO plugin", intel_npu.available, intel_npu.run),
+    "litert-gpu": Tool("LiteRT's GPU accelerator", litert_gpu.available, litert_gpu.run),
+}
+"""Name in ``profiles.toml`` → the judge."""

@@ -1,0 +1,58 @@
+"""What a GPU computes wrongly is rewritten to ops that it computes right; LiteRT's CPU computes the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.gpu_fix_cases import CASES, INTEGER
+from support.one_op_models import build, draw
+from support.one_op_twins import make_twin, value_ranges
+from support.vulkan import needs_vulkan
+from tightfit.graph.ir import Model
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import serialize
+from tightfit.runtime.session import Session
+from tightfit.targets.fixes.apply_fixes import fix
+from tightfit.targets.placement import check
+from tightfit.targets.profile import find_target
+from tightfit.targets.tools.litert_gpu import run
+
+GPU = find_target("gpu")
+
+
+def made(name: str) -> tuple[Model, dict[str, np.ndarray]]:
+    if name in CASES:
+        return build(CASES[name]), draw(CASES[name])
+    twin = make_twin(INTEGER[name], "int8", value_ranges([INTEGER[name]])[INTEGER[name].name])
+    return twin.model, twin.inputs
+
+
+def answers(model: Model, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    with Session(bytes(serialize(model)), delegate=False) as session:
+        return list(session.run(inputs).values())
+
+
+@pytest.mark.parametrize("name", [*CASES, *INTEGER])
+def test_a_fix_leaves_nothing_that_falls_back_or_is_wrong_and_equal_answers(name):
+    model, inputs = made(name)
+    before = check(model, GPU)
+    assert not before.right or before.fallbacks
+    fixed, applied = fix(model, GPU, ends=False)
+    assert name in {a.name for a in applied}
+    after = check(fixed, GPU)
+    assert after.right
+    assert not after.fallbacks
+    for new, old in zip(answers(fixed, inputs), answers(model, inputs), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+@needs_vulkan
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CASES, *INTEGER])
+def test_the_accelerator_computes_the_fixed_model_right_and_whole(name):
+    model, inputs = made(name)
+    fixed = read_model(bytes(serialize(fix(model, GPU, ends=False)[0])))
+    result = run(fixed, GPU, [inputs[t.name] for t in fixed.main.inputs])
+    assert result.right
+    assert result.accelerated == {(0, i) for i in range(len(fixed.main.ops))}

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.parts import NamedSlices, Slices
@@ -35,6 +37,9 @@ from tightfit.runtime.child import prepare_shared
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
+
+JUDGES: Final = 16
+"""Samples that judge automatic recoveries."""
 
 FEWEST_TO_HOLD_OUT: Final = 40
 """With fewer samples than this, those that judge also fit."""
@@ -274,9 +279,12 @@ class Builder:
         """The state after the automatic recoveries; samples of a model with state cannot judge alone."""
         if self.seen is None or keeps_state(self.source.model):
             return state
+        kept = self.seen.kept
+        spread = np.linspace(0, len(kept) - 1, min(len(kept), JUDGES))
+        chosen: list[int] = np.unique(spread.astype(int)).tolist()
         if self.seen.samples >= FEWEST_TO_HOLD_OUT:
-            state.held_out = frozenset(self.seen.places)
-        check = HeldOutNoise(self.source.model, self.seen.kept)
+            state.held_out = frozenset(self.seen.places[i] for i in chosen)
+        check = HeldOutNoise(self.source.model, [kept[i] for i in chosen])
         return improve(state, check, may_lift=spec.layout == "cpu" and spec.target is None)
 
     def _counter(self) -> Callable[[], None]:

@@ -169,7 +169,7 @@ class QuantizeOptions:
             max_size_bytes=self.max_size,
             max_noise=self.max_noise,
             folder=output.with_name(f"{output.name}.unfinished"),
-            mend=self.mend,
+            mend=self.mend and self.effort > 0,
             slices=self.slices,
         )
 

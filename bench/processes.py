@@ -6,6 +6,7 @@ The two are never measured in one run: looking at memory takes time from the pro
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import threading
 import time
@@ -20,9 +21,10 @@ _LOOK_EVERY_S = 0.02
 
 @dataclass(frozen=True)
 class Timed:
-    """A run's wall time from start to exit, and what its script answered."""
+    """A run's wall time and processor time from start to exit, and what its script answered."""
 
     seconds: float
+    cpu_seconds: float
     answer: dict[str, Any]
 
 
@@ -51,11 +53,13 @@ def run_timed(command: list[str], request: dict[str, Any]) -> Timed:
     Raises:
         peers.PeerError: it failed.
     """
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begin
     _refuse_failure(command, done.returncode, done.stderr)
-    return Timed(seconds, peers.answer(done.stdout))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Timed(seconds, cpu, peers.answer(done.stdout))
 
 
 def run_watched(command: list[str], request: dict[str, Any]) -> Memory:

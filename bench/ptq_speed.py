@@ -4,7 +4,7 @@ Each run is a fresh Python process that imports, loads, calibrates, quantizes an
 alternate A B A B after one round that is not counted; the ratio is taken within each round. Both read the
 same samples from one uncompressed ``.npz``. Memory is watched in runs of its own, with 100 and 1,000 samples.
 
-    python bench/ptq_speed.py [--model M.tflite] [--rounds 5] [--json]
+    python bench/ptq_speed.py [--model M.tflite] [--rounds 5] [--effort 1] [--json]
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def sides(model: Path, samples: Path, out: Path, options: argparse.Namespace) ->
     return {
         "tightfit": (
             [sys.executable, str(peers.BENCH / "own_quantize.py")],
-            {**own, "out": str(out / "own.tflite")},
+            {**own, "effort": options.effort, "out": str(out / "own.tflite")},
         ),
         "litert-quantizer": (
             peers.command("litert-quantizer", "peer_litert_quantizer.py"),
@@ -84,7 +84,9 @@ def time_rounds(both: Both, rounds: int) -> dict[str, list[Run]]:
         for name, (command, request) in both.items():
             run = run_timed(command, request)
             if turn:
-                runs[name].append({"total_s": run.seconds, "phases_s": run.answer["seconds"]})
+                runs[name].append(
+                    {"total_s": run.seconds, "cpu_s": run.cpu_seconds, "phases_s": run.answer["seconds"]}
+                )
     return runs
 
 
@@ -111,7 +113,15 @@ def summarize(runs: dict[str, list[Run]]) -> dict[str, Any]:
         for name, of in runs.items()
     }
     medians = {name: statistics.median(values) for name, values in totals.items()}
-    return {"median_s": medians, "phases_s": phases, "ratios": ratios, "ratio": statistics.median(ratios)}
+    cpu = [[run["cpu_s"] for run in of] for of in runs.values()]
+    cpu_ratio = statistics.median(ours / theirs for ours, theirs in zip(*cpu, strict=True))
+    return {
+        "median_s": medians,
+        "phases_s": phases,
+        "ratios": ratios,
+        "ratio": statistics.median(ratios),
+        "cpu_ratio": cpu_ratio,
+    }
 
 
 def print_speed(speed: dict[str, Any]) -> None:
@@ -121,6 +131,7 @@ def print_speed(speed: dict[str, Any]) -> None:
         print(f"{name:18} {seconds:6.2f} s   in the process: {phases}")
     each = " ".join(f"{ratio:.2f}" for ratio in speed["ratios"])
     print(f"ratio tightfit : litert-quantizer {speed['ratio']:.2f}   (rounds: {each})")
+    print(f"ratio of processor time {speed['cpu_ratio']:.2f}")
 
 
 def print_memory(memory: dict[str, dict[str, Any]]) -> None:
@@ -142,6 +153,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="float .tflite; without it a MobileNetV2 is built")
     parser.add_argument("--scheme", default="int8", choices=("int8", "int16x8"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--effort", type=int, default=1, choices=(0, 1))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer-mode", default="profiler", choices=("profiler", "tensors"))
     parser.add_argument("--peer-threads", type=int, default=os.cpu_count())

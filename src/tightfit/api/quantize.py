@@ -25,7 +25,7 @@ from tightfit.pipeline.write import QuantizationResult
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
-from tightfit.runtime.child import prepare
+from tightfit.runtime.child import prepare_shared
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
 from tightfit.types import Array, Stage
@@ -55,7 +55,7 @@ def quantize(
     chosen = QuantizeOptions(**_renamed(options))
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))
-    prepare(calibration_workers() if data is not None else 1)
+    prepare_shared(calibration_workers())
     source = open_source(model)
     source.facts = chosen.facts()
     given = None if data is None else CalibrationSamples.of(source, model, data, image_options(image), chosen)
@@ -155,6 +155,7 @@ class QuantizeOptions:
     observers: Mapping[str, str] | None = None
     layout: str | None = None
     recovery: tuple[str, ...] = ()
+    effort: int = 1
     max_size: int | None = None
     max_noise: float | None = None
     target: str | None = None
@@ -191,12 +192,13 @@ class QuantizeOptions:
             overrides=self.overrides,
             observers=self.observers,
             recovery=self.recovery,
+            effort=self.effort,
             target=target,
             layout=self.layout or own,
             max_size_bytes=self.max_size,
             max_noise=self.max_noise,
             folder=output.with_name(f"{output.name}.unfinished"),
-            mend=self.mend,
+            mend=self.mend and self.effort > 0,
             slices=self.slices,
         )
 

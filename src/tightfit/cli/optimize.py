@@ -217,6 +217,13 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     "mixed-precision, … (docs/recoveries.md lists all).",
 )
 @click.option(
+    "--effort",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="1 tries what gains accuracy in seconds (int8, int16x8); 0 writes the scheme as it is.",
+)
+@click.option(
     "--max-noise",
     type=click.FloatRange(0, 1, min_open=True),
     help="Maximum output noise of mixed-activations, as noise power / signal power; by default 0.01.",
@@ -268,7 +275,17 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of ``QuantizeOptions``."""
     observer = options["observer"]
-    same = ("interface", "calibration", "seed", "layout", "target", "provenance", "max_noise", "mend")
+    same = (
+        "effort",
+        "interface",
+        "calibration",
+        "seed",
+        "layout",
+        "target",
+        "provenance",
+        "max_noise",
+        "mend",
+    )
     return {name: options[name] for name in same} | {
         "overrides": parse_overrides(options["override"]),
         "observers": dict.fromkeys(("int8", "int16"), observer) if observer else None,

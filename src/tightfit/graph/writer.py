@@ -28,6 +28,8 @@ ALIGNMENT: Final = 16
 """Constants begin at multiples of this, in bytes."""
 _REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
 _INLINE_LIMIT: Final = 1_900_000_000
+_TABLE: Final = 512
+"""Bytes that the tables of one tensor or op take at most, but for names, scales and zero points."""
 
 
 def serialize(model: Model, *, external: bool | None = None) -> bytes:
@@ -37,7 +39,7 @@ def serialize(model: Model, *, external: bool | None = None) -> bytes:
         model: any valid model.
         external: True writes constants after the flatbuffer, False inside, None decides by size.
     """
-    return b"".join(bytes(chunk) for chunk in _chunks(model, external))
+    return b"".join(bytes(chunk) for chunk in file_chunks(model, external))
 
 
 def write_model(model: Model, path: str | Path, *, external: bool | None = None) -> None:
@@ -52,12 +54,12 @@ def write_model(model: Model, path: str | Path, *, external: bool | None = None)
         ModelError: the folder is missing or read-only, or the disk is full; nothing is left behind.
     """
     with atomic_file(Path(path)) as file:
-        for chunk in _chunks(model, external):
+        for chunk in file_chunks(model, external):
             file.write(chunk)
 
 
-def _chunks(model: Model, external: bool | None) -> Iterator[bytes | memoryview]:
-    """The file in parts: the model, then the files that belong to it."""
+def file_chunks(model: Model, external: bool | None = None) -> Iterator[bytes | memoryview]:
+    """Return the bytes of a file in parts: the model, then the files that belong to it."""
     length = 0
     for chunk in _model_chunks(model, external):
         length += len(chunk)
@@ -146,9 +148,15 @@ class _Writer:
         at: Sequence[int | None] = places or [None] * len(self.buffers)
         self.root.buffers = [_PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
         # Growing the builder copies everything again, so it starts with room for the constants.
-        builder = _Builder(reserve + 64 * len(self.buffers) + 65536)
+        builder = _Builder(reserve + 64 * len(self.buffers) + self.tables_bytes())
         builder.Finish(self.root.Pack(builder), file_identifier=b"TFL3")
         return memoryview(builder.Bytes)[builder.head :]
+
+    def tables_bytes(self) -> int:
+        """A generous estimate of what all but the constants take."""
+        tensors = [t for g in self.model.graphs for t in g.tensors()]
+        own = sum(4 * len(t.name) + 12 * _scales(t) for t in tensors)
+        return own + _TABLE * (len(tensors) + sum(len(g.ops) for g in self.model.graphs)) + 65536
 
     def tables(self) -> Any:
         model = self.model
@@ -308,6 +316,11 @@ def _tensor_map(name: str, index: int) -> Any:
     entry.name = _bytes(name)
     entry.tensorIndex = index
     return entry
+
+
+def _scales(tensor: Tensor) -> int:
+    """The number of a tensor's scales."""
+    return 0 if tensor.quantization is None else int(tensor.quantization.scale.size)
 
 
 def _quantization(quantization: Quantization | None, index: dict[Tensor, int]) -> Any:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.parts import NamedSlices, Slices
 from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.quantization.allowed import Allowed
@@ -25,13 +28,21 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
+from tightfit.recovery.automatic.improve import improve
 from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
-from tightfit.runtime.child import prepare
+from tightfit.runtime.child import prepare_shared
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
+
+JUDGES: Final = 16
+"""Samples that judge automatic recoveries."""
+
+FEWEST_TO_HOLD_OUT: Final = 40
+"""With fewer samples than this, those that judge also fit."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class BuildSpec:
     overrides: Overrides = ()
     observers: Mapping[str, str] | None = None
     recovery: tuple[str, ...] = ()
+    effort: int = 0
     target: Target | None = None
     layout: str = "cpu"
     max_size_bytes: int | None = None
@@ -101,7 +113,14 @@ class BuildSpec:
     @property
     def detailed(self) -> bool:
         """Whether calibration takes histograms, which recoveries and some observers need."""
-        return bool(self.recovery) or self.target is not None or Ranges([], self.observers).detailed
+        chosen = Ranges([], self.observers).detailed or self.is_automatic
+        return bool(self.recovery) or self.target is not None or chosen
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether recoveries are chosen by measurement."""
+        named = bool(self.recovery) or bool(self.observers)
+        return self.effort > 0 and not named and self.scheme.activations is not None
 
 
 @dataclass
@@ -132,7 +151,10 @@ class Builder:
         """
         if self.seen is None and self.samples is not None:
             self.seen = calibrate(
-                self.source.model, self.samples(), detailed=detailed, progress=self._counter()
+                self.source.model,
+                self.samples(),
+                detailed=detailed,
+                progress=self._counter(),
             )
             refuse_unanswered(self.source.model, self.seen.probes)
         return self.seen
@@ -181,7 +203,6 @@ class Builder:
         """
         source = replace(self.source, model=state.model, facts=facts)
         probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
-        prepare()  # the process that checks the file starts while the plan is applied
         adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
         made = write_plan(
             source,
@@ -231,6 +252,8 @@ class Builder:
             TightfitError: see ``begin`` and ``write``.
         """
         state = self.begin(spec)
+        if spec.is_automatic:
+            state = self._improved(state, spec)
         self.recover(state, spec)
         written = self.write(state, spec, output, self._facts(state))
         if not spec.recovery and self.mend(state, spec, written.outputs):
@@ -251,6 +274,18 @@ class Builder:
         if facts is None or not state.notes:
             return facts
         return {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
+
+    def _improved(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
+        """The state after the automatic recoveries; samples of a model with state cannot judge alone."""
+        if self.seen is None or keeps_state(self.source.model):
+            return state
+        kept = self.seen.kept
+        spread = np.linspace(0, len(kept) - 1, min(len(kept), JUDGES))
+        chosen: list[int] = np.unique(spread.astype(int)).tolist()
+        if self.seen.samples >= FEWEST_TO_HOLD_OUT:
+            state.held_out = frozenset(self.seen.places[i] for i in chosen)
+        check = HeldOutNoise(self.source.model, [kept[i] for i in chosen])
+        return improve(state, check, may_lift=spec.layout == "cpu" and spec.target is None)
 
     def _counter(self) -> Callable[[], None]:
         counts = itertools.count(1)
@@ -303,7 +338,7 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
     spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout)
     spec.check_samples(given=samples is not None)
-    prepare(calibration_workers() if samples is not None else 1)
+    prepare_shared(calibration_workers())
     source = path if isinstance(path, Source) else open_source(path)
     builder = Builder(source, None if samples is None else lambda: iter(samples))
     return builder.build(spec, Path(output))

@@ -185,7 +185,8 @@ def _is_callable(model: Model) -> bool:
 
 def _session(path: Path, model: Model, threads: int) -> Session:
     signature = main_signature(model)
-    return Session(path, threads=threads, signature=None if signature is None else signature.key)
+    key = None if signature is None else signature.key
+    return Session(path, threads=threads, signature=key, shared=True)
 
 
 def _by_key(outputs: Mapping[str, Array], model: Model) -> dict[str, Array]:

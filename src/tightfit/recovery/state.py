@@ -47,10 +47,12 @@ class RecoveryState:
         overrides: the overrides that ``plan`` was made with.
         known: tensor key → range that a step found; it replaces the calibrated range.
         moments: layer name → second moments of its input; collected when a step first needs them.
+        held_out: samples (0 for the first) that weights and biases are not fitted to, because they judge.
         progress: progress callback, called with (stage, steps done, steps in total).
         folder: folder of checkpoints, from which a stopped step resumes; None for no checkpoints.
         model: the float model with the weights found so far.
         notes: one sentence for each step.
+        input_means: layer name → mean input, once they were collected.
     """
 
     original: Model
@@ -63,10 +65,12 @@ class RecoveryState:
     overrides: Overrides = ()
     known: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    held_out: frozenset[int] = frozenset()
     progress: Stage | None = None
     folder: Path | None = None
     model: Model = field(init=False)
     notes: list[str] = field(default_factory=list)
+    input_means: dict[str, Vector] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.model = self.original
@@ -79,6 +83,10 @@ class RecoveryState:
                 self.progress(what, done, total)
 
         return report
+
+    def fitting(self) -> Iterator[Mapping[str, Array]]:
+        """Return the samples, started anew, without those that are held out."""
+        return (sample for i, sample in enumerate(self.samples()) if i not in self.held_out)
 
     def layer_moments(self) -> dict[str, Moments]:
         """Return the second moments of every layer's input, collected once.
@@ -94,7 +102,7 @@ class RecoveryState:
         if not wanted <= set(self.moments):
             report, count = self.stage_progress(f"input moments of {len(wanted)} layers"), itertools.count(1)
             found = collect_moments(
-                self.original, self.plan, self.samples(), progress=lambda: report(next(count), 0)
+                self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
             )
             self.moments.update(found)
         return self.moments
@@ -106,13 +114,16 @@ class RecoveryState:
             Layer name → mean, (K,), or (channels, K) for depthwise.
         """
         layers = layers_of(self.original.main, self.plan.graphs[0].ops)
+        if all(layer.op.name in self.input_means for layer in layers):
+            return self.input_means
         if all(layer.op.name in self.moments for layer in layers):
             return {la.op.name: self.moments[la.op.name].mean()[..., :-1, -1] for la in layers}
         report, count = self.stage_progress(f"input means of {len(layers)} layers"), itertools.count(1)
         found = collect_means(
-            self.original, self.plan, self.samples(), progress=lambda: report(next(count), 0)
+            self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
         )
-        return {name: means.mean() for name, means in found.items()}
+        self.input_means = {name: means.mean() for name, means in found.items()}
+        return self.input_means
 
     def adopt(self, model: Model) -> None:
         """Replace the float model by another of the same function; ranges and plan are made anew.
@@ -129,5 +140,6 @@ class RecoveryState:
         for key, limits in self.known.items():
             for dtype in self.ranges.observers:
                 self.ranges.set(0, key, dtype, limits)
+        self.input_means = {}
         self.moments = {}  # a new dict: other candidates may share the old one
         self.plan = make_plan(model, self.plan.scheme, self.ranges, overrides=self.overrides)

@@ -57,4 +57,4 @@ class AcceleratorWorker:
 
 def main() -> None:
     """Serve one model."""
-    serve(AcceleratorWorker())
+    serve(AcceleratorWorker)

@@ -1,4 +1,4 @@
-"""Starts, watches and ends the worker process."""
+"""Starts, watches and ends worker processes: one for a session, or one whose threads serve several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from tightfit.runtime import process
@@ -22,6 +22,7 @@ _NOISE = ("INFO:", "WARNING: All log messages", "WARNING: Attempting to use a de
 
 
 _spare: list[Child] = []
+_shared: list[Child] = []
 
 
 def prepare(count: int = 1) -> None:
@@ -30,14 +31,87 @@ def prepare(count: int = 1) -> None:
         _spare.append(Child())
 
 
+def prepare_shared(count: int) -> None:
+    """Starts one process ahead whose threads serve ``count`` sessions: one start-up for all of them.
+
+    For sessions that belong to one task. A crash ends all of them, and their memory is one process's, so
+    nothing that measures memory may use them.
+    """
+    if not any(child.is_own for child in _shared):
+        _shared.extend(_start(count))
+
+
 def take() -> Child:
     """Gives a prepared worker if there is one, else a new one; threads may call it at once."""
+    return _own(_spare) or Child()
+
+
+def take_shared() -> Child:
+    """Gives a free thread of the shared process if there is one, else a worker as ``take`` does."""
+    return _own(_shared) or take()
+
+
+def _own(ready: list[Child]) -> Child | None:
+    """Takes a child of this process (not of the one it was forked from) out of a list."""
     with contextlib.suppress(IndexError):
         while True:
-            child = _spare.pop()
+            child = ready.pop()
             if child.is_own:
                 return child
-    return Child()
+    return None
+
+
+def _start(count: int) -> list[Child]:
+    """One process, with a channel to each of ``count`` threads of it."""
+    channels = [Channel() for _ in range(count)]
+    shared = _Process("worker", channels)
+    return [Child(shared=shared, channel=channel) for channel in channels]
+
+
+class _Process:
+    """A running process, what it prints, and how many channels to it are open."""
+
+    def __init__(
+        self, program: str, channels: Sequence[Channel], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.owner = os.getpid()
+        self.open = len(channels)
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        fcntl.fcntl(self.log, fcntl.F_SETFL, os.O_APPEND)  # the process may empty it and write on
+        ends = list(zip(*(channel.child_fds for channel in channels), strict=True))
+        confinement = process.Confinement(
+            memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+        )
+        self.limit_bytes = confinement.memory_bytes
+        fds = [",".join(map(str, of_all)) for of_all in ends]
+        self.running = subprocess.Popen(
+            process.command(f"tightfit.runtime.{program}", fds, confinement),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            pass_fds=[fd for of_all in ends for fd in of_all],
+            # NumPy's idle threads disturb timings.
+            env=process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {})),
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        for channel in channels:
+            channel.release_child_fds()
+
+    def release(self, channel: Channel) -> None:
+        """Closes a channel, and with the last one the process; a fork leaves both to their owner."""
+        channel.close()
+        if os.getpid() != self.owner:
+            return
+        self.open -= 1
+        if self.open <= 0:
+            self.end()
+
+    def end(self) -> None:
+        """Kills and reaps: the worker holds nothing worth an orderly end."""
+        if os.getpid() == self.owner:
+            self.running.kill()
+            self.running.wait()
+        self.log.close()
 
 
 class Child:
@@ -45,41 +119,35 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
+        shared: a process that is shared with others. channel: this child's channel to it.
         environment: variables beside the parent's.
 
     Attributes:
-        limit_bytes: what it may allocate, None for no limit.
+        limit_bytes: what the process may allocate, None for no limit. sharers: the sessions that use it.
     """
 
     faults = (ChannelClosedError, ChannelTimeoutError)
 
-    def __init__(self, program: str = "worker", environment: Mapping[str, str] | None = None) -> None:
-        self._channel = Channel()
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        fcntl.fcntl(self._log, fcntl.F_SETFL, os.O_APPEND)  # the child may empty it and write on
-        confinement = process.Confinement(
-            memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
-        )
-        fds = [str(fd) for fd in self._channel.child_fds]
-        self._process = subprocess.Popen(
-            process.command(f"tightfit.runtime.{program}", fds, confinement),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=self._channel.child_fds,
-            # NumPy's idle threads disturb timings.
-            env=process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {})),
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )
-        self._channel.release_child_fds()
-        self.limit_bytes = confinement.memory_bytes
-        self._owner = os.getpid()
-        self._finalizer = weakref.finalize(self, _end, self._owner, self._process, self._channel, self._log)
+    def __init__(
+        self,
+        program: str = "worker",
+        environment: Mapping[str, str] | None = None,
+        *,
+        shared: _Process | None = None,
+        channel: Channel | None = None,
+    ) -> None:
+        self.is_shared = shared is not None
+        self._channel = channel or Channel()
+        self._shared = shared or _Process(program, [self._channel], environment)
+        self._process, self._log = self._shared.running, self._shared.log
+        self.limit_bytes, self.sharers = self._shared.limit_bytes, self._shared.open
+        self._finalizer = weakref.finalize(self, self._shared.release, self._channel)
 
     @property
     def is_own(self) -> bool:
-        """False in a fork of the process that started the child."""
-        return self._owner == os.getpid()
+        """False in a fork of the process that started the child, and after the child's end."""
+        alive = self._finalizer.alive and self._shared.owner == os.getpid()
+        return alive and self._process.poll() is None
 
     def send(self, message: Any, timeout_s: float | None) -> None:
         """Sends one message; see ``Channel.send``."""
@@ -128,20 +196,24 @@ class Child:
             "utf-8", "replace"
         )
 
+    def give_back(self) -> None:
+        """Lets another session use this thread of a shared process; ends a process of its own."""
+        if self.is_shared and self.is_own:
+            _shared.append(self)
+        else:
+            self.close()
+
+    def kill(self) -> None:
+        """Ends the process for all sessions that use it: it hangs, or gave half a reply."""
+        if self._shared.owner == os.getpid():
+            self._process.kill()
+        self.close()
+
     def log(self) -> str:
         """Return everything that the child printed so far."""
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Ends the process and frees what belongs to it; may be called twice."""
+        """Ends the process, once no other session uses it, and frees what belongs to it."""
         self._finalizer()
-
-
-def _end(owner: int, process: subprocess.Popen[bytes], channel: Channel, log: IO[bytes]) -> None:
-    """Kills and reaps: the worker holds nothing worth an orderly end. A fork leaves it to its owner."""
-    if os.getpid() == owner:
-        process.kill()
-        process.wait()
-    channel.close()
-    log.close()

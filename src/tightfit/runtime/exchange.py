@@ -105,6 +105,16 @@ class Exchange:
         hint = self._child.memory_hint(value)
         raise RuntimeFailureError(f"LiteRT refused {self._name} while {pending.doing} it: {value}{hint}")
 
+    def release(self) -> None:
+        """Lets another session use the child where nothing is under way and it may be shared, else closes."""
+        if self._end is None and not self._awaited and not self._replies and self._child.is_shared:
+            with contextlib.suppress(RuntimeFailureError):
+                self.ask("unload", "unloading")
+                self._end = f"The session of {self._name} is closed; open another one."
+                self._child.give_back()
+                return
+        self.close()
+
     def close(self) -> None:
         """Ends the child; may be called twice."""
         if self._end is None:
@@ -124,7 +134,7 @@ class Exchange:
         culprit = self._awaited[0]
         how = self._child.describe_exit(fault, f"{culprit.doing} {self._name}")
         self._end = how
-        self._child.close()
+        self._child.kill()
         if crashed:
             self._end = how = (
                 f"{how} {self._locate(culprit.sample) or 'The op it died on could not be found.'}"

@@ -22,4 +22,4 @@ class ProfileWorker:
 
 def main() -> None:
     """Serves one profile."""
-    serve(ProfileWorker())
+    serve(ProfileWorker)

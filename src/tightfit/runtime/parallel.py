@@ -38,16 +38,20 @@ def observe_together(
     observers: Mapping[str, Mergeable],
     *,
     workers: int,
+    threads: int = 1,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """Gives the observers back after they saw every sample; see ``Session.observe``.
 
     Args:
-        workers: child processes, each with one thread: statistics then run on all cores, not only kernels.
+        workers: child processes: statistics then run on all cores, not only kernels.
+        threads: CPU threads of each. shared: see ``Session``.
 
     Raises:
         DataError: a sample does not fit. RuntimeFailureError: LiteRT refuses or dies.
     """
-    lanes = [_Lane(model, copy.deepcopy(dict(observers))) for _ in range(workers)]
+    options = {"threads": threads, "shared": shared}
+    lanes = [_Lane(model, copy.deepcopy(dict(observers)), options) for _ in range(workers)]
     for lane in lanes:
         lane.start()
     try:
@@ -71,9 +75,9 @@ def observe_together(
 class _Lane(threading.Thread):
     """One child process with its queue of samples."""
 
-    def __init__(self, model: bytes | str | Path, observers: dict[str, Any]) -> None:
+    def __init__(self, model: bytes | str | Path, observers: dict[str, Any], options: dict[str, Any]) -> None:
         super().__init__(daemon=True)
-        self.model = model
+        self.model, self.options = model, options
         self.observers = observers
         self.samples: queue.Queue[Any] = queue.Queue(_QUEUE)
         self.seen: dict[str, Any] = {}
@@ -81,7 +85,7 @@ class _Lane(threading.Thread):
 
     def run(self) -> None:
         try:
-            with Session(self.model) as session:
+            with Session(self.model, **self.options) as session:
                 self.seen = session.observe(self._take(), self.observers)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self.error = error

@@ -11,7 +11,8 @@ import os
 import pickle
 import struct
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 _LOG_LIMIT_BYTES = 1 << 20
@@ -32,9 +33,23 @@ def sentence(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
-def serve(handler: object) -> None:
-    """Obeys on the two file descriptors named on the command line until the other end closes."""
-    reads, writes = int(sys.argv[1]), int(sys.argv[2])
+def serve(make_handler: Callable[[], object]) -> None:
+    """Answer requests on the pairs of file descriptors of the command line until their other ends close.
+
+    Each pair has a handler and a thread of its own; LiteRT and NumPy let threads run side by side.
+    """
+    ends = [[int(fd) for fd in argument.split(",")] for argument in sys.argv[1:3]]
+    threads = [
+        threading.Thread(target=_serve_one, args=(make_handler(), *pair)) for pair in zip(*ends, strict=True)
+    ]
+    for thread in threads[1:]:
+        thread.start()
+    threads[0].run()
+    for thread in threads[1:]:
+        thread.join()
+
+
+def _serve_one(handler: object, reads: int, writes: int) -> None:
     with os.fdopen(reads, "rb", _BUFFER_BYTES) as requests, os.fdopen(writes, "wb", _BUFFER_BYTES) as replies:
         for frame in _frames(requests):
             body = _answer(handler, frame)

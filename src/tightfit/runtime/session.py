@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
 from tightfit.errors import ModelError, RuntimeFailureError
-from tightfit.runtime.child import take
+from tightfit.runtime.child import take, take_shared
 from tightfit.runtime.crash import locate_crash
 from tightfit.runtime.exchange import Exchange, Pending, Sample
 from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
@@ -39,6 +39,7 @@ class Session:
         delegate: False keeps XNNPACK out, so that LiteRT's own kernels run.
         signature: the signature to run instead of the default one.
         timeout_s: the longest wait for one run before the child is given up, or None to wait forever.
+        shared: True takes a thread of ``child.prepare_shared``'s process, and gives it back on exit.
 
     Attributes:
         inputs: what the model takes. outputs: what it gives. signatures: the keys of all its signatures.
@@ -57,14 +58,16 @@ class Session:
         delegate: bool = True,
         signature: str | None = None,
         timeout_s: float | None = 600.0,
+        shared: bool = False,
     ) -> None:
         name = "the model" if isinstance(model, bytes) else f"'{model}'"
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise ModelError(f"There is no model file {name}; expected the path of a .tflite file.")
         options = {"threads": threads, "delegate": delegate, "signature": signature}
         locate = partial(locate_crash, model, **options)  # type: ignore[arg-type]
-        limit = model_limit(model, threads)
-        child = take()
+        child, limit = take_shared() if shared else take(), model_limit(model, threads)
+        # Sessions of one process load one model each.
+        limit = None if limit is None else limit * child.sharers
         child.limit_bytes = limit
         self._exchange = Exchange(child, name, timeout_s, locate)
         facts = self._load(model, options | {"memory_bytes": limit})
@@ -140,8 +143,8 @@ class Session:
         return int(self._exchange.ask("memory", "measuring"))
 
     def close(self) -> None:
-        """Ends the child process; may be called twice."""
-        self._exchange.close()
+        """Ends the child process, or gives back a thread of a shared one; may be called twice."""
+        self._exchange.release()
 
     def __enter__(self) -> Self:
         return self

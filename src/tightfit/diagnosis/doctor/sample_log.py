@@ -96,8 +96,8 @@ def digest(inputs: Mapping[str, Array]) -> int:
         >>> digest({"x": np.zeros(3)}) == digest({"x": np.zeros(3)})
         True
     """
-    state = hashlib.blake2b(digest_size=8)
+    state = hashlib.sha256()  # processors have instructions for it: half the time of BLAKE2
     for name, values in sorted(inputs.items()):
         state.update(name.encode())
         state.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
-    return int.from_bytes(state.digest(), "big")
+    return int.from_bytes(state.digest()[:8], "big")

@@ -21,6 +21,12 @@ MOST_INPUTS: Final = 4608
 ROWS: Final = 128
 """Most positions of each sample's feature map that are used, spread evenly."""
 
+CHANNEL_ROWS: Final = 32
+"""The same for a depthwise layer, each of whose channels has a small matrix of its own."""
+
+_FLUSH_ROWS: Final = 256
+"""Vectors that wait until they are multiplied at once: the matrix then passes through memory less often."""
+
 
 @dataclass(frozen=True)
 class MomentWindow:
@@ -57,15 +63,26 @@ class Moments:
     def __init__(self, window: MomentWindow) -> None:
         self.window = window
         self.halves: list[npt.NDArray[np.float32] | None] = [None, None]
+        self.pending: list[list[npt.NDArray[np.float32]]] = [[], []]
         self.rows = [0, 0]
         self.samples = 0
         self.damping: dict[int, float] = {}
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Add one sample's input of the layer, shape (…, channels) or (1, height, width, channels)."""
-        rows = extended(values, self.window)
-        self._add(self.samples % 2, rows.swapaxes(-1, -2) @ rows, rows.shape[-2])
+        rows, half = extended(values, self.window), self.samples % 2
         self.samples += 1
+        self.pending[half].append(rows)
+        if sum(r.shape[-2] for r in self.pending[half]) >= _FLUSH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Adds the vectors that wait."""
+        for half, waiting in enumerate(self.pending):
+            if waiting:
+                rows = np.concatenate(waiting, axis=-2)
+                self.pending[half] = []
+                self._add(half, rows.swapaxes(-1, -2) @ rows, rows.shape[-2])
 
     def _add(self, half: int, added: npt.NDArray[np.float32], rows: int) -> None:
         known = self.halves[half]
@@ -77,7 +94,9 @@ class Moments:
 
     def merge(self, others: Sequence[Moments]) -> None:
         """Add the sums of other observers."""
+        self._flush()
         for other in others:
+            other._flush()  # noqa: SLF001 - of its own class
             self.samples += other.samples
             for half, total in enumerate(other.halves):
                 if total is not None:
@@ -89,6 +108,7 @@ class Moments:
         Raises:
             ValueError: no sample was added.
         """
+        self._flush()
         known = [total for total in self.halves if total is not None]
         if not known:
             raise ValueError("no sample was seen")
@@ -96,6 +116,7 @@ class Moments:
 
     def means(self) -> list[npt.NDArray[np.float64]]:
         """Return the mean of each half with samples: two, or one for a single sample."""
+        self._flush()
         pairs = zip(self.halves, self.rows, strict=True)
         return [total.astype(np.float64) / rows for total, rows in pairs if total is not None]
 
@@ -195,7 +216,8 @@ def _places(
     out_w, left = _extent(width, window, 1)
     count = batch * out_h * out_w
     # A step without a common factor with the width visits all columns.
-    places = np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
+    most = CHANNEL_ROWS if window.depthwise else ROWS
+    places = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
     n, rest = np.divmod(places, out_h * out_w)
     row, column = np.divmod(rest, out_w)
     kh, kw = window.kernel

@@ -45,6 +45,7 @@ def measure_activations(
     samples: Sequence[Inputs],
     allowed: float,
     *,
+    most_runs: int = MOST_RUNS,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EdgeNoise]:
     """Return the noise of every edge, in order; the edges of a set that is not split share its noise equally.
@@ -53,6 +54,7 @@ def measure_activations(
         gates: the model with switchable rounding.
         samples: 4 to 8 samples, kept in memory.
         allowed: noise that a plan may have, as a fraction of the outputs' power.
+        most_runs: largest number of sets that are measured.
         progress: progress callback, called with (sets measured, most sets).
 
     Raises:
@@ -74,7 +76,7 @@ def measure_activations(
         while sets:
             cost, start, stop = heapq.heappop(sets)
             quiet = -cost < _FINE * allowed
-            if stop - start == 1 or quiet or runs >= MOST_RUNS:
+            if stop - start == 1 or quiet or runs >= most_runs:
                 ready.append((cost, start, stop))
                 continue
             middle = (start + stop) // 2
@@ -82,7 +84,7 @@ def measure_activations(
                 heapq.heappush(sets, (-of(half), half.start, half.stop))
                 runs += 1
             if progress is not None:
-                progress(runs, MOST_RUNS)
+                progress(runs, most_runs)
     for cost, start, stop in ready:
         noise[start:stop] = [-cost / (stop - start)] * (stop - start)
     return [EdgeNoise(e, n) for e, n in zip(gates.edges, noise, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -152,7 +153,7 @@ def mixed_activations(state: RecoveryState) -> None:
     best: _Choice | None = None
     for _ in range(ATTEMPTS):
         widened = choose_wider(edges, costs, allowed)
-        plan, overrides = _widened_plan(state, widened)
+        plan, overrides = widened_plan(state, widened, _scheme_of)
         found = _sample_noise(state, plan, wanted, samples)
         if best is None or found < best.noise:
             best = _Choice(widened, plan, overrides, found)
@@ -236,14 +237,23 @@ def _file(model: Model, plan: Plan) -> Model:
     return made
 
 
-def _widened_plan(state: RecoveryState, widened: Widened) -> tuple[Plan, tuple[Override, ...]]:
+def widened_plan(
+    state: RecoveryState, widened: Widened, scheme_of: Callable[[Op], str]
+) -> tuple[Plan, tuple[Override, ...]]:
+    """Return the plan in which some ops are computed by other schemes, and the overrides that say so.
+
+    Args:
+        state: its model, scheme, ranges and overrides.
+        widened: the ops; those that only move the results of one go along with it.
+        scheme_of: op → the name of its scheme.
+    """
     names = set(widened.ops)
     reason = "its int8 activations add much noise to the outputs"
     overrides = []
     for op in state.original.main.ops:
         decider = source_tensor(op.outputs[0]).producer if moves_data(op) else op
         if decider is not None and decider.name in names:
-            overrides.append(Override(op.name, _scheme_of(decider), reason))
+            overrides.append(Override(op.name, scheme_of(decider), reason))
     chosen = tuple(overrides)
     plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=(*chosen, *state.overrides))
     return plan, chosen

@@ -1,7 +1,7 @@
 """Cross-layer equalization: rescale channels between two layers, without changing the function of the model.
 
-Between two layers with only a positively homogeneous function f between them (ReLU, pooling, padding by
-zero),
+Between two layers that only a positively homogeneous function f separates (ReLU, leaky ReLU, pooling, padding
+by zero),
 
     W₂·f(W₁·x + b₁) = (W₂·S)·f(S⁻¹·W₁·x + S⁻¹·b₁),    S = diag(s) > 0.
 
@@ -48,8 +48,9 @@ _MOST: Final = 256.0
 
 _ROOM: Final = 0.98
 _EXACT: Final = ("", "RELU", "RELU6")
-"""Activation functions through which channels can be rescaled."""
-_BETWEEN: Final = frozenset({"RELU", "RELU6", "PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RESHAPE"})
+"""Activations that channels are scaled through."""
+_LEAKY: Final = frozenset({"LEAKY_RELU", "PRELU"})
+_BETWEEN: Final = _LEAKY | {"RELU", "RELU6", "PAD", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "RESHAPE"}
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,13 @@ class Pair:
 
     @property
     def activation(self) -> Tensor:
-        """The tensor whose channels are rescaled: the first layer's output after its activation function."""
-        return self.first.op.outputs[0]
+        """The tensor whose channels are scaled: the first layer's result after its own function.
+
+        Behind a leaky function it is what the second layer reads: what the function shrinks need not be
+        held as finely.
+        """
+        leaky = any(op.kind in _LEAKY for op in self.middle)
+        return self.second.source if leaky else self.first.op.outputs[0]
 
     @property
     def ceiling(self) -> float:
@@ -143,9 +149,17 @@ def _follow(op: Op, ends: set[int]) -> tuple[list[Op], Op | None]:
             return middle, reader
         if reader.outputs[0].shape[-1:] != tensor.shape[-1:] or fused_activation(reader) not in _EXACT:
             break
+        if reader.kind == "PRELU" and not _has_slope_a_channel(reader):
+            break
         middle.append(reader)
         tensor = reader.outputs[0]
     return middle, None
+
+
+def _has_slope_a_channel(op: Op) -> bool:
+    """True for a PRELU whose slopes are constants that differ between channels at most."""
+    slopes = op.input(1)
+    return slopes is not None and slopes.is_constant and slopes.size in (1, slopes.shape[-1])
 
 
 def _observe(

@@ -6,6 +6,7 @@ nothing, so both are widened together; the pair with the most noise for its cost
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,13 +47,20 @@ def op_costs(graph: Graph) -> dict[str, float]:
     return {op.name: (macs(op) / max(total, 1) + own) / (1 + _OVERHEAD) for op in graph.ops}
 
 
-def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float) -> Widened:
+def choose_wider(
+    edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float, most: float = math.inf
+) -> Widened:
     """Return the ops to widen, greedily by removed noise per cost, until the remaining noise is allowed.
 
     Args:
         edges: the noise of each edge.
         costs: op name → fraction of the model's cost.
         allowed: allowed noise, as a fraction of the outputs' power.
+        most: largest cost of all ops together; more noise remains where that ends it.
+
+    Args:
+        edges: what each value costs in int8. costs: of each op. allowed: noise that may be left.
+        most: what all ops together may cost; the noise that is left is larger where that ends it.
 
     Example:
         >>> from tightfit.recovery.activations.switchable_rounding import Edge
@@ -65,7 +73,16 @@ def choose_wider(edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed
     before = noise = sum(e.noise for e in left.values())
     wide: dict[str, None] = {}
     while noise > allowed and left:
-        added = max((_both(e, wide) for e in left.values()), key=lambda ops: _worth(ops, wide, left, costs))
+        # What goes once both ends of a value are wide, by the ends that still are not.
+        waiting: dict[frozenset[str], float] = {}
+        for edge in left.values():
+            ends = frozenset(_both(edge, wide))
+            waiting[ends] = waiting.get(ends, 0.0) + edge.noise
+        spare = most - sum(costs.get(op, 0.0) for op in wide)
+        fitting = [ops for ops in (_both(e, wide) for e in left.values()) if _cost(ops, costs) <= spare]
+        if not fitting:
+            break
+        added = max(fitting, key=lambda ops: _worth(ops, waiting, costs))
         wide.update(dict.fromkeys(added))
         left = {i: e for i, e in left.items() if _both(e, wide)}
         noise = sum(e.noise for e in left.values())
@@ -78,9 +95,13 @@ def _both(edge: EdgeNoise, wide: Mapping[str, None]) -> tuple[str, ...]:
 
 
 def _worth(
-    added: Sequence[str], wide: Mapping[str, None], left: Mapping[int, EdgeNoise], costs: Mapping[str, float]
+    added: Sequence[str], waiting: Mapping[frozenset[str], float], costs: Mapping[str, float]
 ) -> float:
-    """The noise that widening these ops removes, divided by their cost."""
-    together = {**wide, **dict.fromkeys(added)}
-    gained = sum(e.noise for e in left.values() if not _both(e, together))
-    return gained / max(sum(costs.get(op, 0.0) for op in added), 1e-9)
+    """Noise that goes with these ops, for their cost."""
+    parts = {frozenset(added), *(frozenset((op,)) for op in added)}
+    gained = sum(waiting.get(part, 0.0) for part in parts)
+    return gained / max(_cost(added, costs), 1e-9)
+
+
+def _cost(ops: Sequence[str], costs: Mapping[str, float]) -> float:
+    return sum(costs.get(op, 0.0) for op in ops)

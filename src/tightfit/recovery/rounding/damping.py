@@ -36,18 +36,28 @@ def choose_damping(weights: Matrix, halves: Sequence[Matrix], scales: Matrix, to
     if len(halves) < 2:
         return CHOICES[-1]
     chosen = np.unique(np.linspace(0, len(weights) - 1, min(_ROWS, len(weights))).astype(np.int64))
-    rows, steps = weights[chosen], scales[chosen]
-    losses = [
-        sum(_lost(rows, one, other, steps, top, choice) for one, other in (halves, halves[::-1]))
-        for choice in CHOICES
-    ]
-    return CHOICES[int(np.argmin(losses))]
+    rows, steps = weights[chosen].astype(np.float32), scales[chosen].astype(np.float32)
+    halves = [half.astype(np.float32) for half in halves]
+    found: dict[int, float] = {}
+
+    def lost(place: int) -> float:
+        if place not in found:
+            pairs = (halves, halves[::-1])
+            found[place] = sum(_lost(rows, a, b, steps, top, CHOICES[place]) for a, b in pairs)
+        return found[place]
+
+    # More damping first helps, then harms: from the middle downhill, half of the choices are enough.
+    place = len(CHOICES) // 2
+    step = 1 if lost(place + 1) < lost(place) else -1
+    while 0 <= place + step < len(CHOICES) and lost(place + step) < lost(place):
+        place += step
+    return CHOICES[place]
 
 
 def _lost(weights: Matrix, seen: Matrix, unseen: Matrix, scales: Matrix, top: int, damping: float) -> float:
     """The loss on the held-out half after rounding by the other, with fitted bias."""
     moments = damped(seen, damping)
     integers = gptq(weights, moments, scales, top)
-    bias = fitted_bias(integers, weights, np.zeros(len(weights)), moments, scales)
+    bias = fitted_bias(integers, weights, np.zeros(len(weights), np.float32), moments, scales)
     change = np.concatenate([integers * scales[:, None] - weights, bias[:, None]], axis=1)
     return float(((change @ unseen) * change).sum())

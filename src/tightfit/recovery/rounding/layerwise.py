@@ -107,7 +107,7 @@ def _least_scales(layer: Layer, bias: npt.NDArray[np.float64]) -> npt.NDArray[np
     return np.asarray(np.abs(bias) / (2.0**30 * input_scale))
 
 
-def replanned(plan: OpPlan, storage: Storage, scales: npt.NDArray[np.float64]) -> OpPlan:
+def replanned(plan: OpPlan, storage: Storage, scales: Matrix) -> OpPlan:
     """Return the op's plan with other weight scales; the bias scale is input scale × weight scale.
 
     Args:

@@ -1,0 +1,183 @@
+"""The automatic recoveries of int8 and int16x8: tried in turn, kept where held-out samples show a gain.
+
+A plain file whose noise is small stays as it is, for the price of a few runs. Otherwise each way below is
+tried on top of what was kept before it, and nothing depends on what a model is called.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Final
+
+from tightfit.errors import TightfitError
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.planning import make_plan
+from tightfit.recovery.activations.attention_masks import shrink_masks
+from tightfit.recovery.activations.cross_layer_equalization import equalize, find_pairs
+from tightfit.recovery.automatic.function_ranges import function_ranges
+from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
+from tightfit.recovery.automatic.lifting import lift
+from tightfit.recovery.automatic.output_ranges import output_ranges
+from tightfit.recovery.bias_correction import correct_fast
+from tightfit.recovery.rounding.layerwise import round_with_data
+from tightfit.recovery.state import RecoveryState
+from tightfit.units import format_count
+
+OBSERVERS: Final = ("minmax", "mse", "percentile:99.99", "percentile:99.9")
+"""The ranges that are tried for all activations together."""
+
+WORTH: Final = 0.97
+"""What was tried is kept where the noise falls below this share of what it was."""
+
+_WEIGHTS: Final = 0.2
+"""Weights are rounded with data where they alone cause this share of the noise."""
+
+_MUCH: Final = 1.5
+"""Ops leave int8 only where the noise is this many times what is allowed."""
+
+Way = Callable[[RecoveryState, HeldOutNoise, float], str]
+
+
+def improve(state: RecoveryState, check: HeldOutNoise, *, may_lift: bool) -> RecoveryState:
+    """Run the ways that gain; the state's notes say what was done and what it brought.
+
+    Args:
+        state: a plan of integer activations, before any recovery.
+        check: measures files on samples that ``state.fitting`` leaves out.
+        may_lift: whether ops may keep float activations, as a CPU runs them.
+
+    Returns:
+        the state that is best on the held-out samples.
+    """
+    if state.plan.scheme.activations is None or not check.is_measurable:
+        return state
+    first = noise = check.of_plan(state.model, state.plan)
+    allowed = state.noise = check.allowed(state.noise)
+    if noise <= allowed:
+        return state
+    done: list[str] = []
+    ways: list[Way] = [_masks, _outputs, _equalization, _ranges, _weights]
+    if may_lift and state.plan.scheme.activations == "int8":
+        ways.append(_float_activations)
+    for way in ways:
+        if way is _float_activations and noise <= _MUCH * allowed:
+            break
+        state, noise = _tried(state, check, noise, way, done)
+    if done:
+        samples = format_count(len(check.inputs), "sample")
+        state.notes.append(
+            f"automatic: {'; '.join(done)}. Noise on {samples} that fitted nothing: {_percent(first)} → "
+            f"{_percent(noise)} of the outputs' power (--effort 0 leaves this out)"
+        )
+    return state
+
+
+def _tried(
+    state: RecoveryState, check: HeldOutNoise, noise: float, way: Way, done: list[str]
+) -> tuple[RecoveryState, float]:
+    """The state after one way where that gains, else as it was."""
+    changed = copy.copy(state)
+    changed.known, changed.notes = dict(state.known), list(state.notes)
+    try:
+        words = way(changed, check, noise)
+    except TightfitError:
+        return state, noise  # LiteRT does not run what the way made: it is no gain
+    after = check.of_plan(changed.model, changed.plan) if words else math.inf
+    # What costs nothing later only must not harm: other noise may still hide what it gains.
+    if after > (1.0 if way is _outputs else WORTH) * noise:
+        return state, noise
+    done.append(f"{words} ({_percent(noise)} → {_percent(after)})")
+    return changed, after
+
+
+def _masks(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
+    """Attention masks no larger than their SOFTMAX needs."""
+    model, masked = shrink_masks(state.original, state.ranges)
+    if not masked:
+        return ""
+    state.known.update(masked)
+    state.adopt(model)
+    return f"masks of {len(masked)} attentions clipped"
+
+
+def _outputs(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
+    """Ranges of the outputs by what their rounding costs."""
+    dtype = state.plan.scheme.activations or ""
+    found = output_ranges(state.original, state.ranges, check, dtype)
+    found = {key: limits for key, limits in found.items() if key not in state.known}
+    if not found:
+        return ""
+    state.known.update(found)
+    ranges = Ranges(state.ranges.statistics, state.ranges.observers)
+    for key, limits in state.known.items():
+        ranges.set(0, key, dtype, limits)
+    state.ranges = ranges
+    state.plan = make_plan(state.original, state.plan.scheme, ranges, overrides=state.overrides)
+    return f"range of {format_count(len(found), 'output')} cut"
+
+
+def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
+    """Channels of equal reach between layers."""
+    if not find_pairs(state.original, state.plan):
+        return ""
+    report, counted = state.stage_progress("channels between layers"), [0]
+
+    def count() -> None:
+        counted[0] += 1
+        report(counted[0], 0)
+
+    model, changed = equalize(state.original, state.plan, state.fitting(), progress=count)
+    if not changed:
+        return ""
+    state.adopt(model)
+    return f"channels of {format_count(len(changed), 'layer')} equalized"
+
+
+def _ranges(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
+    """The observer under which the outputs lose least; ends behind a function by what it lets through."""
+    dtype = state.plan.scheme.activations
+    if dtype != "int8":
+        return ""
+    best, found, words = math.inf, state.ranges, ""
+    for done, name in enumerate(OBSERVERS):
+        state.stage_progress("ranges of the activations")(done, len(OBSERVERS))
+        ranges = Ranges(state.ranges.statistics, {**state.ranges.observers, dtype: name})
+        for key, limits in (function_ranges(state.original, ranges, dtype) | state.known).items():
+            ranges.set(0, key, dtype, limits)
+        plan = make_plan(state.original, state.plan.scheme, ranges, overrides=state.overrides)
+        measured = check.of_plan(state.model, plan)
+        if measured < best:
+            best, found, words = measured, ranges, name
+            state.plan = plan
+    state.ranges = found
+    return f"ranges by {words}"
+
+
+def _weights(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:
+    """Biases fitted to the weights' mean error; weights rounded with data where they cause the noise."""
+    plain = correct_fast(state.original, state.original, state.plan, state.layer_means())
+    corrected = check.of_plan(plain, state.plan)
+    best = min(noise, corrected)
+    # The same weights under float activations: what the weights alone cost.
+    weights = check.of_plan(state.original, make_plan(state.original, "weight8"))
+    if best > state.noise / 2 and weights > _WEIGHTS * best:
+        model, plan = round_with_data(state.original, state.plan, state.layer_moments())
+        if check.of_plan(model, plan) < WORTH * best:
+            state.model, state.plan = model, plan
+            return "weights rounded with data"
+    state.model = plain
+    return "biases corrected"
+
+
+def _float_activations(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:
+    """Float activations where int8 costs most; weights and biases are fitted anew."""
+    state.model = state.original
+    words = lift(state, check)
+    return f"{words}, {_weights(state, check, noise)}" if words else ""
+
+
+def _percent(noise: float) -> str:
+    """A noise as people read it."""
+    return f"{noise:.2%}" if noise < 1 else "all"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tightfit.api.optimize import Quiet, optimize
+from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
 from tightfit.errors import DataError, TightfitError
 from tightfit.recovery.steps import RECOVERIES
@@ -20,7 +20,7 @@ from tightfit.report.text import render_text
 from tightfit.search.budget import Budget
 from tightfit.search.candidates import Candidate, TargetVerdict
 from tightfit.search.gains import beyond_recovery
-from tightfit.search.job import Job
+from tightfit.search.job import Job, NullProgress
 from tightfit.search.recipes import recipes
 from tightfit.search.selection import Selection
 
@@ -113,7 +113,7 @@ def test_a_second_run_goes_on_where_the_first_ended(result):
     folder, report = result
     heard = []
 
-    class Listening(Quiet):
+    class Listening(NullProgress):
         def stage(self, name, total):  # noqa: ARG002 - the listener's signature
             heard.append(name)
 
@@ -142,7 +142,7 @@ def test_a_bad_calibration_sample_is_told_and_nothing_is_written(tmp_path):
 
 
 def test_an_interruption_loses_nothing(tmp_path):
-    class Impatient(Quiet):
+    class Impatient(NullProgress):
         def found(self, outcome):
             if len(outcome.candidates) == 2 and not outcome.notes:
                 raise KeyboardInterrupt
@@ -261,7 +261,7 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
 import test_run, os, signal
-class Deadly(test_run.Quiet):
+class Deadly(test_run.NullProgress):
     def found(self, outcome):
         if len(outcome.candidates) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -277,7 +277,7 @@ def test_a_killed_thorough_run_goes_on_where_it_was(tmp_path):
     assert (tmp_path / "best.tflite").exists()
     heard = []
 
-    class Listening(Quiet):
+    class Listening(NullProgress):
         def stage(self, name, total):  # noqa: ARG002 - the listener's signature
             heard.append(name)
 

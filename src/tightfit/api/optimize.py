@@ -16,7 +16,7 @@ from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
 from tightfit.search.budget import Budget
 from tightfit.search.checks import check_job
-from tightfit.search.job import Job, Listener, Outcome
+from tightfit.search.job import Job, Listener, NullProgress, Outcome
 from tightfit.search.judged_drop import INTERVAL
 from tightfit.search.run import search
 from tightfit.targets.profile import find_target
@@ -148,21 +148,18 @@ class _Progress:
     """Writes the report after each candidate, logs each stage, and passes both on."""
 
     def __init__(self, inner: Listener | None) -> None:
-        self.inner = inner
+        self.inner: Listener = inner or NullProgress()
 
     def stage(self, name: str, total: int) -> None:
         """Log a stage."""
         _LOG.info("%s", name)
-        if self.inner is not None:
-            self.inner.stage(name, total)
+        self.inner.stage(name, total)
 
     def advance(self, done: int, total: int) -> None:
         """Pass a step on."""
-        if self.inner is not None:
-            self.inner.advance(done, total)
+        self.inner.advance(done, total)
 
     def found(self, outcome: Outcome) -> None:
         """Write the report so far."""
         write_report(report_of(outcome), outcome.job.output)
-        if self.inner is not None:
-            self.inner.found(outcome)
+        self.inner.found(outcome)

@@ -32,6 +32,19 @@ class Listener(Protocol):
         """A candidate is finished; the outcome so far."""
 
 
+class NullProgress:
+    """A progress callback that does nothing."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Ignore a stage."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Ignore a step."""
+
+    def found(self, outcome: Outcome) -> None:
+        """Ignore a result."""
+
+
 @dataclass
 class Job:
     """What is to be optimized, by what data, for which budget.

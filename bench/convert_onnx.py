@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from tightfit.convert.conversion import ConversionResult, load
-from tightfit.convert.conversion_options import ConversionOptions
+from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.load_model import ConversionResult, load
 from tightfit.errors import TightfitError
 from tightfit.runtime.session import Session
 

@@ -22,7 +22,7 @@ import onnxruntime
 
 from exact_steps import Steps, measure
 from tightfit.api.convert import convert
-from tightfit.convert.conversion import load
+from tightfit.conversion.load_model import load
 from tightfit.errors import TightfitError
 from tightfit.pipeline.source import open_source
 from tightfit.runtime.session import Session

@@ -62,7 +62,7 @@ def ops_page() -> str:
 
 def onnx_page() -> str:
     """Gives docs/onnx.md: the ONNX ops that are translated, and what of them is not."""
-    from tightfit.convert.onnx import onnx_ops  # noqa: PLC0415 - needs JAX
+    from tightfit.conversion.onnx import onnx_ops  # noqa: PLC0415 - needs JAX
 
     ops, oldest, newest = onnx_ops.ONNX_OPS, onnx_ops.OLDEST_OPSET, onnx_ops.NEWEST_OPSET
     rows = [[kind, row.note or "all of it"] for kind, row in sorted(ops.items())]

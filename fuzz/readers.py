@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from fuzz.mutation import mutate_bytes, mutate_json, mutate_model, mutate_zip
-from tightfit.convert.keras.safe_files import check_file
+from tightfit.conversion.keras.safe_files import check_file
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.demo import MODEL

@@ -17,9 +17,9 @@ settings.register_profile("search", derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 HERE = Path(__file__).parent
-TRAINS = ("training", "recovery", "api", "convert")
+TRAINS = ("training", "recovery", "api", "conversion")
 """Folders whose tests load Keras."""
-NEEDS_KERAS = ("convert",)
+NEEDS_KERAS = ("conversion",)
 KERAS = ("keras", "jax", "litert_converter")
 
 # Keras and its backends warn about each other's ways, which nothing here can change.

@@ -17,7 +17,7 @@ ORDER = (
     "files",
     "graph",
     "data runtime weights",
-    "evaluation convert provenance",
+    "evaluation conversion provenance",
     "quantization",
     "training targets",
     "recovery compression",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tightfit.api.check import advise, check, models
+    from tightfit.api.convert import convert
     from tightfit.api.doctor import doctor
     from tightfit.api.evaluate import benchmark, evaluate, inspect
     from tightfit.api.explain import explain
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tightfit.api.verify import diff, sign, verify
     from tightfit.compression.clustering import Clusters
     from tightfit.compression.sparsity.pruning import Pruning
-    from tightfit.convert.conversion import ConversionResult, load
+    from tightfit.conversion.load_model import ConversionResult, load
     from tightfit.data.image_options import ImageOptions
     from tightfit.data.python_objects import IterableData as Dataset
     from tightfit.errors import (
@@ -49,8 +50,8 @@ _PLACES = {
     **dict.fromkeys(("cluster", "prune", "CompressionResult"), "api.prune"),
     **dict.fromkeys(("channel_groups", "prune_channels"), "api.prune_channels"),
     **dict.fromkeys(("finetune", "FinetuneOptions", "FinetuneResult"), "api.finetune"),
-    **{name: f"api.{name}" for name in ("doctor", "explain", "optimize", "quantize", "simulate")},
-    **dict.fromkeys(("load", "ConversionResult"), "convert.conversion"),
+    **{name: f"api.{name}" for name in ("convert", "doctor", "explain", "optimize", "quantize", "simulate")},
+    **dict.fromkeys(("load", "ConversionResult"), "conversion.load_model"),
     **dict.fromkeys(
         (
             "DataError",
@@ -98,6 +99,7 @@ __all__ = [
     "channel_groups",
     "check",
     "cluster",
+    "convert",
     "diff",
     "doctor",
     "evaluate",

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from tightfit.cli.app import run
-from tightfit.convert import formats
+from tightfit.conversion import formats
 
 NEEDED = [name for name in ("keras", "jax", "litert_converter") if find_spec(name) is None]
 with_keras = pytest.mark.skipif(bool(NEEDED), reason=f"needs {', '.join(NEEDED)}: the extra 'keras'")

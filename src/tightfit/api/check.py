@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.convert.conversion import open_model
+from tightfit.conversion.load_model import open_model
 from tightfit.diagnosis.difference import FileDifference, difference
 from tightfit.errors import OptionError
 from tightfit.files import checked_write, refuse_input_as_output

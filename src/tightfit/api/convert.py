@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.convert.conversion import ConversionResult, load, temporary_place
-from tightfit.convert.conversion_options import ConversionOptions
-from tightfit.convert.formats import is_spec, is_tflite
+from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.formats import is_spec, is_tflite
+from tightfit.conversion.load_model import ConversionResult, load, temporary_place
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths

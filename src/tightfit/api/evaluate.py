@@ -7,7 +7,7 @@ from typing import Any
 
 from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import Pathlike, inputs_of, outputs_of
-from tightfit.convert.conversion import open_model
+from tightfit.conversion.load_model import open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.api.arguments import Image, image_options
-from tightfit.convert.conversion import open_model
+from tightfit.conversion.load_model import open_model
 from tightfit.diagnosis.explain.attribution import explain as explain_files
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation
 from tightfit.types import Steps

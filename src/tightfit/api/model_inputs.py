@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tightfit.convert.conversion import open_model
+from tightfit.conversion.load_model import open_model
 from tightfit.data.sample import InputSpec
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model

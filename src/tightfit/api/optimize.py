@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.api.arguments import Drops, Image, image_options, parse_drops, parse_latency, parse_size
-from tightfit.convert.conversion import open_model
+from tightfit.conversion.load_model import open_model
 from tightfit.evaluation.accuracy import Asked
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tightfit.api.model_inputs import inputs_of
 from tightfit.api.quantize import quantize
-from tightfit.convert.conversion import open_model
+from tightfit.conversion.load_model import open_model
 from tightfit.data.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split

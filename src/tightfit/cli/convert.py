@@ -61,7 +61,7 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
     MODEL: a .tflite, .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
     """
     from tightfit.api.convert import convert as run  # noqa: PLC0415 - loaded when used
-    from tightfit.convert.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
+    from tightfit.conversion.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
 
     output, dequantize, layout = (options.pop(name) for name in ("output", "dequantize", "layout"))
     data, image = options.pop("data"), options.pop("image")

@@ -307,7 +307,7 @@ def _verdict(written: Any, options: dict[str, Any]) -> Any:
 
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:
-    from tightfit.convert.conversion import open_model  # noqa: PLC0415 - loaded when used
+    from tightfit.conversion.load_model import open_model  # noqa: PLC0415 - loaded when used
     from tightfit.evaluation.slices.quality import lost_sentences  # noqa: PLC0415 - loaded when used
 
     size, original = written.path.stat().st_size, open_model(model).stat().st_size

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tightfit.convert.conversion import open_model, temporary_place
-from tightfit.convert.fusions.lookups import look_up_rows
+from tightfit.conversion.fusions.lookups import look_up_rows
+from tightfit.conversion.load_model import open_model, temporary_place
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
@@ -43,7 +43,7 @@ def open_source(model: Any) -> Source:
     A quantized model becomes the float graph that its integers stand for, and its scales stand in ``start``.
 
     Args:
-        model: anything that ``convert.conversion.open_model`` takes.
+        model: anything that ``load_model.open_model`` takes.
 
     Returns:
         The source with its notes.

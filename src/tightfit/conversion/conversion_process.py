@@ -1,0 +1,92 @@
+"""Runs the worker in a process of its own, with the Keras backend that the route needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.exporting import Exported, Probe, RouteError
+from tightfit.conversion.formats import is_spec
+from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.errors import DataError, ModelError, OptionError
+from tightfit.runtime import process
+from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
+from tightfit.runtime.sandbox import is_wanted
+from tightfit.scratch import scratch_folder
+
+_KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, OptionError, DataError)}
+_MEMORY_SIGNS: Final = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Out of memory")
+_QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "PYTHONWARNINGS": "ignore"}
+
+
+def export_apart(source: str, options: ConversionOptions, environment: Mapping[str, str]) -> Exported:
+    """Gives the exported form of a source, made in a child process.
+
+    Args:
+        source: a path or ``module:attribute``. environment: variables for the child.
+
+    Raises:
+        TightfitError: what the exporter refused. ModelError: the child died.
+    """
+    with scratch_folder() as name:
+        folder = Path(name)
+        request = {"source": source, "options": options.plain()}
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        words = _run(folder, environment, options, own_code=is_spec(source))
+        answer = folder / "answer.json"
+        if not answer.is_file():
+            raise ModelError(f"The conversion of '{source}' {words}")
+        return _read(json.loads(answer.read_text(encoding="utf-8")), folder)
+
+
+def _run(folder: Path, environment: Mapping[str, str], options: ConversionOptions, *, own_code: bool) -> str:
+    """Runs the child to its end; gives in words how it died."""
+    limit = memory_limit()
+    confinement = process.Confinement(
+        limit,
+        sandbox=is_wanted() and not own_code and not options.trust,
+        writable=(str(folder),),
+        dies_with_parent=process.from_main_thread(),
+    )
+    with (folder / "log").open("wb") as log:
+        done = subprocess.run(
+            process.command(
+                "tightfit.conversion.conversion_worker",
+                ["convert", str(folder)],
+                confinement,
+                own_code=own_code,
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=process.environment({"TMPDIR": str(folder), **_QUIET, **environment}),
+            check=False,
+        )
+    text = (folder / "log").read_text("utf-8", "replace")
+    words = f"{process.describe_exit(done.returncode)}."
+    if limit is not None and any(sign in text for sign in _MEMORY_SIGNS):
+        return f"{words} It may allocate {size_text(limit)}; {VARIABLE} sets another limit."
+    said = process.last_line(text)
+    return f"{words} Its last words: {said}" if said else words
+
+
+def _read(answer: dict[str, Any], folder: Path) -> Exported:
+    if "error" in answer:
+        raise _KINDS.get(answer["kind"], ModelError)(answer["error"])
+    probes = [_probe(row, i, folder) for i, row in enumerate(answer["probes"])]
+    rounding = None if answer.get("rounding") is None else Rounding.of(answer["rounding"])
+    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], answer["notes"], rounding)
+
+
+def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:
+    sides = []
+    for side in ("inputs", "outputs"):
+        with np.load(folder / f"{side}{position}.npz", allow_pickle=False) as arrays:
+            sides.append({n: arrays[f"a{j}"] for j, n in enumerate(row[side])})
+    return Probe(sides[0], sides[1], row["signature"])

@@ -1,0 +1,66 @@
+"""What an exporter hands back: the file's bytes, and what the source makes of random inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.errors import ModelError, first_line
+from tightfit.types import Array
+
+Shape = Sequence[int | None]
+Specs = Mapping[str, tuple[Shape, str]]
+"""Input name → (shape, dtype); None as the first dimension leaves the batch free."""
+
+
+__all__ = ["Exported", "Probe", "RouteError", "Specs", "first_line", "random_arrays"]
+
+
+class RouteError(ModelError):
+    """One way to convert does not take the model; another may."""
+
+
+@dataclass
+class Probe:
+    """Random inputs, and what the source framework made of them.
+
+    Args:
+        inputs: by the signature's names. outputs: by the signature's names.
+        signature: the key of the signature that was called.
+    """
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    signature: str = "serving_default"
+
+
+@dataclass
+class Exported:
+    """What an exporter hands back.
+
+    Args:
+        data: a float ``.tflite`` as bytes. probes: to compare with. route: the tools it went through.
+        notes: what a reader should know. rounding: the scales of a quantized source, None for a float one.
+    """
+
+    data: bytes
+    probes: list[Probe]
+    route: str
+    notes: list[str] = field(default_factory=list)
+    rounding: Rounding | None = None
+
+
+def random_arrays(inputs: Specs, seed: int, batch: int = 1) -> dict[str, Array]:
+    """Gives random inputs: reals in [-1, 1), integers 0 or 1, which are valid indices of any table."""
+    generator = np.random.default_rng(seed)
+    arrays: dict[str, Array] = {}
+    for name, (shape, dtype) in inputs.items():
+        sizes = [batch if d is None else d for d in shape]
+        if np.dtype(dtype).kind == "f":
+            arrays[name] = generator.uniform(-1, 1, sizes).astype(dtype)
+        else:
+            arrays[name] = generator.integers(0, 2, sizes).astype(dtype)
+    return arrays

@@ -1,0 +1,263 @@
+"""From any model to a float ``.tflite`` that was compared with its source: export, clean, rename, write, run.
+
+``load`` is the verb; ``open_model`` is the boundary through which the other verbs take any MODEL. Neither
+knows a framework: ``formats`` has a row for each.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.conversion_process import export_apart
+from tightfit.conversion.exporting import Exported, Probe, RouteError
+from tightfit.conversion.formats import KERAS, check_installed, find_format, is_spec, is_tflite
+from tightfit.conversion.free_batch import free_batch
+from tightfit.conversion.fusions.fuse import fuse
+from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
+from tightfit.conversion.keras.safe_files import check_file
+from tightfit.conversion.qdq.restore import restore, restore_ends
+from tightfit.conversion.source_comparison import OutputDifference, compare
+from tightfit.errors import ModelError, RuntimeFailureError
+from tightfit.files import checked_write
+from tightfit.graph.ir import Model
+from tightfit.graph.passes.clean import clean
+from tightfit.graph.reader import read_model
+from tightfit.graph.versions.op_version import min_runtime_version
+from tightfit.graph.writer import write_model
+from tightfit.paths import check_paths
+from tightfit.scratch import kept_folder
+
+_BACKENDS: Final = {
+    "jax": (("keras", "jax", "litert_converter"), "keras"),
+    "tensorflow": (("keras", "tensorflow"), "tensorflow"),
+    "torch": (("keras", "torch", "litert_torch"), "torch"),
+}
+
+
+@dataclass
+class ConversionResult:
+    """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
+
+    Args:
+        path: the file. source: what it was made of. route: the tools that it went through.
+        differences: for each output the largest difference on random inputs; empty for a ``.tflite``.
+        seconds: how long it took. notes: what a reader should know.
+    """
+
+    path: Path
+    source: str
+    route: str
+    differences: list[OutputDifference]
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def model(self) -> Model:
+        """The graph, read from the file."""
+        return read_model(self.path)
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest absolute difference over all outputs, 0 when there was nothing to compare."""
+        return max((d.largest for d in self.differences), default=0.0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Gives the facts as JSON can hold them."""
+        rows = [asdict(d) for d in self.differences]
+        plain = {"source": self.source, "path": str(self.path), "route": self.route, "seconds": self.seconds}
+        size = {"size_bytes": self.path.stat().st_size}
+        return plain | size | {"differences": rows, "notes": self.notes}
+
+
+def load(
+    source: Any, output: str | Path | None = None, options: ConversionOptions | None = None
+) -> ConversionResult:
+    """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
+
+    Args:
+        source: the path of a ``.tflite``, ``.keras``, ``.h5``, ``.onnx``, ``.pt2`` or SavedModel folder,
+            ``module:attribute``, or a Keras, torch or ONNX model object.
+        output: the file to write; by default one that lives as long as this process.
+        options: see ``ConversionOptions``.
+
+    Raises:
+        ModelError: the source cannot be converted, or the result differs from it. OptionError: a package is
+        missing, or an option is wrong.
+
+    Example:
+        >>> load("model.bin")
+        Traceback (most recent call last):
+        ...
+        tightfit.errors.ModelError: There is no model 'model.bin'; check the path. Expected .tflite, .keras, \
+.h5, .onnx, .pt2, a SavedModel folder or module:attribute.
+    """
+    chosen, start = options or ConversionOptions(), time.perf_counter()
+    label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+    path = temporary_place(label) if output is None else Path(output)
+    check_paths({"model": source}, {"The output": output})
+    try:
+        exported, notes, differences = _convert(source, chosen, path)
+    except (ModelError, RuntimeFailureError):
+        if chosen.batch is not None or chosen.trace_batch:
+            raise
+        exported, notes, differences = _convert(source, replace(chosen, trace_batch=True), path)
+    return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
+
+
+def _convert(
+    source: Any, options: ConversionOptions, path: Path
+) -> tuple[Exported, list[str], list[OutputDifference]]:
+    """Export, tidy, write and compare with the source."""
+    exported = _export(source, options)
+    model = read_model(exported.data)
+    rounding = exported.rounding
+    restored = [] if rounding is None else restore(model, rounding.constants)
+    notes = [*exported.notes, *restored, *_tidy(model)]
+    if rounding is not None:
+        restore_ends(model, rounding.inputs, rounding.outputs)
+    if options.batch is None:
+        _free(model, exported.probes)
+    if options.uint8 is not None:
+        notes += take_bytes(model, *options.uint8)
+    make_names_unique(model)
+    version = min_runtime_version(model)
+    if version:
+        model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
+    with checked_write(path) as trial:
+        write_model(model, trial)
+        differences = compare(
+            trial, model, exported.probes, bytes_read=options.uint8, rounded=rounding is not None
+        )
+    return exported, notes, differences
+
+
+def _free(model: Model, probes: Sequence[Probe]) -> None:
+    """Free the batch of a file for one sample, of the inputs that the probes give several samples to.
+
+    Raises:
+        ModelError: an op fixes it.
+    """
+    static = {t.name: t for t in model.main.inputs if t.shape_signature is None}
+    names = {
+        n for p in probes for n, a in p.inputs.items() if n in static and a.shape[:1] != static[n].shape[:1]
+    }
+    if names and not free_batch(model, sorted(names)):
+        raise ModelError("An op of the file for one sample fixes the batch.")
+
+
+def open_model(source: Any, *, trust: bool = False) -> Path:
+    """Gives the path of a ``.tflite``: the source itself, or what it is converted to for this process.
+
+    Raises:
+        ModelError, OptionError: see ``load``.
+    """
+    if isinstance(source, ConversionResult):
+        return source.path
+    if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
+        return Path(source)
+    if not isinstance(source, str | os.PathLike):
+        return load(source, options=ConversionOptions(trust=trust)).path
+    key = (str(source), trust, _state(Path(source)))
+    if key not in _opened:
+        _opened[key] = load(source, options=ConversionOptions(trust=trust)).path
+    return _opened[key]
+
+
+_opened: dict[tuple[str, bool, tuple[int, ...]], Path] = {}
+"""Conversions of this process; a source that changed on disk is converted anew."""
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file or a folder is written anew; empty for ``module:attribute``."""
+    if path.is_dir():
+        return tuple(v for inner in sorted(path.rglob("*")) for v in _state(inner) if inner.is_file())
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _tidy(model: Model) -> list[str]:
+    name_tensors(model)
+    return [*clean(model), *fuse(model)]
+
+
+# -- routes ----------------------------------------------------------------------------------------
+
+
+def _export(source: Any, options: ConversionOptions) -> Exported:
+    if not isinstance(source, str | os.PathLike):
+        from tightfit.conversion.conversion_worker import export_object  # noqa: PLC0415 - the object's framework is loaded
+
+        return export_object(source, options)
+    name = os.fspath(source)
+    if not is_spec(name):
+        if is_tflite(name):
+            return Exported(Path(name).read_bytes(), [], "a .tflite already")
+        row = find_format(Path(name))
+        if row is KERAS:
+            check_file(Path(name), trust=options.trust)  # before a process starts for it
+        else:
+            row.check_installed()
+            return export_apart(name, options, {"KERAS_BACKEND": "jax"})
+    return _through_keras(name, options, own_code=is_spec(name))
+
+
+def _through_keras(name: str, options: ConversionOptions, *, own_code: bool) -> Exported:
+    """Tries the backends in order; the first that takes the model wins, the notes tell what others said."""
+    refusals: list[str] = []
+    for backend in _backends(options, own_code=own_code):
+        try:
+            exported = export_apart(name, options, {"KERAS_BACKEND": backend})
+        except RouteError as error:
+            refusals.append(str(error))
+            continue
+        exported.notes[:0] = refusals
+        return exported
+    raise ModelError(refusals[0])
+
+
+def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
+    if options.backend != "auto":
+        check_installed(f"with Keras on {options.backend}", *_BACKENDS[options.backend])
+        return [options.backend]
+    able = [b for b, (needs, _) in _BACKENDS.items() if all(find_spec(n) is not None for n in needs)]
+    if not able and own_code:
+        return ["jax"]  # the code may give a model of another framework
+    if not able:
+        check_installed(KERAS.title, KERAS.needs, KERAS.extra)
+    return able
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+_folder: list[Path] = []
+
+
+def temporary_place(label: str) -> Path:
+    """Return the path of a file of its own, in a folder that goes when the process ends.
+
+    Args:
+        label: what the file's name is made of.
+    """
+    if not _folder:
+        _folder.append(kept_folder())
+        atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)
+    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
+    own = Path(tempfile.mkdtemp(dir=_folder[0]))
+    return own / f"{stem}.tflite"

@@ -1,0 +1,18 @@
+"""The ONNX ops that are translated: one row an op, in the file of its family."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tightfit.conversion.onnx.layer_ops import LAYERS
+from tightfit.conversion.onnx.math_ops import MATH
+from tightfit.conversion.onnx.movement_ops import MOVES
+from tightfit.conversion.onnx.onnx_values import OnnxOp
+from tightfit.conversion.onnx.recurrent_ops import RECURRENT
+from tightfit.conversion.onnx.resize_ops import RESIZES
+from tightfit.conversion.qdq.rows import ROUNDINGS
+
+ONNX_OPS: Final[dict[str, OnnxOp]] = MATH | MOVES | LAYERS | RESIZES | RECURRENT | ROUNDINGS
+
+OLDEST_OPSET, NEWEST_OPSET = 7, 23
+"""The opsets whose documents the rows follow; If is taken where its condition is known beforehand."""

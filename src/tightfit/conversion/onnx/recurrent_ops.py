@@ -1,0 +1,118 @@
+"""ONNX LSTM, GRU and RNN, written out step by step: ``.tflite`` has no loop that every runtime takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import jax.numpy as jnp
+import numpy as np
+from jax import nn
+
+from tightfit.conversion.keras.recurrent_layers import LONGEST
+from tightfit.conversion.onnx.onnx_values import OnnxNode, OnnxOp
+
+State = tuple[Any, ...]
+Step = Callable[[Any, State], State]
+_DEFAULTS: Final = {
+    "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"],
+}  # fmt: skip
+
+
+def _lstm_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
+    """Gates in the order input, output, forget, cell."""
+    del n
+
+    def step(gates: Any, state: State) -> State:
+        hidden, cell = state
+        i, o, f, c = jnp.split(gates + jnp.matmul(hidden, recurrent) + bias, 4, axis=-1)
+        cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(c)
+        return nn.sigmoid(o) * jnp.tanh(cell), cell
+
+    return step
+
+
+def _gru_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
+    """Gates in the order update, reset, hidden."""
+    size = recurrent.shape[0]
+    linear_first = n.get("linear_before_reset", 0)
+
+    def step(gates: Any, state: State) -> State:
+        (hidden,) = state
+        wz, wr, wh = jnp.split(gates, 3, axis=-1)
+        both = jnp.matmul(hidden, recurrent[:, : 2 * size]) + bias[: 2 * size]
+        z, r = nn.sigmoid(wz + both[..., :size]), nn.sigmoid(wr + both[..., size:])
+        if linear_first:
+            new = r * (jnp.matmul(hidden, recurrent[:, 2 * size :]) + bias[2 * size :])
+        else:
+            new = jnp.matmul(r * hidden, recurrent[:, 2 * size :]) + bias[2 * size :]
+        return ((1 - z) * jnp.tanh(wh + new) + z * hidden,)
+
+    return step
+
+
+def _rnn_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
+    del n
+    return lambda gates, state: (jnp.tanh(gates + jnp.matmul(state[0], recurrent) + bias),)
+
+
+_STEPS: Final = {"LSTM": (_lstm_step, 2), "GRU": (_gru_step, 1), "RNN": (_rnn_step, 1)}
+
+
+def _recurrent(n: OnnxNode, x: Any, w: Any, r: Any, *rest: Any) -> Any:
+    given = [*rest, *[None] * (5 - len(rest))]
+    bias, lengths, first, cell, peepholes = given
+    _check(n, lengths, peepholes)
+    if n.get("layout", 0):
+        x = jnp.swapaxes(x, 0, 1)
+    if x.shape[0] > LONGEST:
+        raise n.refuse(f"would be written out over {x.shape[0]} steps, more than {LONGEST}")
+    direction = _text(n.get("direction", "forward"))
+    results: list[tuple[Any, State]] = []
+    for d in range(w.shape[0]):
+        states = [None if s is None else (s[:, d] if n.get("layout", 0) else s[d]) for s in (first, cell)]
+        backward = direction == "reverse" or d == 1
+        results.append(_direction(n, x, (w[d], r[d], None if bias is None else bias[d]), states, backward))
+    outputs = [jnp.stack([y for y, _ in results], axis=1)]
+    outputs += [jnp.stack(list(lasts), axis=0) for lasts in zip(*(s for _, s in results), strict=True)]
+    if n.get("layout", 0):
+        outputs = [jnp.transpose(outputs[0], (2, 0, 1, 3)), *(jnp.swapaxes(o, 0, 1) for o in outputs[1:])]
+    return tuple(outputs)
+
+
+def _direction(n: OnnxNode, x: Any, weights: State, states: list[Any], backward: bool) -> tuple[Any, State]:
+    """All steps of one direction: the hidden state of each, and the last states."""
+    w, r, bias = weights
+    make, count = _STEPS[n.kind]
+    bias = np.zeros(2 * w.shape[0], np.float32) if bias is None else bias
+    half = w.shape[0]
+    step = make(n, r.T, bias[half:])
+    gates = jnp.matmul(x, w.T) + bias[:half]  # every step's at once
+    zero = jnp.zeros((x.shape[1], r.shape[1]), jnp.float32)
+    state = tuple(zero if s is None else s for s in states[:count])
+    hidden = []
+    for t in range(x.shape[0]):
+        state = step(gates[x.shape[0] - 1 - t if backward else t], state)
+        hidden.append(state[0])
+    return jnp.stack(hidden[::-1] if backward else hidden, axis=0), state
+
+
+def _check(n: OnnxNode, lengths: Any, peepholes: Any) -> None:
+    if lengths is not None and not isinstance(lengths, np.ndarray):
+        raise n.refuse("takes the lengths of its sequences at run time")
+    if peepholes is not None or n.get("clip") is not None or n.get("input_forget", 0):
+        raise n.refuse("has peepholes, a clip or coupled gates")
+    names = [_text(a) for a in n.get("activations") or []]
+    default = _DEFAULTS[n.kind]
+    if names and names[: len(default)] != default:
+        raise n.refuse(f"has the activations {', '.join(names)}; {', '.join(default)} are covered")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+_NOTE: Final = f"default activations, at most {LONGEST} steps, written out"
+RECURRENT: Final[dict[str, OnnxOp]] = {
+    kind: OnnxOp(_recurrent, note=_NOTE) for kind in ("GRU", "LSTM", "RNN")
+}

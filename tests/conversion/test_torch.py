@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch: the extra 'torch'")
+pytest.importorskip("litert_torch", reason="needs litert-torch: the extra 'torch'")
+
+from tightfit.conversion.conversion_options import ConversionOptions  # noqa: E402 - after the skip
+from tightfit.conversion.load_model import load  # noqa: E402 - after the skip
+from tightfit.conversion.torch import check_program  # noqa: E402 - after the skip
+from tightfit.errors import ModelError  # noqa: E402 - after the skip
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.head = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(torch.nn.functional.gelu(self.stem(x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    path = tmp_path_factory.mktemp("torch") / "net.pt2"
+    torch.export.save(torch.export.export(Net().eval(), (torch.zeros(1, 3, 8, 8),)), path)
+    return path
+
+
+def changed(program, path, change):
+    """A copy of the program with its tables changed as text."""
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, change(data.decode()) if name.endswith(".json") else data)
+    return path
+
+
+def test_a_program_keeps_its_channels_first(program):
+    result = load(program)
+    assert Counter(op.kind for op in result.model.main.ops)["CONV_2D"] == 1
+    assert result.model.main.inputs[0].shape == (1, 3, 8, 8)
+    assert result.largest_difference < 1e-5
+
+
+def test_a_module_takes_channels_last_on_request():
+    result = load(Net(), options=ConversionOptions(shapes={"": (1, 3, 8, 8)}, channel_last=True))
+    kinds = Counter(op.kind for op in result.model.main.ops)
+    assert kinds == {"CONV_2D": 1, "GELU": 1, "MEAN": 1, "FULLY_CONNECTED": 1}
+    assert result.model.main.inputs[0].shape == (1, 8, 8, 3)
+    assert "stem" in result.model.main.ops[0].name
+
+
+def test_a_module_without_a_shape_is_asked_for_one():
+    with pytest.raises(ModelError, match=r"torch module Net .* --input-shape 1,3,224,224"):
+        load(Net())
+
+
+def test_a_program_of_torchs_own_operators_passes(program):
+    check_program(program)
+
+
+def test_an_operator_that_is_not_torchs_own_is_refused(program, tmp_path):
+    path = changed(
+        program, tmp_path / "evil.pt2", lambda t: t.replace("torch.ops.aten.gelu.default", "torch.os.system")
+    )
+    with pytest.raises(ModelError, match=r"names 'torch.os.system', which could run code"):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["__import__('os')", "exec(s0)", "s0.x"])
+def test_an_expression_that_is_no_arithmetic_is_refused(tmp_path, text):
+    path = tmp_path / "evil.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/models/model.json", json.dumps({"sizes": [{"expr_str": text}]}))
+    with pytest.raises(ModelError, match="could run code"):
+        check_program(path)
+
+
+def test_plain_expressions_pass(tmp_path):
+    path = tmp_path / "fine.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m.json", json.dumps({"expr_str": "Max(1, FloorDiv(s0 + 2, 2))"}))
+    check_program(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive"])
+def test_damaged_programs_are_refused(tmp_path, content):
+    path = tmp_path / "damaged.pt2"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"'damaged.pt2' is not a torch.export archive"):
+        load(path)

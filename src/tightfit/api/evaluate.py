@@ -20,6 +20,7 @@ from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.evaluation.ssh_device import Device, latency_on
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
+from tightfit.runtime.op_profile import OpTime, profile_ops
 from tightfit.types import Steps
 
 
@@ -74,6 +75,7 @@ class Benchmark:
     latency: Latency
     footprint: Footprint
     machine: dict[str, Any] = field(default_factory=machine)
+    ops: tuple[OpTime, ...] = ()
 
 
 def benchmark(
@@ -83,15 +85,22 @@ def benchmark(
     rounds: int = 50,
     seconds: float = 30.0,
     on: Device | None = None,
+    per_op: bool = False,
 ) -> list[Benchmark]:
-    """Gives interleaved latency, memory and sizes of each model; ratios are to the first.
+    """Return interleaved latency, memory and sizes of each model; ratios are to the first.
 
     Args:
+        models: one model or several (files or anything that ``load`` takes).
+        threads: that LiteRT computes with.
+        rounds: most rounds; each runs all models once.
+        seconds: time limit of all rounds.
         on: measure latency on this device instead of here.
+        per_op: also measure the time of each op here, by LiteRT's profiler.
 
     Raises:
-        ModelError: a file cannot be read. RuntimeFailureError: the first model does not run, or the device
-            cannot be reached.
+        ModelError: a file cannot be read.
+        RuntimeFailureError: the first model does not run, LiteRT cannot profile one, or the device cannot be
+            reached.
     """
     models = _several(models)
     paths = [open_model(m) for m in models]
@@ -103,7 +112,8 @@ def benchmark(
     else:
         where, latencies = latency_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
     named = zip(models, paths, latencies, strict=True)
-    return [Benchmark(str(m), t, footprint(p), where) for m, p, t in named]
+    ops = [tuple(profile_ops(p, threads=threads)) if per_op else () for p in paths]
+    return [Benchmark(str(m), t, footprint(p), where, o) for (m, p, t), o in zip(named, ops, strict=True)]
 
 
 def inspect(model: Pathlike) -> dict[str, Any]:

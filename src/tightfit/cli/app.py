@@ -11,23 +11,16 @@ import click
 
 from tightfit import __version__
 from tightfit.cli import streams
-from tightfit.cli.check import advise, check, models
-from tightfit.cli.convert import convert
-from tightfit.cli.doctor import doctor
-from tightfit.cli.evaluate import benchmark, evaluate, inspect
-from tightfit.cli.explain import explain
-from tightfit.cli.finetune import finetune
-from tightfit.cli.optimize import optimize, quantize
-from tightfit.cli.prune import cluster, prune
-from tightfit.cli.simulate import simulate
+from tightfit.cli.command_group import CommandGroup
 from tightfit.cli.streams import INTERRUPTED
-from tightfit.cli.verify import diff, sign, verify
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
 
 DONE, NOT_MET, WRONG_USE = 0, 1, 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, "--version", prog_name="tightfit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -38,28 +31,6 @@ def app(context: click.Context, *, debug: bool) -> None:
     130 stopped by Ctrl-C (what was found so far is written).
     """
     context.obj = {"debug": debug}
-
-
-for command in (
-    optimize,
-    quantize,
-    finetune,
-    prune,
-    cluster,
-    evaluate,
-    benchmark,
-    check,
-    explain,
-    doctor,
-    advise,
-    models,
-    inspect,
-    convert,
-    simulate,
-):
-    app.add_command(command)
-for command in (verify, diff, sign):
-    app.add_command(command)
 
 
 def run() -> NoReturn:

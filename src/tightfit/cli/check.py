@@ -15,7 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.api.arguments import parse_size
+from tightfit.api.check import advise as run_advise
+from tightfit.api.check import check as run_check
+from tightfit.api.check import models as run_models
 from tightfit.cli.options import json_option
+from tightfit.errors import OptionError
+from tightfit.search.advisor import parse_answers, questions, walk
+from tightfit.search.candidates import strict
+from tightfit.targets.profile import find_target, targets
+from tightfit.targets.tools.table import TOOLS
 
 _LISTED = 20
 
@@ -50,10 +58,6 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
 
     Exit code 1: the target cannot run the model, computes wrong values, or its memory is too small.
     """
-    from tightfit.api.check import check as run  # noqa: PLC0415 - loaded when used
-    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
-    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
-
     if options["target"] == "list":
         _list_targets()
         return 0
@@ -63,7 +67,7 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
         raise OptionError("--fix writes a file: pass --fix and -o FILE.tflite together.")
     if options["prove"]:
         _refuse_unproven(options["target"], no_compile=options["no_compile"])
-    found = run(
+    found = run_check(
         model,
         options["target"],
         memory_bytes=parse_size(options["memory"]),
@@ -78,9 +82,6 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
 
 
 def _refuse_unproven(name: str, *, no_compile: bool) -> None:
-    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.tools.table import TOOLS  # noqa: PLC0415 - loaded when used
 
     if no_compile:
         raise OptionError("Received --prove and --no-compile; pass one of them.")
@@ -124,7 +125,6 @@ def _places(places: Sequence[Any]) -> Table:
 
 
 def _list_targets() -> None:
-    from tightfit.targets.profile import targets  # noqa: PLC0415 - loaded when used
 
     table = Table("name", "device", "also", box=None)
     for target in targets().values():
@@ -143,9 +143,6 @@ def _list_targets() -> None:
 @json_option
 def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
     """Recommend an optimization by a few questions, on the terminal or by --answer in scripts."""
-    from tightfit.api.check import advise as run  # noqa: PLC0415 - loaded when used
-    from tightfit.search.advisor import parse_answers, questions, walk  # noqa: PLC0415 - loaded when used
-
     if listing:
         for question in questions().values():
             click.echo(f"{question.name}: {question.text}")
@@ -158,7 +155,7 @@ def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
         if missing is None:
             break
         given[missing.name] = _ask(missing)
-    advice = run(given)
+    advice = run_advise(given)
     click.echo(json.dumps(advice.as_json(), indent=1, ensure_ascii=False) if as_json else advice.text())
     return 0
 
@@ -180,9 +177,7 @@ def _ask(question: Any) -> str:
 @json_option
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
     """List hosted models that fit a budget, with their published accuracy and their address."""
-    from tightfit.api.check import models as run  # noqa: PLC0415 - loaded when used
-
-    found = run(
+    found = run_models(
         max_size_bytes=parse_size(max_size),
         max_macs=parse_size(max_macs),
         min_accuracy=options["min_accuracy"],

@@ -8,8 +8,14 @@ from typing import Any
 
 import click
 
+from tightfit.api.convert import convert as run_convert
+from tightfit.api.evaluate import evaluate
 from tightfit.cli.accuracy_view import value_lines
 from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
+from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.data.image_options import ImageOptions
+from tightfit.errors import OptionError
+from tightfit.units import format_bytes
 
 
 @click.command()
@@ -60,12 +66,9 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
 
     MODEL: a .tflite, .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
     """
-    from tightfit.api.convert import convert as run  # noqa: PLC0415 - loaded when used
-    from tightfit.conversion.conversion_options import ConversionOptions  # noqa: PLC0415 - loaded when used
-
     output, dequantize, layout = (options.pop(name) for name in ("output", "dequantize", "layout"))
     data, image = options.pop("data"), options.pop("image")
-    result = run(
+    result = run_convert(
         str(model), output, ConversionOptions(**_chosen(options)), dequantize=dequantize, layout=layout
     )
     facts, words = result.as_json(), _words(result)
@@ -78,8 +81,6 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
 
 
 def _measured(path: Path, data: str, image: str | None) -> Any:
-    from tightfit.api.evaluate import evaluate  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
     return evaluate([path], data, image=ImageOptions.parse(image) if image else None)[0]
 
@@ -99,7 +100,6 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batch(text: str) -> int | None:
-    from tightfit.errors import OptionError  # noqa: PLC0415 - loaded when used
 
     if text == "dynamic":
         return None
@@ -109,7 +109,6 @@ def _batch(text: str) -> int | None:
 
 
 def _words(result: Any) -> str:
-    from tightfit.units import format_bytes  # noqa: PLC0415 - loaded when used
 
     size = format_bytes(result.path.stat().st_size)
     lines = [f"{result.path}: {size}, {result.route}, {result.seconds:.1f} s"]

@@ -15,6 +15,9 @@ from rich.text import Text
 
 from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal_progress import Bars
+from tightfit.data.image_options import ImageOptions
+from tightfit.diagnosis.doctor.checks import CHECKS
+from tightfit.diagnosis.doctor.examine import doctor as run_doctor
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.doctor.evidence import Finding
@@ -37,14 +40,10 @@ _STYLES = {"error": "bold red", "warning": "bold yellow"}
 @json_option
 def doctor(model: Path, as_json: bool, **options: Any) -> int:
     """Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more."""
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.diagnosis.doctor.checks import CHECKS  # noqa: PLC0415 - loaded when used
-    from tightfit.diagnosis.doctor.examine import doctor as run  # noqa: PLC0415 - loaded when used
-
     image = ImageOptions.parse(options.pop("image")) if options["image"] else options.pop("image")
     with Bars(quiet=as_json) as bars:
         bars.stage("examining", options["calibration"])
-        findings = run(model, options.pop("data"), image=image, progress=bars.advance, **options)
+        findings = run_doctor(model, options.pop("data"), image=image, progress=bars.advance, **options)
     if as_json:
         click.echo(as_document(findings, len(CHECKS)))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tightfit.api.evaluate import benchmark as run_benchmark
+from tightfit.api.evaluate import evaluate as run_evaluate
+from tightfit.api.evaluate import inspect as run_inspect
+from tightfit.api.prune_channels import channel_groups
+from tightfit.cli.accuracy_view import metric_tables
+from tightfit.cli.inspect_view import inspection
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -18,9 +25,17 @@ from tightfit.cli.options import (
     slices_option,
     threads_option,
 )
+from tightfit.cli.prune_channels import groups_table
 from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
+from tightfit.data.image_options import ImageOptions
+from tightfit.errors import printable
+from tightfit.evaluation.ssh_device import Device
+from tightfit.runtime.op_profile import OpTime
+from tightfit.search.candidates import strict
+from tightfit.units import format_bytes, format_percent
 
+_MOST_OPS = 20
 _NAME: Final = 20
 """Columns of a model's name where numbers need the other 60."""
 
@@ -40,15 +55,11 @@ _NAME: Final = 20
 @json_option
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure the accuracy of MODELS on the data, each with its paired change from the first (− is worse)."""
-    from tightfit.api.evaluate import evaluate as run  # noqa: PLC0415 - loaded when used
-    from tightfit.cli.accuracy_view import metric_tables  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
-        results = run(
+        results = run_evaluate(
             models,
             options["data"],
             image=image,
@@ -107,6 +118,7 @@ def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, 
     "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
 )
 @click.option("--remote-python", default="python3", show_default=True, help="Python command on the device.")
+@click.option("--per-op", is_flag=True, help="Also show the time of each op on this machine, slowest first.")
 @threads_option
 @json_option
 def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
@@ -115,16 +127,12 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     With --on, latency and memory are of a Linux device that ssh reaches by a key; it needs Python 3.11 and
     ai-edge-litert, nothing else.
     """
-    from tightfit.api.evaluate import benchmark as run  # noqa: PLC0415 - loaded when used
-    from tightfit.evaluation.ssh_device import Device  # noqa: PLC0415 - loaded when used
-    from tightfit.units import format_bytes  # noqa: PLC0415 - loaded when used
-
     url, config, python = options.pop("on"), options.pop("ssh_config"), options.pop("remote_python")
     device = None if url is None else Device.parse(url, config=config, python=python)
-    results = run(models, on=device, **options)
+    results = run_benchmark(models, on=device, **options)
     where = results[0].machine
     if as_json:
-        rows = [{k: v for k, v in asdict(r).items() if k != "machine"} for r in results]
+        rows = [{k: v for k, v in asdict(r).items() if k != "machine" and (k != "ops" or v)} for r in results]
         click.echo(_json({"machine": where, "models": rows}))
         return 0
     costs = _narrow("median ms", "quartiles", "ratio", "95 %", "memory")
@@ -139,9 +147,27 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         spans = _span(t.low_ms, t.high_ms, 2), _span(t.ratio_low, t.ratio_high, 2)
         costs.add_row(path.name, _number(t.median_ms, 2), spans[0], _number(t.ratio, 2), spans[1], memory)
     Console().print(costs, "", bytes_of, sep="\n")
+    for result in results:
+        if result.ops:
+            Console().print("", _op_times(result.ops), sep="\n")
     if device is not None:
         click.echo(f"latency and memory: {where['on']} ({where['cpu'] or where['arch']}, {where['os']})")
     return 0
+
+
+def _op_times(ops: Sequence[OpTime]) -> Table:
+    """Return the slowest ops of one file, each with its time and its share of all."""
+    table = Table("op", "ms", "share", box=None, padding=(0, 1, 0, 0))
+    total = sum(op.mean_ms for op in ops) or 1.0
+    slowest = sorted(ops, key=lambda op: -op.mean_ms)
+    for op in slowest[:_MOST_OPS]:
+        name = op.kind if op.delegated else f"{op.kind} {printable(op.name, 40)}"
+        table.add_row(name, _number(op.mean_ms, 3), format_percent(op.mean_ms / total))
+    left = slowest[_MOST_OPS:]
+    if left:
+        rest = sum(op.mean_ms for op in left)
+        table.add_row(f"{len(left)} other ops", _number(rest, 3), format_percent(rest / total))
+    return table
 
 
 @click.command()
@@ -150,12 +176,9 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 @json_option
 def inspect(model: Path, groups: bool, as_json: bool) -> int:
     """Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."""
-    from tightfit.api.evaluate import inspect as run  # noqa: PLC0415 - loaded when used
-    from tightfit.cli.inspect_view import inspection  # noqa: PLC0415 - loaded when used
-
     if groups:
         return _show_groups(model, as_json)
-    facts = run(model)
+    facts = run_inspect(model)
     if as_json:
         click.echo(_json(facts))
     else:
@@ -164,8 +187,6 @@ def inspect(model: Path, groups: bool, as_json: bool) -> int:
 
 
 def _show_groups(model: Path, as_json: bool) -> int:
-    from tightfit.api.prune_channels import channel_groups  # noqa: PLC0415 - loaded when used
-    from tightfit.cli.prune_channels import groups_table  # noqa: PLC0415 - loaded when used
 
     found = channel_groups(model)
     if as_json:
@@ -180,6 +201,5 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 
 def _json(value: Any) -> str:
-    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
 
     return json.dumps(strict(value), indent=1, ensure_ascii=False)

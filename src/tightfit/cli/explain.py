@@ -16,7 +16,12 @@ from rich.text import Text
 from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
+from tightfit.data.image_options import ImageOptions
+from tightfit.diagnosis.explain.attribution import explain as run_explain
+from tightfit.diagnosis.explain.explanation import ExplainRequest
+from tightfit.files import atomic_file
 from tightfit.paths import check_paths
+from tightfit.report.explanation_page import write_explanation
 from tightfit.search.candidates import strict
 
 if TYPE_CHECKING:
@@ -60,12 +65,6 @@ _LONGEST = 44
 @json_option
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
     """Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies."""
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.diagnosis.explain.attribution import explain as run  # noqa: PLC0415 - loaded when used
-    from tightfit.diagnosis.explain.explanation import ExplainRequest  # noqa: PLC0415 - loaded when used
-    from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
-    from tightfit.report.explanation_page import write_explanation  # noqa: PLC0415 - loaded when used
-
     page = options.pop("page")
     reading = typed(data=options["data"], image=options["image"])
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
@@ -74,7 +73,9 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
         {"The output": options["output"], "The overlay": overlay, "The page": page},
     )
     with Bars(quiet=as_json) as bars:
-        found = run(ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance)
+        found = run_explain(
+            ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance
+        )
     if overlay is not None:
         with atomic_file(overlay) as file:
             file.write(found.overlay.encode())

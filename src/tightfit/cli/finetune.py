@@ -11,11 +11,15 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.finetune import FinetuneOptions
+from tightfit.api.finetune import finetune as run_finetune
 from tightfit.cli.accuracy_view import metric_tables
 from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars
+from tightfit.data.image_options import ImageOptions
 from tightfit.paths import check_paths
+from tightfit.report.training_page import write_training
 from tightfit.units import format_bytes, format_percent
 
 if TYPE_CHECKING:
@@ -120,11 +124,6 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     The training curve is written beside the output, as .training.json and .training.html. A stopped
     training goes on when the same command runs again.
     """
-    from tightfit.api.finetune import FinetuneOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.api.finetune import finetune as run  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.report.training_page import write_training  # noqa: PLC0415 - loaded when used
-
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
     pages = {f"The file {s}": output.with_suffix(s) for s in (".training.json", ".training.html")}
@@ -132,7 +131,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
         {"model": model, "data": data, "teacher": options["teacher"]}, {"The output": output, **pages}
     )
     with Bars(quiet=as_json) as bars:
-        result = run(
+        result = run_finetune(
             model, data, output, FinetuneOptions(**options), image=parsed, listener=ProgressAdapter(bars)
         )
     facts = result.facts() | {"options": options}

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from tightfit.api.arguments import parse_drops, parse_latency, parse_size
+from tightfit.api.optimize import optimize as run_optimize
+from tightfit.api.quantize import quantize as run_quantize
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -20,9 +23,25 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
+from tightfit.cli.quality import signal_words
 from tightfit.cli.streams import INTERRUPTED
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.conversion.load_model import open_model
+from tightfit.data.image_options import ImageOptions
+from tightfit.evaluation.slices.quality import lost_sentences
+from tightfit.files import atomic_file
+from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
+from tightfit.report.printable import printable
+from tightfit.report.sentences import ending_sentence
+from tightfit.report.text import summary
+from tightfit.search.budget import Budget
+from tightfit.search.candidates import strict
+from tightfit.search.job import Job
+from tightfit.search.recipes import recipes
+from tightfit.targets.placement import check
+from tightfit.targets.profile import find_target
+from tightfit.units import format_bytes, format_ratio
 
 
 @click.command()
@@ -122,17 +141,10 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     Candidates (schemes, recoveries, smaller models) are written, run on LiteRT and compared with MODEL. The
     command can be interrupted; the same command resumes. Exit code 1: no candidate meets the budget.
     """
-    from rich.console import Console  # noqa: PLC0415 - loaded when used
-
-    from tightfit.api.optimize import optimize as run  # noqa: PLC0415 - loaded when used
-    from tightfit.report.sentences import ending_sentence  # noqa: PLC0415 - loaded when used
-    from tightfit.report.text import summary  # noqa: PLC0415 - loaded when used
-    from tightfit.search.recipes import recipes  # noqa: PLC0415 - loaded when used
-
     job = _job(model, options)
     pieces = 1 + 2 * (1 + len(options["only"] or recipes()))
     with Bars(pieces, quiet=as_json) as bars:
-        report = run(job, bars)
+        report = run_optimize(job, bars)
     if as_json:
         click.echo(report.to_json())
     else:
@@ -144,10 +156,6 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
 
 
 def _job(model: Path, options: dict[str, Any]) -> Any:
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.search.budget import Budget  # noqa: PLC0415 - loaded when used
-    from tightfit.search.job import Job  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.profile import find_target  # noqa: PLC0415 - loaded when used
 
     latency, ratio = parse_latency(options["max_latency"])
     max_drop, max_drops = parse_drops(options["max_drop"])
@@ -245,18 +253,13 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
 @json_option
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
-    from tightfit.api.quantize import quantize as run  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.files import atomic_file  # noqa: PLC0415 - loaded when used
-    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
-
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     check_paths(
         {"model": model, "data": options["data"]},
         {"The output": options["output"], "The plan": options["plan_file"]},
     )
     with Bars(quiet=as_json) as bars:
-        written = run(
+        written = run_quantize(
             model, scheme, options["output"],
             data=options["data"], image=image, progress=Stages(bars), **_chosen(options),
         )  # fmt: skip
@@ -297,9 +300,6 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
 
 def _verdict(written: Any, options: dict[str, Any]) -> Any:
     """What the target makes of the written file, None where there is no target."""
-    from tightfit.graph.reader import read_model  # noqa: PLC0415 - loaded when used
-    from tightfit.targets.placement import check  # noqa: PLC0415 - loaded when used
-
     if options["target"] is None:
         return None
     memory = parse_size(options["memory"])
@@ -307,8 +307,6 @@ def _verdict(written: Any, options: dict[str, Any]) -> Any:
 
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:
-    from tightfit.conversion.load_model import open_model  # noqa: PLC0415 - loaded when used
-    from tightfit.evaluation.slices.quality import lost_sentences  # noqa: PLC0415 - loaded when used
 
     size, original = written.path.stat().st_size, open_model(model).stat().st_size
     return {
@@ -330,8 +328,6 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
 
 
 def _words(facts: dict[str, Any], written: Any) -> str:
-    from tightfit.cli.quality import signal_words  # noqa: PLC0415 - loaded when used
-    from tightfit.units import format_bytes, format_ratio  # noqa: PLC0415 - loaded when used
 
     ops = ", ".join(f"{count} {mode}" for mode, count in facts["ops"].items())
     lines = [
@@ -348,8 +344,6 @@ def _words(facts: dict[str, Any], written: Any) -> str:
 
 def _left_in_float(refusals: list[Any]) -> list[str]:
     """One line for each kind and reason, with the first op's name."""
-    from tightfit.report.printable import printable  # noqa: PLC0415 - loaded when used
-
     groups: dict[tuple[str, str], list[str]] = {}
     for op in refusals:
         groups.setdefault((op.kind, op.reason), []).append(op.name)

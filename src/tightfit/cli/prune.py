@@ -11,10 +11,17 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.prune import ShrinkOptions
+from tightfit.api.prune import cluster as run_cluster
+from tightfit.api.prune import prune as run_prune
 from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
+from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.quality import quality_words
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.compression.clustering import Clusters
+from tightfit.compression.sparsity.pruning import Pruning
+from tightfit.data.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.search.candidates import strict
@@ -83,8 +90,6 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
     """
     if options["pattern"] == _CHANNEL:
         return _prune_channels(model, output, options, as_json=as_json)
-    from tightfit.api.prune import prune as run  # noqa: PLC0415 - loaded when used
-    from tightfit.compression.sparsity.pruning import Pruning  # noqa: PLC0415 - loaded when used
 
     misplaced = [
         f"--{n.replace('_', '-')}" for n in ("macs", "max_size", "max_latency", "importance") if options[n]
@@ -97,7 +102,9 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
         )
     wanted = Pruning(options["sparsity"], options["pattern"], options["scope"], options["skip"])
     with Bars(quiet=as_json) as bars:
-        return _show(run(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json)
+        return _show(
+            run_prune(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json
+        )
 
 
 @click.command()
@@ -117,24 +124,20 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 @_shared
 def cluster(model: Path, output: Path, as_json: bool, **options: Any) -> int:
     """Cluster the weights of MODEL: each layer uses a few distinct values, so the file compresses well."""
-    from tightfit.api.prune import cluster as run  # noqa: PLC0415 - loaded when used
-    from tightfit.compression.clustering import Clusters  # noqa: PLC0415 - loaded when used
-
     wanted = Clusters(options["clusters"], options["per"], options["initial"])
     with Bars(quiet=as_json) as bars:
-        return _show(run(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json)
+        return _show(
+            run_cluster(model, output, wanted, _options(options), Stages(bars)), model, as_json=as_json
+        )
 
 
 def _options(options: dict[str, Any]) -> ShrinkOptions:
-    from tightfit.api.prune import ShrinkOptions  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
 
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     return ShrinkOptions(data=options["data"], image=image, **{name: options[name] for name in _OWN})
 
 
 def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_json: bool) -> int:
-    from tightfit.cli.prune_channels import prune_by_channels  # noqa: PLC0415 - loaded when used
 
     if options["sparsity"] is not None:
         raise OptionError(

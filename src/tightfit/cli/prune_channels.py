@@ -13,10 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.api.arguments import parse_latency, parse_size
+from tightfit.api.prune_channels import prune_channels
 from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.quality import quality_lines
 from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.data.image_options import ImageOptions
 from tightfit.errors import OptionError
+from tightfit.evaluation.latency import compare_latency
 from tightfit.units import format_bytes, format_milliseconds, format_ratio
 
 if TYPE_CHECKING:
@@ -34,9 +37,6 @@ def prune_by_channels(
         budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not given.
         options: what ``api.prune_channels.prune_channels`` takes besides; ``image`` as the user wrote it.
     """
-    from tightfit.api.prune_channels import prune_channels  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-
     image = options.get("image")
     given = dict(options) | {"image": ImageOptions.parse(image) if image else None}
     limits: dict[str, Any] = {
@@ -58,7 +58,6 @@ def _fraction(model: Path, text: str | None) -> float | None:
     wanted, ratio = parse_latency(text)
     if wanted is None:
         return ratio
-    from tightfit.evaluation.latency import compare_latency  # noqa: PLC0415 - loaded when used
 
     own = compare_latency([model])[0].median_ms
     if own is None or wanted >= own:

@@ -12,9 +12,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.simulate import simulate as run_simulate
 from tightfit.cli.explain import short
 from tightfit.cli.options import data_options, json_option
 from tightfit.cli.terminal_progress import Bars
+from tightfit.data.image_options import ImageOptions
 from tightfit.units import format_count, format_percent
 
 if TYPE_CHECKING:
@@ -37,13 +39,10 @@ _SHOWN = 10
 @json_option
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
     """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions."""
-    from tightfit.api.simulate import simulate as run  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("simulating", options["limit"])
-        found = run(model, progress=bars.advance, **options)
+        found = run_simulate(model, progress=bars.advance, **options)
     if as_json:
         click.echo(
             json.dumps(asdict(found) | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)

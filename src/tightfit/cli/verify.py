@@ -11,7 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.verify import diff as run_diff
+from tightfit.api.verify import sign as run_sign
+from tightfit.api.verify import verify as run_verify
 from tightfit.cli.options import data_options, json_option
+from tightfit.data.image_options import ImageOptions
+from tightfit.search.candidates import strict
 from tightfit.units import short_name
 
 _SHOWN = 6
@@ -37,11 +42,8 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
     With --data: whether that is the data it was made with. With --key: whether it is signed by that key and
     as it was signed. Exit code 0: equal (or within --steps), 1: not.
     """
-    from tightfit.api.verify import verify as run  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-
     image = ImageOptions.parse(options["image"]) if options["image"] else None
-    found = run(model, options["data"], image=image, key=options["key"])
+    found = run_verify(model, options["data"], image=image, key=options["key"])
     if as_json:
         click.echo(_json(found.as_json()))
     else:
@@ -57,9 +59,7 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
 @json_option
 def sign(model: Path, key: Path, output: Path, *, as_json: bool) -> int:
     """Write a copy of MODEL signed with a key, so that 'verify --key' finds any change."""
-    from tightfit.api.verify import sign as run  # noqa: PLC0415 - loaded when used
-
-    written = run(model, output, key)
+    written = run_sign(model, output, key)
     click.echo(_json({"path": str(written)}) if as_json else f"{written}: signed")
     return 0
 
@@ -109,11 +109,8 @@ def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
 
     Exit code 0: equal, 1: not.
     """
-    from tightfit.api.verify import diff as run  # noqa: PLC0415 - loaded when used
-    from tightfit.data.image_options import ImageOptions  # noqa: PLC0415 - loaded when used
-
     image = ImageOptions.parse(options["image"]) if options["image"] else None
-    found = run(first, second, options["data"], image=image, limit=options["limit"])
+    found = run_diff(first, second, options["data"], image=image, limit=options["limit"])
     if as_json:
         click.echo(_json(found.as_json()))
     else:
@@ -162,6 +159,5 @@ def _output(found: Any, samples: int) -> str:
 
 
 def _json(value: Any) -> str:
-    from tightfit.search.candidates import strict  # noqa: PLC0415 - loaded when used
 
     return json.dumps(strict(value), indent=1, ensure_ascii=False)

@@ -1,0 +1,99 @@
+"""The commands by name: each is imported when it is called, so that ``--help`` imports none."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "optimize": (
+        "optimize",
+        "Find the smallest, fastest .tflite of MODEL within a budget, and write a report.",
+    ),
+    "quantize": (
+        "optimize",
+        "Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4.",
+    ),
+    "finetune": (
+        "finetune",
+        "Train the float MODEL for quantization, sparsity or clustering, with labels or by distillation.",
+    ),
+    "prune": (
+        "prune",
+        "Prune MODEL: set weights to zero, or remove whole channels, and write a smaller file.",
+    ),
+    "cluster": (
+        "prune",
+        "Cluster the weights of MODEL: each layer uses a few distinct values, so the file compresses well.",
+    ),
+    "evaluate": (
+        "evaluate",
+        "Measure the accuracy of MODELS on the data, each with its paired change from the first (− is worse).",
+    ),
+    "benchmark": (
+        "evaluate",
+        "Measure MODELS interleaved: latency (ms), peak memory, size on disk and compressed (bytes).",
+    ),
+    "check": (
+        "check",
+        "Check op by op whether a device accelerates MODEL, with the reason and the change to make.",
+    ),
+    "explain": (
+        "explain",
+        "Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies.",
+    ),
+    "doctor": (
+        "doctor",
+        "Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more.",
+    ),
+    "advise": (
+        "check",
+        "Recommend an optimization by a few questions, on the terminal or by --answer in scripts.",
+    ),
+    "models": (
+        "check",
+        "List hosted models that fit a budget, with their published accuracy and their address.",
+    ),
+    "inspect": ("evaluate", "Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."),
+    "convert": ("convert", "Convert MODEL to a .tflite and compare it with its source on random inputs."),
+    "simulate": (
+        "simulate",
+        "Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions.",
+    ),
+    "verify": (
+        "verify",
+        "Replay the probes inside MODEL on this machine and compare the outputs with the recorded ones.",
+    ),
+    "diff": (
+        "verify",
+        "Compare FIRST with SECOND: inputs and outputs, ops, storage, weights, sizes, results.",
+    ),
+    "sign": ("verify", "Write a copy of MODEL signed with a key, so that 'verify --key' finds any change."),
+}
+"""Command → (module of this package, first sentence of its help)."""
+
+
+class CommandGroup(click.Group):
+    """A group of ``COMMANDS`` that imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Return a command, imported now; None where there is none of the name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"tightfit.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])

@@ -16,10 +16,12 @@ def model(tmp_path):
     return path
 
 
-def test_places_of_their_own_pass(model, tmp_path):
+def test_places_of_their_own_pass_and_stay_as_they_are(model, tmp_path):
     check_paths(
         {"model": model, "data": "module:function"}, {"The output": tmp_path / "out.tflite", "The plan": None}
     )
+    assert list(tmp_path.iterdir()) == [model]
+    assert model.read_bytes() == b"model"
 
 
 def same(model, _tmp_path):

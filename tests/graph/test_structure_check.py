@@ -82,6 +82,7 @@ def test_changed_bytes_give_a_model_or_a_refusal(data: bytes, changes: list[tupl
     model = outcome(bytes(damaged))
     if model is not None:
         model.validate()
+    assert model is None or model.graphs
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -90,7 +91,8 @@ def test_changed_offsets_give_a_model_or_a_refusal(data: bytes, place: int, valu
     damaged = bytearray(data)
     at = place % (len(damaged) - 4) // 4 * 4
     damaged[at : at + 4] = value.to_bytes(4, "little")
-    outcome(bytes(damaged))
+    model = outcome(bytes(damaged))
+    assert model is None or model.graphs
 
 
 # -- bombs: tables that overlap, so that few bytes would become many objects -------------------------

@@ -208,8 +208,9 @@ def test_tensors_of_every_rank_and_without_elements_are_planned(scheme):
     empty = b.add(b.input("e", [0, 4]), b.constant("four", np.ones(4), "float32"))
     none = b.constant("none", np.zeros((0, 4)), "float32")
     model = b.model(scalar, empty, b.add(b.input("f", [0, 4]), none))
-    made = plan(model, scheme)
-    apply_plan(model, made).validate()
+    applied = apply_plan(model, plan(model, scheme))
+    applied.validate()
+    assert [t.dtype for t in applied.main.outputs] == ["float32"] * 3
 
 
 def test_two_tensors_of_one_name_have_plans_of_their_own():

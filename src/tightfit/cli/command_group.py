@@ -30,7 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "evaluate": (
         "evaluate",
-        "Measure the accuracy of MODELS on the data, each with its paired change from the first (− is worse).",
+        "Measure the accuracy of MODELS on the data, with the paired change from the first (− is worse).",
     ),
     "benchmark": (
         "evaluate",
@@ -93,7 +93,11 @@ class CommandGroup(click.Group):
         command: click.Command = getattr(import_module(f"tightfit.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
         """Write the list of commands from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])

@@ -54,7 +54,7 @@ _NAME: Final = 20
 @slices_option
 @json_option
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Measure the accuracy of MODELS on the data, each with its paired change from the first (− is worse)."""
+    """Measure the accuracy of MODELS on the data, with the paired change from the first (− is worse)."""
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)

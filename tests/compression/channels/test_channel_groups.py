@@ -112,7 +112,9 @@ def test_rows_of_the_table_follow_an_op_without_a_label_without_harm():
         x, axis = Tensor("x", [1, 4, 4, 2]), Tensor("axis", [1], "int32", np.array([3], np.int32))
         position = 1 if kind == "SPLIT" else 0
         inputs = [axis, x] if position else [x, axis, axis, axis]
-        rule.trace(Trace(), Op(kind, inputs, [Tensor("y", [1, 4, 4, 2])]))
+        trace, made = Trace(), Tensor("y", [1, 4, 4, 2])
+        rule.trace(trace, Op(kind, inputs, [made]))
+        assert made not in trace.labels or trace.labels[made].axis == 3, kind
 
 
 @pytest.mark.parametrize("activation", [RELU])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tightfit.data.split import split
+from tightfit.data.split import hold_out, split
 from tightfit.errors import DataError
 
 
@@ -58,3 +58,11 @@ def test_nothing_left_to_evaluate_is_refused_unless_overlap_is_allowed():
 def test_labels_must_match_the_samples():
     with pytest.raises(DataError, match="3 labels for 4 samples"):
         split(np.arange(3), 4, 1)
+
+
+def test_a_rare_class_is_held_out_and_trained_on_in_its_share():
+    labels = np.zeros(1000, np.int64)
+    labels[np.random.default_rng(0).choice(1000, 24, replace=False)] = 1
+    measured, trained = hold_out(labels, 1000, 250, seed=3)
+    assert (labels[measured].sum(), labels[trained].sum()) == (6, 18)
+    assert sorted([*measured, *trained]) == list(range(1000))

@@ -14,7 +14,7 @@ from tightfit.api.model_inputs import inputs_of, outputs_of
 from tightfit.api.ruin import ruin_notes
 from tightfit.data.dataset import Dataset
 from tightfit.data.sources import open_data
-from tightfit.data.split import split
+from tightfit.data.split import hold_out
 from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy, understand
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
@@ -185,7 +185,7 @@ def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
     if len(dataset) < 2:
         raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
     held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
-    held_out, training = split(dataset.classes(), len(dataset), held, seed=options.seed)
+    held_out, training = hold_out(dataset.classes(), len(dataset), held, seed=options.seed)
     training = np.random.default_rng(options.seed).permutation(training)
     return training if options.train is None else training[: options.train], held_out
 

@@ -57,6 +57,27 @@ def split(
     return np.sort(chosen), np.sort(rest if evaluation is None else rest[:evaluation])
 
 
+def hold_out(labels: Array | None, count: int, held: int, *, seed: int = 0) -> tuple[Indices, Indices]:
+    """Return ascending indices of samples to measure with and of those to train with.
+
+    Both have each class in about its fraction of the data, so a rare class is trained on, and what is
+    measured is the accuracy on the data.
+
+    Args:
+        labels: one number a sample; whole numbers are classes; or None.
+        count: the number of samples.
+        held: how many measure.
+        seed: equal seeds give equal splits.
+
+    Example:
+        >>> measured, trained = hold_out(np.array([0] * 90 + [1] * 10), 100, 30)
+        >>> len(measured), int((measured >= 90).sum()), int((trained >= 90).sum())
+        (30, 3, 7)
+    """
+    order = _in_proportion(_groups(labels, count, np.random.default_rng(seed)))
+    return np.sort(order[:held]), np.sort(order[held:])
+
+
 def _groups(labels: Array | None, count: int, random: np.random.Generator) -> list[Indices]:
     """The samples of each class in random order; one group without classes."""
     order = random.permutation(count).astype(np.int64)

@@ -58,6 +58,15 @@ def test_gradients_pass_inside_of_the_range_and_tell_the_scale_how_to_move():
     assert not inside.all()
 
 
+def test_a_value_far_beyond_the_grid_has_no_gradient_and_spoils_none():
+    x = np.array([-3.4e38, -1.0, 0.5, 3.4e38], np.float32)
+    _, (values, scale) = value_and_gradients(
+        lambda v: keras.ops.sum(fake_quantize(v[0], v[1], 0.0, -128, 127)), [x, np.float32(0.01)]
+    )
+    assert np.asarray(values).tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert np.isfinite(scale)
+
+
 def test_one_scale_gathers_the_gradient_of_all_values():
     _, (_, of_scale) = value_and_gradients(
         lambda v: keras.ops.sum(fake_quantize(v[0], v[1], 0.0, -128, 127)), [X, np.float32(0.02)]

@@ -74,7 +74,9 @@ def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[A
     """The gradients of values and scale, computed again from ``x``, so that only ``x`` is stored."""
     steps = x * (1.0 / scale)
     passed = upstream * ops.cast((steps >= low) & (steps <= high), "float32")
-    terms = upstream * ops.round(ops.clip(steps, low, high)) - passed * steps
+    # Clipped, as 0 · inf is NaN: a mask of −3.4e38 divided by its scale is −inf.
+    clipped = ops.clip(steps, low, high)
+    terms = upstream * ops.round(clipped) - passed * clipped
     rank = len(scale.shape)
     shared = [i for i in range(len(x.shape)) if rank == 0 or scale.shape[i] == 1]
     return passed, ops.sum(terms, axis=shared, keepdims=rank > 0)

@@ -51,7 +51,8 @@ def backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what comes
 def _gradients(steps: Any, scale: Any, bounds: tuple[float, float], upstream: Any) -> tuple[Any, Any]:
     """Return the gradients of values and scale from ``x / scale``, which is overwritten."""
     passed = _between(upstream, steps, _below(bounds[0]), -_below(-bounds[1]), into=torch.empty_like(steps))
-    terms = steps.clamp(*bounds).round_().mul_(upstream).sub_(steps.mul_(passed))
+    clipped = steps.clamp_(*bounds)  # 0 · inf is NaN, and beyond the bounds `passed` is 0
+    terms = clipped.round().mul_(upstream).sub_(clipped.mul_(passed))
     shared = [i for i in range(terms.ndim) if scale.ndim == 0 or scale.shape[i] == 1]
     return passed, terms.sum(dim=shared, keepdim=scale.ndim > 0)
 

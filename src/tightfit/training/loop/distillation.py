@@ -51,7 +51,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.decides = [
             logits is not end for logits, end in zip(ends, student.output_tensors.values(), strict=True)
         ]
-        inner, outer = ends + _find(student, features), _twins(student, teacher, ends, features)
+        inner, outer = ends + _find(student, features), _twins(student, teacher, features)
         # A pruned student has only some features with all channels.
         alike = [i for i, (s, t) in enumerate(zip(inner, outer, strict=True)) if s.shape == t.shape]
         self.wanted = [[tensors[i] for i in alike] for tensors in (inner, outer)]
@@ -150,7 +150,27 @@ def _find(network: Network, features: Sequence[str]) -> list[Tensor]:
     return [keys[name] for name in features]
 
 
-def _twins(student: Network, teacher: Network, ends: list[Tensor], features: Sequence[str]) -> list[Tensor]:
-    """The teacher's tensors with the names of the student's."""
-    keys = student.source.main.keys()
-    return _find(teacher, [keys[t] for t in ends]) + _find(teacher, features)
+def _twins(student: Network, teacher: Network, features: Sequence[str]) -> list[Tensor]:
+    """Return the teacher's outputs before their softmax, in the student's order, and its features."""
+    return [_logits(t) for t in _matching_outputs(student, teacher)] + _find(teacher, features)
+
+
+def _matching_outputs(student: Network, teacher: Network) -> list[Tensor]:
+    """Return the teacher's outputs in the student's order: by name where all names agree, else by place.
+
+    Raises:
+        OptionError: the numbers or the shapes of the outputs differ.
+    """
+    ours, theirs = student.output_tensors, teacher.output_tensors
+    found = [theirs[n] for n in ours] if set(ours) == set(theirs) else list(theirs.values())
+    shapes = [tuple(t.shape) for t in ours.values()], [tuple(t.shape) for t in found]
+    if shapes[0] != shapes[1]:
+        raise OptionError(
+            f"The teacher has outputs of the shapes {_listed(shapes[1])}, the model {_listed(shapes[0])}; "
+            "give a teacher with the same outputs."
+        )
+    return found
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join("×".join(map(str, shape)) for shape in shapes) or "none"

@@ -11,6 +11,7 @@ Without labels the loss is the distillation from the float model; with labels, h
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
 from tightfit.evaluation.labels import PLAIN, TRAINED, Head
 from tightfit.graph.ir import Model
+from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.export import export
@@ -129,7 +131,7 @@ def finetune(
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
-    settings = _settings(request, data.dataset, data.indices, model)
+    settings = _settings(request, data, model)
     progress = load_progress(checkpoint, settings) or Progress(settings)
     training = _Training(model, data, request, progress, labelled=labelled)
     for index, stage in enumerate(request.stages()):
@@ -264,11 +266,13 @@ class _Training:
             )
 
 
-def _settings(request: FinetuneSpec, dataset: Dataset, indices: Sequence[int] | Array, model: Model) -> str:
+def _settings(request: FinetuneSpec, data: TrainingData, model: Model) -> str:
+    """Return what a checkpoint belongs to: the bytes of model, teacher and data, and the options."""
     facts = asdict(request) | {
-        "data": dataset.fingerprint(),
-        "samples": len(indices),
-        "ops": len(model.main.ops),
+        "data": data.dataset.fingerprint(),
+        "samples": len(data.indices),
+        "model": hashlib.sha256(serialize(model)).hexdigest(),
+        "teacher": hashlib.sha256(serialize(data.teacher)).hexdigest(),
         "backend": keras.backend.backend(),
     }
     return json.dumps(facts, sort_keys=True, default=str)

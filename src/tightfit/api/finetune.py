@@ -12,6 +12,7 @@ import numpy as np
 from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import inputs_of, outputs_of
 from tightfit.api.ruin import ruin_notes
+from tightfit.conversion.load_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.sources import open_data
 from tightfit.data.split import hold_out
@@ -150,7 +151,7 @@ def finetune(
         if listener is not None:
             listener("measuring", done, total, {})
 
-    original = Path(chosen.teacher or source.path)
+    original = source.path if chosen.teacher is None else open_model(chosen.teacher)
     before, after = evaluate_models(
         [original, output], dataset, held_out, progress=measured, slices=slices_of(source.model)
     )

@@ -13,7 +13,8 @@ ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
     "types",
-    "units scratch paths",
+    "units scratch",
+    "paths",
     "files",
     "graph",
     "data runtime weights",

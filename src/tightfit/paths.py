@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError, printable
+from tightfit.scratch import BESIDE
 
 _FOLDER_FILES: Final = ("best.tflite", "journal.json", "report.json", "report.html")
 _FOLDER_PARTS: Final = ("candidates",)
@@ -112,7 +113,9 @@ def _in_folder(folder: Path) -> dict[str, Path]:
             entries = sorted((folder / part).iterdir())
         except OSError:
             continue
-        found |= {f"{part}/{entry.name}": entry for entry in entries}
+        # What a killed run left is swept, not replaced.
+        kept = [entry for entry in entries if not entry.name.startswith(BESIDE)]
+        found |= {f"{part}/{entry.name}": entry for entry in kept}
     for what, path in found.items():
         if path.exists() and not path.is_file():
             refuse_irregular(path, what)

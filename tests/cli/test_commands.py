@@ -59,7 +59,7 @@ def test_inspect_shows_the_groups_of_channels_and_why_some_stay(call):
     assert [g["channels"] for g in groups] == [32, 48, 64, 96, 192, 256, 10]
     code, out, _ = call("inspect", MODEL, "--groups")
     assert code == 0
-    assert "stays: SOFTMAX" in out
+    assert "is kept: SOFTMAX" in out
 
 
 @pytest.mark.parametrize("scheme", ["float16", "weight8", "dynamic"])
@@ -185,7 +185,7 @@ def test_quantize_recovers_with_samples(call, tmp_path):
     assert code == 0
     assert json.loads(out)["notes"] == ["weights rounded with data"]
     refused(call(*common, "--recover", "gptq"), "gptq", "pass data")
-    refused(call(*common, "--data", IMAGES, "--recover", "roundin"), "roundin", "Did you mean 'rounding'?")
+    refused(call(*common, "--data", IMAGES, "--recover", "gptx"), "gptx", "Did you mean 'gptq'?")
 
 
 def test_idle_threads_of_numpy_do_not_spin():

@@ -62,8 +62,14 @@ def test_what_is_a_tflite_and_what_names_code(tmp_path):
 
 
 def test_the_output_is_never_the_model(tmp_path):
+    (tmp_path / "a.tflite").write_bytes(b"a model")
     with pytest.raises(OptionError, match="never changed"):
         load(tmp_path / "a.tflite", tmp_path / "a.tflite")
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelError, match="There is no model"):
+        load(tmp_path / "a.tflite", tmp_path / "b.tflite")
 
 
 def test_options_survive_their_way_to_the_child():

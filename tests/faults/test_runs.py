@@ -22,6 +22,12 @@ from fuzz.kills import Setting, check
 
 from tightfit.demo import MODEL
 
+# Other tests of this process may have loaded JAX, whose threads make it warn of each start of a command.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 MAIN = [sys.executable, "-P", "-c", "from tightfit.cli import main; main()"]
 
 

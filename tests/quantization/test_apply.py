@@ -395,7 +395,7 @@ def test_broken_weights_are_refused_by_op(scheme, value):
     model = twice_with_one_weight()
     model.main.find("w").data = np.full((32, 40), value, np.float32)
     with pytest.raises(
-        QuantizationError, match="A constant of FULLY_CONNECTED 'fully_connected_0' holds NaN or infinity"
+        QuantizationError, match="A constant of FULLY_CONNECTED 'fully_connected_0' has NaN or infinity"
     ):
         applied(model, scheme)
 

@@ -207,6 +207,8 @@ def _export(source: Any, options: ConversionOptions) -> Exported:
     name = os.fspath(source)
     if not is_spec(name):
         if is_tflite(name):
+            if not Path(name).is_file():
+                raise ModelError(f"There is no model '{name}'; check the path.")
             return Exported(Path(name).read_bytes(), [], "a .tflite already")
         row = find_format(Path(name))
         if row is KERAS:

@@ -63,6 +63,8 @@ class Session:
         name = "the model" if isinstance(model, bytes) else f"'{model}'"
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise ModelError(f"There is no model file {name}; expected the path of a .tflite file.")
+        if not isinstance(model, bytes):
+            model = Path(model).absolute()  # a child that was started ahead may be in another folder
         options = {"threads": threads, "delegate": delegate, "signature": signature}
         locate = partial(locate_crash, model, **options)  # type: ignore[arg-type]
         child, limit = take_shared() if shared else take(), model_limit(model, threads)

@@ -74,7 +74,8 @@ def test_every_row_computes_what_onnxruntime_computes(family):
 
 def test_every_row_has_a_case():
     tested = {case.kind for cases in FAMILIES.values() for case in cases}
-    assert set(ONNX_OPS) - tested == {"Upsample"}  # gone since opset 10: tested below
+    # Upsample is gone since opset 10: tested below. The roundings have tests of their own, see qdq/.
+    assert set(ONNX_OPS) - tested == {"Upsample", "QuantizeLinear", "DequantizeLinear"}
 
 
 def test_the_old_upsample_is_a_resize():
@@ -152,7 +153,7 @@ def test_weights_in_another_file_that_is_missing_are_named(tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     (tmp_path / "weights.bin").unlink()
-    with pytest.raises(ModelError, match=r"keeps weights in other files.*weights.bin"):
+    with pytest.raises(ModelError, match=r"keeps the weight 'w' in 'weights.bin', which does not exist"):
         load(path)
 
 
@@ -175,7 +176,7 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path):
             if entry.key == "location":
                 entry.value = "../weights.bin"
     onnx.save(raw, path)
-    with pytest.raises(ModelError, match="keeps weights in other files"):
+    with pytest.raises(ModelError, match=r"keeps the weight 'w' in '../weights.bin', outside of its folder"):
         load(path)
 
 

@@ -55,7 +55,9 @@ def loud_channel_case(tmp_path_factory):
     folder = tmp_path_factory.mktemp("channel")
     model, name = loud_channel()
     write_model(model, folder / "float.tflite")
-    quantize(folder / "float.tflite", "int8", folder / "int8.tflite", data="tightfit.demo:calibration")
+    quantize(
+        folder / "float.tflite", "int8", folder / "int8.tflite", data="tightfit.demo:calibration", effort=0
+    )
     files = folder / "float.tflite", folder / "int8.tflite"
     request = ExplainRequest(*files, DEMO, calibration=60, evaluation=48, output=folder / "fixed.tflite")
     return request, name, explain(request)
@@ -66,7 +68,7 @@ def loud_weight_case(tmp_path_factory, colour_data):
     folder = tmp_path_factory.mktemp("weight")
     model, name = loud_weight()
     write_model(model, folder / "float.tflite")
-    quantize(folder / "float.tflite", "int8", folder / "int8.tflite", data=colour_data)
+    quantize(folder / "float.tflite", "int8", folder / "int8.tflite", data=colour_data, effort=0)
     request = ExplainRequest(folder / "float.tflite", folder / "int8.tflite", colour_data)
     return request, name, explain(request)
 
@@ -97,7 +99,7 @@ def test_the_remedy_applied_by_quantize_brings_the_accuracy_back(planted, tmp_pa
     best = next(r for r in found.remedies if r.helps and r.options)
     words = [w for w in _split(best.options) if w != "--override"]
     quantize(request.model, found.scheme, tmp_path / "fixed.tflite", data=request.data,
-             overrides=parse_overrides(tuple(words)))  # fmt: skip
+             overrides=parse_overrides(tuple(words)), effort=0)  # fmt: skip
     models = [request.model, request.file, tmp_path / "fixed.tflite"]
     _, spoilt, fixed = accuracy_of(models, request.data, limit=120)
     assert spoilt.drop > 0.15
@@ -149,19 +151,20 @@ def test_the_best_remedy_is_written_where_it_was_asked_for(loud_channel_case):
 
 def test_the_given_files_are_not_changed_and_a_good_file_gets_no_miracles(tmp_path, colour_data):
     write_model(classifier(), tmp_path / "float.tflite")
-    quantize(tmp_path / "float.tflite", "int8", tmp_path / "int8.tflite", data=colour_data)
+    quantize(tmp_path / "float.tflite", "int8", tmp_path / "int8.tflite", data=colour_data, effort=0)
     before = [(tmp_path / n).read_bytes() for n in ("float.tflite", "int8.tflite")]
     found = explain(ExplainRequest(tmp_path / "float.tflite", tmp_path / "int8.tflite", colour_data))
     assert [(tmp_path / n).read_bytes() for n in ("float.tflite", "int8.tflite")] == before
     assert found.accuracy.drop <= 0.02
     assert all(r.drop <= 0.05 for r in found.remedies if r.failure is None)
-    assert {r.kind for r in found.remedies} == {"again", "observer", "bias", "rounding", "wider", "float"}
+    kinds = {"again", "observer", "bias", "rounding", "slices", "wider", "float"}
+    assert {r.kind for r in found.remedies} == kinds
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "dynamic", "weight8", "float16"])
 def test_own_errors_of_every_scheme_are_those_of_the_kernels(scheme, tmp_path, colour_data):
     write_model(classifier(), tmp_path / "f.tflite")
-    quantize(tmp_path / "f.tflite", scheme, tmp_path / "q.tflite", data=colour_data)
+    quantize(tmp_path / "f.tflite", scheme, tmp_path / "q.tflite", data=colour_data, effort=0)
     pairing = Pairing(open_source(tmp_path / "f.tflite").model, read_model(tmp_path / "q.tflite"))
     x, _ = pictures(4)
     own = {e.name: e for e in own_errors(pairing, [Sample({"image": i[None]}) for i in x])}
@@ -174,7 +177,7 @@ def test_own_errors_of_every_scheme_are_those_of_the_kernels(scheme, tmp_path, c
 
 def test_the_error_of_an_op_alone_is_what_the_int8_kernel_makes_of_rounded_inputs(tmp_path, colour_data):
     write_model(classifier(), tmp_path / "f.tflite")
-    quantize(tmp_path / "f.tflite", "int8", tmp_path / "q.tflite", data=colour_data)
+    quantize(tmp_path / "f.tflite", "int8", tmp_path / "q.tflite", data=colour_data, effort=0)
     source, file = open_source(tmp_path / "f.tflite"), read_model(tmp_path / "q.tflite")
     pairing = Pairing(source.model, file)
     x, _ = pictures(1)

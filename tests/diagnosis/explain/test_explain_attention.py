@@ -19,7 +19,7 @@ def test_the_mask_is_the_op_and_smaller_masks_the_remedy(tmp_path):
     write_model(attention(), model)
     samples = inputs(60)
     np.savez(data, **{k: np.concatenate([s[k] for s in samples]) for k in samples[0]})
-    quantize(model, "int8", file, data=str(data), doctor=False)
+    quantize(model, "int8", file, data=str(data), doctor=False, effort=0)
     found = explain(ExplainRequest(model, file, str(data), calibration=20, evaluation=20))
     assert found.ops[0].name in ("scores", "bias", "shares")
     remedy = next(r for r in found.remedies if r.kind == "attention")
@@ -27,6 +27,6 @@ def test_the_mask_is_the_op_and_smaller_masks_the_remedy(tmp_path):
     assert remedy.gain_db > 6
     (_, names) = shlex.split(remedy.options)
     fixed = tmp_path / "fixed.tflite"
-    quantize(model, "int8", fixed, data=str(data), recovery=tuple(names.split(",")), doctor=False)
+    quantize(model, "int8", fixed, data=str(data), recovery=tuple(names.split(",")), doctor=False, effort=0)
     _, spoilt, mended = evaluate([model, file, fixed], str(data), metric="cosine")
     assert spoilt.value < 0.99 < mended.value

@@ -169,7 +169,8 @@ def case(request, tmp_path_factory):
     np.savez(folder / "x.npz", x=images)
     builder = FileBuilder(open_source(folder / "float.tflite"), lambda: ({name: x[None]} for x in images))
     # Random segmentation decides many pixels by a hair, so that int8 itself loses more than the budget.
-    scheme = "int16x8" if request.param == "segmentation" else "int8"
+    # Of random networks, these two have near ties that int8 decides otherwise.
+    scheme = "int16x8" if request.param in ("segmentation", "several_outputs") else "int8"
     builder.build(BuildSpec(find_scheme(scheme)), folder / "good.tflite")
     return folder, model
 

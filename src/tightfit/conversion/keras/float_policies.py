@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from tightfit.conversion.keras.old_configs import migrate
 from tightfit.conversion.keras.recurrent_layers import layers_of
-from tightfit.errors import ModelError
 
 _HALF: Final = ("float16", "bfloat16")
 
@@ -42,20 +41,10 @@ def in_float32(model: Any) -> Iterator[list[str]]:
 
     Yields:
         The names of the layers that computed in half precision.
-
-    Raises:
-        ModelError: a layer was quantized by Keras, so that its float weights are gone.
     """
     import keras  # noqa: PLC0415 - loaded by the caller
 
     layers = list(layers_of(model))
-    for layer in layers:
-        mode = getattr(layer, "quantization_mode", None)
-        if mode is not None:
-            raise ModelError(
-                f"The layer '{layer.name}' was quantized by Keras (model.quantize('{mode}')), in a form that "
-                "no converter takes. Give the model as it was before, and choose a scheme of tightfit's own."
-            )
     half = [x for x in layers if str(getattr(x, "compute_dtype", "float32")) in _HALF]
     policies = [x.dtype_policy for x in half]
     for layer in half:

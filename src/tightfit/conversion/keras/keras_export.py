@@ -37,8 +37,9 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         ModelError: the file is damaged, needs trust, or no route takes the model.
         RouteError: this backend does not take it; another one may.
     """
-    model = load_file(source, options) if isinstance(source, Path) else rebuilt(source)
+    model = load_file(source, options) if isinstance(source, Path) else source
     quantized = dequantize_layers(model)
+    model = model if isinstance(source, Path) else rebuilt(model)
     with unrolled(model) as layers, in_float32(model) as half:
         call = ExportCall(model, options)
         _check_steps(call, layers)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,21 @@ def read_model(source: str | Path | bytes) -> Model:
     return _parse(_map(path), f"'{path}'")
 
 
+def read_ops(path: Path) -> list[list[Op]]:
+    """Return the ops of each subgraph, linked to no graph.
+
+    For what a compiler wrote: vela lets two of its ops write parts of one tensor, which no ``Graph`` holds.
+
+    Raises:
+        ModelError: as ``read_model``.
+    """
+    data = _map(path)
+    with _refusals(f"'{path}'"):
+        verify(memoryview(data))
+        reader = _Reader(schema.ModelT.InitFromPackedBuf(data, 0), data)
+        return [reader.ops(graph) for graph in reader.packed.subgraphs or []]
+
+
 def _map(path: Path) -> bytes | mmap.mmap:
     if path.is_dir():
         raise ModelError(f"'{path}' is a folder; expected a .tflite file.")
@@ -57,19 +74,24 @@ def _map(path: Path) -> bytes | mmap.mmap:
 
 
 def _parse(data: bytes | mmap.mmap, label: str) -> Model:
+    with _refusals(label):
+        verify(memoryview(data))
+        model = _Reader(schema.ModelT.InitFromPackedBuf(data, 0), data).model()
+        model.validate()
+    return model
+
+
+@contextmanager
+def _refusals(label: str) -> Iterator[None]:
     hint = "Expected a .tflite model (schema version 3); convert or download it again."
     try:
-        verify(memoryview(data))
-        packed = schema.ModelT.InitFromPackedBuf(data, 0)
-        model = _Reader(packed, data).model()
-        model.validate()
+        yield
     except FlatbufferError as error:
         raise ModelError(f"Cannot read {label}: {error}. {hint}") from error
     except ModelError as error:
         raise ModelError(f"Cannot read {label}: {error}") from error
     except _MALFORMED as error:
         raise ModelError(f"Cannot read {label}: its tables are damaged ({error}). {hint}") from error
-    return model
 
 
 class _Reader:
@@ -203,6 +225,10 @@ class _Reader:
         if packed.debugMetadataIndex not in (-1, None):
             graph.extra["debugMetadataIndex"] = packed.debugMetadataIndex
         return graph
+
+    def ops(self, packed: Any) -> list[Op]:
+        tensors = self.tensors(packed)
+        return [self.op(operator, tensors) for operator in packed.operators or []]
 
     def op(self, packed: Any, tensors: list[Tensor]) -> Op:
         codes = self.packed.operatorCodes or []

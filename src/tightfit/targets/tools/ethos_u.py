@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model, Op
-from tightfit.graph.reader import read_model
+from tightfit.graph.reader import read_ops
 from tightfit.graph.writer import serialize
 from tightfit.runtime import process
 from tightfit.runtime.memory import memory_limit
@@ -142,7 +142,7 @@ def compile_ethos_u(model: Model, target: Target, output: Path | None = None) ->
         compiled = folder / "out" / "model_vela.tflite"
         if not compiled.exists():
             raise ModelError(f"vela compiled nothing for {target.name}: {_last_line(said)}")
-        left = read_model(compiled)
+        left = read_ops(compiled)
         if output is not None:
             output.write_bytes(compiled.read_bytes())
         return _read(model, left, said, folder / "out", target.name)
@@ -182,11 +182,11 @@ def _run(command: list[str], folder: Path) -> str:
     return said
 
 
-def _read(model: Model, left: Model, said: str, folder: Path, accelerator: str) -> Compilation:
+def _read(model: Model, left: list[list[Op]], said: str, folder: Path, accelerator: str) -> Compilation:
     reasons = _stated_reasons(said)
     npu, cpu = set(), {}
     for g, graph in enumerate(model.graphs):
-        others = left.graphs[g].ops if g < len(left.graphs) else []
+        others = left[g] if g < len(left) else []
         remaining = Counter((op.kind, _place(op)) for op in others)
         for i, op in enumerate(graph.ops):
             # vela renames a bool output that it converts.

@@ -91,7 +91,7 @@ def power(samples: int, labelled: int) -> str:
     """Return what an examination of so many samples could not have seen, in one or two sentences.
 
     Example:
-        >>> power(100, 0)[:69]
+        >>> power(100, 0)[:68]
         '100 samples were examined: a fault that fewer than 3.0 % of the data'
     """
     if not samples:

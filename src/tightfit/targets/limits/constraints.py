@@ -99,7 +99,7 @@ class LimitRule:
         """The rule in words, with its numbers.
 
         Example:
-            >>> Rule("stride_at_most", {"most": 3}).sentence
+            >>> LimitRule("stride_at_most", {"most": 3}).sentence
             'Strides are at most 3.'
         """
         return _filled(_paragraphs(self.limit)[0], _defaults(self.limit) | dict(self.numbers))

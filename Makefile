@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: fuzz release demo test test-all check format clean
+.PHONY: docs fuzz release demo test test-all check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --doctest-modules --doctest-ignore-import-errors src/tightfit
+
+docs: $(STAMP)  ## The documentation site in site/; every warning is an error.
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 fuzz: $(STAMP)  ## Mutants for every reader of a stranger's file, a minute of them.
 	$(BIN)/python -m fuzz.run --seconds 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -21,6 +22,16 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "net.tflite"
     write_model(conv_net(), path)
     return path
+
+
+def test_the_documentation_lists_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = [
+        line.removeprefix("::: ").rpartition(".") for line in page.splitlines() if line.startswith("::: ")
+    ]
+    found = {id(getattr(importlib.import_module(module), name)) for module, _, name in listed}
+    public = {id(getattr(tightfit, name)) for name in tightfit.__all__ if name != "__version__"}
+    assert found == public
 
 
 def test_every_public_name_is_there_and_typed():

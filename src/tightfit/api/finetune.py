@@ -71,7 +71,7 @@ class FinetuneResult:
 
     Args:
         path: the file. original, accuracy: of the float model and of the file on the held-out samples.
-        footprint, before: sizes of the file and of the float model.
+        footprint: sizes of the file; ``before`` has those of the float model.
         zeros: share of zeros in the stored weights. values: the most distinct values in one of them.
         history: one row an epoch. backend: that Keras ran. notes: what a reader should know.
     """

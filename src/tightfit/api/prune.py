@@ -60,7 +60,8 @@ class CompressionResult:
         lut_bytes: of the file in tflite-micro's look-up-table form, an estimate.
         zeros: share of zeros in the large weights. values: the most different values in one of them.
         macs: multiply–accumulates, those by zero included.
-        latency, original_latency: measured side by side here, with the peak memory of each process.
+        latency: of the file and, as ``original_latency``, of the model before, measured side by side
+            here, with the peak memory of each process.
         layers: what was done to each weight. stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.
         samples: how many were used. notes: what to know.

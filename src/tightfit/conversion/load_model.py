@@ -94,8 +94,8 @@ def load(
         options: see ``ConversionOptions``.
 
     Raises:
-        ModelError: the source cannot be converted, or the result differs from it. OptionError: a package is
-        missing, or an option is wrong.
+        ModelError: the source cannot be converted, or the result differs from it.
+        OptionError: a package is missing, or an option is wrong.
 
     Example:
         >>> load("model.bin")

@@ -116,6 +116,23 @@ def test_estimates_are_numbers_of_one_inference():
 
 
 @needs_vela
+def test_two_ops_of_the_compiled_file_may_write_parts_of_one_tensor():
+    """vela 5.2 splits a concatenation around an op of the CPU; each of its two ops lists the whole tensor."""
+    x, p, a, b, c = (feature(name, (1, 8, 8, 4)) for name in "xpabc")
+    y = feature("y", (1, 8, 8, 8))
+    plain = {"fusedActivationFunction": 0}
+    graph = Graph()
+    graph.inputs, graph.outputs = [x], [y]
+    for source, made in ((x, p), (p, a)):
+        graph.append(Op("ADD", [source, source], [made], dict(plain), "AddOptions"))
+    graph.append(Op("L2_NORMALIZATION", [p], [b], dict(plain), "L2NormOptions"))
+    graph.append(Op("ADD", [b, b], [c], dict(plain), "AddOptions"))
+    graph.append(Op("CONCATENATION", [a, c], [y], {"axis": 3, **plain}, "ConcatenationOptions"))
+    found = compile_ethos_u(Model([graph]), find_target("ethos-u55-128"))
+    assert set(found.cpu_reasons) == {(0, 2)}
+
+
+@needs_vela
 def test_the_compiled_file_is_written_where_asked(tmp_path):
     compile_ethos_u(conv(), find_target("ethos-u55-128"), tmp_path / "compiled.tflite")
     assert [op.custom_code for op in read_model(tmp_path / "compiled.tflite").main.ops] == ["ethos-u"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
+import click
 import pytest
 
 from tightfit.cli.app import app
@@ -28,8 +29,9 @@ def test_every_command_that_is_advised_exists():
         for command in re.split(r" && | \|\| ", rule.command):
             program, verb, *words = command.split()
             assert program == "tightfit"
-            assert verb in app.commands
-            options = {o for p in app.commands[verb].params for o in p.opts}
+            command_of = app.get_command(click.Context(app), verb)
+            assert command_of is not None
+            options = {o for p in command_of.params for o in p.opts}
             assert {w for w in words if w.startswith("-")} <= options
 
 

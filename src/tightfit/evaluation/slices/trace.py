@@ -15,48 +15,14 @@ from typing import Final
 import numpy as np
 
 from tightfit.evaluation.slices.parts import MOST_COLUMNS, Axis, Part, Slices
+from tightfit.graph.elementwise_ops import BINARY, UNARY
 from tightfit.graph.ir import Op, Tensor
 
 SAME_UNIT_FROM: Final = 32
 """So many entries of one linear layer are a vector of one unit (logits, an embedding); fewer may differ."""
 
 _BOUNDED: Final = frozenset({"LOGISTIC", "SOFTMAX", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU6"})
-_POINTWISE: Final = frozenset(
-    [
-        "LOGISTIC",
-        "SOFTMAX",
-        "TANH",
-        "LOG_SOFTMAX",
-        "L2_NORMALIZATION",
-        "RELU",
-        "RELU6",
-        "RELU_N1_TO_1",
-        "RELU_0_TO_1",
-        "LEAKY_RELU",
-        "ELU",
-        "GELU",
-        "HARD_SWISH",
-        "PRELU",
-        "EXP",
-        "LOG",
-        "SQRT",
-        "RSQRT",
-        "ABS",
-        "NEG",
-        "SQUARE",
-        "SIN",
-        "COS",
-        "FLOOR",
-        "ROUND",
-        "CEIL",
-        "CAST",
-        "QUANTIZE",
-        "DEQUANTIZE",
-        "FAKE_QUANT",
-        "IDENTITY",
-    ]
-)
-_BINARY: Final = frozenset(["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE"])
+_POINTWISE: Final = UNARY | {"CAST", "DEQUANTIZE", "FAKE_QUANT", "IDENTITY", "PRELU", "QUANTIZE"}
 _RESHAPES: Final = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 _WEIGHTED: Final = frozenset(
     ["CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "BATCH_MATMUL", "CONV_3D"]
@@ -310,7 +276,7 @@ def _unit_steps(op: Op) -> bool:
 
 _ROWS: Final[dict[str, Callable[[_Step], Traced]]] = {
     **dict.fromkeys(_POINTWISE, _pointwise),
-    **dict.fromkeys(_BINARY, _binary),
+    **dict.fromkeys(BINARY, _binary),
     **dict.fromkeys(_RESHAPES, _reshape),
     "CONCATENATION": _concatenation,
     "PACK": _pack,

@@ -12,66 +12,38 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.copying import copy_model
+from tightfit.graph.elementwise_ops import BINARY, UNARY
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.signatures import input_names
 from tightfit.quantization.modes import Override
 
-_TAIL: Final = frozenset(
-    [
-        "CONCATENATION",
-        "PACK",
-        "UNPACK",
-        "SPLIT",
-        "SPLIT_V",
-        "SLICE",
-        "STRIDED_SLICE",
-        "RESHAPE",
-        "SQUEEZE",
-        "EXPAND_DIMS",
-        "TRANSPOSE",
-        "GATHER",
-        "REVERSE_V2",
-        "PAD",
-        "PADV2",
-        "TILE",
-        "BROADCAST_TO",
-        "LOGISTIC",
-        "SOFTMAX",
-        "TANH",
-        "LOG_SOFTMAX",
-        "L2_NORMALIZATION",
-        "RELU",
-        "RELU6",
-        "RELU_N1_TO_1",
-        "RELU_0_TO_1",
-        "LEAKY_RELU",
-        "ELU",
-        "GELU",
-        "HARD_SWISH",
-        "EXP",
-        "LOG",
-        "SQRT",
-        "RSQRT",
-        "ABS",
-        "NEG",
-        "SQUARE",
-        "POW",
-        "ADD",
-        "SUB",
-        "MUL",
-        "DIV",
-        "MAXIMUM",
-        "MINIMUM",
-        "SQUARED_DIFFERENCE",
-        "SIN",
-        "COS",
-        "FLOOR",
-        "ROUND",
-        "CEIL",
-        "CLIP",
-        "SELECT",
-        "SELECT_V2",
-    ]
+_TAIL: Final = (
+    UNARY
+    | BINARY
+    | frozenset(
+        [
+            "BROADCAST_TO",
+            "CLIP",
+            "CONCATENATION",
+            "EXPAND_DIMS",
+            "GATHER",
+            "PACK",
+            "PAD",
+            "PADV2",
+            "RESHAPE",
+            "REVERSE_V2",
+            "SELECT",
+            "SELECT_V2",
+            "SLICE",
+            "SPLIT",
+            "SPLIT_V",
+            "SQUEEZE",
+            "STRIDED_SLICE",
+            "TILE",
+            "TRANSPOSE",
+            "UNPACK",
+        ]
+    )
 )
 REASON: Final = "one integer scale cannot hold the parts of its output, which have different units"
 _MOST_OPS: Final = 400

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -124,6 +125,31 @@ def signal_name(code: int | None) -> str:
         return signal.Signals(-code).name
     except ValueError:  # a real-time signal has a number only
         return f"signal {-code}"
+
+
+def run_tool(command: Sequence[str], timeout_s: float, folder: Path | None = None) -> tuple[int, str]:
+    """Return the exit code of a program and all that it printed.
+
+    Args:
+        command: what ``command`` returns, or the words of another program.
+        timeout_s: the longest time it may take.
+        folder: where it works; by default the folder of this process.
+
+    Raises:
+        subprocess.TimeoutExpired: it does not end in time.
+    """
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout_s,
+        env=environment({}),
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 def last_line(text: str, skipped: tuple[str, ...] = ()) -> str:

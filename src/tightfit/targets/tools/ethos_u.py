@@ -158,26 +158,15 @@ def _run(command: list[str], folder: Path) -> str:
         )
         command = process.command(_MODULE, command[1:], confinement)
     try:
-        result = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            env=process.environment({}),
-            check=False,
-        )
+        code, said = process.run_tool(command, _TIMEOUT_S, folder)
     except subprocess.TimeoutExpired as error:
         raise RuntimeFailureError(
             f"vela did not finish within {_TIMEOUT_S} s; compile a smaller model."
         ) from error
-    said = result.stdout + result.stderr
-    if result.returncode < 0:
-        how = process.describe_exit(result.returncode)
+    if code < 0:
+        how = process.describe_exit(code)
         raise ModelError(f"vela {how} on the model; see what 'tightfit check' says of it.")
-    if result.returncode != 0:
+    if code != 0:
         raise ModelError(f"vela refuses the model: {_error_line(said)}")
     return said
 

@@ -111,23 +111,13 @@ def _attempt(path: Path, arena: int) -> MicroRun:
     )
     command = process.command("tightfit.targets.tools.micro_worker", [str(path), str(arena)], confinement)
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            env=process.environment({}),
-            check=False,
-        )
+        code, said = process.run_tool(command, _TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise RuntimeFailureError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
-    said = done.stdout + done.stderr
-    if done.returncode == 0 and "tightfit: ran" in done.stdout:
+    if code == 0 and "tightfit: ran" in said:
         return MicroRun(True, _number(said, "total"), _number(said, "tail"))
     missing = sorted(set(re.findall(r"Didn't find op for builtin opcode '(\w+)'", said)))
-    return MicroRun(runs=False, missing_ops=tuple(missing), reason=_reason(said, done.returncode))
+    return MicroRun(runs=False, missing_ops=tuple(missing), reason=_reason(said, code))
 
 
 def _number(said: str, part: str) -> int:

@@ -37,7 +37,7 @@ PROFILE = """
 import json, sys
 import numpy as np
 from tightfit.graph.reader import read_model
-from tightfit.runtime.op_profile_worker import ProfileWorker
+from tightfit.runtime.native.op_profile_worker import ProfileWorker
 shapes = [t.shape for t in read_model(sys.argv[1]).main.inputs]
 arrays = [np.random.default_rng(0).standard_normal(s).astype(np.float32) for s in shapes]
 (run,) = ProfileWorker().profile(sys.argv[1], 0, arrays, 1, 1)

@@ -19,7 +19,7 @@ from tightfit.quantization.ops.op_rule import RUNTIME, OpRule
 from tightfit.quantization.ops.op_table import OP_RULES
 from tightfit.quantization.scheme import SCHEMES
 from tightfit.recovery.steps import RECOVERIES
-from tightfit.search.recipes import recipes
+from tightfit.search.candidates.recipes import recipes
 from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.profile import Family, families, targets
 

@@ -30,7 +30,7 @@ from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.report.report import Report
-from tightfit.runtime.memory import declared_bytes
+from tightfit.runtime.child.memory import declared_bytes
 from tightfit.search.journal import Journal
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target

@@ -21,10 +21,10 @@ from tightfit.quantization.plan import INTEGER
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, Scheme, find_scheme
 from tightfit.recovery.steps import RECOVERIES, Recovery, check_steps, find_recovery, recover
-from tightfit.search.budget import Budget
-from tightfit.search.metric_words import metric_words
-from tightfit.search.recipes import find_recipes
-from tightfit.search.target_policy import TargetPolicy
+from tightfit.search.candidates.recipes import find_recipes
+from tightfit.search.candidates.target_policy import TargetPolicy
+from tightfit.search.verdict.budget import Budget
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.targets import profile
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target

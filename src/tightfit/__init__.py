@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tightfit.compression.clustering import Clusters
     from tightfit.compression.sparsity.pruning import Pruning
     from tightfit.conversion.load_model import ConversionResult, load
-    from tightfit.data.image_options import ImageOptions
+    from tightfit.data.images.image_options import ImageOptions
     from tightfit.data.python_objects import IterableData as Dataset
     from tightfit.errors import (
         DataError,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     )
     from tightfit.pipeline.write import QuantizationResult
     from tightfit.report.report import Report
-    from tightfit.search.budget import Budget
     from tightfit.search.job import Job
+    from tightfit.search.verdict.budget import Budget
 
 __version__ = "0.1.0"
 
@@ -63,10 +63,10 @@ _PLACES = {
         ),
         "errors",
     ),
-    "Budget": "search.budget",
+    "Budget": "search.verdict.budget",
     "Clusters": "compression.clustering",
     "Dataset": "data.python_objects",
-    "ImageOptions": "data.image_options",
+    "ImageOptions": "data.images.image_options",
     "Job": "search.job",
     "Pruning": "compression.sparsity.pruning",
     "QuantizationResult": "pipeline.write",

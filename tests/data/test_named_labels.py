@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tightfit.data.function_source import split_labels
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.errors import DataError

@@ -3,8 +3,8 @@
 import pytest
 
 from support.sample_reports import ROWS, build, candidate, original
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.budget import Budget
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from tightfit.report.candidate_detail import look_inside
-from tightfit.search.candidates import Candidate, FloatOp, LayerError, PlanSummary
+from tightfit.search.candidates.candidate import Candidate, FloatOp, LayerError, PlanSummary
 
 
 def test_the_worst_op_comes_first_and_bars_grow_with_the_ratio():

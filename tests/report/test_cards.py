@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tightfit.report.cards import make_cards
-from tightfit.search.budget import Budget
+from tightfit.search.verdict.budget import Budget
 
 
 def card_of(report, title):

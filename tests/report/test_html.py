@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightfit.report.html import render_html, write_html
-from tightfit.search.candidates import FloatOp, LayerError, PlanSummary, TargetVerdict
+from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",

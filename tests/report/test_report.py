@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tightfit.errors import DataError, ModelError
 from tightfit.report.report import Report, read_report
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.budget import Budget
 
 SPEC_KEYS = ["model", "data", "machine", "budget", "candidates", "best", "pareto"]
 

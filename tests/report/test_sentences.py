@@ -1,8 +1,8 @@
 import pytest
 
 from tightfit.report.sentences import choice_sentence, gain_notes
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.budget import Budget
 
 
 def test_a_fitting_choice_is_one_sentence_with_its_interval(build_report):

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tightfit.report.text import render_text
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
 
 
 def test_every_kind_of_search_fits_into_80_columns(any_report):

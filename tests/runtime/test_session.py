@@ -28,8 +28,8 @@ from support.small_models import (
     two_signatures,
 )
 from tightfit.errors import DataError, ModelError, RuntimeFailureError
-from tightfit.runtime import child
-from tightfit.runtime.crash import first_failing, locate_crash
+from tightfit.runtime.child import child_process as child
+from tightfit.runtime.child.crash import first_failing, locate_crash
 from tightfit.runtime.session import Session
 
 

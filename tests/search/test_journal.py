@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.journal import Journal, file_sha256
 
 FACTS = {"model": "m", "data": "d"}

@@ -17,12 +17,12 @@ from tightfit.demo import MODEL
 from tightfit.errors import DataError, TightfitError
 from tightfit.recovery.steps import RECOVERIES
 from tightfit.report.text import render_text
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate, TargetVerdict
-from tightfit.search.gains import beyond_recovery
+from tightfit.search.candidates.candidate import Candidate, TargetVerdict
+from tightfit.search.candidates.recipes import recipes
+from tightfit.search.candidates.selection import Selection
 from tightfit.search.job import Job, NullProgress
-from tightfit.search.recipes import recipes
-from tightfit.search.selection import Selection
+from tightfit.search.verdict.budget import Budget
+from tightfit.search.verdict.gains import beyond_recovery
 
 SPEC_KEYS = {
     "name", "scheme", "steps", "path", "size_bytes", "compressed_bytes", "peak_memory_bytes", "latency_ms",

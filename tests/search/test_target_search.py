@@ -7,10 +7,10 @@ import pytest
 from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
 from tightfit.errors import OptionError
-from tightfit.search.budget import Budget
+from tightfit.search.candidates.recipes import recipes
+from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.job import Job
-from tightfit.search.recipes import recipes
-from tightfit.search.target_policy import TargetPolicy
+from tightfit.search.verdict.budget import Budget
 
 
 @pytest.fixture(scope="module")

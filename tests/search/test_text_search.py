@@ -7,8 +7,8 @@ import numpy as np
 from support.attention_models import attention, inputs
 from tightfit.api.optimize import optimize
 from tightfit.graph.writer import write_model
-from tightfit.search.budget import Budget
 from tightfit.search.job import Job
+from tightfit.search.verdict.budget import Budget
 
 
 def test_mixed_activations_keep_a_cosine_that_int8_misses(tmp_path):

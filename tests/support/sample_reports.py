@@ -5,9 +5,9 @@ import math
 import random
 
 from tightfit.report.report import Report
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate, FloatOp, LayerError, PlanSummary, TargetVerdict
-from tightfit.search.choice import choose, judge, pareto
+from tightfit.search.candidates.candidate import Candidate, FloatOp, LayerError, PlanSummary, TargetVerdict
+from tightfit.search.verdict.budget import Budget
+from tightfit.search.verdict.choice import choose, judge, pareto
 
 FLOAT_BYTES = 18_582_416
 REASON = "LiteRT 2.3 has no integer kernel for it."

@@ -20,7 +20,7 @@ from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.evaluation.ssh_device import Device, latency_on
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
-from tightfit.runtime.op_profile import OpTime, profile_ops
+from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.types import Steps
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tightfit.api.model_inputs import inputs_of, outputs_of
 from tightfit.data.dataset import Dataset
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError

@@ -14,11 +14,11 @@ from tightfit.conversion.load_model import open_model
 from tightfit.evaluation.accuracy import Asked
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
-from tightfit.search.budget import Budget
-from tightfit.search.checks import check_job
 from tightfit.search.job import Job, Listener, NullProgress, Outcome
-from tightfit.search.judged_drop import INTERVAL
 from tightfit.search.run import search
+from tightfit.search.verdict.budget import Budget
+from tightfit.search.verdict.checks import check_job
+from tightfit.search.verdict.judged_drop import INTERVAL
 from tightfit.targets.profile import find_target
 
 _LOG: Final = logging.getLogger("tightfit")

@@ -19,7 +19,7 @@ from tightfit.compression.channels.channel_pruning import (
 )
 from tightfit.compression.channels.channel_pruning import prune_channels as prune
 from tightfit.data.cached_samples import remembered
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint

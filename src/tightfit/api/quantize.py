@@ -10,7 +10,7 @@ from typing import Any
 from tightfit.api.arguments import Image, image_options, parse_size
 from tightfit.api.model_inputs import Pathlike, inputs_of
 from tightfit.data.dataset import Dataset
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import quick_check
@@ -25,7 +25,7 @@ from tightfit.pipeline.write import QuantizationResult
 from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
-from tightfit.runtime.child import prepare_shared
+from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
 from tightfit.types import Array, Stage

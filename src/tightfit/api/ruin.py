@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tightfit.evaluation.accuracy import Accuracy
-from tightfit.search.metric_words import metric_words
+from tightfit.search.verdict.metric_words import metric_words
 
 _MUCH: Final = 0.1
 """A loss of ten points of a share, or of a tenth of an error: beyond what anybody ships unasked."""

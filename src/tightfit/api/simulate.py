@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tightfit.api.model_inputs import inputs_of
 from tightfit.api.quantize import quantize
 from tightfit.conversion.load_model import open_model
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.api.model_inputs import Pathlike, model_inputs
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import FileDifference, difference

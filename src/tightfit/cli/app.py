@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
-from tightfit.cli import streams
 from tightfit.cli.command_group import CommandGroup
-from tightfit.cli.streams import INTERRUPTED
+from tightfit.cli.terminal import streams
+from tightfit.cli.terminal.streams import INTERRUPTED
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
 
 DONE, NOT_MET, WRONG_USE = 0, 1, 2
@@ -93,8 +93,8 @@ def _leave_by_signals() -> None:
 
 def _limit_memory() -> None:
     """Has this process fail with a sentence where the machine's memory would end."""
-    from tightfit.runtime.confinement import limit_memory  # noqa: PLC0415 - keeps --help light
-    from tightfit.runtime.memory import memory_limit  # noqa: PLC0415 - the same
+    from tightfit.runtime.child.confinement import limit_memory  # noqa: PLC0415 - keeps --help light
+    from tightfit.runtime.child.memory import memory_limit  # noqa: PLC0415 - the same
 
     limit = memory_limit()
     if limit is not None:
@@ -108,7 +108,7 @@ def _explain(error: BaseException, sentence: str | None = None) -> NoReturn:
 
 
 def _memory_sentence() -> str:
-    from tightfit.runtime.memory import VARIABLE, memory_limit, size_text  # noqa: PLC0415 - keeps --help light
+    from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text  # noqa: PLC0415 - keeps --help light
 
     limit = memory_limit()
     known = "" if limit is None else f" of {size_text(limit)} ({VARIABLE} sets another limit)"

@@ -21,7 +21,7 @@ from tightfit.api.check import models as run_models
 from tightfit.cli.options import json_option
 from tightfit.errors import OptionError
 from tightfit.search.advisor import parse_answers, questions, walk
-from tightfit.search.candidates import strict
+from tightfit.search.candidates.candidate import strict
 from tightfit.targets.profile import find_target, targets
 from tightfit.targets.tools.table import TOOLS
 

@@ -10,10 +10,10 @@ import click
 
 from tightfit.api.convert import convert as run_convert
 from tightfit.api.evaluate import evaluate
-from tightfit.cli.accuracy_view import value_lines
 from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
+from tightfit.cli.terminal.accuracy_view import value_lines
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.units import format_bytes
 

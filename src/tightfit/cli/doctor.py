@@ -14,8 +14,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from tightfit.cli.options import data_options, json_option, seed_option
-from tightfit.cli.terminal_progress import Bars
-from tightfit.data.image_options import ImageOptions
+from tightfit.cli.terminal.terminal_progress import Bars
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS
 from tightfit.diagnosis.doctor.examine import doctor as run_doctor
 

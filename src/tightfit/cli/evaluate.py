@@ -16,8 +16,6 @@ from tightfit.api.evaluate import benchmark as run_benchmark
 from tightfit.api.evaluate import evaluate as run_evaluate
 from tightfit.api.evaluate import inspect as run_inspect
 from tightfit.api.prune_channels import channel_groups
-from tightfit.cli.accuracy_view import metric_tables
-from tightfit.cli.inspect_view import inspection
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -26,13 +24,15 @@ from tightfit.cli.options import (
     threads_option,
 )
 from tightfit.cli.prune_channels import groups_table
-from tightfit.cli.quality import quality_lines
-from tightfit.cli.terminal_progress import Bars
-from tightfit.data.image_options import ImageOptions
+from tightfit.cli.terminal.accuracy_view import metric_tables
+from tightfit.cli.terminal.inspect_view import inspection
+from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.terminal_progress import Bars
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import printable
 from tightfit.evaluation.ssh_device import Device
-from tightfit.runtime.op_profile import OpTime
-from tightfit.search.candidates import strict
+from tightfit.runtime.native.op_profile import OpTime
+from tightfit.search.candidates.candidate import strict
 from tightfit.units import format_bytes, format_percent
 
 _MOST_OPS = 20

@@ -14,15 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.options import data_options, json_option, seed_option
-from tightfit.cli.quality import quality_lines
-from tightfit.cli.terminal_progress import Bars
-from tightfit.data.image_options import ImageOptions
+from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.terminal_progress import Bars
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.explain.attribution import explain as run_explain
 from tightfit.diagnosis.explain.explanation import ExplainRequest
 from tightfit.files import atomic_file
 from tightfit.paths import check_paths
 from tightfit.report.explanation_page import write_explanation
-from tightfit.search.candidates import strict
+from tightfit.search.candidates.candidate import strict
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy

@@ -23,11 +23,11 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
-from tightfit.cli.quality import signal_words
-from tightfit.cli.streams import INTERRUPTED
-from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.cli.terminal.quality import signal_words
+from tightfit.cli.terminal.streams import INTERRUPTED
+from tightfit.cli.terminal.terminal_progress import Bars, Stages
 from tightfit.conversion.load_model import open_model
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
@@ -35,10 +35,10 @@ from tightfit.paths import check_paths
 from tightfit.report.printable import printable
 from tightfit.report.sentences import ending_sentence
 from tightfit.report.text import summary
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import strict
+from tightfit.search.candidates.candidate import strict
+from tightfit.search.candidates.recipes import recipes
 from tightfit.search.job import Job
-from tightfit.search.recipes import recipes
+from tightfit.search.verdict.budget import Budget
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.units import format_bytes, format_ratio

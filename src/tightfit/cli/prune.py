@@ -14,17 +14,17 @@ from rich.text import Text
 from tightfit.api.prune import ShrinkOptions
 from tightfit.api.prune import cluster as run_cluster
 from tightfit.api.prune import prune as run_prune
-from tightfit.cli.accuracy_view import accuracy_lines
 from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
 from tightfit.cli.prune_channels import prune_by_channels
-from tightfit.cli.quality import quality_words
-from tightfit.cli.terminal_progress import Bars, Stages
+from tightfit.cli.terminal.accuracy_view import accuracy_lines
+from tightfit.cli.terminal.quality import quality_words
+from tightfit.cli.terminal.terminal_progress import Bars, Stages
 from tightfit.compression.clustering import Clusters
 from tightfit.compression.sparsity.pruning import Pruning
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.slices.quality import lost_sentences
-from tightfit.search.candidates import strict
+from tightfit.search.candidates.candidate import strict
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:

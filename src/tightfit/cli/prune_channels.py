@@ -14,10 +14,10 @@ from rich.text import Text
 
 from tightfit.api.arguments import parse_latency, parse_size
 from tightfit.api.prune_channels import prune_channels
-from tightfit.cli.accuracy_view import accuracy_lines
-from tightfit.cli.quality import quality_lines
-from tightfit.cli.terminal_progress import Bars, Stages
-from tightfit.data.image_options import ImageOptions
+from tightfit.cli.terminal.accuracy_view import accuracy_lines
+from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.terminal_progress import Bars, Stages
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.latency import compare_latency
 from tightfit.units import format_bytes, format_milliseconds, format_ratio

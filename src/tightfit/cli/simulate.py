@@ -15,8 +15,8 @@ from rich.text import Text
 from tightfit.api.simulate import simulate as run_simulate
 from tightfit.cli.explain import short
 from tightfit.cli.options import data_options, json_option
-from tightfit.cli.terminal_progress import Bars
-from tightfit.data.image_options import ImageOptions
+from tightfit.cli.terminal.terminal_progress import Bars
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.units import format_count, format_percent
 
 if TYPE_CHECKING:

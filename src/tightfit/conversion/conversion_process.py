@@ -15,9 +15,9 @@ from tightfit.conversion.exporting import Exported, Probe, RouteError
 from tightfit.conversion.formats import is_spec
 from tightfit.conversion.qdq.parameters import Rounding
 from tightfit.errors import DataError, ModelError, OptionError
-from tightfit.runtime import process
-from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
-from tightfit.runtime.sandbox import is_wanted
+from tightfit.runtime.child import process
+from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
+from tightfit.runtime.child.sandbox import is_wanted
 from tightfit.scratch import scratch_folder
 
 _KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, OptionError, DataError)}

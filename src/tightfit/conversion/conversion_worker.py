@@ -20,7 +20,7 @@ from tightfit.conversion.exporting import Exported, Probe
 from tightfit.conversion.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
 from tightfit.data.user_code import load_function
 from tightfit.errors import ModelError, TightfitError, first_line
-from tightfit.runtime.memory import VARIABLE, memory_limit, size_text
+from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
 
 
 def main() -> None:

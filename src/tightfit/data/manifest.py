@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.image_files import ImageFile
+from tightfit.data.images.image_files import ImageFile
 from tightfit.data.sample import DataRecord
 from tightfit.errors import DataError
 from tightfit.types import Array

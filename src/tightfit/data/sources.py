@@ -16,8 +16,8 @@ import numpy as np
 from tightfit.data.array_roles import chosen_arrays, default_arrays
 from tightfit.data.dataset import Dataset, DataSource
 from tightfit.data.function_source import FunctionData
-from tightfit.data.image_files import ImageFile, ImageFiles, folder_images
-from tightfit.data.image_options import ImageOptions, missing_options
+from tightfit.data.images.image_files import ImageFile, ImageFiles, folder_images
+from tightfit.data.images.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
 from tightfit.data.python_objects import is_python_object, restartable
 from tightfit.data.sample import InputSpec, Sample, TensorLike

@@ -21,7 +21,7 @@ import numpy as np
 
 from tightfit.errors import TightfitError
 from tightfit.evaluation.machine import available_memory_bytes
-from tightfit.runtime.child import prepare
+from tightfit.runtime.child.child_process import prepare
 from tightfit.runtime.session import Session
 
 CONFIDENCE = 0.95

@@ -25,7 +25,7 @@ from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.evaluation.latency import Latency
 from tightfit.scratch import scratch_folder
 
-PROGRAMS: Final = ("evaluation/ssh_worker.py", "runtime/worker.py", "runtime/confinement.py")
+PROGRAMS: Final = ("evaluation/ssh_worker.py", "runtime/worker.py", "runtime/child/confinement.py")
 """Modules that run on the device as programs; what they import is sent along."""
 
 _CONNECT_S: Final = 15

@@ -33,7 +33,7 @@ from tightfit.recovery.automatic.improve import improve
 from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
-from tightfit.runtime.child import prepare_shared
+from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage

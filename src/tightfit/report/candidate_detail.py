@@ -9,7 +9,7 @@ from typing import Any
 
 from tightfit.report.printable import printable
 from tightfit.report.report_facts import Fact
-from tightfit.search.candidates import Candidate, LayerError, PlanSummary
+from tightfit.search.candidates.candidate import Candidate, LayerError, PlanSummary
 from tightfit.units import format_bytes, format_count, format_decibels, format_percent, format_ratio
 
 MOST_OPS = 400

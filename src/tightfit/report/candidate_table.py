@@ -8,8 +8,8 @@ from typing import Final
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.sentences import gain_notes
-from tightfit.search.candidates import Candidate
-from tightfit.search.metric_words import metric_words
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import MISSING, format_bytes, format_milliseconds, format_percent, format_ratio
 
 _VERDICTS: Final = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
-from tightfit.search.candidates import Candidate
-from tightfit.search.metric_words import metric_words
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 

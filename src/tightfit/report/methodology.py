@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tightfit.search.choice import CHOICE_RULE
+from tightfit.search.verdict.choice import CHOICE_RULE
 
 METHODS: Final[dict[str, str]] = {
     "Choice": CHOICE_RULE,

@@ -12,8 +12,8 @@ from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.report_facts import Fact, budget_facts, facts_of, search_facts
 from tightfit.report.sentences import Choice, choice_sentence
-from tightfit.search.candidates import Candidate
-from tightfit.search.metric_words import metric_words
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_ratio
 
 WIDE = (920.0, 430.0)

@@ -12,9 +12,9 @@ from typing import Any
 from tightfit.errors import DataError, TightfitError
 from tightfit.files import atomic_file
 from tightfit.report.methodology import METHODS
-from tightfit.search.budget import Budget, allowed_drop
-from tightfit.search.candidates import Candidate, strict
+from tightfit.search.candidates.candidate import Candidate, strict
 from tightfit.search.job import DONE
+from tightfit.search.verdict.budget import Budget, allowed_drop
 
 SCHEMA = 1
 _DIGITS = 9

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from tightfit.evaluation.metrics.spelling import Limit
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
-from tightfit.search.budget import Budget
-from tightfit.search.judged_drop import ESTIMATE, common_limit
-from tightfit.search.metric_words import metric_words
+from tightfit.search.verdict.budget import Budget
+from tightfit.search.verdict.judged_drop import ESTIMATE, common_limit
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 _FACT_LENGTH = 160

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
-from tightfit.search.candidates import Candidate
-from tightfit.search.choice import NEAR_TIE
+from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME
-from tightfit.search.judged_drop import ESTIMATE
-from tightfit.search.metric_words import metric_words
+from tightfit.search.verdict.choice import NEAR_TIE
+from tightfit.search.verdict.judged_drop import ESTIMATE
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_count, format_decibels, format_percent, format_ratio
 
 
@@ -30,7 +30,7 @@ def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for e
     """Gives the choice in words.
 
     Example:
-        >>> from tightfit.search.budget import Budget
+        >>> from tightfit.search.verdict.budget import Budget
         >>> small = Candidate("int8", "int8", ["int8"], size_bytes=5_300_000, latency_ratio=0.95)
         >>> small.meets_budget = True
         >>> print(choice_sentence(Report({}, {}, {}, Budget(max_size=6_000_000), [small], "int8")))

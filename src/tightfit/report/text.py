@@ -13,9 +13,9 @@ from rich.text import Text
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.sentences import choice_sentence, gain_notes
-from tightfit.search.candidates import Candidate
-from tightfit.search.gains import gain_sentences
-from tightfit.search.metric_words import metric_words
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.gains import gain_sentences
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import MISSING, format_bytes, format_count, format_ratio
 
 _WIDTH = 80

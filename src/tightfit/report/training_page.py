@@ -12,7 +12,7 @@ from tightfit.files import atomic_file
 from tightfit.report.chart.axis_scales import Axis, padded, spaced
 from tightfit.report.html import environment
 from tightfit.report.printable import printable
-from tightfit.search.metric_words import metric_words
+from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_number, format_percent
 
 _STAGES = {"prune": "pruning", "finish": "training", 0: "stage 1", 1: "stage 2"}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tightfit.graph.names import unique_names
-from tightfit.runtime.serving import DataMismatchError, sentence
+from tightfit.runtime.child.serving import DataMismatchError, sentence
 from tightfit.types import Array
 
 Value = TypeVar("Value")

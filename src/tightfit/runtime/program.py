@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.runtime.c_api import (
+from tightfit.runtime.native.c_api import (
     CPU,
     DELEGATE_EVENTS,
     ELEMENT_TYPES,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
 from tightfit.errors import ModelError, RuntimeFailureError
-from tightfit.runtime.child import take, take_shared
-from tightfit.runtime.crash import locate_crash
-from tightfit.runtime.exchange import Exchange, Pending, Sample
+from tightfit.runtime.child.child_process import take, take_shared
+from tightfit.runtime.child.crash import locate_crash
+from tightfit.runtime.child.exchange import Exchange, Pending, Sample
+from tightfit.runtime.child.memory import memory_limit, model_limit
 from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
-from tightfit.runtime.memory import memory_limit, model_limit
 from tightfit.types import Array
 
 __all__ = ["Array", "Observer", "Sample", "Session"]

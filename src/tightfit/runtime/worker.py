@@ -22,9 +22,9 @@ from ai_edge_litert.interpreter import (  # noqa: TID251 - this is the one modul
 )
 
 from tightfit.graph.names import unique_names
-from tightfit.runtime.confinement import limit_memory
+from tightfit.runtime.child.confinement import limit_memory
+from tightfit.runtime.child.serving import ObserverError, serve
 from tightfit.runtime.loaded import MainGraph, SignatureGraph
-from tightfit.runtime.serving import ObserverError, serve
 from tightfit.types import Array
 
 

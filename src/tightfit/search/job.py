@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.accuracy import wanted_metrics
 from tightfit.evaluation.metrics.spelling import Wanted, combine, parse_metrics
 from tightfit.evaluation.slices.parts import NamedSlices
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.budget import Budget
 
 DONE: Final = "done"
 INTERRUPTED: Final = "interrupted"

@@ -12,7 +12,7 @@ from typing import Any
 
 from tightfit.errors import DataError
 from tightfit.files import atomic_file
-from tightfit.search.candidates import Candidate, PlanSummary
+from tightfit.search.candidates.candidate import Candidate, PlanSummary
 
 
 class Journal:

@@ -17,7 +17,7 @@ from tightfit.evaluation.metrics.table import find_metric
 from tightfit.evaluation.parallel_runs import Runnable
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.pipeline.source import Source
-from tightfit.search.candidates import Candidate, LayerError
+from tightfit.search.candidates.candidate import Candidate, LayerError
 from tightfit.search.effort import find_effort
 from tightfit.search.job import Job
 from tightfit.search.journal import file_sha256

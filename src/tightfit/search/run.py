@@ -16,21 +16,21 @@ from tightfit.evaluation.accuracy import understand
 from tightfit.graph.summary import summary
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
-from tightfit.search.candidate_builder import CandidateBuilder
-from tightfit.search.candidates import ORIGINAL_SCHEME, Candidate
-from tightfit.search.checks import check_job, unlabelled_note
-from tightfit.search.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
+from tightfit.search.candidates.candidate import ORIGINAL_SCHEME, Candidate
+from tightfit.search.candidates.candidate_builder import CandidateBuilder
+from tightfit.search.candidates.recipes import Recipe, find_recipes
+from tightfit.search.candidates.selection import Selection
+from tightfit.search.candidates.shrink_recipes import describe_gain, training_notes
+from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.effort import find_effort
 from tightfit.search.folder import copy_file, output_folder
-from tightfit.search.gains import note_gain
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.measurement import Measurer
-from tightfit.search.recipes import Recipe, find_recipes
 from tightfit.search.search_samples import open_samples
-from tightfit.search.selection import Selection
-from tightfit.search.shrink_recipes import describe_gain, training_notes
-from tightfit.search.target_policy import TargetPolicy
+from tightfit.search.verdict.checks import check_job, unlabelled_note
+from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
+from tightfit.search.verdict.gains import note_gain
 from tightfit.units import format_count
 
 

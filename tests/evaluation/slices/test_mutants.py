@@ -21,8 +21,8 @@ from tightfit.pipeline.builder import Builder as FileBuilder
 from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.budget import Budget
 
 SAMPLES = 64
 DEFAULT = Budget(max_drop=0.01)

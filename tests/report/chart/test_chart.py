@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tightfit.report.chart.axis_scales import Axis, spaced
 from tightfit.report.chart.chart import make_chart
 from tightfit.report.chart.label_placement import Box, dodge, place_label
-from tightfit.search.budget import Budget
-from tightfit.search.candidates import Candidate
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.budget import Budget
 
 places = st.lists(st.floats(0, 500), max_size=12).map(sorted)
 

@@ -13,7 +13,7 @@ from support.one_op_models import build, draw
 from support.vulkan import needs_vulkan
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.writer import serialize
-from tightfit.runtime.accelerator import AcceleratorProcess
+from tightfit.runtime.native.accelerator import AcceleratorProcess
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools.litert_gpu import _read_log, available, run

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.data.dataset import Dataset
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec, Sample
 from tightfit.data.sources import open_data
 from tightfit.data.split import split

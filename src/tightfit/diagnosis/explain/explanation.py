@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tightfit.data.image_options import ImageOptions
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.explain.op_facts import Cause
 from tightfit.evaluation.accuracy import Accuracy
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tightfit.report.chart.axis_scales import Axis, padded
 from tightfit.report.report import Report
-from tightfit.search.candidates import Candidate, Interval
-from tightfit.search.metric_words import MetricWords, metric_words
+from tightfit.search.candidates.candidate import Candidate, Interval
+from tightfit.search.verdict.metric_words import MetricWords, metric_words
 
 _LOGARITHMIC_FROM = 2.5
 _REACH_POINTS = 0.04

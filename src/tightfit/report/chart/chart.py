@@ -14,8 +14,8 @@ from tightfit.report.chart.axis_spans import interval_ends, score_axis, score_li
 from tightfit.report.chart.label_placement import Box, dodge, place_label
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
-from tightfit.search.candidates import Candidate
-from tightfit.search.metric_words import MetricWords, metric_words
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.verdict.metric_words import MetricWords, metric_words
 from tightfit.units import format_bytes
 
 _TICK_ROOM = 56.0

@@ -20,9 +20,9 @@ from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model, Op
 from tightfit.graph.reader import read_ops
 from tightfit.graph.writer import serialize
-from tightfit.runtime import process
-from tightfit.runtime.memory import memory_limit
-from tightfit.runtime.sandbox import is_wanted
+from tightfit.runtime.child import process
+from tightfit.runtime.child.memory import memory_limit
+from tightfit.runtime.child.sandbox import is_wanted
 from tightfit.scratch import scratch_folder
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.result import ToolResult

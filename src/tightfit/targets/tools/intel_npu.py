@@ -15,8 +15,13 @@ from typing import Final
 from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
-from tightfit.runtime.accelerator import AcceleratorProcess
-from tightfit.runtime.c_api import COMPILER_PLUGIN_FOLDER, DISPATCH_FOLDER, RUNTIME_FOLDER, package_folder
+from tightfit.runtime.native.accelerator import AcceleratorProcess
+from tightfit.runtime.native.c_api import (
+    COMPILER_PLUGIN_FOLDER,
+    DISPATCH_FOLDER,
+    RUNTIME_FOLDER,
+    package_folder,
+)
 from tightfit.scratch import scratch_folder
 from tightfit.targets.placement import judge
 from tightfit.targets.profile import Target

@@ -17,8 +17,8 @@ from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.copying import copy_part
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize
-from tightfit.runtime.accelerator import AcceleratorProcess
-from tightfit.runtime.c_api import RUNTIME_FOLDER, package_folder
+from tightfit.runtime.native.accelerator import AcceleratorProcess
+from tightfit.runtime.native.c_api import RUNTIME_FOLDER, package_folder
 from tightfit.scratch import scratch_folder
 from tightfit.targets.partition import is_unpacking, one_piece
 from tightfit.targets.profile import Target

@@ -1,0 +1,95 @@
+"""Decodes an image file the way a model was trained to see it.
+
+Crop first, then resize, then scale: the centre of ``crop`` times the shorter side is cut out, resized with
+Pillow's antialiased bicubic filter, then ``(x - mean) / std`` on pixel values 0-255. EXIF orientation is not
+applied, as in Keras and torchvision. The options are ``image_options``, finding the files is ``image_files``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tightfit.data.images.image_options import ImageOptions
+from tightfit.errors import DataError
+from tightfit.types import Array
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+# Pillow clips these to 8 bits when it converts them, so the picture would be lost without a word.
+_WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode(path: Path, options: ImageOptions) -> Array:
+    """One image as uint8 array (height, width, channels), cut out and resized.
+
+    Args:
+        path: the file.
+        options: complete, as ``for_input`` gives them.
+
+    Raises:
+        DataError: names the file when it cannot be decoded.
+    """
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only data of images needs Pillow
+
+    try:
+        with Image.open(path) as image:
+            _refuse_wide(image, path)
+            pixels = _convert(image, options.channels)
+    except UnidentifiedImageError:
+        raise DataError(
+            f"'{path.name}' in '{path.parent.name}' is not an image that Pillow can read."
+        ) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"Image '{path.name}' in '{path.parent.name}' cannot be decoded: {error}.") from error
+    height, width = options.size or (pixels.height, pixels.width)
+    if options.crop is not None:
+        pixels = pixels.crop(crop_box(pixels.size, (width, height), options.crop))
+    array = np.asarray(pixels.resize((width, height), Image.Resampling.BICUBIC))
+    return array.reshape(height, width, options.channels or 3)
+
+
+def scale(array: Array, options: ImageOptions) -> Array:
+    """Pixels as the float32 (or uint8) numbers that the model takes, in its layout, without a batch."""
+    if options.dtype != "uint8":
+        scaled = array.astype(np.float32)
+        scaled -= np.asarray(options.mean, np.float32)
+        scaled /= np.asarray(options.std, np.float32)
+        array = scaled
+    return np.ascontiguousarray(array.transpose(2, 0, 1)) if options.layout == "nchw" else array
+
+
+def crop_box(have: tuple[int, int], want: tuple[int, int], fraction: float) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the centred crop; every pair is (width, height).
+
+    Rounding follows EfficientNet's preprocessing: the side is cut off to whole pixels, an odd rest goes left
+    and up.
+
+    Example:
+        >>> crop_box((292, 292), (224, 224), 0.875)
+        (19, 19, 274, 274)
+        >>> crop_box((400, 300), (224, 224), 1.0)
+        (50, 0, 350, 300)
+    """
+    unit = min(have[0] / want[0], have[1] / want[1]) * fraction
+    width, height = (max(1, int(side * unit + 1e-6)) for side in want)
+    left, top = (have[0] - width + 1) // 2, (have[1] - height + 1) // 2
+    return left, top, left + width, top + height
+
+
+def _refuse_wide(image: Image.Image, path: Path) -> None:
+    if image.mode in _WIDE_MODES:
+        raise DataError(
+            f"Image '{path.name}' has more than 8 bits a pixel (mode {image.mode}). Pass .npz arrays instead."
+        )
+
+
+def _convert(image: Image.Image, channels: int | None) -> Image.Image:
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("L" if channels == 1 else "RGB")

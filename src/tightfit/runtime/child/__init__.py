@@ -1,0 +1,1 @@
+"""Child processes: start, end, messages, limits, crashes."""

@@ -1,0 +1,1 @@
+"""What goes through the C API of LiteRT: accelerators and op profiles."""

@@ -1,0 +1,1 @@
+"""Candidates: their recipes, how they are built, which are tried."""

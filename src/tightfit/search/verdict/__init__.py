@@ -1,0 +1,1 @@
+"""Budget, evidence and choice: which candidate ships."""

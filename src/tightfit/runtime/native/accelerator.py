@@ -34,7 +34,7 @@ class AcceleratorProcess:
         limit_s: float = _LIMIT_S,
     ) -> None:
         self._limit_s, self._folders = limit_s, dict(folders or {})
-        self._child = Child("accelerator_worker", environment)
+        self._child = Child("native.accelerator_worker", environment)
         self._read = 0
 
     def compile(

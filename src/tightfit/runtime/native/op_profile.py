@@ -72,7 +72,7 @@ def _affine(tensor: Tensor) -> tuple[float | None, int | None]:
 
 
 def _profile(path: str | Path, request: dict[str, Any]) -> list[list[Event]]:
-    child = Child("op_profile_worker")
+    child = Child("native.op_profile_worker")
     try:
         child.send(("profile", request), _LIMIT_S)
         status, value = child.receive(_LIMIT_S)

@@ -13,7 +13,7 @@ ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
     "types",
-    "units scratch",
+    "units scratch plain_values",
     "paths",
     "files",
     "graph",

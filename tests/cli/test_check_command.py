@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from support.integer_models import conv, unary, with_float_ends
 from tightfit.cli.check import advise, check, models
-from tightfit.cli.optimize import quantize
+from tightfit.cli.quantize import quantize
 from tightfit.demo import MODEL
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model

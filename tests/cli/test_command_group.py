@@ -47,6 +47,14 @@ def test_help_imports_no_command():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def test_quantize_imports_nothing_of_the_search():
+    code = (
+        "import sys, tightfit.cli.quantize\n"
+        "sys.exit(any(m.startswith(('tightfit.search', 'rich')) for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
 def test_the_script_starts_here():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["scripts"]["tightfit"] == "tightfit.cli:main"

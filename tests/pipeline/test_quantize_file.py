@@ -22,13 +22,13 @@ from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.provenance.record import LEAST_BYTES
 from tightfit.quantization import layouts
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration import calibrate as calibration
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.layouts import LAYOUTS, REWRITES, Rewrite
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES
+from tightfit.runtime.child import process
 
 DEMO = Path(tightfit.__file__).parent / "demo" / "model.tflite"
 LEAST_DB = {
@@ -61,7 +61,7 @@ def source(tmp_path):
 @pytest.fixture(autouse=True)
 def one_calibrating_process(monkeypatch):
     """Enough for small models, and half the work of starting them."""
-    monkeypatch.setattr(calibration, "MOST_WORKERS", 1)
+    monkeypatch.setattr(process, "MOST_WORKERS", 1)
 
 
 @pytest.fixture(scope="module")

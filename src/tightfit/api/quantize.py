@@ -22,10 +22,10 @@ from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult
-from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.runtime.child.child_process import prepare_shared
+from tightfit.runtime.child.process import worker_count
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
 from tightfit.types import Array, Stage
@@ -55,7 +55,7 @@ def quantize(
     chosen = QuantizeOptions(**_renamed(options))
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, Path(output))
-    prepare_shared(calibration_workers())
+    prepare_shared(worker_count())
     source = open_source(model)
     source.facts = chosen.facts()
     given = None if data is None else CalibrationSamples.of(source, model, data, image_options(image), chosen)

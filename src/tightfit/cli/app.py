@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
-from tightfit.cli.command_group import CommandGroup
+from tightfit.cli.command_group import COMMANDS, CommandGroup
 from tightfit.cli.terminal import streams
 from tightfit.cli.terminal.streams import INTERRUPTED
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
@@ -77,6 +77,16 @@ def _prepare_work() -> None:
     except TightfitError as error:
         _explain(error)
     sweep_temporary()
+    if COMMANDS.get(next((a for a in sys.argv[1:] if not a.startswith("-")), ""), ("",))[0] == "quantize":
+        _start_workers()
+
+
+def _start_workers() -> None:
+    """Starts the process that runs models, which loads LiteRT while this one imports the command."""
+    from tightfit.runtime.child.child_process import prepare_shared  # noqa: PLC0415 - keeps --help light
+    from tightfit.runtime.child.process import worker_count  # noqa: PLC0415 - the same
+
+    prepare_shared(worker_count())
 
 
 def _leave_by_signals() -> None:

@@ -20,8 +20,8 @@ from tightfit.api.check import check as run_check
 from tightfit.api.check import models as run_models
 from tightfit.cli.options import json_option
 from tightfit.errors import OptionError
+from tightfit.plain_values import strict
 from tightfit.search.advisor import parse_answers, questions, walk
-from tightfit.search.candidates.candidate import strict
 from tightfit.targets.profile import find_target, targets
 from tightfit.targets.tools.table import TOOLS
 

@@ -13,7 +13,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Find the smallest, fastest .tflite of MODEL within a budget, and write a report.",
     ),
     "quantize": (
-        "optimize",
+        "quantize",
         "Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4.",
     ),
     "finetune": (

@@ -31,8 +31,8 @@ from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import printable
 from tightfit.evaluation.ssh_device import Device
+from tightfit.plain_values import strict
 from tightfit.runtime.native.op_profile import OpTime
-from tightfit.search.candidates.candidate import strict
 from tightfit.units import format_bytes, format_percent
 
 _MOST_OPS = 20

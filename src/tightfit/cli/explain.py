@@ -21,8 +21,8 @@ from tightfit.diagnosis.explain.attribution import explain as run_explain
 from tightfit.diagnosis.explain.explanation import ExplainRequest
 from tightfit.files import atomic_file
 from tightfit.paths import check_paths
+from tightfit.plain_values import strict
 from tightfit.report.explanation_page import write_explanation
-from tightfit.search.candidates.candidate import strict
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy

@@ -1,8 +1,7 @@
-"""``tightfit optimize`` and ``tightfit quantize``: the commands that make files."""
+"""``tightfit optimize``: the search for the best file within a budget."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from rich.console import Console
 
 from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.optimize import optimize as run_optimize
-from tightfit.api.quantize import quantize as run_quantize
 from tightfit.cli.options import (
     data_options,
     json_option,
-    parse_overrides,
     parse_slices,
     provenance_option,
     seed_option,
@@ -23,25 +20,15 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
-from tightfit.cli.terminal.quality import signal_words
 from tightfit.cli.terminal.streams import INTERRUPTED
-from tightfit.cli.terminal.terminal_progress import Bars, Stages
-from tightfit.conversion.load_model import open_model
+from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.evaluation.slices.quality import lost_sentences
-from tightfit.files import atomic_file
-from tightfit.graph.reader import read_model
-from tightfit.paths import check_paths
-from tightfit.report.printable import printable
 from tightfit.report.sentences import ending_sentence
 from tightfit.report.text import summary
-from tightfit.search.candidates.candidate import strict
 from tightfit.search.candidates.recipes import recipes
 from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
-from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
-from tightfit.units import format_bytes, format_ratio
 
 
 @click.command()
@@ -188,166 +175,3 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
     slices = parse_slices(options["slices"])
     return Job(model=model, image=image, budget=budget, recipes=options["only"], slices=slices, **chosen)
-
-
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("scheme")
-@data_options(required=False)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@click.option(
-    "--io",
-    "interface",
-    help="Type of model inputs and outputs: float32, int8, uint8 …; by default the target's, else float32.",
-)
-@target_options
-@click.option(
-    "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
-)
-@click.option(
-    "--observer",
-    help="Calibration observer: minmax, moving-average, percentile[:99.99], mse or entropy; "
-    "by default one for each integer type.",
-)
-@click.option(
-    "--override",
-    multiple=True,
-    metavar="OP=SCHEME",
-    help="Another scheme, or float, for the ops whose name matches; may be repeated.",
-)
-@click.option("--layout", help="File layout: cpu, npu or micro; by default the target's, else cpu.")
-@click.option(
-    "--recover",
-    "--recovery",
-    metavar="STEPS",
-    default="",
-    help="Recoveries, comma-separated: gptq, bias-correction, cross-layer-equalization, smoothing, "
-    "mixed-precision, … (docs/recoveries.md lists all).",
-)
-@click.option(
-    "--effort",
-    type=click.IntRange(0, 1),
-    default=1,
-    show_default=True,
-    help="1 tries what gains accuracy in seconds (int8, int16x8); 0 writes the scheme as it is.",
-)
-@click.option(
-    "--max-noise",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Maximum output noise of mixed-activations, as noise power / signal power; by default 0.01.",
-)
-@click.option(
-    "--max-size", help="Size limit of mixed-precision, such as 3.3MB; by default 0.179 of the float file."
-)
-@click.option(
-    "--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan to this JSON file."
-)
-@slices_option
-@click.option(
-    "--mend/--no-mend",
-    default=True,
-    help="Try remedies where a slice of an output is poor; by default on.",
-)
-@provenance_option
-@seed_option
-@json_option
-def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
-    """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
-    image = ImageOptions.parse(options["image"]) if options["image"] else None
-    check_paths(
-        {"model": model, "data": options["data"]},
-        {"The output": options["output"], "The plan": options["plan_file"]},
-    )
-    with Bars(quiet=as_json) as bars:
-        written = run_quantize(
-            model, scheme, options["output"],
-            data=options["data"], image=image, progress=Stages(bars), **_chosen(options),
-        )  # fmt: skip
-    if options["plan_file"]:
-        with atomic_file(options["plan_file"]) as file:
-            file.write(written.plan.to_json().encode())
-    facts, verdict = _facts(model, written), _verdict(written, options)
-    if verdict is not None:
-        facts["target"] = verdict.as_json()
-    said = [_words(facts, written)] + ([] if verdict is None else [f"target: {verdict.summary()}"])
-    click.echo(json.dumps(strict(facts), indent=1) if as_json else "\n".join(said))
-    fits = verdict is None or (verdict.runs and verdict.fits)
-    return 0 if fits and not facts["unfit"] else 1
-
-
-def _chosen(options: dict[str, Any]) -> dict[str, Any]:
-    """The fields of ``QuantizeOptions``."""
-    observer = options["observer"]
-    same = (
-        "effort",
-        "interface",
-        "calibration",
-        "seed",
-        "layout",
-        "target",
-        "provenance",
-        "max_noise",
-        "mend",
-    )
-    return {name: options[name] for name in same} | {
-        "overrides": parse_overrides(options["override"]),
-        "observers": dict.fromkeys(("int8", "int16"), observer) if observer else None,
-        "recovery": tuple(filter(None, options["recover"].split(","))),
-        "max_size": parse_size(options["max_size"]),
-        "slices": parse_slices(options["slices"]),
-    }
-
-
-def _verdict(written: Any, options: dict[str, Any]) -> Any:
-    """What the target makes of the written file, None where there is no target."""
-    if options["target"] is None:
-        return None
-    memory = parse_size(options["memory"])
-    return check(read_model(written.path), options["target"], memory_bytes=memory)
-
-
-def _facts(model: Path, written: Any) -> dict[str, Any]:
-
-    size, original = written.path.stat().st_size, open_model(model).stat().st_size
-    return {
-        "path": str(written.path),
-        "scheme": written.plan.scheme.name,
-        "size_bytes": size,
-        "size_ratio": size / original,
-        "snr_db": min(written.snr_db, 200.0),
-        "samples": written.samples,
-        "outputs": [output.to_dict() for output in written.outputs],
-        "unfit": list(lost_sentences(written.outputs)),
-        "ops": written.plan.counts(),
-        "left_in_float": [
-            {"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()
-        ],
-        "layout": written.layout,
-        "notes": written.notes,
-    }
-
-
-def _words(facts: dict[str, Any], written: Any) -> str:
-
-    ops = ", ".join(f"{count} {mode}" for mode, count in facts["ops"].items())
-    lines = [
-        f"{facts['path']}: {facts['scheme']}, {format_bytes(facts['size_bytes'])} "
-        f"({format_ratio(facts['size_ratio'])} of the original), {signal_words(written)}",
-        *[f"unfit: {sentence}" for sentence in facts["unfit"]],
-        f"ops: {ops}",
-    ]
-    lines += [f"layout: {name} ({count} ops)" for name, count in facts["layout"].items()]
-    lines += _left_in_float(written.plan.refusals())
-    lines += [f"note: {note}" for note in facts["notes"]]
-    return "\n".join(lines)
-
-
-def _left_in_float(refusals: list[Any]) -> list[str]:
-    """One line for each kind and reason, with the first op's name."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for op in refusals:
-        groups.setdefault((op.kind, op.reason), []).append(op.name)
-    return [
-        f"float: {len(names)} {kind}: {reason} (the first is '{printable(names[0], 60)}')"
-        for (kind, reason), names in groups.items()
-    ]

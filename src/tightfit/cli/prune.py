@@ -24,7 +24,7 @@ from tightfit.compression.sparsity.pruning import Pruning
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.slices.quality import lost_sentences
-from tightfit.search.candidates.candidate import strict
+from tightfit.plain_values import strict
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tightfit.api.verify import sign as run_sign
 from tightfit.api.verify import verify as run_verify
 from tightfit.cli.options import data_options, json_option
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.search.candidates.candidate import strict
+from tightfit.plain_values import strict
 from tightfit.units import short_name
 
 _SHOWN = 6

@@ -20,7 +20,7 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
-from tightfit.quantization.calibration.calibrate import Calibration, calibrate, calibration_workers
+from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
@@ -34,6 +34,7 @@ from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import check_steps, recover
 from tightfit.runtime.child.child_process import prepare_shared
+from tightfit.runtime.child.process import worker_count
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
@@ -338,7 +339,7 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
     spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout)
     spec.check_samples(given=samples is not None)
-    prepare_shared(calibration_workers())
+    prepare_shared(worker_count())
     source = path if isinstance(path, Source) else open_source(path)
     builder = Builder(source, None if samples is None else lambda: iter(samples))
     return builder.build(spec, Path(output))

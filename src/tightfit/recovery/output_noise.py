@@ -12,7 +12,7 @@ from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
-from tightfit.runtime.parallel import cores
+from tightfit.runtime.child.process import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 

@@ -24,14 +24,12 @@ from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import tap
-from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.layers import Layer
 from tightfit.quantization.calibration.moments import MomentWindow, vectors
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.bias_correction import pairs_of, stored_weights
 from tightfit.recovery.quantized_runs import device_model, device_sources, run_to
-from tightfit.runtime.parallel import observe_together
 from tightfit.types import Array, Samples
 
 Vector = npt.NDArray[np.float64]
@@ -128,7 +126,7 @@ def _float_means(
     keys = {tensor: f"result{i}" for i, tensor in enumerate(dict.fromkeys(results.values()))}
     tap(twin, {key: tensor for tensor, key in keys.items()})
     observers = {key: Mean() for key in keys.values()}
-    seen = observe_together(serialize(twin), samples, observers, workers=calibration_workers())
+    seen = observe_model(twin, samples, observers)
     if any(not mean.rows for mean in seen.values()):
         raise DataError("There is no calibration sample; give at least one, better 100.")
     return {name: seen[keys[result]].total / seen[keys[result]].rows for name, result in results.items()}

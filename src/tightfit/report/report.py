@@ -11,8 +11,9 @@ from typing import Any
 
 from tightfit.errors import DataError, TightfitError
 from tightfit.files import atomic_file
+from tightfit.plain_values import strict
 from tightfit.report.methodology import METHODS
-from tightfit.search.candidates.candidate import Candidate, strict
+from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.job import DONE
 from tightfit.search.verdict.budget import Budget, allowed_drop
 

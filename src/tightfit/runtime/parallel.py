@@ -6,7 +6,6 @@ The samples go round in a fixed order, so the result does not depend on timing.
 from __future__ import annotations
 
 import copy
-import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,11 +24,6 @@ class Mergeable(Observer, Protocol):
     def merge(self, others: Sequence[Self]) -> None:
         """Takes in what the others saw; sample i of n observers was seen by observer i mod n."""
         ...
-
-
-def cores() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def observe_together(

@@ -20,6 +20,7 @@ from tightfit.data.sources import open_data
 from tightfit.diagnosis.doctor.checks import CHECKS, diagnose
 from tightfit.diagnosis.doctor.evidence import ERROR, Evidence
 from tightfit.diagnosis.doctor.examine import doctor, examine
+from tightfit.diagnosis.doctor.input_trials import FIRST, Trials
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.graph.writer import write_model
 
@@ -242,6 +243,21 @@ def test_a_clean_twin_without_labels_raises_no_alarm(tmp_path):
     case = clean()
     case.y = None
     assert alarms(findings_of(case, tmp_path)) == []
+
+
+def test_a_reading_without_gain_stops_after_a_few_samples(tmp_path, monkeypatch):
+    runs, run = [], Trials._run
+
+    def counted(self, session, output, arrays, name, chosen):
+        runs.append(len(chosen))
+        return run(self, session, output, arrays, name, chosen)
+
+    monkeypatch.setattr(Trials, "_run", counted)
+    case = clean()
+    case.y = None
+    assert alarms(findings_of(case, tmp_path)) == []
+    assert runs[1:].count(FIRST) >= 3
+    assert len(runs) - 1 < 2 * runs.count(FIRST)
 
 
 def test_data_sorted_by_class_is_clean(tmp_path):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Bars:
@@ -27,35 +21,26 @@ class Bars:
     def __init__(
         self, pieces: int = 0, *, quiet: bool = False, found: Callable[..., None] | None = None
     ) -> None:
-        self.console = Console(stderr=True)
         self.quiet = quiet
-        self.live = not quiet and self.console.is_terminal
         self.pieces = pieces
         self._found = found
-        self._bar = Progress(
-            TextColumn("{task.description:<44}"),
-            BarColumn(bar_width=18),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-        )
-        self._overall = self._bar.add_task("all", total=pieces) if pieces else None
-        self._task = self._bar.add_task("", total=None, visible=False)
+        self._bar = None if quiet else _live_bar()
+        self._overall = self._bar.add_task("all", total=pieces) if self._bar and pieces else None
+        self._task: Any = None if self._bar is None else self._bar.add_task("", total=None, visible=False)
         self._started = False
 
     def __enter__(self) -> Self:
-        if self.live:
+        if self._bar is not None:
             self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.live:
+        if self._bar is not None:
             self._bar.stop()
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage of ``total`` steps, 0 for an unknown number; the overall bar moves on."""
-        if self.live:
+        if self._bar is not None:
             # Of an unknown number of steps, rich wants to hear None.
             self._bar.reset(self._task, total=total or None, description=name[:44], visible=True)
             if self._overall is not None and self._started:
@@ -66,12 +51,12 @@ class Bars:
 
     def advance(self, done: int, total: int) -> None:
         """Move the stage's bar."""
-        if self.live:
+        if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
 
     def title(self, name: str) -> None:
         """Change what stands before the stage's bar."""
-        if self.live:
+        if self._bar is not None:
             self._bar.update(self._task, description=name[:44])
 
     def found(self, outcome: object) -> None:
@@ -92,3 +77,30 @@ class Stages:
             self.name = stage
             self.bars.stage(stage, total)
         self.bars.advance(done, total)
+
+
+def _live_bar() -> Progress | None:
+    """Return the bars for a terminal, None elsewhere; rich is imported only for a terminal."""
+    if not (sys.stderr.isatty() or {"FORCE_COLOR", "TTY_COMPATIBLE"} & set(os.environ)):
+        return None
+    from rich.console import Console  # noqa: PLC0415 - 0.1 s that only a terminal needs
+    from rich.progress import (  # noqa: PLC0415 - the same
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return None
+    return Progress(
+        TextColumn("{task.description:<44}"),
+        BarColumn(bar_width=18),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -18,11 +18,9 @@ from tightfit.compression.channels.channel_trace import SUMMED, Place, is_cuttab
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import input_names, tap
-from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.collect_moments import Several
 from tightfit.quantization.calibration.moments import Moments, MomentWindow, window_of
-from tightfit.runtime.parallel import observe_together
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.types import Array
 
 Matrix = npt.NDArray[np.float64]
@@ -143,7 +141,7 @@ def collect(
         progress,
     )
     inner = {key: o for key, o in observers.items() if key in watched}
-    observers.update(observe_together(serialize(twin), feed, inner, workers=calibration_workers()))
+    observers.update(observe_model(twin, feed, inner))
     return {r.op: observers[keys[sources[r.op]]].of(r.window) for r in readers}
 
 

@@ -25,7 +25,7 @@ from tightfit.graph.ir import Model, Op
 from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.signatures import before_softmax, output_names, tap
 from tightfit.graph.writer import serialize
-from tightfit.runtime.parallel import cores
+from tightfit.runtime.child.process import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Mask
 

@@ -16,7 +16,7 @@ from tightfit.graph.ir import Graph, Model, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.signatures import input_names, keeps_state, tap
 from tightfit.graph.writer import serialize
-from tightfit.runtime.parallel import cores
+from tightfit.runtime.child.process import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Samples
 

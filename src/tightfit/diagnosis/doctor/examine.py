@@ -37,10 +37,9 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
 from tightfit.graph.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
-from tightfit.graph.writer import serialize
 from tightfit.pipeline.source import Source, open_source
-from tightfit.quantization.calibration.calibrate import Calibration, calibration_workers, watched_tensors
-from tightfit.runtime.parallel import observe_together
+from tightfit.quantization.calibration.calibrate import Calibration, watched_tensors
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Steps
 
@@ -103,7 +102,7 @@ def look(source: Source, log: SampleLog, seen: Calibration) -> Evidence:
     for facts, (inputs, _) in zip(evidence.samples, kept, strict=True):
         trials.offer(Sample(dict(inputs), facts.label))
     given = [kept[i][1][deciding] for i in trials.places]
-    with Session(source.path, threads=2) as session:
+    with Session(source.path, threads=2, shared=True) as session:
         evidence.readings = trials.readings(session, deciding, _kinds(evidence), given)
     return evidence
 
@@ -173,7 +172,6 @@ class _Examination:
         self.source, self.dataset, self.total = source, dataset, total
         self.progress = progress
         self.model, self.inner, self.ends = tapped(source.model)
-        self.bytes = serialize(self.model)
         self.log = SampleLog()
         self.trials = Trials(total)
 
@@ -200,7 +198,7 @@ class _Examination:
         observers: Observed = {key: Extremes() for key in self.inner}
         observers |= {f"out {key}": Answers() for key in self.ends.values()}
         feed = (_named(sample, names) for sample in samples)
-        return observe_together(self.bytes, feed, observers, workers=calibration_workers())
+        return observe_model(self.model, feed, observers)
 
     def _offered(self, samples: Iterator[Sample]) -> Iterator[Sample]:
         for done, sample in enumerate(samples, 1):
@@ -223,7 +221,7 @@ class _Examination:
         evidence.classes = 0 if answers.low is None else int(answers.low.size)
         evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
         evidence.shift = _shift(evidence)
-        with Session(self.source.path, threads=2) as session:
+        with Session(self.source.path, threads=2, shared=True) as session:
             evidence.readings = self.trials.readings(session, deciding, _kinds(evidence))
 
     # -- evaluation --------------------------------------------------------------------------------

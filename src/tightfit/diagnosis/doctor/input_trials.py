@@ -19,6 +19,15 @@ from tightfit.types import Array
 TRIED: Final = 48
 """Samples that each reading is tried on."""
 
+FIRST: Final = 8
+"""Samples, spread evenly, on which a reading must be promising to be tried on the others."""
+
+_STUCK: Final = 0.5
+"""From this share of equal decisions on, answers say too little to give a reading up early."""
+
+_WIDER: Final = 0.05
+"""A smaller growth of the answers' variety on a few samples is chance."""
+
 _BYTES: Final = 64 << 20
 
 
@@ -66,11 +75,21 @@ class Trials:
         rows = [row for row in READINGS.values() if row.kind in kinds and row.applies(seen)]
         if not rows:
             return []
-        before = self._run(session, output, arrays, name) if answers is None else _probabilities(answers)
-        return [
-            self._compare(row, before, self._run(session, output, [row.apply(a, seen) for a in arrays], name))
-            for row in rows
-        ]
+        whole = range(len(arrays))
+        first = np.unique(np.linspace(0, len(arrays) - 1, min(len(arrays), FIRST)).astype(int)).tolist()
+        before = (
+            self._run(session, output, arrays, name, whole) if answers is None else _probabilities(answers)
+        )
+        found = []
+        for row in rows:
+            others = [row.apply(a, seen) for a in arrays]
+            after = self._run(session, output, others, name, first)
+            reading = self._compare(row, before, after, first)
+            if len(first) < len(arrays) and is_promising(reading):
+                after = self._run(session, output, others, name, whole)
+                reading = self._compare(row, before, after, whole)
+            found.append(reading)
+        return found
 
     def _real_input(self) -> str | None:
         names = (
@@ -79,17 +98,22 @@ class Trials:
         return names[0] if len(names) == 1 and self.samples[0].inputs[names[0]].size > 1 else None
 
     def _run(
-        self, session: Session, output: str, arrays: Sequence[Array], name: str
+        self, session: Session, output: str, arrays: Sequence[Array], name: str, chosen: Sequence[int]
     ) -> npt.NDArray[np.float64]:
-        """Probabilities, one row a sample."""
-        read = (Sample({**s.inputs, name: a}, s.label) for s, a in zip(self.samples, arrays, strict=True))
+        """Probabilities, one row a chosen sample."""
+        read = (Sample({**self.samples[i].inputs, name: arrays[i]}, self.samples[i].label) for i in chosen)
         inputs = (adapt_inputs(sample, session.inputs) for sample in read)
         return _probabilities([o[output] for o in session.run_many(inputs)])
 
     def _compare(
-        self, row: OtherReading, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
+        self,
+        row: OtherReading,
+        whole: npt.NDArray[np.float64],
+        after: npt.NDArray[np.float64],
+        chosen: Sequence[int],
     ) -> Reading:
-        labels = [s.label if isinstance(s.label, int) else None for s in self.samples]
+        labels = [label if isinstance(label := self.samples[i].label, int) else None for i in chosen]
+        before = whole[list(chosen)]
         pairs = list(zip(labels, before.argmax(axis=1), after.argmax(axis=1), strict=True))
         labelled = [(bool(k == a), bool(k == b)) for k, a, b in pairs if k is not None]
         _, confidence_z = _mean_and_z(after.max(axis=1) - before.max(axis=1))
@@ -113,6 +137,17 @@ class Trials:
             truth_gain=truth_gain,
             truth_z=truth_z,
         )
+
+
+def is_promising(reading: Reading) -> bool:
+    """Return False where a few samples show that a reading makes answers no better in any way that is judged.
+
+    The checks need more right labels, more probability of them, or surer or more various answers.
+    """
+    labels = reading.wins > reading.losses or reading.truth_gain > 0
+    clearer = reading.confidence_after > reading.confidence_before
+    wider = reading.spread_after > reading.spread_before + _WIDER
+    return labels or clearer or wider or reading.share_before >= _STUCK
 
 
 def _probabilities(answers: Sequence[Array]) -> npt.NDArray[np.float64]:

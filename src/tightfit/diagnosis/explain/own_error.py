@@ -19,8 +19,7 @@ from tightfit.evaluation.metrics import MOST_DB, decibels
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.calibrate import calibration_workers
-from tightfit.runtime.parallel import observe_together
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.types import Array
 
 INPUT = "INPUT"
@@ -157,7 +156,7 @@ def _observe(branches: Branches, found: Sequence[Branch], samples: Iterable[Samp
     energies = {tensor: Energy() for tensor in fed.values()}
     feed = _feed(samples, list(names), {name: energies[tensor] for name, tensor in fed.items()})
     observers = {key: Energy() for key in watched.values()}
-    seen = observe_together(serialize(model), feed, observers, workers=calibration_workers())
+    seen = observe_model(model, feed, observers)
     return energies | {tensor: seen[key] for tensor, key in watched.items()}
 
 

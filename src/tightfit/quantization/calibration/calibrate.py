@@ -16,17 +16,12 @@ from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Signature, Tensor
 from tightfit.graph.signatures import input_names, keeps_state
-from tightfit.graph.temporary_files import stored_bytes, temporary_file
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.calibration.tensor_statistics import Statistics, Watch
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
-from tightfit.runtime.parallel import cores, observe_together
 from tightfit.types import Array, SampleStream
 
 Probe = tuple[Mapping[str, Array], dict[str, Array]]
-
-MOST_WORKERS: Final = 4
-LARGE: Final = 64_000_000
-"""A model with more bytes of constants than this is loaded once, for all cores."""
 
 PROBES: Final = 2
 """How many samples are kept with their float outputs whatever their size."""
@@ -114,14 +109,7 @@ def calibrate(
     """
     twin, watches = watching_model(model, detailed=detailed)
     counter = _Counter(samples, model, progress, detailed=detailed)
-    large = stored_bytes(model) > LARGE
-    several = 1 if keeps_state(model) or large else workers or calibration_workers()
-    # Kernels outside of the delegate give other last bits with more threads; large models run inside of it.
-    threads = cores() if large and not keeps_state(model) else 1
-    with temporary_file(twin) as path:
-        seen: dict[str, Watch] = observe_together(
-            path, counter, watches, workers=several, threads=threads, shared=True
-        )
+    seen = observe_model(twin, counter, watches, workers=workers)
     if not counter.count:
         raise DataError("There is no calibration sample; give at least one, better 100.")
     statistics = {k: w.statistics for k, w in seen.items() if w.statistics is not None}
@@ -132,11 +120,6 @@ def calibrate(
     kept = [(counter.kept[i], {k: outputs[i] for k, outputs in ends.items()}) for i in places]
     probes = [(x, {k: outputs[i] for k, outputs in ends.items()}) for i, x in enumerate(counter.first)]
     return Calibration(statistics, counter.count, probes, kept, places)
-
-
-def calibration_workers() -> int:
-    """The number of child processes that calibrate: one a core, at most 4."""
-    return min(cores(), MOST_WORKERS)
 
 
 class _Counter:

@@ -11,12 +11,10 @@ import numpy.typing as npt
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import input_names, tap
-from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.layers import Layer, layers_of
 from tightfit.quantization.calibration.moments import Means, Moments, MomentWindow
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
-from tightfit.runtime.parallel import observe_together
 from tightfit.types import Array
 
 Values = npt.NDArray[np.float32]
@@ -98,8 +96,7 @@ def _collect(
     inputs = {n: keys[t] for n, t in names.items() if keys[t] in fed}
     feed = going.shown_to({n: observers[k] for n, k in inputs.items()})
     inner = {k: o for k, o in observers.items() if k not in fed}
-    several = going.workers or calibration_workers()
-    observers.update(observe_together(serialize(twin), feed, inner, workers=several))
+    observers.update(observe_model(twin, feed, inner, workers=going.workers))
     return {layer.op.name: observers[keys[layer.source]].of(layer.window) for layer in layers}
 
 

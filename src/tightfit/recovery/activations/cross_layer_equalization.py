@@ -29,13 +29,11 @@ from tightfit.graph.activations import fused_activation
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import tap
-from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import LIMITS
-from tightfit.quantization.calibration.calibrate import calibration_workers
 from tightfit.quantization.calibration.channel_statistics import Channels
 from tightfit.quantization.calibration.layers import Layer, layers_of
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
-from tightfit.runtime.parallel import observe_together
 from tightfit.types import Array, SampleStream
 
 Vector = npt.NDArray[np.float64]
@@ -179,7 +177,7 @@ def _observe(
             if progress is not None:
                 progress()
 
-    found = observe_together(serialize(twin), told(), observers, workers=calibration_workers())
+    found = observe_model(twin, told(), observers)
     return {p.activation: found[keys[p.activation]] for p in pairs}
 
 

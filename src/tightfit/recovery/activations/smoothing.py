@@ -24,10 +24,8 @@ import numpy.typing as npt
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.signatures import tap
-from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.calibrate import calibration_workers
+from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import HYBRID, INTEGER, OpPlan
-from tightfit.runtime.parallel import observe_together
 from tightfit.types import Array
 
 Vector = npt.NDArray[np.float64]
@@ -196,7 +194,7 @@ def _observe(
     tap(twin, watched)
     feed = _with_progress(samples, progress)
     observers = {key: ChannelPowers() for key in watched}
-    seen = observe_together(serialize(twin), feed, observers, workers=calibration_workers())
+    seen = observe_model(twin, feed, observers)
     return {s.tensor: seen[keys[s.tensor]] for s in sites}
 
 

@@ -25,7 +25,7 @@ from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs, shared
 from tightfit.quantization.plan import INTEGER, Plan, Storage
 from tightfit.quantization.storing import conversion, hold, store
 from tightfit.recovery.output_noise import Inputs
-from tightfit.runtime.parallel import cores
+from tightfit.runtime.child.process import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 

@@ -20,8 +20,8 @@ from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.layouts import lay_out
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.output_noise import LOST
+from tightfit.runtime.child.process import cores
 from tightfit.runtime.input_samples import TensorSpec
-from tightfit.runtime.parallel import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 

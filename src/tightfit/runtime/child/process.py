@@ -28,6 +28,9 @@ _START: Final = (
     "sys.path += [p for p in places if p not in sys.path]; "
     "from tightfit.runtime.child.confinement import start; start(program, settings)"
 )
+MOST_WORKERS: Final = 4
+"""Sessions that share the samples of one pass at most."""
+
 _CRASHES: Final = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
 _LONGEST_WORDS: Final = 160
 
@@ -162,3 +165,13 @@ def last_line(text: str, skipped: tuple[str, ...] = ()) -> str:
     lines = [line.strip() for line in text.splitlines()]
     told = [line for line in lines if line and not line.startswith(skipped)]
     return told[-1][:_LONGEST_WORDS] if told else ""
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_count() -> int:
+    """Return how many sessions share the samples of one pass: one a core, at most ``MOST_WORKERS``."""
+    return min(cores(), MOST_WORKERS)

@@ -5,12 +5,12 @@ Plain data that goes to JSON and back. A measurement that was not made is None, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tightfit.errors import DataError
+from tightfit.plain_values import strict
 
 ORIGINAL_SCHEME = "float32"
 
@@ -199,21 +199,3 @@ def _plan_summary(plain: Mapping[str, Any] | None) -> PlanSummary | None:
         return None
     left = [FloatOp(**op) for op in plain["left_in_float"]]
     return PlanSummary(plain["integer_ops"], plain["float_ops"], left)
-
-
-def strict(value: Any) -> Any:
-    """Gives plain data that strict JSON can hold: no NaN or infinity, lists for tuples, plain numbers.
-
-    Example:
-        >>> strict({"a": (1.0, float("nan"))})
-        {'a': [1.0, None]}
-    """
-    if isinstance(value, Mapping):
-        return {str(k): strict(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(v) for v in value]
-    if hasattr(value, "item"):  # a NumPy scalar
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -12,7 +12,7 @@ from support.places import SRC
 ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
-    "types",
+    "types kinds result spoken",
     "units scratch plain_values",
     "paths",
     "files",

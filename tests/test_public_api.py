@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
+import json
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import tightfit
 from support.models import conv_net
 from support.places import ROOT
 from tightfit.graph.writer import write_model
+from tightfit.spoken import in_python
 
 X = np.random.default_rng(0).standard_normal((40, 16, 16, 3)).astype(np.float32)
 
@@ -102,3 +107,108 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_importing_stays_light():
     code = "import sys, tightfit; sys.exit(any(m in sys.modules for m in ('numpy', 'keras', 'rich')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def annotations_of(name):
+    """Every type in the signatures of a public function, or of the public methods of a class."""
+    found = getattr(tightfit, name)
+    functions = [found] if inspect.isfunction(found) else []
+    if inspect.isclass(found):
+        yield from typing.get_type_hints(found).items()
+        for key, value in vars(found).items():
+            method = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            if inspect.isfunction(method) and not key.startswith("_"):
+                functions.append(method)
+    for function in functions:
+        yield from typing.get_type_hints(inspect.unwrap(function)).items()
+
+
+def has_any(annotation):
+    return annotation is typing.Any or any(
+        has_any(part) for part in typing.get_args(annotation) if not isinstance(part, str)
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in tightfit.__all__ if n != "__version__"])
+def test_no_public_signature_has_any(name):
+    found = getattr(tightfit, name)
+    if inspect.isfunction(found):
+        parameters = inspect.signature(found).parameters.values()
+        assert all(p.kind is not p.VAR_KEYWORD for p in parameters), "an editor cannot complete **options"
+    assert [(key, kind) for key, kind in annotations_of(name) if has_any(kind)] == []
+
+
+SCRIPT = ROOT / "tests" / "support" / "user_script.py"
+
+
+def test_mypy_accepts_a_users_script():
+    words = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        "--follow-imports=silent",
+        str(SCRIPT),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT / "src")
+    assert done.returncode == 0, done.stdout
+
+
+def test_pyright_accepts_a_users_script(tmp_path):
+    pytest.importorskip("pyright", reason="needs pyright: pip install 'pyright[nodejs]'")
+    config = {"include": [str(SCRIPT)], "extraPaths": [str(ROOT / "src")], "typeCheckingMode": "strict"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config), encoding="utf-8")
+    words = [sys.executable, "-m", "pyright", "-p", str(tmp_path), "--pythonpath", sys.executable]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_finetune_takes_every_option_as_a_keyword():
+    parameters = inspect.signature(tightfit.finetune).parameters
+    fields = {f.name: f.default for f in dataclasses.fields(tightfit.FinetuneOptions)}
+    fields["io"] = fields.pop("interface")
+    assert {name: parameters[name].default for name in fields} == fields
+
+
+def test_errors_name_options_as_the_caller_writes_them(model, tmp_path):
+    with pytest.raises(tightfit.OptionError, match=r"name the device") as error:
+        tightfit.optimize(model, X, tmp_path / "o", memory="1MB")
+    assert "memory=" in str(error.value)
+    assert "--" not in str(error.value)
+    assert in_python("Pass --image size=224,crop=0.875.") == "Pass image='size=224,crop=0.875'."
+    assert in_python("Run 'tightfit quantize m --io int8'.") == "Run 'tightfit quantize m --io int8'."
+    assert in_python("Give labels, or --labels no.") == "Give labels, or labels='no'."
+
+
+def test_a_model_may_be_bytes(model):
+    measured = tightfit.evaluate([model, model.read_bytes()], X[:4])
+    assert measured[1].agreement == 1.0
+    assert measured.to_dict()["models"][1]["path"] == "bytes"
+
+
+def test_progress_is_one_protocol(model):
+    seen = []
+    tightfit.evaluate(model, X[:4], progress=lambda stage, done, total: seen.append((stage, done, total)))
+    assert seen[-1] == ("evaluating", 4, 4)
+    tightfit.evaluate(model, X[:4], progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (4, 4)
+    with pytest.raises(tightfit.OptionError, match="Received progress of type int"):
+        tightfit.evaluate(model, X[:4], progress=3)
+
+
+def test_results_are_small_to_look_at(model):
+    results = [
+        tightfit.quantize(model, "float16"),
+        tightfit.inspect(model),
+        tightfit.advise({"device": "gpu"}),
+        tightfit.check(model, "micro", compile=False),
+        tightfit.doctor(model, X[:10]),
+        tightfit.diff(model, model),
+    ]
+    for result in results:
+        assert len(repr(result)) < 250
+        assert "<table>" in result._repr_html_()
+        json.dumps(result.to_dict(), allow_nan=False)
+        assert list(result.notes) is not None
+        assert hasattr(result, "path")

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tightfit.api.check import advise, check, models
+    from tightfit.api.check import CheckResult, advise, check, models
     from tightfit.api.convert import convert
     from tightfit.api.doctor import doctor
-    from tightfit.api.evaluate import benchmark, evaluate, inspect
+    from tightfit.api.evaluate import Benchmark, Evaluation, Inspection, benchmark, evaluate, inspect
     from tightfit.api.explain import explain
     from tightfit.api.finetune import FinetuneOptions, FinetuneResult, finetune
     from tightfit.api.optimize import optimize
+    from tightfit.api.progress import Progress
     from tightfit.api.prune import CompressionResult, cluster, prune
-    from tightfit.api.prune_channels import channel_groups, prune_channels
+    from tightfit.api.prune_channels import ChannelPruningResult, channel_groups, prune_channels
     from tightfit.api.quantize import quantize
     from tightfit.api.simulate import simulate
     from tightfit.api.verify import diff, sign, verify
     from tightfit.compression.clustering import Clusters
     from tightfit.compression.sparsity.pruning import Pruning
+    from tightfit.conversion.conversion_options import ConversionOptions
     from tightfit.conversion.load_model import ConversionResult, load
     from tightfit.data.images.image_options import ImageOptions
     from tightfit.data.python_objects import IterableData as Dataset
+    from tightfit.diagnosis.difference import FileDifference
+    from tightfit.diagnosis.doctor.examine import Diagnosis
+    from tightfit.diagnosis.explain.explanation import Explanation
     from tightfit.errors import (
         DataError,
         ModelError,
@@ -36,19 +41,28 @@ if TYPE_CHECKING:
         RuntimeFailureError,
         TightfitError,
     )
+    from tightfit.evaluation.scorecard import Accuracy
+    from tightfit.evaluation.slices.parts import NamedSlices
+    from tightfit.evaluation.ssh_device import Device
     from tightfit.pipeline.write import QuantizationResult
+    from tightfit.provenance.replay import Replay
     from tightfit.report.report import Report
+    from tightfit.search.advisor import Advice
     from tightfit.search.job import Job
     from tightfit.search.verdict.budget import Budget
+    from tightfit.targets.hosted_models import ReadyModel
+    from tightfit.training.simulation.comparison import Simulation
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    **dict.fromkeys(("benchmark", "evaluate", "inspect"), "api.evaluate"),
+    **dict.fromkeys(
+        ("Benchmark", "Evaluation", "Inspection", "benchmark", "evaluate", "inspect"), "api.evaluate"
+    ),
     **dict.fromkeys(("diff", "sign", "verify"), "api.verify"),
-    **dict.fromkeys(("advise", "check", "models"), "api.check"),
+    **dict.fromkeys(("CheckResult", "advise", "check", "models"), "api.check"),
     **dict.fromkeys(("cluster", "prune", "CompressionResult"), "api.prune"),
-    **dict.fromkeys(("channel_groups", "prune_channels"), "api.prune_channels"),
+    **dict.fromkeys(("ChannelPruningResult", "channel_groups", "prune_channels"), "api.prune_channels"),
     **dict.fromkeys(("finetune", "FinetuneOptions", "FinetuneResult"), "api.finetune"),
     **{name: f"api.{name}" for name in ("convert", "doctor", "explain", "optimize", "quantize", "simulate")},
     **dict.fromkeys(("load", "ConversionResult"), "conversion.load_model"),
@@ -63,35 +77,64 @@ _PLACES = {
         ),
         "errors",
     ),
+    "Advice": "search.advisor",
+    "Accuracy": "evaluation.scorecard",
     "Budget": "search.verdict.budget",
+    "ConversionOptions": "conversion.conversion_options",
+    "Device": "evaluation.ssh_device",
+    "Diagnosis": "diagnosis.doctor.examine",
+    "Explanation": "diagnosis.explain.explanation",
+    "FileDifference": "diagnosis.difference",
+    "NamedSlices": "evaluation.slices.parts",
+    "Progress": "api.progress",
+    "Replay": "provenance.replay",
     "Clusters": "compression.clustering",
     "Dataset": "data.python_objects",
     "ImageOptions": "data.images.image_options",
     "Job": "search.job",
     "Pruning": "compression.sparsity.pruning",
     "QuantizationResult": "pipeline.write",
+    "ReadyModel": "targets.hosted_models",
     "Report": "report.report",
+    "Simulation": "training.simulation.comparison",
 }
 _OTHER_NAMES = {"Dataset": "IterableData"}
 
 __all__ = [
+    "Accuracy",
+    "Advice",
+    "Benchmark",
     "Budget",
+    "ChannelPruningResult",
+    "CheckResult",
     "Clusters",
     "CompressionResult",
+    "ConversionOptions",
     "ConversionResult",
     "DataError",
     "Dataset",
+    "Device",
+    "Diagnosis",
+    "Evaluation",
+    "Explanation",
+    "FileDifference",
     "FinetuneOptions",
     "FinetuneResult",
     "ImageOptions",
+    "Inspection",
     "Job",
     "ModelError",
+    "NamedSlices",
     "OptionError",
+    "Progress",
     "Pruning",
     "QuantizationError",
     "QuantizationResult",
+    "ReadyModel",
+    "Replay",
     "Report",
     "RuntimeFailureError",
+    "Simulation",
     "TightfitError",
     "__version__",
     "advise",
@@ -120,10 +163,12 @@ __all__ = [
 logging.getLogger("tightfit").addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(import_module(f"tightfit.{_PLACES[name]}"), _OTHER_NAMES.get(name, name))
-    raise AttributeError(f"module 'tightfit' has no attribute '{name}'")
+if not TYPE_CHECKING:  # a type checker reads the imports above, and reports a wrong name
+
+    def __getattr__(name: str) -> object:
+        if name in _PLACES:
+            return getattr(import_module(f"tightfit.{_PLACES[name]}"), _OTHER_NAMES.get(name, name))
+        raise AttributeError(f"module 'tightfit' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 """An array of any element type."""
+
+Scores: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+"""One number a sample."""
 
 Mask = npt.NDArray[np.bool_]
 """A boolean array, such as the keep mask of pruning."""

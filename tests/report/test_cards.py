@@ -20,7 +20,7 @@ def test_bars_are_relative_to_the_original_with_the_budgets_limit(report):
 
 def test_a_limit_in_milliseconds_stands_where_its_own_run_puts_it(build_report):
     report = build_report(Budget(max_latency=9.0))
-    report.best = "int8"
+    report = replace(report, best="int8")
     report.original.latency_ms = 99.0  # another moment of the machine
     card = card_of(report, "Latency")
     assert card.limit_at == pytest.approx(9.0 / 9.42)
@@ -30,7 +30,7 @@ def test_a_limit_in_milliseconds_stands_where_its_own_run_puts_it(build_report):
 
 def test_what_is_slower_than_the_original_fills_the_bar(build_report):
     report = build_report(Budget(max_latency_ratio=0.75))
-    report.best = "int16x8"
+    report = replace(report, best="int16x8")
     card = card_of(report, "Latency")
     assert card.bar == 1.0
     assert card.limit_at == pytest.approx(0.5)
@@ -44,7 +44,7 @@ def test_a_change_is_shown_on_a_line_where_right_is_better(report):
 
 @pytest.mark.parametrize("max_drop", [None, 0.5])
 def test_a_limit_far_off_does_not_squeeze_the_line(report, max_drop):
-    report.budget = replace(report.budget, max_drop=max_drop)
+    report = replace(report, budget=replace(report.budget, max_drop=max_drop))
     scale = card_of(report, "Accuracy").scale
     assert scale.limit is None
     assert scale.high - scale.low > 0.5

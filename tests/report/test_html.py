@@ -1,12 +1,13 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tightfit.search.candidates.candidate.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 from tightfit.report.html import render_html, write_html
-from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -66,16 +67,18 @@ def renamed(report, words):
         if c.failure:
             c.failure = words
             c.reasons = [words]
-        if c.name == report.best:
-            report.best = f"{words}{i}"
-        report.pareto = [f"{words}{i}" if name == c.name else name for name in report.pareto]
+        best = f"{words}{i}" if c.name == report.best else report.best
+        front = [f"{words}{i}" if name == c.name else name for name in report.pareto]
+        report = replace(report, best=best, pareto=front)
         c.name = f"{words}{i}"
-    report.model = dict.fromkeys(("name", "sha256"), words)
-    report.data = {"name": words, "fingerprint": words, "image": words}
-    report.machine = {"cpu": words, "flags": [words]}
-    report.notes = [words]
-    report.version = words
-    return report
+    return replace(
+        report,
+        model=dict.fromkeys(("name", "sha256"), words),
+        data={"name": words, "fingerprint": words, "image": words},
+        machine={"cpu": words, "flags": [words]},
+        notes=[words],
+        version=words,
+    )
 
 
 def test_every_kind_of_search_gives_a_sound_page(any_report):

@@ -1,13 +1,15 @@
+from dataclasses import replace
+
 import pytest
+from tightfit.search.candidates.candidate.candidate import Candidate
 
 from tightfit.report.sentences import choice_sentence, gain_notes
-from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
 
 
 def test_a_fitting_choice_is_one_sentence_with_its_interval(build_report):
     report = build_report()
-    report.best = "int8"
+    report = replace(report, best="int8")
     assert str(choice_sentence(report)) == (
         "int8 fits. 5.3 MB instead of 18.6 MB (0.29×), 0.95× the latency of the original on this machine, "
         "accuracy 86.1 % (−0.7 points, 95 % interval −1.6 … +0.2)."

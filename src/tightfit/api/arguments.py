@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
@@ -13,7 +13,7 @@ from tightfit.evaluation.metrics.spelling import spelled, split_limits
 _UNITS: Final = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
                  "kib": 2**10, "mib": 2**20, "gib": 2**30}  # fmt: skip
 
-Image = ImageOptions | str | Mapping[str, Any] | None
+Image = ImageOptions | str | Mapping[str, object] | None
 """``ImageOptions``, its text (``size=224,crop=0.875``), its fields by name, or None."""
 
 
@@ -55,6 +55,9 @@ def parse_latency(text: str | float | None) -> tuple[float | None, float | None]
     value = float(match[1])
     return (None, value) if match[2] in ("x", "×") else (value, None)
 
+
+Size = int | str | None
+"""Bytes, or text such as ``1MB``."""
 
 Drops = str | float | Mapping[str, float | str] | None
 """One limit for the main metric, ``metric=limit,…``, or limits by metric."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from tightfit.api.arguments import Size, parse_size
 from tightfit.conversion.load_model import open_model
 from tightfit.diagnosis.difference import FileDifference, difference
 from tightfit.errors import OptionError
@@ -14,10 +14,13 @@ from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.write import finish, write_recorded
 from tightfit.provenance.record import read_record, source_facts, versions
+from tightfit.result import Result, Row
 from tightfit.search.advisor import Advice, walk
+from tightfit.spoken import verb
 from tightfit.targets.fixes.apply_fixes import Applied, fix
 from tightfit.targets.hosted_models import ReadyModel, find_models
 from tightfit.targets.placement import check as judge
@@ -27,8 +30,8 @@ from tightfit.targets.verdict import Verdict
 from tightfit.units import format_decibels
 
 
-@dataclass(frozen=True)
-class CheckResult:
+@dataclass(frozen=True, repr=False)
+class CheckResult(Result):
     """What a target makes of a file, and what was rewritten for it.
 
     Args:
@@ -42,13 +45,32 @@ class CheckResult:
     applied: list[Applied] = field(default_factory=list)
     before: Verdict | None = None
     answers: FileDifference | None = None
+    path: Path = field(default_factory=Path)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was rewritten, and how the fixed file answers."""
+        return [*(a.effect for a in self.applied), *filter(None, [self.comparison()])]
+
+    def headline(self) -> str:
+        """Return the verdict in one line."""
+        return f"CheckResult({self.verdict.summary()})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the ops that the target does not accelerate."""
+        rows = [(p.name, p.kind, p.reason, p.fix) for p in self.verdict.fallbacks]
+        return ("op", "kind", "why it falls back", "what to change"), rows
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values: those of the verdict, and ``proof``, ``applied``, ``before``, ``answers``."""
+        return dict(self.as_json())
 
     @property
     def runs(self) -> bool:
         """True when the target runs the file with right values and its memory holds it."""
         return self.verdict.runs and self.verdict.fits and self.verdict.right
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Gives plain values: those of the verdict, and ``proof``, ``applied``, ``before``, ``answers``."""
         plain = self.verdict.as_json() | {"proof": None if self.proof is None else self.proof.as_json()}
         plain["applied"] = [{"fix": a.name, "effect": a.effect, "ops": list(a.ops)} for a in self.applied]
@@ -69,36 +91,40 @@ class CheckResult:
         return f"LiteRT's answers for both files differ by {most:.3g} at most ({format_decibels(worst)})."
 
 
+@verb(memory_bytes="memory", fixed="output")
 def check(
-    model: str | Path,
+    model: ModelLike,
     target: str,
+    output: Pathlike | None = None,
     *,
-    memory_bytes: int | None = None,
-    fixed: str | Path | None = None,
+    memory: Size = None,
     compile: bool = True,  # noqa: A002 - what users call it
 ) -> CheckResult:
-    """Tells op by op whether a target accelerates a model, why not, and what to change.
+    """Return op by op whether a target accelerates a model, why not, and what to change.
 
     Args:
-        memory_bytes: the device's memory, when it is not the target's.
-        fixed: write the model here with what falls back rewritten, where a rewrite is known.
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        target: name of a device (docs/targets.md).
+        output: write the model here with what falls back rewritten, where a rewrite is known.
+        memory: bytes of the device's memory, or text such as ``"256KiB"``; None for the target's.
         compile: let the target's own compiler, interpreter or accelerator judge where there is one.
 
     Raises:
         OptionError: unknown target; the closest match is named. ModelError: the file cannot be read, or
             nothing in it can be fixed.
     """
+    memory_bytes, fixed = parse_size(memory), output
     check_paths({"model": model}, {"The output": fixed})
     device, path = find_target(target), open_model(model)
     read = read_model(path)
     verdict = judge(read, device, memory_bytes=memory_bytes)
     if fixed is None:
-        return _judged(read, verdict, compile=compile)
+        return replace(_judged(read, verdict, compile=compile), path=path)
     refuse_input_as_output(Path(fixed), path)
     changed, applied = fix(read, device)
     answers = _write_fixed(changed, path, Path(fixed), [f"for {device.name}: {a.effect}" for a in applied])
     after = _judged(changed, judge(changed, device, memory_bytes=memory_bytes), compile=compile)
-    return replace(after, applied=applied, before=verdict, answers=answers)
+    return replace(after, applied=applied, before=verdict, answers=answers, path=Path(fixed))
 
 
 def _judged(model: Model, verdict: Verdict, *, compile: bool) -> CheckResult:  # noqa: A002 - as in ``check``
@@ -123,6 +149,7 @@ def _write_fixed(model: Model, original: Path, output: Path, steps: list[str]) -
         return difference(original, trial)
 
 
+@verb()
 def advise(answers: Mapping[str, str]) -> Advice:
     """Gives the way to optimize a model: the path through the decision tree, and the command to run.
 
@@ -143,18 +170,25 @@ def advise(answers: Mapping[str, str]) -> Advice:
     return advice
 
 
+@verb(max_size_bytes="max_size")
 def models(
     *,
-    max_size_bytes: int | None = None,
+    max_size: Size = None,
     max_macs: int | None = None,
     min_accuracy: float | None = None,
     target: str | None = None,
 ) -> list[ReadyModel]:
-    """Gives the hosted, ready models that fit a budget and a target, the most accurate first.
+    """Return the hosted, ready models that fit a budget and a target, the most accurate first.
+
+    Args:
+        max_size: bytes, or text such as ``"5MB"``.
+        max_macs: multiply-accumulates of one call.
+        min_accuracy: published, a fraction.
+        target: name of a device.
 
     Raises:
         OptionError: see ``targets.hosted_models.find_models``.
     """
     return find_models(
-        max_size_bytes=max_size_bytes, max_macs=max_macs, min_accuracy=min_accuracy, target=target
+        max_size_bytes=parse_size(max_size), max_macs=max_macs, min_accuracy=min_accuracy, target=target
     )

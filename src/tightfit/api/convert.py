@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.formats import is_spec, is_tflite
-from tightfit.conversion.load_model import ConversionResult, load, temporary_place
+from tightfit.conversion.load_model import ConversionResult, held_file, label_of, load, temporary_place
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
+from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales, loss, own_answers
@@ -20,15 +22,25 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.provenance.record import grouped
 from tightfit.quantization.from_integers.held import is_quantized
+from tightfit.spoken import verb
 
 
-def convert(
-    source: Any,
-    output: str | Path,
+@verb(source="model", shapes="input_shape", held="hold")
+def convert(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
+    output: Pathlike | None = None,
     options: ConversionOptions | None = None,
     *,
     dequantize: bool = False,
     layout: str = "cpu",
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    batch: int | Literal["dynamic"] | None = 1,
+    channel_last: bool = False,
+    hold: Mapping[str, float] | None = None,
+    signature: str | None = None,
+    backend: str = "auto",
+    uint8: tuple[float, float] | None = None,
+    trust: bool = False,
 ) -> ConversionResult:
     """Return the ``.tflite`` of a model of any framework, compared with its source.
 
@@ -37,19 +49,38 @@ def convert(
     hold so.
 
     Args:
-        source: see ``load``.
-        output: the file to write.
-        options: see ``ConversionOptions``.
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        output: the file to write; None: one that lives as long as this process.
+        options: the options below as one object, instead of them.
         dequantize: write the float model that the integers stand for instead.
         layout: ``cpu``, ``npu`` or ``micro``: how the integer file is arranged.
+        input_shape: shape of the input with the batch, or input name → shape, where the model has none.
+        batch: samples in a call; ``"dynamic"`` leaves it free.
+        channel_last: image inputs of torch and ONNX models become NHWC.
+        hold: input name → the number that an ONNX input always has.
+        signature: of a SavedModel with several: only this one.
+        backend: of Keras: ``jax``, ``tensorflow``, ``torch`` or ``auto``.
+        uint8: ``(mean, std)``: image inputs take bytes, and the file computes ``(x - mean) / std``.
+        trust: run code that the file names or holds.
 
     Raises:
         ModelError: it cannot be converted.
         OptionError: an option is wrong, or a package is missing.
     """
-    began, place = time.perf_counter(), Path(output)
+    began, source = time.perf_counter(), model
+    place = temporary_place(label_of(source)) if output is None else Path(output)
     check_paths({"model": source}, {"The output": output})
-    converted = _loaded(source, options)
+    chosen = options or ConversionOptions(
+        trust=trust,
+        batch=None if batch == "dynamic" else batch,
+        shapes=_shapes(input_shape),
+        signature=signature,
+        backend=backend,
+        channel_last=channel_last,
+        held=hold or {},
+        uint8=uint8,
+    )
+    converted = _loaded(source, chosen)
     if not is_quantized(read_model(converted.path)):
         with atomic_file(place) as file:
             file.write(converted.path.read_bytes())
@@ -67,13 +98,22 @@ def convert(
     return replace(converted, path=place, notes=notes, seconds=time.perf_counter() - began)
 
 
-def _loaded(source: Any, options: ConversionOptions | None) -> ConversionResult:
+def _shapes(given: Sequence[int] | Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
+    """Return input name → shape; the name of a shape alone is empty."""
+    if isinstance(given, Mapping):
+        return {name: tuple(shape) for name, shape in given.items()}
+    return {} if given is None else {"": tuple(given)}
+
+
+def _loaded(source: ModelLike, options: ConversionOptions) -> ConversionResult:
     """What ``load`` makes of a source; an integer ``.tflite`` stays the file that it is."""
-    is_file = isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source))
-    if is_file and is_quantized(read_model(Path(source))):
-        return ConversionResult(Path(source), str(source), "an integer .tflite", [], 0.0)
-    label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
-    return load(source, temporary_place(label), options)
+    if isinstance(source, bytes | bytearray):
+        source = held_file(bytes(source))
+    if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
+        path = Path(source)
+        if is_quantized(read_model(path)):
+            return ConversionResult(path, str(source), "an integer .tflite", [], 0.0)
+    return load(source, temporary_place(label_of(source)), options)
 
 
 def _write_float(opened: Source, output: Path) -> list[str]:

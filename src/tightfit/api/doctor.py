@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tightfit.api.arguments import Image, image_options
+from tightfit.api.progress import ProgressLike, tracked
 from tightfit.diagnosis.doctor.examine import Diagnosis
 from tightfit.diagnosis.doctor.examine import doctor as examine_data
-from tightfit.types import Steps
+from tightfit.kinds import DataLike, ModelLike
+from tightfit.spoken import verb
 
 
+@verb()
 def doctor(  # noqa: PLR0913 - the options of one verb
-    model: Any,
-    data: Any,
+    model: ModelLike,
+    data: DataLike,
     *,
     image: Image = None,
     calibration: int = 100,
-    calibration_data: Any = None,
+    calibration_data: DataLike | None = None,
     seed: int = 0,
-    progress: Steps | None = None,
+    progress: ProgressLike = None,
 ) -> Diagnosis:
     """Return what is wrong with data to calibrate a float model with, errors first.
 
@@ -29,18 +30,19 @@ def doctor(  # noqa: PLR0913 - the options of one verb
         calibration: how many samples calibrate; the others evaluate.
         calibration_data: samples of their own to calibrate with.
         seed: of the split, the same as in ``optimize``.
-        progress: called with (samples done, samples in all).
+        progress: see ``tightfit.Progress``.
 
     Raises:
         ModelError: the model is not a float model.
         DataError: the data does not fit it.
     """
-    return examine_data(
-        model,
-        data,
-        image=image_options(image),
-        calibration=calibration,
-        calibration_data=calibration_data,
-        seed=seed,
-        progress=progress,
-    )
+    with tracked(progress) as tracker:
+        return examine_data(
+            model,
+            data,
+            image=image_options(image),
+            calibration=calibration,
+            calibration_data=calibration_data,
+            seed=seed,
+            progress=tracker.steps("examining"),
+        )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 from tightfit.api.arguments import Image, image_options
-from tightfit.api.model_inputs import Pathlike, inputs_of, outputs_of
-from tightfit.conversion.load_model import open_model
+from tightfit.api.model_inputs import inputs_of, outputs_of
+from tightfit.api.progress import ProgressLike, tracked
+from tightfit.conversion.load_model import label_of, open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
@@ -20,20 +23,23 @@ from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.evaluation.ssh_device import Device, latency_on
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
+from tightfit.kinds import DataLike, ModelLike
+from tightfit.result import Result, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
-from tightfit.types import Steps
+from tightfit.spoken import verb
 
 
+@verb()
 def evaluate(  # noqa: PLR0913 - the options of one verb
-    models: Any,
-    data: Any,
+    models: ModelLike | Sequence[ModelLike],
+    data: DataLike,
     *,
     image: Image = None,
     metric: Asked = "auto",
     limit: int | None = None,
-    progress: Steps | None = None,
-    slices: tuple[NamedSlices, ...] = (),
-) -> list[Accuracy]:
+    slices: Sequence[NamedSlices | str] = (),
+    progress: ProgressLike = None,
+) -> Evaluation:
     """Return the accuracy of each model on the data, with the paired change from the first.
 
     Args:
@@ -43,13 +49,15 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         metric: ``auto``, names as in docs/metrics.md with commas between them, a function, or several of
             either.
         limit: the most samples.
-        progress: called with (samples done, samples in all).
+        slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
+        progress: see ``tightfit.Progress``.
 
     Raises:
         TightfitError: the data does not fit the first model, or that one fails.
     """
     wanted = wanted_metrics(metric)
-    paths = [open_model(m) for m in _several(models)]
+    several = _several(models)
+    paths = [open_model(m) for m in several]
     read = [read_model(path) for path in paths]
     dataset = open_data(
         data, image=image_options(image), inputs=inputs_of(read[0], paths[0]), outputs=outputs_of(read[0])
@@ -57,34 +65,111 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.classes(), len(dataset), limit, overlap=True)
-    return evaluate_models(
-        paths, dataset, indices, metric=wanted, progress=progress, slices=slices_of(read[0], slices)
-    )
+    named = tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices)
+    with tracked(progress) as tracker:
+        results = evaluate_models(
+            paths, dataset, indices, metric=wanted, progress=tracker.steps("evaluating"),
+            slices=slices_of(read[0], named),
+        )  # fmt: skip
+    return Evaluation(tuple(map(label_of, several)), tuple(results))
 
 
-def _several(models: Any) -> list[Any]:
-    """Return a list of models; one model is a list of one."""
-    return list(models) if isinstance(models, list | tuple) else [models]
+def _several(models: ModelLike | Sequence[ModelLike]) -> list[ModelLike]:
+    """Return a list of models; one model, also a (torch module, example inputs), is a list of one."""
+    given: Any = models
+    is_pair = isinstance(models, tuple) and len(models) == 2 and isinstance(models[1], tuple | list)
+    return list(given) if isinstance(models, list | tuple) and not is_pair else [given]
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Result, Sequence[Accuracy]):
+    """The accuracy of one or several models on the same samples, as a sequence.
+
+    Args:
+        models: what they are called. results: one for each, the first is the reference.
+    """
+
+    models: tuple[str, ...]
+    results: tuple[Accuracy, ...]
+
+    @property
+    def path(self) -> Path:
+        """The first model."""
+        return Path(self.models[0])
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the labels."""
+        return list(self.results[0].notes)
+
+    @overload
+    def __getitem__(self, index: int) -> Accuracy: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Accuracy]: ...
+    def __getitem__(self, index: int | slice) -> Accuracy | Sequence[Accuracy]:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data: one entry a model, as ``tightfit evaluate --json`` prints it."""
+        named = zip(self.models, self.results, strict=True)
+        return {"models": [{"path": path, **result.to_dict()} for path, result in named]}
+
+    def headline(self) -> str:
+        """Return the metric of each model."""
+        values = ", ".join("failed" if r.value is None else f"{r.value:.4g}" for r in self.results)
+        return f"Evaluation({self.results[0].metric} {values}, {self.results[0].n} samples)"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return one row a model."""
+        titles = ("model", self.results[0].metric, "95 %", "change", "agreement")
+        named = zip(self.models, self.results, strict=True)
+        rows = [(Path(m).name, r.value, _span(r.low, r.high), r.change, r.agreement) for m, r in named]
+        return titles, rows
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.4g} … {high:.4g}"
+
+
+@dataclass(frozen=True, repr=False)
+class Benchmark(Result):
     """What one file costs, and the machine that its latency was measured on."""
 
     path: str
     latency: Latency
     footprint: Footprint
-    machine: dict[str, Any] = field(default_factory=machine)
+    machine: dict[str, object] = field(default_factory=machine)
     ops: tuple[OpTime, ...] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """Why there is no latency, where there is none."""
+        return [self.latency.reason] if self.latency.reason else []
 
+    def headline(self) -> str:
+        """Return the latency and the size."""
+        time = "no latency" if self.latency.median_ms is None else f"{self.latency.median_ms:.3g} ms"
+        return f"Benchmark('{self.path}', {time}, {self.footprint.size_bytes:,} bytes)"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the measured values, or the time of each op."""
+        if self.ops:
+            return ("op", "kind", "ms"), [(op.name, op.kind, op.mean_ms) for op in self.ops]
+        values = {**vars(self.latency), **vars(self.footprint)}
+        return ("", ""), [(name, value) for name, value in values.items() if value is not None]
+
+
+@verb()
 def benchmark(
-    models: Any,
+    models: ModelLike | Sequence[ModelLike],
     *,
     threads: int = 1,
     rounds: int = 50,
     seconds: float = 30.0,
-    on: Device | None = None,
+    on: Device | str | None = None,
     per_op: bool = False,
 ) -> list[Benchmark]:
     """Return interleaved latency, memory and sizes of each model; ratios are to the first.
@@ -94,7 +179,7 @@ def benchmark(
         threads: that LiteRT computes with.
         rounds: most rounds; each runs all models once.
         seconds: time limit of all rounds.
-        on: measure latency on this device instead of here.
+        on: measure latency on this device, ``ssh://user@host``, instead of here.
         per_op: also measure the time of each op here, by LiteRT's profiler.
 
     Raises:
@@ -102,24 +187,63 @@ def benchmark(
         RuntimeFailureError: the first model does not run, LiteRT cannot profile one, or the device cannot be
             reached.
     """
-    models = _several(models)
-    paths = [open_model(m) for m in models]
+    several = _several(models)
+    paths = [open_model(m) for m in several]
     for path in paths:
         read_model(path)
     where = machine()
-    if on is None:
+    device = Device.parse(on) if isinstance(on, str) else on
+    if device is None:
         latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
     else:
-        where, latencies = latency_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
-    named = zip(models, paths, latencies, strict=True)
+        where, latencies = latency_on(device, paths, threads=threads, rounds=rounds, seconds=seconds)
+    named = zip(several, paths, latencies, strict=True)
     ops = [tuple(profile_ops(p, threads=threads)) if per_op else () for p in paths]
-    return [Benchmark(str(m), t, footprint(p), where, o) for (m, p, t), o in zip(named, ops, strict=True)]
+    return [
+        Benchmark(label_of(m), t, footprint(p), where, o) for (m, p, t), o in zip(named, ops, strict=True)
+    ]
 
 
-def inspect(model: Pathlike) -> dict[str, Any]:
-    """Gives what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
+@dataclass(frozen=True, repr=False)
+class Inspection(Result, Mapping[str, object]):
+    """What a model is, also as a mapping of the names that ``tightfit inspect --json`` prints.
+
+    Args:
+        path: the file. facts: by name. notes: none.
+    """
+
+    path: Path
+    facts: dict[str, object]
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> object:
+        return self.facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts)
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the facts."""
+        return dict(self.facts)
+
+    def headline(self) -> str:
+        """Return the size of the model."""
+        return f"Inspection('{self.path}', {self['parameters']:,} parameters, {self['macs']:,} MACs)"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the facts by name."""
+        return ("", ""), list(self.facts.items())
+
+
+@verb()
+def inspect(model: ModelLike) -> Inspection:
+    """Return what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
 
     Raises:
         ModelError: the file cannot be read.
     """
-    return summary(read_model(open_model(model)))
+    path = open_model(model)
+    return Inspection(path, summary(read_model(path)))

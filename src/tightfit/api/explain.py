@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tightfit.api.arguments import Image, image_options
+from tightfit.api.progress import ProgressLike, tracked
 from tightfit.conversion.load_model import open_model
 from tightfit.diagnosis.explain.attribution import explain as explain_files
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation
-from tightfit.types import Steps
+from tightfit.evaluation.accuracy import Asked
+from tightfit.kinds import DataLike, ModelLike, Pathlike
+from tightfit.spoken import verb
 
 
-def explain(
-    model: Any,
-    quantized: str | Path,
-    data: Any,
+@verb()
+def explain(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
+    quantized: Pathlike,
+    data: DataLike,
+    output: Pathlike | None = None,
     *,
     image: Image = None,
-    progress: Steps | None = None,
-    **options: Any,
+    calibration: int = 100,
+    evaluation: int = 64,
+    metric: Asked = "auto",
+    remedies: bool = True,
+    seed: int = 0,
+    progress: ProgressLike = None,
 ) -> Explanation:
     """Return the ops that lose the accuracy of a quantized file, ranked, with causes and measured remedies.
 
@@ -27,13 +35,29 @@ def explain(
         model: the float model, anything that ``load`` takes.
         quantized: the file that was made of it.
         data: samples, as all verbs take them.
+        output: where the file of the best remedy goes; None: nowhere.
         image: how images become arrays.
-        progress: called with (steps done, steps in all).
-        options: ``calibration``, ``evaluation``, ``metric``, ``seed``, ``remedies`` and ``output`` of
-            ``ExplainRequest``.
+        calibration: samples to calibrate remedies with.
+        evaluation: most samples to measure on.
+        metric: as in ``evaluate``; the main one is explained.
+        remedies: False only tells which op and why.
+        seed: of the split.
+        progress: see ``tightfit.Progress``.
 
     Raises:
         TightfitError: the files do not belong together, or the data does not fit.
     """
-    request = ExplainRequest(open_model(model), quantized, data, image_options(image), **options)
-    return explain_files(request, advance=progress)
+    request = ExplainRequest(
+        open_model(model),
+        Path(quantized),
+        data,
+        image_options(image),
+        calibration,
+        evaluation,
+        metric,
+        seed,
+        remedies,
+        None if output is None else Path(output),
+    )
+    with tracked(progress) as tracker:
+        return explain_files(request, stage=tracker.stage, advance=tracker.advance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +11,11 @@ import numpy as np
 
 from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import inputs_of, outputs_of
+from tightfit.api.progress import ProgressLike, tracked
 from tightfit.api.ruin import ruin_notes
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.load_model import label_of, open_model, temporary_place
 from tightfit.data.dataset import Dataset
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import hold_out
 from tightfit.errors import DataError, OptionError, unknown_name
@@ -23,6 +25,7 @@ from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.labels import TRAINED, Head
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
+from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import Source, open_source
@@ -31,6 +34,8 @@ from tightfit.pipeline.write import write_float, write_plan
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.scheme import find_scheme
+from tightfit.result import Result, Row
+from tightfit.spoken import verb
 from tightfit.training.backend import choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
 from tightfit.training.loop.training_options import TrainingOptions
@@ -40,7 +45,7 @@ from tightfit.weights.statistics import weight_facts
 if TYPE_CHECKING:
     from tightfit.training.loop.finetuning import Trained
 
-Listener = Callable[[str, int, int, dict[str, Any]], None]
+Listener = Callable[[str, int, int, dict[str, object]], None]
 
 _HELD_OUT: Final = 0.25
 _MOST_HELD_OUT: Final = 1000
@@ -65,8 +70,8 @@ class FinetuneOptions(TrainingOptions):
     storage: str = "dense"
 
 
-@dataclass
-class FinetuneResult:
+@dataclass(frozen=True, repr=False)
+class FinetuneResult(Result):
     """A trained file.
 
     Args:
@@ -83,48 +88,139 @@ class FinetuneResult:
     before: Footprint
     zeros: float
     values: int
-    history: list[dict[str, Any]]
+    history: list[dict[str, object]]
     backend: str
     notes: list[str] = field(default_factory=list)
 
-    def facts(self) -> dict[str, Any]:
-        """Gives everything as plain data; sizes in bytes, accuracies and shares as fractions."""
+    def headline(self) -> str:
+        """Return the metric before and after."""
+        values = ", ".join("failed" if a.value is None else f"{a.value:.4g}" for a in self._both())
+        return f"FinetuneResult('{self.path}', {self.accuracy.metric} {values})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the float model beside the file."""
+        sizes = (self.before.size_bytes, self.footprint.size_bytes)
+        rows = [("bytes", *sizes), (self.accuracy.metric, *(a.value for a in self._both()))]
+        return ("", "float model", "file"), rows
+
+    def _both(self) -> tuple[Accuracy, Accuracy]:
+        return self.original, self.accuracy
+
+    def facts(self) -> dict[str, object]:
+        """Return ``to_dict()``, under its name of an earlier release."""
+        return self.to_dict()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data; sizes in bytes, accuracies and shares as fractions."""
         plain = asdict(self) | {"path": str(self.path)}
         return plain | {"original": self.original.to_dict(), "accuracy": self.accuracy.to_dict()}
 
 
-def finetune(
-    model: Any,
-    data: Any,
-    output: str | Path,
+@verb(interface="io", feature="features")
+def finetune(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
+    data: DataLike,
+    output: Pathlike | None = None,
     options: FinetuneOptions | None = None,
     *,
+    scheme: str | None = None,
+    io: str = "float32",
+    sparsity: float | None = None,
+    pattern: str = "unstructured",
+    scope: str = "layer",
+    schedule: str = "polynomial",
+    clusters: int | None = None,
+    per: str = "tensor",
+    initial: str = "kmeans++",
+    ranges: str = "learned",
+    epochs: int = 5,
+    batch: int = 32,
+    learning_rate: float | None = None,
+    labels: str = "auto",
+    features: Sequence[str] = (),
+    augment: Sequence[str] = (),
+    teacher: Pathlike | None = None,
+    train: int | None = None,
+    layout: str = "cpu",
+    storage: str = "dense",
+    seed: int = 0,
     image: Image = None,
     listener: Listener | None = None,
-    **keywords: Any,
+    progress: ProgressLike = None,
 ) -> FinetuneResult:
-    """Trains a float model for the integers, zeros and shared values that are asked for.
+    """Train a float model for the integers, zeros and shared values that are asked for; return the file.
 
     A quarter of the samples (at most 1,000) is held out to measure with. The checkpoint
     ``<output>.checkpoint`` is written after each epoch; the same call goes on from it.
 
     Args:
-        model: anything that ``load`` takes. output: the ``.tflite`` to write.
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        data: samples, with labels or without.
+        output: the ``.tflite`` to write; None: one that lives as long as this process.
+        options: the options below as one object; a keyword that differs from its default overrides it.
+        scheme: ``int8``, ``int16x8`` or ``int8x4``; None for a float file.
+        io: type of the model's inputs and outputs.
+        sparsity: fraction of zeros in the pruned weights.
+        pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4.
+        scope: ``layer`` or ``global``.
+        schedule: of the sparsity: ``polynomial``, ``constant`` or ``one-shot``.
+        clusters: distinct values a weight tensor, 2 to 256.
+        per: ``tensor`` or ``channel``.
+        initial: centroid initialization: ``kmeans++``, ``linear`` or ``density``.
+        ranges: range updates: ``learned``, ``average`` or ``fixed``.
+        epochs: of all stages together.
+        batch: samples in a step.
+        learning_rate: relative to the size of each channel's weights; None: set automatically.
+        labels: train on labels: ``auto``, ``yes``, or ``no`` (distillation from the float model).
+        features: intermediate tensors of the teacher to match besides its outputs.
+        augment: image augmentations: ``flip``, ``shift``, ``zoom``, ``mix``.
+        teacher: a larger float model; None for the model itself.
+        train: most training samples.
+        layout: ``cpu``, ``npu`` or ``micro``.
+        storage: ``dense``, or ``sparse`` to leave zeros out of the file.
+        seed: of the split and of the shuffling.
+        image: how image files become arrays.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
-        keywords: fields of ``FinetuneOptions``: ``scheme``, ``sparsity``, ``clusters``, ``epochs`` ….
+        progress: see ``tightfit.Progress``.
 
     Raises:
         OptionError: an option is wrong, or Keras is not installed. DataError: the data does not fit.
         ModelError: the model cannot be trained, or the output cannot be written.
     """
-    chosen, output = _with_keywords(options or FinetuneOptions(), keywords), Path(output)
-    image = image_options(image)
+    keywords = dict(locals())
+    chosen = _chosen(options or FinetuneOptions(), keywords)
+    place = temporary_place(label_of(model)) if output is None else Path(output)
     request = _request(chosen)
     _check_options(chosen)
     check_paths(
         {"model": model, "data": data, "teacher": chosen.teacher},
-        {"The output": output, "The checkpoint": output.with_name(output.name + ".checkpoint")},
+        {"The output": place, "The checkpoint": _checkpoint(place)},
     )
+    with tracked(progress if listener is None else False) as tracker:
+        heard = listener or (lambda stage, step, steps, _: tracker.stages(stage, step, steps))
+        given = _Given(model, data, image_options(image), place)
+        return _finetune(given, chosen, request, heard)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a caller passed."""
+
+    model: ModelLike
+    data: DataLike
+    image: ImageOptions | None
+    output: Path
+
+
+def _checkpoint(output: Path) -> Path:
+    return output.with_name(output.name + ".checkpoint")
+
+
+def _finetune(
+    given: _Given, chosen: FinetuneOptions, request: FinetuneSpec, listener: Listener
+) -> FinetuneResult:
+    """Open what was given, train, write, measure."""
+    model, output = given.model, given.output
     backend = choose_backend()
     from tightfit.training.loop.finetuning import TrainingData  # noqa: PLC0415 - loads Keras
     from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
@@ -132,12 +228,15 @@ def finetune(
     source = open_source(model)
     refuse_input_as_output(output, source.path)
     dataset = open_data(
-        data, image=image, inputs=inputs_of(source.model, model), outputs=outputs_of(source.model)
+        given.data,
+        image=given.image,
+        inputs=inputs_of(source.model, source.path),
+        outputs=outputs_of(source.model),
     )
     training, held_out = divide(dataset, chosen)
     reading = understand(source.path, dataset, training, "auto").reading
     source.facts = _facts(dataset, len(training), chosen)
-    checkpoint = output.with_name(output.name + ".checkpoint")
+    checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     teacher = source.model if chosen.teacher is None else open_source(chosen.teacher).model
     material = TrainingData(dataset, training, teacher, training_start, reading.heads)
@@ -148,8 +247,7 @@ def finetune(
         notes += leave_zeros_out(output)
 
     def measured(done: int, total: int) -> None:
-        if listener is not None:
-            listener("measuring", done, total, {})
+        listener("measuring", done, total, {})
 
     original = source.path if chosen.teacher is None else open_model(chosen.teacher)
     before, after = evaluate_models(
@@ -164,17 +262,12 @@ def finetune(
     )  # fmt: skip
 
 
-def _with_keywords(options: FinetuneOptions, keywords: dict[str, Any]) -> FinetuneOptions:
-    """Return options with some fields given by name.
-
-    Raises:
-        OptionError: a name is unknown.
-    """
-    known = {f.name for f in fields(FinetuneOptions)}
-    for name in keywords:
-        if name not in known:
-            raise OptionError(unknown_name("option of finetune", name, known | {"image", "listener"}))
-    return replace(options, **keywords)
+def _chosen(options: FinetuneOptions, keywords: Mapping[str, Any]) -> FinetuneOptions:
+    """Return options with the keywords that differ from their defaults."""
+    plain, given = FinetuneOptions(), dict(keywords) | {"interface": keywords["io"]}
+    changed = {f.name: given[f.name] for f in fields(FinetuneOptions)}
+    changed |= {name: tuple(changed[name]) for name in ("features", "augment")}
+    return replace(options, **{k: v for k, v in changed.items() if v != getattr(plain, k)})
 
 
 def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:

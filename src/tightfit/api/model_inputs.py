@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.load_model import label_of, open_model
 from tightfit.data.sample import InputSpec
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names, output_names
+from tightfit.kinds import ModelLike
 
-Pathlike = str | Path
 
-
-def model_inputs(path: Pathlike) -> list[InputSpec]:
+def model_inputs(path: ModelLike) -> list[InputSpec]:
     """Gives the inputs of a model as the data must fit them; integer inputs are fed from reals.
 
     Raises:
         ModelError: the file cannot be read, or has no input.
     """
-    return inputs_of(read_model(open_model(path)), path)
+    found = open_model(path)
+    return inputs_of(read_model(found), found)
 
 
 def outputs_of(model: Model) -> list[str]:
@@ -28,11 +26,11 @@ def outputs_of(model: Model) -> list[str]:
     return list(output_names(model))
 
 
-def inputs_of(model: Model, path: Pathlike) -> list[InputSpec]:
+def inputs_of(model: Model, path: ModelLike) -> list[InputSpec]:
     """Gives the inputs of a model that was read from a path; see ``model_inputs``."""
     named = input_names(model)
     if not named:
-        raise ModelError(f"'{path}' has no input, so no data can be run through it.")
+        raise ModelError(f"'{label_of(path)}' has no input, so no data can be run through it.")
     specs = []
     for name, tensor in named.items():
         q = tensor.quantization if tensor.is_quantized else None

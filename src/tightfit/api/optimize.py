@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from tightfit.api.arguments import Drops, Image, image_options, parse_drops, parse_latency, parse_size
+from tightfit.api.arguments import Drops, Image, Size, image_options, parse_drops, parse_latency, parse_size
+from tightfit.api.progress import ProgressLike, Tracker, tracked
 from tightfit.conversion.load_model import open_model
+from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
+from tightfit.evaluation.slices.parts import NamedSlices
+from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
-from tightfit.search.job import Job, Listener, NullProgress, Outcome
+from tightfit.search.job import Job, Outcome
 from tightfit.search.run import search
 from tightfit.search.verdict.budget import Budget
 from tightfit.search.verdict.checks import check_job
 from tightfit.search.verdict.judged_drop import INTERVAL
+from tightfit.spoken import verb
 from tightfit.targets.profile import find_target
 
-_LOG: Final = logging.getLogger("tightfit")
 
-
+@verb(target_memory="memory")
 def optimize(  # noqa: PLR0913 - the options of one command
-    model: Any,
-    data: Any = None,
-    output: str | Path | None = None,
+    model: ModelLike | Job,
+    data: DataLike | None = None,
+    output: Pathlike | None = None,
     *,
     max_drop: Drops = 0.01,
-    max_size: int | str | None = None,
-    max_zip: int | str | None = None,
+    max_size: Size = None,
+    max_zip: Size = None,
     max_latency: float | str | None = None,
     target: str | None = None,
-    target_memory: int | str | None = None,
+    memory: Size = None,
     min_accelerated: float = 0.9,
     minutes: float | None = None,
     judge: str = INTERVAL,
@@ -43,7 +46,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
     only: Sequence[str] = (),
     metric: Asked = "auto",
     image: Image = None,
-    calibration_data: Any = None,
+    calibration_data: DataLike | None = None,
     calibration: int = 100,
     evaluation: int | None = None,
     seed: int = 0,
@@ -52,7 +55,8 @@ def optimize(  # noqa: PLR0913 - the options of one command
     observer: str | None = None,
     fresh: bool = False,
     provenance: bool = True,
-    progress: Listener | None = None,
+    slices: Sequence[NamedSlices | str] = (),
+    progress: ProgressLike = None,
 ) -> Report:
     """Return the report of a search for the smallest, fastest file of a model within a budget.
 
@@ -69,7 +73,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         max_zip: bytes of the file packed as zip.
         max_latency: ms a call on this machine, or text: ``"12ms"``, ``"0.8x"`` of the original's.
         target: device that must take the file, such as ``ethos-u55-128``.
-        target_memory: bytes of the device, where they are not the target's.
+        memory: bytes of the device, where they are not the target's.
         min_accelerated: least fraction of the MACs that the target accelerates, 0 to 1.
         minutes: no new candidate is started after this time.
         judge: ``interval``: the drop's 95 % interval must lie within ``max_drop``; ``estimate``: the drop.
@@ -87,7 +91,8 @@ def optimize(  # noqa: PLR0913 - the options of one command
         observer: how ranges follow from calibration.
         fresh: measure everything again.
         provenance: False leaves the recipe out of the files.
-        progress: has ``stage(name, total)``, ``advance(done, total)`` and ``found(outcome)``.
+        slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
+        progress: see ``tightfit.Progress``; ``found(outcome)`` is called after each candidate.
 
     Returns:
         The report; ``report.chosen`` is the file that ships.
@@ -96,7 +101,8 @@ def optimize(  # noqa: PLR0913 - the options of one command
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
     if isinstance(model, Job):
-        return _run(model, progress or data)
+        listener: Any = data if progress is None else progress
+        return _run(model, listener)
     latency, ratio = parse_latency(max_latency)
     drop, drops = parse_drops(max_drop)
     budget = Budget(
@@ -110,12 +116,13 @@ def optimize(  # noqa: PLR0913 - the options of one command
         minutes=minutes,
         confident=confident,
         target=None if target is None else find_target(target).name,
-        target_memory=parse_size(target_memory),
+        target_memory=parse_size(memory),
         min_accelerated=min_accelerated,
     )
+    source: Any = model
     job = Job(
-        model=model,
-        data=data,
+        model=source,
+        data=_given(data),
         output=Path(tempfile.mkdtemp(prefix="tightfit-out-") if output is None else output),
         image=image_options(image),
         budget=budget,
@@ -131,28 +138,40 @@ def optimize(  # noqa: PLR0913 - the options of one command
         effort=effort,
         fresh=fresh,
         provenance=provenance,
+        slices=tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices),
     )
     return _run(job, progress)
 
 
-def _run(job: Job, progress: Listener | None) -> Report:
+def _given(data: DataLike | None) -> DataLike:
+    """Return the data.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if data is None:
+        raise OptionError(
+            "Received no data for optimize; expected samples: a path, module:function, arrays or a loader."
+        )
+    return data
+
+
+def _run(job: Job, progress: ProgressLike) -> Report:
     """Return the report of a job."""
     check_job(job)
     job = replace(job, model=open_model(job.model))
-    report = report_of(search(job, _Progress(progress)))
-    report.folder = str(job.output)
-    return report
+    with tracked(progress) as tracker:
+        return replace(report_of(search(job, _Reporting(tracker))), folder=str(job.output))
 
 
-class _Progress:
-    """Writes the report after each candidate, logs each stage, and passes both on."""
+class _Reporting:
+    """Writes the report after each candidate, and passes everything on."""
 
-    def __init__(self, inner: Listener | None) -> None:
-        self.inner: Listener = inner or NullProgress()
+    def __init__(self, inner: Tracker) -> None:
+        self.inner = inner
 
     def stage(self, name: str, total: int) -> None:
-        """Log a stage."""
-        _LOG.info("%s", name)
+        """Pass a stage on."""
         self.inner.stage(name, total)
 
     def advance(self, done: int, total: int) -> None:

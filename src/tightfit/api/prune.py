@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
-from tightfit.api.arguments import image_options
+from tightfit.api.arguments import Image, image_options
 from tightfit.api.measured_file import divide_data
+from tightfit.api.progress import ProgressLike, tracked
 from tightfit.api.ruin import ruin_notes
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
 from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
 from tightfit.compression.sparsity.sparse_storage import StoredLayer
 from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
+from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy
@@ -28,6 +30,7 @@ from tightfit.files import checked_write
 from tightfit.graph.ir import Model
 from tightfit.graph.macs import macs
 from tightfit.graph.reader import read_model
+from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import write_sparse
@@ -42,17 +45,19 @@ from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import SCHEMES, find_scheme
+from tightfit.result import Result, Row
+from tightfit.spoken import verb
 from tightfit.types import Stage
+from tightfit.weights.patterns import UNSTRUCTURED
 from tightfit.weights.statistics import refuse_bad_weights, weight_facts
 
 FLOAT: Final = "float"
-Wanted = TypeVar("Wanted", Pruning, Clusters)
 _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
 
 
-@dataclass
-class CompressionResult:
+@dataclass(frozen=True, repr=False)
+class CompressionResult(Result):
     """A file with zeros or shared values.
 
     Args:
@@ -87,8 +92,24 @@ class CompressionResult:
     outputs: list[OutputQuality] = field(default_factory=list)
     accuracy: tuple[Accuracy, Accuracy] | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Gives it as plain data: bytes, milliseconds, fractions."""
+    def headline(self) -> str:
+        """Return the size against the model's."""
+        before, after = self.original_size.size_bytes, self.size.size_bytes
+        return f"CompressionResult('{self.path}', {after:,} bytes of {before:,}, {self.zeros:.0%} zeros)"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return sizes and latency of the model and of the file."""
+        sizes = [(n, getattr(self.original_size, n), getattr(self.size, n)) for n in vars(self.size)]
+        return ("", "model", "file"), [
+            *sizes, ("latency_ms", self.original_latency.median_ms, self.latency.median_ms),
+        ]  # fmt: skip
+
+    def to_json(self) -> dict[str, object]:
+        """Return ``to_dict()``, under its name of an earlier release."""
+        return self.to_dict()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data: bytes, milliseconds, fractions."""
         plain = asdict(replace(self, outputs=[], accuracy=None)) | {
             "path": str(self.path),
             "snr_db": None if math.isnan(self.snr_db) else min(self.snr_db, 200.0),
@@ -113,7 +134,7 @@ class ShrinkOptions:
     scheme: str = FLOAT
     interface: str = "float32"
     layout: str = "cpu"
-    data: Any = None
+    data: DataLike | None = None
     image: ImageOptions | None = None
     calibration: int = 100
     seed: int = 0
@@ -126,25 +147,52 @@ class ShrinkOptions:
             raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
 
 
-def prune(
-    model: Any,
-    output: str | Path,
+@verb(interface="io", stage="progress")
+def prune(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
+    output: Pathlike | None = None,
     wanted: Pruning | None = None,
     options: ShrinkOptions | None = None,
-    stage: Stage | None = None,
-    **keywords: Any,
+    stage: ProgressLike = None,
+    *,
+    sparsity: float | None = None,
+    pattern: str = UNSTRUCTURED,
+    scope: str = "layer",
+    skip: Sequence[str] = (),
+    data: DataLike | None = None,
+    image: Image = None,
+    scheme: str | None = None,
+    io: str | None = None,
+    layout: str | None = None,
+    calibration: int | None = None,
+    provenance: bool | None = None,
+    seed: int | None = None,
+    progress: ProgressLike = None,
 ) -> CompressionResult:
     """Write a file with the least important weights zero, without the zeros where that makes it smaller.
 
-    With samples a weight counts by what it contributes, and the kept weights are fitted again.
+    With samples a weight counts by what it contributes, and the kept weights are fitted again. Whole channels
+    are removed by ``prune_channels``.
 
     Args:
-        model: anything that ``load`` takes.
-        output: the ``.tflite`` to write.
-        wanted: which weights; or as keywords ``sparsity`` (a fraction), ``pattern``, ``scope``, ``skip``.
-        options: how the file is made; or as keywords ``data``, ``image``, ``scheme``, ``calibration`` ….
-        stage: progress callback (what, done, total); also as ``progress``.
-        keywords: fields of ``Pruning`` and ``ShrinkOptions``.
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        output: the ``.tflite`` to write; None: one that lives as long as this process.
+        wanted: the next four as one object.
+        options: the options that prune and cluster share, as one object.
+        stage: ``progress``, in its place of an earlier release.
+        sparsity: fraction of zeros in the pruned weights, between 0 and 1.
+        pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4.
+        scope: ``layer``: each layer has the sparsity; ``global``: all layers together.
+        skip: names or kinds of ops that are not pruned.
+        data: samples; labels measure.
+        image: how image files become arrays.
+        scheme: ``float`` or a quantization scheme of the file.
+        io: type of the model's inputs and outputs.
+        layout: ``cpu``, ``npu`` or ``micro``.
+        calibration: samples that shape the file, 100 by default.
+        provenance: store the recipe and the expected outputs in the file, on by default.
+        seed: of the split.
+        progress: see ``tightfit.Progress``.
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
@@ -152,83 +200,103 @@ def prune(
     Example:
         ``tightfit.prune("model.tflite", "small.tflite", sparsity=0.8, data=x)``
     """
-    wanted, options, stage = _asked("prune", Pruning, wanted, options, stage, keywords)
-    work = _Work(model, Path(output), options, stage)
-    pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
-    work.zeros = True
-    work.adopt(pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}")
-    work.make_eligible()
-    return work.write(work.plan(), pruned.layers)
+    if wanted is None:
+        if sparsity is None:
+            raise OptionError("Received no sparsity for prune; expected a fraction, such as sparsity=0.8.")
+        wanted = Pruning(sparsity, pattern, scope, tuple(skip))
+    chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed))
+    with tracked(stage if progress is None else progress) as tracker:
+        work = _Work(model, output, chosen, tracker.stages)
+        pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
+        work.zeros = True
+        work.adopt(
+            pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}"
+        )
+        work.make_eligible()
+        return work.write(work.plan(), pruned.layers)
 
 
-def cluster(
-    model: Any,
-    output: str | Path,
+@verb(interface="io", stage="progress", count="clusters")
+def cluster(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
+    output: Pathlike | None = None,
     wanted: Clusters | None = None,
     options: ShrinkOptions | None = None,
-    stage: Stage | None = None,
-    **keywords: Any,
+    stage: ProgressLike = None,
+    *,
+    clusters: int | None = None,
+    per: str = "tensor",
+    initial: str = "kmeans++",
+    data: DataLike | None = None,
+    image: Image = None,
+    scheme: str | None = None,
+    io: str | None = None,
+    layout: str | None = None,
+    calibration: int | None = None,
+    provenance: bool | None = None,
+    seed: int | None = None,
+    progress: ProgressLike = None,
 ) -> CompressionResult:
     """Write a file whose weights share few values, which compression (zip, zstd, look-up tables) finds.
 
     Args:
-        model: anything that ``load`` takes.
-        output: the ``.tflite`` to write.
-        wanted: how many values; or as keywords ``clusters`` (2 to 256), ``per``, ``initial``.
-        options: how the file is made; or as keywords ``data``, ``image``, ``scheme``, ``calibration`` ….
-        stage: progress callback (what, done, total); also as ``progress``.
-        keywords: fields of ``Clusters`` and ``ShrinkOptions``.
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        output: the ``.tflite`` to write; None: one that lives as long as this process.
+        wanted: the next three as one object.
+        options: the options that prune and cluster share, as one object.
+        stage: ``progress``, in its place of an earlier release.
+        clusters: distinct values a tensor (or a channel), 2 to 256.
+        per: ``tensor`` or ``channel``.
+        initial: centroid initialization: ``kmeans++``, ``linear`` or ``density``.
+        data: samples; labels measure.
+        image: how image files become arrays.
+        scheme: ``float`` or a quantization scheme of the file.
+        io: type of the model's inputs and outputs.
+        layout: ``cpu``, ``npu`` or ``micro``.
+        calibration: samples that shape the file, 100 by default.
+        provenance: store the recipe and the expected outputs in the file, on by default.
+        seed: of the split.
+        progress: see ``tightfit.Progress``.
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
-    if "clusters" in keywords:
-        keywords["count"] = keywords.pop("clusters")
-    wanted, options, stage = _asked("cluster", Clusters, wanted, options, stage, keywords)
-    work = _Work(model, Path(output), options, stage)
-    plan = work.plan()
-    clustered = cluster_weights(work.source.model, wanted, plan)
-    work.adopt(clustered.model, f"clustered to {wanted.count} values for each {wanted.per}")
-    return work.write(plan, clustered.layers)
-
-
-def _asked(
-    verb: str,
-    kind: type[Wanted],
-    wanted: Wanted | None,
-    options: ShrinkOptions | None,
-    stage: Stage | None,
-    keywords: dict[str, Any],
-) -> tuple[Wanted, ShrinkOptions, Stage | None]:
-    """Return what is wanted, the options and the progress callback, given as objects or as keywords.
-
-    Raises:
-        OptionError: a keyword is unknown, or nothing says what is wanted.
-    """
-    stage = keywords.pop("progress", stage)
-    ours = {f.name for f in fields(cast("Any", kind))}
-    theirs = {f.name for f in fields(ShrinkOptions)}
-    for name in keywords:
-        if name not in ours | theirs:
-            raise OptionError(unknown_name(f"option of {verb}", name, ours | theirs | {"progress"}))
-    made = {k: v for k, v in keywords.items() if k in ours}
-    rest: dict[str, Any] = {
-        k: image_options(v) if k == "image" else v for k, v in keywords.items() if k in theirs
-    }
     if wanted is None:
-        needed = next(iter(ours & {"sparsity", "count"}))
-        if needed not in made:
-            raise OptionError(f"Received no {needed} for {verb}; expected {needed}=… .")
-        wanted = kind(**made)
-    return wanted, replace(options or ShrinkOptions(), **rest), stage
+        if clusters is None:
+            raise OptionError("Received no number of clusters; expected 2 to 256, such as clusters=16.")
+        wanted = Clusters(clusters, per, initial)
+    chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed))
+    with tracked(stage if progress is None else progress) as tracker:
+        work = _Work(model, output, chosen, tracker.stages)
+        plan = work.plan()
+        clustered = cluster_weights(work.source.model, wanted, plan)
+        work.adopt(clustered.model, f"clustered to {wanted.count} values for each {wanted.per}")
+        return work.write(plan, clustered.layers)
+
+
+def _options(
+    options: ShrinkOptions | None,
+    data: DataLike | None,
+    image: Image,
+    scheme: str | None,
+    rest: tuple[str | None, str | None, int | None, bool | None, int | None],
+) -> ShrinkOptions:
+    """Return the options of an object with what keywords say; ``rest``: the last five fields' keywords."""
+    names = ("interface", "layout", "calibration", "provenance", "seed")
+    given: dict[str, Any] = {"data": data, "image": image_options(image), "scheme": scheme}
+    given |= dict(zip(names, rest, strict=True))
+    return replace(options or ShrinkOptions(), **{k: v for k, v in given.items() if v is not None})
 
 
 class _Work:
     """A float model on its way to a smaller file."""
 
-    def __init__(self, model: Any, output: Path, options: ShrinkOptions, stage: Stage | None) -> None:
-        self.options, self.output, self.stage = options, output, stage
-        check_paths({"model": model, "data": options.data}, {"The output": output})
+    def __init__(
+        self, model: ModelLike, output: Pathlike | None, options: ShrinkOptions, stage: Stage | None
+    ) -> None:
+        self.options, self.stage = options, stage
+        self.output = temporary_place(label_of(model)) if output is None else Path(output)
+        check_paths({"model": model, "data": options.data}, {"The output": self.output})
         self.original = self.source = open_source(model)
         refuse_bad_weights(self.source.model)
         if not options.provenance:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tightfit.api.measured_file import divide_data
+from tightfit.api.arguments import Image, Size, image_options, parse_size
+from tightfit.api.measured_file import DividedData, divide_data
+from tightfit.api.progress import ProgressLike, tracked
 from tightfit.api.ruin import ruin_notes
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_pruning import (
@@ -18,8 +21,8 @@ from tightfit.compression.channels.channel_pruning import (
     describe,
 )
 from tightfit.compression.channels.channel_pruning import prune_channels as prune
+from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.cached_samples import remembered
-from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint, footprint
@@ -29,11 +32,14 @@ from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
+from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
+from tightfit.result import Result, Row
 from tightfit.scratch import scratch_folder
+from tightfit.spoken import verb
 from tightfit.types import Stage
 from tightfit.weights.statistics import refuse_bad_weights
 
@@ -41,8 +47,8 @@ _ROUNDS: Final = 15
 _SECONDS: Final = 8.0
 
 
-@dataclass
-class ChannelPruningResult:
+@dataclass(frozen=True, repr=False)
+class ChannelPruningResult(Result):
     """A file without some of its channels.
 
     Args:
@@ -69,8 +75,21 @@ class ChannelPruningResult:
     outputs: list[OutputQuality] = field(default_factory=list)
     accuracy: tuple[Accuracy, Accuracy] | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Gives it as plain data."""
+    def headline(self) -> str:
+        """Return the MACs against the model's."""
+        return f"ChannelPruningResult('{self.path}', {self.macs:,} MACs of {self.original_macs:,})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return what each group kept."""
+        rows = [(g.name, g.channels, g.kept, g.frozen or "") for g in self.groups]
+        return ("group", "channels", "kept", "why it stays"), rows
+
+    def to_json(self) -> dict[str, object]:
+        """Return ``to_dict()``, under its name of an earlier release."""
+        return self.to_dict()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data."""
         outputs = [output.to_dict() for output in self.outputs]
         plain = asdict(replace(self, outputs=[], accuracy=None))
         plain |= {"path": str(self.path), "outputs": outputs}
@@ -79,8 +98,9 @@ class ChannelPruningResult:
         return plain
 
 
-def channel_groups(model: str | Path) -> list[dict[str, Any]]:
-    """Gives the groups of channels of a model that go together, and why some must stay.
+@verb()
+def channel_groups(model: ModelLike) -> list[dict[str, object]]:
+    """Return the groups of channels of a model that go together, and why some must stay.
 
     Raises:
         ModelError: the file cannot be read, or is quantized.
@@ -88,43 +108,70 @@ def channel_groups(model: str | Path) -> list[dict[str, Any]]:
     return describe(find_dependencies(open_source(model).model))
 
 
+@verb(size="max_size", latency="max_latency", samples="calibration", stage="progress")
 def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
-    model: str | Path,
-    output: str | Path,
+    model: ModelLike,
+    output: Pathlike | None = None,
     *,
     macs: float | None = None,
-    size: int | None = None,
-    latency: float | None = None,
+    max_size: Size = None,
+    max_latency: float | None = None,
     importance: str | None = None,
     refit: bool = True,
     multiple: int = 8,
-    data: Any = None,
-    image: ImageOptions | None = None,
-    samples: int = 250,
+    data: DataLike | None = None,
+    image: Image = None,
+    calibration: int = 250,
     seed: int = 0,
-    stage: Stage | None = None,
+    progress: ProgressLike = None,
 ) -> ChannelPruningResult:
-    """Writes a smaller float file without the channels that matter least.
+    """Write a smaller float file without the channels that matter least.
+
+    Exactly one of ``macs``, ``max_size`` and ``max_latency`` is the budget.
 
     Args:
-        macs: fraction of the multiply–accumulates to keep. size: bytes of the file. latency: fraction of the
-            original's latency, measured on this machine. Exactly one of the three.
-        importance: ``magnitude``, ``reconstruction`` or ``taylor``. refit: fit what is left to the data.
-        multiple: a group keeps a multiple of it. data: samples without labels; at most ``samples`` are used.
-        stage: hears (what, done, of).
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        output: the ``.tflite`` to write; None: one that lives as long as this process.
+        macs: fraction of the multiply–accumulates to keep.
+        max_size: bytes of the file, or text such as ``"300kB"``.
+        max_latency: fraction of the original's latency, measured on this machine.
+        importance: ``magnitude``, ``reconstruction`` or ``taylor``.
+        refit: fit what is left to the data.
+        multiple: a group keeps a multiple of it.
+        data: samples without labels.
+        image: how image files become arrays.
+        calibration: samples that rank and fit at most.
+        seed: of the split.
+        progress: see ``tightfit.Progress``.
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
-    check_paths({"model": model, "data": data}, {"The output": output})
-    budget = ChannelBudget(macs, size, latency)
+    place = temporary_place(label_of(model)) if output is None else Path(output)
+    check_paths({"model": model, "data": data}, {"The output": place})
+    budget = ChannelBudget(macs, parse_size(max_size), max_latency)
     options = ChannelOptions(importance, refit, multiple)
-    source, path = open_source(model), Path(output)
+    source = open_source(model)
+    divided = None
+    if data is not None:
+        divided = divide_data(source, data, image_options(image), calibration, seed)
+    with tracked(progress) as tracker:
+        return _pruned((budget, options), source, divided, place, tracker.stages)
+
+
+def _pruned(
+    asked: tuple[ChannelBudget, ChannelOptions],
+    source: Source,
+    divided: DividedData | None,
+    path: Path,
+    stage: Stage,
+) -> ChannelPruningResult:
+    """Prune, write, measure."""
+    budget, options = asked
     refuse_input_as_output(path, source.path)
     refuse_bad_weights(source.model)
-    divided = None if data is None else divide_data(source, data, image, samples, seed)
     again = None if divided is None else remembered(divided.inputs)
-    measure = None if latency is None else _measure(source)
+    measure = None if budget.latency is None else _measure(source)
     done = prune(source.model, budget, options, again, measure, stage)
     changed = f"MACs {done.macs_before:,} → {done.macs_after:,}"
     write_float(
@@ -139,8 +186,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     notes = [*source.notes, *done.notes, *_told(after)]
     accuracy, outputs = None, []
     if divided is not None:
-        told = None if stage is None else partial(stage, "measuring")
-        accuracy = divided.compare(source.path, path, told, slices_of(source.model))
+        accuracy = divided.compare(source.path, path, partial(stage, "measuring"), slices_of(source.model))
         outputs = list(accuracy[1].outputs)
         notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
     return ChannelPruningResult(

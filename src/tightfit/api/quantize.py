@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.api.arguments import Image, image_options, parse_size
-from tightfit.api.model_inputs import Pathlike, inputs_of
+from tightfit.api.arguments import Image, Size, image_options, parse_size
+from tightfit.api.model_inputs import inputs_of
+from tightfit.api.progress import ProgressLike, tracked
+from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
-from tightfit.errors import DataError, OptionError, unknown_name
+from tightfit.errors import DataError
 from tightfit.evaluation.slices.parts import NamedSlices
+from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales
@@ -26,69 +29,133 @@ from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
+from tightfit.spoken import verb
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
 from tightfit.types import Array, Stage
 
 
-def quantize(
-    model: Pathlike,
+@verb(interface="io", recovery="recover", overrides="override", observers="observer")
+def quantize(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
     scheme: str,
-    output: Pathlike,
+    output: Pathlike | None = None,
     *,
-    data: Any = None,
+    data: DataLike | None = None,
     image: Image = None,
-    progress: Stage | None = None,
-    **options: Any,
+    io: str | None = None,
+    target: str | None = None,
+    calibration: int = 100,
+    observer: str | Mapping[str, str] | None = None,
+    override: Overrides = (),
+    layout: str | None = None,
+    recover: str | Sequence[str] = (),
+    effort: int = 1,
+    max_noise: float | None = None,
+    max_size: Size = None,
+    slices: Sequence[NamedSlices | str] = (),
+    mend: bool = True,
+    provenance: bool = True,
+    doctor: bool = True,
+    seed: int = 0,
+    progress: ProgressLike = None,
 ) -> QuantizationResult:
-    """Writes one file by one scheme, checked on LiteRT against the float model.
+    """Write one file by one scheme, checked on LiteRT against the float model, and return what it is.
 
     Args:
-        data: calibration samples; needed by int8 and int16x8.
-        progress: hears what a recovery does: (what, done, of), of 0 where that is not known.
-        options: ``QuantizeOptions``' fields.
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        scheme: ``float16``, ``weight8``, ``weight4``, ``dynamic``, ``int8``, ``int16x8`` or ``int8x4``.
+        output: the ``.tflite`` to write; None: one that lives as long as this process.
+        data: calibration samples; needed by the integer schemes.
+        image: how image files become arrays.
+        io: type of the model's inputs and outputs; None for float32, or what the target takes.
+        target: device that the file is for.
+        calibration: samples to calibrate with.
+        observer: how ranges follow from samples: one name, or integer type → name.
+        override: (op name or kind, scheme or ``float``), in order.
+        layout: ``cpu``, ``npu`` or ``micro``; None for the target's, else ``cpu``.
+        recover: names of recoveries (docs/recoveries.md), also with commas between them.
+        effort: 1 tries what gains accuracy in seconds; 0 writes the scheme as it is.
+        max_noise: share of the outputs' power that mixed activations may cost, 0 to 1.
+        max_size: bytes that mixed precision may fill, or text such as ``"3.3MB"``.
+        slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
+        mend: try remedies where a slice of an output is poor.
+        provenance: store recipe, versions and expected outputs in the file.
+        doctor: look at the calibration samples.
+        seed: of the split.
+        progress: see ``tightfit.Progress``.
+
+    Returns:
+        The file with its plan, its quality and notes.
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
     """
-    check_paths({"model": model, "data": data}, {"The output": output})
-    chosen = QuantizeOptions(**_renamed(options))
-    wanted = chosen.scheme(scheme)
-    spec = chosen.spec(wanted, Path(output))
+    chosen = QuantizeOptions(
+        interface=io,
+        calibration=calibration,
+        seed=seed,
+        overrides=override,
+        observers=_observers(observer),
+        layout=layout,
+        recovery=_names(recover),
+        effort=effort,
+        max_size=parse_size(max_size),
+        max_noise=max_noise,
+        target=target,
+        provenance=provenance,
+        doctor=doctor,
+        mend=mend,
+        slices=tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices),
+    )
+    place = temporary_place(label_of(model)) if output is None else Path(output)
+    given = _Given(model, data, image_options(image))
+    with tracked(progress) as tracker:
+        return _quantize(given, scheme, place, chosen, tracker.stages)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a caller passed: a model, samples, and how images are read."""
+
+    model: ModelLike
+    data: DataLike | None
+    image: ImageOptions | None
+
+
+def _quantize(
+    given: _Given, scheme: str, output: Path, chosen: QuantizeOptions, stage: Stage
+) -> QuantizationResult:
+    """Open what was given, build the file, look at the samples."""
+    check_paths({"model": given.model, "data": given.data}, {"The output": output})
+    spec = chosen.spec(chosen.scheme(scheme), output)
     prepare_shared(worker_count())
-    source = open_source(model)
+    source = open_source(given.model)
     source.facts = chosen.facts()
-    given = None if data is None else CalibrationSamples.of(source, model, data, image_options(image), chosen)
-    if source.start is not None and given is None and not chosen.recovery:
-        return build_with_own_scales(source, spec, Path(output), ends=chosen.ends)
-    spec.check_samples(given=given is not None)
-    builder = Builder(source, None if given is None else given.samples, stage=progress)
-    written = builder.build(spec, Path(output))
+    found = None if given.data is None else CalibrationSamples.of(source, given.data, given.image, chosen)
+    if source.start is not None and found is None and not chosen.recovery:
+        return build_with_own_scales(source, spec, output, ends=chosen.ends)
+    spec.check_samples(given=found is not None)
+    builder = Builder(source, None if found is None else found.samples, stage=stage)
+    written = builder.build(spec, output)
     if source.start is not None:
-        written.notes[:0] = [source.start.summary(), "Ranges of activations come from the data given."]
-    if given is None or not chosen.doctor:
+        first = [source.start.summary(), "Ranges of activations come from the data given."]
+        written = replace(written, notes=[*first, *written.notes])
+    if found is None or not chosen.doctor:
         return written
     assert builder.seen is not None  # noqa: S101 - samples were given
-    checked = quick_check(source, given.log, builder.seen)
+    checked = quick_check(source, found.log, builder.seen)
     return replace(written, notes=[*checked, *written.notes])
 
 
-def _renamed(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with the command line's words (``io``, ``recover``, sizes as text) as the fields' own.
+def _observers(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return integer type → observer."""
+    return dict.fromkeys(("int8", "int16"), observer) if isinstance(observer, str) else observer
 
-    Raises:
-        OptionError: an option is unknown.
-    """
-    known = {f.name for f in fields(QuantizeOptions)}
-    named = {{"io": "interface", "recover": "recovery"}.get(k, k): v for k, v in options.items()}
-    for name in named:
-        if name not in known:
-            raise OptionError(unknown_name("option of quantize", name, known | {"data", "image", "progress"}))
-    if isinstance(named.get("recovery"), str):
-        named["recovery"] = tuple(filter(None, named["recovery"].split(",")))
-    if "max_size" in named:
-        named["max_size"] = parse_size(named["max_size"])
-    return named
+
+def _names(text: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a text with commas, or of a sequence."""
+    return tuple(filter(None, text.split(","))) if isinstance(text, str) else tuple(text)
 
 
 @dataclass
@@ -105,14 +172,14 @@ class CalibrationSamples:
 
     @classmethod
     def of(
-        cls, source: Source, model: Pathlike, data: Any, image: ImageOptions | None, chosen: QuantizeOptions
+        cls, source: Source, data: DataLike, image: ImageOptions | None, chosen: QuantizeOptions
     ) -> CalibrationSamples:
         """Opens the data, chooses samples; the source notes which data it was.
 
         Raises:
             DataError: the data cannot be read, or has one sample.
         """
-        dataset = open_data(data, image=image, inputs=inputs_of(source.model, model))
+        dataset = open_data(data, image=image, inputs=inputs_of(source.model, source.path))
         if len(dataset) < 2:
             raise DataError(
                 f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import inputs_of
+from tightfit.api.progress import ProgressLike, tracked
 from tightfit.api.quantize import quantize
 from tightfit.conversion.load_model import open_model
-from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
+from tightfit.kinds import DataLike, ModelLike
 from tightfit.scratch import scratch_folder
+from tightfit.spoken import verb
 from tightfit.training.backend import choose_backend
-
-if TYPE_CHECKING:
-    from tightfit.training.simulation.simulate_ops import Simulation
+from tightfit.training.simulation.comparison import Simulation
 
 
-def simulate(
-    model: Any,
-    data: Any,
+@verb()
+def simulate(  # noqa: PLR0913 - the options of one command
+    model: ModelLike,
+    data: DataLike,
     scheme: str | None = None,
     *,
-    image: ImageOptions | None = None,
+    image: Image = None,
     limit: int = 1000,
-    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+    progress: ProgressLike = None,
 ) -> Simulation:
     """Return the comparison of a quantized model's simulation with LiteRT, on the same samples.
 
@@ -38,7 +39,8 @@ def simulate(
         scheme: scheme to quantize a float model by: int8, int16x8 or int8x4.
         image: preprocessing of images.
         limit: most samples whose decisions are compared; every op is compared on the first 8.
-        progress: progress callback, called with (samples done, samples in total).
+        seed: of the choice of samples.
+        progress: see ``tightfit.Progress``.
 
     Raises:
         OptionError: Keras is missing, or a float model is given without a scheme.
@@ -50,8 +52,9 @@ def simulate(
 
     path = open_model(model)
     stored = read_model(path)
-    dataset = open_data(data, image=image, inputs=inputs_of(stored, path))
-    chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), overlap=True)
+    options = image_options(image)
+    dataset = open_data(data, image=options, inputs=inputs_of(stored, path))
+    chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), seed=seed, overlap=True)
     with scratch_folder() as folder:
         file = path
         if not is_integer(stored):
@@ -60,9 +63,10 @@ def simulate(
                     f"'{path.name}' is float; name a scheme to simulate: int8, int16x8 or int8x4."
                 )
             file = Path(folder) / "quantized.tflite"
-            quantize(path, scheme, file, data=data, image=image, layout="npu")
+            quantize(path, scheme, file, data=data, image=options, layout="npu", progress=False)
         twin, plan = as_float(read_model(file))
-        return compare(
-            twin, plan, file, dataset.samples(chosen),
-            progress=None if progress is None else lambda done: progress(done, len(chosen)),
-        )  # fmt: skip
+        with tracked(progress) as tracker:
+            told = tracker.steps("simulating")
+            return compare(
+                twin, plan, file, dataset.samples(chosen), progress=lambda done: told(done, len(chosen))
+            )

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from tightfit.api.model_inputs import Pathlike, model_inputs
-from tightfit.data.images.image_options import ImageOptions
+from tightfit.api.arguments import Image, image_options
+from tightfit.api.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.kinds import DataLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.provenance.replay import Replay, replay
 from tightfit.provenance.signature import is_signed_by
 from tightfit.provenance.signature import sign as sign_file
+from tightfit.spoken import verb
 
 
+@verb()
 def verify(
     model: Pathlike,
-    data: Any = None,
+    data: DataLike | None = None,
     *,
-    image: ImageOptions | None = None,
+    image: Image = None,
     key: Pathlike | None = None,
 ) -> Replay:
     """Replay the probes inside a file on this machine's LiteRT and compare with the recorded outputs.
@@ -40,10 +42,11 @@ def verify(
     signed = None if key is None else is_signed_by(model, key)
     fingerprint = None
     if data is not None:
-        fingerprint = open_data(data, image=image, inputs=model_inputs(model)).fingerprint()
+        fingerprint = open_data(data, image=image_options(image), inputs=model_inputs(model)).fingerprint()
     return replace(replay(model, fingerprint=fingerprint), signature_matches=signed)
 
 
+@verb()
 def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
     """Write a signed copy of a file and return its path; see ``provenance.signature``.
 
@@ -60,12 +63,13 @@ def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
     return sign_file(model, output, key)
 
 
+@verb()
 def diff(
     first: Pathlike,
     second: Pathlike,
-    data: Any = None,
+    data: DataLike | None = None,
     *,
-    image: ImageOptions | None = None,
+    image: Image = None,
     limit: int = 100,
 ) -> FileDifference:
     """Compare two files: inputs and outputs, ops, storage, weights, sizes, and results.
@@ -83,7 +87,7 @@ def diff(
     """
     if data is None:
         return difference(Path(first), Path(second))
-    dataset = open_data(data, image=image, inputs=model_inputs(first))
+    dataset = open_data(data, image=image_options(image), inputs=model_inputs(first))
     indices = None
     if limit < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)

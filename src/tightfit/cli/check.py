@@ -70,8 +70,8 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
     found = run_check(
         model,
         options["target"],
-        memory_bytes=parse_size(options["memory"]),
-        fixed=options["output"],
+        memory=options["memory"],
+        output=options["output"],
         compile=not options["no_compile"],
     )
     if as_json:
@@ -178,7 +178,7 @@ def _ask(question: Any) -> str:
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
     """List hosted models that fit a budget, with their published accuracy and their address."""
     found = run_models(
-        max_size_bytes=parse_size(max_size),
+        max_size=max_size,
         max_macs=parse_size(max_macs),
         min_accuracy=options["min_accuracy"],
         target=options["target"],

@@ -13,8 +13,8 @@ from rich.console import Console, Group
 from rich.padding import Padding
 from rich.text import Text
 
+from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import data_options, json_option, seed_option
-from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS
 from tightfit.diagnosis.doctor.examine import doctor as run_doctor

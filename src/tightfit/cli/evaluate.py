@@ -16,6 +16,7 @@ from tightfit.api.evaluate import benchmark as run_benchmark
 from tightfit.api.evaluate import evaluate as run_evaluate
 from tightfit.api.evaluate import inspect as run_inspect
 from tightfit.api.prune_channels import channel_groups
+from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -27,7 +28,6 @@ from tightfit.cli.prune_channels import groups_table
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.inspect_view import inspection
 from tightfit.cli.terminal.quality import quality_lines
-from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import printable
 from tightfit.evaluation.ssh_device import Device
@@ -94,7 +94,7 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
     return f"{_number(low, digits)}…{_number(high, digits)}"
 
 
-def _accuracies(models: tuple[Path, ...], results: list[Any]) -> list[dict[str, Any]]:
+def _accuracies(models: tuple[Path, ...], results: Sequence[Any]) -> list[dict[str, Any]]:
     rows = []
     for path, result in zip(models, results, strict=True):
         rows.append({"path": str(path), **result.to_dict()})
@@ -178,7 +178,7 @@ def inspect(model: Path, groups: bool, as_json: bool) -> int:
     """Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."""
     if groups:
         return _show_groups(model, as_json)
-    facts = run_inspect(model)
+    facts = run_inspect(model).facts
     if as_json:
         click.echo(_json(facts))
     else:

@@ -13,9 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal.quality import quality_lines
-from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.explain.attribution import explain as run_explain
 from tightfit.diagnosis.explain.explanation import ExplainRequest

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
+from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import data_options, json_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.quality import quality_lines
-from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.paths import check_paths
 from tightfit.report.training_page import write_training

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.optimize import optimize as run_optimize
+from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -21,7 +22,6 @@ from tightfit.cli.options import (
     threads_option,
 )
 from tightfit.cli.terminal.streams import INTERRUPTED
-from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.report.sentences import ending_sentence
 from tightfit.report.text import summary
@@ -131,7 +131,7 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     job = _job(model, options)
     pieces = 1 + 2 * (1 + len(options["only"] or recipes()))
     with Bars(pieces, quiet=as_json) as bars:
-        report = run_optimize(job, bars)
+        report = run_optimize(job, progress=bars)
     if as_json:
         click.echo(report.to_json())
     else:

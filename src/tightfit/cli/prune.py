@@ -14,11 +14,11 @@ from rich.text import Text
 from tightfit.api.prune import ShrinkOptions
 from tightfit.api.prune import cluster as run_cluster
 from tightfit.api.prune import prune as run_prune
+from tightfit.api.terminal_progress import Bars, Stages
 from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
 from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.quality import quality_words
-from tightfit.cli.terminal.terminal_progress import Bars, Stages
 from tightfit.compression.clustering import Clusters
 from tightfit.compression.sparsity.pruning import Pruning
 from tightfit.data.images.image_options import ImageOptions
@@ -149,7 +149,7 @@ def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_js
         )
     budget = {"macs": options["macs"], "size": options["max_size"], "latency": options["max_latency"]}
     given = {n: options[n] for n in ("importance", "data", "image", "seed", "refit", "multiple")}
-    given["samples"] = options["calibration"]
+    given["calibration"] = options["calibration"]
     return prune_by_channels(model, output, budget, given, as_json=as_json)
 
 

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from tightfit.api.arguments import parse_latency, parse_size
 from tightfit.api.prune_channels import prune_channels
+from tightfit.api.terminal_progress import Bars, Stages
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.quality import quality_lines
-from tightfit.cli.terminal.terminal_progress import Bars, Stages
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.latency import compare_latency
@@ -41,11 +41,11 @@ def prune_by_channels(
     given = dict(options) | {"image": ImageOptions.parse(image) if image else None}
     limits: dict[str, Any] = {
         "macs": budget.get("macs"),
-        "size": parse_size(budget.get("size")),
-        "latency": _fraction(model, budget.get("latency")),
+        "max_size": parse_size(budget.get("size")),
+        "max_latency": _fraction(model, budget.get("latency")),
     }
     with Bars(quiet=as_json) as bars:
-        result = prune_channels(model, output, **limits, **given, stage=Stages(bars))
+        result = prune_channels(model, output, **limits, **given, progress=Stages(bars))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:

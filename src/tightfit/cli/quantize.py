@@ -10,6 +10,7 @@ import click
 
 from tightfit.api.arguments import parse_size
 from tightfit.api.quantize import quantize as run_quantize
+from tightfit.api.terminal_progress import Bars, Stages
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -21,7 +22,6 @@ from tightfit.cli.options import (
     target_options,
 )
 from tightfit.cli.terminal.quality import signal_words
-from tightfit.cli.terminal.terminal_progress import Bars, Stages
 from tightfit.conversion.load_model import open_model
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.slices.quality import lost_sentences

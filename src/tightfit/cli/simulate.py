@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.api.simulate import simulate as run_simulate
+from tightfit.api.terminal_progress import Bars
 from tightfit.cli.explain import short
 from tightfit.cli.options import data_options, json_option
-from tightfit.cli.terminal.terminal_progress import Bars
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.units import format_count, format_percent
 
 if TYPE_CHECKING:
-    from tightfit.training.simulation.simulate_ops import Simulation
+    from tightfit.training.simulation.comparison import Simulation
 
 _SHOWN = 10
 
@@ -45,7 +44,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
         found = run_simulate(model, progress=bars.advance, **options)
     if as_json:
         click.echo(
-            json.dumps(asdict(found) | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
+            json.dumps(found.to_dict() | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
         )
     else:
         Console(highlight=False).print(as_text(found))

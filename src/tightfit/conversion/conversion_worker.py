@@ -73,6 +73,9 @@ def export_object(model: Any, options: ConversionOptions) -> Exported:
         model = model()
     if isinstance(model, str | Path):
         return export_source(str(model), options)
+    if isinstance(model, tuple) and len(model) == 2 and hasattr(model[0], "named_parameters"):
+        TORCH.check_installed()
+        return _exported(TORCH, model, options)
     names = {c.__module__.split(".")[0] for c in type(model).__mro__}
     for package, row in (("keras", KERAS), ("torch", TORCH), ("onnx", ONNX)):
         if package in names:
@@ -81,7 +84,7 @@ def export_object(model: Any, options: ConversionOptions) -> Exported:
             return _exported(row, model, options)
     raise ModelError(
         f"Received an object of type {type(model).__name__}; expected a Keras model, a torch module, an ONNX "
-        "ModelProto, a path, or a function that gives one."
+        "ModelProto, (torch module, example inputs), bytes, a path, or a function that gives one."
     )
 
 

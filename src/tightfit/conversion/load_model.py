@@ -7,11 +7,14 @@ knows a framework: ``formats`` has a row for each.
 from __future__ import annotations
 
 import atexit
+import hashlib
+import io
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +37,9 @@ from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
+from tightfit.result import Result, Row
 from tightfit.scratch import kept_folder
 
 _BACKENDS: Final = {
@@ -44,8 +49,8 @@ _BACKENDS: Final = {
 }
 
 
-@dataclass
-class ConversionResult:
+@dataclass(frozen=True, repr=False)
+class ConversionResult(Result):
     """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
 
     Args:
@@ -74,16 +79,29 @@ class ConversionResult:
         """The largest absolute difference over all outputs, 0 when there was nothing to compare."""
         return max((d.largest for d in self.differences), default=0.0)
 
-    def as_json(self) -> dict[str, Any]:
-        """Gives the facts as JSON can hold them."""
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the largest difference of each output from the source."""
+        return ("output", "largest difference"), [(d.output, d.largest) for d in self.differences]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the facts as JSON can hold them."""
         rows = [asdict(d) for d in self.differences]
-        plain = {"source": self.source, "path": str(self.path), "route": self.route, "seconds": self.seconds}
+        plain: dict[str, object] = {
+            "source": self.source,
+            "path": str(self.path),
+            "route": self.route,
+            "seconds": self.seconds,
+        }
         size = {"size_bytes": self.path.stat().st_size}
         return plain | size | {"differences": rows, "notes": self.notes}
 
+    def as_json(self) -> dict[str, object]:
+        """Return ``to_dict()``, under its name of an earlier release."""
+        return self.to_dict()
+
 
 def load(
-    source: Any, output: str | Path | None = None, options: ConversionOptions | None = None
+    source: ModelLike, output: Pathlike | None = None, options: ConversionOptions | None = None
 ) -> ConversionResult:
     """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
 
@@ -105,7 +123,9 @@ def load(
 .h5, .onnx, .pt2, a SavedModel folder or module:attribute.
     """
     chosen, start = options or ConversionOptions(), time.perf_counter()
-    label = str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+    label = label_of(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        source = held_file(bytes(source))
     path = temporary_place(label) if output is None else Path(output)
     check_paths({"model": source}, {"The output": output})
     try:
@@ -168,6 +188,10 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
         return source.path
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        source = held_file(bytes(source))
+        if is_tflite(str(source)):
+            return Path(source)
     if not isinstance(source, str | os.PathLike):
         return load(source, options=ConversionOptions(trust=trust)).path
     key = (str(source), trust, _state(Path(source)))
@@ -249,6 +273,45 @@ def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
 
 
 _folder: list[Path] = []
+
+
+def label_of(source: object) -> str:
+    """Return what a model is called in messages and file names: its path, or its type."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+
+
+_MAGIC: Final = ((4, b"TFL3", ".tflite"), (0, b"\x89HDF", ".h5"))
+
+
+def held_file(data: bytes) -> Path:
+    """Return the path of a file with a model that was given as bytes; equal bytes have one file.
+
+    Args:
+        data: of a ``.tflite``, ``.keras``, ``.h5``, ``.pt2`` or ``.onnx``.
+    """
+    key = hashlib.sha256(data).hexdigest()
+    if key not in _held:
+        place = temporary_place("model").with_suffix(_suffix(data))
+        place.write_bytes(data)
+        _held[key] = place
+    return _held[key]
+
+
+_held: dict[str, Path] = {}
+
+
+def _suffix(data: bytes) -> str:
+    """The kind of a model by its first bytes; a zip archive is told by what it lists."""
+    for start, magic, suffix in _MAGIC:
+        if data[start : start + len(magic)] == magic:
+            return suffix
+    if not data.startswith(b"PK"):
+        return ".onnx"
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return ".keras" if "config.json" in archive.namelist() else ".pt2"
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"The bytes are a damaged archive ({error}). Expected a model's file.") from error
 
 
 def temporary_place(label: str) -> Path:

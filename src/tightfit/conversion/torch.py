@@ -50,6 +50,8 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     module: Any
     if isinstance(source, torch.export.ExportedProgram):
         module, samples = source.module(), _samples_of(source)
+    elif isinstance(source, tuple):
+        module, samples = source[0].eval(), tuple(source[1])
     elif isinstance(source, torch.nn.Module):
         module, samples = source.eval(), _random_inputs(source, options)
     else:
@@ -202,7 +204,8 @@ def _random_inputs(module: Any, options: ConversionOptions) -> tuple[Any, ...]:
     if not options.shapes:
         raise ModelError(
             f"The torch module {type(module).__name__} does not tell the shape of its input; pass "
-            "--input-shape 1,3,224,224 (again for each input), or give it an attribute example_inputs."
+            "--input-shape 1,3,224,224 (again for each input), give it an attribute example_inputs, or pass "
+            "(module, example inputs)."
         )
     return tuple(_sample(shape, "float32", 0) for shape in options.shapes.values())
 

@@ -8,12 +8,14 @@ imported for it: a library's loader is known by its attributes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from tightfit.errors import DataError
 from tightfit.types import Array
+
+Item = TypeVar("Item")
 
 LABELS: Final = ("y", "label", "labels")
 """Names of labels beside inputs in a dict or a table of columns."""
@@ -24,7 +26,7 @@ _EXPECTED: Final = (
 )
 
 
-class IterableData:
+class IterableData(Generic[Item]):
     """Samples of any iterable, each changed by a function; exported as ``tightfit.Dataset``.
 
     Args:
@@ -38,13 +40,17 @@ class IterableData:
         1
     """
 
-    def __init__(self, iterable: Any, transform: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        iterable: Iterable[Item] | Callable[[], Iterable[Item]],
+        transform: Callable[[Item], object] | None = None,
+    ) -> None:
         if _is_used_up(iterable):
             raise DataError(_used_up(iterable))
         self.iterable = iterable
         self.transform = transform
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         """Yield the samples from the first one on."""
         items = _items(self.iterable)
         return iter(items) if self.transform is None else map(self.transform, items)

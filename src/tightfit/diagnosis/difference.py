@@ -24,6 +24,7 @@ from tightfit.graph.summary import stored_bytes
 from tightfit.provenance.probes import PROBES, Limits, seeded_inputs
 from tightfit.provenance.record import read_record
 from tightfit.quantization.arithmetic import dequantize
+from tightfit.result import Result, Row
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -66,8 +67,8 @@ class Output:
     worst_slice: dict[str, Any] | None = None
 
 
-@dataclass
-class FileDifference:
+@dataclass(repr=False)
+class FileDifference(Result):
     """Two files side by side; lists hold what differs, at most 20 of a kind, with the counts beside them."""
 
     sizes: dict[str, tuple[int, int]]
@@ -83,6 +84,26 @@ class FileDifference:
     outputs: list[Output] = field(default_factory=list)
     samples: int = 0
     unanswered: str = ""
+    path: Path = field(default_factory=Path)
+
+    @property
+    def notes(self) -> list[str]:
+        """Why the answers could not be compared, where that is so."""
+        return [self.unanswered] if self.unanswered else []
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values."""
+        return dict(self.as_json())
+
+    def headline(self) -> str:
+        """Return whether the files are equal."""
+        said = "equal" if self.equal else f"{self.weights_different} weights differ, {self.samples} samples"
+        return f"FileDifference({said})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the difference of each output."""
+        rows = [(o.name, o.equal, o.largest, o.snr_db) for o in self.outputs]
+        return ("output", "equal", "largest", "dB"), rows
 
     @property
     def equal(self) -> bool:
@@ -91,9 +112,9 @@ class FileDifference:
         same = not (self.ends or self.ops or self.unanswered or any(counts))
         return same and all(o.equal for o in self.outputs)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Gives plain values."""
-        return {"equal": self.equal} | asdict(self)
+        return {"equal": self.equal} | asdict(self) | {"path": str(self.path)}
 
 
 def difference(first: Path, second: Path, samples: Iterable[Sample] | None = None) -> FileDifference:
@@ -107,7 +128,7 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
         ModelError: a file cannot be read. RuntimeFailureError: LiteRT does not run the first.
     """
     models = read_model(first), read_model(second)
-    found = FileDifference(_sizes((first, second), models))
+    found = FileDifference(_sizes((first, second), models), path=second)
     found.ends = list(_ends(*models))
     kinds = [Counter(op.kind for g in m.graphs for op in g.ops) for m in models]
     found.ops = {

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from tightfit.types import Array, Steps
 
 __all__ = ["THREADS", "Accuracy", "Asked", "evaluate", "understand", "wanted_metrics"]
 
-Asked = str | Callable[..., Any] | Wanted | Sequence[Any]
+Asked = str | Callable[..., object] | Wanted | Sequence[str | Callable[..., object] | Wanted]
 """A metric as the user gives it: its spelling, a function, or several of either."""
 
 THREADS: Final = 2

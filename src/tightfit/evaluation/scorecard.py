@@ -16,7 +16,7 @@ from tightfit.evaluation.slices.quality import OutputQuality, qualities
 from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.task import Task
 from tightfit.evaluation.user_metric import Function, OwnTally
-from tightfit.types import Array
+from tightfit.types import Array, Scores
 
 Outputs = Mapping[str, Array]
 
@@ -95,10 +95,10 @@ class Accuracy:
     failure: str | None = None
     metrics: dict[str, Score] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    scores: Array | None = field(default=None, repr=False, compare=False)
+    scores: Scores | None = field(default=None, repr=False, compare=False)
     outputs: list[OutputQuality] = field(default_factory=list, repr=False, compare=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as plain data, without the samples' scores."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("scores", "outputs")}
         plain["outputs"] = [output.to_dict() for output in self.outputs]

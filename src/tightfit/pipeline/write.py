@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import Check, check_file, snr_db
 from tightfit.quantization.layouts import LAYOUTS, alternatives, lay_out
 from tightfit.quantization.plan import Plan
+from tightfit.result import Result, Row
 
 Adapt = Callable[[Model], tuple[Model, list[str]]]
 """Rewrite a quantized model for a device; give it and what was done."""
@@ -37,8 +38,8 @@ _LAYOUT_LOSS_DB: Final = 6.0
 _CLEARLY_RIGHT_DB: Final = 45.0
 
 
-@dataclass
-class QuantizationResult:
+@dataclass(frozen=True, repr=False)
+class QuantizationResult(Result):
     """A quantized file that LiteRT ran.
 
     Args:
@@ -59,7 +60,7 @@ class QuantizationResult:
     outputs: list[OutputQuality] = field(default_factory=list)
     samples: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data: the plan as it is written to JSON."""
         return {
             "path": str(self.path),
@@ -71,10 +72,17 @@ class QuantizationResult:
             "samples": self.samples,
         }
 
-    def __repr__(self) -> str:
+    def headline(self) -> str:
         """Return one line; ``to_dict`` has everything."""
         rests = f"on {self.samples} samples" if self.samples else "on random inputs"
         return f"QuantizationResult('{self.path}', {self.plan.scheme.name}, {self.snr_db:.1f} dB {rests})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the outputs, or what stayed in float where none was measured."""
+        if self.outputs:
+            rows = [(o.name, o.snr_db) for o in self.outputs]
+            return ("output", "signal-to-noise, dB"), rows
+        return ("op", "kind", "in float because"), [(p.name, p.kind, p.reason) for p in self.plan.refusals()]
 
 
 def write_plan(  # noqa: PLR0913 - the options of one verb

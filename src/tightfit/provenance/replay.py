@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
+from tightfit.kinds import Pathlike
 from tightfit.provenance.probes import THREADS, ProbeAnswer, answers, digest, places
 from tightfit.provenance.record import ProvenanceRecord, read_record, versions
+from tightfit.result import Result, Row
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 
@@ -37,8 +39,8 @@ class ReplayDifference:
     reason: str = ""
 
 
-@dataclass
-class Replay:
+@dataclass(frozen=True, repr=False)
+class Replay(Result):
     """The result of a replay.
 
     Args:
@@ -51,11 +53,30 @@ class Replay:
     """
 
     path: str
-    facts: dict[str, Any]
+    facts: dict[str, object]
     here: dict[str, str]
     differences: list[ReplayDifference] = field(default_factory=list)
     data_matches: bool | None = None
     signature_matches: bool | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is the matter with the data and the key, where they were given."""
+        data = ["The data is not the data of the record."] if self.data_matches is False else []
+        return data + (["The key did not sign the file."] if self.signature_matches is False else [])
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values."""
+        return self.as_json()
+
+    def headline(self) -> str:
+        """Return the verdict."""
+        return f"Replay('{self.path}', {self.verdict()})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the difference of each output of each probe."""
+        rows = [(d.probe, d.output, d.equal, d.steps, d.reason) for d in self.differences]
+        return ("probe", "output", "equal", "steps", ""), rows
 
     @property
     def equal(self) -> bool:
@@ -81,7 +102,7 @@ class Replay:
             return "different: " + next(d.reason for d in self.differences if d.reason)
         return f"within {max(1, int(np.ceil(self.steps)))} steps"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain values."""
         return {
             "path": self.path,
@@ -96,7 +117,7 @@ class Replay:
         }
 
 
-def replay(path: str | Path, *, fingerprint: str | None = None) -> Replay:
+def replay(path: Pathlike, *, fingerprint: str | None = None) -> Replay:
     """Run the probes of a file and compare the results with the recorded answers.
 
     Args:
@@ -107,7 +128,7 @@ def replay(path: str | Path, *, fingerprint: str | None = None) -> Replay:
         ModelError: the file cannot be read, or has no provenance or no probe outputs.
         RuntimeFailureError: LiteRT cannot run the file.
     """
-    record = read_record(read_model(path))
+    record = read_record(read_model(Path(path)))
     if record is None:
         raise ModelError(
             f"'{path}' carries no provenance; expected a file that tightfit wrote. Files of other tools, and "

@@ -18,6 +18,7 @@ from tightfit.errors import ModelError, OptionError
 from tightfit.files import checked_write
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.kinds import Pathlike
 
 KEY: Final = "tightfit.signature"
 _MARK: Final = b"tightfit-ed25519"
@@ -25,7 +26,7 @@ _PUBLIC_BYTES, _SIGNATURE_BYTES = 32, 64
 _ENTRY_BYTES: Final = len(_MARK) + _PUBLIC_BYTES + _SIGNATURE_BYTES
 
 
-def sign(model: str | Path, output: str | Path, private_key: str | Path) -> Path:
+def sign(model: Pathlike, output: Pathlike, private_key: Pathlike) -> Path:
     """Write a signed copy of a ``.tflite`` and return its path.
 
     Args:
@@ -39,7 +40,7 @@ def sign(model: str | Path, output: str | Path, private_key: str | Path) -> Path
     """
     key = _load(private_key, private=True)
     public = key.public_key().public_bytes_raw()
-    copy = read_model(model)
+    copy = read_model(Path(model))
     copy.metadata[KEY] = _MARK + public + bytes(_SIGNATURE_BYTES)
     with checked_write(Path(output)) as trial:
         write_model(copy, trial)
@@ -50,7 +51,7 @@ def sign(model: str | Path, output: str | Path, private_key: str | Path) -> Path
     return Path(output)
 
 
-def is_signed_by(model: str | Path, public_key: str | Path) -> bool:
+def is_signed_by(model: Pathlike, public_key: Pathlike) -> bool:
     """Return True when a file has a signature of this key and was not changed since.
 
     Args:
@@ -62,7 +63,7 @@ def is_signed_by(model: str | Path, public_key: str | Path) -> bool:
         ModelError: the file cannot be read.
     """
     key = _load(public_key, private=False)
-    entry = read_model(model).metadata.get(KEY)
+    entry = read_model(Path(model)).metadata.get(KEY)
     if entry is None or len(entry) != _ENTRY_BYTES or not entry.startswith(_MARK):
         return False
     content = bytearray(Path(model).read_bytes())
@@ -93,7 +94,7 @@ def _digest(content: bytearray, place: int) -> bytes:
     return digest.digest()
 
 
-def _load(path: str | Path, *, private: bool) -> Any:
+def _load(path: Pathlike, *, private: bool) -> Any:
     if find_spec("cryptography") is None:
         raise OptionError(
             "Signatures need the package cryptography, which is not installed: pip install 'tightfit[sign]'."

@@ -20,6 +20,25 @@ def render_html(report: Report) -> str:
     return page
 
 
+_NOTEBOOK_STYLE = (
+    ".tightfit text{font:11px sans-serif;fill:currentColor}.tightfit line,.tightfit path{stroke:currentColor;"
+    "stroke-opacity:.4;fill:none}.tightfit .room{fill:#3a72;stroke:none}.tightfit polyline{fill:none;"
+    "stroke:#37a}.tightfit circle{fill:#888}.tightfit .front circle{fill:#37a}.tightfit .chosen "
+    "circle{fill:#d50}"
+)
+
+
+def chart_svg(report: Report) -> str:
+    """Return the chart of the candidates alone, with its colours; empty while fewer than two are measured."""
+    view = make_view(report)
+    if not view.charts:
+        return ""
+    size, chart = view.charts[-1]
+    drawn: str = environment().get_template("chart.html").render(view=view, size=size, chart=chart)
+    box = f'<div class="tightfit" style="max-width:{chart.width:.0f}px">'
+    return f"<style>{_NOTEBOOK_STYLE}</style>{box}{drawn}</div>"
+
+
 def write_html(report: Report, path: str | Path) -> None:
     """Write the page whole or not at all.
 

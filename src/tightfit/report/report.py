@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tightfit.errors import DataError, TightfitError
 from tightfit.files import atomic_file
 from tightfit.plain_values import strict
 from tightfit.report.methodology import METHODS
+from tightfit.result import Result, Row
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.job import DONE
 from tightfit.search.verdict.budget import Budget, allowed_drop
@@ -22,8 +22,8 @@ _DIGITS = 9
 _FROM_A_REPORT = "expected what `tightfit optimize` writes as report.json; run it again to make a new one."
 
 
-@dataclass
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """A search and its result.
 
     Args:
@@ -42,9 +42,9 @@ class Report:
         folder: where the files are; not part of the JSON.
     """
 
-    model: dict[str, Any]
-    data: dict[str, Any]
-    machine: dict[str, Any]
+    model: dict[str, object]
+    data: dict[str, object]
+    machine: dict[str, object]
     budget: Budget
     candidates: list[Candidate]
     best: str | None = None
@@ -89,27 +89,33 @@ class Report:
         """True when the chosen candidate keeps to the budget (the command then exits with 0)."""
         return self.chosen is not None and bool(self.chosen.meets_budget)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data: null for what is not finite, floats with 9 significant digits."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "folder"}
         plain["budget"] = asdict(self.budget)
         plain["candidates"] = [c.to_dict() for c in self.candidates]
-        tidy: dict[str, Any] = _tidy(strict(plain))
+        tidy: dict[str, object] = _tidy(strict(plain))
         return tidy
 
     def to_json(self) -> str:
         """Return strict JSON with the keys in order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def __repr__(self) -> str:
+    def headline(self) -> str:
+        """Return the choice in one line."""
         fits = "meets the budget" if self.meets_budget else "does not meet the budget"
         return f"Report(best={self.best!r}, {len(self.candidates)} candidates, {fits})"
 
-    def _repr_html_(self) -> str:
-        """Return the table of candidates for a notebook."""
-        head = "<tr><th>candidate</th><th>bytes</th><th>latency</th><th>accuracy</th><th>fits</th></tr>"
-        rows = "".join(_html_row(c, best=c.name == self.best) for c in self.candidates)
-        return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the candidates, the chosen one marked."""
+        titles = ("", "candidate", "bytes", "latency", "accuracy", "fits")
+        return titles, [_row(c, best=c.name == self.best) for c in self.candidates]
+
+    def chart(self) -> str:
+        """Return size against accuracy, as in report.html; empty while nothing was measured."""
+        from tightfit.report.html import chart_svg  # noqa: PLC0415 - it imports this module
+
+        return chart_svg(self)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -144,14 +150,12 @@ class Report:
             file.write(self.to_json().encode())
 
 
-def _html_row(candidate: Candidate, *, best: bool) -> str:
-    """Return one row of the table; the chosen candidate is bold."""
+def _row(candidate: Candidate, *, best: bool) -> Row:
+    """Return one row of the table."""
     latency = "" if candidate.latency_ratio is None else f"{candidate.latency_ratio:.2f}×"
     accuracy = "" if candidate.accuracy is None else f"{candidate.accuracy:.4f}"
     fits = {True: "yes", False: "no"}.get(bool(candidate.meets_budget), "")
-    name = html.escape(candidate.name)
-    cells = (f"<b>{name}</b>" if best else name, f"{candidate.size_bytes or 0:,}", latency, accuracy, fits)
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return "→" if best else "", candidate.name, f"{candidate.size_bytes or 0:,}", latency, accuracy, fits
 
 
 def read_report(path: str | Path) -> Report:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.result import Result
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class AdviceRule:
     source: str
 
 
-@dataclass(frozen=True)
-class Advice:
+@dataclass(frozen=True, repr=False)
+class Advice(Result):
     """The recommendation for some answers.
 
     Args:
@@ -66,9 +67,18 @@ class Advice:
     command: str
     source: str
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def notes(self) -> list[str]:
+        """The reason."""
+        return [self.why]
+
+    def headline(self) -> str:
+        """Return the recommended scheme and the command."""
+        return f"Advice({self.scheme}: {self.command})"
+
+    def as_json(self) -> dict[str, object]:
         """Return plain values."""
-        return asdict(self) | {"path": [list(step) for step in self.path]}
+        return self.to_dict()
 
     def text(self) -> str:
         """Return the advice for people."""

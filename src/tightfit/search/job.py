@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.evaluation.accuracy import wanted_metrics
+from tightfit.evaluation.accuracy import Asked, wanted_metrics
 from tightfit.evaluation.metrics.spelling import Wanted, combine, parse_metrics
 from tightfit.evaluation.slices.parts import NamedSlices
+from tightfit.kinds import DataLike
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
 
@@ -62,15 +63,15 @@ class Job:
     """
 
     model: Path
-    data: Any
+    data: DataLike
     output: Path
     image: ImageOptions | None = None
     budget: Budget = field(default_factory=Budget)
-    calibration_data: Any = None
+    calibration_data: DataLike | None = None
     calibration: int = 100
     evaluation: int | None = None
     seed: int = 0
-    metric: Any = "auto"
+    metric: Asked = "auto"
     threads: int = 1
     layout: str | None = None
     observer: str | None = None
@@ -79,6 +80,12 @@ class Job:
     fresh: bool = False
     provenance: bool = True
     slices: tuple[NamedSlices, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take a path as text too."""
+        self.output = Path(self.output)
+        if isinstance(self.model, str):
+            self.model = Path(self.model)
 
     def metrics(self) -> list[Wanted]:
         """Every metric that is measured, the main one first.

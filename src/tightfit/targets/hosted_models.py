@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
 from tightfit.errors import OptionError
+from tightfit.result import Result
 from tightfit.targets.profile import Family, find_target
 
 _WEIGHT_BYTES: Final = {"float32": 4, "uint8": 1, "int8": 1}
 
 
-@dataclass(frozen=True)
-class ReadyModel:
+@dataclass(frozen=True, repr=False)
+class ReadyModel(Result):
     """One form (float32, int8 or uint8) of a hosted model.
 
     Args:
@@ -41,9 +42,22 @@ class ReadyModel:
     file: str
     page: str
 
-    def as_json(self) -> dict[str, Any]:
-        """Gives plain values, with the command that fetches and checks the model."""
-        return asdict(self) | {"input": list(self.input), "command": self.command()}
+    @property
+    def path(self) -> None:
+        """A hosted model is no file yet."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Where the numbers stand."""
+        return [self.page]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values, with the command that fetches and checks the model."""
+        return super().to_dict() | {"command": self.command()}
+
+    def as_json(self) -> dict[str, object]:
+        """Return ``to_dict()``, under its name of an earlier release."""
+        return self.to_dict()
 
     def command(self, target: str | None = None) -> str:
         """Gives the shell command that fetches the model and checks it for a target.

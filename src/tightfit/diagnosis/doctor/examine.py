@@ -5,9 +5,9 @@ Everything streams: extremes are taken in the runtime's child processes, a few n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -37,9 +37,11 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
 from tightfit.graph.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
+from tightfit.kinds import DataLike, ModelLike
 from tightfit.pipeline.source import Source, open_source
 from tightfit.quantization.calibration.calibrate import Calibration, watched_tensors
 from tightfit.quantization.calibration.observing import observe_model
+from tightfit.result import Result, Row, plain
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Steps
 
@@ -115,12 +117,12 @@ def _kinds(evidence: Evidence) -> Sequence[str]:
 
 
 def doctor(  # noqa: PLR0913 - the options of one verb
-    model: str | Path,
-    data: Any,
+    model: ModelLike,
+    data: DataLike,
     *,
     image: ImageOptions | None = None,
     calibration: int = 100,
-    calibration_data: Any = None,
+    calibration_data: DataLike | None = None,
     seed: int = 0,
     progress: Steps | None = None,
 ) -> Diagnosis:
@@ -152,7 +154,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     return examine(source, calibrated, used, rest, evaluation_set=evaluated, progress=progress)
 
 
-class Diagnosis(list[Finding]):
+class Diagnosis(Result, list[Finding]):
     """Findings, errors first, with what the samples could not have shown.
 
     Attributes:
@@ -163,6 +165,28 @@ class Diagnosis(list[Finding]):
         super().__init__(diagnose(evidence))
         labelled = sum(s.label is not None for s in evidence.samples)
         self.power = power(len(evidence.samples), labelled)
+
+    @property
+    def path(self) -> None:
+        """A diagnosis writes no file."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the samples could not have shown."""
+        return [self.power] if self.power else []
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data."""
+        return {"findings": [plain(finding) for finding in self], "power": self.power}
+
+    def headline(self) -> str:
+        """Return how many findings there are."""
+        errors = sum(f.severity == "error" for f in self)
+        return f"Diagnosis({errors} errors, {len(self) - errors} warnings)"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the findings."""
+        return ("", "finding", "what", "fix"), [(f.severity, f.kind, f.what, f.fix) for f in self]
 
 
 class _Examination:

@@ -126,8 +126,8 @@ class _Explaining:
         if result.ops:
             seen = self._calibrate()
             causes = self._causes([r.name for r in result.ops[:EXPLAINED]], seen)
-            result.ops = [replace(r, causes=causes.get(r.name, ())) for r in result.ops]
-            self._remedies(result, scheme, seen)
+            result = replace(result, ops=[replace(r, causes=causes.get(r.name, ())) for r in result.ops])
+            return self._remedied(result, scheme, seen)
         return result
 
     def _scheme(self) -> Scheme | None:
@@ -207,22 +207,24 @@ class _Explaining:
         statistics = seen.statistics.get(keys[value])
         return Facts(error, target, self.pairing.twin(target), self.pairing.held(value), statistics)
 
-    def _remedies(self, result: Explanation, scheme: Scheme | None, seen: Calibration) -> None:
+    def _remedied(self, result: Explanation, scheme: Scheme | None, seen: Calibration) -> Explanation:
         if scheme is None:
             result.notes.append("The file has no scheme that tightfit writes, so no remedy was tried.")
         if scheme is None or not self.request.remedies:
-            return
+            return result
         with scratch_folder() as folder:
             attempts = RemedyTrials(Builder(self.source, self._inputs, seen=seen), scheme, Path(folder))
             attempts.adopt_overrides(self.pairing)
             state, _ = attempts.state(BASELINE)
-            result.int8_share = int8_share(state.model, state.plan)
+            share = int8_share(state.model, state.plan)
             wanted = trials([damage(r.name, self.targets[r.name]) for r in result.ops[:REMEDIED]], scheme)
             self.stage(f"{len(wanted)} remedies", len(wanted) + 1)
-            result.remedies, files = try_remedies(
+            remedies, files = try_remedies(
                 attempts, wanted, lambda paths: self._evaluate(paths)[1:], result.accuracy, self.advance
             )
+            result = replace(result, int8_share=share, remedies=remedies)
             self._keep(result, files)
+        return result
 
     def _keep(self, result: Explanation, files: dict[str, Path]) -> None:
         """Copies the file of the first remedy to where it was asked for."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.explain.op_facts import Cause
-from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import Accuracy, Asked
+from tightfit.kinds import DataLike
+from tightfit.result import Result, Row, plain
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class Remedy:
     failure: str | None = None
 
 
-@dataclass
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Result):
     """Everything that was found, ops and remedies ranked.
 
     Args:
@@ -86,6 +89,27 @@ class Explanation:
     notes: list[str] = field(default_factory=list)
     overlay: str = ""
 
+    @property
+    def path(self) -> Path:
+        """The file that is explained."""
+        return Path(self.file)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data, without the samples' scores; the overlay is an object in it."""
+        found = plain({f.name: getattr(self, f.name) for f in fields(self) if f.name != "overlay"})
+        overlay = json.loads(self.overlay) if self.overlay else None
+        return {**found, "overlay": overlay} if isinstance(found, dict) else {}
+
+    def headline(self) -> str:
+        """Return the op that costs most."""
+        worst = f", most by {self.ops[0].kind} '{self.ops[0].name}'" if self.ops else ""
+        return f"Explanation({self.scheme}, {self.metric} {self.accuracy.value}{worst})"
+
+    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
+        """Return the ops, ranked, each with its first cause."""
+        rows = [(o.name, o.kind, o.effect_db, o.causes[0].words if o.causes else "") for o in self.ops]
+        return ("op", "kind", "outputs, dB", "cause"), rows
+
 
 @dataclass(frozen=True)
 class ExplainRequest:
@@ -99,11 +123,11 @@ class ExplainRequest:
 
     model: str | Path
     file: str | Path
-    data: Any
+    data: DataLike
     image: ImageOptions | None = None
     calibration: int = 100
     evaluation: int = 64
-    metric: str = "auto"
+    metric: Asked = "auto"
     seed: int = 0
     remedies: bool = True
     output: Path | None = None

@@ -9,7 +9,6 @@ in integers as LiteRT's CPU kernels do, to the bit; the others in rounded reals,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,54 +27,11 @@ from tightfit.runtime.session import Session
 from tightfit.training.graph_program import Call
 from tightfit.training.integer.device_kernels import DeviceKernels
 from tightfit.training.network import Network
+from tightfit.training.simulation.comparison import OpDifference, Simulation
 from tightfit.training.simulation.top1_agreement import Decisions
 from tightfit.types import Array
 
 _COMPARED: Final = 8
-
-
-@dataclass(frozen=True)
-class OpDifference:
-    """The difference between the simulation of one op and the device.
-
-    Args:
-        name: the op's name.
-        kind: the op's kind.
-        steps: the largest difference, in quantization steps of its output.
-        share: fraction of values that differ, 0–1.
-    """
-
-    name: str
-    kind: str
-    steps: float
-    share: float
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """The result of a comparison.
-
-    Args:
-        ops: the difference of every integer op, in the order of the graph.
-        equal_decisions: fraction of samples with the same top-1 decision end to end, 0–1; of tied outputs
-            the first counts.
-        tied_decisions: fraction of samples with a largest output in common, 0–1.
-        samples: number of samples that ran end to end.
-        compared: number of samples that the ops were compared on.
-        left_out: number of integer ops whose tensors the file does not have (float islands, fused outputs).
-    """
-
-    ops: list[OpDifference]
-    equal_decisions: float
-    tied_decisions: float
-    samples: int
-    compared: int = 0
-    left_out: int = 0
-
-    @property
-    def largest_steps(self) -> float:
-        """The largest difference of all ops."""
-        return max((op.steps for op in self.ops), default=0.0)
 
 
 def simulate(

@@ -1,0 +1,100 @@
+"""The options in messages as the caller writes them: ``--image`` in a command, ``image=`` in Python.
+
+Messages name options as on the command line. ``verb`` marks the functions of the package: it rewrites their
+errors for a Python caller, and names the nearest keyword where one is unknown.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from inspect import Parameter, signature
+from typing import Final, ParamSpec, TypeVar
+
+from tightfit.errors import OptionError, TightfitError, unknown_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+on_command_line: ContextVar[bool] = ContextVar("on_command_line", default=False)
+"""Whether a command of the command line is running."""
+
+_COMMAND: Final = re.compile(r"('?tightfit [a-z]+ [^']*'|tightfit [a-z]+ --\S+)")
+_OPTION: Final = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?:(?: |=)([^\s()'\"]*[^\s()'\".,;:?!]))?")
+_WORDS: Final = frozenset(
+    {"backend", "effort", "judge", "labels", "layout", "observer", "pattern", "scheme", "storage"}
+)
+"""Options whose value is a plain word; of the others a value has a digit, a sign or capitals."""
+_FLAGS: Final = frozenset(
+    {"confident", "dequantize", "fix", "fresh", "prove", "trust", "provenance", "refit", "mend"}
+)
+
+
+def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator of a public function.
+
+    Args:
+        older: keyword of an earlier release → the keyword of now.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                for name in older.keys() & kwargs.keys():
+                    kwargs[older[name]] = kwargs.pop(name)
+                check_keywords(function, kwargs)
+                return function(*args, **kwargs)
+            except TightfitError as error:
+                if not on_command_line.get() and error.args:
+                    error.args = (in_python(str(error.args[0])), *error.args[1:])
+                raise
+
+        return called
+
+    return decorate
+
+
+def check_keywords(function: Callable[..., object], keywords: Mapping[str, object]) -> None:
+    """Refuse a keyword that a function does not have.
+
+    Raises:
+        OptionError: with the nearest name.
+    """
+    if not keywords:
+        return
+    parameters = signature(function).parameters.values()
+    known = [p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD]
+    for name in keywords:
+        if name not in known:
+            raise OptionError(unknown_name(f"option of {function.__name__}", name, known))
+
+
+def in_python(text: str) -> str:
+    """Return a message with the options of the command line written as keywords of Python.
+
+    Whole commands in quotes stay as they are.
+
+    Example:
+        >>> in_python("Pass one, as in --image size=224, or give --no-provenance.")
+        "Pass one, as in image='size=224', or give provenance=False."
+    """
+    parts = _COMMAND.split(text)
+    return "".join(part if i % 2 else _OPTION.sub(_keyword, part) for i, part in enumerate(parts))
+
+
+def _keyword(found: re.Match[str]) -> str:
+    """Return one option as a keyword, with its value where one follows."""
+    option, value, follows = found[1], found[2] or "", found[0][2 + len(found[1]) :]
+    name = option.replace("-", "_")
+    if option in _FLAGS:
+        return f"{name}=True{follows}"
+    if option.startswith("no-") and option[3:] in _FLAGS:
+        return f"{name[3:]}=False{follows}"
+    is_word = option in _WORDS and value.isalpha()
+    if value and (is_word or re.search(r"[0-9=/]", value) or (value.isupper() and len(value) > 1)):
+        is_number = re.fullmatch(r"-?[0-9.]+", value) is not None
+        return f"{name}={value if is_number else repr(value)}"
+    return f"{name}={follows}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from inspect import Parameter, signature
 from typing import Final, ParamSpec, TypeVar
 
@@ -17,9 +17,6 @@ from tightfit.errors import OptionError, TightfitError, unknown_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-on_command_line: ContextVar[bool] = ContextVar("on_command_line", default=False)
-"""Whether a command of the command line is running."""
 
 _COMMAND: Final = re.compile(r"('?tightfit [a-z]+ [^']*'|tightfit [a-z]+ --\S+)")
 _OPTION: Final = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)(?:(?: |=)([^\s()'\"]*[^\s()'\".,;:?!]))?")
@@ -48,13 +45,21 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 check_keywords(function, kwargs)
                 return function(*args, **kwargs)
             except TightfitError as error:
-                if not on_command_line.get() and error.args:
+                if not _in_command() and error.args:
                     error.args = (in_python(str(error.args[0])), *error.args[1:])
                 raise
 
         return called
 
     return decorate
+
+
+def _in_command() -> bool:
+    """Return whether a command of the command line is running; click is loaded only where that may be."""
+    click = sys.modules.get("click")
+    context = None if click is None else click.get_current_context(silent=True)
+    module = getattr(getattr(context and context.command, "callback", None), "__module__", "") or ""
+    return module.startswith("tightfit.cli")
 
 
 def check_keywords(function: Callable[..., object], keywords: Mapping[str, object]) -> None:

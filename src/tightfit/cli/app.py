@@ -14,7 +14,6 @@ from tightfit.cli.command_group import COMMANDS, CommandGroup
 from tightfit.cli.terminal import streams
 from tightfit.cli.terminal.streams import INTERRUPTED
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
-from tightfit.spoken import on_command_line
 
 DONE, NOT_MET, WRONG_USE = 0, 1, 2
 
@@ -32,8 +31,6 @@ def app(context: click.Context, *, debug: bool) -> None:
     130 stopped by Ctrl-C (what was found so far is written).
     """
     context.obj = {"debug": debug}
-    token = on_command_line.set(True)
-    context.call_on_close(lambda: on_command_line.reset(token))
 
 
 def run() -> NoReturn:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tightfit.search.candidates.candidate.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
+from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 from tightfit.report.html import render_html, write_html
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from tightfit.search.candidates.candidate.candidate import Candidate
+from tightfit.search.candidates.candidate import Candidate
 
 from tightfit.report.sentences import choice_sentence, gain_notes
 from tightfit.search.verdict.budget import Budget

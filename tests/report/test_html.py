@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 from tightfit.report.html import render_html, write_html
+from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
-from tightfit.search.candidates.candidate import Candidate
 
 from tightfit.report.sentences import choice_sentence, gain_notes
+from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
 
 

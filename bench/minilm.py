@@ -157,14 +157,18 @@ class _Writer:
         return self.op("L2_NORMALIZATION", [total], total.shape, "embedding", "L2NormOptions")
 
 
-def build(weights: Mapping[str, Floats], length: int = 64) -> Model:
-    """Gives the float model: int32 ``ids`` and ``mask`` (1, length) → ``embedding`` (1, width), norm 1."""
+def build(weights: Mapping[str, Floats], length: int = 64, masked: float = MASKED) -> Model:
+    """Gives the float model: int32 ``ids`` and ``mask`` (1, length) → ``embedding`` (1, width), norm 1.
+
+    Args:
+        masked: what is added to the score of a padded position.
+    """
     writer = _Writer(weights)
     ids, mask = Tensor("ids", [1, length], "int32"), Tensor("mask", [1, length], "int32")
     writer.graph.inputs = [ids, mask]
     real = writer.op("CAST", [mask], mask.shape, "real", "CastOptions", inDataType=2, outDataType=0)
     padded = writer.pair("SUB", writer.constant("one", np.float32(1)), real, "padded")
-    bias = writer.pair("MUL", padded, writer.constant("masked", np.float32(MASKED)), "padded/bias")
+    bias = writer.pair("MUL", padded, writer.constant("masked", np.float32(masked)), "padded/bias")
     bias = writer.reshaped(bias, [1, 1, 1, length], "mask/bias")
     x = writer.embeddings(ids)
     for prefix in layers(weights):

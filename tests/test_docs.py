@@ -16,3 +16,13 @@ def test_the_page_is_up_to_date(page):
 def test_the_page_of_onnx_is_up_to_date():
     pytest.importorskip("jax", reason="needs jax: the extra 'onnx'")
     assert (DOCS / "onnx.md").read_text(encoding="utf-8") == generator().onnx_page()
+
+
+@pytest.mark.parametrize("language", ["", ".hi"])
+def test_the_guide_says_what_the_stored_results_say(language):
+    page = (DOCS / f"guide{language}.md").read_text(encoding="utf-8")
+    assert page == generator().guide_page(language), "run: python docs/generate.py"
+
+
+def test_the_picture_of_the_decision_tree_is_drawn_from_its_data():
+    assert (DOCS / "decision-tree.svg").read_text(encoding="utf-8") == generator().decision_tree()

@@ -177,6 +177,7 @@ def models(
     max_macs: int | None = None,
     min_accuracy: float | None = None,
     target: str | None = None,
+    task: str | None = None,
 ) -> list[ReadyModel]:
     """Return the hosted, ready models that fit a budget and a target, the most accurate first.
 
@@ -185,10 +186,15 @@ def models(
         max_macs: multiply-accumulates of one call.
         min_accuracy: published, a fraction.
         target: name of a device.
+        task: a word of the task, such as ``"detection"``.
 
     Raises:
         OptionError: see ``targets.hosted_models.find_models``.
     """
     return find_models(
-        max_size_bytes=parse_size(max_size), max_macs=max_macs, min_accuracy=min_accuracy, target=target
+        max_size_bytes=parse_size(max_size),
+        max_macs=max_macs,
+        min_accuracy=min_accuracy,
+        target=target,
+        task=task,
     )

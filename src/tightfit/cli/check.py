@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -174,6 +174,7 @@ def _ask(question: Any) -> str:
 @click.option("--max-macs", metavar="COUNT", help="Most multiply–accumulates, such as 300M.")
 @click.option("--min-accuracy", type=float, help="Least published accuracy, as a fraction: 0.7 is 70 %.")
 @click.option("--target", metavar="NAME", help="Only models in a form that this device runs.")
+@click.option("--task", metavar="WORD", help="Only models whose task has this word, such as detection.")
 @json_option
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:
     """List hosted models that fit a budget, with their published accuracy and their address."""
@@ -182,6 +183,7 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
         max_macs=parse_size(max_macs),
         min_accuracy=options["min_accuracy"],
         target=options["target"],
+        task=options["task"],
     )
     if as_json:
         click.echo(json.dumps([m.as_json() for m in found], indent=1, ensure_ascii=False))
@@ -192,15 +194,19 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
             _millions(m.macs, 0),
             _millions(m.parameters, 2),
             f"{m.size_bytes / 1e6:.1f}",
-            f"{m.accuracy:.1%}",
+            "—" if m.accuracy is None else f"{m.accuracy:.1%}",
         )
         table.add_row(m.name, m.task, "×".join(map(str, m.input)), *sizes, m.form)
-    console = Console(highlight=False)
+    # In a pipe nothing is cut: the table is as wide as it has to be.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     console.print(table)
     for m in found[:1]:
-        hosted = f"\n{m.name} is hosted at {m.page}\nfetch and check it:\n  {m.command(options['target'])}"
+        hosted = f"\n{m.name} is in {m.page}\nfetch and check it:\n  {m.command(options['target'])}"
         console.print(Text(hosted), soft_wrap=True)
     return 0
+
+
+_WIDE: Final = 200
 
 
 def _millions(count: int | None, digits: int) -> str:

@@ -202,7 +202,7 @@ class Builder:
         Raises:
             TightfitError: see ``write_plan``.
         """
-        source = replace(self.source, model=state.model, facts=facts)
+        source = replace(self.source, model=state.model, facts=facts, reference=self.source.model)
         probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
         adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
         made = write_plan(

@@ -28,6 +28,7 @@ class Source:
         notes: what the clean-up did.
         facts: what a file made of it records about its data, overrides and steps; None leaves provenance out.
         start: what the quantized model has that this is the float graph of; None for a float model.
+        reference: the model that names outputs and that files are compared with, where ``model`` was changed.
     """
 
     path: Path
@@ -35,6 +36,12 @@ class Source:
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] | None = field(default_factory=dict)
     start: Start | None = None
+    reference: Model | None = None
+
+    @property
+    def compared(self) -> Model:
+        """The model that files made of this one are compared with."""
+        return self.model if self.reference is None else self.reference
 
 
 def open_source(model: Any) -> Source:

@@ -200,7 +200,7 @@ def _write_form(
     finish(model)
     probes, slices = known
     with checked_write(output) as trial:
-        check = write_recorded(model, trial, source.model, probes, facts, slices)
+        check = write_recorded(model, trial, source.compared, probes, facts, slices)
         if base is not None and probes and check.snr_db < _CLEARLY_RIGHT_DB:
             _compare_with_base(check, base, source, trial.with_name("base.tflite"), probes)
         return check
@@ -253,7 +253,7 @@ def _compare_with_base(
     finish(base)
     write_model(base, path)
     try:
-        plain = check_file(path, source.model, probes[:1])
+        plain = check_file(path, source.compared, probes[:1])
     except RuntimeFailureError:
         return  # the plain layout does not even run
     loss = plain.snr_db - snr_db(check.outputs[0], probes[0][1])

@@ -15,9 +15,11 @@ class Allowed:
     Args:
         float_macs: share of the multiply–accumulates that may become float.
         int16: it takes int16 activations.
+        integers_only: what is in float runs on something else, if at all.
         accepts: whether it still takes a quantized model as it is asked to.
     """
 
     float_macs: float = 0.1
     int16: bool = True
+    integers_only: bool = False
     accepts: Callable[[Model], bool] = lambda _: True

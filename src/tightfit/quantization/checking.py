@@ -13,6 +13,7 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
+from tightfit.graph.split_outputs import join_values
 from tightfit.provenance.probes import THREADS, Limits, answers
 from tightfit.quantization.arithmetic import dequantize, quantize
 from tightfit.quantization.calibration.calibrate import PROBES, Probe
@@ -111,7 +112,8 @@ def check_file(
         results = []
         for inputs, _ in probes if _is_callable(model) else ():
             raw = session.run({s.name: _stored(inputs[s.name], s) for s in session.inputs})
-            results.append(_by_key({n: _real(v, outputs[n]) for n, v in raw.items()}, model))
+            reals = join_values({n: _real(v, outputs[n]) for n, v in raw.items()})
+            results.append(_by_key(reals, model))
         if not keeps_state(model):
             answered, unanswered = _ask(session, model, seeded)
     references = [expected for _, expected in probes][: len(results)]

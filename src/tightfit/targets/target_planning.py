@@ -122,7 +122,8 @@ def allowed_on(target: Target, plain: Model) -> Allowed:
         verdict = check(rewrites_for(target, made)[0], target)
         return verdict.runs and not verdict.refused and verdict.accelerated_share >= least
 
-    return Allowed(1 - _ACCELERATED, "int16x8" in target.family.schemes, accepts)
+    integers = target.family.interface != "float32"
+    return Allowed(1 - _ACCELERATED, "int16x8" in target.family.schemes, integers, accepts)
 
 
 def _other_integers(target: Target, scheme: Scheme) -> Iterator[str]:

@@ -20,6 +20,7 @@ from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.slices.trace import find_slices
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import main_signature, output_names
+from tightfit.graph.split_outputs import join_values
 from tightfit.graph.writer import serialize
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
@@ -115,9 +116,8 @@ def measure_file(
         names = _names(session.outputs, model)
         inputs = (adapt_inputs(Sample(dict(x), None), session.inputs) for x, _ in answered)
         for outputs, (_, wanted) in zip(session.run_many(inputs), answered, strict=True):
-            sums.add(
-                {names[s.name]: _real(outputs[s.name], s) for s in session.outputs if s.name in names}, wanted
-            )
+            reals = join_values({s.name: _real(outputs[s.name], s) for s in session.outputs})
+            sums.add({names[n]: v for n, v in reals.items() if n in names}, wanted)
     return qualities(sums)
 
 

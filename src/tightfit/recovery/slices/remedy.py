@@ -29,6 +29,7 @@ from tightfit.recovery.slices.columns import normalize, poor_inputs
 from tightfit.recovery.slices.deepen import Deepening, layers_before
 from tightfit.recovery.slices.joins import even_joins
 from tightfit.recovery.slices.offsets import correct_offsets
+from tightfit.recovery.slices.split import split_outputs
 from tightfit.recovery.slices.standardize import can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
 from tightfit.recovery.state import RecoveryState
@@ -121,6 +122,34 @@ class Remedies:
         blamed = self._blamed(state)
         if not blamed:
             return state
+        before = list(self.work.notes)
+        pieces = self._pieces(state, blamed)
+        if pieces.worst_db >= AIM_DB:
+            return pieces
+        split, self.work.notes = list(self.work.notes), before
+        floated = self._in_float(state, blamed)
+        if pieces.worst_db > floated.worst_db:
+            self.work.notes = split
+            return pieces
+        return floated
+
+    def _pieces(self, state: _State, blamed: Sequence[str]) -> _State:
+        """Outputs in pieces of one scale each, for a device that takes integers only."""
+        if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
+            return state
+        poor = {o.name: o.poor[0].axis for o in state.found if o.name in blamed}
+        axes = {n: a for n, axis in poor.items() for a in self.slices.get(n, ()) if a.axis == axis}
+        answers = {n: [y[n] for _, y in self.answered] for n in axes}
+        model, splits = split_outputs(state.original, axes, answers, AIM_DB)
+        if not splits:
+            return state
+        names = ", ".join(f"'{p.name}'" for pieces in splits.values() for p in pieces)
+        return self._kept(
+            state, model, (), f"given in pieces, each an output with a scale of its own: {names}"
+        )
+
+    def _in_float(self, state: _State, blamed: Sequence[str]) -> _State:
+        """Outputs computed in float behind the last layers."""
         model, overrides = self._floated(state, blamed)
         what = f"{', '.join(f'{n!r}' for n in blamed)} computed in float behind the last layers"
         tailed = self._kept(state, model, overrides, what)

@@ -23,7 +23,7 @@ from tightfit.graph.ir import Graph, Op, Tensor
 
 Vector = npt.NDArray[np.float64]
 
-_CHANNEL_AXIS: Final = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}
+CHANNEL_AXIS: Final = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}
 BIAS: Final = {"CONV_2D": 2, "FULLY_CONNECTED": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
 _WEIGHT: Final = 1
 _WORTH: Final = 2.0
@@ -48,13 +48,13 @@ def row_spans(values: Iterable[npt.NDArray[Any]]) -> tuple[Vector, Vector]:
 def can_standardize(tensor: Tensor) -> bool:
     """Return True for what a layer with constant weights writes, with no function built in but RELU."""
     op = tensor.producer
-    if op is None or op.kind not in _CHANNEL_AXIS or fused_activation(op) not in ("", "RELU"):
+    if op is None or op.kind not in CHANNEL_AXIS or fused_activation(op) not in ("", "RELU"):
         return False
     weights, bias = op.input(_WEIGHT), op.input(BIAS[op.kind])
     constant = all(
         t is None or (t.is_constant and t.dtype == "float32" and t.sparsity is None) for t in (weights, bias)
     )
-    return constant and weights is not None and len(weights.shape) > _CHANNEL_AXIS[op.kind]
+    return constant and weights is not None and len(weights.shape) > CHANNEL_AXIS[op.kind]
 
 
 def factors(low: Vector, high: Vector, *, rectified: bool) -> tuple[Vector, Vector] | None:
@@ -101,7 +101,7 @@ def standardize(graph: Graph, tensor: Tensor, low: Vector, high: Vector) -> list
 
 
 def _fold(graph: Graph, op: Op, factor: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]) -> None:
-    axis, place = _CHANNEL_AXIS[op.kind], BIAS[op.kind]
+    axis, place = CHANNEL_AXIS[op.kind], BIAS[op.kind]
     weights, bias = op.input(_WEIGHT), op.input(place)
     assert weights is not None  # noqa: S101 - can_standardize saw it
     assert weights.data is not None  # noqa: S101 - can_standardize saw it

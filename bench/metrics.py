@@ -27,17 +27,23 @@ ALPHABET = "abcdefg '"
 TOLERANCE = 1e-6
 
 
-def value_of(metric: str, probes: Sequence[Probe]) -> float:
-    """A metric over samples, by the way that ``evaluate`` takes: task, then tally."""
+def value_of(metric: str, probes: Sequence[Probe], references: Sequence[Probe] | None = None) -> float:
+    """A metric over samples, by the way that ``evaluate`` takes: task, then tally.
+
+    Args:
+        references: what the reference model answered; the answers themselves by default.
+    """
+    base = probes if references is None else references
     scalars = {}
     if all(isinstance(p.label, int) for p in probes):
         scalars[""] = np.array([p.label for p in probes])
-    task = choose_tasks(metric, probes, scalars).tasks[0]
+    task = choose_tasks(metric, base, scalars).tasks[0]
     if task.metric is None:
         raise SystemExit(f"{metric} is no metric of the table.")
     tally = tally_of(task.metric)
-    for index, probe in enumerate(probes):
-        tally.add(task.answer(probe.outputs, probe.outputs, probe.label, probe.labels, probe.inputs), index)
+    for index, (probe, first) in enumerate(zip(probes, base, strict=True)):
+        answer = task.answer(probe.outputs, first.outputs, probe.label, probe.labels, probe.inputs)
+        tally.add(answer, index)
     return tally.estimate()[0]
 
 
@@ -69,6 +75,9 @@ def make_arrays(random: np.random.Generator) -> dict[str, Any]:
         "wanted": wanted, "found": wanted + random.normal(size=wanted.shape) * [0.3, 3, 30],
         "map": segments, "map_scores": map_scores / map_scores.sum(-1, keepdims=True),
         "tokens": tokens, "tokens_scores": random.normal(size=(20, 12, 30)),
+        "vectors": random.normal(size=(60, 16)) + 1.5 * np.eye(16)[random.integers(0, 6, 60)],
+        "groups": random.integers(0, 6, 60),
+        "original": scores + 0.02 * random.normal(size=scores.shape),
         "images": images, "made": np.clip(images + 0.1 * random.normal(size=images.shape), 0, 1),
     }  # fmt: skip
 
@@ -154,6 +163,37 @@ def make_texts(random: np.random.Generator) -> tuple[list[Probe], list[str], lis
     return probes, wanted, found
 
 
+def make_faces(random: np.random.Generator) -> tuple[list[Probe], dict[str, Any]]:
+    """Faces of 20 points, the corners of the eyes among them, each found near."""
+    wanted = random.uniform(20, 180, (25, 20, 2))
+    found = wanted + random.normal(size=wanted.shape) * 8
+    probes = [Probe(w, {"points": f.reshape(1, -1)}) for w, f in zip(wanted, found, strict=True)]
+    return probes, {"wanted": wanted.tolist(), "found": found.tolist()}
+
+
+def make_spans(random: np.random.Generator) -> tuple[list[Probe], list[Any]]:
+    """Answers in texts of 40 places: the labelled span, and the scores of starts and ends near it."""
+    probes, spans = [], []
+    for _ in range(60):
+        first = int(random.integers(1, 30))
+        last = first + int(random.integers(0, 8))
+        begin = int(np.clip(first + random.integers(-2, 3), 0, 39))
+        end = int(np.clip(last + random.integers(-2, 3), begin, 39))
+        starts, ends = np.eye(40)[begin] + 0.1 * random.random(40), np.eye(40)[end] + 0.1 * random.random(40)
+        probes.append(Probe(np.array([first, last]), {"start": starts[None], "end": ends[None]}))
+        spans.append([[first, last], [begin, end]])
+    return probes, spans
+
+
+def compared(a: dict[str, Any]) -> dict[str, float]:
+    """The metrics that compare with the answers of the original model."""
+    own, original = outputs(a["classes"], a["scores"]), outputs(a["classes"], a["original"])
+    bare = [[Probe(None, p.outputs) for p in probes] for probes in (own, original)]
+    return {name: value_of(name, *bare) for name in ("cosine", "snr")} | {
+        "agreement": value_of("agreement@y", *bare)
+    }
+
+
 def ours(a: dict[str, Any], random: np.random.Generator) -> tuple[dict[str, float], dict[str, Any]]:
     """Our values, and what the peers need besides the arrays."""
     probes, coco, detections = make_boxes(random)
@@ -163,7 +203,11 @@ def ours(a: dict[str, Any], random: np.random.Generator) -> tuple[dict[str, floa
     several = outputs(a["several"], a["several_scores"])
     numbers, maps = outputs(a["wanted"], a["found"]), outputs(a["map"], a["map_scores"])
     tokens, images = outputs(a["tokens"], a["tokens_scores"]), outputs(a["images"], a["made"])
-    of_classes = ("top1", "top5", "f1", "f1(micro)", "precision", "recall", "auc")
+    faces_probes, faces = make_faces(random)
+    span_probes, spans = make_spans(random)
+    vectors = outputs(a["groups"], a["vectors"])
+    averaged = ("f1", "f1(micro)", "precision", "precision(micro)", "recall", "recall(micro)")
+    of_classes = ("top1", "top5", *averaged, "auc")
     found = {name: value_of(name, by_class) for name in of_classes}
     found |= {"f1 of one unit": value_of("f1", one), "auc of one unit": value_of("auc", one)}
     found |= {f"{name} of several classes": value_of(name, several) for name in ("f1", "f1(micro)")}
@@ -173,8 +217,12 @@ def ours(a: dict[str, Any], random: np.random.Generator) -> tuple[dict[str, floa
     found |= {name: value_of(name, images) for name in ("psnr", "ssim")}
     found |= {name: value_of(f"{name}(alphabet={ALPHABET})", text_probes) for name in ("wer", "cer")}
     found |= {name: value_of(name, probes) for name in ("map50", "map")}
-    found |= {"oks": value_of("oks", persons_probes)}
+    found |= {"oks": value_of("oks", persons_probes), "pck": value_of("pck", faces_probes)}
+    found |= {name: value_of(name, faces_probes) for name in ("nme", "nme(norm=3:7)")}
+    found |= {name: value_of(name, span_probes) for name in ("span_f1", "em")}
+    found |= {"retrieval": value_of("retrieval", vectors), **compared(a)}
     rest = {"coco": coco, "detections": detections, "persons": persons, "poses": poses}
+    rest |= {"faces": faces, "spans": spans}
     return found, rest | {"texts": texts, "found_texts": found_texts}
 
 

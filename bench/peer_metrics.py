@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import sys
 from typing import Any
 
@@ -31,6 +32,9 @@ def classes(a: Any) -> dict[str, float]:
         "f1(micro)": sk.f1_score(wanted, decided, average="micro"),
         "precision": sk.precision_score(wanted, decided, average="macro", zero_division=0),
         "recall": sk.recall_score(wanted, decided, average="macro", zero_division=0),
+        "precision(micro)": sk.precision_score(wanted, decided, average="micro"),
+        "recall(micro)": sk.recall_score(wanted, decided, average="micro"),
+        "agreement": sk.accuracy_score(a["original"].argmax(1), decided),
         "f1 of one unit": sk.f1_score(a["binary"], one),
         "f1 of several classes": sk.f1_score(marks, several, average="macro"),
         "f1(micro) of several classes": sk.f1_score(marks, several, average="micro"),
@@ -70,6 +74,60 @@ def maps(a: Any) -> dict[str, float]:
         "dice": dice,
         "perplexity": float(perplexity(torch.tensor(a["tokens_scores"]).double(), torch.tensor(a["tokens"]))),
     }
+
+
+def vectors(a: Any) -> dict[str, float]:
+    """Retrieval, cosine and signal-to-noise by torchmetrics."""
+    import torch
+    from torchmetrics.audio import SignalNoiseRatio
+    from torchmetrics.regression import CosineSimilarity
+    from torchmetrics.retrieval import RetrievalHitRate
+
+    count = len(a["groups"])
+    unit = torch.nn.functional.normalize(torch.tensor(a["vectors"]), dim=1)
+    pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
+    query, other = (torch.tensor(side) for side in zip(*pairs, strict=True))
+    groups = torch.tensor(a["groups"])
+    hits = RetrievalHitRate(top_k=1)
+    same = groups[query] == groups[other]
+    retrieval = hits((unit @ unit.T)[query, other], same, indexes=query)
+    found, original = torch.tensor(a["scores"]), torch.tensor(a["original"])
+    ratio = SignalNoiseRatio()(found, original)
+    similar = CosineSimilarity(reduction="mean")(found, original)
+    return {"retrieval": float(retrieval), "cosine": float(similar), "snr": float(ratio)}
+
+
+def faces(request: dict[str, Any]) -> dict[str, float]:
+    """PCK and NME, which no library here has: the papers' formulas, point by point.
+
+    Source: Yang and Ramanan 2013, "Articulated human detection with flexible mixtures of parts"; Sagonas et
+    al. 2016, "300 Faces In-The-Wild Challenge".
+    """
+    near, errors, apart = [], [], []
+    for wanted, found in zip(request["faces"]["wanted"], request["faces"]["found"], strict=True):
+        width = max(x for x, _ in wanted) - min(x for x, _ in wanted)
+        height = max(y for _, y in wanted) - min(y for _, y in wanted)
+        size = max(width, height)
+        far = [math.hypot(x - u, y - v) for (x, y), (u, v) in zip(wanted, found, strict=True)]
+        near += [d <= 0.1 * size for d in far]
+        errors.append(sum(far) / len(far) / size)
+        apart.append(sum(far) / len(far) / math.dist(wanted[3], wanted[7]))
+    means = {"nme": errors, "nme(norm=3:7)": apart, "pck": near}
+    return {name: sum(values) / len(values) for name, values in means.items()}
+
+
+def spans(request: dict[str, Any]) -> dict[str, float]:
+    """SQuAD's scores by torchmetrics, of places as words."""
+    from torchmetrics.text import SQuAD
+
+    score = SQuAD()
+    found, wanted = [], []
+    for number, ((first, last), (begin, end)) in enumerate(request["spans"]):
+        texts = [" ".join(f"w{i}" for i in range(a, b + 1)) for a, b in ((first, last), (begin, end))]
+        wanted.append({"answers": {"answer_start": [first], "text": [texts[0]]}, "id": str(number)})
+        found.append({"prediction_text": texts[1], "id": str(number)})
+    both = score(found, wanted)
+    return {"span_f1": float(both["f1"]) / 100, "em": float(both["exact_match"]) / 100}
 
 
 def images(a: Any) -> dict[str, float]:
@@ -128,7 +186,9 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     with np.load(request["arrays"]) as arrays:
         a = dict(arrays)
-    found = classes(a) | values(a) | maps(a) | images(a) | texts(request) | boxes(request) | points(request)
+    found = classes(a) | values(a) | maps(a) | vectors(a) | images(a)
+    for part in (texts, boxes, points, faces, spans):
+        found |= part(request)
     print(json.dumps(found))
 
 

@@ -29,10 +29,20 @@ def outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[list[Array]]
         RuntimeFailureError: LiteRT cannot run the model.
         DataError: a sample does not fit.
     """
+    for named in named_outputs_of(model, samples):
+        yield list(named.values())
+
+
+def named_outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[dict[str, Array]]:
+    """Yield the same by name.
+
+    Raises:
+        RuntimeFailureError, DataError: see ``outputs_of``.
+    """
     with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
         fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)
         for results in session.run_many(fitted):
-            yield [np.asarray(results[spec.name], np.float64) for spec in session.outputs]
+            yield {spec.name: np.asarray(results[spec.name], np.float64) for spec in session.outputs}
 
 
 def noise_share(wanted: Sequence[Sequence[Array]], got: Sequence[Sequence[Array]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from support.head_models import HeadPart, head_model, images
 from tightfit.evaluation.slices.quality import GOOD_DB, lost_sentences
+from tightfit.graph.reader import read_model
+from tightfit.graph.split_outputs import KEY
 from tightfit.graph.writer import write_model
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.source import open_source
@@ -38,7 +41,7 @@ def spec_for(name: str | None) -> BuildSpec:
 
 def noise_db(float_file, made_file, heads, axis):
     """The ratio of each part's own spread to its noise, measured without the product's own code."""
-    sums = np.zeros((len(heads), 4))
+    sums, splits = np.zeros((len(heads), 4)), json.loads(read_model(made_file).metadata.get(KEY, b"[]"))
     with Session(float_file) as one, Session(made_file) as other:
         scale = other.inputs[0].scale
         for sample in images(24, seed=99)():
@@ -51,15 +54,30 @@ def noise_db(float_file, made_file, heads, axis):
                 )
             )
             a = next(iter(one.run({one.inputs[0].name: image}).values()))
-            b = next(iter(other.run({other.inputs[0].name: fed}).values()))
-            out = other.outputs[0]
-            b = b if out.scale is None else (b.astype(np.float64) - (out.zero_point or 0)) * out.scale
+            reals = {o.name: o for o in other.outputs}
+            b = whole(
+                {n: real(v, reals[n]) for n, v in other.run({other.inputs[0].name: fed}).items()}, splits
+            )
             ends = np.cumsum([0, *(h.entries for h in heads)])
             for row, (low, high) in enumerate(pairwise(ends)):
                 x, y = (np.take(v, range(low, high), axis).astype(np.float64) for v in (a, b))
                 sums[row] += x.size, x.sum(), (x**2).sum(), ((x - y) ** 2).sum()
     count, total, squares, errors = sums.T
     return 10 * np.log10((squares / count - (total / count) ** 2) / np.maximum(errors / count, 1e-30))
+
+
+def real(values, spec):
+    return values if spec.scale is None else (values.astype(np.float64) - (spec.zero_point or 0)) * spec.scale
+
+
+def whole(values, splits):
+    """The one output, put together as the metadata says where it comes in pieces."""
+    if not splits:
+        return next(iter(values.values()))
+    (split,) = splits
+    order = [i for p in split["pieces"] for begin, end in p["entries"] for i in range(begin, end)]
+    joined = np.concatenate([values[p["name"]] for p in split["pieces"]], split["axis"])
+    return np.take(joined, np.argsort(order), split["axis"])
 
 
 @pytest.mark.parametrize("target", [None, "edge-tpu", "ethos-u55-128"])

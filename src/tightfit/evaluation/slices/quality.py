@@ -162,7 +162,7 @@ def _limit(limits: float | Mapping[str, float], name: str) -> float:
 def _quality(name: str, rows: Sequence[SliceFacts], samples: int, limit: float) -> OutputQuality:
     judged = sorted((_judge(row, limit) for row in rows), key=lambda s: s.snr_db)
     whole = max(rows, key=lambda r: r.count)
-    parts = [r for r in rows if r.axis == whole.axis and not r.name.endswith("]")] or [whole]
+    parts = [r for r in rows if r.axis == whole.axis and not r.is_entry] or [whole]
     power = sum(r.count * (r.variance + r.mean**2) for r in parts)
     noise = sum(r.count * r.noise for r in parts)
     lost, poor = tuple(s for s in judged if s.lost), tuple(s for s in judged if s.snr_db < GOOD_DB)
@@ -170,15 +170,15 @@ def _quality(name: str, rows: Sequence[SliceFacts], samples: int, limit: float) 
 
 
 def _judge(row: SliceFacts, limit: float) -> SliceQuality:
-    snr = MOST_DB if row.noise == 0 and not row.bad else decibels(_signal(row), row.noise)
+    snr = MOST_DB if row.noise == 0 and not row.bad else decibels(signal_power(row), row.noise)
     if row.bad:
         snr = -MOST_DB
     why = _why_lost(row, snr, limit)
     return SliceQuality(row.name, row.axis, row.begin, row.end, snr, row.distinct, why, row.noise)
 
 
-def _signal(row: SliceFacts) -> float:
-    """The power that noise is compared with: the slice's own spread, of one that hardly moves its size."""
+def signal_power(row: SliceFacts) -> float:
+    """Return what noise is compared with: the power of the slice's spread, or of its size if constant."""
     size = max(abs(row.low), abs(row.high))
     if math.sqrt(row.variance) <= _NEAR_CONSTANT * size or row.count < _FEWEST:
         return max(row.mean**2 + row.variance, _SHARE_OF_UNIT * row.largest_variance)
@@ -190,7 +190,7 @@ def _signal(row: SliceFacts) -> float:
 def _why_lost(row: SliceFacts, snr_db: float, limit: float) -> str:
     if row.bad:
         return f"{row.bad:,} of {row.count + row.bad:,} values are NaN or infinite"
-    one_of_many = row.one_unit and row.name.endswith("]")
+    one_of_many = row.one_unit and row.is_entry
     if snr_db >= (min(limit, LOST_DECIDED_DB) if one_of_many else limit) or not math.isfinite(row.low):
         return ""
     span = f"{row.low:.4g}–{row.high:.4g}" if row.high > row.low else f"{row.low:.4g}"

@@ -52,6 +52,11 @@ class SliceFacts:
     largest_variance: float
     bad: int = 0
 
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is one entry of a part, not a part."""
+        return self.name.endswith("]")
+
 
 class SliceSums:
     """The sums of one model's outputs beside the float model's.

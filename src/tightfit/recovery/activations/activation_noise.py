@@ -19,12 +19,17 @@ from typing import Final
 from tightfit.errors import DataError
 from tightfit.recovery.activations.switchable_rounding import Edge, SwitchableRounding
 from tightfit.recovery.output_noise import Inputs, sample_noise
+from tightfit.types import Array
 
 MOST_RUNS: Final = 240
 """Most sets that are measured."""
 
 _FINE: Final = 0.02
 """Sets below this fraction of the allowed noise are not split."""
+
+
+NoiseOf = Callable[[Sequence[Sequence[Array]], Sequence[Sequence[Array]]], float]
+"""(float outputs, others), each a list of outputs a sample → noise."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ def measure_activations(
     allowed: float,
     *,
     most_runs: int = MOST_RUNS,
+    noise_of: NoiseOf = sample_noise,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EdgeNoise]:
     """Return the noise of every edge, in order; the edges of a set that is not split share its noise equally.
@@ -55,6 +61,7 @@ def measure_activations(
         samples: 4 to 8 samples, kept in memory.
         allowed: noise that a plan may have, as a fraction of the outputs' power.
         most_runs: largest number of sets that are measured.
+        noise_of: (float outputs, outputs with roundings) → noise.
         progress: progress callback, called with (sets measured, most sets).
 
     Raises:
@@ -68,7 +75,7 @@ def measure_activations(
         wanted = list(gates.answers(session, samples))
 
         def of(chosen: range) -> float:
-            return sample_noise(wanted, list(gates.answers(session, samples, chosen)))
+            return noise_of(wanted, list(gates.answers(session, samples, chosen)))
 
         every = range(len(noise))
         sets = [(-of(every), every.start, every.stop)] if noise else []

@@ -19,13 +19,14 @@ from tightfit.quantization.ops.data_movement import moves_data, source_tensor
 from tightfit.quantization.ops.rule_lookup import TABLES, refusal_reason
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.activations.activation_noise import measure_activations
+from tightfit.recovery.activations.activation_noise import NoiseOf, measure_activations
 from tightfit.recovery.activations.attention_masks import shrink_masks
 from tightfit.recovery.activations.mixed_activations import Widened, choose_wider, op_costs
 from tightfit.recovery.activations.range_search import choose_observers, chosen_ranges
 from tightfit.recovery.activations.smoothing import smooth
 from tightfit.recovery.activations.switchable_rounding import SwitchableRounding
 from tightfit.recovery.output_noise import noise_share, outputs_of, sample_noise
+from tightfit.recovery.slice_noise import SliceNoise
 from tightfit.recovery.state import RecoveryState
 from tightfit.types import Array
 from tightfit.units import format_count
@@ -38,6 +39,9 @@ EQUAL: Final = 1e-6
 ATTEMPTS: Final = 4
 """Most times that the allowed noise is reduced when the file has more noise than predicted."""
 
+_TOTAL: Final = "the outputs' noise {} of their power"
+_WORST: Final = "the noise of the worst slice {} of its own spread"
+_SLICE_GAIN: Final = 0.5
 _WIDER: Final = "int16x8"
 _UNPACKED: Final = "weight8"
 
@@ -132,38 +136,20 @@ def mixed_activations(state: RecoveryState) -> None:
     """Compute the ops whose int8 activations add the most noise in int16 or float.
 
     An op without an int16 kernel computes in float. The noise of the planned file is measured on LiteRT;
-    while it is above ``state.noise``, more ops are widened.
+    while it is above ``state.noise``, more ops are widened: first by the noise of all outputs together, then
+    by that of the worst slice (``slice_noise``), as long as this becomes half of what it was.
     """
     if state.plan.scheme.activations != "int8":
         return
-    samples = few_samples(state, CHECK_SAMPLES)
-    wanted = list(outputs_of(state.original, samples))
-    before = found = _sample_noise(state, state.plan, wanted, samples)
-    allowed = state.noise
-    if found <= state.noise:
-        return
-    gates, some = (
-        SwitchableRounding(state.original, state.plan),
-        samples[:: max(1, len(samples) // NOISE_SAMPLES)],
-    )
-    edges = measure_activations(
-        gates, some, state.noise, progress=state.stage_progress("noise of int8 activations")
-    )
-    costs = op_costs(state.original.main)
-    best: _Choice | None = None
-    for _ in range(ATTEMPTS):
-        widened = choose_wider(edges, costs, allowed)
-        plan, overrides = widened_plan(state, widened, _scheme_of)
-        found = _sample_noise(state, plan, wanted, samples)
-        if best is None or found < best.noise:
-            best = _Choice(widened, plan, overrides, found)
-        if found <= state.noise:
-            break
-        allowed *= 0.5 * min(1.0, state.noise / found)
-    assert best is not None  # noqa: S101 - there is at least one attempt
-    if best.noise < before:
-        state.plan, state.overrides = best.plan, (*best.overrides, *state.overrides)
-        state.notes.append(_sentence(state.original, best, before))
+    check = SliceNoise(state.original, few_samples(state, CHECK_SAMPLES))
+    for measure, least, what in ((sample_noise, 1.0, _TOTAL), (check.between, _SLICE_GAIN, _WORST)):
+        before = _file_noise(state, state.plan, check, measure)
+        if before <= state.noise:
+            continue
+        best = _widened(state, check, measure)
+        if best is not None and (best.noise <= state.noise or best.noise < least * before):
+            state.plan, state.overrides = best.plan, (*best.overrides, *state.overrides)
+            state.notes.append(_sentence(state.original, best, before, what))
 
 
 @dataclass(frozen=True)
@@ -172,6 +158,25 @@ class _Choice:
     plan: Plan
     overrides: tuple[Override, ...]
     noise: float
+
+
+def _widened(state: RecoveryState, check: SliceNoise, measure: NoiseOf) -> _Choice | None:
+    """The widening with the least noise of those that were tried, the first that is allowed; None without."""
+    gates = SwitchableRounding(state.original, state.plan, outputs=True)
+    some = check.samples[:: max(1, len(check.samples) // NOISE_SAMPLES)]
+    report = state.stage_progress("noise of int8 activations")
+    edges = measure_activations(gates, some, state.noise, noise_of=measure, progress=report)
+    costs, allowed, best = op_costs(state.original.main), state.noise, None
+    for _ in range(ATTEMPTS):
+        widened = choose_wider(edges, costs, allowed)
+        plan, overrides = widened_plan(state, widened, _scheme_of)
+        found = _file_noise(state, plan, check, measure)
+        if best is None or found < best.noise:
+            best = _Choice(widened, plan, overrides, found)
+        if found <= state.noise:
+            break
+        allowed *= 0.5 * min(1.0, state.noise / found)
+    return best
 
 
 def few_samples(state: RecoveryState, count: int) -> list[dict[str, Array]]:
@@ -220,12 +225,10 @@ def measured_noise(
         return float("inf")
 
 
-def _sample_noise(
-    state: RecoveryState, plan: Plan, wanted: list[list[Array]], samples: list[dict[str, Array]]
-) -> float:
-    """The same as ``measured_noise``, with equal weight for each sample."""
+def _file_noise(state: RecoveryState, plan: Plan, check: SliceNoise, measure: NoiseOf) -> float:
+    """The noise of a plan's file on LiteRT; infinite where none runs."""
     try:
-        return sample_noise(wanted, list(outputs_of(_file(state.original, plan), samples)))
+        return measure(check.wanted, check.answers(_file(state.original, plan)))
     except TightfitError:
         return float("inf")
 
@@ -264,12 +267,12 @@ def _scheme_of(op: Op) -> str:
     return _UNPACKED if op.kind in TABLES or refusal_reason(op, "int16") else _WIDER
 
 
-def _sentence(model: Model, choice: _Choice, before: float) -> str:
+def _sentence(model: Model, choice: _Choice, before: float, what: str) -> str:
     costs = op_costs(model.main)
     share = sum(costs.get(o, 0.0) for o in choice.widened.ops)
     return (
         f"{len(choice.widened.ops)} ops with {share:.0%} of the multiply–accumulates use wider activations "
-        f"than int8: the outputs' noise falls from {before:.2%} to {choice.noise:.2%} of their power"
+        f"than int8: {what.format(f'falls from {before:.2%} to {choice.noise:.2%}')}"
     )
 
 

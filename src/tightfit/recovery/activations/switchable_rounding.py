@@ -31,6 +31,9 @@ from tightfit.types import Array
 
 INPUT: Final = "gates"
 
+_Gate = tuple[Op | None, int, Tensor, Storage]
+"""The op that reads a value and its input position; None and -1 for an output of the model."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -39,8 +42,8 @@ class Edge:
     Args:
         source: name of the op that computes the value, "" for an input or a constant of the model.
             Data-movement ops are skipped.
-        reader: name of the op that reads it.
-        position: the input position of the reader.
+        reader: name of the op that reads it, "" for an output of the model.
+        position: the input position of the reader, -1 for an output of the model.
     """
 
     source: str
@@ -55,19 +58,20 @@ class SwitchableRounding:
         model: the float model; it is not changed.
         plan: a plan with every op that has a kernel on integers of ``dtype``; its storages give the grids.
         dtype: the integer type of the roundings.
+        outputs: also round the outputs of the model, each on the grid on which its op writes it.
 
     Attributes:
         edges: the edge of each gate, in graph order.
     """
 
-    def __init__(self, model: Model, plan: Plan, dtype: str = "int8") -> None:
+    def __init__(self, model: Model, plan: Plan, dtype: str = "int8", *, outputs: bool = False) -> None:
         self.model = copy_model(model)
         self.dtype = dtype
         graph, keys = self.model.main, self.model.main.keys()
         self.edges: list[Edge] = []
         self._differences: dict[tuple[Tensor, Storage], Tensor] = {}
         forms = plan.graphs[0].tensors
-        found = []
+        found: list[_Gate] = []
         for op, decision in zip(list(graph.ops), plan.graphs[0].ops, strict=True):
             if decision.mode != INTEGER or moves_data(op):
                 continue
@@ -76,9 +80,20 @@ class SwitchableRounding:
                 storage = storage or forms.get(keys[tensor], {}).get(dtype)
                 if storage is not None and not _same_as_output(op, position, tensor):
                     found.append((op, position, tensor, storage))
+        if outputs:
+            found += self._ends(graph, plan, keys)
         self._insert(graph, found)
 
-    def _insert(self, graph: Graph, found: Sequence[tuple[Op, int, Tensor, Storage]]) -> None:
+    def _ends(self, graph: Graph, plan: Plan, keys: Mapping[Tensor, str]) -> Iterator[_Gate]:
+        """The outputs that integer ops write."""
+        modes = {decision.name: decision.mode for decision in plan.graphs[0].ops}
+        for tensor in dict.fromkeys(graph.outputs):
+            storage = plan.graphs[0].tensors.get(keys[tensor], {}).get(self.dtype)
+            op = tensor.producer
+            if op is not None and modes.get(op.name) == INTEGER and storage is not None:
+                yield None, -1, tensor, storage
+
+    def _insert(self, graph: Graph, found: Sequence[_Gate]) -> None:
         """Insert a gate at each op input; one vector input of the model switches all gates."""
         if not found:
             return
@@ -89,43 +104,51 @@ class SwitchableRounding:
         inputs, outputs = input_names(self.model), output_names(self.model)
         for gate, (op, position, tensor, storage) in zip(gates, found, strict=True):
             root = source_tensor(tensor).producer
-            self.edges.append(Edge("" if root is None else root.name, op.name, position))
+            reader = "" if op is None else op.name
+            self.edges.append(Edge("" if root is None else root.name, reader, position))
             added = self._gated(graph, op, tensor, storage, gate)
-            graph.set_input(op, position, added)
+            if op is None:
+                graph.outputs = [added if t is tensor else t for t in graph.outputs]
+                outputs = {name: added if t is tensor else t for name, t in outputs.items()}
+            else:
+                graph.set_input(op, position, added)
         graph.insert(0, unpack)
         self.model.signatures = [Signature("gated", {**inputs, INPUT: vector}, outputs)]
 
-    def _gated(self, graph: Graph, op: Op, tensor: Tensor, storage: Storage, gate: Tensor) -> Tensor:
+    def _gated(self, graph: Graph, op: Op | None, tensor: Tensor, storage: Storage, gate: Tensor) -> Tensor:
         difference = self._difference(graph, op, tensor, storage)
         scaled = Tensor(f"{gate.name}/scaled", tensor.shape)
         result = Tensor(f"{gate.name}/sum", tensor.shape)
         none = {"fusedActivationFunction": 0}
-        graph.insert_before(op, Op("MUL", [difference, gate], [scaled], dict(none), "MulOptions"))
-        graph.insert_before(op, Op("ADD", [tensor, scaled], [result], dict(none), "AddOptions"))
+        _insert_before(graph, op, Op("MUL", [difference, gate], [scaled], dict(none), "MulOptions"))
+        _insert_before(graph, op, Op("ADD", [tensor, scaled], [result], dict(none), "AddOptions"))
         return result
 
-    def _difference(self, graph: Graph, op: Op, tensor: Tensor, storage: Storage) -> Tensor:
+    def _difference(self, graph: Graph, op: Op | None, tensor: Tensor, storage: Storage) -> Tensor:
         """The tensor ``round(x) − x``; a constant for a constant."""
         key = (tensor, storage)
         if key in self._differences:
             return self._differences[key]
         if tensor.data is not None:
             rounded = dequantize(
-                store(tensor.data, storage, op.name), storage.scale, storage.zero_point, storage.axis
+                store(tensor.data, storage, "" if op is None else op.name),
+                storage.scale,
+                storage.zero_point,
+                storage.axis,
             )
             data = np.asarray(rounded.reshape(tensor.shape) - tensor.data, np.float32)
             made = Tensor(f"{tensor.name}~change", tensor.shape, data=data)
         else:
-            stored = Tensor(f"{tensor.name}~{storage.dtype}", tensor.shape)
-            hold(stored, storage)
+            held = Tensor(f"{tensor.name}~{storage.dtype}", tensor.shape)
+            hold(held, storage)
             back = Tensor(f"{tensor.name}~real", tensor.shape)
             made = Tensor(f"{tensor.name}~change", tensor.shape)
             for extra in (
-                conversion(tensor, stored),
-                conversion(stored, back),
+                conversion(tensor, held),
+                conversion(held, back),
                 Op("SUB", [back, tensor], [made], {"fusedActivationFunction": 0}, "SubOptions"),
             ):
-                graph.insert_before(op, extra)
+                _insert_before(graph, op, extra)
         self._differences[key] = made
         return made
 
@@ -154,6 +177,11 @@ class SwitchableRounding:
 
     def _feed(self, inputs: Mapping[str, Any], switched: Array) -> dict[str, Any]:
         return {**inputs, INPUT: switched} if self.edges else dict(inputs)
+
+
+def _insert_before(graph: Graph, anchor: Op | None, op: Op) -> None:
+    """Add an op before another, at the end without one."""
+    graph.insert(len(graph.ops) if anchor is None else graph.ops.index(anchor), op)
 
 
 def _same_as_output(op: Op, position: int, tensor: Tensor) -> bool:

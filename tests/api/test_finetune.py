@@ -65,6 +65,20 @@ def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(work, tmp_path)
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
+def test_the_metrics_that_are_named_measure_and_a_wrong_one_ends_before_training(work, tmp_path):
+    def never(*_):
+        raise AssertionError("It trains.")
+
+    with pytest.raises(OptionError, match="Unknown metric 'acuracy'"):
+        train(work, tmp_path / "a.tflite", "labelled.npz", metric="acuracy", listener=never)
+    with pytest.raises(DataError, match="needs labels"):
+        train(work, tmp_path / "a.tflite", metric="f1", listener=never)
+    made = train(work, tmp_path / "a.tflite", "labelled.npz", epochs=1, metric="f1(micro),top5")
+    assert list(made.accuracy.metrics) == ["f1", "top5"]
+    assert list(made.original.metrics) == ["f1", "top5"]
+    assert made.facts()["ruined"] is made.ruined
+
+
 def test_the_command_writes_file_curve_and_result(work, tmp_path, capsys):
     output = tmp_path / "out" / "small.tflite"
     words = ["finetune", work / "model.tflite", "--data", work / "labelled.npz", "--sparsity", 0.5]

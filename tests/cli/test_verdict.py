@@ -12,6 +12,8 @@ import pytest
 from support.linear_models import linear_model, two_output_model
 from tightfit.cli.app import run
 from tightfit.demo import MODEL
+from tightfit.errors import RuntimeFailureError
+from tightfit.pipeline.builder import Builder
 
 IMAGES = "tightfit.demo:evaluation"
 RANDOM = np.random.default_rng(0)
@@ -139,6 +141,30 @@ def test_several_metrics_run_at_once(call, tmp_path):
 def test_prune_measures_by_labels_and_says_when_a_file_is_ruined(call, tmp_path):
     options = ("--data", IMAGES, "--calibration", 20)
     code, out, _ = call("prune", MODEL, "--sparsity", 0.99, *options, "-o", tmp_path / "p.tflite")
-    assert code in (0, 1)
+    assert code == 1
     assert "accuracy: 92." in out or "accuracy: 93." in out
     assert "The file is ruined: accuracy 9" in out
+
+
+def test_prune_and_cluster_measure_the_metrics_that_are_named(call, tmp_path):
+    options = ("--data", IMAGES, "--calibration", 20, "--metric", "f1(micro),top5")
+    code, out, _ = call("cluster", MODEL, "--clusters", 64, *options, "-o", tmp_path / "c.tflite")
+    assert code == 0
+    assert "F1: 9" in out
+    assert "top-5 accuracy: 9" in out or "top-5 accuracy: 100" in out
+    for verb in (("prune", "--sparsity", 0.5), ("cluster", "--clusters", 8)):
+        wrong = ("--metric", "acuracy", "-o", tmp_path / "x.tflite")
+        code, out, err = call(verb[0], MODEL, *verb[1:], *wrong)
+        assert (code, out) == (2, "")
+        assert "Unknown metric 'acuracy'" in err
+
+
+def test_a_search_of_which_everything_fails_ends_with_one(call, tmp_path, monkeypatch):
+    def fail(*_a, **_k):
+        raise RuntimeFailureError("LiteRT refused the file.")
+
+    monkeypatch.setattr(Builder, "write", fail)
+    code, out, _ = call(*few(tmp_path / "a"))
+    assert code == 1
+    assert "Every candidate failed; the original stays. LiteRT refused the file." in out
+    assert "best.tflite is the original; " in out

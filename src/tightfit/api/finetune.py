@@ -12,17 +12,17 @@ import numpy as np
 from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import inputs_of, outputs_of
 from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.ruin import ruin_notes
+from tightfit.api.ruin import is_ruined, ruin_notes
 from tightfit.conversion.load_model import label_of, open_model, temporary_place
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import hold_out
 from tightfit.errors import DataError, OptionError, unknown_name
-from tightfit.evaluation.accuracy import Accuracy, understand
+from tightfit.evaluation.accuracy import Accuracy, understand, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
-from tightfit.evaluation.labels import TRAINED, Head
+from tightfit.evaluation.labels import TRAINED, Head, Reading
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
@@ -61,6 +61,7 @@ class FinetuneOptions(TrainingOptions):
         train: samples to train with at most, None for all that are not held out.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
+        metric: what the held-out samples measure, see ``evaluate``; training does not depend on it.
     """
 
     scheme: str | None = None
@@ -68,6 +69,7 @@ class FinetuneOptions(TrainingOptions):
     train: int | None = None
     layout: str = "cpu"
     storage: str = "dense"
+    metric: str = "auto"
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,13 +108,18 @@ class FinetuneResult(Result):
     def _both(self) -> tuple[Accuracy, Accuracy]:
         return self.original, self.accuracy
 
+    @property
+    def ruined(self) -> bool:
+        """Whether the file lost what nobody ships unasked; the notes say what."""
+        return is_ruined(self.accuracy, self.accuracy.outputs)
+
     def facts(self) -> dict[str, object]:
         """Return ``to_dict()``, under its name of an earlier release."""
         return self.to_dict()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data; sizes in bytes, accuracies and shares as fractions."""
-        plain = asdict(self) | {"path": str(self.path)}
+        plain = asdict(self) | {"path": str(self.path), "ruined": self.ruined}
         return plain | {"original": self.original.to_dict(), "accuracy": self.accuracy.to_dict()}
 
 
@@ -143,6 +150,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
     train: int | None = None,
     layout: str = "cpu",
     storage: str = "dense",
+    metric: str = "auto",
     seed: int = 0,
     image: Image = None,
     listener: Listener | None = None,
@@ -178,6 +186,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
         train: most training samples.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file.
+        metric: what the held-out samples measure, see ``evaluate``; training does not depend on it.
         seed: of the split and of the shuffling.
         image: how image files become arrays.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
@@ -234,7 +243,7 @@ def _finetune(
         outputs=outputs_of(source.model),
     )
     training, held_out = divide(dataset, chosen)
-    reading = understand(source.path, dataset, training, "auto").reading
+    reading = _meaning(source, dataset, training, chosen.metric)
     source.facts = _facts(dataset, len(training), chosen)
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +260,12 @@ def _finetune(
 
     original = source.path if chosen.teacher is None else open_model(chosen.teacher)
     before, after = evaluate_models(
-        [original, output], dataset, held_out, progress=measured, slices=slices_of(source.model)
+        [original, output],
+        dataset,
+        held_out,
+        metric=chosen.metric,
+        progress=measured,
+        slices=slices_of(source.model),
     )
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
@@ -268,6 +282,21 @@ def _chosen(options: FinetuneOptions, keywords: Mapping[str, Any]) -> FinetuneOp
     changed = {f.name: given[f.name] for f in fields(FinetuneOptions)}
     changed |= {name: tuple(changed[name]) for name in ("features", "augment")}
     return replace(options, **{k: v for k, v in changed.items() if v != getattr(plain, k)})
+
+
+def _meaning(source: Source, dataset: Dataset, training: Array, metric: str) -> Reading:
+    """What the labels mean; those that ``auto`` does not understand, a named metric may.
+
+    Raises:
+        DataError: the labels or the metric do not fit the model's outputs.
+    """
+    named = understand(source.path, dataset, training, metric).reading
+    if metric == "auto":
+        return named
+    try:
+        return understand(source.path, dataset, training, "auto").reading
+    except DataError:
+        return named
 
 
 def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
@@ -304,6 +333,7 @@ def _taught_alone(heads: Sequence[Head]) -> list[str]:
 
 def _check_options(options: FinetuneOptions) -> None:
     """Refuses what no training could use, before Keras is loaded."""
+    wanted_metrics(options.metric)
     if options.layout not in LAYOUTS:
         raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
     if options.storage not in _STORAGES:

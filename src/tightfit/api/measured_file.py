@@ -15,7 +15,7 @@ from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError
-from tightfit.evaluation.accuracy import Accuracy, evaluate
+from tightfit.evaluation.accuracy import Accuracy, evaluate, understand
 from tightfit.evaluation.slices.parts import Slices
 from tightfit.pipeline.source import Source
 from tightfit.types import Array, Steps
@@ -27,12 +27,13 @@ class DividedData:
 
     Args:
         dataset: all samples. shaping: indices of those that shape the file.
-        measuring: indices of the others; of all where none are left.
+        measuring: indices of the others; of all where none are left. metric: see ``evaluate``.
     """
 
     dataset: Dataset
     shaping: Array
     measuring: Array
+    metric: str = "auto"
 
     @property
     def count(self) -> int:
@@ -58,17 +59,31 @@ class DividedData:
             DataError: the labels do not fit the model's outputs.
         """
         before, after = evaluate(
-            [original, file], self.dataset, self.measuring, progress=progress, slices=slices
+            [original, file],
+            self.dataset,
+            self.measuring,
+            metric=self.metric,
+            progress=progress,
+            slices=slices,
         )
         return before, after
 
 
-def divide_data(source: Source, data: Any, image: ImageOptions | None, count: int, seed: int) -> DividedData:
-    """Return the data with ``count`` samples that shape a file and the rest that measure it.
+def divide_data(
+    source: Source, data: Any, image: ImageOptions | None, division: tuple[int, int], metric: str = "auto"
+) -> DividedData:
+    """Return the data with some samples that shape a file and the rest that measure it.
+
+    Args:
+        source: the model. data: with labels or without.
+        image: how images become arrays.
+        division: how many samples shape, and the seed that chooses them.
+        metric: what the others measure, see ``evaluate``.
 
     Raises:
-        DataError: there is one sample only, or the data does not fit the model.
+        DataError: there is one sample only, or the data, the labels or the metric do not fit the model.
     """
+    count, seed = division
     inputs, outputs = inputs_of(source.model, source.path), outputs_of(source.model)
     dataset = open_data(data, image=image, inputs=inputs, outputs=outputs)
     total = len(dataset)
@@ -80,4 +95,6 @@ def divide_data(source: Source, data: Any, image: ImageOptions | None, count: in
     if count < total:
         shaping, _ = split(dataset.classes(), total, count, seed=seed, overlap=True)
     rest = np.setdiff1d(np.arange(total), shaping)
-    return DividedData(dataset, shaping, rest if len(rest) else shaping)
+    measuring = rest if len(rest) else shaping
+    understand(source.path, dataset, measuring, metric)
+    return DividedData(dataset, shaping, measuring, metric)

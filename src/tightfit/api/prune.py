@@ -12,7 +12,7 @@ from typing import Any, Final
 from tightfit.api.arguments import Image, image_options
 from tightfit.api.measured_file import divide_data
 from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.ruin import ruin_notes
+from tightfit.api.ruin import is_ruined, ruin_notes
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
 from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
@@ -21,7 +21,7 @@ from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
 from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError, unknown_name
-from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import Accuracy, wanted_metrics
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.slices.files import refuse_unanswered, slices_of
@@ -104,6 +104,11 @@ class CompressionResult(Result):
             *sizes, ("latency_ms", self.original_latency.median_ms, self.latency.median_ms),
         ]  # fmt: skip
 
+    @property
+    def ruined(self) -> bool:
+        """Whether the file lost what nobody ships unasked; the notes say what."""
+        return is_ruined(self.accuracy[1] if self.accuracy else None, self.outputs)
+
     def to_json(self) -> dict[str, object]:
         """Return ``to_dict()``, under its name of an earlier release."""
         return self.to_dict()
@@ -112,6 +117,7 @@ class CompressionResult(Result):
         """Return plain data: bytes, milliseconds, fractions."""
         plain = asdict(replace(self, outputs=[], accuracy=None)) | {
             "path": str(self.path),
+            "ruined": self.ruined,
             "snr_db": None if math.isnan(self.snr_db) else min(self.snr_db, 200.0),
             "outputs": [output.to_dict() for output in self.outputs],
         }
@@ -128,7 +134,8 @@ class ShrinkOptions:
         scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
         layout: ``cpu``, ``npu`` or ``micro``. data: samples; labels measure. calibration: how many shape the
             file.
-        provenance: the recipe and expected answers inside the file.
+        provenance: the recipe and expected answers inside the file. metric: what the samples measure, see
+            ``evaluate``.
     """
 
     scheme: str = FLOAT
@@ -139,8 +146,10 @@ class ShrinkOptions:
     calibration: int = 100
     seed: int = 0
     provenance: bool = True
+    metric: str = "auto"
 
     def __post_init__(self) -> None:
+        wanted_metrics(self.metric)
         if self.scheme not in (FLOAT, *SCHEMES):
             raise OptionError(unknown_name("scheme", self.scheme, (FLOAT, *SCHEMES)))
         if self.layout not in LAYOUTS:
@@ -166,6 +175,7 @@ def prune(  # noqa: PLR0913 - the options of one command
     layout: str | None = None,
     calibration: int | None = None,
     provenance: bool | None = None,
+    metric: str | None = None,
     seed: int | None = None,
     progress: ProgressLike = None,
 ) -> CompressionResult:
@@ -191,6 +201,7 @@ def prune(  # noqa: PLR0913 - the options of one command
         layout: ``cpu``, ``npu`` or ``micro``.
         calibration: samples that shape the file, 100 by default.
         provenance: store the recipe and the expected outputs in the file, on by default.
+        metric: what the other samples measure, see ``evaluate``.
         seed: of the split.
         progress: see ``tightfit.Progress``.
 
@@ -204,7 +215,7 @@ def prune(  # noqa: PLR0913 - the options of one command
         if sparsity is None:
             raise OptionError("Received no sparsity for prune; expected a fraction, such as sparsity=0.8.")
         wanted = Pruning(sparsity, pattern, scope, tuple(skip))
-    chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed))
+    chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed, metric))
     with tracked(stage if progress is None else progress) as tracker:
         work = _Work(model, output, chosen, tracker.stages)
         pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
@@ -234,6 +245,7 @@ def cluster(  # noqa: PLR0913 - the options of one command
     layout: str | None = None,
     calibration: int | None = None,
     provenance: bool | None = None,
+    metric: str | None = None,
     seed: int | None = None,
     progress: ProgressLike = None,
 ) -> CompressionResult:
@@ -255,6 +267,7 @@ def cluster(  # noqa: PLR0913 - the options of one command
         layout: ``cpu``, ``npu`` or ``micro``.
         calibration: samples that shape the file, 100 by default.
         provenance: store the recipe and the expected outputs in the file, on by default.
+        metric: what the other samples measure, see ``evaluate``.
         seed: of the split.
         progress: see ``tightfit.Progress``.
 
@@ -265,7 +278,7 @@ def cluster(  # noqa: PLR0913 - the options of one command
         if clusters is None:
             raise OptionError("Received no number of clusters; expected 2 to 256, such as clusters=16.")
         wanted = Clusters(clusters, per, initial)
-    chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed))
+    chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed, metric))
     with tracked(stage if progress is None else progress) as tracker:
         work = _Work(model, output, chosen, tracker.stages)
         plan = work.plan()
@@ -279,10 +292,10 @@ def _options(
     data: DataLike | None,
     image: Image,
     scheme: str | None,
-    rest: tuple[str | None, str | None, int | None, bool | None, int | None],
+    rest: tuple[str | None, str | None, int | None, bool | None, int | None, str | None],
 ) -> ShrinkOptions:
-    """Return the options of an object with what keywords say; ``rest``: the last five fields' keywords."""
-    names = ("interface", "layout", "calibration", "provenance", "seed")
+    """Return the options of an object with what keywords say; ``rest``: the last six fields' keywords."""
+    names = ("interface", "layout", "calibration", "provenance", "seed", "metric")
     given: dict[str, Any] = {"data": data, "image": image_options(image), "scheme": scheme}
     given |= dict(zip(names, rest, strict=True))
     return replace(options or ShrinkOptions(), **{k: v for k, v in given.items() if v is not None})
@@ -303,9 +316,8 @@ class _Work:
             self.source.facts = None
         self.data = None
         if options.data is not None:
-            self.data = divide_data(
-                self.source, options.data, options.image, options.calibration, options.seed
-            )
+            division = options.calibration, options.seed
+            self.data = divide_data(self.source, options.data, options.image, division, options.metric)
         self.count = 0 if self.data is None else self.data.count
         self.samples = None if self.data is None else self.data.inputs
         self.probes: list[Probe] = []

@@ -11,7 +11,7 @@ from typing import Final
 from tightfit.api.arguments import Image, Size, image_options, parse_size
 from tightfit.api.measured_file import DividedData, divide_data
 from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.ruin import ruin_notes
+from tightfit.api.ruin import is_ruined, ruin_notes
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_pruning import (
     ChannelBudget,
@@ -24,7 +24,7 @@ from tightfit.compression.channels.channel_pruning import prune_channels as prun
 from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.cached_samples import remembered
 from tightfit.errors import RuntimeFailureError
-from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.accuracy import Accuracy, wanted_metrics
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.slices.files import slices_of
@@ -84,6 +84,11 @@ class ChannelPruningResult(Result):
         rows = [(g.name, g.channels, g.kept, g.frozen or "") for g in self.groups]
         return ("group", "channels", "kept", "why it stays"), rows
 
+    @property
+    def ruined(self) -> bool:
+        """Whether the file lost what nobody ships unasked; the notes say what."""
+        return is_ruined(self.accuracy[1] if self.accuracy else None, self.outputs)
+
     def to_json(self) -> dict[str, object]:
         """Return ``to_dict()``, under its name of an earlier release."""
         return self.to_dict()
@@ -122,6 +127,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     data: DataLike | None = None,
     image: Image = None,
     calibration: int = 250,
+    metric: str = "auto",
     seed: int = 0,
     progress: ProgressLike = None,
 ) -> ChannelPruningResult:
@@ -138,9 +144,10 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
         importance: ``magnitude``, ``reconstruction`` or ``taylor``.
         refit: fit what is left to the data.
         multiple: a group keeps a multiple of it.
-        data: samples without labels.
+        data: samples; labels measure.
         image: how image files become arrays.
         calibration: samples that rank and fit at most.
+        metric: what the other samples measure, see ``evaluate``.
         seed: of the split.
         progress: see ``tightfit.Progress``.
 
@@ -149,12 +156,13 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     """
     place = temporary_place(label_of(model)) if output is None else Path(output)
     check_paths({"model": model, "data": data}, {"The output": place})
+    wanted_metrics(metric)
     budget = ChannelBudget(macs, parse_size(max_size), max_latency)
     options = ChannelOptions(importance, refit, multiple)
     source = open_source(model)
     divided = None
     if data is not None:
-        divided = divide_data(source, data, image_options(image), calibration, seed)
+        divided = divide_data(source, data, image_options(image), (calibration, seed), metric)
     with tracked(progress) as tracker:
         return _pruned((budget, options), source, divided, place, tracker.stages)
 

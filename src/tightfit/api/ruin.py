@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.slices.quality import OutputQuality, lost_sentences
 from tightfit.search.verdict.metric_words import metric_words
 
 _MUCH: Final = 0.1
 """A loss of ten points of a share, or of a tenth of an error: beyond what anybody ships unasked."""
+
+
+def is_ruined(accuracy: Accuracy | None, outputs: Sequence[OutputQuality] = ()) -> bool:
+    """Return True where a file does not run, lost far too much of a metric, or a whole slice of an output.
+
+    Args:
+        accuracy: of the file, beside the model that it was made from; None where nothing was measured.
+        outputs: quality of its outputs.
+    """
+    return any(lost_sentences(outputs)) or (accuracy is not None and bool(ruin_notes(accuracy)))
 
 
 def ruin_notes(accuracy: Accuracy) -> list[str]:

@@ -10,11 +10,12 @@ import click
 
 from tightfit.api.convert import convert as run_convert
 from tightfit.api.evaluate import evaluate
-from tightfit.cli.options import json_option, parse_assignments, parse_held, parse_shapes
+from tightfit.cli.options import json_option, metric_option, parse_assignments, parse_held, parse_shapes
 from tightfit.cli.terminal.accuracy_view import value_lines
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
+from tightfit.evaluation.accuracy import wanted_metrics
 from tightfit.units import format_bytes
 
 
@@ -51,6 +52,7 @@ from tightfit.units import format_bytes
 @click.option(
     "--image", metavar="OPTIONS", help="How images become arrays, such as size=224,mean=127,std=128."
 )
+@metric_option
 @click.option("--dequantize", is_flag=True, help="Write the float model that a quantized MODEL stands for.")
 @click.option(
     "--layout",
@@ -67,22 +69,23 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
     MODEL: a .tflite, .keras, .h5, .onnx or .pt2 file, a SavedModel folder, or module:attribute.
     """
     output, dequantize, layout = (options.pop(name) for name in ("output", "dequantize", "layout"))
-    data, image = options.pop("data"), options.pop("image")
+    data, image, metric = (options.pop(name) for name in ("data", "image", "metric"))
+    wanted_metrics(metric)
     result = run_convert(
         str(model), output, ConversionOptions(**_chosen(options)), dequantize=dequantize, layout=layout
     )
     facts, words = result.as_json(), _words(result)
     if data:
-        accuracy = _measured(result.path, data, image)
+        accuracy = _measured(result.path, data, image, metric)
         facts["accuracy"] = accuracy.to_dict()
         words += "".join(f"\n{line}" for line in value_lines(accuracy))
     click.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else words)
     return 0
 
 
-def _measured(path: Path, data: str, image: str | None) -> Any:
+def _measured(path: Path, data: str, image: str | None, metric: str) -> Any:
 
-    return evaluate([path], data, image=ImageOptions.parse(image) if image else None)[0]
+    return evaluate([path], data, image=ImageOptions.parse(image) if image else None, metric=metric)[0]
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:

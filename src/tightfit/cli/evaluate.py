@@ -20,6 +20,7 @@ from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import (
     data_options,
     json_option,
+    metric_option,
     parse_slices,
     slices_option,
     threads_option,
@@ -43,13 +44,7 @@ _NAME: Final = 20
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option(
-    "--metric",
-    default="auto",
-    show_default=True,
-    help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "
-    "NAME@OUTPUT scores one output.",
-)
+@metric_option
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
 @slices_option
 @json_option

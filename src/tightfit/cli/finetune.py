@@ -14,7 +14,7 @@ from rich.text import Text
 from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
 from tightfit.api.terminal_progress import Bars
-from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.options import data_options, json_option, metric_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Storage of zeros: dense, or sparse where that is smaller.",
 )
+@metric_option
 @seed_option
 @json_option
 def finetune(model: Path, as_json: bool, **options: Any) -> int:
@@ -140,7 +141,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         Console(highlight=False).print(as_text(result, Path(options["teacher"] or model)))
-    return 0
+    return 1 if result.ruined else 0
 
 
 class ProgressAdapter:

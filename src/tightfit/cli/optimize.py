@@ -14,6 +14,7 @@ from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import (
     data_options,
     json_option,
+    metric_option,
     parse_slices,
     provenance_option,
     seed_option,
@@ -86,13 +87,7 @@ from tightfit.targets.profile import find_target
     type=click.IntRange(1),
     help="Evaluation samples; by default all that are not used for calibration.",
 )
-@click.option(
-    "--metric",
-    default="auto",
-    show_default=True,
-    help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "
-    "NAME@OUTPUT scores one output.",
-)
+@metric_option
 @target_options
 @click.option(
     "--min-accelerated",
@@ -139,7 +134,8 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
         click.echo(f"\n{ending_sentence(report, job.output)}")
     if not report.finished:
         return INTERRUPTED
-    return 0 if report.meets_budget and (report.tried or report.budget.is_empty) else 1
+    tried = report.tried > 0 and not report.all_failed
+    return 0 if report.meets_budget and (tried or (not report.tried and report.budget.is_empty)) else 1
 
 
 def _job(model: Path, options: dict[str, Any]) -> Any:

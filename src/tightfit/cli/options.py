@@ -44,6 +44,15 @@ slices_option = click.option(
 )
 
 
+metric_option = click.option(
+    "--metric",
+    default="auto",
+    show_default=True,
+    help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "
+    "NAME@OUTPUT scores one output.",
+)
+
+
 def parse_slices(given: tuple[str, ...]) -> tuple[Any, ...]:
     """Return the slices that ``--slices`` names.
 

@@ -15,7 +15,7 @@ from tightfit.api.prune import ShrinkOptions
 from tightfit.api.prune import cluster as run_cluster
 from tightfit.api.prune import prune as run_prune
 from tightfit.api.terminal_progress import Bars, Stages
-from tightfit.cli.options import data_options, json_option, provenance_option, seed_option
+from tightfit.cli.options import data_options, json_option, metric_option, provenance_option, seed_option
 from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.quality import quality_words
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tightfit.api.prune import CompressionResult, ShrinkOptions
 
 _CHANNEL = "channel"
-_OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance")
+_OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance", "metric")
 
 
 def _shared(function: Any) -> Any:
@@ -44,6 +44,7 @@ def _shared(function: Any) -> Any:
         click.option("--layout", default="cpu", show_default=True, help="File layout: cpu, npu or micro."),
         click.option("--calibration", default=100, show_default=True, type=click.IntRange(2),
                      help="Number of calibration samples."),
+        metric_option,
         provenance_option,
         seed_option,
         json_option,
@@ -158,7 +159,7 @@ def _show(result: CompressionResult, model: Path, *, as_json: bool) -> int:
         click.echo(json.dumps(strict(result.to_json()), indent=1, ensure_ascii=False))
     else:
         Console(highlight=False, soft_wrap=True).print(as_text(result, model))
-    return 1 if any(lost_sentences(result.outputs)) else 0
+    return 1 if result.ruined else 0
 
 
 def as_text(result: CompressionResult, model: Path) -> Group:

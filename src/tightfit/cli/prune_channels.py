@@ -50,7 +50,7 @@ def prune_by_channels(
         click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:
         Console(highlight=False).print(pruned_table(result))
-    return 0 if result.meets_budget else 1
+    return 0 if result.meets_budget and not result.ruined else 1
 
 
 def _fraction(model: Path, text: str | None) -> float | None:

@@ -75,6 +75,11 @@ class Report(Result):
         return sum(not c.is_original for c in self.candidates)
 
     @property
+    def all_failed(self) -> bool:
+        """True when candidates were tried and none of them could be made or run."""
+        return self.tried > 0 and all(c.failure is not None for c in self.candidates if not c.is_original)
+
+    @property
     def chosen(self) -> Candidate | None:
         """The chosen candidate."""
         return next((c for c in self.candidates if c.name == self.best), None)

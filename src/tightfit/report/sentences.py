@@ -43,7 +43,7 @@ def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for e
     name, detail = printable(chosen.name, 60), _numbers(report, chosen)
     if not report.tried:
         return Choice("Nothing was tried.", "", _why_nothing(report))
-    if report.tried == sum(c.failure is not None for c in report.candidates):
+    if report.all_failed:
         return Choice("Every candidate failed; the original stays.", "", failures)
     if chosen.meets_budget is None:
         headline = f"{name} may fit, but the samples are too few to say so."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tightfit.api.check import CheckResult, advise, check, models
     from tightfit.api.convert import convert
+    from tightfit.api.describe_data import DataDescription, describe_data
     from tightfit.api.doctor import doctor
     from tightfit.api.evaluate import Benchmark, Evaluation, Inspection, benchmark, evaluate, inspect
     from tightfit.api.explain import explain
@@ -64,6 +65,7 @@ _PLACES = {
     **dict.fromkeys(("cluster", "prune", "CompressionResult"), "api.prune"),
     **dict.fromkeys(("ChannelPruningResult", "channel_groups", "prune_channels"), "api.prune_channels"),
     **dict.fromkeys(("finetune", "FinetuneOptions", "FinetuneResult"), "api.finetune"),
+    **dict.fromkeys(("DataDescription", "describe_data"), "api.describe_data"),
     **{name: f"api.{name}" for name in ("convert", "doctor", "explain", "optimize", "quantize", "simulate")},
     **dict.fromkeys(("load", "ConversionResult"), "conversion.load_model"),
     **dict.fromkeys(
@@ -111,6 +113,7 @@ __all__ = [
     "CompressionResult",
     "ConversionOptions",
     "ConversionResult",
+    "DataDescription",
     "DataError",
     "Dataset",
     "Device",
@@ -143,6 +146,7 @@ __all__ = [
     "check",
     "cluster",
     "convert",
+    "describe_data",
     "diff",
     "doctor",
     "evaluate",

@@ -15,7 +15,7 @@ from typing import Any, Final
 from tightfit.errors import OptionError, printable
 from tightfit.scratch import BESIDE
 
-_FOLDER_FILES: Final = ("best.tflite", "journal.json", "report.json", "report.html")
+_FOLDER_FILES: Final = ("best.tflite", "journal.json", "report.json", "report.html", "tightfit.toml")
 _FOLDER_PARTS: Final = ("candidates",)
 # Files of these kinds are what a command reads; a result has another kind.
 _SOURCES: Final = frozenset({

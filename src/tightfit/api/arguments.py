@@ -13,6 +13,10 @@ from tightfit.evaluation.metrics.spelling import spelled, split_limits
 _UNITS: Final = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9,
                  "kib": 2**10, "mib": 2**20, "gib": 2**30}  # fmt: skip
 
+_FEWEST_BYTES: Final = 1000
+"""A number without a unit below this was not meant in bytes."""
+_MILLISECONDS: Final = {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001, "µs": 0.001}
+
 Image = ImageOptions | str | Mapping[str, object] | None
 """``ImageOptions``, its text (``size=224,crop=0.875``), its fields by name, or None."""
 
@@ -34,11 +38,15 @@ def parse_size(text: str | int | None) -> int | None:
         raise OptionError(
             f"Received the size '{text}'; expected a number with B, kB, MB, GB, KiB, MiB or GiB."
         )
+    if not match[2] and float(match[1]) < _FEWEST_BYTES:
+        raise OptionError(f"Received the size '{text}' without a unit; write {text}MB, {text}kB or {text}B.")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
 def parse_latency(text: str | float | None) -> tuple[float | None, float | None]:
-    """Return (milliseconds, ratio to the original): ``12``, ``12ms`` and ``0.8x`` are understood.
+    """Return (milliseconds, ratio to the original): ``12ms``, ``1.5s``, ``800us``, ``0.8x`` or milliseconds.
+
+    Text below 2 needs its unit: it may be a ratio.
 
     Raises:
         OptionError: it is neither.
@@ -49,11 +57,13 @@ def parse_latency(text: str | float | None) -> tuple[float | None, float | None]
     """
     if text is None or not isinstance(text, str):
         return text, None
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|x|×)?\s*", text)
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|us|µs|x|×)?\s*", text)
     if match is None:
         raise OptionError(f"Received the latency '{text}'; expected milliseconds (12ms) or a ratio (0.8x).")
     value = float(match[1])
-    return (None, value) if match[2] in ("x", "×") else (value, None)
+    if not match[2] and value < 2:
+        raise OptionError(f"Received the latency '{text}' without a unit; write {text}ms or {text}x.")
+    return (None, value) if match[2] in ("x", "×") else (value * _MILLISECONDS[match[2] or ""], None)
 
 
 Size = int | str | None
@@ -78,6 +88,9 @@ def parse_drops(text: Drops) -> tuple[float | None, dict[str, float | str]]:
     if isinstance(text, Mapping):
         return None, dict(text)
     text = str(text)
+    percent = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*", text)
+    if percent is not None:
+        text = repr(float(percent[1]) / 100)
     one, several = split_limits(text)
     if one is not None and not 0 <= one < 1:
         raise OptionError(

@@ -19,6 +19,7 @@ from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
 from tightfit.search.job import Job, Outcome
 from tightfit.search.run import search
+from tightfit.search.run_file import read_run, run_facts
 from tightfit.search.verdict.budget import Budget
 from tightfit.search.verdict.checks import check_job
 from tightfit.search.verdict.judged_drop import INTERVAL
@@ -28,7 +29,7 @@ from tightfit.targets.profile import find_target
 
 @verb(target_memory="memory")
 def optimize(  # noqa: PLR0913 - the options of one command
-    model: ModelLike | Job,
+    model: ModelLike | Job | None = None,
     data: DataLike | None = None,
     output: Pathlike | None = None,
     *,
@@ -56,6 +57,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
     fresh: bool = False,
     provenance: bool = True,
     slices: Sequence[NamedSlices | str] = (),
+    run: Pathlike | None = None,
     progress: ProgressLike = None,
 ) -> Report:
     """Return the report of a search for the smallest, fastest file of a model within a budget.
@@ -92,6 +94,8 @@ def optimize(  # noqa: PLR0913 - the options of one command
         fresh: measure everything again.
         provenance: False leaves the recipe out of the files.
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
+        run: a ``tightfit.toml`` or ``report.json``, whose search is repeated; model, data and output may be
+            given beside it, nothing else.
         progress: see ``tightfit.Progress``; ``found(outcome)`` is called after each candidate.
 
     Returns:
@@ -103,6 +107,12 @@ def optimize(  # noqa: PLR0913 - the options of one command
     if isinstance(model, Job):
         listener: Any = data if progress is None else progress
         return _run(model, listener)
+    if run is not None:
+        known = read_run(run)
+        given = {"model": model, "data": data, "output": output, "progress": progress}
+        return optimize(**known | {k: v for k, v in given.items() if v is not None})
+    if model is None:
+        raise OptionError("Received no model for optimize; expected a path, an object, or run=….")
     latency, ratio = parse_latency(max_latency)
     drop, drops = parse_drops(max_drop)
     budget = Budget(
@@ -159,16 +169,17 @@ def _given(data: DataLike | None) -> DataLike:
 def _run(job: Job, progress: ProgressLike) -> Report:
     """Return the report of a job."""
     check_job(job)
+    run = run_facts(job)
     job = replace(job, model=open_model(job.model))
     with tracked(progress) as tracker:
-        return replace(report_of(search(job, _Reporting(tracker))), folder=str(job.output))
+        return replace(report_of(search(job, _Reporting(tracker, run)), run), folder=str(job.output))
 
 
 class _Reporting:
     """Writes the report after each candidate, and passes everything on."""
 
-    def __init__(self, inner: Tracker) -> None:
-        self.inner = inner
+    def __init__(self, inner: Tracker, run: dict[str, object]) -> None:
+        self.inner, self.run = inner, run
 
     def stage(self, name: str, total: int) -> None:
         """Pass a stage on."""
@@ -180,5 +191,5 @@ class _Reporting:
 
     def found(self, outcome: Outcome) -> None:
         """Write the report so far."""
-        write_report(report_of(outcome), outcome.job.output)
+        write_report(report_of(outcome, self.run), outcome.job.output)
         self.inner.found(outcome)

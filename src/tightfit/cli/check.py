@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from tightfit.api.check import advise as run_advise
 from tightfit.api.check import check as run_check
 from tightfit.api.check import models as run_models
 from tightfit.cli.options import json_option
+from tightfit.cli.terminal.console import console
 from tightfit.errors import OptionError
 from tightfit.plain_values import strict
 from tightfit.search.advisor import parse_answers, questions, walk
@@ -96,19 +96,19 @@ def _refuse_unproven(name: str, *, no_compile: bool) -> None:
 
 
 def _show(found: Any) -> None:
-    console, verdict, proof = Console(highlight=False), found.verdict, found.proof
+    out, verdict, proof = console(), found.verdict, found.proof
     if found.before is not None:
-        console.print(Text(f"before: {found.before.summary()}"), soft_wrap=True)
+        out.print(Text(f"before: {found.before.summary()}"), soft_wrap=True)
     for row in found.applied:
-        console.print(Text(f"{row.name}: {row.effect} ({len(row.ops)})"))
+        out.print(Text(f"{row.name}: {row.effect} ({len(row.ops)})"))
     if found.answers is not None:
-        console.print(Text(found.comparison()), soft_wrap=True)
-    console.print(Text(verdict.summary()), soft_wrap=True)
+        out.print(Text(found.comparison()), soft_wrap=True)
+    out.print(Text(verdict.summary()), soft_wrap=True)
     places = [p for p in verdict.placements if not p.accelerated or p.wrong]
     if places and not verdict.refused:
-        console.print(_places(places))
+        out.print(_places(places))
     for line in [*(proof.lines() if proof is not None else ()), *verdict.target.family.notes]:
-        console.print(Text(line), soft_wrap=True)
+        out.print(Text(line), soft_wrap=True)
 
 
 def _places(places: Sequence[Any]) -> Table:
@@ -129,7 +129,7 @@ def _list_targets() -> None:
     table = Table("name", "device", "also", box=None)
     for target in targets().values():
         table.add_row(target.name, target.title, ", ".join(target.aliases))
-    Console().print(table)
+    console().print(table)
 
 
 @click.command()
@@ -197,17 +197,11 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
             "—" if m.accuracy is None else f"{m.accuracy:.1%}",
         )
         table.add_row(m.name, m.task, "×".join(map(str, m.input)), *sizes, m.form)
-    # In a pipe nothing is cut: the table is as wide as it has to be.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-    console.print(table)
+    out = console()
+    out.print(table)
     for m in found[:1]:
         hosted = f"\n{m.name} is in {m.page}\nfetch and check it:\n  {m.command(options['target'])}"
-        console.print(Text(hosted), soft_wrap=True)
+        out.print(Text(hosted), soft_wrap=True)
     return 0
 
 
-_WIDE: Final = 200
-
-
-def _millions(count: int | None, digits: int) -> str:
-    return "—" if count is None else f"{count / 1e6:.{digits}f}"

@@ -44,6 +44,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "explain",
         "Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies.",
     ),
+    "data": (
+        "data",
+        "Show what is understood of DATA for a model: samples, ranges, labels, metrics, a sheet of samples.",
+    ),
     "doctor": (
         "doctor",
         "Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more.",

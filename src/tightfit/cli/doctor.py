@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS
 from tightfit.diagnosis.doctor.examine import doctor as run_doctor
@@ -47,7 +48,7 @@ def doctor(model: Path, as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(as_document(findings, len(CHECKS)))
     else:
-        Console(highlight=False).print(as_text(findings, len(CHECKS)))
+        console().print(as_text(findings, len(CHECKS)))
         if findings.power:
             click.echo(findings.power)
     return 0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from tightfit.api.evaluate import benchmark as run_benchmark
@@ -27,6 +26,7 @@ from tightfit.cli.options import (
 )
 from tightfit.cli.prune_channels import groups_table
 from tightfit.cli.terminal.accuracy_view import metric_tables
+from tightfit.cli.terminal.console import console, name_room
 from tightfit.cli.terminal.inspect_view import inspection
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
@@ -66,7 +66,7 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(_json(_accuracies(models, results)))
         return 0
-    Console().print(*metric_tables([path.name for path in models], results), sep="\n")
+    console().print(*metric_tables([path.name for path in models], results), sep="\n")
     for path, result in zip(models[1:], results[1:], strict=True):
         for line in quality_lines(result.outputs):
             click.echo(f"{path.name}: {line}")
@@ -79,7 +79,7 @@ def _narrow(*columns: str) -> Table:
     """A table that keeps within 80 columns: the model's name gives way, numbers never wrap."""
     table = Table("model", box=None, padding=(0, 1, 0, 0))
     name = table.columns[0]
-    name.no_wrap, name.overflow, name.max_width = True, "ellipsis", _NAME
+    name.no_wrap, name.overflow, name.max_width = True, "ellipsis", name_room(_NAME)
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
@@ -141,10 +141,10 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         memory = "-" if t.peak_memory_bytes is None else format_bytes(t.peak_memory_bytes)
         spans = _span(t.low_ms, t.high_ms, 2), _span(t.ratio_low, t.ratio_high, 2)
         costs.add_row(path.name, _number(t.median_ms, 2), spans[0], _number(t.ratio, 2), spans[1], memory)
-    Console().print(costs, "", bytes_of, sep="\n")
+    console().print(costs, "", bytes_of, sep="\n")
     for result in results:
         if result.ops:
-            Console().print("", _op_times(result.ops), sep="\n")
+            console().print("", _op_times(result.ops), sep="\n")
     if device is not None:
         click.echo(f"latency and memory: {where['on']} ({where['cpu'] or where['arch']}, {where['os']})")
     return 0
@@ -177,7 +177,7 @@ def inspect(model: Path, groups: bool, as_json: bool) -> int:
     if as_json:
         click.echo(_json(facts))
     else:
-        Console().print(inspection(facts))
+        console().print(inspection(facts))
     return 0
 
 
@@ -187,7 +187,7 @@ def _show_groups(model: Path, as_json: bool) -> int:
     if as_json:
         click.echo(_json({"channel_groups": found}))
     else:
-        Console().print(groups_table(found))
+        console().print(groups_table(found))
     return 0
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.explain.attribution import explain as run_explain
@@ -84,7 +85,7 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
     if as_json:
         click.echo(as_document(found))
     else:
-        Console(highlight=False).print(as_text(found, reading))
+        console().print(as_text(found, reading))
     return 0
 
 

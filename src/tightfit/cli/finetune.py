@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +16,7 @@ from tightfit.api.finetune import finetune as run_finetune
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.options import data_options, json_option, metric_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
+from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.paths import check_paths
@@ -140,7 +141,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        Console(highlight=False).print(as_text(result, Path(options["teacher"] or model)))
+        console().print(as_text(result, Path(options["teacher"] or model)))
     return 1 if result.ruined else 0
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.optimize import optimize as run_optimize
@@ -22,18 +21,42 @@ from tightfit.cli.options import (
     target_options,
     threads_option,
 )
+from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.streams import INTERRUPTED
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.report.gate import compare_reports, markdown, write_gate
+from tightfit.report.report import Report, read_report
 from tightfit.report.sentences import ending_sentence
 from tightfit.report.text import summary
 from tightfit.search.candidates.recipes import recipes
 from tightfit.search.job import Job
+from tightfit.search.run_file import read_run
 from tightfit.search.verdict.budget import Budget
 from tightfit.targets.profile import find_target
 
 
+def _take_run(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    """Make the values of a run file the defaults of the other options."""
+    del parameter
+    if value is not None:
+        context.default_map = read_run(value)
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_take_run,
+    help="Repeat the search of a tightfit.toml or report.json; other options take precedence.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="An earlier report.json: exit code 1 where the chosen file is worse; writes gate.md and gate.xml.",
+)
 @data_options(required=True)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results."
@@ -123,6 +146,7 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     Candidates (schemes, recoveries, smaller models) are written, run on LiteRT and compared with MODEL. The
     command can be interrupted; the same command resumes. Exit code 1: no candidate meets the budget.
     """
+    baseline = None if options["baseline"] is None else read_report(options["baseline"])
     job = _job(model, options)
     pieces = 1 + 2 * (1 + len(options["only"] or recipes()))
     with Bars(pieces, quiet=as_json) as bars:
@@ -130,12 +154,23 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(report.to_json())
     else:
-        Console(highlight=False).print(summary(report))
+        console().print(summary(report))
         click.echo(f"\n{ending_sentence(report, job.output)}")
     if not report.finished:
         return INTERRUPTED
+    if baseline is not None:
+        return _gate(baseline, report, job.output, as_json=as_json)
     tried = report.tried > 0 and not report.all_failed
     return 0 if report.meets_budget and (tried or (not report.tried and report.budget.is_empty)) else 1
+
+
+def _gate(baseline: Report, report: Report, folder: Path, *, as_json: bool) -> int:
+    """Compare with the baseline; write and print the result."""
+    checks = compare_reports(baseline, report)
+    write_gate(checks, str(report.model.get("name", "model")), folder)
+    if not as_json:
+        click.echo(f"\n{markdown(checks)}")
+    return 0 if all(check.passed for check in checks) else 1
 
 
 def _job(model: Path, options: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,7 @@ from tightfit.api.terminal_progress import Bars, Stages
 from tightfit.cli.options import data_options, json_option, metric_option, provenance_option, seed_option
 from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
+from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_words
 from tightfit.compression.clustering import Clusters
 from tightfit.compression.sparsity.pruning import Pruning
@@ -158,7 +159,7 @@ def _show(result: CompressionResult, model: Path, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(strict(result.to_json()), indent=1, ensure_ascii=False))
     else:
-        Console(highlight=False, soft_wrap=True).print(as_text(result, model))
+        console().print(as_text(result, model))
     return 1 if result.ruined else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +16,7 @@ from tightfit.api.arguments import parse_latency, parse_size
 from tightfit.api.prune_channels import prune_channels
 from tightfit.api.terminal_progress import Bars, Stages
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
+from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
@@ -49,7 +50,7 @@ def prune_by_channels(
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:
-        Console(highlight=False).print(pruned_table(result))
+        console().print(pruned_table(result))
     return 0 if result.meets_budget and not result.ruined else 1
 
 

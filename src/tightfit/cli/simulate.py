@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from tightfit.api.simulate import simulate as run_simulate
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.explain import short
 from tightfit.cli.options import data_options, json_option
+from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.units import format_count, format_percent
 
@@ -47,7 +48,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
             json.dumps(found.to_dict() | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
         )
     else:
-        Console(highlight=False).print(as_text(found))
+        console().print(as_text(found))
     return 0
 
 

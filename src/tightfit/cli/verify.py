@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from tightfit.api.verify import diff as run_diff
 from tightfit.api.verify import sign as run_sign
 from tightfit.api.verify import verify as run_verify
 from tightfit.cli.options import data_options, json_option
+from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.plain_values import strict
 from tightfit.units import short_name
@@ -119,11 +119,11 @@ def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
 
 
 def _show(found: Any, first: Path, second: Path) -> None:
-    console = Console(highlight=False)
+    out = console()
     table = Table("", first.name, second.name, box=None)
     for name, pair in (found.sizes | found.ops).items():
         table.add_row(name, *(f"{n:,}" for n in pair))
-    console.print(table)
+    out.print(table)
     lines = [*found.ends, *(f"tensor {_short(words)}" for words in found.tensors[:_SHOWN])]
     lines.append(
         f"constants: {found.weights_equal} equal, {found.weights_different} different; tensors stored "
@@ -140,7 +140,7 @@ def _show(found: Any, first: Path, second: Path) -> None:
         lines.append(f"answers were not compared: {found.unanswered}")
     lines.append("equal" if found.equal else "different")
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        out.print(Text(line), soft_wrap=True)
 
 
 def _short(words: str) -> str:

@@ -134,7 +134,16 @@ def load(
         if chosen.batch is not None or chosen.trace_batch:
             raise
         exported, notes, differences = _convert(source, replace(chosen, trace_batch=True), path)
+    _routes[path] = label, exported.route
     return ConversionResult(path, label, exported.route, differences, time.perf_counter() - start, notes)
+
+
+_routes: dict[Path, tuple[str, str]] = {}
+
+
+def route_of(path: Path) -> tuple[str, str] | None:
+    """Return (source, route) of a file that this process converted; None for any other."""
+    return _routes.get(path)
 
 
 def _convert(

@@ -39,6 +39,7 @@ class Report(Result):
         created: date and time, ISO 8601. seconds: how long the search took.
         finished: False while the search goes on or when it was cut off.
         ending: how it ended, one of ``search.job``'s words.
+        run: what was asked for, by the names of options (``search.run_file``).
         folder: where the files are; not part of the JSON.
     """
 
@@ -57,6 +58,7 @@ class Report(Result):
     version: str | None = None
     schema: int = SCHEMA
     ending: str = DONE
+    run: dict[str, object] = field(default_factory=dict)
     folder: str | None = None
 
     @property

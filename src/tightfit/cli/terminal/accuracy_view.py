@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.terminal.console import name_room
 from tightfit.search.verdict.metric_words import MetricWords, metric_words
 
 
@@ -38,7 +39,11 @@ def metric_tables(names: Sequence[str], results: Sequence[Any]) -> list[Table]:
     tables = []
     for number, metric in enumerate(known.metrics if known is not None else {}):
         table = Table("model", box=None, padding=(0, 1, 0, 0))
-        table.columns[0].no_wrap, table.columns[0].overflow, table.columns[0].max_width = True, "ellipsis", 20
+        table.columns[0].no_wrap, table.columns[0].overflow, table.columns[0].max_width = (
+            True,
+            "ellipsis",
+            name_room(20),
+        )
         titles = [metric, "95 %", "change", "95 %", *(("agrees", "dB") if number == 0 else ()), "n"]
         for title in titles:
             table.add_column(title, no_wrap=True, justify="right")

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.cli.terminal.console import name_room
 from tightfit.units import format_bytes
 
 
@@ -33,7 +34,7 @@ def inspection(facts: Mapping[str, Any]) -> Group:
 def _tensors(title: str, tensors: list[Mapping[str, Any]]) -> Group:
     table = Table("", "dtype", "shape", "bytes", box=None, padding=(0, 2, 0, 0))
     table.columns[0].header = title
-    table.columns[0].max_width = 36
+    table.columns[0].max_width = name_room(36)
     table.columns[0].overflow = "ellipsis"
     table.columns[0].no_wrap = True
     for tensor in tensors:

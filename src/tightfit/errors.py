@@ -101,6 +101,7 @@ def unknown_name(what: str, received: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     received = printable(received, 60)
-    close = difflib.get_close_matches(received, names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
+    folded = {name.casefold(): name for name in reversed(names)}
+    close = difflib.get_close_matches(received.casefold(), folded, n=1, cutoff=0.5)
+    hint = f" Did you mean '{folded[close[0]]}'?" if close else ""
     return f"Unknown {what} '{received}'. Known: {', '.join(names)}.{hint}"

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+shown: ContextVar[bool] = ContextVar("shown", default=True)
+"""False with ``--quiet``."""
 
 
 class Bars:
@@ -21,6 +26,7 @@ class Bars:
     def __init__(
         self, pieces: int = 0, *, quiet: bool = False, found: Callable[..., None] | None = None
     ) -> None:
+        quiet = quiet or not shown.get()
         self.quiet = quiet
         self.pieces = pieces
         self._found = found
@@ -28,6 +34,7 @@ class Bars:
         self._overall = self._bar.add_task("all", total=pieces) if self._bar and pieces else None
         self._task: Any = None if self._bar is None else self._bar.add_task("", total=None, visible=False)
         self._started = False
+        self._count = 0
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -36,6 +43,9 @@ class Bars:
 
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
+            if self._overall is not None and exception[0] is None:
+                done = max(self.pieces, 1)
+                self._bar.update(self._overall, total=done, completed=done)
             self._bar.stop()
 
     def stage(self, name: str, total: int) -> None:
@@ -44,7 +54,10 @@ class Bars:
             # Of an unknown number of steps, rich wants to hear None.
             self._bar.reset(self._task, total=total or None, description=name[:44], visible=True)
             if self._overall is not None and self._started:
-                self._bar.advance(self._overall)
+                self._count += 1
+                # The number of stages is an estimate: recoveries and smaller models follow what was measured.
+                self.pieces = max(self.pieces, self._count + 1)
+                self._bar.update(self._overall, completed=self._count, total=self.pieces)
         elif not self.quiet:
             sys.stderr.write(f"{name}\n")
         self._started = True

@@ -23,14 +23,21 @@ DONE, NOT_MET, WRONG_USE = 0, 1, 2
 )
 @click.version_option(__version__, "--version", prog_name="tightfit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    help="TOML file with options by command: [optimize] and max_drop = 0.02.",
+)
 @click.pass_context
-def app(context: click.Context, *, debug: bool) -> None:
+def app(context: click.Context, *, debug: bool, config: str | None) -> None:
     """Optimize a trained model for its device, within a budget of accuracy, size and latency.
 
     Exit codes: 0 done, 1 the budget is not met (the best effort is still written), 2 wrong use or bad input,
     130 stopped by Ctrl-C (what was found so far is written).
     """
     context.obj = {"debug": debug}
+    if config is not None:
+        context.default_map = read_config(config)
 
 
 def run() -> NoReturn:

@@ -21,6 +21,7 @@ from tightfit.cli.options import json_option
 from tightfit.cli.terminal.console import console
 from tightfit.errors import OptionError
 from tightfit.plain_values import strict
+from tightfit.result import plain
 from tightfit.search.advisor import parse_answers, questions, walk
 from tightfit.targets.profile import find_target, targets
 from tightfit.targets.tools.table import TOOLS
@@ -59,7 +60,7 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
     Exit code 1: the target cannot run the model, computes wrong values, or its memory is too small.
     """
     if options["target"] == "list":
-        _list_targets()
+        _list_targets(as_json=as_json)
         return 0
     if model is None:
         raise OptionError("Received no MODEL; expected a file to check, or --target list.")
@@ -124,8 +125,11 @@ def _places(places: Sequence[Any]) -> Table:
     return table
 
 
-def _list_targets() -> None:
-
+def _list_targets(*, as_json: bool) -> None:
+    if as_json:
+        rows = [{"name": t.name, "device": t.title, "aliases": list(t.aliases)} for t in targets().values()]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
     table = Table("name", "device", "also", box=None)
     for target in targets().values():
         table.add_row(target.name, target.title, ", ".join(target.aliases))
@@ -143,6 +147,9 @@ def _list_targets() -> None:
 @json_option
 def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
     """Recommend an optimization by a few questions, on the terminal or by --answer in scripts."""
+    if listing and as_json:
+        click.echo(json.dumps([plain(question) for question in questions().values()], indent=1))
+        return 0
     if listing:
         for question in questions().values():
             click.echo(f"{question.name}: {question.text}")

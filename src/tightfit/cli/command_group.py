@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import tomllib
+from collections.abc import Callable
 from importlib import import_module
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import click
+
+from tightfit.errors import DataError, OptionError, unknown_name
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "optimize": (
@@ -95,6 +102,9 @@ class CommandGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"tightfit.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        if not any(p.name == "quiet" for p in command.params):
+            command.params += [_option(("-q", "--quiet"), _be_quiet, "Show no progress.")]
+            command.params += [_option(("-v", "--verbose"), _be_verbose, "Log each stage with its time.")]
         return command
 
     def format_commands(
@@ -105,3 +115,42 @@ class CommandGroup(click.Group):
         """Write the list of commands from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _option(names: tuple[str, str], callback: Callable[..., None], help: str) -> click.Option:  # noqa: A002 - click's word
+    return click.Option([*names], is_flag=True, expose_value=False, callback=callback, help=help)
+
+
+def _be_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value:
+        from tightfit.api.terminal_progress import shown  # noqa: PLC0415 - loads rich
+
+        token = shown.set(False)
+        context.call_on_close(lambda: shown.reset(token))
+
+
+def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value:
+        logger, handler = logging.getLogger("tightfit"), logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        context.call_on_close(lambda: logger.removeHandler(handler))
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Return options by command and name, from a TOML file with one table a command.
+
+    Raises:
+        DataError: the file cannot be read. OptionError: a table is of no command.
+    """
+    try:
+        plain = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"The configuration '{path}' cannot be read ({error}); expected TOML.") from error
+    for name, table in plain.items():
+        if name not in COMMANDS or not isinstance(table, dict):
+            raise OptionError(unknown_name("command in the configuration", name, COMMANDS))
+    return {name: {k.replace("-", "_"): v for k, v in table.items()} for name, table in plain.items()}

@@ -10,6 +10,7 @@ import click
 
 from tightfit.api.convert import convert as run_convert
 from tightfit.api.evaluate import evaluate
+from tightfit.cli.choices import LAYOUTS, Names
 from tightfit.cli.options import json_option, metric_option, parse_assignments, parse_held, parse_shapes
 from tightfit.cli.terminal.accuracy_view import value_lines
 from tightfit.conversion.conversion_options import ConversionOptions
@@ -56,6 +57,7 @@ from tightfit.units import format_bytes
 @click.option("--dequantize", is_flag=True, help="Write the float model that a quantized MODEL stands for.")
 @click.option(
     "--layout",
+    type=Names("layout", LAYOUTS),
     default="cpu",
     show_default=True,
     help="Arrangement of the file of a quantized MODEL: cpu, npu or micro.",

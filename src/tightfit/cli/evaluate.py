@@ -192,7 +192,10 @@ def _show_groups(model: Path, as_json: bool) -> int:
 
 
 def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return "-"
+    small = 0 < abs(value) < 10.0 ** (1 - digits)
+    return f"{value:.2g}" if small else f"{value:.{digits}f}"
 
 
 def _json(value: Any) -> str:

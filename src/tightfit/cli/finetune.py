@@ -14,6 +14,20 @@ from rich.text import Text
 from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
 from tightfit.api.terminal_progress import Bars
+from tightfit.cli.choices import (
+    AUGMENTATIONS,
+    INITIAL,
+    LABELS,
+    LAYOUTS,
+    PER,
+    RANGES,
+    SCHEDULES,
+    SCOPES,
+    STORAGES,
+    TRAINED,
+    TYPES,
+    Names,
+)
 from tightfit.cli.options import data_options, json_option, metric_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
@@ -32,11 +46,14 @@ if TYPE_CHECKING:
 @data_options(required=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option(
-    "--scheme", help="Scheme to train for: int8, int16x8 or int8x4; without it the result is a float model."
+    "--scheme",
+    type=Names("scheme", TRAINED),
+    help="Scheme to train for: int8, int16x8 or int8x4; without it the result is a float model.",
 )
 @click.option(
     "--io",
     "interface",
+    type=Names("input/output type", TYPES),
     default="float32",
     show_default=True,
     help="Type of model inputs and outputs: float32, int8, uint8 …",
@@ -50,28 +67,36 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--scope",
+    type=Names("scope", SCOPES),
     default="layer",
     show_default=True,
     help="Scope of the sparsity: layer (each layer) or global (all layers together).",
 )
 @click.option(
     "--schedule",
+    type=Names("schedule", SCHEDULES),
     default="polynomial",
     show_default=True,
     help="Sparsity schedule: polynomial, constant or one-shot.",
 )
 @click.option("--clusters", type=int, help="Number of centroids for weight clustering, 2 to 256.")
 @click.option(
-    "--per", default="tensor", show_default=True, help="Scope that shares the centroids: tensor or channel."
+    "--per",
+    type=Names("scope of clusters", PER),
+    default="tensor",
+    show_default=True,
+    help="Scope that shares the centroids: tensor or channel.",
 )
 @click.option(
     "--initial",
+    type=Names("start of centroids", INITIAL),
     default="kmeans++",
     show_default=True,
     help="Centroid initialization: kmeans++, linear or density.",
 )
 @click.option(
     "--ranges",
+    type=Names("range update", RANGES),
     default="learned",
     show_default=True,
     help="Range updates during training: learned, average or fixed.",
@@ -87,6 +112,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--labels",
+    type=Names("use of labels", LABELS),
     default="auto",
     show_default=True,
     help="Train on labels: yes, no (distillation from the float model) or auto (yes if there are labels).",
@@ -100,8 +126,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--augment",
+    type=Names("augmentation", AUGMENTATIONS),
     multiple=True,
-    metavar="NAME",
     help="Image augmentation: flip, shift, zoom or mix; may be repeated.",
 )
 @click.option(
@@ -110,9 +136,16 @@ if TYPE_CHECKING:
     help="Teacher of the distillation, such as the model before pruning; by default MODEL.",
 )
 @click.option("--train", type=click.IntRange(1), help="Largest number of training samples; by default all.")
-@click.option("--layout", default="cpu", show_default=True, help="File layout: cpu, npu or micro.")
+@click.option(
+    "--layout",
+    type=Names("layout", LAYOUTS),
+    default="cpu",
+    show_default=True,
+    help="File layout: cpu, npu or micro.",
+)
 @click.option(
     "--storage",
+    type=Names("storage", STORAGES),
     default="dense",
     show_default=True,
     help="Storage of zeros: dense, or sparse where that is smaller.",
@@ -159,7 +192,8 @@ class ProgressAdapter:
             self.bars.stage(stage, total)
         self.bars.advance(done, total)
         if "loss" in metrics:
-            self.bars.title(f"{stage}, loss {float(metrics['loss']):.4g}")
+            epoch = f"epoch {metrics['epoch']}/{metrics['epochs']}"
+            self.bars.title(f"{stage}, {epoch}, loss {float(metrics['loss']):.4g}")
 
 
 def as_text(result: FinetuneResult, model: Path) -> Group:

@@ -10,6 +10,7 @@ import click
 from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.optimize import optimize as run_optimize
 from tightfit.api.terminal_progress import Bars
+from tightfit.cli.choices import EFFORTS, LAYOUTS, OBSERVERS, Names
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -119,14 +120,23 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     show_default=True,
     help="Least fraction of the multiply-accumulates that the target accelerates, 0 to 1.",
 )
-@click.option("--layout", help="File layout: cpu, npu or micro; by default the target's, else cpu.")
+@click.option(
+    "--layout",
+    type=Names("layout", LAYOUTS),
+    help="File layout: cpu, npu or micro; by default the target's, else cpu.",
+)
 @click.option(
     "--observer",
+    type=Names("observer", OBSERVERS, more=True),
     help="Calibration observer: minmax, moving-average, percentile[:99.99], mse or entropy; "
     "by default one for each integer type.",
 )
 @click.option(
-    "--effort", default="normal", show_default=True, help="Extent of the search: quick, normal or thorough."
+    "--effort",
+    type=Names("effort", EFFORTS),
+    default="normal",
+    show_default=True,
+    help="Extent of the search: quick, normal or thorough.",
 )
 @slices_option
 @click.option(

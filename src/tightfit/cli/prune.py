@@ -15,6 +15,7 @@ from tightfit.api.prune import ShrinkOptions
 from tightfit.api.prune import cluster as run_cluster
 from tightfit.api.prune import prune as run_prune
 from tightfit.api.terminal_progress import Bars, Stages
+from tightfit.cli.choices import IMPORTANCES, INITIAL, LAYOUTS, PER, SCHEMES, SCOPES, TYPES, Names
 from tightfit.cli.options import data_options, json_option, metric_option, provenance_option, seed_option
 from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
@@ -38,11 +39,12 @@ _OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance", "m
 def _shared(function: Any) -> Any:
     """Add the options of both commands."""
     for option in (
-        click.option("--scheme", default="float", show_default=True,
-                     help="Quantization scheme of the file: float, float16, weight8, int8 …"),
-        click.option("--io", "interface", default="float32", show_default=True,
-                     help="Type of model inputs and outputs: float32, int8, uint8 …"),
-        click.option("--layout", default="cpu", show_default=True, help="File layout: cpu, npu or micro."),
+        click.option("--scheme", type=Names("scheme", ("float", *SCHEMES)), default="float",
+                     show_default=True, help="Scheme of the file: float, or a quantization scheme."),
+        click.option("--io", "interface", type=Names("input/output type", TYPES), default="float32",
+                     show_default=True, help="Type of model inputs and outputs: float32, int8, uint8 …"),
+        click.option("--layout", type=Names("layout", LAYOUTS), default="cpu", show_default=True,
+                     help="File layout."),
         click.option("--calibration", default=100, show_default=True, type=click.IntRange(2),
                      help="Number of calibration samples."),
         metric_option,
@@ -61,7 +63,7 @@ def _shared(function: Any) -> Any:
 @click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %.")
 @click.option("--pattern", default="unstructured", show_default=True,
               help="Pattern of the zeros: unstructured, 2:4, blocks such as 1x4, or channel.")  # fmt: skip
-@click.option("--scope", default="layer", show_default=True,
+@click.option("--scope", type=Names("scope", SCOPES), default="layer", show_default=True,
               help="Scope of the sparsity: layer (each layer) or global (all layers together).")  # fmt: skip
 @click.option(
     "--skip", multiple=True, metavar="OP", help="Name or kind of ops that are not pruned; may be repeated."
@@ -74,7 +76,9 @@ def _shared(function: Any) -> Any:
     "--max-latency", metavar="TIME", help="Channels: largest latency here, in ms (12ms) or relative (0.6x)."
 )
 @click.option(
-    "--importance", help="Channels: importance: magnitude, reconstruction (default with --data) or taylor."
+    "--importance",
+    type=Names("importance", IMPORTANCES),
+    help="Channels: importance: magnitude, reconstruction (default with --data) or taylor.",
 )
 @click.option(
     "--refit/--no-refit",
@@ -115,10 +119,15 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option("--clusters", required=True, type=int, help="Number of centroids, 2 to 256.")
 @click.option(
-    "--per", default="tensor", show_default=True, help="Scope that shares the centroids: tensor or channel."
+    "--per",
+    type=Names("scope of clusters", PER),
+    default="tensor",
+    show_default=True,
+    help="Scope that shares the centroids: tensor or channel.",
 )
 @click.option(
     "--initial",
+    type=Names("start of centroids", INITIAL),
     default="kmeans++",
     show_default=True,
     help="Centroid initialization: kmeans++, linear or density.",

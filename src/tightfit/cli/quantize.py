@@ -11,6 +11,7 @@ import click
 from tightfit.api.arguments import parse_size
 from tightfit.api.quantize import quantize as run_quantize
 from tightfit.api.terminal_progress import Bars, Stages
+from tightfit.cli.choices import LAYOUTS, OBSERVERS, SCHEMES, TYPES, Names
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -36,12 +37,13 @@ from tightfit.units import format_bytes, format_ratio
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("scheme")
+@click.argument("scheme", type=Names("scheme", SCHEMES), metavar="SCHEME")
 @data_options(required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option(
     "--io",
     "interface",
+    type=Names("input/output type", TYPES),
     help="Type of model inputs and outputs: float32, int8, uint8 …; by default the target's, else float32.",
 )
 @target_options
@@ -50,6 +52,7 @@ from tightfit.units import format_bytes, format_ratio
 )
 @click.option(
     "--observer",
+    type=Names("observer", OBSERVERS, more=True),
     help="Calibration observer: minmax, moving-average, percentile[:99.99], mse or entropy; "
     "by default one for each integer type.",
 )
@@ -59,7 +62,11 @@ from tightfit.units import format_bytes, format_ratio
     metavar="OP=SCHEME",
     help="Another scheme, or float, for the ops whose name matches; may be repeated.",
 )
-@click.option("--layout", help="File layout: cpu, npu or micro; by default the target's, else cpu.")
+@click.option(
+    "--layout",
+    type=Names("layout", LAYOUTS),
+    help="File layout: cpu, npu or micro; by default the target's, else cpu.",
+)
 @click.option(
     "--recover",
     "--recovery",

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tightfit.api.simulate import simulate as run_simulate
 from tightfit.api.terminal_progress import Bars
+from tightfit.cli.choices import TRAINED, Names
 from tightfit.cli.explain import short
 from tightfit.cli.options import data_options, json_option
 from tightfit.cli.terminal.console import console
@@ -28,7 +29,11 @@ _SHOWN = 10
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
-@click.option("--scheme", help="Quantize a float MODEL first by this scheme: int8, int16x8 or int8x4.")
+@click.option(
+    "--scheme",
+    type=Names("scheme", TRAINED),
+    help="Quantize a float MODEL first by this scheme: int8, int16x8 or int8x4.",
+)
 @click.option(
     "--limit",
     default=1000,

@@ -27,6 +27,8 @@ class Journal:
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.path = folder / "journal.json"
         self.key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+        self.model = facts.get("model")
+        self.is_of_another_model = False
         self.found: dict[str, Candidate] = self._read()
 
     def get(self, name: str, folder: Path) -> Candidate | None:
@@ -47,13 +49,18 @@ class Journal:
     def put(self, candidate: Candidate) -> None:
         """Adds a candidate and writes the journal."""
         self.found[candidate.name] = candidate
-        plain = {"key": self.key, "candidates": [c.to_dict() for c in self.found.values()]}
+        plain = {
+            "key": self.key,
+            "model": self.model,
+            "candidates": [c.to_dict() for c in self.found.values()],
+        }
         with atomic_file(self.path) as file:
             file.write(json.dumps(plain, indent=1).encode())
 
     def _read(self) -> dict[str, Candidate]:
         try:
             plain = json.loads(self.path.read_text())
+            self.is_of_another_model = plain.get("model") not in (None, self.model)
             if plain["key"] != self.key:
                 return {}
             read = [Candidate.from_dict(c) for c in plain["candidates"]]

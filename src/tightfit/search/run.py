@@ -11,7 +11,7 @@ from typing import Any
 
 from tightfit import __version__
 from tightfit.diagnosis.doctor.notes import full_check
-from tightfit.errors import ModelError, TightfitError
+from tightfit.errors import ModelError, OptionError, TightfitError
 from tightfit.evaluation.accuracy import understand
 from tightfit.graph.summary import summary
 from tightfit.paths import check_paths
@@ -82,6 +82,11 @@ class _Search:
         self.measurer = Measurer(self.source, self.samples, job)
         self.builder = CandidateBuilder(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, self._facts())
+        if self.journal.is_of_another_model and not job.fresh:
+            raise OptionError(
+                f"'{job.output}' holds the search of another model. Choose another folder with -o, or "
+                "replace it with --fresh."
+            )
         if job.fresh:
             self.journal.found.clear()
         facts = summary(self.source.model)

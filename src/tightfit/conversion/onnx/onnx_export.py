@@ -148,6 +148,10 @@ def input_specs(model: onnx.ModelProto, options: ConversionOptions) -> Specs:
         ModelError: a dimension other than the batch is free and no shape was given.
     """
     constants = {t.name for t in model.graph.initializer}
+    known_names = {value.name for value in model.graph.input} - constants
+    for name in options.shapes:
+        if name and name not in known_names:
+            raise ModelError(unknown_name("input for --input-shape", name, known_names))
     specs: dict[str, tuple[tuple[int | None, ...], str]] = {}
     for value in model.graph.input:
         if value.name in constants or value.name in options.held:

@@ -255,7 +255,7 @@ class _Training:
             UpdateMasks(network, every=max(1, last * len(batches) // _UPDATES), start=done),
             keep,
             SaveEachEpoch(checkpoint, self.progress),
-            _Steps(listener, self.progress.stage, done, last * len(batches)),
+            _Steps(listener, self.progress.stage, done, (len(batches), last)),
         ]
         # Keras would shuffle the batches differently each time; these are shuffled by seed and epoch.
         student.fit(batches, initial_epoch=first, epochs=last, verbose=0, shuffle=False, callbacks=callbacks)
@@ -281,15 +281,19 @@ def _settings(request: FinetuneSpec, data: TrainingData, model: Model) -> str:
 class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Calls the progress callback after each step."""
 
-    def __init__(self, listener: Any, stage: int, done: int, total: int) -> None:
+    def __init__(self, listener: Any, stage: int, done: int, length: tuple[int, int]) -> None:
         super().__init__()
-        self.listener, self.stage, self.done, self.total = listener, stage, done, total
+        self.listener, self.stage, self.done = listener, stage, done
+        self.steps, self.epochs = length
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Call the progress callback."""
         self.done += 1
         if self.listener is not None:
-            self.listener(f"stage {self.stage + 1}", self.done, self.total, dict(logs or {}))
+            epoch = {"epoch": -(-self.done // max(self.steps, 1)), "epochs": self.epochs}
+            self.listener(
+                f"stage {self.stage + 1}", self.done, self.steps * self.epochs, {**(logs or {}), **epoch}
+            )
 
 
 __all__ = ["FinetuneSpec", "Trained", "TrainingData", "finetune"]

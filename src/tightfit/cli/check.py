@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.table import Table
@@ -212,3 +212,5 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
     return 0
 
 
+def _millions(count: int | None, digits: int) -> str:
+    return "—" if count is None else f"{count / 1e6:.{digits}f}"

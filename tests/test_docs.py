@@ -7,7 +7,7 @@ import pytest
 from support.doc_pages import DOCS, generator
 
 
-@pytest.mark.parametrize("page", ["targets", "ops", "schemes", "recoveries", "metrics"])
+@pytest.mark.parametrize("page", ["targets", "ops", "schemes", "recoveries", "metrics", "benchmarks"])
 def test_the_page_is_up_to_date(page):
     expected = getattr(generator(), f"{page}_page")()
     assert (DOCS / f"{page}.md").read_text(encoding="utf-8") == expected, "run: python docs/generate.py"

@@ -25,6 +25,7 @@ ORDER = (
     "pipeline",
     "diagnosis",
     "search",
+    "distributed",
     "report",
     "api",
     "cli",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tightfit.diagnosis.difference import FileDifference
     from tightfit.diagnosis.doctor.examine import Diagnosis
     from tightfit.diagnosis.explain.explanation import Explanation
+    from tightfit.distributed.options import RayCluster
     from tightfit.errors import (
         DataError,
         ModelError,
@@ -89,6 +90,7 @@ _PLACES = {
     "FileDifference": "diagnosis.difference",
     "NamedSlices": "evaluation.slices.parts",
     "Progress": "api.progress",
+    "RayCluster": "distributed.options",
     "Replay": "provenance.replay",
     "Clusters": "compression.clustering",
     "Dataset": "data.python_objects",
@@ -133,6 +135,7 @@ __all__ = [
     "Pruning",
     "QuantizationError",
     "QuantizationResult",
+    "RayCluster",
     "ReadyModel",
     "Replay",
     "Report",

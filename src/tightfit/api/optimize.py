@@ -11,13 +11,15 @@ from typing import Any
 from tightfit.api.arguments import Drops, Image, Size, image_options, parse_drops, parse_latency, parse_size
 from tightfit.api.progress import ProgressLike, Tracker, tracked
 from tightfit.conversion.load_model import open_model
+from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.report import Report
-from tightfit.search.job import Job, Outcome
+from tightfit.search.devices.device_file import read_devices
+from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.run import search
 from tightfit.search.run_file import read_run, run_facts
 from tightfit.search.verdict.budget import Budget
@@ -58,6 +60,8 @@ def optimize(  # noqa: PLR0913 - the options of one command
     provenance: bool = True,
     slices: Sequence[NamedSlices | str] = (),
     run: Pathlike | None = None,
+    cluster: RayCluster | str | None = None,
+    devices: str | Path | None = None,
     progress: ProgressLike = None,
 ) -> Report:
     """Return the report of a search for the smallest, fastest file of a model within a budget.
@@ -96,6 +100,9 @@ def optimize(  # noqa: PLR0913 - the options of one command
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
         run: a ``tightfit.toml`` or ``report.json``, whose search is repeated; model, data and output may be
             given beside it, nothing else.
+        cluster: where the work is done: None for this process, ``"ray"``, ``"ray://HOST:10001"`` or a
+            ``tightfit.RayCluster``.
+        devices: a ``devices.toml`` with boards; the report has the latency and the choice for each of them.
         progress: see ``tightfit.Progress``; ``found(outcome)`` is called after each candidate.
 
     Returns:
@@ -106,10 +113,11 @@ def optimize(  # noqa: PLR0913 - the options of one command
     """
     if isinstance(model, Job):
         listener: Any = data if progress is None else progress
-        return _run(model, listener)
+        return _run(model, listener, cluster)
     if run is not None:
         known = read_run(run)
-        given = {"model": model, "data": data, "output": output, "progress": progress}
+        given: dict[str, Any] = {"model": model, "data": data, "output": output, "progress": progress}
+        given |= {"cluster": cluster, "devices": devices}
         return optimize(**known | {k: v for k, v in given.items() if v is not None})
     if model is None:
         raise OptionError("Received no model for optimize; expected a path, an object, or run=….")
@@ -149,8 +157,9 @@ def optimize(  # noqa: PLR0913 - the options of one command
         fresh=fresh,
         provenance=provenance,
         slices=tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices),
+        devices=() if devices is None else read_devices(devices),
     )
-    return _run(job, progress)
+    return _run(job, progress, cluster)
 
 
 def _given(data: DataLike | None) -> DataLike:
@@ -166,13 +175,23 @@ def _given(data: DataLike | None) -> DataLike:
     return data
 
 
-def _run(job: Job, progress: ProgressLike) -> Report:
+def _run(job: Job, progress: ProgressLike, cluster: RayCluster | str | None) -> Report:
     """Return the report of a job."""
     check_job(job)
     run = run_facts(job)
     job = replace(job, model=open_model(job.model))
     with tracked(progress) as tracker:
-        return replace(report_of(search(job, _Reporting(tracker, run)), run), folder=str(job.output))
+        found = _search_on(cluster, job, _Reporting(tracker, run))
+        return replace(report_of(found, run), folder=str(job.output))
+
+
+def _search_on(cluster: RayCluster | str | None, job: Job, listener: Listener) -> Outcome:
+    """Return what a search finds, on this machine or on a cluster; Ray is not imported before."""
+    if cluster is None:
+        return search(job, listener)
+    from tightfit.distributed.search import search_on  # noqa: PLC0415 - loads what only a cluster needs
+
+    return search_on(cluster, job, listener)
 
 
 class _Reporting:

@@ -11,6 +11,7 @@ from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.optimize import optimize as run_optimize
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.choices import EFFORTS, LAYOUTS, OBSERVERS, Names
+from tightfit.cli.cluster_options import chosen_cluster, cluster_options
 from tightfit.cli.options import (
     data_options,
     json_option,
@@ -30,6 +31,7 @@ from tightfit.report.report import Report, read_report
 from tightfit.report.sentences import ending_sentence
 from tightfit.report.text import summary
 from tightfit.search.candidates.recipes import recipes
+from tightfit.search.devices.device_file import read_devices
 from tightfit.search.job import Job
 from tightfit.search.run_file import read_run
 from tightfit.search.verdict.budget import Budget
@@ -145,6 +147,14 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     metavar="NAME",
     help="Candidate to try, such as int8 or int8+gptq; may be repeated.",
 )
+@click.option(
+    "--devices",
+    "device_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Boards as a TOML file; files are measured on each, with a choice for each and for all.",
+)
+@cluster_options
 @click.option("--fresh", is_flag=True, help="Measure all candidates again instead of resuming.")
 @provenance_option
 @threads_option
@@ -158,9 +168,10 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     """
     baseline = None if options["baseline"] is None else read_report(options["baseline"])
     job = _job(model, options)
+    cluster = chosen_cluster(options)
     pieces = 1 + 2 * (1 + len(options["only"] or recipes()))
     with Bars(pieces, quiet=as_json) as bars:
-        report = run_optimize(job, progress=bars)
+        report = run_optimize(job, progress=bars, cluster=cluster)
     if as_json:
         click.echo(report.to_json())
     else:
@@ -215,4 +226,6 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     )
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
     slices = parse_slices(options["slices"])
+    if options["device_file"] is not None:
+        chosen["devices"] = read_devices(options["device_file"])
     return Job(model=model, image=image, budget=budget, recipes=options["only"], slices=slices, **chosen)

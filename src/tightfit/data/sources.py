@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from tightfit.data.images.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
 from tightfit.data.python_objects import is_python_object, restartable
 from tightfit.data.sample import InputSpec, Sample, TensorLike
+from tightfit.data.tables import parquet_blocks, tar_blocks
+from tightfit.data.tables.ray_blocks import RayBlocks, is_ray_dataset
+from tightfit.data.tables.row_source import RowBlocks, RowSource
+from tightfit.data.tables.tar_blocks import tar_files
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError
 
@@ -28,8 +32,13 @@ __all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
 _EXPECTED = (
-    "Expected an .npz file, an .npy file, a folder of images, a .csv or .jsonl manifest, or module:function"
+    "Expected an .npz file, an .npy file, a folder of images, a .csv or .jsonl manifest, .parquet files, "
+    "tars of samples, or module:function"
 )
+_TABLES: Final[dict[str, Callable[[str, list[Path]], RowBlocks]]] = {
+    parquet_blocks.SUFFIX: parquet_blocks.ParquetBlocks,
+    tar_blocks.SUFFIX: tar_blocks.TarBlocks,
+}
 
 
 def open_data(
@@ -38,8 +47,9 @@ def open_data(
     """Return the samples that a DATA argument names or is, checked against the model's inputs.
 
     Args:
-        spec: ``photos/``, ``set.npz``, ``set.npz:x_test,y_test``, ``list.csv``, ``list.jsonl`` or
-            ``module:function``; or an object, see ``python_objects``.
+        spec: ``photos/``, ``set.npz``, ``set.npz:x_test,y_test``, ``list.csv``, ``list.jsonl``,
+            ``rows.parquet``, ``train-{000..099}.tar``, a folder of these two, or ``module:function``; or an
+            object, see ``python_objects``, or a ``ray.data`` dataset.
         image: how images become arrays; needed for images only.
         inputs: the model's inputs: ``InputSpec``, or what else has its fields, such as a session's inputs.
         outputs: names of the model's outputs, which labels may have; without them only unnamed labels are
@@ -49,6 +59,10 @@ def open_data(
         DataError: when it is missing, empty, not understood, or needs image options.
     """
     specs = tuple(InputSpec.of(each) for each in inputs)
+    if is_ray_dataset(spec):
+        return Dataset(RowSource(RayBlocks(spec), specs, tuple(outputs), image), specs)
+    if isinstance(spec, RayBlocks):
+        return Dataset(RowSource(spec, specs, tuple(outputs), image), specs)
     if is_python_object(spec):
         name, function = restartable(spec, [s.name for s in specs], outputs)
         return Dataset(FunctionData(name, function, specs), specs)
@@ -62,6 +76,9 @@ def _source(
     spec: str, image: ImageOptions | None, inputs: tuple[InputSpec, ...], outputs: tuple[str, ...]
 ) -> DataSource:
     path = Path(spec)
+    blocks = _blocks(spec, path)
+    if blocks is not None:
+        return RowSource(blocks, inputs, outputs, image)
     if path.is_dir():
         return _images(path.resolve().name, folder_images(path), image, inputs)
     if path.is_file():
@@ -77,6 +94,19 @@ def _source(
         function = load_function(spec, "a function that returns an iterable of samples")
         return FunctionData(spec, function, inputs)
     raise DataError(f"The data '{spec}' does not exist. {_EXPECTED}.")
+
+
+def _blocks(spec: str, path: Path) -> RowBlocks | None:
+    """Parquet files or tars: one, a folder of them, or ``name-{000..099}.tar``; None for other data."""
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else tar_files(spec)
+    for suffix, kind in _TABLES.items():
+        own = [p for p in files if p.suffix.lower() == suffix]
+        if own and (path.is_dir() or len(own) == len(files)):
+            absent = next((p for p in own if not p.is_file()), None)
+            if absent is not None:
+                raise DataError(f"The data file '{absent}' does not exist. {_EXPECTED}.")
+            return kind(path.name, own)
+    return None
 
 
 def _file(

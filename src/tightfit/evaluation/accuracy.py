@@ -17,29 +17,26 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError
 from tightfit.evaluation.early_stopping import Limit, drop_bound
-from tightfit.evaluation.label_shift import LabelCheck
 from tightfit.evaluation.labels import PLAIN, Probe
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
-from tightfit.evaluation.scorecard import Accuracy, Scorecard
+from tightfit.evaluation.scorecard import Accuracy
+from tightfit.evaluation.scoring import THREADS, empty_scores, score_rounds
 from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.task import Tasks, choose_tasks
-from tightfit.evaluation.user_metric import Function, load_metric
 from tightfit.types import Array, Steps
 
-__all__ = ["THREADS", "Accuracy", "Asked", "evaluate", "understand", "wanted_metrics"]
+__all__ = ["PROBES", "THREADS", "Accuracy", "Asked", "evaluate", "understand", "wanted_metrics"]
 
 Asked = str | Callable[..., object] | Wanted | Sequence[str | Callable[..., object] | Wanted]
 """A metric as the user gives it: its spelling, a function, or several of either."""
 
-THREADS: Final = 2
-"""CPU threads of each model."""
-
-
 _GLANCE = 4  # answers that show before a search whether labels fit
-_PROBES = 16  # answers that show what the task is
+PROBES: Final = 16
+"""Answers that show what the task is."""
+
+
 _PROBE_BYTES = 32 << 20  # fewer of them when outputs are large
-_CHECK_AFTER = 64  # samples after which shifted labels are reported, rather than at the end
 
 
 def evaluate(  # noqa: PLR0913 - the options of one verb
@@ -78,24 +75,17 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         wanted = wanted_metrics(metric)
         probes = _take_probes(rounds, wanted)
         tasks = _understood(wanted, probes, dataset, indices)
-        main, functions = tasks.tasks[0], _functions(tasks)
-        cards = [Scorecard(tasks.tasks, functions, slices) for _ in runs]
-        check, bound = LabelCheck(), drop_bound(main.metric if len(tasks.tasks) == 1 else None, limit, total)
-        for done, each in enumerate(itertools.chain(probes, rounds), 1):
-            for card, outputs in zip(cards, each.answers, strict=True):
-                card.add(outputs, each.reference, each.label, each.labels, each.inputs)
-            check.add(each.label, each.reference[main.output])
-            if done in (_CHECK_AFTER, total):
-                check.verify()
+        main = tasks.tasks[0]
+        bound = drop_bound(main.metric if len(tasks.tasks) == 1 else None, limit, total)
+
+        def seen(done: int, score: float | None) -> bool:
             if progress is not None:
                 progress(done, total)
-            score = cards[-1].latest
-            if bound is not None and score is not None and bound.exceeded(score):
-                break
-    for card, lane in zip(cards, runs, strict=True):
-        card.failure = card.failure or lane.failure
-    notes = (*dataset.notes, *tasks.reading.notes)
-    return [replace(card.accuracy(cards[0]), notes=notes) for card in cards]
+            return bound is not None and score is not None and bound.exceeded(score)
+
+        scored = empty_scores(tasks, len(runs), slices)
+        score_rounds(itertools.chain(probes, rounds), runs, scored, main.output, total, seen)
+    return scored.accuracies((*dataset.notes, *tasks.reading.notes))
 
 
 def wanted_metrics(metric: Asked) -> list[Wanted]:
@@ -116,14 +106,25 @@ def wanted_metrics(metric: Asked) -> list[Wanted]:
 
 
 def understand(
-    model: Runnable, dataset: Dataset, indices: Sequence[int] | Array | None, metric: Asked
+    model: Runnable,
+    dataset: Dataset,
+    indices: Sequence[int] | Array | None,
+    metric: Asked,
+    most: int = _GLANCE,
 ) -> Tasks:
     """Return what labels mean and what is measured, from a model's answers to a few samples.
+
+    Args:
+        model: the reference.
+        dataset: made for its inputs.
+        indices: the samples; None takes all.
+        metric: see ``evaluate``.
+        most: how many samples; with ``PROBES`` the answer is that of ``evaluate``.
 
     Raises:
         DataError: for labels that do not fit the model's outputs.
     """
-    few = sorted({int(i) for i in (range(len(dataset)) if indices is None else indices)})[:_GLANCE]
+    few = sorted({int(i) for i in (range(len(dataset)) if indices is None else indices)})[:most]
     with closing(run_side_by_side(dataset.samples(few), [ModelRun(model, THREADS)])) as rounds:
         wanted = wanted_metrics(metric)
         return _understood(wanted, _take_probes(rounds, wanted), dataset, indices)
@@ -138,15 +139,6 @@ def _understood(
     return choose_tasks(wanted, probes, scalars if plain is None else {**scalars, PLAIN: plain})
 
 
-def _functions(tasks: Tasks) -> dict[str, Function]:
-    """The user's own metrics."""
-    return {
-        task.name: task.wanted.function or load_metric(task.wanted.name)
-        for task in tasks.tasks
-        if task.metric is None
-    }
-
-
 def _take_probes(rounds: Iterator[RunRound], wanted: Sequence[Wanted]) -> list[RunRound]:
     """The first answers, held until the task is known: 16, or fewer when they are large."""
     probes: list[RunRound] = []
@@ -156,7 +148,7 @@ def _take_probes(rounds: Iterator[RunRound], wanted: Sequence[Wanted]) -> list[R
         probes.append(kept)
         held += sum(array.nbytes for array in kept.reference.values()) * len(kept.answers)
         held += sum(array.nbytes for array in kept.inputs.values() if array.strides[-1:] != (0,))
-        if len(probes) == _PROBES or held > _PROBE_BYTES:
+        if len(probes) == PROBES or held > _PROBE_BYTES:
             break
     return probes
 

@@ -41,6 +41,15 @@ class LabelCheck:
         if shift in self._classes:
             self._classes[shift].add(label)
 
+    def merge(self, following: LabelCheck) -> None:
+        """Takes in the counts of other samples."""
+        self._count += following._count
+        self._scores = following._scores or self._scores
+        for shift, hits in following._hits.items():
+            self._hits[shift] += hits
+        for shift, labels in following._classes.items():
+            self._classes[shift] |= labels
+
     def found(self) -> Shift | None:
         """The shift that fits far better, None when there is none."""
         needed = self._count * max(_HITS, _CHANCE / max(self._scores - 1, 1))

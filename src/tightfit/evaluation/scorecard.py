@@ -11,6 +11,7 @@ from tightfit.evaluation.metrics.classes import decisions
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.tally import Change, Estimate, tally_of
 from tightfit.evaluation.metrics.values import cosine, decibels, powers
+from tightfit.evaluation.pairwise_sums import PairwiseSum
 from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.slices.quality import OutputQuality, qualities
 from tightfit.evaluation.slices.sums import SliceSums
@@ -119,6 +120,8 @@ class _Tally(Protocol):
 
     def add(self, answer: Answer, index: int) -> None: ...
 
+    def merge(self, following: Any) -> None: ...
+
     def estimate(self) -> Estimate: ...
 
     def change(self, reference: Any) -> Change: ...
@@ -130,19 +133,25 @@ class Scorecard:
     Args:
         tasks: what is scored, the main metric first. functions: the user's metrics by the task's name.
         slices: of the outputs; their last axes by default.
+        first: number of the first sample, for a shard; a multiple of 256.
     """
 
     def __init__(
-        self, tasks: list[Task], functions: Mapping[str, Function], slices: Slices | None = None
+        self,
+        tasks: list[Task],
+        functions: Mapping[str, Function],
+        slices: Slices | None = None,
+        first: int = 0,
     ) -> None:
         self._tasks = tasks
         self._tallies: list[_Tally] = [
-            OwnTally(t.wanted, functions[t.name]) if t.metric is None else tally_of(t.metric) for t in tasks
+            OwnTally(t.wanted, functions[t.name]) if t.metric is None else tally_of(t.metric, first)
+            for t in tasks
         ]
-        self._powers: dict[str, tuple[float, float]] = {}
-        self._cosines = self._agreements = 0.0
-        self._count = 0
-        self._slices = SliceSums(slices)
+        self._first, self._count = first, 0
+        self._powers: dict[str, tuple[PairwiseSum, PairwiseSum]] = {}
+        self._cosines, self._agreements = PairwiseSum(first), PairwiseSum(first)
+        self._slices = SliceSums(slices, first)
         self.failure: str | None = None
 
     def add(
@@ -167,22 +176,46 @@ class Scorecard:
         self._add_fidelity(shaped, reference)
         self._slices.add(shaped, reference)
         for task, tally in zip(self._tasks, self._tallies, strict=True):
-            tally.add(task.answer(shaped, reference, label, labels, inputs), self._count)
+            tally.add(task.answer(shaped, reference, label, labels, inputs), self._first + self._count)
         self._count += 1
 
+    def merge(self, following: Scorecard) -> None:
+        """Take in the scores of the samples that follow; what comes after a failure is left out."""
+        if self.failure is not None:
+            return
+        self.failure = following.failure
+        if not following._count:
+            return
+        for name, pair in following._powers.items():
+            for own, more in zip(self._sums(name), pair, strict=True):
+                own.merge(more)
+        self._cosines.merge(following._cosines)
+        self._agreements.merge(following._agreements)
+        self._slices.merge(following._slices)
+        for tally, other in zip(self._tallies, following._tallies, strict=True):
+            tally.merge(other)
+        self._count += following._count
+
+    def _sums(self, name: str) -> tuple[PairwiseSum, PairwiseSum]:
+        """The sums of one output's powers: of the signal and of the noise."""
+        if name not in self._powers:
+            self._powers[name] = PairwiseSum(self._first), PairwiseSum(self._first)
+        return self._powers[name]
+
     def _add_fidelity(self, outputs: Outputs, reference: Outputs) -> None:
+        closeness = 0.0
         for name, array in reference.items():
-            before = self._powers.get(name, (0.0, 0.0))
-            more = powers(outputs[name], array)
-            self._powers[name] = (before[0] + more[0], before[1] + more[1])
-            self._cosines += cosine(outputs[name], array) / len(reference)
+            for total, more in zip(self._sums(name), powers(outputs[name], array), strict=True):
+                total.add(more)
+            closeness += cosine(outputs[name], array) / len(reference)
+        self._cosines.add(closeness)
         main = self._tasks[0]
         if main.decided:
             equal = [
                 (decisions(outputs[n], main.threshold) == decisions(reference[n], main.threshold)).mean()
                 for n in main.decided
             ]
-            self._agreements += float(min(equal))
+            self._agreements.add(float(min(equal)))
 
     @property
     def latest(self) -> float | None:
@@ -201,9 +234,9 @@ class Scorecard:
         )
         return Accuracy(
             main.name, first.value, first.low, first.high, drop, low, high,
-            agreement=self._agreements / self._count if main.decided else None,
-            snr_db=min(decibels(*sums) for sums in self._powers.values()),
-            cosine=self._cosines / self._count,
+            agreement=self._agreements.total() / self._count if main.decided else None,
+            snr_db=min(decibels(*(s.total() for s in sums)) for sums in self._powers.values()),
+            cosine=self._cosines.total() / self._count,
             n=self._count,
             metrics=scores,
             scores=self._tallies[0].scores,

@@ -58,6 +58,13 @@ class UserScores:
         if not self._whole and len(self._outputs) == _GROUP:
             self._score_group()
 
+    def merge(self, following: UserScores) -> None:
+        """Takes in the samples that follow; this one ends at a whole group."""
+        self._scores += following._scores
+        self._outputs += following._outputs
+        self._labels += following._labels
+        self._whole |= following._whole
+
     def scores(self) -> Array | None:
         """One score for each sample, or None when the metric is one number over all of them."""
         if not self._whole and self._outputs:
@@ -117,6 +124,10 @@ class OwnTally:
         if named and answer.label is not None:
             named.setdefault("label", answer.label)
         self._user.add(outputs, named or answer.label)
+
+    def merge(self, following: OwnTally) -> None:
+        """Takes in the samples that follow."""
+        self._user.merge(following._user)
 
     @property
     def scores(self) -> Array | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,8 +62,9 @@ class Row:
     cells: list[Cell] = field(default_factory=list)
 
 
-def make_columns(noun: str) -> list[tuple[str, str]]:
-    """Return (title, meaning) of each column."""
+def make_columns(noun: str, devices: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return (title, meaning) of each column; one for each device."""
+    boards = [(printable(name, 20), f"The latency on {printable(name, 20)}") for name in devices]
     return [
         ("Candidate", "Name, whether it fits the budget, and why not"),
         ("Size", "File size, and its ratio to the original's"),
@@ -72,6 +74,7 @@ def make_columns(noun: str) -> list[tuple[str, str]]:
         ("Change", "Change against the original, and its 95 % interval"),
         ("Agreement", "Fraction of samples with the original's decision"),
         ("Memory", "Peak memory of the process that ran it"),
+        *boards,
     ]
 
 
@@ -99,8 +102,24 @@ def _row(candidate: Candidate, report: Report) -> Row:
         "chosen" if candidate.name == report.best else "front" if candidate.name in report.pareto else "other"
     )
     return Row(
-        printable(candidate.name, 60), kind, fits, _VERDICTS[fits], notes, _cells(candidate, report.original)
+        printable(candidate.name, 60),
+        kind,
+        fits,
+        _VERDICTS[fits],
+        notes,
+        [*_cells(candidate, report.original), *_device_cells(candidate, report)],
     )
+
+
+def _device_cells(candidate: Candidate, report: Report) -> list[Cell]:
+    """The latency on each device, with a mark where the candidate is the choice for it."""
+    cells = []
+    for name, facts in report.devices.items():
+        there = candidate.devices.get(name, {})
+        ratio = there.get("latency_ratio")
+        mark = " ←" if facts.get("best") == candidate.name else ""
+        cells.append(Cell(format_ratio(ratio) + mark, ratio, format_milliseconds(there.get("latency_ms"))))
+    return cells
 
 
 def _cells(candidate: Candidate, original: Candidate | None) -> list[Cell]:

@@ -40,6 +40,7 @@ def report_of(outcome: Outcome, run: Mapping[str, object] | None = None) -> Repo
         version=__version__,
         ending=outcome.ending,
         run=dict(run or {}),
+        devices=outcome.devices,
     )
 
 

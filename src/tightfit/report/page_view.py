@@ -83,7 +83,7 @@ def make_view(report: Report) -> View:
         tips=[(printable(c.name, 60), tooltip(c)) for c in report.candidates],
         shown=[mark.index for mark in charts[0][1].marks] if charts else [],
         noun=noun,
-        columns=make_columns(noun),
+        columns=make_columns(noun, list(report.devices)),
         rows=make_rows(report),
         inside=[look_inside(c, c.name == report.best) for c in report.candidates if c.failure is None],
         facts=_facts(report, metric),

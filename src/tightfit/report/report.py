@@ -38,6 +38,8 @@ class Report(Result):
         methods: how each number was measured, in sentences by topic.
         created: date and time, ISO 8601. seconds: how long the search took.
         finished: False while the search goes on or when it was cut off.
+        devices: board → ``machine`` or ``failure``, and ``best``, the candidate for it; the report's ``best``
+            is then the one for all boards.
         ending: how it ended, one of ``search.job``'s words.
         run: what was asked for, by the names of options (``search.run_file``).
         folder: where the files are; not part of the JSON.
@@ -60,6 +62,7 @@ class Report(Result):
     ending: str = DONE
     run: dict[str, object] = field(default_factory=dict)
     folder: str | None = None
+    devices: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path | None:

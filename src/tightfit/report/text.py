@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.report.device_lines import device_lines
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.sentences import choice_sentence, gain_notes
@@ -33,6 +34,7 @@ def summary(report: Report) -> Group:
         ("Left out", _left_out(report)),
         ("Other metrics", _others(report)),
         ("Without a gain", _gains(report)),
+        ("Devices", device_lines(report)),
         ("Note", report.notes),
     ):
         parts += _block(title, lines)

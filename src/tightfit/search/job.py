@@ -13,6 +13,7 @@ from tightfit.evaluation.metrics.spelling import Wanted, combine, parse_metrics
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import DataLike
 from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.devices.device_file import NamedDevice
 from tightfit.search.verdict.budget import Budget
 
 DONE: Final = "done"
@@ -60,6 +61,7 @@ class Job:
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
         provenance: False leaves it out of the files. slices: slices of outputs that the user named.
+        devices: boards that the files are measured on.
     """
 
     model: Path
@@ -80,6 +82,7 @@ class Job:
     fresh: bool = False
     provenance: bool = True
     slices: tuple[NamedSlices, ...] = ()
+    devices: tuple[NamedDevice, ...] = ()
 
     def __post_init__(self) -> None:
         """Take a path as text too."""
@@ -103,6 +106,7 @@ class Outcome:
 
     Args:
         candidates: the original first. best, pareto: names. finished: False while it goes on or was cut off.
+        devices: board → ``machine`` or ``failure``, and ``best``, the candidate for it.
         ending: ``DONE``, ``INTERRUPTED``, or ``OUT_OF_TIME`` where the time ended before anything was tried.
     """
 
@@ -115,6 +119,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     finished: bool = False
     seconds: float = 0.0
+    devices: dict[str, dict[str, object]] = field(default_factory=dict)
     ending: str = DONE
 
     def chosen(self) -> Candidate | None:

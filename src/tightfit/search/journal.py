@@ -66,11 +66,11 @@ class Journal:
             read = [Candidate.from_dict(c) for c in plain["candidates"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError):
             return {}  # no journal, or not one of ours: everything is measured anew
-        return {c.name: c for c in read if _is_sound(c)}
+        return {c.name: c for c in read if is_sound(c)}
 
 
-def _is_sound(candidate: Candidate) -> bool:
-    """True when every field has the type that a search writes, and the file lies in the search's folder."""
+def is_sound(candidate: Candidate) -> bool:
+    """Return whether every field has the type that a search writes and the path lies within a folder."""
     for field in fields(candidate):
         value, kind = getattr(candidate, field.name), str(field.type)
         if value is None and "None" in kind:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tightfit.diagnosis.explain.layer_error import layer_errors
 from tightfit.errors import TightfitError
-from tightfit.evaluation.accuracy import THREADS, evaluate
+from tightfit.evaluation.accuracy import THREADS, Accuracy, evaluate
 from tightfit.evaluation.early_stopping import Limit
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
@@ -58,10 +58,13 @@ class Measurer:
             self.evaluating,
             metric=self.metrics,
             progress=progress,
-            limit=self._limit(),
+            limit=self.limit(),
             slices=self.slices,
         )
-        result = results[-1]
+        self.take(candidate, results[-1])
+
+    def take(self, candidate: Candidate, result: Accuracy) -> None:
+        """Fill in what an evaluation found; that of the original is what others are compared with."""
         candidate.failure = result.failure
         candidate.metric, candidate.accuracy = result.metric, result.value
         candidate.agreement = result.agreement
@@ -83,7 +86,7 @@ class Measurer:
                 f"{len(self.evaluating) - result.n:,} cannot bring it within the budget"
             )
 
-    def _limit(self) -> Limit | None:
+    def limit(self) -> Limit | None:
         """With little effort, what surely loses too much is not measured to the end."""
         allowed = self.job.budget.max_drop
         if not self.effort.stops_early or self.job.recipes or allowed is None or self._reference is None:
@@ -112,6 +115,11 @@ class Measurer:
             budget_s=self.effort.latency_seconds * len(candidates),
             precision=self.effort.latency_precision,
         )
+        self.take_latency(candidates, found)
+
+    def take_latency(self, candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
+        """Fill in the latencies of the float model, the first one, and of the other candidates in order."""
+        others = [c for c in candidates if not c.is_original]
         for candidate in candidates:
             number = 0 if candidate.is_original else 1 + others.index(candidate)
             _fill(candidate, found[number])

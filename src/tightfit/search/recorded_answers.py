@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,22 @@ import numpy as np
 from tightfit.data.sample import TensorLike
 from tightfit.runtime.session import Session
 from tightfit.types import Array
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The content of a recording, as it travels between machines.
+
+    Args:
+        inputs, outputs: the model's. names: of the outputs, in the order in which they were written.
+        places: where each sample begins in ``data``. data: arrays in NumPy's format, one after another.
+    """
+
+    inputs: Sequence[TensorLike]
+    outputs: Sequence[TensorLike]
+    names: list[str]
+    places: list[int]
+    data: Array
 
 
 class Recording:
@@ -64,6 +81,20 @@ class Recording:
         """Return the outputs of one sample."""
         self._file.seek(self._places[index])
         return {name: np.load(self._file, allow_pickle=False) for name in self._names}
+
+    def export(self) -> Recorded:
+        """Return the content of a complete recording."""
+        self._file.seek(0)
+        data = np.frombuffer(self._file.read(), np.uint8)
+        return Recorded(self._inputs, self._outputs, self._names, self._places, data)
+
+    def extend(self, recorded: Recorded) -> None:
+        """Add the outputs of the samples that follow, which another process has recorded."""
+        start = self._file.seek(0, 2)
+        self._file.write(recorded.data.data)
+        self._places += [start + place for place in recorded.places]
+        self._inputs, self._outputs, self._names = recorded.inputs, recorded.outputs, recorded.names
+        self._complete = True
 
     def finish(self) -> None:
         """Record that the outputs of all samples are complete."""

@@ -10,23 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from tightfit import __version__
-from tightfit.diagnosis.doctor.notes import full_check
 from tightfit.errors import ModelError, OptionError, TightfitError
 from tightfit.evaluation.accuracy import understand
 from tightfit.graph.summary import summary
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.search.candidates.candidate import ORIGINAL_SCHEME, Candidate
-from tightfit.search.candidates.candidate_builder import CandidateBuilder
 from tightfit.search.candidates.recipes import Recipe, find_recipes
 from tightfit.search.candidates.selection import Selection
 from tightfit.search.candidates.shrink_recipes import describe_gain, training_notes
 from tightfit.search.candidates.target_policy import TargetPolicy
+from tightfit.search.devices.device_choice import choose_for, judge_for_all
+from tightfit.search.devices.device_pool import DevicePool
 from tightfit.search.effort import find_effort
+from tightfit.search.executor import ExecutorFactory
 from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
-from tightfit.search.measurement import Measurer
+from tightfit.search.local_executor import LocalExecutor
 from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.checks import check_job, unlabelled_note
 from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
@@ -34,8 +35,13 @@ from tightfit.search.verdict.gains import note_gain
 from tightfit.units import format_count
 
 
-def search(job: Job, listener: Listener) -> Outcome:
+def search(job: Job, listener: Listener, executor: ExecutorFactory = LocalExecutor) -> Outcome:
     """Runs the search; a KeyboardInterrupt ends it early with what was found.
+
+    Args:
+        job: what is searched for.
+        listener: is called as the search goes on.
+        executor: makes what does the work: in this process, or on a cluster.
 
     Raises:
         TightfitError: the model or the data cannot be used at all; nothing was written then.
@@ -43,7 +49,7 @@ def search(job: Job, listener: Listener) -> Outcome:
     read = {"model": job.model, "data": job.data, "calibration data": job.calibration_data}
     check_paths(read, {}, folder=job.output)
     with output_folder(job.output):
-        return _found(_Search(job, listener))
+        return _found(_Search(job, listener, executor))
 
 
 def _found(running: _Search) -> Outcome:
@@ -57,7 +63,7 @@ def _found(running: _Search) -> Outcome:
         if not running.outcome.candidates:
             raise
     finally:
-        running.measurer.close()
+        running.executor.close()
     running.update()
     return running.outcome
 
@@ -69,7 +75,7 @@ class _Search:
     for what they miss, and each of it is measured before the next is thought of.
     """
 
-    def __init__(self, job: Job, listener: Listener) -> None:
+    def __init__(self, job: Job, listener: Listener, executor: ExecutorFactory) -> None:
         self.job, self.listener = job, listener
         self.started = time.monotonic()
         check_job(job)
@@ -79,8 +85,7 @@ class _Search:
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
         tasks = understand(self.source.path, self.samples.dataset, self.samples.evaluating, job.metrics())
-        self.measurer = Measurer(self.source, self.samples, job)
-        self.builder = CandidateBuilder(job, self.source, self.samples, self.policy, listener)
+        self.executor = executor(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, self._facts())
         if self.journal.is_of_another_model and not job.fresh:
             raise OptionError(
@@ -99,20 +104,25 @@ class _Search:
     def run(self) -> None:
         first = [recipe for recipe in self.recipes if recipe.is_plain]
         if any(self.journal.get(recipe.name, self.job.output) is None for recipe in first):
-            self.builder.calibration()  # bad samples are told of before anything is written
-        self._examine()
+            self.executor.calibrate()  # bad samples are told of before anything is written
+        self.outcome.notes += self.executor.examine()
         self.outcome.candidates.append(self._original())
         self.update()
+        self._expect(first)
         for recipe in first:
             self._add(recipe)
+        if not self._may_leave_out():
+            self.executor.expect_accuracy([c for c in self.outcome.candidates if _is_unscored(c)])
         self._time()
         self._compare(self.outcome.candidates)
-        for recipe in self.recipes:
-            if not recipe.is_plain:
-                self._try(recipe)
+        rest = [recipe for recipe in self.recipes if not recipe.is_plain]
+        for place, recipe in enumerate(rest):
+            self._expect(rest[place:])
+            self._try(recipe)
         self._compare_layers()
+        self._measure_devices()
         notes = self.outcome.notes
-        notes += self.samples.notes
+        notes += [*self.samples.notes, *self.executor.notes()]
         notes += tie_notes(self.outcome.candidates, self.job.budget)
         notes += self.selection.notes()
         notes += training_notes(self.recipes, self.outcome.candidates, self.job.budget)
@@ -122,8 +132,12 @@ class _Search:
     def update(self) -> None:
         """Judges all, keeps the best file up to date and tells the listener."""
         outcome = self.outcome
-        judge(outcome.candidates, self.job.budget)
-        chosen = choose(outcome.candidates, self.job.budget)
+        names = [name for name, facts in outcome.devices.items() if "machine" in facts]
+        if names:
+            chosen = judge_for_all(outcome.candidates, self.job.budget, names)
+        else:
+            judge(outcome.candidates, self.job.budget)
+            chosen = choose(outcome.candidates, self.job.budget)
         outcome.best = None if chosen is None else chosen.name
         outcome.pareto = pareto(outcome.candidates)
         outcome.seconds = time.monotonic() - self.started
@@ -133,35 +147,34 @@ class _Search:
 
     # -- candidates ----------------------------------------------------------------------------
 
-    def _examine(self) -> None:
-        """Tells what is wrong with the data before it spoils what is made of it."""
-        samples = self.samples
-        self.listener.stage("examining the data", len(samples.calibrating))
-        calibration = samples.calibration_set, samples.calibrating
-        evaluation = samples.dataset, samples.evaluating
-        self.outcome.notes += full_check(self.source, calibration, evaluation, self.listener.advance)
+    def _expect(self, recipes: Sequence[Recipe]) -> None:
+        """Announces the files that will be wanted as far as is known now."""
+        found = self.outcome.candidates
+        wanted = [r for r in recipes if self.journal.get(r.name, self.job.output) is None]
+        self.executor.expect([r for r in wanted if self.selection.would_want(r, found)])
 
     def _original(self) -> Candidate:
         path = self.job.output / "candidates" / "float32.tflite"
         candidate = Candidate(ORIGINAL_SCHEME, ORIGINAL_SCHEME, path=self._relative(path))
-        self._measure_accuracy(candidate, self.job.model)
+        self.executor.accuracy(candidate, self.job.model)
         if candidate.failure is not None:
             raise ModelError(f"The float model does not run: {candidate.failure}")
         copy_file(self.job.model, path)  # not before it runs: an earlier search's file may stand there
-        self._measure_file(candidate)
+        self.executor.sizes(candidate, path)
         return candidate
 
     def _add(self, recipe: Recipe) -> tuple[Candidate, bool] | None:
         """Gives a recipe's candidate with its file, and whether it is new; None where it is not wanted."""
         if not self.selection.wants(recipe, self.outcome.candidates):
+            self.executor.forget(recipe.name)
             return None
         if self._out_of_time():
+            self.executor.forget(recipe.name)
             self.outcome.notes.append(f"The time was used up before {recipe.name}.")
             return None
         known = self.journal.get(recipe.name, self.job.output)
-        candidate = known or self.builder.candidate(recipe)
+        candidate = known or self.policy.candidate(recipe, self.job.layout)
         if known is None:
-            self.listener.stage(f"{recipe.name}: file", 1)
             self._attempt(candidate, partial(self._make, candidate, recipe))
         self.outcome.candidates.append(candidate)
         order = [recipe.name for recipe in self.recipes]
@@ -173,9 +186,8 @@ class _Search:
 
     def _make(self, candidate: Candidate, recipe: Recipe) -> None:
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
-        self.builder.make(candidate, recipe, path)
+        self.executor.make(candidate, recipe, path)
         candidate.path = self._relative(path)
-        self._measure_file(candidate)
 
     def _try(self, recipe: Recipe) -> None:
         """Makes and measures one candidate, and says what it gained."""
@@ -205,31 +217,21 @@ class _Search:
 
     # -- measurements --------------------------------------------------------------------------
 
-    def _measure_file(self, candidate: Candidate) -> None:
-        # With little effort only the chosen one's layers are compared, at the end.
-        layers = candidate.name not in self.builder.mirrored and not self.effort.stops_early
-        path = self.job.output / (candidate.path or "")
-        self.measurer.sizes(candidate, path, layers=layers)
-        self.policy.judge(candidate, path)
-        self.listener.advance(1, 1)
-
     def _time(self) -> None:
         """Measures the latency of all that have none, together: the float model then runs once a round."""
         found = self.outcome.candidates
         untimed = [c for c in found if c.failure is None and c.path is not None and c.latency_ms is None]
         if not untimed:
             return
-        self.listener.stage(f"latency of {format_count(len(untimed), 'file')}", 1)
-        self.measurer.latency(untimed)
+        self.executor.latency(untimed)
         for candidate in untimed:
             if candidate.name in self.journal.found:
                 self.journal.put(candidate)
         self.update()
-        self.listener.advance(1, 1)
 
     def _compare(self, candidates: Sequence[Candidate]) -> None:
         """Measures the accuracy of plain candidates, first of those that would be chosen if it is good."""
-        for candidate in by_cost([c for c in candidates if c.snr_db is None]):
+        for candidate in by_cost([c for c in candidates if _is_unscored(c)]):
             if self._out_of_time():
                 self.outcome.notes.append(
                     f"The time was used up before the accuracy of {candidate.name} was measured."
@@ -238,6 +240,7 @@ class _Search:
             better = beaten_by(candidate, candidates, self.job.budget) if self._may_leave_out() else None
             candidate.beaten_by = None if better is None else better.name
             if better is not None:
+                self.executor.forget(candidate.name)
                 continue
             self._attempt(candidate, partial(self._measure_accuracy, candidate))
             self.journal.put(candidate)
@@ -248,11 +251,8 @@ class _Search:
         job = self.job
         return self.effort.stops_early and not job.recipes and job.budget.limits_drop
 
-    def _measure_accuracy(self, candidate: Candidate, path: Path | None = None) -> None:
-        count = len(self.samples.evaluating)
-        self.listener.stage(f"{candidate.name}: accuracy on {format_count(count, 'sample')}", count)
-        place = path or self.job.output / (candidate.path or "")
-        self.measurer.accuracy(candidate, place, self.listener.advance)
+    def _measure_accuracy(self, candidate: Candidate) -> None:
+        self.executor.accuracy(candidate, self.job.output / (candidate.path or ""))
 
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""
@@ -261,10 +261,34 @@ class _Search:
             return
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels
-        self.listener.stage(f"{chosen.name}: error per layer", 1)
-        self.measurer.layers(chosen, self.job.output / chosen.path)
+        self.executor.layers(chosen, self.job.output / chosen.path)
         self.journal.put(chosen)
-        self.listener.advance(1, 1)
+
+    def _measure_devices(self) -> None:
+        """Measures all files on the boards, and chooses one for each and one for all."""
+        job, found = self.job, self.outcome.candidates
+        if not job.devices:
+            return
+        self.listener.stage(f"latency on {format_count(len(job.devices), 'device')}", len(job.devices))
+        pool = DevicePool(job.devices, self.effort.latency_seconds)
+        pool.measure(job.model, found, job.output, self.listener.advance)
+        known = {d.name: {"machine": {"on": d.device.url}} for d in job.devices if d.name in found[0].devices}
+        names = [n for n in (known | pool.found) if "machine" in (known | pool.found)[n]]
+        best = choose_for(found, job.budget, names)
+        self.outcome.devices = {
+            name: {**facts, "best": best.get(name)} for name, facts in (known | pool.found).items()
+        }
+        self.outcome.notes += [
+            f"Device {name}: {facts['failure']}" for name, facts in pool.found.items() if "failure" in facts
+        ]
+        for candidate in found:
+            if candidate.name in self.journal.found:
+                self.journal.put(candidate)
+        for name, chosen in best.items():
+            path = next((c.path for c in found if c.name == chosen), None)
+            if path is not None:
+                copy_file(job.output / path, job.output / f"best-{name}.tflite")
+        self.update()
 
     # -- facts ---------------------------------------------------------------------------------
 
@@ -297,3 +321,8 @@ class _Search:
     def _metrics(self) -> str:
         """The metrics as they are spelled, with their options."""
         return "; ".join(f"{w.key} {dict(w.options) or ''}".strip() for w in self.job.metrics())
+
+
+def _is_unscored(candidate: Candidate) -> bool:
+    """True where the accuracy of a candidate was not measured."""
+    return candidate.snr_db is None

@@ -24,6 +24,7 @@ class SearchSamples:
     Args:
         dataset, evaluating: those that evaluate. calibration_set, calibrating: those that calibrate.
         notes: where fewer calibrate than were asked for, and why.
+        facts: what ``provenance`` returns, where another machine has read the data for it.
     """
 
     dataset: Dataset
@@ -31,6 +32,7 @@ class SearchSamples:
     calibration_set: Dataset
     calibrating: Indices
     notes: tuple[str, ...] = ()
+    facts: dict[str, Any] | None = None
 
     def calibration(self) -> Iterator[Mapping[str, Array]]:
         """The inputs that calibrate, read anew at each call."""
@@ -49,6 +51,8 @@ class SearchSamples:
 
     def provenance(self, job: Job) -> dict[str, Any]:
         """Facts for a file: what calibrated it."""
+        if self.facts is not None:
+            return self.facts
         facts = self.describe(job)
         data = {k: facts[k] for k in ("name", "count", "calibration_samples", "seed")}
         if self.calibration_set is not self.dataset:
@@ -62,15 +66,25 @@ def open_samples(job: Job, source: Source) -> SearchSamples:
     Raises:
         DataError: there are too few samples, or they do not fit the model.
     """
-    named = input_names(source.model)
-    specs = [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named.items()]
-    outputs = list(output_names(source.model))
-    dataset = calibration_set = open_data(job.data, image=job.image, inputs=specs, outputs=outputs)
-    if job.calibration_data is not None:
-        calibration_set = open_data(job.calibration_data, image=job.image, inputs=specs)
+    dataset, calibration_set = open_sets(job, source)
     calibrating, evaluating = _split(dataset, calibration_set, job)
     notes = _fewer(len(calibrating), job.calibration, apart=calibration_set is not dataset)
     return SearchSamples(dataset, evaluating, calibration_set, calibrating, notes)
+
+
+def open_sets(job: Job, source: Source) -> tuple[Dataset, Dataset]:
+    """Return the data that evaluates and the data that calibrates; the same one where one was given.
+
+    Raises:
+        DataError: one of them does not fit the model.
+    """
+    named = input_names(source.model)
+    specs = [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named.items()]
+    outputs = list(output_names(source.model))
+    dataset = open_data(job.data, image=job.image, inputs=specs, outputs=outputs)
+    if job.calibration_data is None:
+        return dataset, dataset
+    return dataset, open_data(job.calibration_data, image=job.image, inputs=specs)
 
 
 def _fewer(used: int, asked: int, *, apart: bool) -> tuple[str, ...]:

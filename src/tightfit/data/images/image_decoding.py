@@ -7,6 +7,7 @@ applied, as in Keras and torchvision. The options are ``image_options``, finding
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,28 +26,28 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", 
 _WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def decode(path: Path, options: ImageOptions) -> Array:
+def decode(source: Path | bytes, options: ImageOptions, where: str = "") -> Array:
     """One image as uint8 array (height, width, channels), cut out and resized.
 
     Args:
-        path: the file.
+        source: the file, or its content.
         options: complete, as ``for_input`` gives them.
+        where: what messages call content without a file.
 
     Raises:
         DataError: names the file when it cannot be decoded.
     """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only data of images needs Pillow
 
+    name = f"'{source.name}' in '{source.parent.name}'" if isinstance(source, Path) else where
     try:
-        with Image.open(path) as image:
-            _refuse_wide(image, path)
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+            _refuse_wide(image, name)
             pixels = _convert(image, options.channels)
     except UnidentifiedImageError:
-        raise DataError(
-            f"'{path.name}' in '{path.parent.name}' is not an image that Pillow can read."
-        ) from None
+        raise DataError(f"{name} is not an image that Pillow can read.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"Image '{path.name}' in '{path.parent.name}' cannot be decoded: {error}.") from error
+        raise DataError(f"Image {name} cannot be decoded: {error}.") from error
     height, width = options.size or (pixels.height, pixels.width)
     if options.crop is not None:
         pixels = pixels.crop(crop_box(pixels.size, (width, height), options.crop))
@@ -82,10 +83,10 @@ def crop_box(have: tuple[int, int], want: tuple[int, int], fraction: float) -> t
     return left, top, left + width, top + height
 
 
-def _refuse_wide(image: Image.Image, path: Path) -> None:
+def _refuse_wide(image: Image.Image, name: str) -> None:
     if image.mode in _WIDE_MODES:
         raise DataError(
-            f"Image '{path.name}' has more than 8 bits a pixel (mode {image.mode}). Pass .npz arrays instead."
+            f"Image {name} has more than 8 bits a pixel (mode {image.mode}). Pass .npz arrays instead."
         )
 
 

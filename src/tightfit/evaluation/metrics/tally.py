@@ -18,6 +18,7 @@ import numpy as np
 from tightfit.evaluation.intervals import student_quantile, unchanged_half
 from tightfit.evaluation.metrics.metric import SHARE, Answer, Metric
 from tightfit.evaluation.paired_comparison import mean_score, paired_drop
+from tightfit.evaluation.pairwise_sums import PairwiseSum
 from tightfit.types import Array
 
 _RESAMPLES: Final = 1000
@@ -57,6 +58,9 @@ class Tally(Protocol):
     def add(self, answer: Answer, index: int) -> None:
         """Takes in one sample; equal indices are resampled alike."""
 
+    def merge(self, following: Self) -> None:
+        """Takes in the samples that follow, of another shard."""
+
     def estimate(self) -> Estimate:
         """Return the metric with its interval."""
 
@@ -77,6 +81,11 @@ class Means:
         assert self.metric.score is not None  # noqa: S101 - see tally_of
         self.latest = self.metric.score(answer)
         self._scores.append(self.latest)
+
+    def merge(self, following: Means) -> None:
+        """Takes in the samples that follow."""
+        self._scores += following._scores
+        self.latest = following.latest
 
     @property
     def scores(self) -> Array:
@@ -115,17 +124,19 @@ class Sums:
     """A metric of summed vectors: the sum, and sums of resampled samples, so memory does not grow.
 
     Each sample counts k times in a resample with the probability of Poisson's distribution of mean 1; the
-    counts follow from the seed and the sample's index, so that models are resampled alike.
+    counts follow from the seed and the sample's index, so that models are resampled alike. The sum of shards
+    is bit-equal to that of one process; resampled sums are so where vectors hold counts, and equal to
+    rounding where they hold reals.
 
     Source: Chamandy, Muralidharan, Najmi and Naidu 2012, "Estimating uncertainty for massive data streams".
     """
 
     scores = None
 
-    def __init__(self, metric: Metric) -> None:
+    def __init__(self, metric: Metric, first: int = 0) -> None:
         self.metric = metric
         self.latest: float | None = None
-        self._total: Array | None = None
+        self._total = PairwiseSum(first)
         self._resampled: Array | None = None
         self._marks: list[int] = []
 
@@ -134,14 +145,22 @@ class Sums:
         assert self.metric.sums is not None  # noqa: S101 - see tally_of
         vector = np.asarray(self.metric.sums(answer), np.float64)
         self._marks.append(_mark(vector))
-        if self._total is None or self._resampled is None:
+        if self._resampled is None:
             rows = max(100, min(_RESAMPLES, _MOST_SUMS // max(vector.size, 1)))
-            self._total = np.zeros_like(vector)
             self._resampled = np.zeros((rows, vector.size))
-        self._total += vector
+        self._total.add(vector)
         there = np.flatnonzero(vector)
         counts = counts_of(index, len(self._resampled))
         self._resampled[:, there] += counts[:, None] * vector[there]
+
+    def merge(self, following: Sums) -> None:
+        """Takes in the samples that follow."""
+        self._total.merge(following._total)
+        self._marks += following._marks
+        if self._resampled is None:
+            self._resampled = following._resampled
+        elif following._resampled is not None:
+            self._resampled += following._resampled
 
     def _value(self, sums: Array) -> Array:
         assert self.metric.value is not None  # noqa: S101 - see tally_of
@@ -165,7 +184,7 @@ class Sums:
 
     @property
     def _all(self) -> Array:
-        return np.zeros(2) if self._total is None else self._total
+        return np.asarray(self._total.total(empty=np.zeros(2)))
 
     @property
     def _some(self) -> Array:
@@ -187,6 +206,12 @@ class Records:
         assert self.metric.record is not None  # noqa: S101 - see tally_of
         self.records.append(self.metric.record(answer))
         self._marks.append(_mark(*(p for p in self.records[-1] if isinstance(p, np.ndarray))))
+        self._each = None
+
+    def merge(self, following: Records) -> None:
+        """Takes in the samples that follow."""
+        self.records += following.records
+        self._marks += following._marks
         self._each = None
 
     @property
@@ -262,8 +287,13 @@ def _changed(value: float, differences: Array, marks: tuple[list[int], list[int]
     return Change(value + 0.0, low, high)
 
 
-def tally_of(metric: Metric) -> Means | Sums | Records:
-    """Return an empty tally of the metric's kind."""
+def tally_of(metric: Metric, first: int = 0) -> Means | Sums | Records:
+    """Return an empty tally of the metric's kind.
+
+    Args:
+        metric: what it collects.
+        first: number of the first sample, for a shard.
+    """
     if metric.score is not None:
         return Means(metric)
-    return Sums(metric) if metric.sums is not None else Records(metric)
+    return Sums(metric, first) if metric.sums is not None else Records(metric)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.evaluation.pairwise_sums import BLOCK, PairwiseSum
 from tightfit.evaluation.slices.parts import Axis, Part, Slices, default_axes
 
 Array = npt.NDArray[np.generic]
@@ -63,6 +64,7 @@ class SliceSums:
 
     Args:
         slices: the axes of each output; outputs that are not named have their last axis.
+        first: number of the first sample, for a shard.
 
     Example:
         >>> sums = SliceSums()
@@ -71,13 +73,14 @@ class SliceSums:
         [0.5, 0.0, 1.0]
     """
 
-    def __init__(self, slices: Slices | None = None) -> None:
-        self._slices = dict(slices or {})
+    def __init__(self, slices: Slices | None = None, first: int = 0) -> None:
+        self._slices, self._first = dict(slices or {}), first
         self._outputs: dict[str, list[_AxisSums]] = {}
         self.samples = 0
 
     def add(self, outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> None:
         """Take in one sample: the file's outputs and the float model's, both as reals."""
+        number = self._first + self.samples
         self.samples += 1
         for name, wanted in reference.items():
             got = outputs.get(name)
@@ -88,7 +91,17 @@ class SliceSums:
                 axes = default_axes(name, wanted.shape) if rows is None else rows
                 self._outputs[name] = [_AxisSums(axis) for axis in axes] or [_AxisSums(None, name)]
             for sums in self._outputs[name]:
-                sums.add(got.reshape(wanted.shape), wanted)
+                sums.add(got.reshape(wanted.shape), wanted, number)
+
+    def merge(self, following: SliceSums) -> None:
+        """Take in the sums over the samples that follow."""
+        for name, rows in following._outputs.items():
+            if name not in self._outputs:
+                self._outputs[name] = rows
+                continue
+            for own, more in zip(self._outputs[name], rows, strict=True):
+                own.merge(more)
+        self.samples += following.samples
 
     def facts(self) -> dict[str, list[SliceFacts]]:
         """Return what was seen of each slice of each output: its parts, then its single entries."""
@@ -113,27 +126,40 @@ class _AxisSums:
     def __init__(self, axis: Axis | None, name: str = "") -> None:
         self.axis = axis
         self.name = name
+        self.totals: dict[str, PairwiseSum] = {}
         self.sums: dict[str, Reals] = {}
         self.bad: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self.ends: Reals = np.zeros((4, 0))
         self.values: list[set[float]] = []
         self.parts: tuple[Part, ...] = ()
 
-    def add(self, got: Array, wanted: Array) -> None:
+    def add(self, got: Array, wanted: Array, number: int) -> None:
         a, b = self._rows(wanted), self._rows(got)
-        if not self.sums:
-            self._start(len(a))
+        if not self.totals:
+            self._start(len(a), number)
         elif len(a) != len(self.bad):
             return  # an axis whose size changes from sample to sample has no fixed slices
         finite, good = np.isfinite(a), np.isfinite(b)
         if not (finite.all() and good.all()):
             self.bad += (finite & ~good).sum(axis=1)
             a, b = np.where(finite & good, a, np.nan), np.where(finite & good, b, np.nan)
-            self._take(a, b, _OF_SOME)
+            self._take(a, b, _OF_SOME, number)
             return
-        self._take(a, b, _OF_ALL)
+        self._take(a, b, _OF_ALL, number)
 
-    def _take(self, a: Reals, b: Reals, by: _Reductions) -> None:
+    def merge(self, following: _AxisSums) -> None:
+        """Take in the sums over the samples that follow; those of another size are left out."""
+        if len(following.bad) != len(self.bad):
+            return
+        for name, total in self.totals.items():
+            total.merge(following.totals[name])
+        self.bad += following.bad
+        for row, join in enumerate((np.minimum, np.maximum) * 2):
+            self.ends[row] = join(self.ends[row], following.ends[row])
+        for values, more in zip(self.values, following.values, strict=True):
+            values.update(more)
+
+    def _take(self, a: Reals, b: Reals, by: _Reductions, number: int) -> None:
         """Adds one sample's rows; NaN stands for a value that does not count."""
         counts = np.isfinite(a).sum(axis=1)
         more = (
@@ -143,7 +169,7 @@ class _AxisSums:
             by.total(np.square(b - a), axis=1),
         )
         for name, amount in zip(_SUMS, more, strict=True):
-            self.sums[name] += amount
+            self.totals[name].add(np.asarray(amount, np.float64), number)
         seen = counts > 0
         if seen.any():
             for row, values in ((0, a[seen]), (2, b[seen])):
@@ -151,8 +177,8 @@ class _AxisSums:
                 self.ends[row + 1, seen] = np.maximum(self.ends[row + 1, seen], by.most(values, axis=1))
         self._count_values(b)
 
-    def _start(self, size: int) -> None:
-        self.sums = {name: np.zeros(size) for name in _SUMS}
+    def _start(self, size: int, number: int) -> None:
+        self.totals = {name: PairwiseSum(number - number % BLOCK) for name in _SUMS}
         self.bad = np.zeros(size, np.int64)
         self.ends = np.tile(np.array([[np.inf], [-np.inf], [np.inf], [-np.inf]]), (1, size))
         whole = (Part(0, size, self.name),)
@@ -194,8 +220,9 @@ class _AxisSums:
     # -- results -------------------------------------------------------------------------------
 
     def facts(self) -> list[SliceFacts]:
-        if not self.sums:
+        if not self.totals:
             return []
+        self.sums = {name: total.total() for name, total in self.totals.items()}
         found = [self._of(part, part.begin, part.end, index) for index, part in enumerate(self.parts)]
         if self._has_columns() and len(self.bad) > 1:
             found += [

@@ -6,7 +6,7 @@ taken in the runtime's child process on views of LiteRT's own memory, so nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -107,9 +107,49 @@ def calibrate(
         DataError: there is not one sample, or one does not fit the model's inputs.
         RuntimeFailureError: LiteRT cannot run the model.
     """
+    counter = SampleCounter(samples, model, progress, detailed=detailed)
+    return _collected(counter, _observe(model, counter, workers, detailed=detailed))
+
+
+def observe_lane(model: Model, samples: SampleStream) -> dict[str, Watch]:
+    """Return what one lane's samples show; the lanes may run on several machines.
+
+    Args:
+        model: the float model.
+        samples: every n-th sample, in order.
+    """
+    return _observe(model, samples, 1, detailed=True)
+
+
+def count_samples(model: Model, samples: SampleStream) -> SampleCounter:
+    """Return what is known of samples without running the model: statistics of inputs, and copies of some."""
+    counter = SampleCounter(samples, model, None, detailed=True)
+    for _ in counter:
+        pass
+    counter.samples = ()
+    return counter
+
+
+def merge_lanes(counter: SampleCounter, lanes: Sequence[dict[str, Watch]]) -> Calibration:
+    """Return the calibration of ``count_samples`` and of every lane, equal to the last bit to ``calibrate``.
+
+    Args:
+        counter: over all samples.
+        lanes: in order; as many as ``lane_count`` says.
+    """
+    first, *others = lanes
+    for key, watch in first.items():
+        watch.merge([other[key] for other in others])
+    return _collected(counter, first)
+
+
+def _observe(model: Model, samples: SampleStream, workers: int | None, *, detailed: bool) -> dict[str, Watch]:
+    """What the watched tensors showed, in several child processes."""
     twin, watches = watching_model(model, detailed=detailed)
-    counter = _Counter(samples, model, progress, detailed=detailed)
-    seen = observe_model(twin, counter, watches, workers=workers)
+    return observe_model(twin, samples, watches, workers=workers)
+
+
+def _collected(counter: SampleCounter, seen: Mapping[str, Watch]) -> Calibration:
     if not counter.count:
         raise DataError("There is no calibration sample; give at least one, better 100.")
     statistics = {k: w.statistics for k, w in seen.items() if w.statistics is not None}
@@ -122,7 +162,7 @@ def calibrate(
     return Calibration(statistics, counter.count, probes, kept, places)
 
 
-class _Counter:
+class SampleCounter:
     """Passes samples on, counts them and takes the statistics of the inputs."""
 
     def __init__(

@@ -17,6 +17,12 @@ LARGE: Final = 64_000_000
 """A model with more bytes of constants than this is loaded once, for all cores."""
 
 
+def lane_count(model: Model) -> int:
+    """Return how many sessions share the samples; lane i has the samples i, i + n, i + 2n."""
+    alone = keeps_state(model) or stored_bytes(model) > LARGE
+    return 1 if alone else worker_count()
+
+
 def observe_model(
     model: Model,
     samples: Iterable[Mapping[str, Array]],
@@ -38,7 +44,7 @@ def observe_model(
         DataError: a sample does not fit. RuntimeFailureError: LiteRT refuses or dies.
     """
     large, state = stored_bytes(model) > LARGE, keeps_state(model)
-    several = 1 if large or state else workers or worker_count()
+    several = 1 if large or state else workers or lane_count(model)
     # Kernels outside of the delegate give other last bits with more threads; large models run inside of it.
     threads = cores() if large and not state else 1
     prepare_shared(worker_count())

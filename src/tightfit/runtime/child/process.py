@@ -31,6 +31,8 @@ _START: Final = (
 MOST_WORKERS: Final = 4
 """Sessions that share the samples of one pass at most."""
 
+_fixed_workers = 0
+
 _CRASHES: Final = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
 _LONGEST_WORDS: Final = 160
 
@@ -173,5 +175,18 @@ def cores() -> int:
 
 
 def worker_count() -> int:
-    """Return how many sessions share the samples of one pass: one a core, at most ``MOST_WORKERS``."""
-    return min(cores(), MOST_WORKERS)
+    """Return how many sessions share the samples of one pass: one a core, at most ``MOST_WORKERS``.
+
+    A worker of a cluster takes as many as its driver: sums are merged in the same order then.
+    """
+    return _fixed_workers or min(cores(), MOST_WORKERS)
+
+
+def fix_worker_count(count: int) -> None:
+    """Set what ``worker_count`` returns in this process.
+
+    Args:
+        count: number of sessions, at least 1.
+    """
+    global _fixed_workers  # noqa: PLW0603 - set once, when a worker of a cluster begins
+    _fixed_workers = count

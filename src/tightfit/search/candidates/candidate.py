@@ -111,6 +111,8 @@ class Candidate:
             ``drop`` and ``snr_db``; empty without recovery.
         outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
             ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
+        devices: board → ``latency_ms``, ``latency_ratio``, ``latency_interval``, ``peak_memory_bytes``,
+            ``failure``, see ``search.devices``.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Candidate:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def is_original(self) -> bool:

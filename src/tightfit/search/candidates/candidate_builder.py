@@ -37,13 +37,6 @@ class CandidateBuilder:
         self.mirrored: set[str] = set()
         self._last: tuple[Recipe, RecoveryState] | None = None
 
-    def candidate(self, recipe: Recipe) -> Candidate:
-        """Gives the candidate that a recipe is for, before anything is done."""
-        wanted = self.policy.scheme(recipe.scheme, recipe.interface)
-        candidate = Candidate(recipe.name, recipe.scheme, [wanted.summary], interface=recipe.interface)
-        candidate.layout = self.policy.layout(self.job.layout)
-        return candidate
-
     def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> None:
         """Write the file, and record what was done in the candidate.
 

@@ -37,6 +37,10 @@ class Selection:
             self.refused.setdefault(skip.reason, []).append(recipe.name)
         return skip is None
 
+    def would_want(self, recipe: Recipe, candidates: Sequence[Candidate]) -> bool:
+        """Return what ``wants`` would, as far as it is known now, and note nothing."""
+        return bool(self.job.recipes) or self._skip(recipe, candidates) is None
+
     def notes(self) -> list[str]:
         """One sentence a reason, with the names that it left out."""
         return [f"Not tried: {', '.join(names)}. {why}" for why, names in self.refused.items()]

@@ -53,6 +53,18 @@ class TargetPolicy:
             return find_scheme(name, interface)
         return scheme_for(self.target, name, interface)
 
+    def candidate(self, recipe: Recipe, layout: str | None) -> Candidate:
+        """Return the candidate that a recipe is for, before anything is done.
+
+        Args:
+            recipe: its recipe.
+            layout: that was asked for, or None.
+        """
+        wanted = self.scheme(recipe.scheme, recipe.interface)
+        candidate = Candidate(recipe.name, recipe.scheme, [wanted.summary], interface=recipe.interface)
+        candidate.layout = self.layout(layout)
+        return candidate
+
     def judge(self, candidate: Candidate, path: Path) -> None:
         """Fills ``candidate.targets`` with the verdict on its file."""
         if self.target is None:

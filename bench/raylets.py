@@ -1,0 +1,97 @@
+"""A Ray cluster of raylets on this machine for the benchmarks, its processes found by a mark."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from pathlib import Path
+from typing import Any
+
+STORE_BYTES = 100 << 20
+MARK = "TIGHTFIT_BENCH_MARK"
+_STARTS = 4
+
+
+class Raylets:
+    """A head that measures latency, and nodes with one processor each.
+
+    Args:
+        workers: number of nodes beside the head.
+        head_cpus: processors of the head.
+    """
+
+    def __init__(self, workers: int, head_cpus: int = 1) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+        self.mark = os.environ[MARK] = uuid.uuid4().hex
+        from ray.cluster_utils import Cluster  # noqa: PLC0415 - after the environment is set
+
+        head = {"num_cpus": head_cpus, "resources": {"latency:here": 1}, "include_dashboard": False}
+        self.cluster = Cluster()
+        self.head = self._start(head)
+        self.nodes = [self.add() for _ in range(workers)]
+
+    @property
+    def address(self) -> str:
+        """Where drivers connect."""
+        return str(self.cluster.address)
+
+    def add(self) -> Any:
+        """Start a node."""
+        return self._start({"num_cpus": 1})
+
+    def _start(self, options: dict[str, Any]) -> Any:
+        """Start a node; Ray gives up after 30 s, which a busy machine may need for one."""
+        for tried in range(_STARTS):
+            try:
+                return self.cluster.add_node(object_store_memory=STORE_BYTES, **options)
+            except Exception:  # Ray raises no other class
+                if tried == _STARTS - 1:
+                    raise
+        return None
+
+    def kill(self, number: int) -> None:
+        """Kill a node's raylet with SIGKILL, and start another node in its place."""
+        node = self.nodes.pop(number)
+        for each in node.all_processes["raylet"]:
+            os.kill(each.process.pid, signal.SIGKILL)
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.append(self.add())
+
+    def processes(self) -> dict[int, tuple[int, str]]:
+        """Return process id → (parent, command line) of the cluster's processes, children of workers too."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                if self.mark.encode() not in (entry / "environ").read_bytes():
+                    continue
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            found[int(entry.name)] = parent, words
+        return found
+
+    def orphans(self) -> list[str]:
+        """Return what is left of a search that has ended: LiteRT's children, and workers without a raylet."""
+        alive = self.processes()
+        children = [words for _, words in alive.values() if "tightfit" in words and "ray::" not in words]
+        return children + [words for parent, words in alive.values() if "ray::" in words and parent == 1]
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of the cluster's processes so far, of ended children too."""
+        ticks = 0
+        for process in [*self.processes(), os.getpid()]:
+            try:
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            ticks += sum(int(n) for n in fields[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        """End the cluster."""
+        self.cluster.shutdown()

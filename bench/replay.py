@@ -1,0 +1,221 @@
+"""A discrete simulation of a search on a cluster: the driver's recorded script, replayed with other workers.
+
+``tasks.json`` of a search on a cluster has what its driver did (add, wait, got, drain …) and what each
+task took. The replay keeps the order and the driver's own time between its events; tasks run on as many
+workers as are asked for, one at a time on each. They take longer or shorter by a factor drawn from the spread
+of equal tasks. Accuracy is divided into as many shards as the search would have with so many workers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_SHARDS = 64
+SHARDED = ("shard", "record")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A cluster.
+
+    Args:
+        workers: processors. bandwidth: bytes a second of the driver's link to the object store.
+        model_bytes: what each worker fetches before its first task. start_s: start of a worker process.
+        dispatch_s: from submitting a task to its first instruction. shard_s: fixed time of a shard.
+    """
+
+    workers: int
+    bandwidth: float
+    model_bytes: int
+    start_s: float
+    dispatch_s: float
+    shard_s: float = 0.0
+
+
+@dataclass
+class Work:
+    """One task: what it takes, and whether the driver waits for it."""
+
+    key: str
+    seconds: float
+    size: int = 0
+    wanted: bool = False
+    end: float | None = None
+    parts: list[Work] = field(default_factory=list)
+
+
+class Replay:
+    """One replay of a script on a machine.
+
+    Args:
+        script: ``tasks.json``. machine: the cluster. spread: factors of equal tasks. seed: of their draw.
+    """
+
+    def __init__(
+        self, script: dict[str, Any], machine: Machine, spread: Sequence[float] = (1.0,), seed: int = 0
+    ) -> None:
+        self.machine, self.spread = machine, list(spread)
+        self.dice = random.Random(seed)  # noqa: S311 - a simulation
+        self.events = merged_shards(script["events"])
+        self.facts = total_work(script["tasks"])
+        self.now, self.link_free = 0.0, 0.0
+        self.held = False
+        self.waiting: list[Work] = []
+        self.running: list[tuple[float, int, Work]] = []
+        self.idle = list(range(machine.workers))
+        self.started: set[int] = set()
+        self.busy = 0.0
+        self.tasks: dict[str, Work] = {}
+
+    def seconds(self) -> float:
+        """Return how long the search takes."""
+        last = 0.0
+        for event in self.events:
+            name, key = event["event"], event["task"]
+            if name != "got":
+                self._advance(self.now + max(0.0, event["at"] - last))
+            last = event["at"]
+            getattr(self, f"_{name}")(key, event)
+            self._fill()
+        return self.now
+
+    def _add(self, key: str, event: dict[str, Any]) -> None:
+        if key not in self.facts:
+            return  # it was cancelled, or never began
+        seconds, size, count = self.facts[key]
+        kind = key.partition("/")[0]
+        parts = min(self.machine.workers, MOST_SHARDS) if kind in SHARDED else 1
+        work = Work(key, seconds, size, event["wanted"])
+        fixed = min(self.machine.shard_s, seconds / max(count, 1))
+        each = fixed + max(0.0, seconds - count * fixed) / parts
+        work.parts = [Work(key, each, size // parts, event["wanted"]) for _ in range(parts)]
+        self.tasks[key] = work
+        self.waiting += work.parts
+
+    def _wait(self, key: str, event: dict[str, Any]) -> None:
+        del event
+        for part in self.tasks[key].parts if key in self.tasks else ():
+            part.wanted = True
+
+    def _got(self, key: str, event: dict[str, Any]) -> None:
+        del event
+        parts = self.tasks[key].parts if key in self.tasks else []
+        while any(p.end is None or p.end > self.now for p in parts):
+            self._fill()
+            if not self.running:
+                raise RuntimeError(f"{key} never ends")
+            self._advance(self.running[0][0])
+
+    def _cancel(self, key: str, event: dict[str, Any]) -> None:
+        del event
+        self.waiting = [work for work in self.waiting if work.key != key]
+
+    def _drain(self, key: str, event: dict[str, Any]) -> None:
+        del key, event
+        self.held = True
+        while self.running:
+            self._advance(self.running[0][0])
+
+    def _release(self, key: str, event: dict[str, Any]) -> None:
+        del key, event
+        self.held = False
+
+    def _advance(self, until: float) -> None:
+        """Move the clock, and free the workers that end before."""
+        while self.running and self.running[0][0] <= until:
+            self.now, worker, work = heapq.heappop(self.running)
+            work.end = self.now
+            self.idle.append(worker)
+            self._fill()
+        self.now = max(self.now, until)
+
+    def _fill(self) -> None:
+        """Begin what is wanted, then what is expected; latency begins although others are held."""
+        self.waiting.sort(key=lambda work: not work.wanted)
+        left = []
+        for work in self.waiting:
+            if self.idle and (not self.held or work.key.startswith("latency")):
+                self._start(work, self.idle.pop(0))
+            else:
+                left.append(work)
+        self.waiting = left
+
+    def _start(self, work: Work, worker: int) -> None:
+        ready = self.now + self.machine.dispatch_s
+        sent = work.size
+        if worker not in self.started:
+            self.started.add(worker)
+            ready += self.machine.start_s
+            sent += self.machine.model_bytes
+        # One link to the driver: transfers follow one another.
+        self.link_free = max(self.link_free, self.now) + sent / self.machine.bandwidth
+        took = work.seconds * self.dice.choice(self.spread)
+        self.busy += took
+        work.end = math.inf
+        heapq.heappush(self.running, (max(ready, self.link_free) + took, worker, work))
+
+
+def group_of(key: str) -> str:
+    """Return the key of a task without the number of its shard."""
+    kind, _, rest = key.partition("/")
+    return f"{kind}/{rest.rpartition('/')[0]}" if kind in SHARDED else key
+
+
+def merged_shards(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events with the shards of an evaluation as one task: the last ``got`` counts."""
+    found: list[dict[str, Any]] = []
+    seen: set[tuple[str, str]] = set()
+    for event in events:
+        own = {**event, "task": group_of(event["task"])}
+        mark = (own["event"], own["task"])
+        if group_of(event["task"]) == event["task"]:
+            found.append(own)
+            continue
+        if own["event"] == "got":
+            found = [e for e in found if (e["event"], e["task"]) != mark]
+        elif mark in seen:
+            continue
+        seen.add(mark)
+        found.append(own)
+    return found
+
+
+def total_work(tasks: Sequence[dict[str, Any]]) -> dict[str, tuple[float, int, int]]:
+    """Return task → seconds, bytes and number of shards."""
+    found: dict[str, tuple[float, int, int]] = {}
+    for task in tasks:
+        key = group_of(task["task"])
+        seconds, size, count = found.get(key, (0.0, 0, 0))
+        found[key] = seconds + task["seconds"], size + task["bytes"], count + 1
+    return found
+
+
+def measured_machine(script: dict[str, Any], workers: int, model_bytes: int, bandwidth: float) -> Machine:
+    """Return a machine whose fixed times are those of a recorded search."""
+    waits = sorted(task["elapsed"] - task["seconds"] for task in script["tasks"])
+    shards = [t["seconds"] for t in script["tasks"] if t["task"].partition("/")[0] in SHARDED]
+    return Machine(
+        workers,
+        bandwidth,
+        model_bytes,
+        start_s=max(0.0, waits[-1] - statistics.median(waits)) if waits else 0.0,
+        dispatch_s=max(0.0, waits[len(waits) // 4]) if waits else 0.0,
+        shard_s=min(shards, default=0.0) / 2,
+    )
+
+
+def measured_spread(tasks: Sequence[dict[str, Any]]) -> list[float]:
+    """Return the factors of tasks that do equal work: shards of one file beside their median."""
+    groups = defaultdict(list)
+    for task in tasks:
+        if task["task"].partition("/")[0] in SHARDED:
+            groups[group_of(task["task"])].append(task["seconds"])
+    factors = [s / statistics.median(g) for g in groups.values() if len(g) > 1 for s in g[:-1]]
+    return factors or [1.0]

@@ -1,0 +1,1 @@
+"""The work of a search on a Ray cluster; Ray is imported when a cluster is asked for."""

@@ -1,0 +1,224 @@
+"""The connection to a Ray cluster: starting or joining it, its nodes, and the versions that it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from tightfit import __version__
+from tightfit.distributed.options import LATENCY, OWN, RayCluster
+from tightfit.errors import OptionError, RuntimeFailureError, first_line
+from tightfit.runtime.child.process import cores
+from tightfit.scratch import scratch_folder
+
+PACKAGES: Final = ("ray", "ai-edge-litert", "numpy")
+"""Packages whose versions decide what a file holds and what it answers."""
+
+OWN_LATENCY: Final = "here"
+"""The latency resource of a cluster that is started on this machine."""
+
+_PROBE_S: Final = 120.0
+_RAM: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive.
+
+    Args:
+        key: Ray's id of it. host: the machine that it runs on. cpus, memory: what it offers.
+        latency: names of its latency resources.
+    """
+
+    key: str
+    host: str
+    cpus: float
+    memory: float
+    latency: tuple[str, ...] = ()
+
+
+class Connection:
+    """A driver's connection to a cluster.
+
+    Attributes:
+        ray: the module.
+        own: whether the cluster was started for it, and ends with it.
+    """
+
+    def __init__(self, cluster: RayCluster) -> None:
+        """Start or join the cluster.
+
+        Raises:
+            OptionError: Ray is not installed, or the cluster runs other versions.
+            RuntimeFailureError: the cluster cannot be reached.
+        """
+        self.cluster, self.own = cluster, cluster.address == OWN
+        self.ray = _import_ray()
+        with _nothing_importable():
+            self._join()
+        try:
+            self.check_versions()
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self) -> None:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self.own:
+            options |= {
+                "address": "local",
+                "num_cpus": cores(),
+                "object_store_memory": self.cluster.store_bytes,
+                "include_dashboard": False,
+                "resources": {f"{LATENCY}{OWN_LATENCY}": 1},
+            }
+        else:
+            options["address"] = self.cluster.address
+        try:
+            self.ray.init(**options)
+        except Exception as error:
+            self.close()
+            raise _refusal(self.cluster.address, error) from error
+
+    def nodes(self) -> list[Node]:
+        """Return the nodes that are alive."""
+        return [_node(facts) for facts in self.ray.nodes() if facts["Alive"]]
+
+    def check_versions(self) -> None:
+        """Compare what each node runs with what runs here.
+
+        Raises:
+            OptionError: a version differs.
+            RuntimeFailureError: a node does not answer.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On  # noqa: PLC0415 - Ray
+
+        probe = self.ray.remote(num_cpus=0, max_retries=0)(versions)
+        found = {
+            node: probe.options(scheduling_strategy=On(node.key, soft=False)).remote()
+            for node in self.nodes()
+        }
+        try:
+            for node, answer in found.items():
+                refuse_skew(self.ray.get(answer, timeout=_PROBE_S), versions(), node.host)
+        except self.ray.exceptions.RayError as error:
+            raise RuntimeFailureError(
+                f"A node of '{self.cluster.address}' does not answer ({first_line(error)}). Check that "
+                "tightfit is installed on every node, in the environment that runs ray start."
+            ) from error
+
+    def latency_nodes(self) -> list[Node]:
+        """Return the nodes that measure latency; none where the cluster has no such resource.
+
+        Raises:
+            OptionError: the cluster's names leave open which is meant, or lack the one that is.
+        """
+        nodes = self.nodes()
+        names = sorted({name for node in nodes for name in node.latency})
+        wanted = self.cluster.latency
+        if wanted is None and len(names) > 1:
+            raise OptionError(
+                f"The cluster measures latency as {', '.join(names)}; choose one with --latency-on NAME."
+            )
+        if wanted is not None and wanted not in names:
+            known = ", ".join(names) or "none"
+            raise OptionError(
+                f"No node of the cluster has the resource {LATENCY}{wanted} (there are: {known}). Start one "
+                f"with ray start --resources='{{\"{LATENCY}{wanted}\": 1}}'."
+            )
+        chosen = wanted or next(iter(names), None)
+        return [node for node in nodes if chosen in node.latency]
+
+    def close(self) -> None:
+        """Leave the cluster, and end one that was started here."""
+        with contextlib.suppress(Exception):
+            self.ray.shutdown()
+
+
+def versions() -> dict[str, str]:
+    """Return what runs in this process: versions of Python, tightfit and the packages that matter."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2]), "tightfit": __version__}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def refuse_skew(theirs: Mapping[str, str], ours: Mapping[str, str], host: str) -> None:
+    """Check that a worker runs what the driver runs.
+
+    Raises:
+        OptionError: a version differs; all that differ are named.
+
+    Example:
+        >>> refuse_skew({"numpy": "2.1"}, {"numpy": "2.2"}, "node7")
+        Traceback (most recent call last):
+        ...
+        tightfit.errors.OptionError: Node 'node7' runs numpy 2.1, and the driver 2.2. Install the same \
+versions on every node: files would not be equal.
+    """
+    names = sorted({*theirs, *ours})
+    other = [
+        f"{n} {theirs.get(n, 'none')}, and the driver {ours.get(n, 'none')}"
+        for n in names
+        if theirs.get(n) != ours.get(n)
+    ]
+    if other:
+        raise OptionError(
+            f"Node '{host}' runs {'; '.join(other)}. Install the same versions on every node: files would "
+            "not be equal."
+        )
+
+
+def _import_ray() -> Any:
+    # Nothing of a search leaves the cluster, and Ray leaves a worker's accelerator variables alone.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise OptionError("Ray is not installed. Install it with pip install 'tightfit[ray]'.") from error
+
+
+@contextlib.contextmanager
+def _nothing_importable() -> Iterator[None]:
+    """Connect from an empty folder: Ray puts the working folder and the script's on the workers' path.
+
+    A ``numpy.py`` in a folder that the user happens to be in would run on every node otherwise.
+    """
+    before, script = Path.cwd(), sys.argv[0]
+    with scratch_folder() as empty:
+        os.chdir(empty)
+        sys.argv[0] = ""
+        try:
+            yield
+        finally:
+            sys.argv[0] = script
+            os.chdir(before)
+
+
+def _node(facts: Mapping[str, Any]) -> Node:
+    offered = facts["Resources"]
+    names = tuple(name.removeprefix(LATENCY) for name in offered if name.startswith(LATENCY))
+    host = facts.get("NodeManagerHostname") or facts["NodeManagerAddress"]
+    return Node(facts["NodeID"], host, offered.get("CPU", 0.0), offered.get("memory", _RAM), names)
+
+
+def _refusal(address: str, error: Exception) -> Exception:
+    """The error for the user: other versions, or no connection."""
+    said = first_line(error).rstrip(".")
+    if "ersion mismatch" in str(error):
+        words = " ".join(str(error).split())
+        return OptionError(f"'{address}' runs other versions of Ray or Python: {words[:300]}.")
+    return RuntimeFailureError(
+        f"Cannot reach the Ray cluster '{address}': {said}. Check that its head runs (ray start --head) and "
+        "that the port is open."
+    )

@@ -1,0 +1,147 @@
+"""What every task of a search needs to know, put into the object store once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tightfit.data.python_objects import is_python_object
+from tightfit.data.tables.ray_blocks import RayBlocks, is_ray_dataset
+from tightfit.data.user_code import load_function
+from tightfit.distributed.artifacts import Artifact
+from tightfit.errors import OptionError
+from tightfit.evaluation.metrics.spelling import Wanted
+from tightfit.search.job import Job
+from tightfit.search.search_samples import SearchSamples
+
+OWN_CODE = "tightfit."
+"""Functions of this package need no trust."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One search, as its workers get it.
+
+    Args:
+        key: tells one search from another.
+        job: with the data as workers open it; without a model.
+        model: the float ``.tflite``.
+        evaluating, calibrating: numbers of the samples.
+        facts: what the files record of the data.
+        versions: of the driver. lanes: of its calibration.
+        fetch: returns the content of a reference.
+    """
+
+    key: str
+    job: Job
+    model: Artifact
+    evaluating: Any
+    calibrating: Any
+    facts: dict[str, Any]
+    versions: Mapping[str, str]
+    lanes: int
+    fetch: Callable[[Any], Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SharedFunction:
+    """A user's function that the driver was told to trust; it has the name that the user gave.
+
+    Args:
+        name: ``module:function``.
+        function: it.
+    """
+
+    name: str
+    function: Callable[..., Any]
+
+    def __call__(self) -> Any:
+        """Return the samples."""
+        return self.function()
+
+
+def portable(job: Job, *, trust_code: bool) -> Job:
+    """Return a job whose data and metric a worker can open.
+
+    Paths become absolute: they must lie on storage that every node has. Functions are taken along only where
+    the driver was told to trust them; this package's own need no trust.
+
+    Raises:
+        OptionError: there is a function, and nobody said that it is trusted.
+    """
+    data = _portable_data(job.data, trust_code=trust_code)
+    calibration = job.calibration_data
+    if calibration is not None:
+        calibration = _portable_data(calibration, trust_code=trust_code)
+    metric = _portable_metrics(job, trust_code=trust_code)
+    return replace(job, model=Path(), data=data, calibration_data=calibration, metric=metric)
+
+
+def portable_samples(samples: SearchSamples, job: Job) -> dict[str, Any]:
+    """Return which samples calibrate and evaluate, and what files record of them."""
+    facts = samples.provenance(job) if job.provenance else {}
+    return {"evaluating": samples.evaluating, "calibrating": samples.calibrating, "facts": facts}
+
+
+def _portable_data(data: Any, *, trust_code: bool) -> Any:
+    if is_ray_dataset(data):
+        return RayBlocks(data)
+    if is_python_object(data):
+        if not _is_plain(data):
+            _refuse_untrusted(f"data of type {type(data).__name__}", trust_code=trust_code)
+        return data
+    spec = os.fspath(data)
+    file, colon, names = spec.rpartition(":")
+    if Path(spec).exists():
+        return str(Path(spec).resolve())
+    if colon and Path(file).exists():
+        return f"{Path(file).resolve()}:{names}"
+    if spec.startswith(OWN_CODE):
+        return spec
+    _refuse_untrusted(f"'{spec}'", trust_code=trust_code)
+    return SharedFunction(spec, by_value(load_function(spec, "a function that returns samples")))
+
+
+def _portable_metrics(job: Job, *, trust_code: bool) -> list[Wanted]:
+    found = []
+    for wanted in job.metrics():
+        own = wanted.row is None and wanted.name != "auto"
+        if own and not wanted.name.startswith(OWN_CODE):
+            _refuse_untrusted(f"the metric '{wanted.name}'", trust_code=trust_code)
+            function = wanted.function or load_function(wanted.name, "a function of outputs and labels")
+            found.append(replace(wanted, function=by_value(function)))
+        else:
+            found.append(wanted)
+    return found
+
+
+def by_value(function: Any) -> Any:
+    """Return a function whose module travels along: the workers do not have it."""
+    import sys  # noqa: PLC0415 - with Ray's pickling only
+
+    from ray import cloudpickle  # noqa: PLC0415 - Ray is there where this is called
+
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    if module is not None and hasattr(module, "__file__") and not module.__name__.startswith("tightfit"):
+        cloudpickle.register_pickle_by_value(module)
+    return function
+
+
+def _is_plain(data: Any) -> bool:
+    """True for arrays, pairs and dicts of arrays, which hold no code."""
+    if isinstance(data, tuple):
+        return all(_is_plain(part) for part in data)
+    if isinstance(data, Mapping):
+        return all(_is_plain(part) for part in data.values())
+    return data is None or (type(data).__module__ == "numpy" and data.dtype.kind != "O")
+
+
+def _refuse_untrusted(what: str, *, trust_code: bool) -> None:
+    if not trust_code:
+        raise OptionError(
+            f"Received {what}: its code would run on every node of the cluster. Pass --trust-code "
+            "(RayCluster(trust_code=True)) if you trust it, or files on shared storage."
+        )

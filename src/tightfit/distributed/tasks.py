@@ -1,0 +1,116 @@
+"""What runs in a Ray task: one method of the worker's ``Workbench``, its result or its error as a value."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from tightfit import errors
+from tightfit.distributed.connection import refuse_skew, versions
+from tightfit.distributed.context import Context
+from tightfit.distributed.workbench import Workbench
+from tightfit.errors import RuntimeFailureError, TightfitError
+
+_BENCHES: Final = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a task returns.
+
+    Args:
+        packed: what the method returned, pickled: arrays that Ray unpacks itself are read-only.
+        error: class and message of an error of this package, or None.
+        seconds: that the method took. cpu_seconds: of the process and its children that ended.
+        host: where it ran.
+    """
+
+    packed: bytes = b""
+    error: tuple[str, str] | None = None
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    host: str = ""
+
+    def result(self) -> Any:
+        """Return the value.
+
+        Raises:
+            TightfitError: what the method raised.
+        """
+        if self.error is not None:
+            name, message = self.error
+            kind = getattr(errors, name, RuntimeFailureError)
+            raise kind(message)
+        return pickle.loads(self.packed)  # noqa: S301 - a worker of this search has made it
+
+
+def perform(context: Context, method: str, *arguments: Any) -> Answer:
+    """Return what a method of the workbench returns.
+
+    Args:
+        context: the search.
+        method: a public method of ``Workbench``.
+        arguments: of the method; Ray has replaced references by what they stand for.
+    """
+    return _timed(lambda: getattr(_bench(context), method)(*arguments))
+
+
+def perform_recording(context: Context, *arguments: Any) -> tuple[Answer, Any]:
+    """Return the float model's scores on a shard, and its answers, which stay in the object store."""
+    kept: list[Any] = []
+
+    def record() -> Any:
+        scored, recorded = _bench(context).record(*arguments)
+        kept.append(recorded)
+        return scored
+
+    answer = _timed(record)
+    return answer, next(iter(kept), None)
+
+
+def _bench(context: Context) -> Workbench:
+    """The workbench of a search, made once in a process."""
+    refuse_skew(context.versions, versions(), os.uname().nodename)
+    return _made(_Keyed(context))
+
+
+class _Keyed:
+    """A context that equals others of the same search."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Keyed) and other.context.key == self.context.key
+
+    def __hash__(self) -> int:
+        return hash(self.context.key)
+
+
+@lru_cache(maxsize=_BENCHES)
+def _made(keyed: _Keyed) -> Workbench:
+    return Workbench(keyed.context)
+
+
+def pack(value: Any) -> bytes:
+    """Return a value as bytes; functions of metrics travel too."""
+    from ray import cloudpickle  # noqa: PLC0415 - runs in Ray's workers
+
+    packed: bytes = cloudpickle.dumps(value)
+    return packed
+
+
+def _timed(action: Callable[[], Any]) -> Answer:
+    start, cpu = time.monotonic(), sum(os.times()[:4])
+    packed, error = b"", None
+    try:
+        packed = pack(action())
+    except TightfitError as found:
+        error = type(found).__name__, str(found)
+    took = time.monotonic() - start
+    return Answer(packed, error, took, sum(os.times()[:4]) - cpu, os.uname().nodename)

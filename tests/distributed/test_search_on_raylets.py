@@ -1,0 +1,51 @@
+"""A search on four raylets: the choice and the files of the search on one machine."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tightfit.api.optimize import optimize
+from tightfit.demo import MODEL
+from tightfit.search.job import Job
+from tightfit.search.verdict.budget import Budget
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def job(folder, **changes):
+    settings = {
+        "model": MODEL, "data": "tightfit.demo:evaluation", "output": folder, "evaluation": 60,
+        "calibration": 20, "recipes": ("float16", "int8", "int8+gptq"), "budget": Budget(max_size=250_000),
+    }  # fmt: skip
+    return Job(**{**settings, **changes})
+
+
+def files(folder):
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((folder / "candidates").iterdir())
+    }
+
+
+MEASURED = (
+    "name", "steps", "size_bytes", "compressed_bytes", "accuracy", "drop", "drop_interval", "agreement",
+    "snr_db", "metrics", "outputs", "plan_summary", "layer_error", "sha256", "gain", "failure",
+    "meets_budget",
+)  # fmt: skip
+
+
+def differences(one, other):
+    pairs = zip(one.candidates, other.candidates, strict=True)
+    every = [(a.name, name, getattr(a, name), getattr(b, name)) for a, b in pairs for name in MEASURED]
+    return [each for each in every if each[2] != each[3]]
+
+
+def test_a_search_on_raylets_has_the_choice_and_the_files_of_one_machine(raylets, tmp_path):
+    alone = optimize(job(tmp_path / "alone"))
+    there = optimize(job(tmp_path / "there"), cluster=raylets.address)
+    assert files(tmp_path / "alone") == files(tmp_path / "there")
+    assert not differences(alone, there)
+    assert alone.best == there.best
+    assert all(c.latency_ratio for c in there.candidates)
+    assert any("latency:here" in note for note in there.notes)

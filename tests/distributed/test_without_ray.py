@@ -1,0 +1,133 @@
+"""What of a cluster can be checked without Ray: options, versions, needs, artifacts, shards, trust."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tightfit.data.python_objects import IterableData
+from tightfit.demo import MODEL
+from tightfit.distributed.artifacts import Artifact, digest, local_file
+from tightfit.distributed.connection import Node, refuse_skew, versions
+from tightfit.distributed.context import portable
+from tightfit.distributed.needs import NEEDS
+from tightfit.distributed.options import RayCluster
+from tightfit.distributed.sharded_accuracy import shard_bounds
+from tightfit.errors import OptionError, RuntimeFailureError
+from tightfit.evaluation.pairwise_sums import BLOCK
+from tightfit.graph.signatures import input_names
+from tightfit.pipeline.source import open_source
+from tightfit.quantization.calibration.calibrate import calibrate, count_samples, merge_lanes, observe_lane
+from tightfit.search.job import Job
+
+
+@pytest.mark.parametrize("address", ["ray", "ray://head:10001", "10.0.0.7:6379"])
+def test_addresses_of_clusters_are_accepted(address):
+    assert RayCluster.of(address).address == address
+
+
+@pytest.mark.parametrize("given", ["ray://", "http://head:1", "head", 7, "ray://head:10001/x"])
+def test_other_addresses_are_refused_with_what_is_expected(given):
+    with pytest.raises(OptionError, match="expected ray"):
+        RayCluster.of(given)
+
+
+def test_another_version_on_a_node_is_refused_by_name():
+    other = versions() | {"ai-edge-litert": "9.9"}
+    with pytest.raises(OptionError, match=r"'node7' runs ai-edge-litert 9.9"):
+        refuse_skew(other, versions(), "node7")
+    refuse_skew(versions(), versions(), "node7")
+
+
+def test_a_task_never_asks_for_more_than_the_largest_node_has():
+    nodes = [Node("a", "x", 1, 4e9), Node("b", "y", 2, 8e9)]
+    for need in NEEDS.values():
+        assert need.options(nodes, 10_000_000)["num_cpus"] <= 2
+    with pytest.raises(RuntimeFailureError, match=r"largest node offers 8\.0 GB"):
+        NEEDS["make"].options(nodes, 2_000_000_000)
+
+
+def test_an_artifact_is_fetched_once_and_checked(tmp_path):
+    asked = []
+    artifact = Artifact(digest(b"model"), "ref", "net.tflite")
+
+    def fetch(reference):
+        asked.append(reference)
+        return b"model"
+
+    path = local_file(artifact, fetch, tmp_path)
+    assert (path.read_bytes(), path.name) == (b"model", "net.tflite")
+    assert local_file(artifact, fetch, tmp_path) == path
+    assert asked == ["ref"]
+    path.write_bytes(b"damaged")
+    assert local_file(artifact, fetch, tmp_path).read_bytes() == b"model"
+    with pytest.raises(RuntimeFailureError, match="damaged"):
+        local_file(Artifact(digest(b"other"), "ref", "o.tflite"), fetch, tmp_path)
+
+
+def test_a_name_of_an_artifact_cannot_leave_the_folder(tmp_path):
+    path = local_file(Artifact(digest(b"m"), None, "../../evil.tflite"), lambda _: b"m", tmp_path)
+    assert path.parent == tmp_path / digest(b"m")
+
+
+@pytest.mark.parametrize(("count", "shards"), [(1, 4), (BLOCK, 4), (5 * BLOCK + 1, 4), (9 * BLOCK, 2)])
+def test_shards_cover_the_samples_in_whole_blocks(count, shards):
+    bounds = list(shard_bounds(count, shards))
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == count
+    assert len(bounds) <= shards
+    assert all(a[1] == b[0] and b[0] % BLOCK == 0 for a, b in itertools.pairwise(bounds))
+
+
+def of(data, **changes):
+    return Job(MODEL, data, Path("out"), **changes)
+
+
+def test_functions_of_the_user_need_trust(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def data():\n    return []\ndef score(o, l):\n    return [0.0]\n")
+    monkeypatch.chdir(tmp_path)
+    for job in (of("mine:data"), of("tightfit.demo:evaluation", metric="mine:score"), of(IterableData([1]))):
+        with pytest.raises(OptionError, match="--trust-code"):
+            portable(job, trust_code=False)
+
+
+def test_paths_and_arrays_need_no_trust(tmp_path, monkeypatch):
+    np.savez(tmp_path / "set.npz", x=np.zeros((2, 3)))
+    monkeypatch.chdir(tmp_path)
+    assert portable(of("set.npz"), trust_code=False).data == str(tmp_path / "set.npz")
+    assert portable(of("set.npz:x"), trust_code=False).data == f"{tmp_path / 'set.npz'}:x"
+    pair = (np.zeros((2, 3)), np.zeros(2))
+    assert portable(of(pair), trust_code=False).data is pair
+    with pytest.raises(OptionError):
+        portable(of(np.array([print], dtype=object)), trust_code=False)
+
+
+def test_calibration_in_lanes_is_equal_to_the_last_bit():
+    source = open_source(MODEL)
+    shape = next(iter(source.model.main.inputs)).shape
+    random = np.random.default_rng(3)
+    (name,) = input_names(source.model)
+    samples = [{name: random.normal(size=shape).astype(np.float32)} for _ in range(9)]
+    alone = calibrate(source.model, samples, workers=3)
+    lanes = [observe_lane(source.model, samples[i::3]) for i in range(3)]
+    merged = merge_lanes(count_samples(source.model, samples), lanes)
+    assert alone.statistics.keys() == merged.statistics.keys()
+    for key, one in alone.statistics.items():
+        other = merged.statistics[key]
+        for field in ("low", "high", "average_low", "average_high", "samples"):
+            assert getattr(one, field) == getattr(other, field), (key, field)
+        assert (one.histogram()[0] == other.histogram()[0]).all()
+    assert alone.places == merged.places
+
+
+def test_nothing_of_ray_is_imported_without_a_cluster():
+    code = (
+        "import sys, tightfit, tightfit.api.optimize, tightfit.cli.optimize; "
+        "sys.exit('ray' in sys.modules or any(m.startswith('ray.') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

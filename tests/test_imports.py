@@ -12,7 +12,7 @@ from support.places import SRC
 ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
-    "types kinds result spoken",
+    "types kinds result spoken plugins",
     "units scratch plain_values",
     "paths",
     "files",

@@ -27,6 +27,7 @@ from tightfit.data.tables.row_source import RowBlocks, RowSource
 from tightfit.data.tables.tar_blocks import tar_files
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError
+from tightfit.plugins import entries, load_entry
 
 __all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
 
@@ -117,6 +118,9 @@ def _file(
         return default_arrays(path, [s.name for s in inputs], outputs)
     if suffix == ".npy":
         return _single_array(path, inputs)
+    if suffix[1:] in entries("data"):
+        reader = load_entry("data", suffix[1:])
+        return FunctionData(path.name, lambda: reader(path), inputs)
     if suffix not in (".csv", ".jsonl"):
         raise DataError(f"The data '{path.name}' is a {suffix or 'nameless'} file. {_EXPECTED}.")
     files = manifest_images(path, outputs)

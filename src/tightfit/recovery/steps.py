@@ -14,6 +14,7 @@ from typing import Final
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.slices.files import answers_of, slices_of
 from tightfit.graph.writer import ALIGNMENT, serialize
+from tightfit.plugins import entries, load_entry
 from tightfit.provenance.record import room_for
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
@@ -211,7 +212,7 @@ RECOVERIES: Final[dict[str, Recovery]] = {
         ),
     )
 }
-"""The recoveries in the one order in which they must run."""
+"""The recoveries in the one order in which they must run; those of plug-ins run last."""
 
 
 def find_recovery(name: str) -> Recovery:
@@ -227,6 +228,10 @@ def find_recovery(name: str) -> Recovery:
     for row in RECOVERIES.values():
         if name == row.name or name in row.aliases:
             return row
+    if name in entries("recoveries"):
+        run = load_entry("recoveries", name)
+        RECOVERIES[name] = Recovery(name, run, (run.__doc__ or name).strip().partition("\n")[0])
+        return RECOVERIES[name]
     raise OptionError(unknown_name("recovery", name, RECOVERIES))
 
 

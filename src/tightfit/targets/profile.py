@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.plugins import entries, load_entry
 from tightfit.quantization.scheme import schemes_of
 from tightfit.targets.limits.constraints import LimitRule
 
@@ -93,13 +94,14 @@ def families() -> dict[str, Family]:
 
 @functools.cache
 def targets() -> dict[str, Target]:
-    """Gives every target by name, in the order of the file.
+    """Return every target by name, in the order of the file, those of plug-ins last.
 
     Example:
         >>> targets()["ethos-u55-128"].details["macs_per_cycle"]
         128
     """
-    return {name: _target(name, table) for name, table in _document()["targets"].items()}
+    added = {name: load_entry("targets", name) for name in entries("targets")}
+    return {name: _target(name, table) for name, table in (_document()["targets"] | added).items()}
 
 
 def find_target(name: str) -> Target:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.metrics.metric import Metric
 from tightfit.evaluation.metrics.table import METRICS, OLDER_NAMES, find_metric
+from tightfit.plugins import entries, load_entry
 
 AUTO: Final = "auto"
 LOWER: Final = "lower"
@@ -189,11 +190,14 @@ def _parse(text: str) -> Wanted:
     name, output, limit = match["name"], match["output"], match["limit"]
     options = _options(match["options"] or "", text)
     row = find_metric(name)
-    if row is None and name != AUTO and ":" not in name:
-        raise OptionError(unknown_name("metric", name, [*METRICS, AUTO]))
+    added = None
+    if row is None and name in entries("metrics"):
+        added = load_entry("metrics", name)
+    elif row is None and name != AUTO and ":" not in name:
+        raise OptionError(unknown_name("metric", name, [*METRICS, *entries("metrics"), AUTO]))
     if row is not None:
         _check_options(options, row)
-    return Wanted(name, output, options, None if limit is None else Limit.parse(limit, name))
+    return Wanted(name, output, options, None if limit is None else Limit.parse(limit, name), added)
 
 
 def _options(text: str, whole: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ ORDER = (
     "training targets",
     "recovery compression",
     "pipeline",
-    "diagnosis",
+    "diagnosis deployment",
     "search",
     "distributed",
     "report",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tightfit.api.check import CheckResult, advise, check, models
     from tightfit.api.convert import convert
+    from tightfit.api.deploy import deploy
     from tightfit.api.describe_data import DataDescription, describe_data
     from tightfit.api.doctor import doctor
     from tightfit.api.evaluate import Benchmark, Evaluation, Inspection, benchmark, evaluate, inspect
@@ -66,8 +67,11 @@ _PLACES = {
     **dict.fromkeys(("cluster", "prune", "CompressionResult"), "api.prune"),
     **dict.fromkeys(("ChannelPruningResult", "channel_groups", "prune_channels"), "api.prune_channels"),
     **dict.fromkeys(("finetune", "FinetuneOptions", "FinetuneResult"), "api.finetune"),
+    **{
+        name: f"api.{name}"
+        for name in ("convert", "deploy", "doctor", "explain", "optimize", "quantize", "simulate")
+    },
     **dict.fromkeys(("DataDescription", "describe_data"), "api.describe_data"),
-    **{name: f"api.{name}" for name in ("convert", "doctor", "explain", "optimize", "quantize", "simulate")},
     **dict.fromkeys(("load", "ConversionResult"), "conversion.load_model"),
     **dict.fromkeys(
         (
@@ -149,6 +153,7 @@ __all__ = [
     "check",
     "cluster",
     "convert",
+    "deploy",
     "describe_data",
     "diff",
     "doctor",

@@ -47,6 +47,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "check",
         "Check op by op whether a device accelerates MODEL, with the reason and the change to make.",
     ),
+    "deploy": (
+        "deploy",
+        "Write MODEL as C for a device: array, ops, arena, scales, test vector and an example.",
+    ),
     "explain": (
         "explain",
         "Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies.",

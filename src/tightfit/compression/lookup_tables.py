@@ -1,4 +1,4 @@
-"""Estimate the size of a model in tflite-micro's compressed form; no such file is written here.
+"""Estimate the size of a model in tflite-micro's look-up tables, before ``deploy`` writes such a file.
 
 A constant with few values is stored as an index of ``ceil(log2(values))`` bits for each element, at most 7,
 and a table of the values, one for each channel of a per-channel tensor.

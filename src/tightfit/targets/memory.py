@@ -53,3 +53,28 @@ def _lives(graph: Graph) -> tuple[dict[int, list[Tensor]], dict[int, list[Tensor
     for tensor, step in last.items():
         deaths.setdefault(step, []).append(tensor)
     return births, deaths
+
+
+def memory_by_op(graph: Graph) -> list[tuple[int, int]]:
+    """Return for each op the bytes of the constants that it is the first to read, and what is alive in it.
+
+    Example:
+        >>> from tightfit.graph.ir import Op
+        >>> x, y = (Tensor(n, (1, 100), "int8") for n in "xy")
+        >>> g = Graph()
+        >>> g.inputs, g.outputs = [x], [y]
+        >>> _ = g.append(Op("RELU", [x], [y]))
+        >>> memory_by_op(g)
+        [(0, 200)]
+    """
+    births, deaths = _lives(graph)
+    alive = sum(stored_bytes(t) for t in births[0]) - sum(stored_bytes(t) for t in deaths.get(0, ()))
+    seen: set[int] = set()
+    found = []
+    for step, op in enumerate(graph.ops, start=1):
+        alive += sum(stored_bytes(t) for t in births[step])
+        constants = {id(t.data): stored_bytes(t) for t in op.inputs if t is not None and t.data is not None}
+        found.append((sum(size for key, size in constants.items() if key not in seen), alive))
+        seen |= set(constants)
+        alive -= sum(stored_bytes(t) for t in deaths.get(step, ()))
+    return found

@@ -70,9 +70,21 @@ def judge(op: Op, target: Target) -> Broken | None:
     broken = _first_broken(op, target)
     if broken is not None and broken.refuses:
         return broken
-    if op.kind not in family.ops:
-        return Broken(f"{op.kind} is not among the ops of {family.title}", _NOT_LISTED, _replace(op))
+    if listed_name(op) not in family.ops:
+        return Broken(f"{listed_name(op)} is not among the ops of {family.title}", _NOT_LISTED, _replace(op))
     return broken
+
+
+def listed_name(op: Op) -> str:
+    """Return an op's name in the lists of ``profiles.toml``.
+
+    Example:
+        >>> custom = Op("CUSTOM", [], [])
+        >>> custom.custom_code = "TFLM_DECODE"
+        >>> listed_name(custom), listed_name(Op("ADD", [], []))
+        ('CUSTOM:TFLM_DECODE', 'ADD')
+    """
+    return op.kind if op.custom_code is None else f"CUSTOM:{op.custom_code}"
 
 
 def _first_broken(op: Op, target: Target) -> Broken | None:

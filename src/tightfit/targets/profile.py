@@ -68,6 +68,7 @@ class Target:
     Args:
         name: what users call it. family: how it judges ops.
         memory_bytes: memory for activations (and, where ``weights_in_memory``, weights); None when not known.
+        flash_bytes: memory that holds the file; None when not known.
         details: other numbers of the device, for people.
     """
 
@@ -77,6 +78,7 @@ class Target:
     aliases: tuple[str, ...] = ()
     memory_bytes: int | None = None
     memory_holds: str = "activations"
+    flash_bytes: int | None = None
     source: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -84,6 +86,13 @@ class Target:
 @functools.cache
 def _document() -> dict[str, Any]:
     return tomllib.loads(files("tightfit.targets").joinpath("profiles.toml").read_text(encoding="utf-8"))
+
+
+def _boards() -> dict[str, Any]:
+    """Boards with a microcontroller, which all take the family ``micro``."""
+    text = files("tightfit.targets").joinpath("boards.toml").read_text(encoding="utf-8")
+    shared = {"family": "micro", "memory_holds": "arena"}
+    return {name: shared | table for name, table in tomllib.loads(text)["boards"].items()}
 
 
 @functools.cache
@@ -101,7 +110,8 @@ def targets() -> dict[str, Target]:
         128
     """
     added = {name: load_entry("targets", name) for name in entries("targets")}
-    return {name: _target(name, table) for name, table in (_document()["targets"] | added).items()}
+    tables = _document()["targets"] | _boards() | added
+    return {name: _target(name, table) for name, table in tables.items()}
 
 
 def find_target(name: str) -> Target:
@@ -149,7 +159,7 @@ def _rule(table: Mapping[str, Any], source: str) -> LimitRule:
 
 
 def _target(name: str, table: Mapping[str, Any]) -> Target:
-    own = ("title", "memory_bytes", "memory_holds", "source")
+    own = ("title", "memory_bytes", "memory_holds", "flash_bytes", "source")
     return Target(
         name=name,
         family=families()[table["family"]],

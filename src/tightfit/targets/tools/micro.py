@@ -10,9 +10,11 @@ import importlib.util
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model
@@ -43,7 +45,7 @@ class MicroRun:
         runs: tensors were allocated and one call succeeded.
         arena_bytes: of the arena in all, 0 when it does not run. persistent_bytes: the part that
             holds the interpreter's own structures. missing_ops: ops without a kernel in the package.
-        reason: what the interpreter said when it does not run.
+        reason: what the interpreter said when it does not run. outputs: of each sample, in the graph's order.
     """
 
     runs: bool
@@ -51,10 +53,11 @@ class MicroRun:
     persistent_bytes: int = 0
     missing_ops: tuple[str, ...] = ()
     reason: str = ""
+    outputs: tuple[tuple[Array, ...], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
-        return asdict(self)
+        """Gives plain values, without the outputs."""
+        return {name: value for name, value in vars(self).items() if name != "outputs"}
 
 
 def available() -> str:
@@ -86,38 +89,67 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
     return ToolResult(TOOL, refused=reason, sentences=(reason,), details=found.as_json())
 
 
-def run_micro(model: Model) -> MicroRun:
-    """Allocates and calls a model once in tflite-micro.
+def run_micro(model: Model, samples: Sequence[Sequence[Array]] = (), arenas: Sequence[int] = ()) -> MicroRun:
+    """Return what tflite-micro does with a model.
+
+    Args:
+        model: the model.
+        samples: inputs in the graph's order; none for one call on whatever memory holds.
+        arenas: sizes in bytes to try one after the other; by default 4 MiB, 32 MiB and 256 MiB.
 
     Raises:
         OptionError: tflite-micro is not installed. RuntimeFailureError: it does not end.
     """
+    return run_bytes(serialize(model), len(model.main.outputs), samples, arenas)
+
+
+def run_bytes(
+    file: bytes, outputs: int, samples: Sequence[Sequence[Array]] = (), arenas: Sequence[int] = ()
+) -> MicroRun:
+    """Return what tflite-micro does with the bytes of a ``.tflite`` that has so many outputs.
+
+    See ``run_micro`` for the arguments and errors.
+    """
     if importlib.util.find_spec("tflite_micro") is None:
         raise OptionError(MISSING)
-    with scratch_folder() as name:
-        path = Path(name) / "model.tflite"
-        path.write_bytes(serialize(model))
+    with scratch_folder() as folder:
+        (folder / "model.tflite").write_bytes(file)
+        if samples:
+            named = {f"{s}.{i}": a for s, sample in enumerate(samples) for i, a in enumerate(sample)}
+            np.savez(folder / "inputs.npz", allow_pickle=False, **named)
         result = MicroRun(runs=False)
-        for arena in _ARENAS:
-            result = _attempt(path, arena)
+        for arena in arenas or _ARENAS:
+            result = _attempt(folder, arena, len(samples), outputs)
             if result.runs or not _too_small(result.reason):
                 break
         return result
 
 
-def _attempt(path: Path, arena: int) -> MicroRun:
+def _attempt(folder: Path, arena: int, samples: int, outputs: int) -> MicroRun:
     confinement = process.Confinement(
-        memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+        memory_limit(),
+        sandbox=is_wanted(),
+        writable=(str(folder),),
+        dies_with_parent=process.from_main_thread(),
     )
-    command = process.command("tightfit.targets.tools.micro_worker", [str(path), str(arena)], confinement)
+    arguments = [str(folder), *map(str, (arena, samples, outputs))]
+    command = process.command("tightfit.targets.tools.micro_worker", arguments, confinement)
     try:
         code, said = process.run_tool(command, _TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise RuntimeFailureError(f"tflite-micro did not finish one call within {_TIMEOUT_S} s.") from error
     if code == 0 and "tightfit: ran" in said:
-        return MicroRun(True, _number(said, "total"), _number(said, "tail"))
+        answers = _answers(folder, samples, outputs)
+        return MicroRun(True, _number(said, "total"), _number(said, "tail"), outputs=answers)
     missing = sorted(set(re.findall(r"Didn't find op for builtin opcode '(\w+)'", said)))
     return MicroRun(runs=False, missing_ops=tuple(missing), reason=_reason(said, code))
+
+
+def _answers(folder: Path, samples: int, outputs: int) -> tuple[tuple[Array, ...], ...]:
+    if not samples:
+        return ()
+    with np.load(folder / "outputs.npz", allow_pickle=False) as stored:
+        return tuple(tuple(stored[f"{s}.{i}"] for i in range(outputs)) for s in range(samples))
 
 
 def _number(said: str, part: str) -> int:

@@ -1,0 +1,1 @@
+"""Constants in forms that tflite-micro's DECODE operator expands at run time; one file a form."""

@@ -4,12 +4,12 @@ from tightfit.report.candidate_detail import look_inside
 from tightfit.search.candidates.candidate import Candidate, FloatOp, LayerError, PlanSummary
 
 
-def test_the_worst_op_comes_first_and_bars_grow_with_the_ratio():
+def test_the_worst_op_comes_first_and_bars_grow_with_the_error():
     errors = [LayerError(f"op{i}", "ADD", db) for i, db in enumerate([30.0, 5.0, -3.0, 200.0, None, 20.0])]
     layers = look_inside(Candidate("a", "int8", ["int8"], layer_error=errors), chosen=True).layers
     assert [layer.name for layer in layers] == ["op2", "op1", "op5", "op0", "op3"]
     assert [layer.position for layer in layers] == [2, 1, 5, 0, 3]
-    assert [layer.share for layer in layers] == pytest.approx([0.0, 0.125, 0.5, 0.75, 1.0])
+    assert [layer.share for layer in layers] == pytest.approx([1.0, 0.875, 0.5, 0.25, 0.0])
     assert layers[-1].words == "exact"
 
 

@@ -16,12 +16,15 @@ from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import DataLike, ModelLike, Pathlike
+from tightfit.pipeline.source import open_source
 from tightfit.report.collecting import report_of, write_report
+from tightfit.report.details import details_of
 from tightfit.report.report import Report
 from tightfit.search.devices.device_file import read_devices
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.run import search
 from tightfit.search.run_file import read_run, run_facts
+from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.budget import Budget
 from tightfit.search.verdict.checks import check_job
 from tightfit.search.verdict.judged_drop import INTERVAL
@@ -182,7 +185,19 @@ def _run(job: Job, progress: ProgressLike, cluster: RayCluster | str | None) -> 
     job = replace(job, model=open_model(job.model))
     with tracked(progress) as tracker:
         found = _search_on(cluster, job, _Reporting(tracker, run))
-        return replace(report_of(found, run), folder=str(job.output))
+        report = replace(report_of(found, run), folder=str(job.output))
+        if cluster is not None or not report.finished or report.path is None or not report.path.is_file():
+            return report
+        tracker.stage("details of the chosen file", 0)
+        report = replace(report, details=_details(job, report.path, report.seconds or 0.0))
+    write_report(report, job.output)
+    return report
+
+
+def _details(job: Job, chosen: Path, seconds: float) -> dict[str, object]:
+    """Return what the page says of the chosen file, from the samples that evaluated."""
+    samples = open_samples(job, open_source(job.model))
+    return details_of(job.model, chosen, samples.dataset.samples(samples.evaluating), seconds=seconds)
 
 
 def _search_on(cluster: RayCluster | str | None, job: Job, listener: Listener) -> Outcome:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tightfit.quantization.scheme import SCHEMES
 from tightfit.report.printable import printable
 from tightfit.report.report_facts import Fact
 from tightfit.search.candidates.candidate import Candidate, LayerError, PlanSummary
@@ -63,6 +64,7 @@ class Inside:
     steps: list[str]
     integer_ops: int = 0
     ops: int = 0
+    computes: str = ""
     reasons: list[Reason] = field(default_factory=list)
     layers: list[LayerRow] = field(default_factory=list)
     left_out: int = 0
@@ -90,6 +92,7 @@ def look_inside(candidate: Candidate, chosen: bool) -> Inside:
         steps=[printable(step, 200) for step in candidate.steps],
         integer_ops=plan.integer_ops,
         ops=plan.integer_ops + plan.float_ops,
+        computes=_computes(candidate, plan),
         reasons=_reasons(plan),
         layers=[_layer(i, e, prefix, most_db) for i, e in worst[:MOST_OPS]],
         left_out=max(0, len(worst) - MOST_OPS),
@@ -97,6 +100,16 @@ def look_inside(candidate: Candidate, chosen: bool) -> Inside:
         strip_worst=_strip((n, share) for n, share, bad in columns if bad),
         strip_width=len(measured),
     )
+
+
+def _computes(candidate: Candidate, plan: PlanSummary) -> str:
+    """How the ops run, in words."""
+    ops, scheme = plan.integer_ops + plan.float_ops, SCHEMES.get(candidate.scheme)
+    if plan.integer_ops or scheme is None:
+        return f"{plan.integer_ops} of {ops} ops compute on integers"
+    if candidate.scheme == "dynamic":
+        return f"{ops} ops between float tensors; those with 8-bit weights quantize their input as they run"
+    return f"{ops} ops compute in float; weights are stored as {scheme.weights}"
 
 
 def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> LayerRow:
@@ -148,8 +161,8 @@ def _output_fact(output: Mapping[str, Any]) -> Fact:
 
 
 def _share(snr_db: float, most_db: float) -> float:
-    """The length of the bar, 0–1: zero at 0 dB and below, where the error is as large as the signal."""
-    return min(1.0, max(0.0, snr_db / most_db))
+    """The length of the bar, 0–1: full at 0 dB and below, where the error is as large as the signal."""
+    return min(1.0, max(0.0, 1.0 - snr_db / most_db))
 
 
 def _strip(columns: Iterable[tuple[int, float]]) -> str:

@@ -138,7 +138,9 @@ def _scale(chosen: Candidate, allowed: float | None) -> Scale | None:
 def _memory_card(chosen: Candidate, original: Candidate | None) -> Card | None:
     if chosen.peak_memory_bytes is None:
         return None
-    card = Card("Peak memory", format_bytes(chosen.peak_memory_bytes), "of the process that ran it")
+    card = Card(
+        "Peak memory", format_bytes(chosen.peak_memory_bytes), "of the process, with Python and LiteRT"
+    )
     if original is not None and original.peak_memory_bytes:
         card.share = chosen.peak_memory_bytes / original.peak_memory_bytes
         card.detail = f"{format_ratio(card.share)} of {format_bytes(original.peak_memory_bytes)}"

@@ -8,6 +8,7 @@ from tightfit.report.candidate_detail import Inside, look_inside
 from tightfit.report.candidate_table import Row, make_columns, make_rows
 from tightfit.report.cards import Card, make_cards
 from tightfit.report.chart.chart import Chart, make_chart
+from tightfit.report.chosen_view import ChosenView, view_of
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.report_facts import Fact, budget_facts, facts_of, search_facts
@@ -39,6 +40,7 @@ class View:
         noun: the metric in words.
         columns: (title, meaning) of each column of the table.
         rows: rows of the table.
+        file: what is known of the chosen file beyond its row.
         inside: details of each candidate.
         facts: titled lists of facts.
         notes: remarks.
@@ -59,6 +61,7 @@ class View:
     columns: list[tuple[str, str]]
     rows: list[Row]
     inside: list[Inside]
+    file: ChosenView
     facts: list[tuple[str, list[Fact]]]
     notes: list[str]
     methods: dict[str, str]
@@ -85,6 +88,7 @@ def make_view(report: Report) -> View:
         noun=noun,
         columns=make_columns(noun, list(report.devices)),
         rows=make_rows(report),
+        file=view_of(report),
         inside=[look_inside(c, c.name == report.best) for c in report.candidates if c.failure is None],
         facts=_facts(report, metric),
         notes=[printable(note) for note in report.notes],

@@ -42,6 +42,7 @@ class Report(Result):
             is then the one for all boards.
         ending: how it ended, one of ``search.job``'s words.
         run: what was asked for, by the names of options (``search.run_file``).
+        details: of the chosen file, see ``report.details``.
         folder: where the files are; not part of the JSON.
     """
 
@@ -61,6 +62,7 @@ class Report(Result):
     schema: int = SCHEMA
     ending: str = DONE
     run: dict[str, object] = field(default_factory=dict)
+    details: dict[str, object] = field(default_factory=dict)
     folder: str | None = None
     devices: dict[str, dict[str, object]] = field(default_factory=dict)
 

@@ -129,7 +129,7 @@ def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Ax
     score = float(candidate.accuracy or 0.0)
     beyond = y(score) > y.start
     ends = () if beyond else interval_ends(candidate)
-    high, low = (y(ends[1]), min(y(ends[0]), y.start)) if ends else (None, None)
+    high, low = (max(y(ends[1]), y.end), min(y(ends[0]), y.start)) if ends else (None, None)
     ratio = candidate.latency_ratio
     known = ratio is not None and math.isfinite(ratio) and ratio > 0
     radius = min(20.0, max(3.5, 6.5 * math.sqrt(ratio))) if ratio is not None and known else 6.5

@@ -131,9 +131,37 @@ def test_zeros_are_left_out_of_the_file_when_asked(work, tmp_path):
     assert sparse.accuracy.agreement == dense.accuracy.agreement
 
 
+def test_validation_chooses_the_epoch_and_test_data_measures(work, tmp_path):
+    """The last epochs ruin the model; the file has the weights of the best one."""
+    x = np.load(work / "bare.npz")["x"]
+    labels = np.arange(COUNT) % 5
+    seen = []
+
+    def loss(y, outputs):
+        seen.append(y.shape)
+        return -outputs[:, 0]  # towards one class: the longer, the worse
+
+    result = finetune(
+        work / "model.tflite", (x, labels), tmp_path / "best.tflite", scheme="int8", epochs=3, batch=8,
+        loss=loss, learning_rate=0.2, validation=(x[:16], labels[:16]), test=(x[:12], labels[:12]),
+        metric="f1,top1",
+    )  # fmt: skip
+    assert seen[0] == (8,)
+    assert result.accuracy.n == 12
+    assert set(result.accuracy.metrics) == {"f1", "top1"}
+    values = [row["val_loss"] for row in result.history]
+    assert len(values) == 3
+    assert any(f"epoch {np.argmin(values) + 1}" in note for note in result.notes) or np.argmin(values) == 2
+
+
 @pytest.mark.parametrize(
     ("data", "options", "error", "words"),
     [
+        ("labelled.npz", {"loss": "mes"}, OptionError, "Unknown loss 'mes'"),
+        ("labelled.npz", {"loss": {"nope": "mse"}}, OptionError, "Unknown output 'nope'"),
+        ("labelled.npz", {"class_weights": {7: 2}}, OptionError, "a weight of class 7; output"),
+        ("labelled.npz", {"metric": "accurcy"}, OptionError, "Unknown metric 'accurcy'"),
+        ("bare.npz", {"labels": "input"}, DataError, "an output that is compared with the input has as many"),
         ("bare.npz", {"labels": "yes"}, DataError, "--labels yes needs labels, but the data has none"),
         ("bare.npz", {"sparsity": 80.0}, OptionError, r"received 80\. Did you mean 0\.8\?"),
         (

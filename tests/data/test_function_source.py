@@ -40,8 +40,8 @@ def fails():
     yield np.zeros(2), 0
     raise RuntimeError("disk on fire")
 
-def triples():
-    yield 1, 2, 3
+def quadruples():
+    yield 1, 2, 3, 4
 
 def uneven():
     yield np.zeros((3, 2)), [1, 2]
@@ -109,7 +109,7 @@ def test_the_fingerprint_is_that_of_the_values(module):
     [
         ("nothing", "'userdata:nothing' yielded nothing"),
         ("fails", "failed with RuntimeError: disk on fire"),
-        ("triples", r"Element 0 .* is a tuple of 3. Expected \(inputs, label\)"),
+        ("quadruples", r"Element 0 .* is a tuple of 4. Expected \(inputs, label\)"),
         ("uneven", r"has 3 samples and labels of shape \(2,\)"),
         ("table", "'userdata:table' is of type int. Expected a function"),
         ("pears", "'pears'.*Did you mean 'pairs'"),

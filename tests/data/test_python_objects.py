@@ -70,6 +70,21 @@ def test_equal_samples_have_one_fingerprint():
     assert len(set(digests.values())) == 1
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X, Y, np.arange(10) / 2),
+        [(X[:5], Y[:5], np.arange(5) / 2), (X[5:], Y[5:], np.arange(5, 10) / 2)],
+        {"image": X, "y": Y, "sample_weight": np.arange(10) / 2},
+        [{"image": x, "label": y, "sample_weight": i / 2} for i, (x, y) in enumerate(zip(X, Y, strict=True))],
+    ],
+)
+def test_a_third_array_weighs_the_samples(data):
+    records = list(source(data).read(None))
+    assert [float(r.labels["sample_weight"]) for r in records] == [i / 2 for i in range(10)]
+    assert [int(r.label) for r in records] == Y.tolist()
+
+
 def test_an_array_alone_has_no_labels():
     found = source(X)
     assert (found.count(), found.has_labels) == (10, False)

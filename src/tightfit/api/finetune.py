@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
 from tightfit.data.split import hold_out
 from tightfit.errors import DataError, OptionError, unknown_name
-from tightfit.evaluation.accuracy import Accuracy, understand, wanted_metrics
+from tightfit.evaluation.accuracy import Accuracy, Asked, understand, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.labels import TRAINED, Head, Reading
@@ -38,6 +39,7 @@ from tightfit.result import Result, Row
 from tightfit.spoken import verb
 from tightfit.training.backend import choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
+from tightfit.training.loop.loss_words import LossLike, LossWords, Weights, spelled
 from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.types import Array
 from tightfit.weights.statistics import weight_facts
@@ -61,7 +63,9 @@ class FinetuneOptions(TrainingOptions):
         train: samples to train with at most, None for all that are not held out.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
-        metric: what the held-out samples measure, see ``evaluate``; training does not depend on it.
+        metric: what the file is measured by, as for ``evaluate``.
+        validation: data that chooses the best epoch; None keeps the last epoch.
+        test: data that measures; None holds a quarter of the training data out.
     """
 
     scheme: str | None = None
@@ -69,7 +73,9 @@ class FinetuneOptions(TrainingOptions):
     train: int | None = None
     layout: str = "cpu"
     storage: str = "dense"
-    metric: str = "auto"
+    metric: Asked = "auto"
+    validation: DataLike | None = None
+    test: DataLike | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,12 +151,17 @@ def finetune(  # noqa: PLR0913 - the options of one command
     learning_rate: float | None = None,
     labels: str = "auto",
     features: Sequence[str] = (),
-    augment: Sequence[str] = (),
+    augment: Sequence[str | Callable[..., object]] = (),
+    loss: LossLike = "auto",
+    loss_weights: Weights = (),
+    class_weights: Weights = (),
+    metric: Asked = "auto",
+    validation: DataLike | None = None,
+    test: DataLike | None = None,
     teacher: Pathlike | None = None,
     train: int | None = None,
     layout: str = "cpu",
     storage: str = "dense",
-    metric: str = "auto",
     seed: int = 0,
     image: Image = None,
     listener: Listener | None = None,
@@ -158,8 +169,9 @@ def finetune(  # noqa: PLR0913 - the options of one command
 ) -> FinetuneResult:
     """Train a float model for the integers, zeros and shared values that are asked for; return the file.
 
-    A quarter of the samples (at most 1,000) is held out to measure with. The checkpoint
-    ``<output>.checkpoint`` is written after each epoch; the same call goes on from it.
+    A quarter of the samples (at most 1,000) is held out to measure with, or ``test`` measures. What labels
+    mean is decided before the training, from the labels, the outputs, ``loss`` and ``metric``. The
+    checkpoint ``<output>.checkpoint`` is written after each epoch; the same call goes on from it.
 
     Args:
         model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
@@ -179,14 +191,23 @@ def finetune(  # noqa: PLR0913 - the options of one command
         epochs: of all stages together.
         batch: samples in a step.
         learning_rate: relative to the size of each channel's weights; None: set automatically.
-        labels: train on labels: ``auto``, ``yes``, or ``no`` (distillation from the float model).
+        labels: train on labels: ``auto``, ``yes``, ``no`` (distillation from the float model), or ``input``
+            (the model gives back its input).
         features: intermediate tensors of the teacher to match besides its outputs.
-        augment: image augmentations: ``flip``, ``shift``, ``zoom``, ``mix``.
+        augment: image augmentations: ``flip``, ``shift``, ``zoom``, ``mix``, or functions of (images, random
+            generator).
+        loss: of the labels: ``crossentropy``, ``focal``, ``binary_crossentropy``, ``mse``, ``mae``,
+            ``huber``, ``log_cosh``, ``ordinal``, ``input``, ``none``, a function of (labels, outputs), a Keras loss, or
+            a mapping from outputs to such; ``auto`` follows the labels.
+        loss_weights: output → weight of its loss, 1 for others.
+        class_weights: class → weight, or ``balanced``.
+        metric: what the file is measured by, as for ``evaluate``.
+        validation: data that chooses the epoch with the least loss; None: the last epoch.
+        test: data that measures; None: a quarter of ``data`` is held out.
         teacher: a larger float model; None for the model itself.
         train: most training samples.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file.
-        metric: what the held-out samples measure, see ``evaluate``; training does not depend on it.
         seed: of the split and of the shuffling.
         image: how image files become arrays.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
@@ -202,7 +223,13 @@ def finetune(  # noqa: PLR0913 - the options of one command
     request = _request(chosen)
     _check_options(chosen)
     check_paths(
-        {"model": model, "data": data, "teacher": chosen.teacher},
+        {
+            "model": model,
+            "data": data,
+            "teacher": chosen.teacher,
+            "validation": chosen.validation,
+            "test": chosen.test,
+        },
         {"The output": place, "The checkpoint": _checkpoint(place)},
     )
     with tracked(progress if listener is None else False) as tracker:
@@ -236,21 +263,19 @@ def _finetune(
 
     source = open_source(model)
     refuse_input_as_output(output, source.path)
-    dataset = open_data(
-        given.data,
-        image=given.image,
-        inputs=inputs_of(source.model, source.path),
-        outputs=outputs_of(source.model),
-    )
-    training, held_out = divide(dataset, chosen)
-    reading = _meaning(source, dataset, training, chosen.metric)
-    source.facts = _facts(dataset, len(training), chosen)
+    sets = _open_sets(source, given, chosen)
+    reading = _understood(source, sets, request, chosen)
+    source.facts = _facts(sets.dataset, len(sets.training), chosen)
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     teacher = source.model if chosen.teacher is None else open_source(chosen.teacher).model
-    material = TrainingData(dataset, training, teacher, training_start, reading.heads)
+    material = TrainingData(
+        sets.dataset, sets.training, teacher, training_start, reading.heads, sets.validation
+    )
     trained = train(source.model, material, request, checkpoint, listener)
-    notes = [*dataset.notes, *reading.notes, *_taught_alone(reading.heads)] if request.labels != "no" else []
+    notes: list[str] = []
+    if request.labels != "no":
+        notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
     notes += [*trained.notes, *_write(source, trained, output, chosen.layout)]
     if chosen.storage == "sparse":
         notes += leave_zeros_out(output)
@@ -260,13 +285,9 @@ def _finetune(
 
     original = source.path if chosen.teacher is None else open_model(chosen.teacher)
     before, after = evaluate_models(
-        [original, output],
-        dataset,
-        held_out,
-        metric=chosen.metric,
-        progress=measured,
-        slices=slices_of(source.model),
-    )
+        [original, output], sets.measuring, sets.measured, metric=chosen.metric, progress=measured,
+        slices=slices_of(source.model), kinds=request.words().kinds(),
+    )  # fmt: skip
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
     notes += ruin_notes(after)
@@ -281,22 +302,64 @@ def _chosen(options: FinetuneOptions, keywords: Mapping[str, Any]) -> FinetuneOp
     plain, given = FinetuneOptions(), dict(keywords) | {"interface": keywords["io"]}
     changed = {f.name: given[f.name] for f in fields(FinetuneOptions)}
     changed |= {name: tuple(changed[name]) for name in ("features", "augment")}
-    return replace(options, **{k: v for k, v in changed.items() if v != getattr(plain, k)})
+    return replace(options, **{k: v for k, v in changed.items() if not _equal(v, getattr(plain, k))})
 
 
-def _meaning(source: Source, dataset: Dataset, training: Array, metric: str) -> Reading:
-    """What the labels mean; those that ``auto`` does not understand, a named metric may.
+@dataclass(frozen=True)
+class _Sets:
+    """The data of a training.
+
+    Args:
+        dataset: that trains. training: the samples of it that do.
+        measuring: the data that measures. measured: the samples of it that do; None for all.
+        validation: that chooses the epoch.
+    """
+
+    dataset: Dataset
+    training: Array
+    measuring: Dataset
+    measured: Array | None
+    validation: Dataset | None
+
+    def others(self) -> list[Dataset]:
+        """The sets besides the one that trains."""
+        tests = [] if self.measuring is self.dataset else [self.measuring]
+        return tests if self.validation is None else [*tests, self.validation]
+
+
+def _open_sets(source: Source, given: _Given, options: FinetuneOptions) -> _Sets:
+    """Open training, validation and test data; without test data samples are held out."""
+
+    def opened(spec: DataLike) -> Dataset:
+        specs, names = inputs_of(source.model, source.path), outputs_of(source.model)
+        return open_data(spec, image=given.image, inputs=specs, outputs=names)
+
+    dataset = opened(given.data)
+    validation = None if options.validation is None else opened(options.validation)
+    if options.test is None:
+        training, held_out = divide(dataset, options)
+        return _Sets(dataset, training, dataset, held_out, validation)
+    training = np.random.default_rng(options.seed).permutation(len(dataset))[: options.train]
+    return _Sets(dataset, training, opened(options.test), None, validation)
+
+
+def _understood(source: Source, sets: _Sets, request: FinetuneSpec, options: FinetuneOptions) -> Reading:
+    """What the labels mean, of all samples that train or measure.
 
     Raises:
-        DataError: the labels or the metric do not fit the model's outputs.
+        DataError: the labels of one of the sets do not fit the model.
     """
-    named = understand(source.path, dataset, training, metric).reading
-    if metric == "auto":
-        return named
-    try:
-        return understand(source.path, dataset, training, "auto").reading
-    except DataError:
-        return named
+    words = request.words()
+    words.check_outputs(outputs_of(source.model))
+    metric = wanted_metrics(options.metric)
+    reading = understand(source.path, sets.dataset, None, metric, kinds=words.kinds()).reading
+    for other in sets.others():
+        if reading.heads and not other.has_labels and sets.dataset.has_labels:
+            raise DataError(
+                f"'{other.source.name}' has no labels, and the training data has. Label both, or neither."
+            )
+        understand(source.path, other, None, metric, kinds=words.kinds())
+    return reading
 
 
 def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
@@ -316,15 +379,31 @@ def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
 def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str, Any]:
     """What the file says about its training: the data's fingerprint and the options that are not default."""
     plain = FinetuneOptions()
-    chosen = {k: v for k, v in asdict(options).items() if v != getattr(plain, k)}
+    given = {f.name: getattr(options, f.name) for f in fields(options)}
+    chosen = {k: _named(v) for k, v in given.items() if not _equal(v, getattr(plain, k))}
     known = dataset.describe()
     data = {"name": known["name"], "count": known["count"], "fingerprint": dataset.fingerprint()}
     return {"finetune": {"epochs": options.epochs, **chosen}, "data": {**data, "training_samples": trained}}
 
 
-def _taught_alone(heads: Sequence[Head]) -> list[str]:
+def _equal(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str | int | float | tuple) and bool(value == default))
+
+
+def _named(value: Any) -> Any:
+    """An option as JSON: data of the caller by its type."""
+    plain = spelled(value)
+    if isinstance(plain, str | int | float | bool | None) or isinstance(value, list | tuple | dict):
+        try:
+            return json.loads(json.dumps(plain))
+        except TypeError:
+            pass
+    return str(plain) if isinstance(value, Path) else type(value).__name__
+
+
+def _taught_alone(heads: Sequence[Head], words: LossWords) -> list[str]:
     """A note on labels that measure and do not train."""
-    left = sorted({h.kind for h in heads if h.kind not in TRAINED})
+    left = sorted({h.kind for h in heads if h.kind not in TRAINED and not callable(words.of(h.output))})
     return [
         f"Labels of the kind '{kind}' are measured and do not train: the float model's outputs teach."
         for kind in left

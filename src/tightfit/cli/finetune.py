@@ -15,7 +15,6 @@ from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.choices import (
-    AUGMENTATIONS,
     INITIAL,
     LABELS,
     LAYOUTS,
@@ -115,7 +114,35 @@ if TYPE_CHECKING:
     type=Names("use of labels", LABELS),
     default="auto",
     show_default=True,
-    help="Train on labels: yes, no (distillation from the float model) or auto (yes if there are labels).",
+    help="Train on labels: yes, no (distillation from the float model), auto (yes if there are labels), or "
+    "input (the model gives back its input).",
+)
+@click.option(
+    "--loss",
+    multiple=True,
+    metavar="[OUTPUT=]LOSS",
+    help="Loss of the labels: crossentropy, focal, binary_crossentropy, mse, mae, huber, log_cosh, ordinal, "
+    "input, none or module:function; by default from the labels. May be repeated for several outputs.",
+)
+@click.option(
+    "--loss-weight",
+    "loss_weights",
+    multiple=True,
+    metavar="OUTPUT=NUMBER",
+    help="Weight of the loss of an output, 1 by default; may be repeated.",
+)
+@click.option(
+    "--class-weight",
+    "class_weights",
+    multiple=True,
+    metavar="CLASS=NUMBER",
+    help="Weight of the samples of a class, or 'balanced' for all classes; may be repeated.",
+)
+@click.option("--validation", metavar="DATA", help="Data that chooses the best epoch.")
+@click.option(
+    "--test",
+    metavar="DATA",
+    help="Data that measures the result; by default a quarter of --data is held out.",
 )
 @click.option(
     "--feature",
@@ -126,9 +153,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--augment",
-    type=Names("augmentation", AUGMENTATIONS),
     multiple=True,
-    help="Image augmentation: flip, shift, zoom or mix; may be repeated.",
+    metavar="NAME",
+    help="Image augmentation: flip, shift, zoom, mix or module:function; may be repeated.",
 )
 @click.option(
     "--teacher",
@@ -161,9 +188,11 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     """
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
+    options["loss"] = options["loss"] or "auto"
     pages = {f"The file {s}": output.with_suffix(s) for s in (".training.json", ".training.html")}
     check_paths(
-        {"model": model, "data": data, "teacher": options["teacher"]}, {"The output": output, **pages}
+        {"model": model, "data": data} | {n: options[n] for n in ("teacher", "validation", "test")},
+        {"The output": output, **pages},
     )
     with Bars(quiet=as_json) as bars:
         result = run_finetune(

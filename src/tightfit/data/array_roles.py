@@ -8,6 +8,7 @@ from typing import Final
 
 from tightfit.data.arrays import NpzArrays, array_names, row_counts
 from tightfit.data.manifest import BOX_LABELS
+from tightfit.data.sample import WEIGHT
 from tightfit.errors import DataError, unknown_name
 
 _LABELS: Final = ("y", "label", "labels")
@@ -49,7 +50,7 @@ def _labelled(path: Path, chosen: dict[str, str], rest: Sequence[str], outputs: 
     named = {name: name for name in rest if name in outputs or name.lower() in map(str.lower, outputs)}
     if "boxes" in rest:
         named |= {name: name for name in rest if name in (*BOX_LABELS, *_LABELS[1:])}
-    named |= {name: name for name in rest if name == "area"}
+    named |= {name: name for name in rest if name in ("area", WEIGHT)}
     plain = next((name for name in _LABELS if name in rest and name not in named), None)
     left = [name for name in rest if name not in named and name != plain]
     counts = row_counts(path, [*chosen.values(), *left])

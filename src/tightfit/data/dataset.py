@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tightfit.data.sample import DataRecord, InputSpec, Sample
+from tightfit.data.sample import WEIGHT, DataRecord, InputSpec, Sample
 from tightfit.data.validation import check_record
 from tightfit.errors import DataError
 from tightfit.types import Array
@@ -98,7 +98,8 @@ class Dataset:
         plain = self.source.labels()
         if plain is not None:
             return plain
-        return next((v for v in self.source.named_labels().values() if v.dtype.kind == "i"), None)
+        named = self.source.named_labels()
+        return next((v for name, v in named.items() if v.dtype.kind == "i" and name != WEIGHT), None)
 
     def labels(self, indices: Sequence[int] | Array | None = None) -> Array | None:
         """One number for each sample, in ascending order of the indices, without reading inputs.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
-from tightfit.data.sample import DataRecord, InputSpec, fit_shape, label_of
+from tightfit.data.sample import WEIGHT, DataRecord, InputSpec, fit_shape, label_of
 from tightfit.data.user_code import guarded, refused
 from tightfit.errors import DataError
 from tightfit.types import Array
@@ -166,9 +166,13 @@ def _pair(item: Any, where: str) -> tuple[dict[str, Array], Any]:
     label = None
     is_pair = isinstance(item, tuple) or (isinstance(item, list) and item and _is_inputs(item[0]))
     if is_pair:
-        if len(item) not in (1, 2):
-            raise DataError(f"{where} is a tuple of {len(item)}. Expected (inputs, label) or inputs.")
-        label = item[1] if len(item) == 2 else None
+        if len(item) not in (1, 2, 3):
+            raise DataError(
+                f"{where} is a tuple of {len(item)}. Expected (inputs, label), (inputs, label, weight) "
+                "or inputs."
+            )
+        label = item[1] if len(item) > 1 else None
+        label = weighted(label, item[2]) if len(item) == 3 else label
         item = item[0]
     named = item if isinstance(item, Mapping) else {"x": item}
     try:
@@ -187,20 +191,32 @@ def _array(label: Any, where: str) -> Array:
 def split_labels(label: Any) -> tuple[Any, dict[str, Any]]:
     """The label without a name, and those with one.
 
-    A mapping names its labels. A tuple of arrays, or a list of arrays of different shapes, labels the
-    outputs in
-    their order: their names are ``#0``, ``#1`` and so on.
+    A mapping names its labels, "" the one without a name. A tuple of arrays, or a list of arrays of
+    different shapes, labels the outputs in their order: their names are ``#0``, ``#1`` and so on.
 
     Example:
         >>> split_labels(3), split_labels({"digit": 3})
         ((3, {}), (None, {'digit': 3}))
     """
     if isinstance(label, Mapping):
-        return None, {str(name): value for name, value in label.items()}
+        return label.get(""), {str(name): value for name, value in label.items() if name != ""}
     if isinstance(label, tuple | list) and any(hasattr(x, "shape") for x in label):
         alike = isinstance(label, list) and len({np.shape(x) for x in label}) == 1
         return (np.asarray(label), {}) if alike else (None, {f"#{i}": value for i, value in enumerate(label)})
     return label, {}
+
+
+def weighted(label: Any, weight: Any) -> Any:
+    """Return a label with the weight of its sample, as a mapping.
+
+    Example:
+        >>> weighted(3, 0.5), weighted({"digit": 3}, None)
+        ({'': 3, 'sample_weight': 0.5}, {'digit': 3})
+    """
+    if weight is None:
+        return label
+    plain, named = split_labels(label)
+    return ({} if plain is None else {"": plain}) | named | {WEIGHT: weight}
 
 
 def _unbatched_labels(label: Any, size: int, where: str) -> list[Any]:
@@ -210,6 +226,7 @@ def _unbatched_labels(label: Any, size: int, where: str) -> list[Any]:
     ragged = isinstance(label, list) and len(label) == size and any(np.shape(x)[:1] != (size,) for x in label)
     plain, named = (label, {}) if ragged else split_labels(label)
     if named:
+        named = named if plain is None else {"": plain, **named}
         columns = {name: _rows_of(value, size, where) for name, value in named.items()}
         return [{name: rows[i] for name, rows in columns.items()} for i in range(size)]
     return list(_rows_of(plain, size, where))

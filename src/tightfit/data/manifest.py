@@ -19,7 +19,7 @@ import numpy as np
 
 from tightfit.data.dataset import scalar_labels
 from tightfit.data.images.image_files import ImageFile
-from tightfit.data.sample import DataRecord
+from tightfit.data.sample import WEIGHT, DataRecord
 from tightfit.errors import DataError
 from tightfit.types import Array
 
@@ -95,7 +95,9 @@ class JsonArrays:
 _LIST: Final = "a list or text"
 """Stands for a label that is not one number, where only numbers are held."""
 
-BOX_LABELS: Final = ("boxes", "classes", "class_ids", "crowd", "area", "keypoints", "text", "transcript")
+BOX_LABELS: Final = (
+    "boxes", "classes", "class_ids", "crowd", "area", "keypoints", "text", "transcript", WEIGHT,
+)  # fmt: skip
 """Names of labels that belong to a sample rather than to an output."""
 
 

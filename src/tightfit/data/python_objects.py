@@ -7,11 +7,13 @@ imported for it: a library's loader is known by its attributes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from tightfit.data.sample import WEIGHT
 from tightfit.errors import DataError
 from tightfit.types import Array
 
@@ -21,8 +23,9 @@ LABELS: Final = ("y", "label", "labels")
 """Names of labels beside inputs in a dict or a table of columns."""
 
 _EXPECTED: Final = (
-    "Expected a path, an array, (x, y), a dict of arrays by input name, a list of samples, a function that "
-    "returns an iterable, a DataLoader, a tf.data.Dataset, a keras.utils.PyDataset or a tightfit.Dataset"
+    "Expected a path, an array, (x, y), (x, y, sample_weight), a dict of arrays by input name, a list of "
+    "samples, a function that returns an iterable, a DataLoader, a tf.data.Dataset, a keras.utils.PyDataset "
+    "or a tightfit.Dataset"
 )
 
 
@@ -98,8 +101,8 @@ def restartable(
         raise DataError(_used_up(data))
     if _is_array(data):
         return f"an array of shape {tuple(np.shape(data))}", lambda: _rows(data, None)
-    if isinstance(data, tuple) and len(data) == 2:
-        return "(x, y)", lambda: _rows(*data)
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        return "(x, y)" if len(data) == 2 else "(x, y, sample_weight)", lambda: _rows(*data)
     if isinstance(data, Mapping):
         return "a dict of arrays", lambda: _columns(data, inputs, outputs)
     if isinstance(data, tuple) or not (callable(data) or hasattr(data, "__iter__") or _is_by_index(data)):
@@ -140,8 +143,8 @@ def _used_up(data: Any) -> str:
     )
 
 
-def _rows(x: Any, y: Any) -> Iterator[Any]:
-    """Yield the rows of an array, or of arrays by name, with the labels' rows."""
+def _rows(x: Any, y: Any, weight: Any = None) -> Iterator[Any]:
+    """Yield the rows of an array, or of arrays by name, with the labels' rows and the samples' weights."""
     if isinstance(x, Mapping):
         named = {str(k): np.asarray(v) for k, v in x.items()}
         counts = {len(v) for v in named.values()}
@@ -152,17 +155,19 @@ def _rows(x: Any, y: Any) -> Iterator[Any]:
             raise DataError("Received one number as data. Expected an array whose first axis counts samples.")
         counts, rows = {len(array)}, iter(array)
     labels = None if y is None else _label_rows(y)
-    if labels is not None:
-        counts.add(len(labels))
+    beside = [each for each in (labels, None if weight is None else _label_rows(weight)) if each is not None]
+    counts |= {len(each) for each in beside}
     if len(counts) > 1:
         raise DataError(
             f"The arrays have {' and '.join(str(c) for c in sorted(counts))} rows. Expected one row a sample "
             "in each."
         )
-    if labels is None:
+    if not beside:
         yield from rows
+    elif weight is None:
+        yield from zip(rows, *beside, strict=True)
     else:
-        yield from zip(rows, labels, strict=True)
+        yield from zip(rows, labels or itertools.repeat(None), beside[-1], strict=labels is not None)
 
 
 def _label_rows(y: Any) -> Sequence[Any]:
@@ -187,7 +192,7 @@ def _columns(data: Mapping[Any, Any], inputs: Sequence[str], outputs: Sequence[s
         )
     plain = next((named[name] for name in LABELS if name in named and name not in fed), None)
     by_name = {name: named[name] for name in outputs if name in named and name not in fed}
-    yield from _rows({name: named[name] for name in fed}, by_name or plain)
+    yield from _rows({name: named[name] for name in fed}, by_name or plain, named.get(WEIGHT))
 
 
 def _split(item: Any, inputs: set[str], outputs: Sequence[str]) -> Any:
@@ -196,12 +201,14 @@ def _split(item: Any, inputs: set[str], outputs: Sequence[str]) -> Any:
         return item
     fed = {k: v for k, v in item.items() if k in inputs}
     if not fed and len(inputs) == 1:
-        fed = {k: v for k, v in item.items() if k not in (*LABELS, *outputs)}
+        fed = {k: v for k, v in item.items() if k not in (*LABELS, WEIGHT, *outputs)}
         fed = {"x": next(iter(fed.values()))} if len(fed) == 1 else {}
     if not fed or len(fed) == len(item):
         return item
     label: Any = {k: item[k] for k in outputs if k in item and k not in fed}
     label = label or next((item[k] for k in LABELS if k in item), None)
+    if WEIGHT in item:
+        return dict(fed), label, item[WEIGHT]
     return dict(fed) if label is None else (dict(fed), label)
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
 from tightfit.types import Array
 
 Label = int | str | Array
+
+WEIGHT: Final = "sample_weight"
+"""Name of the label that is the weight of its sample in a training."""
 
 
 class TensorLike(Protocol):

@@ -17,7 +17,7 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError
 from tightfit.evaluation.early_stopping import Limit, drop_bound
-from tightfit.evaluation.labels import PLAIN, Probe
+from tightfit.evaluation.labels import INPUT, PLAIN, Probe
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy
@@ -48,6 +48,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     progress: Steps | None = None,
     limit: Limit | None = None,
     slices: Slices | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> list[Accuracy]:
     """The accuracy of each model on the samples, with the drop from the first model.
 
@@ -58,6 +59,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         metric: see ``choose_tasks``; ``module:function`` or a function (see ``user_metric``); or several.
         progress: called with the samples done and the samples in all.
         slices: of the outputs, see ``slices.trace``; their last axes by default.
+        kinds: output → kind of its labels that the user says, see ``labels.read_labels``.
         limit: ends early, with the numbers of the samples so far, once the last model must lose more.
 
     Returns:
@@ -73,8 +75,8 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     runs = [ModelRun(model, THREADS) for model in models]
     with closing(run_side_by_side(dataset.samples(indices), runs)) as rounds:
         wanted = wanted_metrics(metric)
-        probes = _take_probes(rounds, wanted)
-        tasks = _understood(wanted, probes, dataset, indices)
+        probes = _take_probes(rounds, wanted, kinds or {})
+        tasks = _understood(wanted, probes, dataset, indices, kinds)
         main = tasks.tasks[0]
         bound = drop_bound(main.metric if len(tasks.tasks) == 1 else None, limit, total)
 
@@ -111,6 +113,7 @@ def understand(
     indices: Sequence[int] | Array | None,
     metric: Asked,
     most: int = _GLANCE,
+    kinds: Mapping[str, str] | None = None,
 ) -> Tasks:
     """Return what labels mean and what is measured, from a model's answers to a few samples.
 
@@ -120,6 +123,7 @@ def understand(
         indices: the samples; None takes all.
         metric: see ``evaluate``.
         most: how many samples; with ``PROBES`` the answer is that of ``evaluate``.
+        kinds: as for ``evaluate``.
 
     Raises:
         DataError: for labels that do not fit the model's outputs.
@@ -127,24 +131,31 @@ def understand(
     few = sorted({int(i) for i in (range(len(dataset)) if indices is None else indices)})[:most]
     with closing(run_side_by_side(dataset.samples(few), [ModelRun(model, THREADS)])) as rounds:
         wanted = wanted_metrics(metric)
-        return _understood(wanted, _take_probes(rounds, wanted), dataset, indices)
+        return _understood(wanted, _take_probes(rounds, wanted, kinds or {}), dataset, indices, kinds)
 
 
 def _understood(
-    wanted: list[Wanted], rounds: Sequence[RunRound], dataset: Dataset, indices: Sequence[int] | Array | None
+    wanted: list[Wanted],
+    rounds: Sequence[RunRound],
+    dataset: Dataset,
+    indices: Sequence[int] | Array | None,
+    kinds: Mapping[str, str] | None,
 ) -> Tasks:
     probes = [Probe(r.label, r.reference, r.labels, r.inputs) for r in rounds]
     scalars = dataset.named_labels(indices)
     plain = dataset.labels(indices) if rounds[0].label is not None else None
-    return choose_tasks(wanted, probes, scalars if plain is None else {**scalars, PLAIN: plain})
+    return choose_tasks(wanted, probes, scalars if plain is None else {**scalars, PLAIN: plain}, kinds)
 
 
-def _take_probes(rounds: Iterator[RunRound], wanted: Sequence[Wanted]) -> list[RunRound]:
+def _take_probes(
+    rounds: Iterator[RunRound], wanted: Sequence[Wanted], kinds: Mapping[str, str]
+) -> list[RunRound]:
     """The first answers, held until the task is known: 16, or fewer when they are large."""
     probes: list[RunRound] = []
     held = 0
     for each in rounds:
-        kept = each if _may_be_its_input(each, wanted) else replace(each, inputs=_shapes_of(each.inputs))
+        compared = INPUT in kinds.values() or _may_be_its_input(each, wanted)
+        kept = each if compared else replace(each, inputs=_shapes_of(each.inputs))
         probes.append(kept)
         held += sum(array.nbytes for array in kept.reference.values()) * len(kept.answers)
         held += sum(array.nbytes for array in kept.inputs.values() if array.strides[-1:] != (0,))

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tightfit.data.sample import Label, shape_text
+from tightfit.data.sample import WEIGHT, Label, shape_text
 from tightfit.errors import DataError
 from tightfit.evaluation.metrics.classes import class_labels, units
 from tightfit.types import Array
@@ -32,6 +32,15 @@ VALUES: Final = "values"
 INPUT: Final = "input"
 """The model's own input: an autoencoder."""
 
+RANK: Final = "rank"
+"""One of units + 1 ordered classes, of units that each say whether the rank is above theirs."""
+
+CLASSES: Final = "classes"
+"""What a user says where places decide between ``CLASS`` and ``PLACES``."""
+
+BINARY: Final = "zeros and ones"
+"""What a user says where units decide between ``SEVERAL`` and ``CLASSES``."""
+
 TEXT: Final = "transcript"
 """A transcript, as text or as indices of the alphabet."""
 
@@ -41,7 +50,10 @@ SPAN: Final = "span"
 BOXES: Final = "boxes"
 """Boxes with classes, of all outputs together."""
 
-TRAINED: Final = (CLASS, PLACES, SEVERAL, VALUES, INPUT)
+OWN: Final = "as the user's loss reads it"
+"""What only a function of the user reads."""
+
+TRAINED: Final = (CLASS, PLACES, SEVERAL, VALUES, INPUT, RANK)
 """Kinds of labels that a training learns from; of others the float model teaches alone."""
 
 PLAIN: Final = ""
@@ -58,7 +70,7 @@ _BOX_NAMES: Final = (
     "iscrowd",
     "difficult",
 )
-_BESIDE: Final = ("area",)
+_BESIDE: Final = ("area", WEIGHT)
 _OF_THE_FIRST: Final = ("text", "transcript", "keypoints")
 _IGNORED: Final = 255
 """The class of places that do not count, in PASCAL VOC, Cityscapes and ADE20K."""
@@ -90,7 +102,7 @@ class Head:
 
     Args:
         output: its name. kind: one of the constants of this module. key: of the label; "" without a name.
-        options: how it is read: ``several``, ``ignored``, ``signs``, ``probabilities``, ``truth``.
+        options: how it is read: ``several``, ``ignored``, ``signs``, ``ranks``, ``probabilities``, ``truth``.
     """
 
     output: str
@@ -107,26 +119,59 @@ class Reading:
     notes: list[str] = field(default_factory=list)
 
 
-def read_labels(probes: Sequence[Probe], scalars: Mapping[str, Array], output: str | None = None) -> Reading:
+def read_labels(
+    probes: Sequence[Probe],
+    scalars: Mapping[str, Array],
+    output: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> Reading:
     """Return what the labels mean.
 
     Args:
         probes: the first samples with the reference's outputs.
         scalars: the numbers of all samples by key, of labels that are one number each.
         output: the user's choice for a label without a name.
+        kinds: output → kind that the user says; the key "" is for every other output.
 
     Raises:
         DataError: when a label fits no output.
     """
-    reading, first = Reading(), probes[0]
+    reading, first, said = Reading(), probes[0], _said(kinds or {}, probes[0])
     names = _named(first, reading)
     for key, name in names.items():
-        reading.heads.append(read_output(probes, name, key, scalars.get(key)))
+        reading.heads.append(read_output(probes, name, key, scalars.get(key), said.get(name)))
     if "boxes" in first.labels and "boxes" not in names:
         reading.heads.append(Head("", BOXES, "boxes"))
     if first.label is not None and not names:
-        reading.heads.append(_plain(probes, scalars.get(PLAIN), output))
+        reading.heads.append(_plain(probes, scalars.get(PLAIN), output, said))
+    labelled = {head.output for head in reading.heads}
+    for name in _given_back(first, said, kinds or {}) - labelled:
+        reading.heads.append(Head(name, INPUT, PLAIN, {"truth": "input"}))
     return reading
+
+
+def _given_back(probe: Probe, said: Mapping[str, str], kinds: Mapping[str, str]) -> set[str]:
+    """The outputs that are compared with the model's input without a label.
+
+    Raises:
+        DataError: one has another size than the input.
+    """
+    size = next((a.size for a in probe.inputs.values()), 0)
+    fitting = {name for name, kind in said.items() if kind == INPUT and probe.outputs[name].size == size}
+    wrong = [name for name, kind in kinds.items() if kind == INPUT and name and name not in fitting]
+    if wrong or (kinds.get("") == INPUT and not fitting):
+        name = next(iter(wrong), next(iter(probe.outputs)))
+        raise DataError(
+            f"Output '{name}' has {probe.outputs[name].size} numbers and the input {size}; an output that is "
+            "compared with the input has as many. Give labels, or another loss."
+        )
+    return fitting
+
+
+def _said(kinds: Mapping[str, str], probe: Probe) -> dict[str, str]:
+    """The kind that the user says, of each output."""
+    every = kinds.get("")
+    return {name: kind for name in probe.outputs if (kind := kinds.get(name, every)) is not None}
 
 
 def _named(probe: Probe, reading: Reading) -> dict[str, str]:
@@ -168,11 +213,13 @@ def _could_fit(label: Label, output: Array) -> bool:
     return size in (1, output.size, places) or (output.ndim >= 2 and size <= places and output.ndim <= 3)
 
 
-def _plain(probes: Sequence[Probe], scalars: Array | None, output: str | None) -> Head:
+def _plain(
+    probes: Sequence[Probe], scalars: Array | None, output: str | None, said: Mapping[str, str]
+) -> Head:
     """The head of a label without a name: of the named output, else of the first that it fits."""
     outputs = list(probes[0].outputs)
     if output is not None:
-        return read_output(probes, output, PLAIN, scalars)
+        return read_output(probes, output, PLAIN, scalars, said.get(output))
     if _is_span(probes):
         return Head("", SPAN, PLAIN)
     if _are_box_rows(probes):
@@ -180,25 +227,56 @@ def _plain(probes: Sequence[Probe], scalars: Array | None, output: str | None) -
     reasons: list[DataError] = []
     for name in outputs:
         try:
-            return read_output(probes, name, PLAIN, scalars)
+            return read_output(probes, name, PLAIN, scalars, said.get(name))
         except DataError as error:
             reasons.append(error)
     raise reasons[0]
 
 
-def read_output(probes: Sequence[Probe], name: str, key: str, scalars: Array | None) -> Head:
+def read_output(
+    probes: Sequence[Probe], name: str, key: str, scalars: Array | None, said: str | None = None
+) -> Head:
     """Return what the label of a key means for one output.
+
+    Args:
+        probes: the first samples.
+        name: of the output.
+        key: of the label.
+        scalars: the numbers of all samples, where the label is one number.
+        said: the kind that the user says, else the labels show it.
 
     Raises:
         DataError: when the label does not fit the output.
     """
+    if said == INPUT:
+        return Head(name, INPUT, key, {"truth": "input"})
     labels = [p.at(key) for p in probes]
     outputs = [p.outputs[name] for p in probes]
     if any(label is None for label in labels):
         raise DataError(f"Some samples have no label '{key or 'y'}'. Label all of them or none.")
     known = [label for label in labels if label is not None]
-    kind = kind_of(known, outputs, scalars, [p.inputs for p in probes])
+    kind = (
+        kind_of(known, outputs, scalars, [p.inputs for p in probes])
+        if said is None
+        else _fitting(said, known[0], outputs[0], name)
+    )
     return Head(name, kind, key, options_for(kind, known, outputs, scalars, name))
+
+
+def _fitting(said: str, label: Label, output: Array, name: str) -> str:
+    """The kind that the user says, checked against the sizes of label and output."""
+    size = np.asarray(label).size
+    places = output.size // max(units(output), 1)
+    if said == BINARY:
+        said = SEVERAL if units(output) > 1 else CLASSES
+    kind = (CLASS if places == 1 else PLACES) if said == CLASSES else said
+    expected = {SEVERAL: (output.size,), VALUES: (output.size, places), RANK: (1,)}.get(kind)
+    if expected is not None and size not in expected:
+        raise DataError(
+            f"The labels of output '{name}' have {size} numbers a sample; as '{kind}' they are "
+            f"{' or '.join(map(str, dict.fromkeys(expected)))}. Choose another loss or metric."
+        )
+    return kind
 
 
 def kind_of(  # noqa: PLR0911 - one line for each kind
@@ -319,10 +397,12 @@ def options_for(
     """
     if kind == SEVERAL:
         return {"several": True, "inside": _are_inside(outputs)}
-    if kind == INPUT:
-        return {"truth": "input"}
+    if kind == RANK:
+        values = np.asarray([np.asarray(x).reshape(()) for x in labels]) if scalars is None else scalars
+        _check_classes(values, outputs[0].size + 1, outputs[0], name)
+        return {"several": True, "inside": _are_inside(outputs), "ranks": True}
     if kind not in (CLASS, PLACES):
-        return {}
+        return {"truth": "input"} if kind == INPUT else {}
     options: dict[str, Any] = {
         "probabilities": all(is_distribution(o) for o in outputs),
         "inside": _are_inside(outputs),
@@ -361,12 +441,16 @@ def check_range(labels: Array | None, output: Array, name: str) -> None:
     Raises:
         DataError: says how many, and when labels seem to start at 1.
     """
-    classes = max(units(output), 2)
-    if labels is None or not len(labels):
-        return
+    if labels is not None and len(labels):
+        _check_classes(labels, max(units(output), 2), output, name)
+
+
+def _check_classes(labels: Array, classes: int, output: Array, name: str) -> None:
     low, high, outside = labels.min(), labels.max(), int(((labels < 0) | (labels >= classes)).sum())
     if outside:
         hint = " The labels seem to start at 1: subtract one." if low == 1 and high == classes else ""
+        if low == 0 and high == classes and classes == units(output):
+            hint = " If the units say whether a rank is above theirs, train with --loss ordinal."
         raise DataError(
             f"{outside} of {len(labels)} labels lie outside of the {classes} classes of output '{name}' "
             f"(shape {shape_text(output.shape)}): they are {low} to {high}, not 0 to {classes - 1}.{hint}"

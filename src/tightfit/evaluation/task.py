@@ -30,6 +30,7 @@ DEFAULTS: Final = {
     meaning.PLACES: ("top1", "miou"),
     meaning.VALUES: ("mae",),
     meaning.INPUT: ("mae",),
+    meaning.RANK: ("top1",),
     meaning.TEXT: ("cer",),
     meaning.SPAN: ("span_f1", "em"),
     meaning.BOXES: ("map50",),
@@ -37,7 +38,7 @@ DEFAULTS: Final = {
 """Kind of label → what ``auto`` measures, the first of them limited by a budget of one number."""
 
 _KINDS_OF: Final = {
-    "classes": (meaning.CLASS, meaning.SEVERAL, meaning.PLACES),
+    "classes": (meaning.CLASS, meaning.SEVERAL, meaning.PLACES, meaning.RANK),
     "values": (meaning.VALUES, meaning.INPUT),
     "image": (meaning.VALUES, meaning.INPUT),
     "points": (meaning.VALUES,),
@@ -95,6 +96,8 @@ class Task:
         own = label if self.key == meaning.PLAIN else named.get(self.key)
         if self.options.get("signs") and own is not None and not isinstance(own, str):
             own = (np.asarray(own) > 0).astype(np.int64)
+        if self.options.get("ranks") and own is not None and not isinstance(own, str):
+            own = (np.asarray(own).reshape(()) > np.arange(outputs[self.output].size)).astype(np.int64)
         return Answer(
             outputs,
             reference,
@@ -125,7 +128,10 @@ class Tasks:
 
 
 def choose_tasks(
-    wanted: str | Sequence[Wanted], probes: Sequence[Probe], scalars: Mapping[str, Array] | None = None
+    wanted: str | Sequence[Wanted],
+    probes: Sequence[Probe],
+    scalars: Mapping[str, Array] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Tasks:
     """Return the task of each metric that is wanted; ``auto`` stands for those that labels and outputs show.
 
@@ -136,6 +142,7 @@ def choose_tasks(
         wanted: as ``parse_metrics`` reads it.
         probes: the first samples with the reference's outputs.
         scalars: the numbers of all samples by key, of labels that are one number each.
+        kinds: output → kind of its labels that the user says, see ``labels.read_labels``.
 
     Raises:
         DataError: for labels that do not belong to an output, or an unknown output.
@@ -147,7 +154,8 @@ def choose_tasks(
             raise DataError(unknown_name("output", each.output, outputs))
     chosen = next((w.output for w in asked if w.output is not None), None)
     strictly = any(w.name == AUTO for w in asked)
-    reading = _read(probes, scalars or {}, chosen, strictly=strictly)
+    said = {**_kinds_said(asked, probes), **(kinds or {})}
+    reading = _read(probes, scalars or {}, chosen, said, strictly=strictly or bool(kinds))
     tasks: list[Task] = []
     for each in asked:
         if each.name == AUTO:
@@ -167,12 +175,27 @@ def choose_task(metric: str, probes: Sequence[Any], labels: Array | None = None)
     return choose_tasks(metric, given, {} if labels is None else {meaning.PLAIN: labels}).tasks[0]
 
 
+def _kinds_said(asked: Sequence[Wanted], probes: Sequence[Probe]) -> dict[str, str]:
+    """The kinds that the metrics say: 0 and 1 of a single unit are numbers where only numbers are scored."""
+    reads: dict[str, set[str]] = {}
+    for each in asked:
+        if each.row is not None and each.row.needs_labels:
+            reads.setdefault(each.output or "", set()).add(each.row.reads)
+    alone = all(a.size == units(a) == 1 for a in probes[0].outputs.values())
+    return {name: meaning.VALUES for name, kinds in reads.items() if alone and kinds == {"values"}}
+
+
 def _read(
-    probes: Sequence[Probe], scalars: Mapping[str, Array], output: str | None, *, strictly: bool
+    probes: Sequence[Probe],
+    scalars: Mapping[str, Array],
+    output: str | None,
+    kinds: Mapping[str, str],
+    *,
+    strictly: bool,
 ) -> Reading:
     """What the labels mean; a named metric may read what ``auto`` does not understand."""
     try:
-        return read_labels(probes, scalars, output)
+        return read_labels(probes, scalars, output, kinds)
     except DataError:
         if strictly:
             raise

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tightfit.data.sample import WEIGHT
 from tightfit.data.user_code import load_function, refused
 from tightfit.errors import DataError
 from tightfit.evaluation.intervals import student_quantile
@@ -120,7 +121,7 @@ class OwnTally:
     def add(self, answer: Answer, index: int) -> None:  # noqa: ARG002 - the order is the same for all models
         """Takes in one sample."""
         outputs = {answer.output: answer.outputs[answer.output]} if self._one_output else answer.outputs
-        named = dict(answer.labels)
+        named = {name: label for name, label in answer.labels.items() if name != WEIGHT}
         if named and answer.label is not None:
             named.setdefault("label", answer.label)
         self._user.add(outputs, named or answer.label)

@@ -216,3 +216,44 @@ def test_outputs_that_are_no_boxes_name_the_decoders():
     probes = [Probe(None, {"y": np.zeros((1, 6, 20), np.float32)}, LABELS, IMAGE)]
     with pytest.raises(DataError, match=r"No output of y is a list of boxes.*decoder=boxes\|yolov8"):
         choose_tasks("auto", probes, {})
+
+
+def answers(label, output, **more):
+    return [Probe(label, {"y": np.float32([output])}, **more)]
+
+
+def test_a_word_of_the_user_decides_what_labels_mean():
+    """0 and 1 of one unit are a class by themselves, numbers with mse or mae."""
+    given, scalars = answers(1, [0.5]), {"": np.array([0, 1])}
+    assert choose_tasks("auto", given, scalars).reading.heads[0].kind == "class"
+    assert choose_tasks("mae", given, scalars).reading.heads[0].kind == "values"
+    tasks = choose_tasks("auto", given, scalars, {"": "values"})
+    assert (tasks.reading.heads[0].kind, tasks.tasks[0].name) == ("values", "mae")
+
+
+def test_ranks_are_one_more_than_the_units():
+    given = answers(2, [0.9, 0.8, 0.1])
+    with pytest.raises(DataError, match="train with --loss ordinal"):
+        choose_tasks("auto", given, {"": np.array([0, 1, 2, 3])})
+    (task,) = choose_tasks("auto", given, {"": np.array([0, 1, 2, 3])}, {"": "rank"}).tasks
+    answer = task.answer(given[0].outputs, given[0].outputs, 2)
+    assert answer.label.tolist() == [1, 1, 0]
+    assert task.metric.score(answer) == 1.0
+    with pytest.raises(DataError, match="not 0 to 3"):
+        choose_tasks("auto", given, {"": np.array([0, 4])}, {"": "rank"})
+
+
+def test_an_output_without_labels_may_be_compared_with_the_input():
+    given = answers(None, [1.0, 2.0], inputs={"x": np.float32([[1.0, 2.5]])})
+    (task,) = choose_tasks("auto", given, {}, {"": "input"}).tasks
+    answer = task.answer(given[0].outputs, given[0].outputs, None, None, given[0].inputs)
+    assert task.metric.score(answer) == pytest.approx(0.25)
+    with pytest.raises(DataError, match="has 2 numbers and the input 3"):
+        short = answers(None, [1.0, 2.0], inputs={"x": np.zeros((1, 3), np.float32)})
+        choose_tasks("auto", short, {}, {"": "input"})
+
+
+def test_weights_of_samples_are_no_labels():
+    tasks = choose_tasks("auto", answers(1, [0.2, 0.8], labels={"sample_weight": np.array(2.0)}), {})
+    assert not tasks.reading.notes
+    assert [head.key for head in tasks.reading.heads] == [""]

@@ -8,8 +8,12 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
 from tightfit.data.sample import Sample  # noqa: E402 - after the check for Keras
-from tightfit.evaluation.labels import BOXES, CLASS, PLACES, SEVERAL, VALUES, Head  # noqa: E402 - likewise
+from tightfit.errors import DataError  # noqa: E402 - likewise
+from tightfit.evaluation.labels import BOXES, CLASS, PLACES, RANK, SEVERAL, VALUES, Head  # noqa: E402
 from tightfit.training.loop.label_loss import LabelLoss  # noqa: E402 - likewise
+from tightfit.training.loop.label_targets import stack_targets  # noqa: E402 - likewise
+from tightfit.training.loop.loss_words import LOSSES, LossWords  # noqa: E402 - likewise
+from tightfit.training.loop.surprises import BY_KIND, SURPRISES  # noqa: E402 - likewise
 from tightfit.training.option_checks import SCHEDULE_NAMES  # noqa: E402 - likewise
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES  # noqa: E402 - likewise
 
@@ -18,12 +22,11 @@ def sample(label=None, **labels):
     return Sample({"x": np.zeros((1, 2), np.float32)}, label, labels=labels)
 
 
-def loss_of(heads, shapes, samples, outputs, logits=True):
-    loss = LabelLoss(heads, shapes, dict.fromkeys(shapes, logits))
+def loss_of(heads, shapes, samples, outputs, logits=True, weights=None, **words):
+    loss = LabelLoss(heads, shapes, dict.fromkeys(shapes, logits), LossWords(**words))
     loss.look_at(samples)
-    targets = [loss.targets(s) for s in samples]
-    stacked = {name: np.stack([t[name] for t in targets]) for name in targets[0]}
-    return float(keras.ops.convert_to_numpy(loss(stacked, outputs)))
+    stacked = stack_targets([loss.targets(s) for s in samples])
+    return float(keras.ops.convert_to_numpy(loss(stacked, outputs, weights)))
 
 
 def test_classes_train_by_cross_entropy():
@@ -65,6 +68,78 @@ def test_outputs_of_different_units_count_alike():
     outputs = {"a": np.float32([[1], [1]]), "b": np.float32([[1000], [1000]])}
     # of each output the error is the labels' variance
     assert loss_of(heads, {"a": (1, 1), "b": (1, 1)}, samples, outputs) == pytest.approx(1, rel=1e-5)
+
+
+SCORES = np.float32([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+PAIR = [sample(1), sample(2)]
+SURPRISE = -np.log([0.25, 0.8])
+
+
+def test_weights_of_samples_classes_and_outputs_multiply():
+    head = Head("y", CLASS)
+    shapes = {"y": (1, 3)}
+    found = loss_of([head], shapes, PAIR, np.log(SCORES), weights=np.float32([3, 0]))
+    assert found == pytest.approx(3 * SURPRISE[0] / 2, rel=1e-5)
+    found = loss_of([head], shapes, PAIR, np.log(SCORES), classes={2: 5.0})
+    assert found == pytest.approx((SURPRISE[0] + 5 * SURPRISE[1]) / 2, rel=1e-5)
+    rare = [sample(0)] * 3 + [sample(1)]
+    even = loss_of([head], shapes, rare, np.zeros((4, 3), np.float32), classes="balanced")
+    assert even == pytest.approx(np.log(3), rel=1e-5)  # 3 · 4/6 + 1 · 4/2 over 4 samples
+    heads = [Head("a", CLASS, "a"), Head("b", CLASS, "b")]
+    both = [sample(a=1, b=2)]
+    outputs = {"a": np.log(SCORES[:1]), "b": np.log(SCORES[1:])}
+    found = _two_outputs(heads, both, outputs)
+    assert found == pytest.approx((SURPRISE[0] + 3 * SURPRISE[1]) / 4, rel=1e-5)
+
+
+def _two_outputs(heads, samples, outputs):
+    loss = LabelLoss(heads, {"a": (1, 3), "b": (1, 3)}, {"a": True, "b": True}, LossWords(weights={"b": 3.0}))
+    return float(keras.ops.convert_to_numpy(loss(stack_targets([loss.targets(s) for s in samples]), outputs)))
+
+
+def test_a_function_of_the_user_gets_labels_and_outputs_as_they_are():
+    seen = []
+
+    def own(labels, outputs):
+        seen.append((labels.tolist(), outputs.shape))
+        return keras.ops.abs(outputs[:, 0] - labels)
+
+    weights = np.float32([1, 3])
+    words = {"losses": {"": own}}
+    found = loss_of([Head("y", BOXES)], {"y": (1, 3)}, PAIR, SCORES, weights=weights, **words)
+    assert seen == [([1, 2], (2, 3))]
+    assert found == pytest.approx((0.5 + 3 * 1.9) / 2)
+    keras_loss = keras.losses.SparseCategoricalCrossentropy()
+    found = loss_of([Head("y", CLASS)], {"y": (1, 3)}, PAIR, SCORES, losses={"": keras_loss})
+    assert found == pytest.approx(SURPRISE.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "label", "wanted"),
+    [
+        ("mae", VALUES, np.array([1.0, 0.0]), 0.5),
+        ("huber", VALUES, np.array([3.5, 0.0]), (2.5 + 0.125) / 2),
+        ("ordinal", RANK, 1, -np.log([0.5, 0.5]).mean()),
+        ("focal", CLASS, 1, 0.25 * np.log(2)),
+    ],
+)
+def test_a_named_loss_reads_labels_in_its_way(name, kind, label, wanted):
+    head = Head("y", kind, options={"inside": True})
+    loss = LabelLoss([head], {"y": (1, 2)}, {"y": False}, LossWords({"": name}))
+    targets = stack_targets([loss.targets(sample(label))])
+    found = keras.ops.convert_to_numpy(loss(targets, np.float32([[0.5, 0.5]])))
+    assert float(found) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_class_beyond_the_outputs_is_refused_when_it_is_read():
+    loss = LabelLoss([Head("y", PLACES)], {"y": (1, 2, 3)}, {"y": True})
+    with pytest.raises(DataError, match="has the class 3; output 'y' has 3 classes, 0 to 2"):
+        loss.targets(sample(np.array([0, 3])))
+
+
+def test_every_loss_has_a_function_and_a_meaning():
+    assert set(SURPRISES) == set(LOSSES) - {"auto", "none"}
+    assert set(BY_KIND.values()) <= set(SURPRISES)
 
 
 def test_boxes_measure_and_do_not_train():

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.data.user_code import load_function
 from tightfit.errors import OptionError, unknown_name
 from tightfit.types import Array
 
@@ -60,26 +61,39 @@ AUGMENTATIONS: Final[dict[str, Callable[[Array, Random], Array]]] = {
 """Name → function; augmentations are applied in the given order."""
 
 
-def check_augmentations(names: Sequence[str], *, labelled: bool) -> tuple[str, ...]:
+def check_augmentations(names: Sequence[Any], *, labelled: bool) -> tuple[Any, ...]:
     """Return the names unchanged when they are known and fit the training.
+
+    Args:
+        names: names, ``module:function``, or functions of (images, random generator).
+        labelled: whether labels train.
 
     Raises:
         OptionError: a name is unknown, or ``mix`` is used with labels.
     """
     for name in names:
-        if name not in AUGMENTATIONS:
+        if not callable(name) and name not in AUGMENTATIONS and ":" not in name:
             raise OptionError(unknown_name("augmentation", name, AUGMENTATIONS))
     if labelled and "mix" in names:
         raise OptionError("Mixed images have no one label; leave 'mix' out, or train without labels.")
     return tuple(names)
 
 
-def augment(arrays: dict[str, Array], names: Sequence[str], random: Random) -> dict[str, Array]:
+def find_augmentation(name: Any) -> Callable[[Array, Random], Array]:
+    """Return the function of a name, of ``module:function``, or a function itself."""
+    if callable(name):
+        return name  # type: ignore[no-any-return]
+    if ":" in name:
+        return load_function(name, "a function of images and a random generator that returns images")
+    return AUGMENTATIONS[name]
+
+
+def augment(arrays: dict[str, Array], names: Sequence[Any], random: Random) -> dict[str, Array]:
     """Return the inputs of a batch with every float image input augmented.
 
     Args:
         arrays: input name → batch.
-        names: names of augmentations.
+        names: names of augmentations, or functions.
         random: random generator.
 
     Raises:
@@ -91,7 +105,7 @@ def augment(arrays: dict[str, Array], names: Sequence[str], random: Random) -> d
     changed = dict(arrays)
     for key in images:
         for name in names:
-            changed[key] = AUGMENTATIONS[name](changed[key], random)
+            changed[key] = np.asarray(find_augmentation(name)(changed[key], random), changed[key].dtype)
     return changed
 
 

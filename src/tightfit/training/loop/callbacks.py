@@ -37,6 +37,11 @@ class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
             if mask.schedule.end is None or self.step <= mask.schedule.end:
                 self.update()
 
+    def settled(self, steps: int) -> bool:
+        """Return whether the masks have the final sparsity after a number of steps."""
+        last = (steps - 1) // self.every * self.every
+        return all(mask.schedule(last) >= mask.schedule.sparsity for mask in self.masks)
+
     def update(self) -> None:
         """Update the masks for the present step; on JAX the variables are synchronized first."""
         if keras.backend.backend() == "jax":
@@ -45,8 +50,8 @@ class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
             mask.update(self.step)
 
 
-class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Stops the training at a NaN loss and restores the weights of the last good epoch.
+class StopAtNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Stops the training after an epoch whose loss is not finite.
 
     Attributes:
         failed: the epoch, from 0, whose loss was NaN or infinite, or None.
@@ -55,6 +60,22 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
     def __init__(self) -> None:
         super().__init__()
         self.failed: int | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Stop the training when the loss is not finite."""
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            self.failed = epoch
+            self.model.stop_training = True
+
+
+class KeepLastGood(StopAtNaN):
+    """Stops the training at a NaN loss and restores the weights of the last good epoch.
+
+    For a training without checkpoints; it holds a copy of the weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
         self.good: list[Any] | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
@@ -67,11 +88,9 @@ class KeepLastGood(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Copy the weights, or stop the training when the loss is not finite."""
-        if np.isfinite((logs or {}).get("loss", 0.0)):
+        super().on_epoch_end(epoch, logs)
+        if self.failed is None:
             self.good = self._copies()
-            return
-        self.failed = epoch
-        self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Restore the last good weights."""

@@ -1,19 +1,32 @@
-"""Checkpoints of a training, written after each epoch, whole or not at all."""
+"""Checkpoints of a training, written after each epoch, whole or not at all.
+
+A checkpoint is a zip of ``.npy`` members, as of ``numpy.savez``: ``facts`` (JSON), the variables of the
+network and of the optimizer after the last good epoch (``now``), the variables of the network after the best
+epoch (``best``) and after each finished stage (``stage0``). The teacher, which never changes, is not in it.
+Arrays are written and read one at a time, so a checkpoint needs no memory.
+"""
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from tightfit.errors import ModelError
 from tightfit.files import atomic_file
+
+Arrays = Iterable[npt.NDArray[Any]]
+
+NOW: Final = "now"
+BEST: Final = "best"
 
 
 @dataclass
@@ -25,34 +38,47 @@ class Progress:
         stage: index of the running stage.
         epoch: number of finished epochs of that stage.
         history: one row for each epoch: ``stage``, ``epoch``, ``loss`` and the metrics.
-        arrays: the variables of model and optimizer after the last epoch.
-        finished: the variables at the end of each finished stage.
+        best: ``epoch`` and ``value`` of the best epoch of the running stage, where validation data tells.
+        counts: group of arrays in the checkpoint → number of its arrays.
     """
 
     settings: str
     stage: int = 0
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
-    arrays: list[np.ndarray[Any, Any]] = field(default_factory=list)
-    finished: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
+    best: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def finish_stage(self) -> None:
-        """Begin the next stage and store the variables of the finished one."""
-        self.finished.append(self.arrays)
-        self.stage, self.epoch, self.arrays = self.stage + 1, 0, []
+        """Begin the next stage."""
+        self.stage, self.epoch, self.best = self.stage + 1, 0, {}
+        self.counts.pop(NOW, None)
+        self.counts.pop(BEST, None)
 
 
-def save_progress(path: Path, progress: Progress) -> None:
-    """Write a checkpoint; arrays and JSON only, so that reading one executes nothing."""
-    facts = {k: getattr(progress, k) for k in ("settings", "stage", "epoch", "history")}
-    facts["counts"] = [len(arrays) for arrays in (*progress.finished, progress.arrays)]
-    every = [a for arrays in (*progress.finished, progress.arrays) for a in arrays]
-    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    buffer = io.BytesIO()
-    named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(every)}
-    np.savez(buffer, facts=text, **named)
-    with atomic_file(path) as file:
-        file.write(buffer.getvalue())
+def save_progress(path: Path, progress: Progress, groups: dict[str, Arrays]) -> None:
+    """Write a checkpoint; arrays and JSON only, so that reading one executes nothing.
+
+    Args:
+        path: path of the checkpoint. Groups of its present file that ``progress.counts`` names are kept.
+        progress: facts; its ``counts`` are brought up to date.
+        groups: name → arrays of the groups to write.
+    """
+    kept = [name for name in progress.counts if name not in groups]
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, arrays in groups.items():
+            progress.counts[name] = 0
+            for array in arrays:
+                with archive.open(f"{name}.{progress.counts[name]}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+                progress.counts[name] += 1
+        for name in kept:
+            for i, array in enumerate(stored_arrays(path, progress, name)):
+                with archive.open(f"{name}.{i}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        facts = {k: v for k, v in vars(progress).items() if not k.startswith("_")}
+        with archive.open("facts.npy", "w") as member:
+            np.lib.format.write_array(member, np.frombuffer(json.dumps(facts).encode(), np.uint8))
 
 
 def load_progress(path: Path, settings: str) -> Progress | None:
@@ -67,15 +93,29 @@ def load_progress(path: Path, settings: str) -> Progress | None:
     """
     if not path.exists():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            facts = json.loads(stored["facts"].tobytes())
-            arrays = iter([stored[f"a{i}"] for i in range(sum(facts["counts"]))])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"'{path}' is no checkpoint of a training. Delete it to start anew.") from error
-    *finished, current = [[next(arrays) for _ in range(count)] for count in facts.pop("counts")]
-    found = Progress(arrays=current, finished=finished, **facts)
+    with _damage(path), np.load(path, allow_pickle=False) as stored:
+        found = Progress(**json.loads(stored["facts"].tobytes()))
     return found if found.settings == settings else None
+
+
+def stored_arrays(path: Path, progress: Progress, group: str) -> Iterator[npt.NDArray[Any]]:
+    """Yield the arrays of a group of a checkpoint, one at a time.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    with _damage(path), np.load(path, allow_pickle=False) as stored:
+        for i in range(progress.counts.get(group, 0)):
+            yield stored[f"{group}.{i}"]
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turns what the readers raise into a ``ModelError``."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError(f"'{path}' is no checkpoint of a training. Delete it to start anew.") from error
 
 
 class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -84,11 +124,14 @@ class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
     Args:
         path: path of the checkpoint.
         progress: the progress to update.
+        settled: called with the number of finished epochs; returns whether an epoch may be the best one.
+            Masks that still change rule it out.
     """
 
-    def __init__(self, path: Path, progress: Progress) -> None:
+    def __init__(self, path: Path, progress: Progress, settled: Callable[[int], bool] | None = None) -> None:
         super().__init__()
         self.path, self.progress = path, progress
+        self.settled = settled or (lambda _epoch: True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the checkpoint."""
@@ -97,32 +140,50 @@ class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             return
         self.progress.epoch = epoch + 1
         self.progress.history.append({"stage": self.progress.stage, "epoch": epoch, **facts})
-        self.progress.arrays = arrays_of(self.model)
-        save_progress(self.path, self.progress)
+        groups: dict[str, Arrays] = {NOW: arrays_of(variables(self.model), self.model)}
+        value = facts.get("val_loss")
+        if value is not None and self.settled(epoch + 1) and value <= self.progress.best.get("value", value):
+            self.progress.best = {"epoch": float(epoch), "value": value}
+            groups[BEST] = arrays_of(trained_network(self.model).variables, self.model)
+        save_progress(self.path, self.progress, groups)
+
+
+def trained_network(model: Any) -> Any:
+    """Return the network that a model trains: the student of a ``Distillation``, else the model."""
+    return getattr(model, "student", model)
 
 
 def variables(model: Any) -> list[Any]:
-    """Return the variables of a compiled model and of its optimizer, in a fixed order."""
+    """Return the variables of the network that a model trains and of its optimizer, in a fixed order."""
     optimizer = model.optimizer
-    optimizer.build(model.trainable_variables)
-    return [*model.trainable_variables, *model.non_trainable_variables, *optimizer.variables]
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    return [*trained_network(model).variables, *optimizer.variables]
 
 
-def arrays_of(model: Any) -> list[np.ndarray[Any, Any]]:
-    """Return copies of ``variables`` as arrays."""
+def arrays_of(wanted: Iterable[Any], model: Any) -> Iterator[npt.NDArray[Any]]:
+    """Yield copies of variables of a model as arrays, one at a time."""
     if keras.backend.backend() == "jax" and getattr(model, "_jax_state", None) is not None:
         model.jax_state_sync()
-    return [np.array(keras.ops.convert_to_numpy(v)) for v in variables(model)]
+    return (np.array(keras.ops.convert_to_numpy(v)) for v in wanted)
 
 
-def restore(model: Any, arrays: list[np.ndarray[Any, Any]]) -> None:
-    """Restore the variables of a checkpoint.
+def restore(found: list[Any], arrays: Arrays) -> None:
+    """Restore variables from the arrays of a checkpoint.
 
     Raises:
         ModelError: the checkpoint belongs to another model or optimizer.
     """
-    found = variables(model)
-    if [tuple(v.shape) for v in found] != [a.shape for a in arrays]:
-        raise ModelError("The checkpoint is of another model or optimizer. Delete it to start anew.")
-    for variable, array in zip(found, arrays, strict=True):
+    for variable, array in zip(found, _exactly(arrays, len(found)), strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise ModelError("The checkpoint is of another model or optimizer. Delete it to start anew.")
         variable.assign(array)
+
+
+def _exactly(arrays: Arrays, count: int) -> Iterator[npt.NDArray[Any]]:
+    given = 0
+    for given, array in enumerate(arrays, 1):
+        if given <= count:
+            yield array
+    if given != count:
+        raise ModelError("The checkpoint is of another model or optimizer. Delete it to start anew.")

@@ -77,7 +77,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
                     "The label loss needs labels, but the data has none. Give labels, or labels_share=0."
                 )
             if self.label_loss is not None:
-                labelled = self.label_loss(y, y_pred)
+                labelled = self.label_loss(y, y_pred, sample_weight)
             else:
                 labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
             loss = loss + labelled * self.labels_share

@@ -9,6 +9,13 @@ from tightfit.errors import DataError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.loop.augmentation import check_augmentations
+from tightfit.training.loop.loss_words import (
+    AUTO,
+    LossWords,
+    parse_class_weights,
+    parse_losses,
+    parse_weights,
+)
 from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.training.option_checks import check_ranges, check_schedule, check_sparsity
 
@@ -37,6 +44,18 @@ class FinetuneSpec(TrainingOptions):
         if self.sparsity is not None:
             return 0.02
         return 0.005 if self.clusters is None else 0.002
+
+    def words(self) -> LossWords:
+        """Return what is said about the losses.
+
+        Raises:
+            OptionError: a loss is unknown, or a weight is none.
+        """
+        losses = parse_losses(self.loss)
+        if self.labels == "input" and losses.get("", AUTO) == AUTO:
+            losses[""] = "input"
+        weights = parse_weights(self.loss_weights, "loss weight")
+        return LossWords(losses, weights, parse_class_weights(self.class_weights))
 
     def stages(self) -> list[str]:
         """Return the stages in order: ``prune``, ``finish``."""
@@ -74,8 +93,9 @@ def check_spec(request: FinetuneSpec) -> None:
         )
     if not 0 < request.rate < 1:
         raise OptionError(f"A learning rate lies between 0 and 1; received {request.rate:g}.")
-    if request.labels not in ("auto", "yes", "no"):
-        raise OptionError(f"Labels are auto, yes or no; received '{request.labels}'.")
+    if request.labels not in ("auto", "yes", "no", "input"):
+        raise OptionError(f"Labels are auto, yes, no or input; received '{request.labels}'.")
+    request.words()
     check_augmentations(request.augment, labelled=False)
 
 
@@ -89,7 +109,8 @@ def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:
     check_spec(request)
     if request.labels == "yes" and not dataset.has_labels:
         raise DataError("--labels yes needs labels, but the data has none. Give labels, or --labels no.")
-    return dataset.has_labels and request.labels != "no"
+    given = dataset.has_labels or "input" in request.words().losses.values()
+    return given and request.labels != "no"
 
 
 def check_clusters(request: FinetuneSpec, model: Model) -> None:

@@ -12,35 +12,42 @@ Without labels the loss is the distillation from the float model; with labels, h
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 
 from tightfit.data.dataset import Dataset
-from tightfit.data.sample import Sample
-from tightfit.evaluation.labels import PLAIN, TRAINED, Head
+from tightfit.data.sample import WEIGHT, Sample
+from tightfit.evaluation.labels import PLAIN, Head
 from tightfit.graph.ir import Model
+from tightfit.graph.signatures import output_names
 from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.export import export
 from tightfit.training.fake_quant.learned_scales import short_scales
-from tightfit.training.loop.callbacks import KeepLastGood, UpdateMasks
+from tightfit.training.loop.callbacks import StopAtNaN, UpdateMasks
 from tightfit.training.loop.checkpoints import (
+    BEST,
+    NOW,
     Progress,
     SaveEachEpoch,
     arrays_of,
     load_progress,
     restore,
     save_progress,
+    stored_arrays,
+    variables,
 )
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
-from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for
+from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for, own_heads, trains
+from tightfit.training.loop.loss_words import spelled
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.network import Network
@@ -97,6 +104,7 @@ class TrainingData:
         heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
         prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
             returns the float model and the plan to train from.
+        validation: samples that choose the best epoch; None keeps the last one.
     """
 
     dataset: Dataset
@@ -104,6 +112,7 @@ class TrainingData:
     teacher: Model
     prepare: Prepare
     heads: Sequence[Head] | None = None
+    validation: Dataset | None = None
 
 
 def finetune(
@@ -149,18 +158,29 @@ class _Training:
         self.teacher, self.prepare = data.teacher, data.prepare
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
         self.progress = progress
-        self.heads = [h for h in self._meaning(data.heads) if h.kind in TRAINED] if labelled else []
+        self.words, self.validation = request.words(), data.validation
+        self.heads = self._trained(data.heads) if labelled else []
         self.labelled = bool(self.heads)
         self.loss: LabelLoss | None = None
         self.plan: Plan | None = None
         self.notes: list[str] = []
 
-    def _meaning(self, heads: Sequence[Head] | None) -> Sequence[Head]:
-        if heads is not None:
-            return heads
+    def _trained(self, given: Sequence[Head] | None) -> list[Head]:
+        """The heads that train."""
+        outputs = list(output_names(self.teacher))
+        self.words.check_outputs(outputs)
+        if given is None:
+            given = heads_of(
+                Network(self.teacher, check=False),
+                self._first(_LOOKED_AT),
+                self._scalars(),
+                self.words.kinds(),
+            )
+        return [h for h in own_heads(given, self.words, outputs) if trains(h, self.words)]
+
+    def _scalars(self) -> dict[str, Array]:
         plain, named = self.dataset.labels(self.indices), self.dataset.named_labels(self.indices)
-        scalars = named if plain is None else {**named, PLAIN: plain}
-        return heads_of(Network(self.teacher, check=False), self._first(_LOOKED_AT), scalars)
+        return named if plain is None else {**named, PLAIN: plain}
 
     def run(self, index: int, stage: str, checkpoint: Path, listener: Any) -> None:
         """Train one stage, or only rebuild its result when the checkpoint has it.
@@ -173,18 +193,35 @@ class _Training:
         """
         epochs = self._epochs(stage)
         network = self._network(stage, epochs)
-        student = self._student(network)
-        self._compile(student, epochs, last=index == len(self.request.stages()) - 1)
-        if index < self.progress.stage:
-            restore(student, self.progress.finished[index])
+        progress, group = self.progress, f"stage{index}"
+        if index >= progress.stage:
+            student = self._student(network)
+            self._compile(student, epochs, last=index == len(self.request.stages()) - 1)
+            if progress.epoch:
+                restore(variables(student), stored_arrays(checkpoint, progress, NOW))
+            if not self._fit(student, network, (progress.epoch, epochs), checkpoint, listener):
+                network = self._network(stage, epochs)
+                last = stored_arrays(checkpoint, progress, NOW)
+                if progress.epoch:
+                    restore(network.variables, itertools.islice(last, len(network.variables)))
+                for mask in (t for t in network.transforms if isinstance(t, Mask)):
+                    mask.finish()
+            if progress.best:
+                self._note_best(epochs)
+                restore(network.variables, stored_arrays(checkpoint, progress, BEST))
+            progress.finish_stage()
+            save_progress(checkpoint, progress, {group: arrays_of(network.variables, student)})
         else:
-            if self.progress.arrays:
-                restore(student, self.progress.arrays)
-            self._fit(student, network, (self.progress.epoch, epochs), checkpoint, listener)
-            self.progress.arrays = arrays_of(student)
-            self.progress.finish_stage()
-            save_progress(checkpoint, self.progress)
+            restore(network.variables, stored_arrays(checkpoint, progress, group))
         self.current, self.plan = export(network)
+
+    def _note_best(self, epochs: int) -> None:
+        best = int(self.progress.best["epoch"]) + 1
+        if best < epochs:
+            self.notes.append(
+                f"The weights are those of epoch {best} of {epochs}, where the loss on the validation data was "
+                "least."
+            )
 
     def _epochs(self, stage: str) -> int:
         both = len(self.request.stages()) == 2
@@ -221,7 +258,8 @@ class _Training:
         teacher = Network(self.teacher, check=False)
         share = _LABELS_SHARE if self.labelled else 0.0
         student = Distillation(network, teacher, self.request.features, labels_share=share)
-        self.loss = loss_for(self.heads, student, self._first) if self.labelled else None
+        if self.labelled:
+            self.loss = loss_for(self.heads, student, self._first, self.words, self._scalars())
         student.label_loss = self.loss
         return student
 
@@ -242,35 +280,50 @@ class _Training:
 
     def _fit(
         self, student: Any, network: Network, epochs: tuple[int, int], checkpoint: Path, listener: Any
-    ) -> None:
+    ) -> bool:
+        """Train from an epoch to another; return False when the loss was not finite."""
         request, (first, last) = self.request, epochs
+        targets = None if self.loss is None else self.loss.targets
+        weighted = WEIGHT in self._first(1)[0].labels
         batches = Batches(
-            self.dataset, self.indices, request.batch,
-            targets=None if self.loss is None else self.loss.targets,
+            self.dataset, self.indices, request.batch, targets=targets, weighted=weighted,
             seed=request.seed, epoch=first, augment=request.augment,
         )  # fmt: skip
         done = first * len(batches)
-        keep = KeepLastGood()
+        updates = UpdateMasks(network, every=max(1, last * len(batches) // _UPDATES), start=done)
+        stop = StopAtNaN()
         callbacks = [
-            UpdateMasks(network, every=max(1, last * len(batches) // _UPDATES), start=done),
-            keep,
-            SaveEachEpoch(checkpoint, self.progress),
+            updates,
+            stop,
+            SaveEachEpoch(checkpoint, self.progress, lambda epoch: updates.settled(epoch * len(batches))),
             _Steps(listener, self.progress.stage, done, (len(batches), last)),
         ]
         # Keras would shuffle the batches differently each time; these are shuffled by seed and epoch.
-        student.fit(batches, initial_epoch=first, epochs=last, verbose=0, shuffle=False, callbacks=callbacks)
-        if keep.failed is not None:
-            self.notes.append(
-                f"The loss became NaN or infinite in epoch {keep.failed + 1}; the weights of the epoch "
-                "before were kept. Train with a smaller learning rate."
-            )
+        student.fit(
+            batches, validation_data=self._validating(targets), initial_epoch=first, epochs=last, verbose=0,
+            shuffle=False, callbacks=callbacks,
+        )  # fmt: skip
+        if stop.failed is None:
+            return True
+        self.notes.append(
+            f"The loss became NaN or infinite in epoch {stop.failed + 1}; the weights of the epoch "
+            "before were kept. Train with a smaller learning rate."
+        )
+        return False
+
+    def _validating(self, targets: Any) -> Batches | None:
+        if self.validation is None:
+            return None
+        every = range(len(self.validation))
+        return Batches(self.validation, every, self.request.batch, targets=targets, measures=True)
 
 
 def _settings(request: FinetuneSpec, data: TrainingData, model: Model) -> str:
     """Return what a checkpoint belongs to: the bytes of model, teacher and data, and the options."""
-    facts = asdict(request) | {
+    facts = {f.name: spelled(getattr(request, f.name)) for f in fields(request)} | {
         "data": data.dataset.fingerprint(),
         "samples": len(data.indices),
+        "validation": None if data.validation is None else data.validation.fingerprint(),
         "model": hashlib.sha256(serialize(model)).hexdigest(),
         "teacher": hashlib.sha256(serialize(data.teacher)).hexdigest(),
         "backend": keras.backend.backend(),

@@ -13,9 +13,10 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
 from tightfit.errors import DataError
 from tightfit.training.loop.augmentation import augment, check_augmentations
+from tightfit.training.loop.label_targets import stack_targets, weight_of
 from tightfit.types import Array
 
-Targets = Callable[[Sample], dict[str, Array]]
+Targets = Callable[[Sample], dict[str, Any]]
 
 _KEPT_BYTES: Final = 1_500_000_000
 
@@ -30,9 +31,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         indices: the samples to train with.
         size: samples in a batch.
         targets: returns what each output of a sample should be, by name; None without labels.
+        weighted: give the samples' weights too.
         seed: seed of the shuffling.
         epoch: the first epoch.
-        augment: names of image augmentations (``augmentation``).
+        augment: names of image augmentations (``augmentation``), or functions like them.
+        measures: for data that measures: every sample once, in order.
 
     Raises:
         DataError: there are fewer samples than one batch.
@@ -41,11 +44,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
     def __init__(  # noqa: PLR0913 - the options of one feed
         self, dataset: Dataset, indices: Sequence[int] | Array, size: int, *,
-        targets: Targets | None, seed: int = 0, epoch: int = 0, augment: Sequence[str] = (),
+        targets: Targets | None, weighted: bool = False, seed: int = 0, epoch: int = 0,
+        augment: Sequence[Any] = (), measures: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
+        size = min(size, len(indices)) if measures else size
         self.dataset, self.indices, self.size = dataset, [int(i) for i in indices], size
         self.targets, self.seed, self.epoch = targets, seed, epoch
+        self.weighted, self.measures = weighted and targets is not None, measures
         self.augment = check_augmentations(augment, labelled=targets is not None)
         if len(self.indices) < size:
             raise DataError(
@@ -57,32 +63,47 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._shuffle()
 
     def __len__(self) -> int:
-        return math.floor(len(self.indices) / self.size)
+        batches = len(self.indices) / self.size
+        return math.ceil(batches) if self.measures else math.floor(batches)
 
     def __getitem__(self, batch: int) -> Any:
         chosen = self.order[batch * self.size : (batch + 1) * self.size]
         samples = self._samples([self.indices[i] for i in chosen])
         names = list(samples[0][0])
-        arrays = {n: np.concatenate([inputs[n] for inputs, _ in samples]) for n in names}
+        arrays = {n: np.concatenate([inputs[n] for inputs, _, _ in samples]) for n in names}
         arrays = augment(arrays, self.augment, np.random.default_rng([self.seed, self.epoch, batch]))
         x = arrays if len(names) > 1 else arrays[names[0]]
         if self.targets is None:
             return (x,)
-        return x, {name: np.stack([wanted[name] for _, wanted in samples]) for name in samples[0][1]}
+        y = stack_targets([wanted for _, wanted, _ in samples])
+        if not self.weighted:
+            return x, y
+        return x, y, np.array([weight for _, _, weight in samples], np.float32)
 
     def _samples(self, wanted: list[int]) -> list[Any]:
-        missing = [i for i in wanted if i not in self.kept]
-        found = {
-            i: ({n: np.asarray(a) for n, a in s.inputs.items()}, self._wanted(s))
-            for i, s in zip(sorted(set(missing)), self.dataset.samples(sorted(set(missing))), strict=True)
-        }
-        size = sum(a.nbytes for inputs, _ in found.values() for a in inputs.values())
-        if self.bytes + size <= _KEPT_BYTES:
-            self.kept.update(found)
-            self.bytes += size
+        if not self.kept and self.dataset.source.kind == "function":
+            self._keep_all()
+        missing = sorted({i for i in wanted if i not in self.kept})
+        found = dict(zip(missing, map(self._entry, self.dataset.samples(missing)), strict=True))
+        if self.bytes + sum(map(_size, found.values())) <= _KEPT_BYTES:
+            self._keep(found)
         return [found.get(i) or self.kept[i] for i in wanted]
 
-    def _wanted(self, sample: Sample) -> dict[str, Array]:
+    def _keep_all(self) -> None:
+        """Read the samples in one pass: a function has to start anew for each batch that is not kept."""
+        for sample in self.dataset.samples(sorted(set(self.indices))):
+            self._keep({sample.index: self._entry(sample)})
+            if self.bytes > _KEPT_BYTES:
+                return
+
+    def _keep(self, found: dict[int, Any]) -> None:
+        self.kept.update(found)
+        self.bytes += sum(map(_size, found.values()))
+
+    def _entry(self, sample: Sample) -> tuple[dict[str, Array], dict[str, Any], float]:
+        return {n: np.asarray(a) for n, a in sample.inputs.items()}, self._wanted(sample), weight_of(sample)
+
+    def _wanted(self, sample: Sample) -> dict[str, Any]:
         return {} if self.targets is None else self.targets(sample)
 
     def on_epoch_end(self) -> None:
@@ -91,4 +112,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self._shuffle()
 
     def _shuffle(self) -> None:
-        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.indices))
+        count = len(self.indices)
+        random = np.random.default_rng([self.seed, self.epoch])
+        self.order = np.arange(count) if self.measures else random.permutation(count)
+
+
+def _size(entry: tuple[dict[str, Array], dict[str, Any], float]) -> int:
+    return sum(a.nbytes for a in entry[0].values())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from tightfit.training.loop.loss_words import LossLike, Weights
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,15 @@ class TrainingOptions:
         batch: samples in a step.
         learning_rate: most relative change of a weight in a step (``RelativeAdam``), with a cosine decay to
             zero; None for a default that depends on the other options.
-        labels: ``auto`` (both losses where there are labels), ``yes`` or ``no``.
+        labels: ``auto`` (both losses where there are labels), ``yes``, ``no``, or ``input``: the model gives
+            back its input.
+        loss: loss of the labels: a name, ``output=name``, ``module:function``, a function, a Keras loss, or
+            a mapping from outputs to such (``loss_words``).
+        loss_weights: output → weight of its loss, 1 for others.
+        class_weights: class → weight, or ``balanced``.
         features: intermediate tensors of the teacher to match besides its outputs.
         seed: seed of the shuffling.
-        augment: names of image augmentations (``augmentation.AUGMENTATIONS``).
+        augment: names of image augmentations (``augmentation.AUGMENTATIONS``), or functions like them.
         teacher: file of a larger float model with the same outputs, for a model after channel pruning; None
             for the model itself.
     """
@@ -43,7 +51,10 @@ class TrainingOptions:
     batch: int = 32
     learning_rate: float | None = None
     labels: str = "auto"
+    loss: LossLike = "auto"
+    loss_weights: Weights = ()
+    class_weights: Weights = ()
     features: tuple[str, ...] = ()
     seed: int = 0
-    augment: tuple[str, ...] = ()
+    augment: tuple[str | Callable[..., object], ...] = ()
     teacher: str | Path | None = None

@@ -72,9 +72,14 @@ class Mask:
     def update(self, step: int) -> None:
         """Update the masks for a step from the present weights; not after the schedule's end."""
         end = self.schedule.end
-        if end is not None and step > end:
-            return
-        sparsity = self.schedule(step)
+        if end is None or step <= end:
+            self._prune(self.schedule(step))
+
+    def finish(self) -> None:
+        """Update the masks to the final sparsity."""
+        self._prune(self.schedule.sparsity)
+
+    def _prune(self, sparsity: float) -> None:
         values = [np.asarray(ops.convert_to_numpy(weight.variable)) for weight, _ in self.sites]
         if self.scope == "global" and values:
             masks = keep_globally(values, sparsity)

@@ -104,7 +104,7 @@ def test_what_can_be_read_once_is_refused_with_the_way_out():
         (np.float32(1.0), "one number"),
         ({"picture": X, "y": Y}, "has the arrays picture, y. Expected the model's inputs: image"),
         (5, "Data of type int cannot be read. Expected a path"),
-        ((X, Y, X), "Data of type tuple"),
+        ((X, Y, X, Y), "Data of type tuple"),
     ],
 )
 def test_wrong_objects_are_named(data, words):

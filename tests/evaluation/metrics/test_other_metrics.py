@@ -248,9 +248,9 @@ def test_an_output_without_labels_may_be_compared_with_the_input():
     (task,) = choose_tasks("auto", given, {}, {"": "input"}).tasks
     answer = task.answer(given[0].outputs, given[0].outputs, None, None, given[0].inputs)
     assert task.metric.score(answer) == pytest.approx(0.25)
+    longer = answers(None, [1.0, 2.0], inputs={"x": np.zeros((1, 3), np.float32)})
     with pytest.raises(DataError, match="has 2 numbers and the input 3"):
-        short = answers(None, [1.0, 2.0], inputs={"x": np.zeros((1, 3), np.float32)})
-        choose_tasks("auto", short, {}, {"": "input"})
+        choose_tasks("auto", longer, {}, {"": "input"})
 
 
 def test_weights_of_samples_are_no_labels():

@@ -219,8 +219,8 @@ class _Training:
         best = int(self.progress.best["epoch"]) + 1
         if best < epochs:
             self.notes.append(
-                f"The weights are those of epoch {best} of {epochs}, where the loss on the validation data was "
-                "least."
+                f"The weights are those of epoch {best} of {epochs}, "
+                "where the loss on the validation data was least."
             )
 
     def _epochs(self, stage: str) -> int:

@@ -162,7 +162,7 @@ def test_validation_chooses_the_epoch_and_test_data_measures(work, tmp_path):
         ("labelled.npz", {"class_weights": {7: 2}}, OptionError, "a weight of class 7; output"),
         ("labelled.npz", {"metric": "accurcy"}, OptionError, "Unknown metric 'accurcy'"),
         ("bare.npz", {"labels": "input"}, DataError, "an output that is compared with the input has as many"),
-        ("bare.npz", {"labels": "yes"}, DataError, "--labels yes needs labels, but the data has none"),
+        ("bare.npz", {"labels": "yes"}, DataError, "labels='yes' needs labels, but the data has none"),
         ("bare.npz", {"sparsity": 80.0}, OptionError, r"received 80\. Did you mean 0\.8\?"),
         (
             "bare.npz",

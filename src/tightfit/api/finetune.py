@@ -197,8 +197,8 @@ def finetune(  # noqa: PLR0913 - the options of one command
         augment: image augmentations: ``flip``, ``shift``, ``zoom``, ``mix``, or functions of (images, random
             generator).
         loss: of the labels: ``crossentropy``, ``focal``, ``binary_crossentropy``, ``mse``, ``mae``,
-            ``huber``, ``log_cosh``, ``ordinal``, ``input``, ``none``, a function of (labels, outputs), a Keras loss, or
-            a mapping from outputs to such; ``auto`` follows the labels.
+            ``huber``, ``log_cosh``, ``ordinal``, ``input``, ``none``; a function of (labels, outputs), a
+            Keras loss, or a mapping from outputs to such; ``auto`` follows the labels.
         loss_weights: output → weight of its loss, 1 for others.
         class_weights: class → weight, or ``balanced``.
         metric: what the file is measured by, as for ``evaluate``.

@@ -15,6 +15,7 @@ from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
 from tightfit.api.terminal_progress import Bars
 from tightfit.cli.choices import (
+    AUGMENTATIONS,
     INITIAL,
     LABELS,
     LAYOUTS,
@@ -153,8 +154,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--augment",
+    type=Names("augmentation", AUGMENTATIONS, more=True),
     multiple=True,
-    metavar="NAME",
     help="Image augmentation: flip, shift, zoom, mix or module:function; may be repeated.",
 )
 @click.option(

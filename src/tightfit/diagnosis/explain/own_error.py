@@ -19,44 +19,12 @@ from tightfit.evaluation.metrics import MOST_DB, decibels
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
+from tightfit.quantization.calibration.channel_statistics import ChannelStatistics
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.types import Array
 
 INPUT = "INPUT"
 """The kind under which the rounding of a model's input is listed."""
-
-
-class Energy:
-    """The sum of squares and the largest magnitude of each channel of a tensor over samples.
-
-    Attributes:
-        sums, peaks: (channels,) of the last axis; empty before the first sample.
-    """
-
-    def __init__(self) -> None:
-        self.sums: npt.NDArray[np.float64] = np.zeros(0)
-        self.peaks: npt.NDArray[np.float32] = np.zeros(0, np.float32)
-
-    @property
-    def total(self) -> float:
-        """The sum of squares of all channels."""
-        return float(self.sums.sum())
-
-    def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Takes in one sample's tensor."""
-        rows = values.reshape(-1, values.shape[-1] if values.ndim else 1)
-        if len(rows):
-            self._add(np.einsum("ij,ij->j", rows, rows).astype(np.float64), np.abs(rows).max(axis=0))
-
-    def merge(self, others: Sequence[Energy]) -> None:
-        """Adds what others saw."""
-        for other in others:
-            if other.sums.size:
-                self._add(other.sums, other.peaks)
-
-    def _add(self, sums: npt.NDArray[np.float64], peaks: npt.NDArray[np.float32]) -> None:
-        self.sums = self.sums + sums if self.sums.size else sums
-        self.peaks = np.maximum(self.peaks, peaks) if self.peaks.size else peaks
 
 
 @dataclass(frozen=True)
@@ -141,7 +109,9 @@ def injected(pairing: Pairing, target: Op | Tensor) -> bytes:
     return serialize(branches.model)
 
 
-def _observe(branches: Branches, found: Sequence[Branch], samples: Iterable[Sample]) -> dict[Tensor, Energy]:
+def _observe(
+    branches: Branches, found: Sequence[Branch], samples: Iterable[Sample]
+) -> dict[Tensor, ChannelStatistics]:
     tensors: dict[Tensor, str] = {}
     for branch in found:
         for tensor in (branch.value, branch.own, branch.inputs, branch.weights, branch.result):
@@ -153,15 +123,15 @@ def _observe(branches: Branches, found: Sequence[Branch], samples: Iterable[Samp
     fed = {name: tensor for name, tensor in names.items() if tensor in tensors}
     watched = {tensor: key for tensor, key in tensors.items() if tensor not in fed.values()}
     tap(model, {key: t for t, key in watched.items()})
-    energies = {tensor: Energy() for tensor in fed.values()}
+    energies = {tensor: ChannelStatistics() for tensor in fed.values()}
     feed = _feed(samples, list(names), {name: energies[tensor] for name, tensor in fed.items()})
-    observers = {key: Energy() for key in watched.values()}
+    observers = {key: ChannelStatistics() for key in watched.values()}
     seen = observe_model(model, feed, observers)
     return energies | {tensor: seen[key] for tensor, key in watched.items()}
 
 
 def _feed(
-    samples: Iterable[Sample], names: list[str], looks: Mapping[str, Energy]
+    samples: Iterable[Sample], names: list[str], looks: Mapping[str, ChannelStatistics]
 ) -> Iterator[dict[str, Array]]:
     """Samples under the model's input names; looks at some inputs on their way."""
     for sample in samples:
@@ -174,16 +144,16 @@ def _feed(
 
 
 def _own_error(
-    name: str, kind: str, branch: Branch, seen: Mapping[Tensor, Energy], *, parts: bool
+    name: str, kind: str, branch: Branch, seen: Mapping[Tensor, ChannelStatistics], *, parts: bool
 ) -> OwnError:
     signal, noise = seen[branch.value], seen[branch.own]
-    loudness = _ratio_db(signal.total, noise.total), _channel_db(signal, noise)
+    loudness = _ratio_db(signal.total_power, noise.total_power), _channel_db(signal, noise)
     if not parts:
         return OwnError(name, kind, *loudness)
     causes = {"own": branch.own, "inputs": branch.inputs, "weights": branch.weights, "result": branch.result}
-    power = max(signal.total, 1e-300)
-    shares = {cause: seen[t].total / power for cause, t in causes.items() if t is not None}
-    return OwnError(name, kind, *loudness, shares, signal.peaks)
+    power = max(signal.total_power, 1e-300)
+    shares = {cause: seen[t].total_power / power for cause, t in causes.items() if t is not None}
+    return OwnError(name, kind, *loudness, shares, signal.largest.astype(np.float32))
 
 
 def _ratio_db(signal: float, noise: float) -> float:
@@ -191,9 +161,9 @@ def _ratio_db(signal: float, noise: float) -> float:
     return decibels(signal, noise) if signal > 0 or noise == 0 else -MOST_DB
 
 
-def _channel_db(signal: Energy, noise: Energy) -> float:
+def _channel_db(signal: ChannelStatistics, noise: ChannelStatistics) -> float:
     """See ``OwnError``; channels without any signal do not count."""
-    alive = signal.sums > 0
-    if not alive.any() or signal.sums.shape != noise.sums.shape:
-        return _ratio_db(signal.total, noise.total)
-    return decibels(1.0, float(np.minimum(noise.sums[alive] / signal.sums[alive], 1.0).mean()))
+    alive = signal.power > 0
+    if not alive.any() or signal.power.shape != noise.power.shape:
+        return _ratio_db(signal.total_power, noise.total_power)
+    return decibels(1.0, float(np.minimum(noise.power[alive] / signal.power[alive], 1.0).mean()))

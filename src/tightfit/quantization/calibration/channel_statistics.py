@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Channels:
+class ChannelStatistics:
     """The extremes and the power of each channel (the last axis) over samples.
 
     Attributes:
@@ -26,13 +26,13 @@ class Channels:
 
     def update(self, values: npt.NDArray[np.float32]) -> None:
         """Add one sample's tensor."""
-        flat = values.reshape(-1, values.shape[-1])
+        flat = values.reshape(-1, values.shape[-1] if values.ndim else 1)
         if not flat.size:
             return
         power = np.einsum("ij,ij->j", flat, flat).astype(np.float64)
         self._add(flat.min(axis=0).astype(np.float64), flat.max(axis=0).astype(np.float64), power, len(flat))
 
-    def merge(self, others: Sequence[Channels]) -> None:
+    def merge(self, others: Sequence[ChannelStatistics]) -> None:
         """Add the statistics of other observers."""
         for other in others:
             if other.rows:
@@ -50,6 +50,16 @@ class Channels:
         self.high = high if first else np.maximum(self.high, high)
         self.power = power if first else self.power + power
         self.rows += rows
+
+    @property
+    def largest(self) -> npt.NDArray[np.float64]:
+        """Return the largest magnitude of each channel, (channels,)."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
+    def total_power(self) -> float:
+        """Return the sum of squares of all channels."""
+        return float(self.power.sum())
 
     @property
     def mean_square(self) -> npt.NDArray[np.float64]:

@@ -30,7 +30,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import tap
 from tightfit.quantization.arithmetic import LIMITS
-from tightfit.quantization.calibration.channel_statistics import Channels
+from tightfit.quantization.calibration.channel_statistics import ChannelStatistics
 from tightfit.quantization.calibration.layers import Layer, layers_of
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
@@ -162,14 +162,14 @@ def _has_slope_a_channel(op: Op) -> bool:
 
 def _observe(
     model: Model, pairs: Sequence[Pair], samples: SampleStream, progress: Callable[[], None] | None
-) -> dict[Tensor, Channels]:
+) -> dict[Tensor, ChannelStatistics]:
     """The channel statistics of each pair's activation over the samples."""
     twin = copy_model(model)
     keys = model.main.keys()
     tensors = {key: t for t, key in twin.main.keys().items()}
     wanted = {keys[p.activation]: tensors[keys[p.activation]] for p in pairs}
     tap(twin, wanted)
-    observers = {key: Channels() for key in wanted}
+    observers = {key: ChannelStatistics() for key in wanted}
 
     def told() -> Iterable[Mapping[str, Array]]:
         for sample in samples:
@@ -181,7 +181,7 @@ def _observe(
     return {p.activation: found[keys[p.activation]] for p in pairs}
 
 
-def _equalize_pair(pair: Pair, seen: Channels) -> bool:
+def _equalize_pair(pair: Pair, seen: ChannelStatistics) -> bool:
     """Absorb biases and rescale channels of one pair where that gains; return True on a change."""
     absorbed = _absorbed(pair, seen)
     low, high = seen.low - absorbed, seen.high - absorbed
@@ -263,7 +263,7 @@ def _reads(layer: Layer) -> Vector:
     return np.asarray((sizes / np.maximum(sizes.max(axis=1, keepdims=True), 1e-30)).max(axis=0))
 
 
-def _absorbed(pair: Pair, seen: Channels) -> Vector:
+def _absorbed(pair: Pair, seen: ChannelStatistics) -> Vector:
     """The lower bound of each channel that can be moved into the next bias."""
     nothing = np.zeros_like(seen.low)
     bordered = pair.second.window.same and pair.second.window.kernel != (1, 1)

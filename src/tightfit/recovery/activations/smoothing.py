@@ -24,6 +24,7 @@ import numpy.typing as npt
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.signatures import tap
+from tightfit.quantization.calibration.channel_statistics import ChannelStatistics
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import HYBRID, INTEGER, OpPlan
 from tightfit.types import Array
@@ -36,34 +37,6 @@ LEAST_GAIN: Final = 2.0
 
 _LEVELS: Final = 255.0
 _INPUT_AXIS: Final = {"FULLY_CONNECTED": 1, "CONV_2D": 3}
-
-
-class ChannelPowers:
-    """The largest magnitude and the mean square of each channel (the last axis) over samples."""
-
-    def __init__(self) -> None:
-        self.largest: Vector | None = None
-        self.squares: Vector | None = None
-        self.low = self.high = 0.0
-        self.rows = 0
-
-    def update(self, values: npt.NDArray[np.float32]) -> None:
-        """Add one sample's tensor, (…, channels)."""
-        rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
-        self._add(np.abs(rows).max(axis=0), np.square(rows).sum(axis=0), len(rows))
-        self.low, self.high = min(self.low, float(rows.min())), max(self.high, float(rows.max()))
-
-    def merge(self, others: Sequence[ChannelPowers]) -> None:
-        """Add the statistics of other observers."""
-        for other in others:
-            if other.largest is not None and other.squares is not None:
-                self._add(other.largest, other.squares, other.rows)
-                self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-
-    def _add(self, largest: Vector, squares: Vector, rows: int) -> None:
-        self.largest = largest if self.largest is None else np.maximum(self.largest, largest)
-        self.squares = squares if self.squares is None else self.squares + squares
-        self.rows += rows
 
 
 @dataclass
@@ -186,14 +159,14 @@ def _observe(
     sites: Sequence[Site],
     samples: Iterable[Mapping[str, Array]],
     progress: Callable[[], None] | None,
-) -> dict[Tensor, ChannelPowers]:
+) -> dict[Tensor, ChannelStatistics]:
     twin = copy_model(model)
     keys = model.main.keys()
     theirs = {key: t for t, key in twin.main.keys().items()}
     watched = {keys[s.tensor]: theirs[keys[s.tensor]] for s in sites}
     tap(twin, watched)
     feed = _with_progress(samples, progress)
-    observers = {key: ChannelPowers() for key in watched}
+    observers = {key: ChannelStatistics() for key in watched}
     seen = observe_model(twin, feed, observers)
     return {s.tensor: seen[keys[s.tensor]] for s in sites}
 
@@ -207,9 +180,9 @@ def _with_progress(
             progress()
 
 
-def _factors(site: Site, seen: ChannelPowers) -> Vector | None:
+def _factors(site: Site, seen: ChannelStatistics) -> Vector | None:
     """The factors of the α with the least predicted noise; None where none gains enough."""
-    if seen.largest is None or seen.squares is None:
+    if not seen.rows:
         return None
     weights = np.concatenate([_rows(op, position) for op, position in site.layers])
     largest = np.maximum(seen.largest, 1e-6 * max(float(seen.largest.max()), 1e-30))
@@ -232,17 +205,15 @@ def _rows(op: Op, position: int) -> Vector:
     return np.asarray(weights.values.reshape(-1, weights.shape[-1]), np.float64)
 
 
-def _noise(weights: Vector, seen: ChannelPowers, factors: Vector) -> float:
+def _noise(weights: Vector, seen: ChannelStatistics, factors: Vector) -> float:
     """The noise power of the layers' outputs from rounding the activation and the weights.
 
     ``Δx² / 12 · Σ w² + Σ Δw² / 12 · E[x²]`` with one step Δx for the tensor and one Δw for each row.
     """
-    assert seen.largest is not None  # noqa: S101 - checked by the caller
-    assert seen.squares is not None  # noqa: S101 - checked by the caller
     moved = weights * factors
     step = 2 * float((seen.largest / factors).max()) / _LEVELS
     steps = np.abs(moved).max(axis=1) / 127.0
-    power = float((seen.squares / max(seen.rows, 1) / factors**2).sum())
+    power = float((seen.mean_square / factors**2).sum())
     return float(step**2 / 12 * np.square(moved).sum() + np.square(steps).sum() / 12 * power)
 
 

@@ -59,7 +59,7 @@ def measure(name: str, row: Mapping[str, Any], options: argparse.Namespace) -> d
         model = model_of(row, options.shared)
         with tempfile.TemporaryDirectory() as folder:
             samples = guide_samples.samples_of(row, model, options.shared, Path(folder), CALIBRATION)
-            schemes = QUICK if options.quick else (*POST_TRAINING, TRAINED)
+            schemes = QUICK if options.quick else (*POST_TRAINING, *(() if options.untrained else (TRAINED,)))
             made = make_files(model, row, samples, Path(folder), schemes)
             return found | _measured(model, row, samples, made, options)
     except (AbsentError, peers.PeerError) as error:
@@ -126,6 +126,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
     parser.add_argument("--row", action="append", help="name in guide_networks.toml; may be repeated")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--untrained", action="store_true", help="leave quantization-aware training out")
     parser.add_argument("--table", action="store_true", help="print the stored results")
     parser.add_argument("--samples", type=int, default=400, help="samples that measure at most")
     parser.add_argument("--latency-rounds", type=int, default=5)

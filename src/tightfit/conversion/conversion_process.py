@@ -17,7 +17,7 @@ from tightfit.conversion.qdq.parameters import Rounding
 from tightfit.errors import DataError, ModelError, OptionError
 from tightfit.runtime.child import process
 from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
-from tightfit.runtime.child.sandbox import is_wanted
+from tightfit.runtime.child.sandbox import is_wanted, missing_note
 from tightfit.scratch import scratch_folder
 
 _KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, OptionError, DataError)}
@@ -81,7 +81,9 @@ def _read(answer: dict[str, Any], folder: Path) -> Exported:
         raise _KINDS.get(answer["kind"], ModelError)(answer["error"])
     probes = [_probe(row, i, folder) for i, row in enumerate(answer["probes"])]
     rounding = None if answer.get("rounding") is None else Rounding.of(answer["rounding"])
-    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], answer["notes"], rounding)
+    confined = answer.get("confined")
+    notes = [*answer["notes"], *(() if confined is None else missing_note(confined.split()))]
+    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], notes, rounding)
 
 
 def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:

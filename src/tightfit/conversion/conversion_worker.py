@@ -7,6 +7,7 @@ memory out of the session, and survives a converter that aborts.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import types
 from importlib import import_module
@@ -20,6 +21,7 @@ from tightfit.conversion.exporting import Exported, Probe
 from tightfit.conversion.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
 from tightfit.data.user_code import load_function
 from tightfit.errors import ModelError, TightfitError, first_line
+from tightfit.runtime.child.confinement import CONFINED
 from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
 
 
@@ -33,7 +35,7 @@ def main() -> None:
         (folder / "raw.tflite").write_bytes(exported.data)
         rounding = None if exported.rounding is None else exported.rounding.plain()
         answer = {"route": exported.route, "notes": exported.notes, "probes": _save(exported.probes, folder)}
-        answer["rounding"] = rounding
+        answer |= {"rounding": rounding, "confined": os.environ.get(CONFINED)}
     except TightfitError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except MemoryError:

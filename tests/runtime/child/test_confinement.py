@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from support.small_models import adder, negation
+from tightfit.conversion import conversion_process
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.writer import serialize
@@ -75,6 +76,20 @@ def test_a_sandboxed_process_reaches_no_network():
     )
     assert confined(code, process.Confinement()).returncode == 0
     assert confined(code, process.Confinement(sandbox=True)).returncode == 7
+
+
+def test_what_the_sandbox_could_not_do_is_a_note():
+    assert sandbox.missing_note(("namespaces", "landlock")) == []
+    (note,) = sandbox.missing_note(())
+    assert "network namespace" in note
+    assert "Landlock" in note
+
+
+def test_a_conversion_notes_that_its_sandbox_was_incomplete(tmp_path):
+    answer = {"route": "keras", "notes": ["a"], "probes": [], "confined": "landlock"}
+    (tmp_path / "raw.tflite").write_bytes(b"")
+    assert conversion_process._read(answer, tmp_path).notes == ["a", *sandbox.missing_note(["landlock"])]
+    assert conversion_process._read(answer | {"confined": None}, tmp_path).notes == ["a"]
 
 
 def test_the_sandbox_can_be_switched_off(monkeypatch):

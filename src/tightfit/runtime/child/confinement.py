@@ -18,6 +18,9 @@ from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
 
+CONFINED: Final = "TIGHTFIT_CONFINED"
+"""Variable of a sandboxed child: what the system could do, some of ``namespaces`` and ``landlock``."""
+
 
 def start(program: str, settings: str) -> None:
     """Confines this process by the settings of ``process.Confinement``, then runs the program."""
@@ -39,7 +42,7 @@ def confine(settings: Mapping[str, Any]) -> None:
     if settings["sandbox"]:
         from tightfit.runtime.child.sandbox import enter  # noqa: PLC0415 - not every child needs it
 
-        enter(tuple(settings["writable"]))
+        os.environ[CONFINED] = " ".join(enter(tuple(settings["writable"])))
 
 
 def limit_memory(most_bytes: int) -> None:

@@ -35,6 +35,10 @@ _WRITE_FILE = 1 << 1
 _WRITES_BY_VERSION: Final = {1: (1 << 1) | sum(1 << i for i in range(4, 13)), 2: 1 << 13, 3: 1 << 14}
 _FILE_WRITES: Final = _WRITE_FILE | (1 << 14)
 _TCP: Final = 0b11  # bind, connect: from version 4
+_MEANS: Final = {
+    "namespaces": "no network namespace to plain users",
+    "landlock": "no Landlock, so that the child could write files outside of its folder",
+}
 _DEVICES: Final = ("null", "zero", "full", "shm", "dri", "kfd", "accel", "nvidia")  # the last four are GPUs
 
 
@@ -51,6 +55,22 @@ def available() -> tuple[str, ...]:
     """
     found = ["namespaces"] if sys.platform.startswith("linux") and _tried(_leave_network) else []
     return (*found, "landlock") if _version() > 0 else tuple(found)
+
+
+def missing_note(done: Sequence[str]) -> list[str]:
+    """Return a note on what the sandbox of a child could not do on this system; none where it did all.
+
+    Args:
+        done: what ``enter`` returned in the child.
+
+    Example:
+        >>> missing_note(["namespaces", "landlock"])
+        []
+        >>> missing_note(["landlock"])
+        ['The sandbox was incomplete: this system gives no network namespace to plain users.']
+    """
+    lacking = [words for name, words in _MEANS.items() if name not in done]
+    return [f"The sandbox was incomplete: this system gives {' and '.join(lacking)}."] if lacking else []
 
 
 def enter(writable: Sequence[str]) -> tuple[str, ...]:

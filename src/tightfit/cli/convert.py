@@ -117,8 +117,5 @@ def _words(result: Any) -> str:
 
     size = format_bytes(result.path.stat().st_size)
     lines = [f"{result.path}: {size}, {result.route}, {result.seconds:.1f} s"]
-    lines += [
-        f"output '{d.output}': largest difference {d.largest:.2g} (values up to {d.scale:.3g})"
-        for d in result.differences
-    ]
+    lines += [str(d) for d in result.differences]
     return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])

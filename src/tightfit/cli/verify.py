@@ -155,7 +155,8 @@ def _output(found: Any, samples: int) -> str:
     decisions = "" if found.decisions is None else f", {found.decisions:.1%} equal decisions"
     worst = "" if found.worst is None else f", {found.worst}"
     off = f"off by {found.largest:.3g} at most{noise}{decisions}"
-    return f"output {found.name}: {off} ({samples} samples){worst}"
+    lost = f"; {found.lost}" if found.lost else ""
+    return f"output {found.name}: {off} ({samples} samples){worst}{lost}"
 
 
 def _json(value: Any) -> str:

@@ -29,7 +29,7 @@ from tightfit.conversion.fusions.fuse import fuse
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
 from tightfit.conversion.qdq.restore import restore, restore_ends
-from tightfit.conversion.source_comparison import OutputDifference, compare
+from tightfit.conversion.source_comparison import OutputDifference, broken_notes, compare
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
@@ -170,6 +170,7 @@ def _convert(
         differences = compare(
             trial, model, exported.probes, bytes_read=options.uint8, rounded=rounding is not None
         )
+    notes += broken_notes(differences)
     return exported, notes, differences
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.runtime.session import Session
 from tightfit.types import Array
+from tightfit.units import format_percent
 
 _ALLOWED: Final = 1e-3
 """Of an output's largest value: float32 kernels of two libraries differ by 1e-6 an op, and it adds up."""
@@ -27,11 +28,21 @@ class OutputDifference:
 
     Args:
         output: its name. largest: the largest absolute difference. scale: the largest absolute value.
+        finite: share of the source's values that are finite, 0–1; only these are compared.
     """
 
     output: str
     largest: float
     scale: float
+    finite: float = 1.0
+
+    def __str__(self) -> str:
+        """Return the difference in words."""
+        if not self.finite:
+            return f"output '{self.output}': not compared, the source answers NaN or infinity everywhere"
+        return (
+            f"output '{self.output}': largest difference {self.largest:.2g} (values up to {self.scale:.3g})"
+        )
 
 
 def compare(
@@ -62,9 +73,23 @@ def compare(
                 for name, values in session.run(taken).items():
                     row = _difference(name, values, probe.outputs[name], rounded=rounded)
                     old = rows.get((signature, name))
-                    if old is None or row.largest > old.largest:
-                        rows[signature, name] = row
+                    rows[signature, name] = row if old is None else _worse(old, row)
     return list(rows.values())
+
+
+def broken_notes(differences: Sequence[OutputDifference]) -> list[str]:
+    """Return a note for each output of which the source gives NaN or infinity.
+
+    Example:
+        >>> broken_notes([OutputDifference("y", 0.0, 0.0, finite=0.0)])[0][:57]
+        "The source answers NaN or infinity in 100.0 % of output '"
+    """
+    return [
+        f"The source answers NaN or infinity in {format_percent(1 - d.finite)} of output '{d.output}' for "
+        "random inputs, and so does the file. Check the model's weights and the range of its inputs."
+        for d in differences
+        if d.finite < 1
+    ]
 
 
 def _as_taken(values: Array, dtype: str, bytes_read: tuple[float, float] | None) -> Array:
@@ -72,6 +97,12 @@ def _as_taken(values: Array, dtype: str, bytes_read: tuple[float, float] | None)
         mean, std = bytes_read
         return np.clip(np.rint(values * std + mean), 0, 255).astype(np.uint8)
     return values
+
+
+def _worse(one: OutputDifference, other: OutputDifference) -> OutputDifference:
+    """The larger difference, with the smaller share of what was compared."""
+    larger = other if other.largest > one.largest else one
+    return replace(larger, finite=min(one.finite, other.finite))
 
 
 def _few_steps(apart: Array, wanted: Array) -> bool:
@@ -96,4 +127,4 @@ def _difference(name: str, values: Array, wanted: Array, *, rounded: bool) -> Ou
             f"The converted file's output '{name}' differs from the source by {largest:.3g} (values up to "
             f"{scale:.3g}): the conversion is wrong and was not written."
         )
-    return OutputDifference(name, largest, scale)
+    return OutputDifference(name, largest, scale, float(finite.mean()))

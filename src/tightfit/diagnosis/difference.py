@@ -15,7 +15,7 @@ from tightfit.data.sample import Sample
 from tightfit.errors import DataError, ModelError
 from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
 from tightfit.evaluation.slices.files import slices_of
-from tightfit.evaluation.slices.quality import OutputQuality, headline, qualities
+from tightfit.evaluation.slices.quality import OutputQuality, headline, lost_sentence, qualities
 from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
@@ -56,6 +56,7 @@ class Output:
         largest: of the differences of the reals. snr_db: of the second to the first, None when equal.
         decisions: share of samples with the same largest entry, None for a single number.
         worst: the worst slice in words, None where all are equal. worst_slice: the same as plain values.
+        lost: why the output is of no use beside the first's, or "".
     """
 
     name: str
@@ -65,6 +66,7 @@ class Output:
     decisions: float | None
     worst: str | None = None
     worst_slice: dict[str, Any] | None = None
+    lost: str = ""
 
 
 @dataclass(repr=False)
@@ -246,7 +248,8 @@ def _compare_outputs(
 def _with_worst(output: Output, known: OutputQuality | None) -> Output:
     if output.equal or known is None or known.worst_slice is None:
         return output
-    return replace(output, worst=headline([known]), worst_slice=known.worst_slice.to_dict())
+    lost = lost_sentence(known) if known.lost else ""
+    return replace(output, worst=headline([known]), worst_slice=known.worst_slice.to_dict(), lost=lost)
 
 
 def _add(totals: dict[str, _Total], reference: Mapping[str, Array], answer: Mapping[str, Array]) -> None:

@@ -297,6 +297,15 @@ def test_wrong_range_of_unlabelled_data_is_found_by_the_answers():
     assert doctor(demo.MODEL, f"{__name__}:unlabelled_demo") == []
 
 
+@pytest.mark.parametrize(("count", "labelled"), [(20, True), (50, True), (300, True), (50, False)])
+def test_the_wrong_range_is_found_at_any_number_of_samples(count, labelled):
+    rows = [*demo.calibration(), *demo.evaluation()][:count]
+    x = np.stack([np.asarray(image) for image, _ in rows]) * 255
+    y = np.array([label for _, label in rows])
+    found = doctor(demo.MODEL, (x, y) if labelled else x)
+    assert found[0].kind == "input_range"
+
+
 def test_errors_come_before_warnings(tmp_path):
     case = clean()
     repeated(case)

@@ -21,6 +21,7 @@ from tightfit.pipeline.builder import Builder as FileBuilder
 from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
+from tightfit.runtime.session import Session
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
 
@@ -153,11 +154,20 @@ SPOILED = (one_slice, one_output, one_class, input_column, order, sign, nan)
 # -- the verdict -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=MODELS)
+LABELLED = {
+    "classifier": lambda y: y.argmax(axis=-1),
+    "segmentation": lambda y: y.argmax(axis=-1).reshape(SAMPLES, *y.shape[1:3]),
+    "detector": lambda y: y + 1,
+    "regression": lambda y: y + 1,
+}
+"""Model → labels made of its own answers: what labels do not say must be seen beside them."""
+
+
+@pytest.fixture(scope="module", params=[*MODELS, *(f"{name} with labels" for name in LABELLED)])
 def case(request, tmp_path_factory):
     """A float file, its data, and a good integer file."""
-    folder = tmp_path_factory.mktemp(request.param)
-    model = MODELS[request.param]()
+    folder, name_of_model = tmp_path_factory.mktemp("case"), request.param.split(" ")[0]
+    model = MODELS[name_of_model]()
     ((name, tensor),) = input_names(model).items()
     random = np.random.default_rng(0)
     images = random.uniform(0, 1, (SAMPLES, *tensor.shape[1:]))
@@ -166,11 +176,16 @@ def case(request, tmp_path_factory):
         images = np.kron(coarse, np.ones((1, tensor.shape[1] // 4, tensor.shape[2] // 4, 1)))
     images = images.astype(np.float32)
     write_model(model, folder / "float.tflite")
-    np.savez(folder / "x.npz", x=images)
+    labels = {}
+    if name_of_model != request.param:
+        with Session(folder / "float.tflite") as session:
+            rows = [next(iter(session.run({session.inputs[0].name: x[None]}).values())) for x in images]
+        labels["y"] = LABELLED[name_of_model](np.concatenate(rows))
+    np.savez(folder / "x.npz", x=images, **labels)
     builder = FileBuilder(open_source(folder / "float.tflite"), lambda: ({name: x[None]} for x in images))
     # Random segmentation decides many pixels by a hair, so that int8 itself loses more than the budget.
     # Of random networks, these two have near ties that int8 decides otherwise.
-    scheme = "int16x8" if request.param in ("segmentation", "several_outputs") else "int8"
+    scheme = "int16x8" if name_of_model in ("segmentation", "several_outputs") else "int8"
     builder.build(BuildSpec(find_scheme(scheme)), folder / "good.tflite")
     return folder, model
 

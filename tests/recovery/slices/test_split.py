@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from support.head_models import HeadPart, head_model, images
-from support.models import NONE, Builder
+from support.models import NONE, RELU, Builder
 from tightfit.api.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.slices.parts import Axis, Part
+from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import output_names
@@ -139,3 +140,31 @@ def test_entries_that_no_scale_holds_stay_together():
     low = np.array([100.0, 200.0, 0.0])
     spread = Spread(low, low + 0.1, np.array([0.03, 0.03, 0.03]))
     assert find_pieces([Part(0, 3, "y")], spread, 20.0) == [(0, 1), (2,)]
+
+
+def sensors() -> Model:
+    """A network that normalizes pressure, temperature and height itself."""
+    b = Builder(seed=1)
+    y = b.input("x", [1, 3])
+    for kind, values in (("SUB", [1013, 20, 4e4]), ("MUL", [0.2, 1 / 3, 1e-4])):
+        constant = b.constant(kind, np.float32(values), "float32")
+        options = {"fusedActivationFunction": NONE}
+        y = b.op(kind, [y, constant], y.shape, table=f"{kind.title()}Options", options=options)
+    return b.model(b.dense(b.dense(b.dense(y, 64, RELU), 64, RELU), 2))
+
+
+@pytest.mark.parametrize("name", ["edge-tpu", "ethos-u55-128", "micro"])
+def test_columns_of_different_units_are_mended_or_named_with_what_to_do(tmp_path, name):
+    random, target = np.random.default_rng(7), find_target(name)
+    rows = np.stack([random.normal(m, s, 60) for m, s in ((1013, 5), (20, 3), (4e4, 1e4))], -1)
+    write_model(sensors(), tmp_path / "m.tflite")
+    spec = BuildSpec(scheme_for(target, "int8"), target=target, layout=target.family.layout)
+    source, samples = open_source(tmp_path / "m.tflite"), rows.astype(np.float32)
+    builder = FileBuilder(source, lambda: ({"x": row[None]} for row in samples))
+    made = builder.build(spec, tmp_path / "o.tflite")
+    if name == "edge-tpu":  # it runs nothing that comes behind a float op
+        assert list(lost_sentences(made.outputs))
+        (note,) = (n for n in made.notes if "columns 0, 1 of input 'x'" in n)
+        assert "before the model" in note
+    else:
+        assert made.outputs[0].worst_slice.snr_db > 20, made.notes

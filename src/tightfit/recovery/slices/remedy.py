@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.files import Answered, measure_file
 from tightfit.evaluation.slices.parts import Slices
@@ -46,6 +49,7 @@ _SHARE: Final = 0.2
 """An output's own scale is to blame when its rounding makes this share of a poor slice's noise."""
 
 _GAIN_DB: Final = 0.5
+_NAMED: Final = 4
 _STEPS: Final = {"int8": 255.0, "int16": 65535.0}
 
 
@@ -106,7 +110,10 @@ class Remedies:
             return state
         model, overrides, _ = normalize(state.original, poor)
         names = ", ".join(f"'{n}'" for n in poor)
-        return self._kept(state, model, overrides, f"columns of {names} brought to one size in float")
+        kept = self._kept(state, model, overrides, f"columns of {names} brought to one size in float")
+        if kept is state:
+            self.work.notes += [_unheld(name, columns.poor(steps)) for name, columns in poor.items()]
+        return kept
 
     def _joins(self, state: _State) -> _State:
         """Parts of different size joined inside of the model."""
@@ -274,6 +281,17 @@ class Remedies:
             return []
         seen = list(outputs_of(ending_at(state.original, keys), [dict(x) for x, _ in self.answered]))
         return [row_spans([row[i] for row in seen]) for i in range(len(keys))]
+
+
+def _unheld(name: str, poor: npt.NDArray[np.bool_]) -> str:
+    """What is left to the user where an input's columns keep different units."""
+    places = np.flatnonzero(poor)
+    listed = ", ".join(map(str, places[:_NAMED])) + (" …" if len(places) > _NAMED else "")
+    columns = f"column{'' if len(places) == 1 else 's'} {listed} of input '{name}'"
+    return (
+        f"{columns}: one integer scale of all columns rounds them away, and nothing in the file mends that. "
+        "Normalize the columns before the model, (x - mean) / deviation."
+    )
 
 
 def mend(

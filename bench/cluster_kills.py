@@ -2,8 +2,8 @@
 
     bench/cluster_kills.py --kills 20
 
-Each search of the demo model runs on four raylets. At a random moment of it a raylet is killed with SIGKILL
-and another node is started. The files, the choice and all measurements but latency are compared with those of
+Each search of the demo model runs on four raylets. At a random moment of it a raylet is killed with SIGKILL;
+another node is started after the search. The files, the choice and all measurements but latency are compared with those of
 one process; what is left of the search's processes afterwards is an orphan.
 """
 
@@ -79,15 +79,22 @@ def main() -> None:
             start = time.monotonic()
             whole = result(Path(base) / "whole", optimize(job(Path(base) / "whole"), cluster=raylets.address))
             took = time.monotonic() - start
-            print(f"uninterrupted on 4 raylets: {took:.0f} s, equal to one process: {whole == expected}", flush=True)
+            print(
+                f"uninterrupted on 4 raylets: {took:.0f} s, equal to one process: {whole == expected}",
+                flush=True,
+            )
             equal = orphans = during = 0
             for kill in range(options.kills):
                 folder, after = Path(base) / str(kill), dice.uniform(0.1, 0.9) * took
                 found, hit = interrupted(raylets, folder, after, dice.randrange(len(raylets.nodes)))
                 time.sleep(GRACE_S)
                 left = raylets.orphans()
+                raylets.replace()
                 equal, during, orphans = equal + (found == expected), during + hit, orphans + len(left)
-                print(f"kill {kill + 1:2} at {after:5.1f} s: equal {found == expected}, orphans {len(left)}", flush=True)
+                print(
+                    f"kill {kill + 1:2} at {after:5.1f} s: equal {found == expected}, orphans {len(left)}",
+                    flush=True,
+                )
         finally:
             raylets.close()
     print(f"{options.kills} searches, {during} killed while running: {equal} equal, {orphans} orphans")

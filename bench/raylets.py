@@ -29,6 +29,7 @@ class Raylets:
 
         head = {"num_cpus": head_cpus, "resources": {"latency:here": 1}, "include_dashboard": False}
         self.cluster = Cluster()
+        self.dead: list[Any] = []
         self.head = self._start(head)
         self.nodes = [self.add() for _ in range(workers)]
 
@@ -52,12 +53,17 @@ class Raylets:
         return None
 
     def kill(self, number: int) -> None:
-        """Kill a node's raylet with SIGKILL, and start another node in its place."""
+        """Kill a node's raylet with SIGKILL; any thread may do it."""
         node = self.nodes.pop(number)
+        self.dead.append(node)
         for each in node.all_processes["raylet"]:
             os.kill(each.process.pid, signal.SIGKILL)
-        self.cluster.remove_node(node, allow_graceful=False)
-        self.nodes.append(self.add())
+
+    def replace(self) -> None:
+        """Start a node for each that was killed; Ray starts nodes in the main thread only."""
+        while self.dead:
+            self.cluster.remove_node(self.dead.pop(), allow_graceful=False)
+            self.nodes.append(self.add())
 
     def processes(self) -> dict[int, tuple[int, str]]:
         """Return process id → (parent, command line) of the cluster's processes, children of workers too."""

@@ -7,7 +7,7 @@ import importlib
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from tightfit import __version__
 from tightfit.distributed.options import LATENCY, OWN, RayCluster
-from tightfit.errors import OptionError, RuntimeFailureError, first_line
+from tightfit.errors import OptionError, RuntimeFailureError, TightfitError, first_line
 from tightfit.runtime.child.process import cores
 from tightfit.scratch import scratch_folder
+from tightfit.search.executor import ExecutorLostError
 
 PACKAGES: Final = ("ray", "ai-edge-litert", "numpy")
 """Packages whose versions decide what a file holds and what it answers."""
@@ -89,8 +90,38 @@ class Connection:
             raise _refusal(self.cluster.address, error) from error
 
     def nodes(self) -> list[Node]:
-        """Return the nodes that are alive."""
-        return [_node(facts) for facts in self.ray.nodes() if facts["Alive"]]
+        """Return the nodes that are alive.
+
+        Raises:
+            ExecutorLostError: the cluster's head does not answer.
+        """
+        found = self.reached(self.ray.nodes)
+        return [_node(facts) for facts in found if facts["Alive"]]
+
+    def reached(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return what a call of Ray returns.
+
+        Raises:
+            ExecutorLostError: the cluster is gone; what a task raised passes as it is.
+        """
+        own = self.ray.exceptions.RayError
+        try:
+            return call(*arguments, **options)
+        except TightfitError:
+            raise
+        except own as error:
+            if isinstance(error, self.ray.exceptions.RaySystemError):
+                raise self._lost(error) from error
+            raise
+        except Exception as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> ExecutorLostError:
+        said = first_line(error).rstrip(".")[:160]
+        return ExecutorLostError(
+            f"The Ray cluster '{self.cluster.address}' is gone ({said}). Start its head again and run the "
+            "same command: it goes on where it stopped."
+        )
 
     def check_versions(self) -> None:
         """Compare what each node runs with what runs here.
@@ -106,14 +137,16 @@ class Connection:
             node: probe.options(scheduling_strategy=On(node.key, soft=False)).remote()
             for node in self.nodes()
         }
-        try:
-            for node, answer in found.items():
+        for node, answer in found.items():
+            try:
                 refuse_skew(self.ray.get(answer, timeout=_PROBE_S), versions(), node.host)
-        except self.ray.exceptions.RayError as error:
-            raise RuntimeFailureError(
-                f"A node of '{self.cluster.address}' does not answer ({first_line(error)}). Check that "
-                "tightfit is installed on every node, in the environment that runs ray start."
-            ) from error
+            except (self.ray.exceptions.NodeDiedError, self.ray.exceptions.TaskUnschedulableError):
+                continue  # it left the cluster meanwhile; one that comes later is compared by its first task
+            except self.ray.exceptions.RayError as error:
+                raise RuntimeFailureError(
+                    f"The node '{node.host}' does not answer ({first_line(error)[:160]}). Check that "
+                    "tightfit is installed on every node, in the environment that runs ray start."
+                ) from error
 
     def latency_nodes(self) -> list[Node]:
         """Return the nodes that measure latency; none where the cluster has no such resource.

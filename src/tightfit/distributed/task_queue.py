@@ -11,6 +11,7 @@ from typing import Any, Final
 from tightfit.distributed.connection import Connection
 from tightfit.distributed.tasks import Answer
 from tightfit.errors import RuntimeFailureError, first_line
+from tightfit.search.executor import ExecutorLostError
 
 RETRIES: Final = 8
 """How often Ray starts a task again whose worker or node died."""
@@ -170,7 +171,7 @@ class TaskQueue:
         idle = sum(int(node.cpus) for node in self.connection.nodes()) - len(self._running())
         for task in sorted(waiting, key=lambda t: not t.wanted):
             if task.wanted or idle > 0:
-                task.reference = task.start()
+                task.reference = self.connection.reached(task.start)
                 task.submitted = time.monotonic()
                 idle -= 1
 
@@ -180,14 +181,16 @@ class TaskQueue:
         if not running:
             time.sleep(seconds if self.held else 0.0)
             return False
-        ended, _ = self.ray.wait(list(running), num_returns=1, timeout=seconds, fetch_local=True)
+        ended, _ = self.connection.reached(
+            self.ray.wait, list(running), num_returns=1, timeout=seconds, fetch_local=True
+        )
         for reference in ended:
             self._take(running[reference])
         return bool(ended)
 
     def _take(self, task: Task) -> None:
         try:
-            task.answer = self.ray.get(task.reference)
+            task.answer = self.connection.reached(self.ray.get, task.reference)
         except self.ray.exceptions.RayError as error:
             task.failure = self._words(task, error)
             return
@@ -217,13 +220,13 @@ class TaskQueue:
         """When the last node was lost, None while there are nodes.
 
         Raises:
-            RuntimeFailureError: no node came back in time.
+            ExecutorLostError: no node came back in time.
         """
         if any(node.cpus for node in self.connection.nodes()):
             return None
         now = time.monotonic()
         if lost_since is not None and now - lost_since > LOST_S:
-            raise RuntimeFailureError(
+            raise ExecutorLostError(
                 f"The cluster has had no node for {LOST_S:.0f} s. Start nodes and run the same command "
                 "again: it goes on where it stopped."
             )

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tightfit.errors import RuntimeFailureError
 from tightfit.pipeline.source import Source
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.candidates.recipes import Recipe
 from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.job import Job, Listener
 from tightfit.search.search_samples import SearchSamples
+
+
+class ExecutorLostError(RuntimeFailureError):
+    """The machines that do the work are gone: the search ends, and the same command goes on later."""
 
 
 class Executor(Protocol):

@@ -23,7 +23,7 @@ from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.devices.device_choice import choose_for, judge_for_all
 from tightfit.search.devices.device_pool import DevicePool
 from tightfit.search.effort import find_effort
-from tightfit.search.executor import ExecutorFactory
+from tightfit.search.executor import ExecutorFactory, ExecutorLostError
 from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
@@ -210,6 +210,8 @@ class _Search:
         """Whatever breaks one candidate, the search goes on."""
         try:
             action()
+        except ExecutorLostError:
+            raise
         except TightfitError as error:
             candidate.failure = str(error)
         except Exception as error:  # noqa: BLE001 - see above

@@ -1,0 +1,109 @@
+"""What a cluster refuses and survives; one small cluster serves all tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from test_search_on_raylets import differences, files, job
+
+from tightfit.api.optimize import optimize
+from tightfit.data.sample import InputSpec
+from tightfit.data.sources import open_data
+from tightfit.data.tables.ray_blocks import RayBlocks
+from tightfit.distributed import connection
+from tightfit.distributed.connection import Connection
+from tightfit.distributed.latency_node import LatencyNode
+from tightfit.distributed.options import RayCluster
+from tightfit.errors import OptionError, RuntimeFailureError
+from tightfit.search.job import INTERRUPTED, NullProgress
+from tightfit.search.verdict.budget import Budget
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def connected(raylets):
+    found = Connection(RayCluster(raylets.address))
+    yield found
+    found.close()
+
+
+def test_another_version_on_the_nodes_is_refused_before_anything_runs(raylets, monkeypatch):
+    monkeypatch.setattr(connection, "__version__", "9.9")
+    with pytest.raises(OptionError, match=r"runs tightfit .*, and the driver 9\.9"):
+        Connection(RayCluster(raylets.address))
+
+
+def test_a_dataset_of_ray_is_read_by_index_without_its_order_changing(connected):
+    data = pytest.importorskip("ray.data")
+    x = np.arange(48, dtype=np.float32).reshape(12, 4)
+    dataset = data.from_items([{"x": x[i], "y": i % 3} for i in range(12)], override_num_blocks=3)
+    blocks = RayBlocks(dataset)
+    assert sum(blocks.counts) == 12
+    opened = open_data(blocks, inputs=[InputSpec("in", (1, 4), "float32")])
+    assert [s.inputs["in"][0].tolist() for s in opened.samples([1, 7, 11])] == x[[1, 7, 11]].tolist()
+    assert opened.labels().tolist() == [i % 3 for i in range(12)]
+    assert connected.nodes()
+
+
+def test_a_limit_on_latency_needs_a_node_that_measures_it(connected, monkeypatch):
+    assert LatencyNode(connected, Budget(max_latency=5.0)).name == "here"
+    monkeypatch.setattr(connected, "latency_nodes", list)
+    assert "not measured" in LatencyNode(connected, Budget()).notes[0]
+    with pytest.raises(OptionError, match="no node of the cluster measures it"):
+        LatencyNode(connected, Budget(max_latency=5.0))
+
+
+def test_an_unknown_latency_resource_is_refused_with_those_there_are(raylets):
+    found = Connection(RayCluster(raylets.address, latency="pi5"))
+    try:
+        with pytest.raises(OptionError, match=r"latency:pi5 \(there are: here\)"):
+            found.latency_nodes()
+    finally:
+        found.close()
+
+
+def test_a_cluster_that_is_not_there_is_told():
+    pytest.importorskip("ray", reason="needs the extra 'ray': pip install 'tightfit[ray]'")
+    with pytest.raises(RuntimeFailureError, match="Cannot reach the Ray cluster"):
+        Connection(RayCluster("127.0.0.1:1"))
+
+
+class Stopping(NullProgress):
+    """Presses Ctrl-C when the second file is begun."""
+
+    def stage(self, name, total):  # noqa: ARG002 - the listener's signature
+        if name.startswith("int8: file"):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_ends_whole_and_goes_on(raylets, tmp_path):
+    report = optimize(job(tmp_path), Stopping(), cluster=raylets.address)
+    assert report.ending == INTERRUPTED
+    assert not list((tmp_path / "candidates").glob(".tightfit-*"))
+    assert json.loads((tmp_path / "tasks.json").read_text())["tasks"]
+    assert not raylets.orphans()
+    again = optimize(job(tmp_path), cluster=raylets.address)
+    alone = optimize(job(tmp_path / "alone"))
+    assert files(tmp_path) == files(tmp_path / "alone")
+    assert not differences(alone, again)
+
+
+@pytest.mark.slow
+def test_a_killed_raylet_does_not_change_the_result(raylets, tmp_path):
+    class Killing(NullProgress):
+        def stage(self, name, total):  # noqa: ARG002 - the listener's signature
+            if name.startswith("int8+gptq: file"):
+                raylets.kill(0)
+
+    there = optimize(job(tmp_path / "there"), Killing(), cluster=raylets.address)
+    alone = optimize(job(tmp_path / "alone"))
+    assert files(tmp_path / "alone") == files(tmp_path / "there")
+    assert not differences(alone, there)

@@ -3,8 +3,8 @@
     bench/cluster_kills.py --kills 20
 
 Each search of the demo model runs on four raylets. At a random moment of it a raylet is killed with SIGKILL;
-another node is started after the search. The files, the choice and all measurements but latency are compared with those of
-one process; what is left of the search's processes afterwards is an orphan.
+another node is started after the search. The files, the choice and all measurements but latency are compared
+with those of one process; what is left of the search's processes afterwards is an orphan.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from tightfit.evaluation.metrics import classes, detection, images, points, retrieval, sequences, values
 from tightfit.evaluation.metrics.metric import Metric
@@ -20,6 +21,16 @@ METRICS: Final[dict[str, Metric]] = {
 
 OLDER_NAMES: Final = {"snr_db": "snr"}
 """Names that earlier releases took."""
+
+
+def _by_name(metric: Metric) -> Any:
+    """How a metric travels to another process: by its name, as its functions may be lambdas."""
+    if METRICS.get(metric.name) == metric:
+        return find_metric, (metric.name,)
+    return metric.__reduce_ex__(2)
+
+
+copyreg.pickle(Metric, _by_name)
 
 
 def find_metric(name: str) -> Metric | None:

@@ -3,8 +3,8 @@
     bench/cluster_overhead.py --rounds 3
 
 Processor time is that of all processes of a run, read every 0.2 s from /proc. Ray's own is that of its
-daemons (GCS, raylets, agents), of starting workers and of moving files. The bar of 10 % is for tasks of a second and
-more: their share of the tasks' time stands beside it.
+daemons (GCS, raylets, agents), of starting workers and of moving files. The bar of 10 % is for tasks of a
+second and more: their share of the tasks' time stands beside it.
 """
 
 from __future__ import annotations

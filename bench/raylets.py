@@ -23,6 +23,7 @@ class Raylets:
 
     def __init__(self, workers: int, head_cpus: int = 1) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.update({"RAY_raylet_start_wait_time_s": "120"})  # on a busy machine
         os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
         self.mark = os.environ[MARK] = uuid.uuid4().hex
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - after the environment is set

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +45,8 @@ def check_paths(
     Raises:
         OptionError: names the two paths, or what is no file that may be replaced.
     """
-    sources = {what: path for what, value in read.items() if (path := _file_of(value)) is not None}
+    given = [(what, each) for what, value in read.items() for each in _each(value)]
+    sources = [(what, path) for what, value in given if (path := _file_of(value)) is not None]
     results = {what: Path(value) for what, value in written.items() if value is not None}
     for what, path in results.items():
         refuse_irregular(path, what)
@@ -81,8 +82,8 @@ def _refuse_source_kind(path: Path, what: str) -> None:
         )
 
 
-def _refuse_same(sources: Mapping[str, Path], results: Mapping[str, Path]) -> None:
-    seen = {identity(path): f"the {what} itself, which is never changed" for what, path in sources.items()}
+def _refuse_same(sources: Sequence[tuple[str, Path]], results: Mapping[str, Path]) -> None:
+    seen = {identity(path): f"the {what} itself, which is never changed" for what, path in sources}
     for what, path in results.items():
         key = identity(path)
         if key in seen:
@@ -120,6 +121,11 @@ def _in_folder(folder: Path) -> dict[str, Path]:
         if path.exists() and not path.is_file():
             refuse_irregular(path, what)
     return found
+
+
+def _each(value: Any) -> list[Any]:
+    """Return the words of data that is given by signature, anything else as it is."""
+    return list(value.values()) if isinstance(value, Mapping) else [value]
 
 
 def _file_of(value: Any) -> Path | None:

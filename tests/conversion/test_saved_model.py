@@ -80,3 +80,50 @@ def test_an_unknown_signature_names_the_known_ones(folders):
 def test_an_op_without_a_form_is_named(folders):
     with pytest.raises(ModelError, match=r"StaticRegexReplace|StringToNumber"):
         load(folders[1])
+
+
+STATEFUL = """
+import sys
+import keras
+import tensorflow as tf
+
+
+class Counter(tf.Module):
+    def __init__(self):
+        self.sum = tf.Variable([[0.0, 0.0]])
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 2], name="x")])
+    def add(self, x):
+        return {"sum": self.sum.assign_add(x)}
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 2], name="x")])
+    def scaled(self, x):
+        return {"product": self.sum * x}
+
+
+counter = Counter()
+tf.saved_model.save(counter, sys.argv[1], signatures={"add": counter.add, "scaled": counter.scaled})
+x = keras.Input((4, 3))
+keras.Model(x, keras.layers.GRU(2)(x)).export(sys.argv[2], verbose=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def stateful(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stateful")
+    paths = [folder / "counter", folder / "loop"]
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-c", STATEFUL, *map(str, paths)]
+    subprocess.run(command, check=True, capture_output=True, env=quiet)
+    return paths
+
+
+def test_variables_of_a_saved_model_stay_and_each_signature_begins_anew(stateful):
+    result = load(stateful[0])
+    assert {d.output for d in result.differences} == {"sum", "product"}
+    assert any(op.kind == "ASSIGN_VARIABLE" for graph in result.model.graphs for op in graph.ops)
+
+
+def test_a_loop_over_lists_is_refused_with_the_way_out(stateful):
+    with pytest.raises(ModelError, match=r"LSTM, GRU or RNN.*\.keras or \.h5"):
+        load(stateful[1])

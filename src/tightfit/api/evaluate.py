@@ -10,6 +10,7 @@ from typing import Any, overload
 from tightfit.api.arguments import Image, image_options
 from tightfit.api.model_inputs import inputs_of, outputs_of
 from tightfit.api.progress import ProgressLike, tracked
+from tightfit.api.signature_data import signature_file
 from tightfit.conversion.load_model import label_of, open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
@@ -38,6 +39,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     metric: Asked = "auto",
     limit: int | None = None,
     slices: Sequence[NamedSlices | str] = (),
+    signature: str | None = None,
     progress: ProgressLike = None,
 ) -> Evaluation:
     """Return the accuracy of each model on the data, with the paired change from the first.
@@ -50,6 +52,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
             either.
         limit: the most samples.
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
+        signature: the signature to run, where the models have several.
         progress: see ``tightfit.Progress``.
 
     Raises:
@@ -57,7 +60,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     """
     wanted = wanted_metrics(metric)
     several = _several(models)
-    paths = [open_model(m) for m in several]
+    paths = [signature_file(open_model(m), signature) for m in several]
     read = [read_model(path) for path in paths]
     dataset = open_data(
         data, image=image_options(image), inputs=inputs_of(read[0], paths[0]), outputs=outputs_of(read[0])
@@ -163,7 +166,7 @@ class Benchmark(Result):
 
 
 @verb()
-def benchmark(
+def benchmark(  # noqa: PLR0913 - the options of one verb
     models: ModelLike | Sequence[ModelLike],
     *,
     threads: int = 1,
@@ -171,6 +174,7 @@ def benchmark(
     seconds: float = 30.0,
     on: Device | str | None = None,
     per_op: bool = False,
+    signature: str | None = None,
 ) -> list[Benchmark]:
     """Return interleaved latency, memory and sizes of each model; ratios are to the first.
 
@@ -181,6 +185,7 @@ def benchmark(
         seconds: time limit of all rounds.
         on: measure latency on this device, ``ssh://user@host``, instead of here.
         per_op: also measure the time of each op here, by LiteRT's profiler.
+        signature: the signature to run, where the models have several; sizes are those of the whole files.
 
     Raises:
         ModelError: a file cannot be read.
@@ -188,7 +193,8 @@ def benchmark(
             reached.
     """
     several = _several(models)
-    paths = [open_model(m) for m in several]
+    files = [open_model(m) for m in several]
+    paths = [signature_file(path, signature) for path in files]
     for path in paths:
         read_model(path)
     where = machine()
@@ -197,7 +203,7 @@ def benchmark(
         latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
     else:
         where, latencies = latency_on(device, paths, threads=threads, rounds=rounds, seconds=seconds)
-    named = zip(several, paths, latencies, strict=True)
+    named = zip(several, files, latencies, strict=True)
     ops = [tuple(profile_ops(p, threads=threads)) if per_op else () for p in paths]
     return [
         Benchmark(label_of(m), t, footprint(p), where, o) for (m, p, t), o in zip(named, ops, strict=True)

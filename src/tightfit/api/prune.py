@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.api.arguments import Image, image_options
-from tightfit.api.measured_file import divide_data
 from tightfit.api.progress import ProgressLike, tracked
 from tightfit.api.ruin import is_ruined, ruin_notes
+from tightfit.api.shaping_samples import ShapingSamples
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
 from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
@@ -24,7 +23,6 @@ from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy, wanted_metrics
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
-from tightfit.evaluation.slices.files import refuse_unanswered, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
@@ -35,12 +33,8 @@ from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.pipeline.write import write_float, write_plan
-from tightfit.quantization.calibration.calibrate import PROBES, Probe, calibrate
-from tightfit.quantization.calibration.collect_moments import collect_moments
-from tightfit.quantization.calibration.moments import Moments
+from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.calibration.ranges import Ranges
-from tightfit.quantization.calibration.tensor_statistics import Statistics
-from tightfit.quantization.checking import random_probes
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
@@ -73,6 +67,7 @@ class CompressionResult(Result):
         accuracy: of the model and of the file on the samples that did not shape it (all, where none are
             left); None without data.
         outputs: quality of each output on the samples, slice by slice; empty without samples.
+        signatures: accuracy by signature, where several have data; ``accuracy`` is that of the first.
     """
 
     path: Path
@@ -91,6 +86,7 @@ class CompressionResult(Result):
     notes: list[str] = field(default_factory=list)
     outputs: list[OutputQuality] = field(default_factory=list)
     accuracy: tuple[Accuracy, Accuracy] | None = None
+    signatures: dict[str, tuple[Accuracy, Accuracy]] = field(default_factory=dict)
 
     def headline(self) -> str:
         """Return the size against the model's."""
@@ -115,7 +111,7 @@ class CompressionResult(Result):
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data: bytes, milliseconds, fractions."""
-        plain = asdict(replace(self, outputs=[], accuracy=None)) | {
+        plain = asdict(replace(self, outputs=[], accuracy=None, signatures={})) | {
             "path": str(self.path),
             "ruined": self.ruined,
             "snr_db": None if math.isnan(self.snr_db) else min(self.snr_db, 200.0),
@@ -123,6 +119,7 @@ class CompressionResult(Result):
         }
         if self.accuracy is not None:
             plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
+        plain["signatures"] = {k: [a.to_dict() for a in pair] for k, pair in self.signatures.items()}
         return plain
 
 
@@ -132,8 +129,8 @@ class ShrinkOptions:
 
     Args:
         scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
-        layout: ``cpu``, ``npu`` or ``micro``. data: samples; labels measure. calibration: how many shape the
-            file.
+        layout: ``cpu``, ``npu`` or ``micro``. data: samples, or signature key → samples; labels measure.
+        calibration: how many shape the file.
         provenance: the recipe and expected answers inside the file. metric: what the samples measure, see
             ``evaluate``.
     """
@@ -194,7 +191,7 @@ def prune(  # noqa: PLR0913 - the options of one command
         pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4.
         scope: ``layer``: each layer has the sparsity; ``global``: all layers together.
         skip: names or kinds of ops that are not pruned.
-        data: samples; labels measure.
+        data: samples, or signature key → samples; labels measure.
         image: how image files become arrays.
         scheme: ``float`` or a quantization scheme of the file.
         io: type of the model's inputs and outputs.
@@ -218,7 +215,8 @@ def prune(  # noqa: PLR0913 - the options of one command
     chosen = _options(options, data, image, scheme, (io, layout, calibration, provenance, seed, metric))
     with tracked(stage if progress is None else progress) as tracker:
         work = _Work(model, output, chosen, tracker.stages)
-        pruned = prune_weights(work.source.model, wanted, work.moments(), work.told("pruning"))
+        moments = work.samples.moments(work.source.model)
+        pruned = prune_weights(work.source.model, wanted, moments, work.told("pruning"))
         work.zeros = True
         work.adopt(
             pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}"
@@ -260,7 +258,7 @@ def cluster(  # noqa: PLR0913 - the options of one command
         clusters: distinct values a tensor (or a channel), 2 to 256.
         per: ``tensor`` or ``channel``.
         initial: centroid initialization: ``kmeans++``, ``linear`` or ``density``.
-        data: samples; labels measure.
+        data: samples, or signature key → samples; labels measure.
         image: how image files become arrays.
         scheme: ``float`` or a quantization scheme of the file.
         io: type of the model's inputs and outputs.
@@ -314,12 +312,8 @@ class _Work:
         refuse_bad_weights(self.source.model)
         if not options.provenance:
             self.source.facts = None
-        self.data = None
-        if options.data is not None:
-            division = options.calibration, options.seed
-            self.data = divide_data(self.source, options.data, options.image, division, options.metric)
-        self.count = 0 if self.data is None else self.data.count
-        self.samples = None if self.data is None else self.data.inputs
+        asked = (options.calibration, options.seed), options.metric
+        self.samples = ShapingSamples.of(self.source, options.data, options.image, asked, stage)
         self.probes: list[Probe] = []
         self.notes: list[str] = list(self.source.notes)
         self.zeros = False
@@ -327,19 +321,6 @@ class _Work:
     def told(self, what: str) -> Callable[[int, int], None]:
         """Gives what a step calls with (done, of)."""
         return lambda done, total: None if self.stage is None else self.stage(what, done, total)
-
-    def moments(self) -> dict[str, Moments]:
-        """What every layer sees of the samples; nothing without samples."""
-        if self.samples is None:
-            return {}
-        report, done = self.told("what the layers see"), iter(range(1, self.count + 1))
-        every = make_plan(self.source.model, find_scheme("weight8"), Ranges([]))
-        return collect_moments(
-            self.source.model,
-            every,
-            self.samples(),
-            progress=lambda: report(next(done, self.count), self.count),
-        )
 
     def adopt(self, model: Model, step: str) -> None:
         """Goes on with changed weights."""
@@ -362,37 +343,24 @@ class _Work:
         if self.options.scheme == FLOAT:
             return None
         scheme = find_scheme(self.options.scheme, self.options.interface)
-        seen: list[Mapping[str, Statistics]] = []
-        if scheme.needs_data:
-            if self.samples is None:
-                raise OptionError(
-                    f"The scheme '{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 "
-                    "samples)."
-                )
-            report, done = self.told("calibrating"), iter(range(1, self.count + 1))
-            found = calibrate(
-                self.source.model, self.samples(), progress=lambda: report(next(done, self.count), self.count)
+        if not scheme.needs_data:
+            return make_plan(self.source.model, scheme, Ranges([]))
+        if not self.samples.count:
+            raise OptionError(
+                f"The scheme '{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 "
+                "samples)."
             )
-            seen.append(found.statistics)
-        return make_plan(self.source.model, scheme, Ranges(seen))
+        return make_plan(self.source.model, scheme, Ranges(self.samples.statistics(self.source.model)))
 
     def write(self, plan: Plan | None, layers: list[Any]) -> CompressionResult:
         """Writes dense, then sparse where that is smaller, and measures."""
-        self.probes = self._probes()
+        self.probes = self.samples.probes()
         with checked_write(self.output) as trial:
             snr = self._write_dense(plan, trial)
             written = write_sparse(read_model(trial), trial)
         if self.zeros:
             self.notes += written.notes
         return self._measured(layers, written.layers, snr)
-
-    def _probes(self) -> list[Probe]:
-        """Samples, or random inputs, and what the original float model makes of them."""
-        if self.samples is None:
-            return random_probes(self.original.path, self.original.model)
-        probes = calibrate(self.original.model, islice(self.samples(), PROBES)).probes
-        refuse_unanswered(self.original.model, probes)
-        return probes
 
     def _write_dense(self, plan: Plan | None, path: Path) -> float:
         reference = replace(self.original, facts=self.source.facts)
@@ -413,23 +381,16 @@ class _Work:
         products = sum(macs(op) for graph in self.source.model.graphs for op in graph.ops)
         tables = size.size_bytes - saved_bytes(read_model(self.output))
         notes = [*self.notes, *gains(size, original, after)]
-        accuracy = self._accuracy()
-        outputs: list[OutputQuality] = []
-        if accuracy is not None:
-            outputs = list(accuracy[1].outputs)
-            notes = [*accuracy[1].notes, *ruin_notes(accuracy[1]), *notes]
+        scores, outputs = self.samples.compare(self.output)
+        for key, pair in reversed(scores.items()):
+            said = [*pair[1].notes, *ruin_notes(pair[1])]
+            notes = [*(f"{key}: {note}" if key else note for note in said), *notes]
+        accuracy = next(iter(scores.values()), None)
         return CompressionResult(
             self.output, size, original, tables, zeros, values, products, after, before, layers, stored,
-            min((o.snr_db for o in outputs), default=snr), accuracy[1].n if accuracy else self.count, notes,
-            outputs, accuracy,
+            min((o.snr_db for o in outputs), default=snr), accuracy[1].n if accuracy else 0, notes,
+            outputs, accuracy, scores if len(scores) > 1 else {},
         )  # fmt: skip
-
-    def _accuracy(self) -> tuple[Accuracy, Accuracy] | None:
-        """The model and the file on the samples that did not shape it, where there are such."""
-        if self.data is None:
-            return None
-        slices = slices_of(self.original.model)
-        return self.data.compare(self.original.path, self.output, self.told("measuring"), slices)
 
 
 def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from tightfit.api.arguments import Image, Size, image_options, parse_size
 from tightfit.api.model_inputs import inputs_of
 from tightfit.api.progress import ProgressLike, tracked
+from tightfit.api.signature_data import data_by_signature, data_of_one
 from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
@@ -19,13 +20,17 @@ from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
 from tightfit.evaluation.slices.parts import NamedSlices
+from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales
+from tightfit.pipeline.signature_files import build_by_signature, has_entry_points
 from tightfit.pipeline.source import Source, open_source
-from tightfit.pipeline.write import QuantizationResult
-from tightfit.quantization.planning import Overrides
+from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.checking import random_probes
+from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
@@ -66,7 +71,8 @@ def quantize(  # noqa: PLR0913 - the options of one command
         model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
         scheme: ``float16``, ``weight8``, ``weight4``, ``dynamic``, ``int8``, ``int16x8`` or ``int8x4``.
         output: the ``.tflite`` to write; None: one that lives as long as this process.
-        data: calibration samples; needed by the integer schemes.
+        data: calibration samples, needed by the integer schemes; of a file with several signatures a
+            mapping from their keys to samples.
         image: how image files become arrays.
         io: type of the model's inputs and outputs; None for float32, or what the target takes.
         target: device that the file is for.
@@ -126,17 +132,52 @@ class _Given:
 def _quantize(
     given: _Given, scheme: str, output: Path, chosen: QuantizeOptions, stage: Stage
 ) -> QuantizationResult:
-    """Open what was given, build the file, look at the samples."""
+    """Open what was given and build the file, each signature of several by itself."""
     check_paths({"model": given.model, "data": given.data}, {"The output": output})
-    spec = chosen.spec(chosen.scheme(scheme), output)
+    wanted = chosen.scheme(scheme)
+    spec = chosen.spec(wanted, output)
     prepare_shared(worker_count())
     source = open_source(given.model)
     source.facts = chosen.facts()
-    found = None if given.data is None else CalibrationSamples.of(source, given.data, given.image, chosen)
+    ask = _Asked(spec, chosen, given.image, stage)
+    if source.start is not None or not has_entry_points(source.model):
+        return _quantize_source(source, data_of_one(source.model, given.data), output, ask)
+    keyed = data_by_signature(source.model, given.data)
+    parts = {key: signature_model(source.model, key)[0] for key in entry_points(source.model)}
+    if shared_weights(parts) and (spec.is_automatic or spec.mends):
+        source.notes.append(
+            "Signatures share weights, which are stored once: no recovery changed the weights of one of them."
+        )
+        plain = replace(chosen, effort=0, mend=False)
+        ask = replace(ask, spec=plain.spec(wanted, output), chosen=plain)
+
+    def make(key: str, part: Source, file: Path) -> QuantizationResult:
+        if key in keyed or not wanted.needs_data:
+            return _quantize_source(part, keyed.get(key), file, ask)
+        return _without_data(key, part, file, spec)
+
+    written = build_by_signature(source, make, output)
+    return replace(written, notes=[*source.notes, *written.notes])
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of each file of one call."""
+
+    spec: BuildSpec
+    chosen: QuantizeOptions
+    image: ImageOptions | None
+    stage: Stage
+
+
+def _quantize_source(source: Source, data: DataLike | None, output: Path, ask: _Asked) -> QuantizationResult:
+    """Build the file of an open source, look at the samples."""
+    chosen, spec = ask.chosen, ask.spec
+    found = None if data is None else CalibrationSamples.of(source, data, ask.image, chosen)
     if source.start is not None and found is None and not chosen.recovery:
         return build_with_own_scales(source, spec, output, ends=chosen.ends)
     spec.check_samples(given=found is not None)
-    builder = Builder(source, None if found is None else found.samples, stage=stage)
+    builder = Builder(source, None if found is None else found.samples, stage=ask.stage)
     written = builder.build(spec, output)
     if source.start is not None:
         first = [source.start.summary(), "Ranges of activations come from the data given."]
@@ -146,6 +187,15 @@ def _quantize(
     assert builder.seen is not None  # noqa: S101 - samples were given
     checked = quick_check(source, found.log, builder.seen)
     return replace(written, notes=[*checked, *written.notes])
+
+
+def _without_data(key: str, source: Source, output: Path, spec: BuildSpec) -> QuantizationResult:
+    """Write the file of a signature that has no data: integer weights, float ops."""
+    plan = make_plan(source.model, spec.scheme, Ranges([]))
+    probes = random_probes(source.path, source.model)
+    written = write_plan(source, plan, output, layout=spec.layout, probes=probes)
+    advice = f"No data for this signature, so its ops compute in float; pass --data {key}=DATA."
+    return replace(written, notes=[advice, *written.notes])
 
 
 def _observers(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:

@@ -39,6 +39,9 @@ from tightfit.units import format_bytes, format_percent
 _MOST_OPS = 20
 _NAME: Final = 20
 """Columns of a model's name where numbers need the other 60."""
+_signature_option = click.option(
+    "--signature", metavar="KEY", help="Signature to run, where the models have several."
+)
 
 
 @click.command()
@@ -47,6 +50,7 @@ _NAME: Final = 20
 @metric_option
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
 @slices_option
+@_signature_option
 @json_option
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure the accuracy of MODELS on the data, with the paired change from the first (− is worse)."""
@@ -62,6 +66,7 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
             limit=limit,
             progress=bars.advance,
             slices=parse_slices(options["slices"]),
+            signature=options["signature"],
         )
     if as_json:
         click.echo(_json(_accuracies(models, results)))
@@ -115,6 +120,7 @@ def _accuracies(models: tuple[Path, ...], results: Sequence[Any]) -> list[dict[s
 @click.option("--remote-python", default="python3", show_default=True, help="Python command on the device.")
 @click.option("--per-op", is_flag=True, help="Also show the time of each op on this machine, slowest first.")
 @threads_option
+@_signature_option
 @json_option
 def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure MODELS interleaved: latency (ms), peak memory, size on disk and compressed (bytes).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -77,17 +77,31 @@ def target_options(function: F) -> F:
     return target(memory(function))
 
 
-def data_options(*, required: bool) -> Callable[[F], F]:
-    """Add ``--data`` and ``--image``."""
+_DATA: Final = (
+    "Samples: x.npz, x.npz:x_test,y_test, a folder of images, a .csv/.jsonl manifest or module:function."
+)
+
+
+def data_options(*, required: bool, by_signature: bool = False) -> Callable[[F], F]:
+    """Add ``--data`` and ``--image``.
+
+    Args:
+        required: whether data must be given.
+        by_signature: whether each signature of the model may be given its own data.
+    """
 
     def add(function: F) -> F:
-        data = click.option(
-            "--data",
-            required=required,
-            metavar="DATA",
-            help="Samples: x.npz, x.npz:x_test,y_test, a folder of images, a .csv/.jsonl manifest or "
-            "module:function.",
-        )
+        if by_signature:
+            data = click.option(
+                "--data",
+                required=required,
+                multiple=True,
+                callback=_keyed,
+                metavar="[SIGNATURE=]DATA",
+                help=f"{_DATA} SIGNATURE=DATA, once for each, where the model has several signatures.",
+            )
+        else:
+            data = click.option("--data", required=required, metavar="DATA", help=_DATA)
         image = click.option(
             "--image",
             metavar="OPTIONS",
@@ -96,6 +110,14 @@ def data_options(*, required: bool) -> Callable[[F], F]:
         return data(image(function))
 
     return add
+
+
+def _keyed(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
+    """Return one DATA as it is, several by signature."""
+    from tightfit.api.signature_data import keyed_data  # noqa: PLC0415 - loaded when used
+
+    del context, parameter
+    return keyed_data(values)
 
 
 def parse_overrides(values: tuple[str, ...]) -> list[tuple[str, str]]:

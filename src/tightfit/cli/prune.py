@@ -58,7 +58,7 @@ def _shared(function: Any) -> Any:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@data_options(required=False)
+@data_options(required=False, by_signature=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %.")
 @click.option("--pattern", default="unstructured", show_default=True,
@@ -115,7 +115,7 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@data_options(required=False)
+@data_options(required=False, by_signature=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option("--clusters", required=True, type=int, help="Number of centroids, 2 to 256.")
 @click.option(

@@ -38,7 +38,7 @@ from tightfit.units import format_bytes, format_ratio
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("scheme", type=Names("scheme", SCHEMES), metavar="SCHEME")
-@data_options(required=False)
+@data_options(required=False, by_signature=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option(
     "--io",

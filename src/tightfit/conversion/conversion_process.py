@@ -14,6 +14,7 @@ from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Probe, RouteError
 from tightfit.conversion.formats import is_spec
 from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.conversion.state_variables import StateValue
 from tightfit.errors import DataError, ModelError, OptionError
 from tightfit.runtime.child import process
 from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
@@ -83,7 +84,15 @@ def _read(answer: dict[str, Any], folder: Path) -> Exported:
     rounding = None if answer.get("rounding") is None else Rounding.of(answer["rounding"])
     confined = answer.get("confined")
     notes = [*answer["notes"], *(() if confined is None else missing_note(confined.split()))]
-    return Exported((folder / "raw.tflite").read_bytes(), probes, answer["route"], notes, rounding)
+    data, state = (folder / "raw.tflite").read_bytes(), _state(answer.get("state", []), folder)
+    return Exported(data, probes, answer["route"], notes, rounding, state)
+
+
+def _state(rows: list[list[str]], folder: Path) -> list[StateValue]:
+    if not rows:
+        return []
+    with np.load(folder / "state.npz", allow_pickle=False) as arrays:
+        return [StateValue(n, given, after, arrays[f"a{i}"]) for i, (n, given, after) in enumerate(rows)]
 
 
 def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:

@@ -36,6 +36,9 @@ def main() -> None:
         rounding = None if exported.rounding is None else exported.rounding.plain()
         answer = {"route": exported.route, "notes": exported.notes, "probes": _save(exported.probes, folder)}
         answer |= {"rounding": rounding, "confined": os.environ.get(CONFINED)}
+        answer["state"] = [[v.name, v.given, v.next_value] for v in exported.state]
+        initial: dict[str, Any] = {f"a{i}": v.initial for i, v in enumerate(exported.state)}
+        np.savez(folder / "state.npz", **initial)
     except TightfitError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except MemoryError:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.conversion.state_variables import StateValue
 from tightfit.errors import ModelError, first_line
 from tightfit.types import Array
 
@@ -16,7 +19,22 @@ Specs = Mapping[str, tuple[Shape, str]]
 """Input name → (shape, dtype); None as the first dimension leaves the batch free."""
 
 
-__all__ = ["Exported", "Probe", "RouteError", "Specs", "first_line", "random_arrays"]
+__all__ = ["Exported", "Probe", "RouteError", "Specs", "first_line", "random_arrays", "reason"]
+
+_WRAPPED: Final = re.compile(r"^Exception encountered when calling ([\w.]+?)(?:\.call)?\(\)\.?$")
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def reason(error: BaseException) -> str:
+    r"""Return the first line of an error; where Keras only says which layer failed, with what failed in it.
+
+    Example:
+        >>> reason(TypeError("Exception encountered when calling Head.call().\n\nno axis 3\n"))
+        'Head: no axis 3'
+    """
+    lines = [line.strip() for line in _STYLE.sub("", str(error)).splitlines() if line.strip()]
+    wrapped = _WRAPPED.match(lines[0]) if len(lines) > 1 else None
+    return first_line(error) if wrapped is None else f"{wrapped[1]}: {lines[1]}"
 
 
 class RouteError(ModelError):
@@ -44,6 +62,7 @@ class Exported:
     Args:
         data: a float ``.tflite`` as bytes. probes: to compare with. route: the tools it went through.
         notes: what a reader should know. rounding: the scales of a quantized source, None for a float one.
+        state: inputs and outputs of the file that carry state; they become variables.
     """
 
     data: bytes
@@ -51,6 +70,7 @@ class Exported:
     route: str
     notes: list[str] = field(default_factory=list)
     rounding: Rounding | None = None
+    state: list[StateValue] = field(default_factory=list)
 
 
 def random_arrays(inputs: Specs, seed: int, batch: int = 1) -> dict[str, Array]:

@@ -30,6 +30,7 @@ from tightfit.conversion.interface import make_names_unique, name_tensors, take_
 from tightfit.conversion.keras.safe_files import check_file
 from tightfit.conversion.qdq.restore import restore, restore_ends
 from tightfit.conversion.source_comparison import OutputDifference, broken_notes, compare
+from tightfit.conversion.state_variables import keep_state
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
@@ -159,6 +160,7 @@ def _convert(
         restore_ends(model, rounding.inputs, rounding.outputs)
     if options.batch is None:
         _free(model, exported.probes)
+    keep_state(model, exported.state)
     if options.uint8 is not None:
         notes += take_bytes(model, *options.uint8)
     make_names_unique(model)

@@ -6,8 +6,9 @@ some ops touch files; those have no ``.tflite`` form and are refused with their 
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +59,7 @@ def export_keras(call: Any, options: ConversionOptions) -> Exported:
     signature = [tf.TensorSpec(shape, dtype, name=n) for n, (shape, dtype) in call.inputs.items()]
     archive.add_endpoint("serving_default", serve, input_signature=signature)
     with scratch_folder() as folder:
-        archive.write_out(folder, verbose=False)
+        archive.write_out(str(folder), verbose=False)
         exported = export(Path(folder), options)
     exported.route = f"Keras on TensorFlow, {_ROUTE}"
     return exported
@@ -79,13 +80,16 @@ def convert_functions(holder: Any, functions: Mapping[str, tuple[Callable[..., A
         }
         module = tf.Module()
         module.holder = holder
-        tf.saved_model.save(module, folder, signatures=traced)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(traced))
+        tf.saved_model.save(module, str(folder), signatures=traced)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=list(traced))
         try:
             data = converter.convert()
         except Exception as error:
             raise ModelError(_refusal(error)) from error
-    probes = [p for key, f in traced.items() for p in _probes(key, f, functions[key][1])]
+    probes = []
+    for key, function in traced.items():
+        with _unchanged(function.variables):
+            probes += _probes(key, function, functions[key][1])
     return Exported(data, probes, _ROUTE)
 
 
@@ -114,6 +118,16 @@ def _named(function: Any) -> Callable[..., Any]:
     return call
 
 
+@contextlib.contextmanager
+def _unchanged(variables: Sequence[Any]) -> Iterator[None]:
+    """Give the variables their values again after the block: each signature of a file starts from them."""
+    before = [v.numpy() for v in variables]
+    yield
+    for variable, value in zip(variables, before, strict=True):
+        if not np.array_equal(variable.numpy(), value):
+            variable.assign(value)
+
+
 def _probes(key: str, function: Any, specs: Specs, count: int = 2) -> list[Probe]:
     probes = []
     for seed in range(count):
@@ -128,6 +142,12 @@ def _refusal(error: Exception) -> str:
     ops = re.findall(r"tf\.(\w+) op is (?:neither|not)|^\s*tf\.(\w+)\(", str(error), re.MULTILINE)
     ops += re.findall(r"(?:Flex|Custom) ops: ([\w, ]+)", str(error))
     names = sorted({n for pair in ops for n in (pair if isinstance(pair, tuple) else pair.split(", ")) if n})
+    if "TensorList" in str(error):
+        return (
+            "The SavedModel runs a recurrent layer (LSTM, GRU or RNN) as a loop over lists of tensors, which "
+            "LiteRT has no op for; convert the model's .keras or .h5 file, whose layers are unrolled, or "
+            "save it with unroll=True."
+        )
     if not names:
         return f"TensorFlow's converter refuses the model: {first_line(error)}"
     return (

@@ -7,15 +7,22 @@ text, not the versioned VHLO that ``jax.export`` serializes, so the module is ha
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import jax
 import numpy as np
 from jax import export
 
 from tightfit.conversion.exporting import Probe, Specs, first_line, random_arrays
+from tightfit.conversion.state_variables import StateValue
 from tightfit.errors import ModelError
+
+_REFUSED: Final = re.compile(r"(?:failed to legalize operation|error:) '([\w.]+)'")
+_FILE: Final = re.compile(r"(/[^\s:'\"]+\.py):\d+")
+_PLACE: Final = re.compile(r"(Failed to run converter passes: )?/[^\s:]+:\d+:\d+: error: ")
 
 
 def export_function(
@@ -49,7 +56,23 @@ def export_function(
             api.run_convert_to_tfl_passes(parsed, passmanager.PassManager(), api.ConvertToTFLConfig())
             return bytes(api.export_flatbuffer_to_bytes(parsed.operation))
         except (RuntimeError, ValueError, ir.MLIRError) as error:
-            raise ModelError(f"litert-converter cannot express the model: {first_line(error)}") from error
+            raise ModelError(refusal(error)) from error
+
+
+def refusal(error: BaseException) -> str:
+    """Return what litert-converter refuses, with the ops and without the places in its own files.
+
+    Example:
+        >>> refusal(RuntimeError("/a/b.py:6:1: error: failed to legalize operation 'tfl.div'"))
+        'litert-converter has no form for tfl.div (of b.py); write that part with other operations.'
+    """
+    text = str(error)
+    ops = dict.fromkeys(_REFUSED.findall(text))
+    files = dict.fromkeys(Path(name).name for name in _FILE.findall(text))
+    if not ops:
+        return f"litert-converter cannot express the model: {_PLACE.sub('', first_line(error))}"
+    where = f" (of {', '.join(files)})" if files else ""
+    return f"litert-converter has no form for {', '.join(ops)}{where}; write that part with other operations."
 
 
 def _parsed(module: Any, ir: Any) -> Any:
@@ -84,11 +107,21 @@ def probe_function(
     inputs: Specs,
     outputs: Sequence[str],
     count: int = 2,
+    state: Sequence[StateValue] = (),
 ) -> list[Probe]:
-    """Gives what the function makes of random inputs."""
-    probes = []
+    """Gives what the function makes of random inputs.
+
+    Args:
+        function: see ``export_function``.
+        inputs: without those of the state.
+        outputs: without those of the state.
+        count: number of samples, one after another.
+        state: values that the function takes behind its inputs and returns behind its outputs.
+    """
+    probes, carried = [], [each.initial for each in state]
     for seed in range(count):
-        arrays = random_arrays(inputs, seed, batch=1 + 2 * seed)
-        results = function(*arrays.values())
+        arrays = random_arrays(inputs, seed, batch=1 if state else 1 + 2 * seed)
+        results = list(function(*arrays.values(), *carried))
+        results, carried = results[: len(outputs)], results[len(outputs) :]
         probes.append(Probe(arrays, {n: np.asarray(r) for n, r in zip(outputs, results, strict=True)}))
     return probes

@@ -167,6 +167,9 @@ def _signature(model: Model, index: int) -> dict[str, Any]:
     return {
         "key": signature.key,
         "graph": model.graphs[signature.graph_index].name,
+        "graph_index": signature.graph_index,
+        "op_counts": dict(Counter(_kind(op) for op in model.graphs[signature.graph_index].ops).most_common()),
+        "macs": sum(macs(op) for op in model.graphs[signature.graph_index].ops),
         "inputs": {name: describe_tensor(t) for name, t in signature.inputs.items()},
         "outputs": {name: describe_tensor(t) for name, t in signature.outputs.items()},
     }

@@ -15,6 +15,7 @@ from tightfit.files import checked_write
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
+from tightfit.graph.signature_models import share_equal_constants
 from tightfit.graph.writer import write_model
 from tightfit.pipeline.write import stamp_version
 from tightfit.quantization.checking import snr_db
@@ -97,6 +98,8 @@ def _first_that_runs(model: Model, output: Path, trial: Path) -> SparseFile:
         layers = store_sparse(twin, feed=feed, leave=leave)
         if not any(layer.form != "dense" for layer in layers):
             break
+        if len(twin.graphs) > 1:
+            share_equal_constants(twin)
         stamp_version(twin)
         write_model(twin, trial)
         try:

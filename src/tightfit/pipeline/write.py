@@ -16,6 +16,7 @@ from tightfit.evaluation.slices.quality import OutputQuality, headline
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
+from tightfit.graph.signature_models import share_equal_constants
 from tightfit.graph.signatures import main_signature, output_names
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
@@ -264,6 +265,8 @@ def _compare_with_base(
 def finish(model: Model) -> None:
     """Stamps the least runtime version that the file needs into its metadata; drops an older provenance."""
     model.metadata.pop(KEY, None)
+    if len(model.graphs) > 1:
+        share_equal_constants(model)  # the plan of each graph made integers of its own
     stamp_version(model)
 
 

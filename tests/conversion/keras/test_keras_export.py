@@ -107,12 +107,6 @@ def test_recurrent_layers_are_written_out_and_the_model_is_as_before():
     assert any("Unrolled" in note for note in result.notes)
 
 
-def test_a_recurrent_layer_that_keeps_its_state_is_refused():
-    x = keras.Input((4, 3), batch_size=1)
-    with pytest.raises(ModelError, match="keeps its state between calls"):
-        load(keras.Model(x, layers.LSTM(2, stateful=True, name="memory")(x)))
-
-
 def test_a_free_batch_is_written_as_minus_one():
     result = load(small_network(), options=ConversionOptions(batch=None))
     assert result.model.main.inputs[0].shape_signature == (-1, 8, 8, 3)

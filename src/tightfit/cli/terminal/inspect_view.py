@@ -23,12 +23,24 @@ def inspection(facts: Mapping[str, Any]) -> Group:
         f"{len(facts['signatures'])} signature(s); metadata: {', '.join(facts['metadata']) or 'none'}",
     ]
     parts: list[RenderableType] = [Text(line) for line in lines]
-    parts += [_tensors("inputs", facts["inputs"]), _tensors("outputs", facts["outputs"])]
+    parts += _ends(facts)
     ops = Table("op", "count", box=None, padding=(0, 2, 0, 0))
     for kind, count in facts["op_counts"].items():
         ops.add_row(Text(kind), str(count))
     parts += [Text(), ops, _tensors("largest constants", facts["largest_constants"])]
     return Group(*parts)
+
+
+def _ends(facts: Mapping[str, Any]) -> list[RenderableType]:
+    """Inputs and outputs: of the main graph, or of each signature where they call several graphs."""
+    if len({signature["graph_index"] for signature in facts["signatures"]}) < 2:
+        return [_tensors("inputs", facts["inputs"]), _tensors("outputs", facts["outputs"])]
+    parts: list[RenderableType] = []
+    for signature in facts["signatures"]:
+        parts += [Text(), Text(f"signature {signature['key']}: {signature['macs']:,} MACs")]
+        for title in ("inputs", "outputs"):
+            parts.append(_tensors(title, [t | {"name": n} for n, t in signature[title].items()]))
+    return parts
 
 
 def _tensors(title: str, tensors: list[Mapping[str, Any]]) -> Group:

@@ -7,7 +7,7 @@ the layer's output changes least (``weight_refit.refit``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,8 @@ from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.types import Array, Mask
 from tightfit.weights.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
+
+Matrix = npt.NDArray[np.float64]
 
 SCOPES: Final = ("layer", "global")
 _SMALLEST: Final = 1024
@@ -121,7 +123,7 @@ def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
 def prune_weights(
     model: Model,
     wanted: Pruning,
-    moments: Mapping[str, Moments] | None = None,
+    moments: Mapping[str, Moments] | Sequence[Mapping[str, Moments]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrunedWeights:
     """Return a pruned copy of a float model.
@@ -130,7 +132,8 @@ def prune_weights(
         model: a cleaned float model; it is not changed.
         wanted: sparsity, pattern and scope.
         moments: layer name → second moments of its input (``calibration.collect_moments``);
-            layers without moments are pruned by magnitude.
+            layers without moments are pruned by magnitude. One mapping for the main graph, or one a graph;
+            layers that share a weight count the same.
         progress: progress callback, called with (layers done, layers in total).
 
     Returns:
@@ -140,34 +143,69 @@ def prune_weights(
         OptionError: no weight is large enough to prune.
     """
     twin = copy_model(model)
-    ops = [op for graph in twin.graphs for op in prunable(graph, wanted.skip)]
-    if not ops:
+    sharing = _sharing(twin, wanted.skip)
+    if not sharing:
         raise OptionError(
             f"Nothing to prune: no {', '.join(_PRUNED)} with at least {_SMALLEST} constant float weights."
         )
-    seen = moments or {}
-    masks = _masks(ops, wanted, seen)
+    by_graph = [moments] if isinstance(moments, Mapping) else list(moments or ())
+    seen = [_merged(ops, twin, by_graph) for ops in sharing]
+    masks = _masks([ops[0] for ops in sharing], wanted, seen)
     layers = []
-    for i, (op, mask) in enumerate(zip(ops, masks, strict=True)):
-        layers.append(_prune(twin, op, mask, wanted, seen.get(op.name)))
+    for i, (ops, mask) in enumerate(zip(sharing, masks, strict=True)):
+        layers.append(_prune(twin, ops, mask, wanted, seen[i]))
         if progress is not None:
-            progress(i + 1, len(ops))
+            progress(i + 1, len(sharing))
     return PrunedWeights(twin, layers)
 
 
-def _masks(ops: list[Op], wanted: Pruning, moments: Mapping[str, Moments]) -> list[Mask]:
-    scores = [_scores(op, moments.get(op.name)) for op in ops]
+def _sharing(model: Model, skip: tuple[str, ...]) -> list[list[Op]]:
+    """The ops whose weights are pruned, those of one weight together, over all graphs."""
+    chosen = [op for graph in model.graphs for op in prunable(graph, skip)]
+    places = {_place(op): list[Op]() for op in chosen}
+    for op in (op for graph in model.graphs for op in graph.ops if op.kind in _PRUNED):
+        if op.input(1) is not None and op.operand(1).data is not None and _place(op) in places:
+            places[_place(op)].append(op)
+    return list(places.values())
+
+
+def _place(op: Op) -> int:
+    return int(op.operand(1).values.__array_interface__["data"][0])
+
+
+def _merged(ops: list[Op], model: Model, by_graph: Sequence[Mapping[str, Moments]]) -> Matrix | None:
+    """The second moments ``E[x̃ x̃ᵀ]`` of all layers that read one weight; each layer counts the same.
+
+        M = Σ M_i / p_i / Σ 1 / p_i,  p_i = E[x²] of layer i
+
+    Without the division by the power of its input the layer with the largest values would decide alone.
+    """
+    found = [
+        seen[op.name]
+        for graph, seen in zip(model.graphs, by_graph, strict=False)
+        for op in ops
+        if op.graph is graph and op.name in seen
+    ]
+    means = [m.mean() for m in {id(m): m for m in found}.values()]
+    if len(means) < 2:
+        return means[0] if means else None
+    shares = [1.0 / max(float(np.trace(m[:-1, :-1])), 1e-30) for m in means]
+    return np.asarray(sum(m * s for m, s in zip(means, shares, strict=True)) / sum(shares))
+
+
+def _masks(ops: list[Op], wanted: Pruning, seen: Sequence[Matrix | None]) -> list[Mask]:
+    scores = [_scores(op, moments) for op, moments in zip(ops, seen, strict=True)]
     if wanted.scope == "global":
         return keep_globally(scores, wanted.sparsity)
     return [keep(s, wanted.sparsity, wanted.pattern, 0) for s in scores]
 
 
-def _scores(op: Op, moments: Moments | None) -> Array:
+def _scores(op: Op, moments: Matrix | None) -> Array:
     """The importance score of each weight, in the weights' shape."""
     values = _values(op)
     if moments is None:
         return np.abs(values)
-    power = np.sqrt(np.maximum(np.diagonal(moments.mean())[:-1], 0.0))
+    power = np.sqrt(np.maximum(np.diagonal(moments)[:-1], 0.0))
     return np.abs(values) * power.reshape((1, *values.shape[1:])).astype(np.float32)
 
 
@@ -176,20 +214,22 @@ def _values(op: Op) -> Array:
     return weight.values
 
 
-def _prune(model: Model, op: Op, mask: Mask, wanted: Pruning, moments: Moments | None) -> PrunedLayer:
+def _prune(model: Model, ops: list[Op], mask: Mask, wanted: Pruning, moments: Matrix | None) -> PrunedLayer:
+    op = ops[0]
     values = _values(op)
     if moments is None:
         _store(model, values, (values * mask).astype(np.float32))
         return PrunedLayer(op.name, op.kind, 1.0 - float(mask.mean()))
     rows, kept = values.reshape(len(values), -1), mask.reshape(len(values), -1)
-    fitted, shift = refit(rows, kept, moments.mean())
+    fitted, shift = refit(rows, kept, moments)
     plain = rows * keep(values, wanted.sparsity, wanted.pattern, 0).reshape(rows.shape)
     error, magnitude = (
-        _error(rows, changed, moved, moments.mean())
+        _error(rows, changed, moved, moments)
         for changed, moved in ((fitted, shift), (plain, np.zeros(len(rows))))
     )
     _store(model, values, fitted.reshape(values.shape).astype(np.float32))
-    _move_bias(model, op, shift)
+    for reader in ops:
+        _move_bias(model, reader, shift)
     return PrunedLayer(op.name, op.kind, 1.0 - float(mask.mean()), error, magnitude)
 
 

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, RouteError, Specs, first_line
+from tightfit.conversion.exporting import Exported, RouteError, Specs, first_line, reason
 from tightfit.conversion.keras.float_policies import full_precision, in_float32, rebuilt
+from tightfit.conversion.keras.kept_state import StatefulCall, kept_state
 from tightfit.conversion.keras.old_configs import migrated, writer_version
 from tightfit.conversion.keras.quantized_layers import dequantize_layers
 from tightfit.conversion.keras.recurrent_layers import LONGEST, unrolled
@@ -71,7 +72,7 @@ def load_file(path: Path, options: ConversionOptions) -> Any:
         version = writer_version(path) or ""
         old = f" Keras {version} wrote it: save it there as SavedModel or .h5." if version[:2] == "2." else ""
         raise ModelError(
-            f"Keras {keras.__version__} cannot load '{path.name}': {first_line(error)}{old} If it needs "
+            f"Keras {keras.__version__} cannot load '{path.name}': {reason(error)}{old} If it needs "
             "classes of yours, write a function that loads it with them and pass module:function."
         ) from error
 
@@ -152,36 +153,39 @@ class ExportCall:
 def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
     import jax  # noqa: PLC0415 - only on this backend
 
-    from tightfit.conversion.stablehlo import export_function, probe_function  # noqa: PLC0415 - the same
+    from tightfit.conversion.keras.plain_functions import plain_functions  # noqa: PLC0415 - the same
+    from tightfit.conversion.stablehlo import probe_function  # noqa: PLC0415 - the same
     from tightfit.conversion.transposed_convolution import exact_transposes  # noqa: PLC0415 - the same
 
-    model = call.model
-    weights = [v.value for v in model.trainable_variables]
-    others = [v.value for v in model.non_trainable_variables]
-    extra = {"training": False} if _takes_training(model) else {}
-
-    def function(state: Any, *arrays: Any) -> list[Any]:
-        result, _ = model.stateless_call(*state, call.pack(arrays), **extra)
-        return list(keras.tree.flatten(result))
-
-    state = (weights, others)
     try:
-        with exact_transposes():
-            data = export_function(
-                lambda *x: function(state, *x), call.inputs, call.outputs, trace_batch=options.trace_batch
-            )
-        compiled = jax.jit(function)
-        probes = probe_function(lambda *x: compiled(state, *x), call.inputs, call.outputs)
+        with exact_transposes(), plain_functions():
+            traced = StatefulCall(call, [])
+            data = _exported(traced, options)
+            if traced.assigned:
+                traced = StatefulCall(call, kept_state(traced.assigned.values()))
+                data = _exported(traced, options)
+        compiled = jax.jit(traced)
+        probes = probe_function(
+            lambda *x: compiled(*x, weights=traced.weights), call.inputs, call.outputs, state=traced.values
+        )
     except ModelError as error:
         raise RouteError(str(error)) from error
     except Exception as error:
-        raise RouteError(_untraceable(model, error)) from error
-    return Exported(data, probes, "Keras on JAX, StableHLO, litert-converter")
+        raise RouteError(_untraceable(call.model, error)) from error
+    names = ", ".join(v.name for v in traced.values)
+    notes = [f"Keeps its state between calls: {names}."] if names else []
+    return Exported(data, probes, "Keras on JAX, StableHLO, litert-converter", notes, state=traced.values)
+
+
+def _exported(traced: StatefulCall, options: ConversionOptions) -> bytes:
+    from tightfit.conversion.stablehlo import export_function  # noqa: PLC0415 - loads JAX
+
+    return export_function(traced, traced.inputs, traced.outputs, trace_batch=options.trace_batch)
 
 
 def _untraceable(model: Any, error: Exception) -> str:
     return (
-        f"The model '{model.name}' cannot be traced on JAX ({type(error).__name__}: {first_line(error)}); a "
+        f"The model '{model.name}' cannot be traced on JAX ({type(error).__name__}: {reason(error)}); a "
         "layer may call tf.*, torch or NumPy: use keras.ops, or convert with --backend tensorflow or torch."
     )
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from tightfit.errors import ModelError
-
 LONGEST: Final = 512
 """Steps beyond this make a graph of tens of thousands of ops."""
 
@@ -22,19 +20,10 @@ def unrolled(model: Any) -> Iterator[list[str]]:
 
     Yields:
         The names of the layers.
-
-    Raises:
-        ModelError: a layer keeps its state between calls, which a pure function cannot.
     """
     import keras  # noqa: PLC0415 - loaded by the caller
 
     layers = [x for x in layers_of(model) if isinstance(x, keras.layers.RNN)]
-    stateful = [x.name for x in layers if x.stateful]
-    if stateful:
-        raise ModelError(
-            f"The recurrent layer '{stateful[0]}' keeps its state between calls (stateful=True), which "
-            "the conversion on JAX does not carry over; make the state an input and an output of the model."
-        )
     changed = [x for x in layers if not x.unroll]
     for layer in changed:
         layer.unroll = True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tightfit.graph.ir import Model
+from tightfit.graph.ir import Model, Op
 from tightfit.graph.passes.clean import called_graphs
 
 
@@ -29,19 +30,39 @@ def remove_unused_graphs(model: Model) -> int:
         new = {i for i in called if 0 <= i < len(model.graphs)} - used
         used |= new
         waiting += new
-    places = {old: new for new, old in enumerate(sorted(used))}
-    removed = len(model.graphs) - len(places)
+    removed = len(model.graphs) - len(used)
     if removed:
-        model.graphs = [model.graphs[i] for i in sorted(used)]
-        for signature in model.signatures:
-            signature.graph_index = places[signature.graph_index]
-        for graph in model.graphs:
-            for op in graph.ops:
-                op.options = {k: _renumbered(k, v, places) for k, v in op.options.items()}
+        renumber_graphs(model, sorted(used))
     return removed
 
 
-def _renumbered(name: str, value: Any, places: dict[int, int]) -> Any:
+def renumber_graphs(model: Model, order: Sequence[int]) -> None:
+    """Put the graphs in another order, in place, and update the indices in ops and signatures.
+
+    Args:
+        model: no signature and no op of a kept graph refers to a graph that is left out.
+        order: indices of the graphs that are kept, the main graph first.
+    """
+    places = {old: new for new, old in enumerate(order)}
+    model.graphs = [model.graphs[i] for i in order]
+    for signature in model.signatures:
+        signature.graph_index = places[signature.graph_index]
+    for graph in model.graphs:
+        for op in graph.ops:
+            op.options = renumbered_options(op, places)
+
+
+def renumbered_options(op: Op, places: Mapping[int, int]) -> dict[str, Any]:
+    """Return an op's options with the indices of the graphs that it runs replaced.
+
+    Example:
+        >>> renumbered_options(Op("CALL_ONCE", [], [], {"initSubgraphIndex": 1}), {1: 3})
+        {'initSubgraphIndex': 3}
+    """
+    return {k: _renumbered(k, v, places) for k, v in op.options.items()}
+
+
+def _renumbered(name: str, value: Any, places: Mapping[int, int]) -> Any:
     if name == "branchSubgraphIndices" and value is not None:
         moved = [places.get(int(v), int(v)) for v in value]
         return moved if isinstance(value, list) else np.asarray(moved, np.int32)

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: docs fuzz release demo test test-all check format clean
+.PHONY: zoo docs fuzz release demo test test-all check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ check: $(STAMP)  ## Format, lint, types, doctests.
 docs: $(STAMP)  ## The documentation site in site/; every warning is an error.
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+zoo: $(STAMP)  ## Real trained models through every scheme, fetched once into zoo-cache; prints what got worse.
+	PYTHONPATH=bench KERAS_BACKEND=jax $(BIN)/python bench/zoo.py --cache zoo-cache $(ZOO)
 
 fuzz: $(STAMP)  ## Mutants for every reader of a stranger's file, a minute of them.
 	$(BIN)/python -m fuzz.run --seconds 60

@@ -70,3 +70,20 @@ def test_the_refusal_names_the_op_and_no_path():
         load(network(function, (8, 8)))
     assert "site-packages" not in str(error.value)
     assert "litert-converter" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (layers.UpSampling2D(2, interpolation="bilinear"), "RESIZE_BILINEAR"),
+        (layers.Resizing(5, 9), "RESIZE_BILINEAR"),
+        (layers.Resizing(8, 12, interpolation="nearest"), "RESIZE_NEAREST_NEIGHBOR"),
+    ],
+)
+def test_a_resized_image_is_one_op(layer, kind):
+    assert kinds(network(layer, (4, 6, 3))) == [kind]
+
+
+def test_a_resize_that_keeps_the_aspect_ratio_still_converts():
+    result = load(network(layers.Resizing(6, 6, crop_to_aspect_ratio=True), (4, 6, 3)))
+    assert result.largest_difference < 1e-5

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tightfit.conversion.resizing import resize_bilinear, resize_nearest
+
 
 def arg_max(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Return the index of the largest value; −0 and 0 are equal."""
@@ -113,6 +115,24 @@ def fourier_matrix(length: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.concatenate([np.cos(phase), -np.sin(phase)], axis=1).astype(np.float32)
 
 
+def resizing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Keras's ``image.resize`` with the plain cases as one op each."""
+
+    def resize(
+        images: Any, size: Any, interpolation: str = "bilinear", antialias: bool = False, **options: Any
+    ) -> Any:
+        fitted = options.get("crop_to_aspect_ratio") or options.get("pad_to_aspect_ratio")
+        first = (options.get("data_format") or "channels_last") == "channels_first"
+        plain = getattr(images, "ndim", 0) == 4 and jnp.issubdtype(images.dtype, jnp.floating)
+        if antialias or fitted or first or not plain or interpolation not in _RESIZED:
+            return original(images, size, interpolation=interpolation, antialias=antialias, **options)
+        return _RESIZED[interpolation](images, [int(n) for n in size])
+
+    return resize
+
+
+_RESIZED: Final = {"bilinear": resize_bilinear, "nearest": resize_nearest}
+
 _REPLACED: Final[tuple[tuple[str, str, Callable[..., Any]], ...]] = (
     ("numpy", "argmax", arg_max),
     ("numpy", "argmin", arg_min),
@@ -137,6 +157,9 @@ def plain_functions() -> Iterator[None]:
                 if hasattr(module, name):
                     before.append((module, name, getattr(module, name)))
                     setattr(module, name, function)
+        images = import_module("keras.src.backend.jax.image")
+        before.append((images, "resize", images.resize))
+        images.resize = resizing(images.resize)
         yield
     finally:
         for module, name, function in reversed(before):

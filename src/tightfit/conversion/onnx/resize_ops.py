@@ -10,15 +10,13 @@ Source: the Resize document of ONNX for the coordinates; ``resize_bilinear.h`` a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
+from tightfit.conversion.resizing import resize_bilinear, resize_nearest
 
 Line = np.ndarray[Any, Any]
 
@@ -98,28 +96,8 @@ def _nearest(n: OnnxNode, x: Any, new: tuple[int, ...], places: list[Line]) -> A
         for w, s in zip(new, sizes, strict=True)
     ]
     if x.ndim == 4 and all(np.array_equal(a, b) for a, b in zip(chosen, kernel, strict=True)):
-        whole = lax.composite(partial(_as_kernel, new), "tfl.resize_nearest_neighbor")
-        return whole(x, size=np.asarray(new, np.int64), is_nchw_op=False)
+        return resize_nearest(x, new)
     return _picked(x, chosen)
-
-
-def _as_kernel(new: tuple[int, ...], x: Any, **_: Any) -> Any:
-    """What RESIZE_NEAREST_NEIGHBOR computes; a composite may hold no constants of its own."""
-    return jax.image.resize(x, (x.shape[0], *new, x.shape[-1]), "nearest")
-
-
-def _as_bilinear(new: tuple[int, ...], corners: bool, x: Any, **_: Any) -> Any:
-    """What RESIZE_BILINEAR computes: a product with two sparse matrices."""
-    rows, columns = (_matrix(s, w, corners) for s, w in zip(x.shape[1:-1], new, strict=True))
-    return jnp.einsum("nhwc,oh,pw->nopc", x, rows, columns)
-
-
-def _matrix(old: int, new: int, corners: bool) -> Any:
-    """Linear interpolation as a matrix (new, old)."""
-    at = jnp.arange(new, dtype=jnp.float32)
-    place = at * ((old - 1) / max(new - 1, 1)) if corners else (at + 0.5) * (old / new) - 0.5
-    distance = abs(jnp.clip(place, 0, old - 1)[:, None] - jnp.arange(old, dtype=jnp.float32))
-    return jnp.maximum(0, 1 - distance)
 
 
 def _picked(x: Any, chosen: list[Line]) -> Any:
@@ -135,8 +113,7 @@ def _linear(x: Any, new: tuple[int, ...], places: list[Line]) -> Any:
     ends = [np.arange(w) * ((s - 1) / max(w - 1, 1)) for w, s in zip(new, sizes, strict=True)]
     for corners, kernel in ((False, half), (True, ends)):
         if x.ndim == 4 and all(np.allclose(a, b, atol=1e-6) for a, b in zip(lines, kernel, strict=True)):
-            whole = lax.composite(partial(_as_bilinear, new, corners), "odml.upsample_bilinear2d")
-            return whole(x, size=np.asarray(new, np.int64), align_corners=corners, is_nchw_op=False)
+            return resize_bilinear(x, new, corners=corners)
     return _blended(x, lines)
 
 

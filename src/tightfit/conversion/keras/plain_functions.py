@@ -157,7 +157,7 @@ def plain_functions() -> Iterator[None]:
                 if hasattr(module, name):
                     before.append((module, name, getattr(module, name)))
                     setattr(module, name, function)
-        images = import_module("keras.src.backend.jax.image")
+        images: Any = import_module("keras.src.backend.jax.image")
         before.append((images, "resize", images.resize))
         images.resize = resizing(images.resize)
         yield

@@ -41,6 +41,11 @@ UNARY = [
     )
 ]  # fmt: skip
 OTHER_ELEMENTS = [
+    Case("Shrink", [SPOTS], {"lambd": 0.3, "bias": 0.1}),
+    Case("MeanVarianceNormalization", [IMAGE]),
+    Case("DFT", [(1, 32, 1), None, ints(1).reshape(())], {"onesided": 1}),
+    Case("DFT", [(1, 24, 1), ints(16).reshape(())]),
+    Case("STFT", [(1, 96, 1), ints(16).reshape(()), np.hanning(32).astype(np.float32)]),
     Case("Gelu", [SPOTS]),
     Case("Gelu", [SPOTS], {"approximate": "tanh"}),
     Case("Clip", [SPOTS, np.float32(-0.25), np.float32(0.5)]),

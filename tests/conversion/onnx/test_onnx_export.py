@@ -222,3 +222,10 @@ def test_a_branch_needs_its_input_held():
     assert [t.name for t in result.model.main.inputs] == ["x"]
     with pytest.raises(ModelError, match=r"Unknown input 'rat'.*Did you mean 'rate'"):
         load(branching(), options=ConversionOptions(held={"rat": 16}))
+
+
+def test_a_top_k_whose_positions_nobody_reads_is_still_a_top_k():
+    node = helper.make_node("TopK", ["x", "k"], ["y", "i"])
+    result = load(model_of([node], [("x", [1, 8])], ["y"], [("k", np.array([3]))]))
+    assert [op.kind for op in result.model.main.ops] == ["TOPK_V2"]
+    assert len(result.model.graphs) == 1

@@ -17,6 +17,7 @@ from tightfit.conversion.fusions.layout_fusions import (
 from tightfit.conversion.fusions.lookups import fuse_lookups, look_up_rows
 from tightfit.conversion.fusions.reshapes import keep_four_dimensions
 from tightfit.conversion.fusions.slopes import fuse_slopes
+from tightfit.conversion.fusions.sorted_values import write_top_k
 from tightfit.conversion.fusions.stride_folding import fold_strides
 from tightfit.conversion.fusions.twins import merge_twins
 from tightfit.conversion.fusions.upsampling import resize_repeated
@@ -30,6 +31,7 @@ FUSIONS: Final[tuple[Pass, ...]] = (
     look_up_rows,
     resize_repeated,
     merge_twins,
+    write_top_k,
     fuse_slopes,
     fuse_scalar_functions,
     merge_transposes,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tightfit.conversion.fourier import fourier_matrix
 from tightfit.conversion.resizing import resize_bilinear, resize_nearest
 
 
@@ -59,7 +60,7 @@ def rfft(x: Any, fft_length: int | None = None) -> tuple[Any, Any]:
     x = jnp.asarray(x)
     length = fft_length or x.shape[-1]
     taken = x[..., :length]
-    matrix = fourier_matrix(length)[: taken.shape[-1]]
+    matrix = fourier_matrix(length, length // 2 + 1)[: taken.shape[-1]]
     both = taken @ jnp.asarray(matrix)
     bins = length // 2 + 1
     return both[..., :bins], both[..., bins:]
@@ -85,7 +86,9 @@ def stft(
         weights = np.pad(given, (left, fft_length - sequence_length - left))
     if center:
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(fft_length // 2,) * 2], mode="reflect")
-    kernel = (fourier_matrix(fft_length) * weights[:, None]).astype(np.float32)[:, None, :]
+    kernel = (fourier_matrix(fft_length, fft_length // 2 + 1) * weights[:, None]).astype(np.float32)[
+        :, None, :
+    ]
     frames = lax.conv_general_dilated(
         x.reshape(-1, x.shape[-1], 1),
         jnp.asarray(kernel),
@@ -102,17 +105,6 @@ def _window(name: str, length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The periodic window ``hann`` or ``hamming``, which Keras allows."""
     high = 0.5 if name == "hann" else 0.54
     return np.asarray(high - (1 - high) * np.cos(2 * np.pi * np.arange(length) / length))
-
-
-def fourier_matrix(length: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return cosines and negative sines of the bins 0 … length / 2, (length, 2 · bins).
-
-    Example:
-        >>> fourier_matrix(2).round(6).tolist()
-        [[1.0, 1.0, -0.0, -0.0], [1.0, -1.0, -0.0, -0.0]]
-    """
-    phase = 2 * np.pi * np.outer(np.arange(length), np.arange(length // 2 + 1)) / length
-    return np.concatenate([np.cos(phase), -np.sin(phase)], axis=1).astype(np.float32)
 
 
 def resizing(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -214,6 +214,10 @@ _ELEMENTS: Final[dict[str, OnnxOp]] = {
         lambda x, a, g: g * jnp.where(x > 0, x, a * (jnp.exp(x) - 1)),
         alpha=1.67326319217681884765625, gamma=1.05070102214813232421875,
     ),
+    "Shrink": _scaled(
+        lambda x, bias, lambd: jnp.where(x < -lambd, x + bias, jnp.where(x > lambd, x - bias, 0)),
+        bias=0.0, lambd=0.5,
+    ),
     "Sigmoid": _of(nn.sigmoid),
     "Softplus": _of(nn.softplus),
     "Softsign": _of(lambda x: x / (1 + abs(x))),
@@ -237,6 +241,13 @@ _REDUCTIONS: Final[dict[str, OnnxOp]] = {
     "ArgMin": _extreme("argmin"),
 }
 
+
+def _normalize(n: OnnxNode, x: Any) -> Any:
+    axes = tuple(n.get("axes", (0, 2, 3)))
+    apart = x - n.xp.mean(x, axis=axes, keepdims=True)
+    return apart / n.xp.sqrt(n.xp.mean(apart * apart, axis=axes, keepdims=True) + 1e-9)
+
+
 MATH: Final[dict[str, OnnxOp]] = {
     **{kind: _named(name) for kind, name in _SAME_NAMES.items()},
     **_ELEMENTS,
@@ -244,5 +255,6 @@ MATH: Final[dict[str, OnnxOp]] = {
     "CumSum": OnnxOp(_cumsum),
     "Hardmax": OnnxOp(_hardmax),
     "LogSoftmax": _softmax(nn.log_softmax),
+    "MeanVarianceNormalization": OnnxOp(_normalize),
     "Softmax": _softmax(nn.softmax),
 }

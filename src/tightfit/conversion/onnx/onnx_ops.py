@@ -10,9 +10,10 @@ from tightfit.conversion.onnx.movement_ops import MOVES
 from tightfit.conversion.onnx.onnx_values import OnnxOp
 from tightfit.conversion.onnx.recurrent_ops import RECURRENT
 from tightfit.conversion.onnx.resize_ops import RESIZES
+from tightfit.conversion.onnx.spectrum_ops import SPECTRA
 from tightfit.conversion.qdq.rows import ROUNDINGS
 
-ONNX_OPS: Final[dict[str, OnnxOp]] = MATH | MOVES | LAYERS | RESIZES | RECURRENT | ROUNDINGS
+ONNX_OPS: Final[dict[str, OnnxOp]] = MATH | MOVES | LAYERS | RESIZES | RECURRENT | SPECTRA | ROUNDINGS
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 23
 """The opsets whose documents the rows follow; If is taken where its condition is known beforehand."""

@@ -26,7 +26,7 @@ from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
 
 CANDIDATES = ("float16", "int8", "int8+gptq")
-GRACE_S = 5.0
+GRACE_S = 60.0
 
 
 def job(folder: Path) -> Job:
@@ -64,6 +64,14 @@ def interrupted(raylets: Raylets, folder: Path, after: float, number: int) -> tu
     return found, hit[0]
 
 
+def remaining(raylets: Raylets) -> list[str]:
+    """Return the processes that are left; a worker that was being started ends once it has no raylet."""
+    end = time.monotonic() + GRACE_S
+    while (left := raylets.orphans()) and time.monotonic() < end:
+        time.sleep(1.0)
+    return left
+
+
 def main() -> None:
     """Run the searches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -87,8 +95,7 @@ def main() -> None:
             for kill in range(options.kills):
                 folder, after = Path(base) / str(kill), dice.uniform(0.1, 0.9) * took
                 found, hit = interrupted(raylets, folder, after, dice.randrange(len(raylets.nodes)))
-                time.sleep(GRACE_S)
-                left = raylets.orphans()
+                left = remaining(raylets)
                 raylets.replace()
                 equal, during, orphans = equal + (found == expected), during + hit, orphans + len(left)
                 print(

@@ -26,6 +26,11 @@ PACKAGES: Final = ("ray", "ai-edge-litert", "numpy")
 OWN_LATENCY: Final = "here"
 """The latency resource of a cluster that is started on this machine."""
 
+STORE_FULL: Final = (
+    "The object store of the cluster is full, on disk too. Free disk space on the nodes, or start them with "
+    "a larger --object-store-memory."
+)
+
 _PROBE_S: Final = 120.0
 _RAM: Final = 1 << 30
 
@@ -115,6 +120,18 @@ class Connection:
             raise
         except Exception as error:
             raise self._lost(error) from error
+
+    def put(self, value: Any) -> Any:
+        """Return a reference to a value in the object store.
+
+        Raises:
+            RuntimeFailureError: neither the store nor the disk has room for it.
+            ExecutorLostError: the cluster is gone.
+        """
+        try:
+            return self.reached(self.ray.put, value)
+        except self.ray.exceptions.RayError as error:
+            raise RuntimeFailureError(STORE_FULL) from error
 
     def _lost(self, error: Exception) -> ExecutorLostError:
         said = first_line(error).rstrip(".")[:160]

@@ -84,11 +84,14 @@ class LatencyNode:
                 ("latency", "", str(self.jobs)),
                 lambda: remote.remote(context, "latency", files, seconds, precision),
             )
-            found: list[Latency] = queue.result(task)
+            found: list[Latency] = queue.result(task, self._is_there)
         finally:
             if shared:
                 queue.release()
         return found
+
+    def _is_there(self) -> bool:
+        return any(self.name in node.latency for node in self.connection.nodes())
 
 
 def _shares_its_machine(measuring: Sequence[Node], nodes: Sequence[Node]) -> bool:

@@ -78,7 +78,7 @@ class RayExecutor:
         ]
         seen = merge_lanes(self.queue.result(count), [self._counted(parts, i) for i in range(lanes)])
         refuse_unanswered(self.source.model, seen.probes)
-        self.seen = self.ray.put(pickle.dumps(seen))
+        self.seen = self.connection.put(pickle.dumps(seen))
 
     # -- files ---------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class ShardedAccuracy:
         """Return the accuracy of the float model, whose answers are recorded."""
         tasks = self.submitter.do(("tasks",), "tasks")
         self.notes = (*self.notes, *tasks.reading.notes)
-        self._tasks = self.submitter.ray.put(tasks)
+        self._tasks = self.submitter.connection.put(tasks)
         parts = [self._recording(number) for number in range(len(self.bounds))]
         return self.merged(parts, progress)
 

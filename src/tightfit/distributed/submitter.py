@@ -43,7 +43,7 @@ class Submitter:
             fetch=self.ray.get,
             **portable_samples(samples, job),
         )
-        self.context = self.ray.put(content)
+        self.context = connection.put(content)
 
     def do(self, key: Key, kind: str, *arguments: Any) -> Any:
         """Return what a task finds; it is waited for."""
@@ -87,7 +87,7 @@ class Submitter:
         content = path.read_bytes()
         key = digest(content), path.name
         if key not in self.artifacts:
-            self.artifacts[key] = Artifact(key[0], self.ray.put(content), path.name)
+            self.artifacts[key] = Artifact(key[0], self.connection.put(content), path.name)
         return self.artifacts[key]
 
     def _remote(self, function: Callable[..., Any], kind: str, **options: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tightfit.distributed.connection import Connection
+from tightfit.distributed.connection import STORE_FULL, Connection
 from tightfit.distributed.tasks import Answer
 from tightfit.errors import RuntimeFailureError, first_line
 from tightfit.search.executor import ExecutorLostError
@@ -104,12 +104,12 @@ class TaskQueue:
         task.reference, task.submitted = start(), time.monotonic()
         return task
 
-    def result(self, task: Task, progress: Callable[[], None] | None = None) -> Any:
+    def result(self, task: Task, possible: Callable[[], bool] | None = None) -> Any:
         """Return what a task found; it is waited for.
 
         Args:
             task: added before.
-            progress: called when any task has ended.
+            possible: whether the cluster has a node for it; by default one with a processor.
 
         Raises:
             TightfitError: what the task raised, or that its workers died.
@@ -119,9 +119,8 @@ class TaskQueue:
         lost_since = None
         while task.answer is None and task.failure is None:
             self._fill()
-            if self._collect(_POLL_S) and progress is not None:
-                progress()
-            lost_since = self._patience(lost_since)
+            self._collect(_POLL_S)
+            lost_since = self._patience(lost_since, possible or self._has_processors)
         if task.failure is not None:
             raise RuntimeFailureError(task.failure)
         self.script.note("got", task.key)
@@ -201,10 +200,7 @@ class TaskQueue:
         """A sentence on a task that ended without an answer."""
         kinds, what = self.ray.exceptions, "/".join(task.key)
         if isinstance(error, kinds.OutOfDiskError | kinds.ObjectStoreFullError):
-            return (
-                f"The object store is full, on disk too, at {what}. Free disk space on the nodes, or start "
-                "them with a larger --object-store-memory."
-            )
+            return f"{what}: {STORE_FULL}"
         if isinstance(error, kinds.OutOfMemoryError):
             return f"The memory of a node was not enough for {what}. Add a larger node to the cluster."
         if isinstance(error, kinds.WorkerCrashedError | kinds.NodeDiedError | kinds.ObjectLostError):
@@ -216,18 +212,21 @@ class TaskQueue:
             with contextlib.suppress(Exception):  # it may have ended, or the cluster may be gone
                 self.ray.cancel(task.reference, force=True)
 
-    def _patience(self, lost_since: float | None) -> float | None:
+    def _has_processors(self) -> bool:
+        return any(node.cpus for node in self.connection.nodes())
+
+    def _patience(self, lost_since: float | None, possible: Callable[[], bool]) -> float | None:
         """When the last node was lost, None while there are nodes.
 
         Raises:
             ExecutorLostError: no node came back in time.
         """
-        if any(node.cpus for node in self.connection.nodes()):
+        if possible():
             return None
         now = time.monotonic()
         if lost_since is not None and now - lost_since > LOST_S:
             raise ExecutorLostError(
-                f"The cluster has had no node for {LOST_S:.0f} s. Start nodes and run the same command "
-                "again: it goes on where it stopped."
+                f"The cluster has had no node for a task for {LOST_S:.0f} s. Start nodes and run the same "
+                "command again: it goes on where it stopped."
             )
         return lost_since or now

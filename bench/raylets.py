@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import uuid
 from pathlib import Path
@@ -67,37 +68,27 @@ class Raylets:
             self.nodes.append(self.add())
 
     def processes(self) -> dict[int, tuple[int, str]]:
-        """Return process id → (parent, command line) of the cluster's processes, children of workers too."""
+        """Return process id → (raylet, command line) of the cluster's processes; 0 for none of a raylet."""
         found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             try:
-                if self.mark.encode() not in (entry / "environ").read_bytes():
-                    continue
+                variables = (entry / "environ").read_bytes()
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-            found[int(entry.name)] = parent, words
+            if self.mark.encode() in variables:
+                raylet = re.search(rb"RAY_RAYLET_PID=(\d+)", variables)
+                found[int(entry.name)] = (0 if raylet is None else int(raylet[1])), words
         return found
 
     def orphans(self) -> list[str]:
         """Return what is left of a search that has ended: LiteRT's children, and workers without a raylet."""
         alive = self.processes()
         children = [words for _, words in alive.values() if "tightfit" in words and "ray::" not in words]
-        return children + [words for parent, words in alive.values() if "ray::" in words and parent == 1]
-
-    def cpu_seconds(self) -> float:
-        """Return the processor time of the cluster's processes so far, of ended children too."""
-        ticks = 0
-        for process in [*self.processes(), os.getpid()]:
-            try:
-                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            ticks += sum(int(n) for n in fields[11:15])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        # A worker's parent is the init process also while its raylet lives: Ray starts it so.
+        return children + [words for raylet, words in alive.values() if raylet and raylet not in alive]
 
     def close(self) -> None:
         """End the cluster."""

@@ -19,6 +19,8 @@ from typing import Any
 
 MOST_SHARDS = 64
 SHARDED = ("shard", "record")
+BLOCK = 256
+"""Samples of the smallest shard."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Replay:
         self.dice = random.Random(seed)  # noqa: S311 - a simulation
         self.events = merged_shards(script["events"])
         self.facts = total_work(script["tasks"])
+        self.blocks = max(1, math.ceil(script["samples"] / BLOCK))
         self.now, self.link_free = 0.0, 0.0
         self.held = False
         self.waiting: list[Work] = []
@@ -76,12 +79,12 @@ class Replay:
 
     def seconds(self) -> float:
         """Return how long the search takes."""
-        last = 0.0
+        last, drained = 0.0, False
         for event in self.events:
             name, key = event["event"], event["task"]
-            if name != "got":
+            if name != "got" and not drained:  # the time before these is waiting, not the driver's own
                 self._advance(self.now + max(0.0, event["at"] - last))
-            last = event["at"]
+            last, drained = event["at"], name == "drain"
             getattr(self, f"_{name}")(key, event)
             self._fill()
         return self.now
@@ -91,7 +94,7 @@ class Replay:
             return  # it was cancelled, or never began
         seconds, size, count = self.facts[key]
         kind = key.partition("/")[0]
-        parts = min(self.machine.workers, MOST_SHARDS) if kind in SHARDED else 1
+        parts = min(self.machine.workers, MOST_SHARDS, self.blocks) if kind in SHARDED else 1
         work = Work(key, seconds, size, event["wanted"])
         fixed = min(self.machine.shard_s, seconds / max(count, 1))
         each = fixed + max(0.0, seconds - count * fixed) / parts
@@ -142,10 +145,16 @@ class Replay:
         left = []
         for work in self.waiting:
             if self.idle and (not self.held or work.key.startswith("latency")):
-                self._start(work, self.idle.pop(0))
+                self._start(work, self._worker())
             else:
                 left.append(work)
         self.waiting = left
+
+    def _worker(self) -> int:
+        """An idle worker, one that has started before where there is one."""
+        known = next((worker for worker in self.idle if worker in self.started), self.idle[0])
+        self.idle.remove(known)
+        return known
 
     def _start(self, work: Work, worker: int) -> None:
         ready = self.now + self.machine.dispatch_s

@@ -39,7 +39,7 @@ def recorded(workers: int, samples: int) -> dict[str, Any]:
             job = Job(MODEL, data, Path(folder), budget=limits, recipes=NAMES, evaluation=samples)
             optimize(job, cluster=cluster.address)
             script: dict[str, Any] = json.loads((Path(folder) / "tasks.json").read_text())
-            return script | {"model_bytes": MODEL.stat().st_size, "workers": workers}
+            return script | {"workers": workers}
     finally:
         cluster.close()
 
@@ -89,7 +89,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--script", type=Path, help="tasks.json of a search on a cluster")
-    parser.add_argument("--model-bytes", type=int, default=1_000_000, help="with --script: size of the model")
     parser.add_argument("--record", type=int, help="record a search of the demo on so many raylets")
     parser.add_argument("--check", type=int, action="append", default=[], help="compare with a real run")
     parser.add_argument("--samples", type=int, default=60)
@@ -97,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     print(describe_machine())
     if options.script is not None:
-        script = json.loads(options.script.read_text()) | {"model_bytes": options.model_bytes}
+        script = json.loads(options.script.read_text())
     else:
         script = recorded(options.record or 2, options.samples)
         print(f"recorded: {script['seconds']:.1f} s with {script['workers']} workers")

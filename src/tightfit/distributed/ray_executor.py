@@ -166,7 +166,11 @@ class RayExecutor:
     def close(self) -> None:
         """Cancel everything."""
         with atomic_file(self.job.output / "tasks.json") as file:
-            file.write(json.dumps(self.queue.script.to_dict(), indent=1).encode())
+            script = self.queue.script.to_dict() | {
+                "samples": len(self.samples.evaluating),
+                "model_bytes": self.submitter.model_bytes,
+            }
+            file.write(json.dumps(script, indent=1).encode())
         self.queue.close()
         self.measurer.close()
 

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: zoo docs fuzz release demo test test-all check format clean
+.PHONY: zoo docs fuzz release demo test test-all test-ray check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,11 @@ test: $(STAMP)  ## Every test but the slow ones; what needs TensorFlow, torch or
 
 test-all: $(STAMP)  ## The slow tests too: whole trainings, searches and sweeps.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-ray: $(STAMP)  ## The tests on Ray and parquet, in an environment of their own with the extras; four raylets on this machine.
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/pip install --quiet --editable '.[dev,ray,parquet]'
+	$(VENV)-ray/bin/python -m pytest tests/distributed tests/data/test_tables.py tests/evaluation/test_shards.py -m "not slow"
 
 check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff format --check .

@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tightfit.api.optimize import optimize
+from tightfit.cli.optimize import optimize as command
 from tightfit.data.python_objects import IterableData
 from tightfit.demo import MODEL
 from tightfit.distributed.artifacts import Artifact, digest, local_file
@@ -123,6 +127,35 @@ def test_calibration_in_lanes_is_equal_to_the_last_bit():
             assert getattr(one, field) == getattr(other, field), (key, field)
         assert (one.histogram()[0] == other.histogram()[0]).all()
     assert alone.places == merged.places
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--on", "http://head:1"], "expected ray"),
+        (["--latency-on", "pi5"], "without --on"),
+        (["--trust-code"], "without --on"),
+        (["--on", "ray", "--latency-on", "a b"], "expected NAME of a Ray resource"),
+    ],
+)
+def test_wrong_options_of_the_command_are_refused_before_anything_runs(tmp_path, words, expected):
+    given = [
+        str(MODEL),
+        "--data",
+        "tightfit.demo:evaluation",
+        "-o",
+        str(tmp_path / "out"),
+        *words,
+    ]
+    with pytest.raises(OptionError, match=expected):
+        CliRunner().invoke(command, given, standalone_mode=False, catch_exceptions=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_the_extra_the_command_names_it(tmp_path):
+    with pytest.raises(OptionError, match=r"pip install 'tightfit\[ray\]'"):
+        optimize(MODEL, "tightfit.demo:evaluation", tmp_path, cluster="ray")
 
 
 def test_nothing_of_ray_is_imported_without_a_cluster():

@@ -27,10 +27,9 @@ _SHOWN = 6
 @data_options(required=False)
 @click.option(
     "--steps",
-    default=0.0,
-    show_default=True,
+    default=None,
     type=click.FloatRange(0),
-    help="Largest allowed difference, in quantization steps.",
+    help="Largest allowed difference, in quantization steps; by default what the file's arithmetic allows.",
 )
 @click.option(
     "--key", type=click.Path(path_type=Path), help="Public key (PEM) that the file must be signed by."
@@ -40,7 +39,7 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
     """Replay the probes inside MODEL on this machine and compare the outputs with the recorded ones.
 
     With --data: whether that is the data it was made with. With --key: whether it is signed by that key and
-    as it was signed. Exit code 0: equal (or within --steps), 1: not.
+    as it was signed. Exit code 0: equal, or within the allowed steps, 1: not.
     """
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     found = run_verify(model, options["data"], image=image, key=options["key"])

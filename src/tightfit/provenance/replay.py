@@ -13,6 +13,7 @@ from tightfit.graph.reader import read_model
 from tightfit.kinds import Pathlike
 from tightfit.provenance.probes import THREADS, ProbeAnswer, answers, digest, places
 from tightfit.provenance.record import ProvenanceRecord, read_record, versions
+from tightfit.provenance.tolerance import Tolerance, tolerance
 from tightfit.result import Result, Row
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -50,6 +51,7 @@ class Replay(Result):
         differences: one entry for each output of each probe.
         data_matches: whether the given data is the data of the record; None when no data was given.
         signature_matches: whether the given key signed the file and it is unchanged; None without a key.
+        allowed: how far the outputs of a sound file may be from the recorded ones on this machine.
     """
 
     path: str
@@ -58,6 +60,7 @@ class Replay(Result):
     differences: list[ReplayDifference] = field(default_factory=list)
     data_matches: bool | None = None
     signature_matches: bool | None = None
+    allowed: Tolerance = field(default_factory=Tolerance)
 
     @property
     def notes(self) -> list[str]:
@@ -90,9 +93,14 @@ class Replay(Result):
             return None
         return max((d.steps for d in self.differences), default=0.0)
 
-    def within(self, steps: float) -> bool:
-        """Return True when the outputs are equal, or all recorded values are within ``steps`` steps."""
-        return self.equal or (steps > 0 and self.steps is not None and self.steps <= steps)
+    def within(self, steps: float | None = None) -> bool:
+        """Return True when the outputs are equal, or all recorded values are within ``steps`` steps.
+
+        Args:
+            steps: of quantization; None for what the arithmetic of the file allows on this machine.
+        """
+        most = self.allowed.steps if steps is None else steps
+        return self.equal or (most > 0 and self.steps is not None and self.steps <= most)
 
     def verdict(self) -> str:
         """Return ``equal``, ``within n steps`` or ``different`` with the reason."""
@@ -100,7 +108,10 @@ class Replay(Result):
             return "equal"
         if self.steps is None:
             return "different: " + next(d.reason for d in self.differences if d.reason)
-        return f"within {max(1, int(np.ceil(self.steps)))} steps"
+        found = f"within {max(1, int(np.ceil(self.steps)))} steps"
+        if self.within():
+            found += f", as expected: {self.allowed.reason}"
+        return found
 
     def as_json(self) -> dict[str, object]:
         """Return plain values."""
@@ -109,6 +120,8 @@ class Replay(Result):
             "equal": self.equal,
             "steps": self.steps,
             "verdict": self.verdict(),
+            "allowed_steps": self.allowed.steps,
+            "allowed_because": self.allowed.reason,
             "data_matches": self.data_matches,
             "signature_matches": self.signature_matches,
             "made_with": self.facts,
@@ -128,7 +141,8 @@ def replay(path: Pathlike, *, fingerprint: str | None = None) -> Replay:
         ModelError: the file cannot be read, or has no provenance or no probe outputs.
         RuntimeFailureError: LiteRT cannot run the file.
     """
-    record = read_record(read_model(Path(path)))
+    model = read_model(Path(path))
+    record = read_record(model)
     if record is None:
         raise ModelError(
             f"'{path}' carries no provenance; expected a file that tightfit wrote. Files of other tools, and "
@@ -138,7 +152,9 @@ def replay(path: Pathlike, *, fingerprint: str | None = None) -> Replay:
         raise ModelError(f"'{path}' carries no answers to replay: {record.unreplayable or 'none recorded'}.")
     known = record.facts.get("data") or {}
     matches = None if fingerprint is None else fingerprint == known.get("fingerprint")
-    return Replay(str(path), record.facts, versions(), _compare(Path(path), record), matches)
+    here, made = versions(), record.facts.get("versions") or {}
+    allowed = tolerance(model, same_machine=made.get("machine") == here["machine"])
+    return Replay(str(path), record.facts, here, _compare(Path(path), record), matches, allowed=allowed)
 
 
 def _compare(path: Path, record: ProvenanceRecord) -> list[ReplayDifference]:

@@ -37,6 +37,8 @@ MODELS = {
     "mean": lambda: mean((1, 4, 4, 2), [1, 2]),
     "gelu": lambda: unary("GELU"),
     "int8 square root": lambda: unary("SQRT"),
+    "int16 hard swish": lambda: _int16(unary("HARD_SWISH")),
+    "int16 ELU": lambda: _int16(unary("ELU")),
     "dequantized": lambda: unary("EXP"),
 }
 

@@ -18,6 +18,7 @@ from tightfit.targets.placement import check
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.target_planning import interface_for, scheme_for
 from tightfit.targets.tools.proof import Proof, judged, prove
+from tightfit.targets.tools.table import TOOLS
 from tightfit.targets.verdict import Placement, Verdict
 from tightfit.units import format_percent, short_name
 
@@ -71,7 +72,7 @@ class TargetPolicy:
             return
         model = read_model(path)
         rules = check(model, self.target, memory_bytes=self.budget.target_memory)
-        proof = prove(model, rules)
+        proof = prove(model, rules, in_search=True)
         candidate.targets[self.target.name] = self._verdict(judged(rules, proof), proof)
 
     def _verdict(self, verdict: Verdict, proof: Proof) -> TargetVerdict:
@@ -108,7 +109,8 @@ class TargetPolicy:
 
 def _judged_by(verdict: Verdict) -> list[str]:
     """A sentence where a tool could have judged and did not."""
-    by_rules = verdict.target.family.tool and verdict.judge == "rules"
+    tool = TOOLS.get(verdict.target.family.tool)
+    by_rules = tool is not None and tool.in_search and verdict.judge == "rules"
     return ["This verdict is by rules."] if by_rules else []
 
 

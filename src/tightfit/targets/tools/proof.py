@@ -55,11 +55,17 @@ class Proof:
         return [f"{result.tool} places {len(self.differs)} ops elsewhere than the rules: the tool is right."]
 
 
-def prove(model: Model, verdict: Verdict) -> Proof:
-    """Return what the tool of the verdict's target says, if it has one and it can run."""
+def prove(model: Model, verdict: Verdict, *, in_search: bool = False) -> Proof:
+    """Return what the tool of the verdict's target says, if it has one and it can run.
+
+    Args:
+        model: the model.
+        verdict: of the rules.
+        in_search: True leaves out a tool that a search learns nothing of.
+    """
     name = verdict.target.family.tool
-    if name not in TOOLS:
-        return Proof(name)
+    if name not in TOOLS or (in_search and not TOOLS[name].in_search):
+        return Proof("")
     tool = TOOLS[name]
     if missing := tool.available():
         return Proof(name, problem=missing)

@@ -8,7 +8,7 @@ from typing import Final
 
 from tightfit.graph.ir import Model
 from tightfit.targets.profile import Target
-from tightfit.targets.tools import ethos_u, intel_npu, litert_gpu, micro
+from tightfit.targets.tools import ethos_u, intel_npu, litert_cpu, litert_gpu, micro
 from tightfit.targets.tools.result import ToolResult
 from tightfit.types import Array
 
@@ -22,17 +22,20 @@ class Tool:
         available: gives "" when it can run here, else what is missing and the command that installs it.
         run: judges a model for a target; the arrays are a sample in the signature's order, None for seeded
             noise. Raises OptionError when it cannot run after all, RuntimeFailureError when it does not end.
+        in_search: False where a search learns nothing of it, because it runs every file in the same way.
     """
 
     title: str
     available: Callable[[], str]
     run: Callable[[Model, Target, Sequence[Array] | None], ToolResult]
+    in_search: bool = True
 
 
 TOOLS: Final[dict[str, Tool]] = {
     "vela": Tool("Arm's compiler vela", ethos_u.available, ethos_u.run),
     "tflite-micro": Tool("the tflite-micro interpreter", micro.available, micro.run),
     "intel-npu": Tool("the Intel OpenVINO plugin", intel_npu.available, intel_npu.run),
+    "litert-cpu": Tool("LiteRT on this computer", litert_cpu.available, litert_cpu.run, in_search=False),
     "litert-gpu": Tool("LiteRT's GPU accelerator", litert_gpu.available, litert_gpu.run),
 }
 """Name in ``profiles.toml`` → the judge."""

@@ -107,8 +107,11 @@ class RecoveryState:
             self.moments.update(found)
         return self.moments
 
-    def layer_means(self) -> dict[str, Vector]:
+    def layer_means(self, most: int | None = None) -> dict[str, Vector]:
         """Return the mean input of every layer of the plan, taken from the moments where they are collected.
+
+        Args:
+            most: samples that are read at most; None for all.
 
         Returns:
             Layer name → mean, (K,), or (channels, K) for depthwise.
@@ -120,7 +123,10 @@ class RecoveryState:
             return {la.op.name: self.moments[la.op.name].mean()[..., :-1, -1] for la in layers}
         report, count = self.stage_progress(f"input means of {len(layers)} layers"), itertools.count(1)
         found = collect_means(
-            self.original, self.plan, self.fitting(), progress=lambda: report(next(count), 0)
+            self.original,
+            self.plan,
+            itertools.islice(self.fitting(), most),
+            progress=lambda: report(next(count), 0),
         )
         self.input_means = {name: means.mean() for name, means in found.items()}
         return self.input_means
@@ -132,9 +138,8 @@ class RecoveryState:
             TightfitError: LiteRT cannot run the model, or no plan can be made for it.
         """
         report, count = self.stage_progress("ranges of the changed model"), itertools.count(1)
-        seen = calibrate(
-            model, self.samples(), detailed=self.ranges.detailed, progress=lambda: report(next(count), 0)
-        )
+        detailed = any(seen.detailed for graph in self.ranges.statistics for seen in graph.values())
+        seen = calibrate(model, self.samples(), detailed=detailed, progress=lambda: report(next(count), 0))
         self.original = self.model = model
         self.ranges = Ranges([seen.statistics], self.ranges.observers)
         for key, limits in self.known.items():

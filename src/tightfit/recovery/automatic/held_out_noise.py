@@ -31,7 +31,9 @@ _QUIET: Final = 1e-3
 _FLAT: Final = 0.01
 """A channel's variance counts as at least this share of the mean variance of all channels."""
 
-_MAPS: Final = 5.0
+_MAPS: Final = 3.0
+"""A map of channels may lose this many times what another output may."""
+
 POSITIONS: Final = 16
 """From so many positions on, an output is a map of channels."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from tightfit.errors import TightfitError
@@ -30,6 +31,9 @@ OBSERVERS: Final = ("minmax", "mse", "percentile:99.99", "percentile:99.9")
 
 WORTH: Final = 0.97
 """What was tried is kept where the noise falls below this share of what it was."""
+
+FEW_SAMPLES: Final = 32
+"""Samples that show how far each channel reaches, and its mean; ranges and weights are fitted to all."""
 
 _WEIGHTS: Final = 0.2
 """Weights are rounded with data where they alone cause this share of the noise."""
@@ -87,6 +91,8 @@ def _tried(
     after = check.of_plan(changed.model, changed.plan) if words else math.inf
     # What costs nothing later only must not harm: other noise may still hide what it gains.
     if after > (1.0 if way is _outputs else WORTH) * noise:
+        if changed.original is state.original:
+            state.input_means, state.moments = changed.input_means, changed.moments
         return state, noise
     done.append(f"{words} ({_percent(noise)} → {_percent(after)})")
     return changed, after
@@ -128,7 +134,8 @@ def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> st
         counted[0] += 1
         report(counted[0], 0)
 
-    model, changed = equalize(state.original, state.plan, state.fitting(), progress=count)
+    samples = islice(state.fitting(), FEW_SAMPLES)
+    model, changed = equalize(state.original, state.plan, samples, progress=count)
     if not changed:
         return ""
     state.adopt(model)
@@ -157,7 +164,7 @@ def _ranges(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # 
 
 def _weights(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:
     """Biases fitted to the weights' mean error; weights rounded with data where they cause the noise."""
-    plain = correct_fast(state.original, state.original, state.plan, state.layer_means())
+    plain = correct_fast(state.original, state.original, state.plan, state.layer_means(FEW_SAMPLES))
     corrected = check.of_plan(plain, state.plan)
     best = min(noise, corrected)
     # The same weights under float activations: what the weights alone cost.

@@ -125,7 +125,8 @@ def measure(row: Row, options: argparse.Namespace, folder: Path) -> None:
     task = task_of(row, options.shared, folder)
     made: list[tuple[str, Path, float, float]] = []
     for scheme in options.schemes:
-        for name, extra in [("tightfit", options.options.split()), ("tightfit --effort 0", ["--effort", "0"])]:
+        plain = [] if options.options else [("tightfit --effort 0", ["--effort", "0"])]
+        for name, extra in [("tightfit", options.options.split()), *plain]:
             path = folder / f"{len(made)}.tflite"
             seconds, processor = time.perf_counter(), _processor()
             notes = make_own(task, scheme, extra, path)
@@ -149,8 +150,9 @@ def measure(row: Row, options: argparse.Namespace, folder: Path) -> None:
         size, changed = path.stat().st_size / task.model.stat().st_size, one.value - base.value
         ratio = float("nan") if latency.ratio is None else latency.ratio
         print(
-            f"  {name:32} {size:6.3f}x {changed:+8.4f} agree {one.agreement or 0:6.4f} cosine {one.cosine or 0:7.5f} "
-            f"{one.snr_db:5.1f} dB, latency {ratio:5.2f}x, {wall:5.1f} s ({processor:5.1f} s of cores)"
+            f"  {name:32} {size:6.3f}x {changed:+8.4f} agree {one.agreement or 0:6.4f}"
+            f" cosine {one.cosine or 0:7.5f} {one.snr_db:5.1f} dB, latency {ratio:5.2f}x,"
+            f" {wall:5.1f} s ({processor:5.1f} s of cores)"
         )
 
 

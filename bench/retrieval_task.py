@@ -1,7 +1,7 @@
 """The sentence encoder of ``minilm`` on a question-answering file: which paragraph answers a question.
 
-Reads a file in SQuAD's form, and writes token ids of questions and their paragraphs for 250 of its articles as
-samples that measure, and for 50 others as samples that calibrate.
+Reads a file in SQuAD's form, and writes token ids of questions and their paragraphs: 250 of its articles
+measure, and 50 others calibrate.
 """
 
 from __future__ import annotations

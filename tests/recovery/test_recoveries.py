@@ -94,3 +94,14 @@ def test_moments_of_few_samples_are_trusted_less():
     assert chosen[0] > chosen[1]
     assert set(chosen) <= set(CHOICES)
     assert choose_damping(weights, moments.means()[:1], scales, 7) == CHOICES[-1]
+
+
+def test_a_changed_float_model_keeps_its_histograms_for_other_observers():
+    state = state_on(dense_model(on_grid=False))
+    state.adopt(state.original)
+    key = state.original.main.keys()[state.original.main.ops[0].outputs[0]]
+    widths = [
+        np.ptp(Ranges(state.ranges.statistics, {"int8": name}).find(0, key, "int8"))
+        for name in ("minmax", "percentile:99")
+    ]
+    assert widths[1] < 0.95 * widths[0]

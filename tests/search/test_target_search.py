@@ -85,3 +85,9 @@ def test_an_unknown_target_and_a_memory_without_one_are_refused(tmp_path):
     with pytest.raises(OptionError, match="memory= without target="):
         optimize(Job(**job, budget=Budget(target_memory=5)))
     assert not (tmp_path / "out").exists()
+
+
+def test_ops_in_float_are_no_candidate_for_a_target():
+    names = {r.name for r in TargetPolicy(Budget(target="ethos-u55-128")).recipes(recipes(), ())}
+    assert "int8+float-ops" not in names
+    assert "int8+float-ops" in {r.name for r in TargetPolicy(Budget()).recipes(recipes(), ())}

@@ -77,10 +77,11 @@ from tightfit.units import format_bytes, format_ratio
 )
 @click.option(
     "--effort",
-    type=click.IntRange(0, 1),
+    type=click.IntRange(0, 2),
     default=1,
     show_default=True,
-    help="1 tries what gains accuracy in seconds (int8, int16x8); 0 writes the scheme as it is.",
+    help="1 tries what gains accuracy in seconds (int8, int16x8), 2 also keeps more ops in float for a "
+    "quarter of the noise; 0 writes the scheme as it is.",
 )
 @click.option(
     "--max-noise",

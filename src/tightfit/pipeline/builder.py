@@ -55,6 +55,7 @@ class BuildSpec:
         overrides: ordered (op name or kind, scheme or ``float``).
         observers: integer type → observer name; None for the defaults.
         recovery: names of ``recovery.steps.RECOVERIES``, older ones too; kept in the order in which they run.
+        effort: 0 writes the plain file, 1 tries the automatic recoveries, 2 also keeps more ops in float.
         target: the device that the file is for, or None.
         layout: a key of ``LAYOUTS``.
         max_size_bytes: the most that mixed precision may fill; None for its default.
@@ -143,6 +144,7 @@ class Builder:
     stage: Stage | None = None
     seen: Calibration | None = None
     moments: dict[str, Moments] = field(default_factory=dict)
+    _repaired: dict[tuple[Any, ...], RecoveryState] = field(default_factory=dict, repr=False)
 
     def calibration(self, *, detailed: bool = True) -> Calibration | None:
         """Return what the samples showed, collected once; None without samples.
@@ -254,7 +256,7 @@ class Builder:
         """
         state = self.begin(spec)
         if spec.is_automatic:
-            state = self._improved(state, spec)
+            state = self.improved(state, spec)
         self.recover(state, spec)
         written = self.write(state, spec, output, self._facts(state))
         if not spec.recovery and self.mend(state, spec, written.outputs):
@@ -276,8 +278,25 @@ class Builder:
             return facts
         return {**facts, "steps": [*facts.get("steps", ()), *state.notes]}
 
-    def _improved(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
-        """The state after the automatic recoveries; samples of a model with state cannot judge alone."""
+    def improved(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
+        """Return the state after the automatic recoveries, which run once for all types of inputs.
+
+        Args:
+            state: from ``begin``; it is not changed.
+            spec: of the file.
+        """
+        whose = None if spec.target is None else spec.target.name
+        key = (replace(spec.scheme, interface="float32"), spec.effort, spec.layout, whose)
+        if key not in self._repaired:
+            self._repaired[key] = self._improve(state, spec)
+        known = self._repaired[key]
+        found = known.twin()
+        if known.plan.scheme != spec.scheme:
+            found.plan = make_plan(found.original, spec.scheme, found.ranges, overrides=found.overrides)
+        return found
+
+    def _improve(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
+        """The improved state; samples of a model with state cannot judge alone."""
         if self.seen is None or keeps_state(self.source.model):
             return state
         kept = self.seen.kept
@@ -286,7 +305,8 @@ class Builder:
         if self.seen.samples >= FEWEST_TO_HOLD_OUT:
             state.held_out = frozenset(self.seen.places[i] for i in chosen)
         check = HeldOutNoise(self.source.model, [kept[i] for i in chosen])
-        return improve(state, check, may_lift=spec.layout == "cpu" and spec.target is None)
+        may_lift = spec.layout == "cpu" and spec.target is None
+        return improve(state, check, may_lift=may_lift, thorough=spec.effort > 1)
 
     def _counter(self) -> Callable[[], None]:
         counts = itertools.count(1)

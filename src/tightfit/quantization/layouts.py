@@ -39,12 +39,12 @@ class Rewrite:
 
 
 def dense_pointwise(graph: Graph) -> int:
-    """Writes 1×1 convolutions with 4-bit weights and float activations as FULLY_CONNECTED.
+    """Writes 1×1 convolutions with 4- or 2-bit weights and float activations as FULLY_CONNECTED.
 
-    XNNPACK takes 4-bit weights there, and not in CONV_2D, whose own kernel is slow.
+    XNNPACK takes them there, and not in CONV_2D, whose own kernel is slow, and wrong for 2 bits.
     """
     found = [op for op in graph.ops if is_pointwise(op) and op.outputs[0].dtype == "float32"]
-    narrow = [op for op in found if op.inputs[1] is not None and op.inputs[1].dtype == "int4"]
+    narrow = [op for op in found if op.inputs[1] is not None and op.inputs[1].dtype in ("int4", "int2")]
     for op in narrow:
         to_dense(graph, op)
     return len(narrow)

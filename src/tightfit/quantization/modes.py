@@ -27,7 +27,7 @@ from tightfit.quantization.ops.rule_lookup import (
 )
 from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED, OpPlan
 from tightfit.quantization.refusals import constant_range, integer_refusal, kernel_range
-from tightfit.quantization.scheme import SCHEMES, Scheme, find_scheme
+from tightfit.quantization.scheme import SCHEMES, Scheme, find_op_scheme
 
 SMALLEST_WEIGHT: Final = 1024
 """Constants with fewer elements stay float where they would only be unpacked: the file would not shrink."""
@@ -113,6 +113,8 @@ def hybrid_positions(op: Op, rule: OpRule | None, weights: str = "int8") -> list
     """
     if rule is None or rule.version("float32", weights) is None or not weight_positions(op, rule):
         return []
+    if weights == "int2" and op.kind == "CONV_2D" and not is_pointwise(op):
+        return []  # only the dense kernel reads 2 bits rightly, and a layout writes a 1×1 convolution as one
     present = [i for i in rule.dynamic_weights() if op.input(i) is not None]
     return present if all(is_float_constant(op.input(i)) for i in present) else []
 
@@ -160,7 +162,7 @@ def _computable(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
 def _own_scheme(override: Override, scheme: Scheme) -> Scheme | None:
     if override.scheme == "float":
         return None
-    return replace(find_scheme(override.scheme), one_scale=scheme.one_scale)
+    return replace(find_op_scheme(override.scheme), one_scale=scheme.one_scale)
 
 
 def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:

@@ -15,7 +15,7 @@ from tightfit.quantization.modes import Context, Override, decide_modes, scheme_
 from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs
 from tightfit.quantization.parameters import Parameters
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
-from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.quantization.scheme import Scheme, find_op_scheme, find_scheme
 
 Overrides = Iterable[Override | tuple[str, str]]
 
@@ -87,7 +87,7 @@ def _check_override(model: Model, given: Override | tuple[str, str]) -> Override
         raise OptionError(f"An override is a pair (op name or kind, scheme or 'float'); received {given!r}.")
     override = given if isinstance(given, Override) else Override(*given)
     if override.scheme != "float":
-        find_scheme(override.scheme)
+        find_op_scheme(override.scheme)
     if not any(override.matches(op) for graph in model.graphs for op in graph.ops):
         raise OptionError(
             f"The override '{override.pattern}' matches no op. Use an op's name or kind as "

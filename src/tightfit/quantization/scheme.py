@@ -106,9 +106,21 @@ INT8X4 = Scheme(
     effort=None,
 )
 
+WEIGHT2 = Scheme(
+    "weight2",
+    "hybrid",
+    "int2",
+    summary="2-bit weights in dense layers and 1×1 convolutions: for some ops of a weight4 file",
+    least_narrow=4096,
+    effort=None,
+)
+
 SCHEMES: Final[dict[str, Scheme]] = {
     s.name: s for s in (FLOAT16, WEIGHT8, WEIGHT4, DYNAMIC, INT8, INT16X8, INT8X4)
 }
+
+OP_SCHEMES: Final[dict[str, Scheme]] = {WEIGHT2.name: WEIGHT2}
+"""Schemes that an override may name for an op, and that make no file alone: too few answers are kept."""
 
 
 def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -119,6 +131,19 @@ def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:
         ('int8', 'float16')
     """
     return tuple(s.name for kind in kinds for s in SCHEMES.values() if s.kind == kind)
+
+
+def find_op_scheme(name: str) -> Scheme:
+    """Return the scheme that an override names: of ``SCHEMES`` or ``OP_SCHEMES``.
+
+    Raises:
+        OptionError: the name is unknown; the message gives the closest one.
+
+    Example:
+        >>> find_op_scheme("weight2").weights
+        'int2'
+    """
+    return OP_SCHEMES[name] if name in OP_SCHEMES else find_scheme(name)
 
 
 def find_scheme(name: str, interface: str = "float32") -> Scheme:

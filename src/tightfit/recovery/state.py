@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,12 @@ class RecoveryState:
 
     def __post_init__(self) -> None:
         self.model = self.original
+
+    def twin(self) -> RecoveryState:
+        """Return a state that further steps change without changing this one."""
+        made = copy.copy(self)
+        made.known, made.notes = dict(self.known), list(self.notes)
+        return made
 
     def stage_progress(self, what: str) -> Callable[[int, int], None]:
         """Return the progress callback of one stage, called with (steps done, steps in total)."""

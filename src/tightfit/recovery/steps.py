@@ -18,6 +18,7 @@ from tightfit.plugins import entries, load_entry
 from tightfit.provenance.record import room_for
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.modes import Override
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activations.activation_steps import (
     NOISE_SAMPLES,
@@ -30,10 +31,10 @@ from tightfit.recovery.activations.activation_steps import (
 )
 from tightfit.recovery.activations.cross_layer_equalization import equalize
 from tightfit.recovery.bias_correction import correct_fast
-from tightfit.recovery.mixed_precision import widen
+from tightfit.recovery.mixed_precision import SCHEMES_OF, mix
 from tightfit.recovery.rounding.blockwise import learn_rounding
 from tightfit.recovery.rounding.layerwise import round_with_data
-from tightfit.recovery.sensitivity import measure_sensitivities
+from tightfit.recovery.sensitivity import Sensitivity, measure_sensitivities
 from tightfit.recovery.sequential_bias_correction import correct_in_sequence
 from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import SPARE_SHARE, RecoveryState
@@ -59,7 +60,7 @@ def equalization(state: RecoveryState) -> None:
 
 
 def mixed_precision(state: RecoveryState) -> None:
-    """Store the layers whose few-bit weights add the most noise as int8, within the size."""
+    """Choose the bits of each layer's weights, 8, 4 or 2, for the least noise within the size."""
     chosen = [dict(s) for s, _ in zip(state.samples(), range(SENSITIVITY_SAMPLES), strict=False)]
     moments, report = state.layer_moments(), state.stage_progress("sensitivity of each layer")
     found = measure_sensitivities(state.original, state.plan, moments, chosen, progress=report)
@@ -69,11 +70,24 @@ def mixed_precision(state: RecoveryState) -> None:
     # Provenance is added to the file last; every buffer may then begin a few bytes later.
     reserved = room_for(limit) + ALIGNMENT * len(found)
     spare = limit - len(serialize(apply_plan(state.original, state.plan))) - reserved
-    assignment = widen(found, spare)
+    compute = state.plan.scheme.compute
+    fewer = _in_fewer_bits(state, found) if spare < 0 and "int2" in SCHEMES_OF[compute] else []
+    assignment = mix(found, spare if fewer else max(spare, 0), fewer)
     state.notes.append(assignment.summary())
-    if assignment.wider:
-        state.overrides = (*assignment.overrides("int8"), *state.overrides)
+    if assignment.types:
+        state.overrides = (*assignment.overrides(compute), *state.overrides)
         state.plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=state.overrides)
+
+
+def _in_fewer_bits(state: RecoveryState, found: Sequence[Sensitivity]) -> list[Sensitivity]:
+    """The sensitivities of the same layers in 2 bits."""
+    names = [Override(s.name, SCHEMES_OF[state.plan.scheme.compute]["int2"]) for s in found]
+    plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=(*names, *state.overrides))
+    chosen = few_samples(state, SENSITIVITY_SAMPLES)
+    report = state.stage_progress("sensitivity of each layer in 2 bits")
+    return measure_sensitivities(
+        state.original, plan, state.layer_moments(), chosen, dtypes=("int2",), progress=report
+    )
 
 
 def rounding(state: RecoveryState) -> None:
@@ -172,7 +186,7 @@ RECOVERIES: Final[dict[str, Recovery]] = {
         Recovery(
             "mixed-precision",
             mixed_precision,
-            "8-bit weights for the layers that lose most in 4 bits, within a size",
+            "8, 4 or 2 bits for the weights of each layer, by measured noise within a size (2 bits: weight4)",
             options=("max_size_bytes",),
         ),
         Recovery(

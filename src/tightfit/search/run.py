@@ -201,7 +201,7 @@ class _Search:
         if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
             describe_gain(candidate, recipe.shrink, plain)
-        elif recipe.recovery:
+        elif recipe.recovers:
             note_gain(candidate, self.outcome.candidates)
         self.journal.put(candidate)
         self.update()

@@ -11,8 +11,12 @@ from tightfit.api.quantize import quantize
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import output_names
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.builder import Builder as FileBuilder
+from tightfit.pipeline.builder import BuildSpec
+from tightfit.pipeline.source import open_source
 from tightfit.quantization.arithmetic import activation_parameters
 from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.scheme import find_scheme
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise, OutputScale
 from tightfit.recovery.automatic.output_ranges import output_ranges, rounding_noise
 from tightfit.runtime.session import Session
@@ -146,3 +150,19 @@ def test_a_channel_counts_by_what_it_varies():
     lost = [scale.share(m, m + (r - m) * quiet) for m, r in zip(maps, rounded, strict=True)]
     kept = [scale.share(m, m + (r - m) * loud) for m, r in zip(maps, rounded, strict=True)]
     assert np.mean(lost) > 100 * np.mean(kept)
+
+
+def test_candidates_of_a_search_share_one_repair(images, tmp_path):
+    write_model(leaky_chain(300.0), tmp_path / "float.tflite")
+    source = open_source(tmp_path / "float.tflite")
+    rows = [{"image": image[None]} for image in np.load(images)["x"]]
+    builder = FileBuilder(source, lambda: iter(rows))
+    plain = BuildSpec(find_scheme("int8"), effort=1)
+    ends = BuildSpec(find_scheme("int8", "int8"), effort=1)
+    first = builder.improved(builder.begin(plain), plain)
+    second = builder.improved(builder.begin(ends), ends)
+    assert first.notes == second.notes != []
+    assert second.model is first.model
+    assert (first.plan.scheme.interface, second.plan.scheme.interface) == ("float32", "int8")
+    second.notes.append("more")
+    assert builder.improved(builder.begin(plain), plain).notes == first.notes

@@ -67,6 +67,7 @@ class OpRule:
         hybrid: the op version for float activations, quantized on the fly, and int8 weights of one scale.
         hybrid_per_channel: the op version for the same with a scale for each channel, or None.
         hybrid_int4: the op version for the same with int4 weights, or None.
+        hybrid_int2: the op version for the same with int2 weights, or None.
         hybrid_weights: positions of the weights in that mode, where they differ from ``weight``.
         hybrid_axis: their channel axis, where it differs from ``weight_axis``.
         unless: other conditions under which a kernel refuses or loses accuracy, in words.
@@ -100,6 +101,7 @@ class OpRule:
     hybrid: int | None = None
     hybrid_per_channel: int | None = None
     hybrid_int4: int | None = None
+    hybrid_int2: int | None = None
     hybrid_weights: tuple[int, ...] = ()
     hybrid_axis: int | None = None
     unless: str = ""
@@ -111,6 +113,8 @@ class OpRule:
         ``weight_dtype`` matters only where the op has weights.
         """
         int4 = weight_dtype == "int4" and bool(self.dynamic_weights())
+        if weight_dtype == "int2" and self.dynamic_weights():
+            return self.hybrid_int2 if dtype == "float32" else None
         if dtype == "float32":
             return self.hybrid_int4 if int4 else (self.hybrid or self.hybrid_per_channel)
         if dtype == "int16":

@@ -25,7 +25,7 @@ _PRODUCTS: Final = (
     OpRule(
         "CONV_2D", "conv.cc", int8=3, int16=4, int4=7, int16_int4=8, weight=1, weight_axis=0, bias=2,
         needs_bias=True, short_bias=True, accumulator="product", hybrid=2, hybrid_per_channel=5,
-        hybrid_int4=8,
+        hybrid_int4=8, hybrid_int2=8,
         unless="grouped and hybrid it needs a scale for each channel",
     ),
     OpRule(
@@ -41,7 +41,7 @@ _PRODUCTS: Final = (
     OpRule(
         "FULLY_CONNECTED", "fully_connected.cc", int8=4, int16=7, int4=10, int16_int4=13, weight=1,
         weight_axis=0, bias=2, short_bias=True, accumulator="product", hybrid=3, hybrid_per_channel=12,
-        hybrid_int4=12, unless="runtimes before 2.12 read only the first of several scales",
+        hybrid_int4=12, hybrid_int2=14, unless="runtimes before 2.12 read only the first of several scales",
     ),
     OpRule(
         "BATCH_MATMUL", "batch_matmul.cc", int8=2, int16=3, weight=1, runtime_weight=True,

@@ -1,7 +1,7 @@
 """Mixed activations: choose the cheapest set of ops to compute wider than int8 within an allowed noise.
 
 An activation is int8 when the op that computes it or the op that reads it is. Widening one of the two gains
-nothing, so both are widened together; the pair with the most noise for its cost is first.
+nothing, so the set is chosen as a whole, by an integer program.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tightfit.graph.ir import Graph
 from tightfit.graph.macs import macs
 from tightfit.recovery.activations.activation_noise import EdgeNoise
+from tightfit.recovery.exact_choice import GainTable, Option, SharedNoise, choose_options
 
 _OVERHEAD = 0.1
 """Cost of all ops beside their multiply–accumulates, as a fraction of these, in equal parts."""
@@ -23,7 +24,7 @@ class Widened:
     """The ops to compute wider than int8.
 
     Args:
-        ops: names of the ops, those with the most gain first.
+        ops: names of the ops, in the order of the edges.
         noise_before: predicted noise before, as a fraction of the outputs' power.
         noise_after: predicted noise after, as a fraction of the outputs' power.
         cost: their fraction of the model's cost (``op_costs``), 0–1.
@@ -50,17 +51,14 @@ def op_costs(graph: Graph) -> dict[str, float]:
 def choose_wider(
     edges: Sequence[EdgeNoise], costs: Mapping[str, float], allowed: float, most: float = math.inf
 ) -> Widened:
-    """Return the ops to widen, greedily by removed noise per cost, until the remaining noise is allowed.
+    """Return the cheapest ops to widen so that the remaining noise is allowed (``exact_choice``).
 
     Args:
         edges: the noise of each edge.
         costs: op name → fraction of the model's cost.
         allowed: allowed noise, as a fraction of the outputs' power.
-        most: largest cost of all ops together; more noise remains where that ends it.
-
-    Args:
-        edges: what each value costs in int8. costs: of each op. allowed: noise that may be left.
-        most: what all ops together may cost; the noise that is left is larger where that ends it.
+        most: largest cost of all ops together; where no choice is allowed within it, the one with the least
+            noise is returned.
 
     Example:
         >>> from tightfit.recovery.activations.switchable_rounding import Edge
@@ -69,39 +67,18 @@ def choose_wider(
         >>> choose_wider([loud, quiet], {"norm": 0.1, "dense": 0.8, "gelu": 0.1}, 0.01).ops
         ('norm', 'dense')
     """
-    left = {i: e for i, e in enumerate(edges) if e.noise > 0}
-    before = noise = sum(e.noise for e in left.values())
-    wide: dict[str, None] = {}
-    while noise > allowed and left:
-        # What goes once both ends of a value are wide, by the ends that still are not.
-        waiting: dict[frozenset[str], float] = {}
-        for edge in left.values():
-            ends = frozenset(_both(edge, wide))
-            waiting[ends] = waiting.get(ends, 0.0) + edge.noise
-        spare = most - sum(costs.get(op, 0.0) for op in wide)
-        fitting = [ops for ops in (_both(e, wide) for e in left.values()) if _cost(ops, costs) <= spare]
-        if not fitting:
-            break
-        added = max(fitting, key=lambda ops: _worth(ops, waiting, costs))
-        wide.update(dict.fromkeys(added))
-        left = {i: e for i, e in left.items() if _both(e, wide)}
-        noise = sum(e.noise for e in left.values())
-    return Widened(tuple(wide), before, noise, sum(costs.get(op, 0.0) for op in wide))
-
-
-def _both(edge: EdgeNoise, wide: Mapping[str, None]) -> tuple[str, ...]:
-    """The producer and the reader of an activation, without those that are widened already."""
-    return tuple(op for op in (edge.edge.source, edge.edge.reader) if op and op not in wide)
-
-
-def _worth(
-    added: Sequence[str], waiting: Mapping[frozenset[str], float], costs: Mapping[str, float]
-) -> float:
-    """Noise that goes with these ops, for their cost."""
-    parts = {frozenset(added), *(frozenset((op,)) for op in added)}
-    gained = sum(waiting.get(part, 0.0) for part in parts)
-    return gained / max(_cost(added, costs), 1e-9)
-
-
-def _cost(ops: Sequence[str], costs: Mapping[str, float]) -> float:
-    return sum(costs.get(op, 0.0) for op in ops)
+    heard = [e for e in edges if e.noise > 0]
+    before = sum(e.noise for e in heard)
+    if before <= allowed:
+        return Widened((), before, before, 0.0)
+    shared = [SharedNoise(e.edge.source or None, e.edge.reader or None, e.noise) for e in heard]
+    ops = dict.fromkeys(end for s in shared for end in (s.source, s.reader) if end is not None)
+    narrow = Option("int8")
+    table = GainTable(
+        {op: (narrow, Option("wider", cost=costs.get(op, 0.0), wide=True)) for op in ops}, shared
+    )
+    found = choose_options(table, "cost", {"noise": allowed, "cost": most})
+    if found is None:
+        found = choose_options(table, "noise", {"cost": max(most, 0.0)}) or dict.fromkeys(ops, narrow)
+    wide = tuple(op for op, option in found.items() if option.wide)
+    return Widened(wide, before, table.total(found, "noise"), table.total(found, "cost"))

@@ -72,6 +72,8 @@ class CandidateBuilder:
         else:
             spec = self._spec(recipe)
             state, done = self.builder.begin(spec), 0
+            if spec.is_automatic:
+                state = self.builder.improved(state, spec)
             if recipe.shrink is not None and self.shrinker.shrink(state, recipe.shrink, spec.layout).mirrored:
                 self.mirrored.add(candidate.name)
         if done:
@@ -89,6 +91,8 @@ class CandidateBuilder:
             if self.job.observer is None
             else dict.fromkeys(("int8", "int16"), self.job.observer),
             recovery=tuple(recipe.recovery),
+            # A smaller model answers otherwise than the float model, which is no noise of its integers.
+            effort=0 if recipe.shrink is not None else recipe.repairs,
             target=self.policy.target,
             layout=self.policy.layout(self.job.layout),
             max_size_bytes=self.job.budget.max_size,

@@ -35,6 +35,8 @@ class Recipe:
         effort: the least effort that tries it.
         last_resort: try it only where nothing else meets the budget, because it loses the most accuracy.
         shrink: the compression of the model, or None.
+        repairs: effort of the automatic repairs (``BuildSpec.effort``) where no recovery is named: 1 as
+            ``quantize``, 2 with more ops in float.
     """
 
     name: str
@@ -44,6 +46,12 @@ class Recipe:
     effort: str = "quick"
     last_resort: bool = False
     shrink: Shrink | None = None
+    repairs: int = 1
+
+    @property
+    def recovers(self) -> bool:
+        """True where more is done than for the plain candidate, which takes seconds to minutes."""
+        return bool(self.recovery) or self.repairs > 1
 
     @property
     def is_plain(self) -> bool:
@@ -68,6 +76,7 @@ _COMBINATIONS: Final[tuple[Recipe, ...]] = (
     Recipe("weight8+gptq", "weight8", recovery=("gptq",)),
     Recipe("weight4+gptq", "weight4", recovery=("gptq",), effort="normal", last_resort=True),
     Recipe("int16x8+gptq", "int16x8", recovery=("gptq",)),
+    Recipe("int8+float-ops", "int8", effort="normal", repairs=2),
     Recipe("int8+equalization", "int8", recovery=("cross-layer-equalization", "gptq"), effort="normal"),
     Recipe(
         "int8+ranges",

@@ -53,8 +53,8 @@ class Selection:
         if effort.exhaustive:
             return None
         if not effort.pays_for(recipe.effort):
-            return Skip("" if recipe.recovery else f"They are tried with --effort {recipe.effort}.")
-        if not recipe.recovery:
+            return Skip("" if recipe.recovers else f"They are tried with --effort {recipe.effort}.")
+        if not recipe.recovers:
             return _skip_for(is_repeated(recipe, candidates, budget))
         return self._no_recovery(recipe, [c for c in candidates if not c.failure])
 

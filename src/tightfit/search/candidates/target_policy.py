@@ -125,6 +125,8 @@ def _wrong(verdict: Verdict) -> str:
 def _takes(device: Target, recipe: Recipe) -> bool:
     """True when a target takes files of a recipe; some recoveries give ops 16-bit activations."""
     schemes = device.family.schemes
+    if recipe.repairs > 1:
+        return False  # ops in float are for a CPU
     widens = any(RECOVERIES[name].widens for name in recipe.recovery)
     return recipe.scheme in schemes and ("int16x8" in schemes or not widens)
 

@@ -90,7 +90,7 @@ def is_repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> st
         True
     """
     twin = next((c for c in made if c.name == recipe.scheme and c.failure is None), None)
-    if twin is None or recipe.interface == twin.interface or recipe.recovery or budget.allows_loss_of(twin):
+    if twin is None or recipe.interface == twin.interface or recipe.recovers or budget.allows_loss_of(twin):
         return None
     return f"They compute what {twin.name} computes, which loses too much."
 

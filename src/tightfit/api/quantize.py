@@ -20,6 +20,7 @@ from tightfit.diagnosis.doctor.notes import quick_check
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import DataError
 from tightfit.evaluation.slices.parts import NamedSlices
+from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
@@ -27,7 +28,9 @@ from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales
 from tightfit.pipeline.signature_files import build_by_signature, has_entry_points
 from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.sparse_files import leave_zeros_out
 from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.provenance.record import KEY
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.planning import Overrides, make_plan
@@ -81,7 +84,8 @@ def quantize(  # noqa: PLR0913 - the options of one command
         override: (op name or kind, scheme or ``float``), in order.
         layout: ``cpu``, ``npu`` or ``micro``; None for the target's, else ``cpu``.
         recover: names of recoveries (docs/recoveries.md), also with commas between them.
-        effort: 1 tries what gains accuracy in seconds; 0 writes the scheme as it is.
+        effort: 1 tries what gains accuracy in seconds, 2 also keeps more ops in float; 0 writes the scheme as
+            it is.
         max_noise: share of the outputs' power that mixed activations may cost, 0 to 1.
         max_size: bytes that mixed precision may fill, or text such as ``"3.3MB"``.
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
@@ -179,6 +183,9 @@ def _quantize_source(source: Source, data: DataLike | None, output: Path, ask: _
     spec.check_samples(given=found is not None)
     builder = Builder(source, None if found is None else found.samples, stage=ask.stage)
     written = builder.build(spec, output)
+    if source.sparse:
+        written.notes.extend(leave_zeros_out(output))
+    written.notes.extend(growth_note(source.path, output))
     if source.start is not None:
         first = [source.start.summary(), "Ranges of activations come from the data given."]
         written = replace(written, notes=[*first, *written.notes])
@@ -318,6 +325,26 @@ class QuantizeOptions:
             mend=self.mend and self.effort > 0,
             slices=self.slices,
         )
+
+
+def growth_note(source: Path, output: Path) -> list[str]:
+    """Return a sentence where a file is larger than its source: its record and scales outweigh its weights.
+
+    Args:
+        source: the float file.
+        output: the file made of it.
+    """
+    if not source.is_file():
+        return []  # one signature of several
+    before, after = source.stat().st_size, output.stat().st_size
+    if after <= before:
+        return []
+    record = len(read_model(output).metadata.get(KEY, b""))
+    way = "--no-provenance leaves it out" if record else "keep the float file where size decides"
+    return [
+        f"the file is {after - before:,} bytes larger than its source, which has few weights to shrink; "
+        f"{record:,} bytes are its provenance ({way})"
+    ]
 
 
 def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Source:
         notes: what the clean-up did.
         facts: what a file made of it records about its data, overrides and steps; None leaves provenance out.
         start: what the quantized model has that this is the float graph of; None for a float model.
+        sparse: whether the file stores weights without their zeros.
         reference: the model that names outputs and that files are compared with, where ``model`` was changed.
     """
 
@@ -37,6 +38,7 @@ class Source:
     facts: dict[str, Any] | None = field(default_factory=dict)
     start: Start | None = None
     reference: Model | None = None
+    sparse: bool = False
 
     @property
     def compared(self) -> Model:
@@ -60,9 +62,10 @@ def open_source(model: Any) -> Source:
     """
     path = open_model(model)
     graph = read_model(path)
+    sparse = any(t.sparsity is not None for g in graph.graphs for t in g.tensors())
     notes = [*restore_sparse(graph), *clean(graph), *look_up_rows(graph)]
     if not is_quantized(graph):
-        return Source(path, graph, notes)
+        return Source(path, graph, notes, sparse=sparse)
     taken = take_plan(graph)
     twin = temporary_place(str(path))
     write_model(taken.model, twin)

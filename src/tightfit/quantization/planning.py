@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tightfit.errors import ModelError, OptionError
@@ -11,7 +12,7 @@ from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.constants import decide_constants
 from tightfit.quantization.grid import KEPT
 from tightfit.quantization.groups import Groups
-from tightfit.quantization.modes import Context, Override, decide_modes, scheme_of
+from tightfit.quantization.modes import NARROW, Context, Override, decide_modes, scheme_of
 from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs
 from tightfit.quantization.parameters import Parameters
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
@@ -50,7 +51,7 @@ def make_plan(
         context = Context(index, wanted, rules, given, graph.keys())
         plan.graphs.append(_plan_graph(graph, context, widened))
         plan.notes += _interface_notes(graph, context, plan.graphs[-1])
-    plan.notes += _widening_note(widened) + _grid_note(plan) + _bad_sample_note(given)
+    plan.notes += _widening_note(widened) + _narrow_note(plan) + _grid_note(plan) + _bad_sample_note(given)
     return plan
 
 
@@ -162,6 +163,17 @@ def _widening_note(widened: list[int]) -> list[str]:
     ops = f"{len(widened)} op{'s' if len(widened) > 1 else ''}"
     channels = f"{sum(widened)} dead channel{'s' if sum(widened) > 1 else ''}"
     return [f"in {ops} the weight scale of {channels} was widened so that their bias fits int32"]
+
+
+def _narrow_note(plan: Plan) -> list[str]:
+    """A sentence where a scheme of few bits stores no weights in them."""
+    ops = [op for op in plan.ops() if op.constants]
+    stored = {s.dtype for op in ops for s in op.constants.values()}
+    if plan.scheme.weights not in NARROW or stored & set(NARROW):
+        return []
+    reasons = Counter(op.reason for op in ops if op.reason and 1 in op.constants)
+    why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+    return [f"no weights are stored in {plan.scheme.weights.removeprefix('int')} bits{why}"]
 
 
 def _grid_note(plan: Plan) -> list[str]:

@@ -83,6 +83,7 @@ def test_each_metric_has_its_own_limit():
     worse = {"value": 0.4, "change": -0.03, "interval": [-0.04, -0.02], "n": 500}
     int8 = measured(n=500, map50=worse)
     assert Budget(max_drops={"top1": 0.01, "map50": 0.05}).meets(int8)
+    assert Budget(max_drops={"map50(decoder=yolov3,anchors=1:2:3:4)": 0.05}).meets(int8)
     (shortfall,) = Budget(max_drops={"top1": 0.01, "map50": 0.01}).shortfalls(int8)
     assert shortfall.reason == "Its mAP at 0.5 falls by 3.0 points; the budget allows 1.0 points."
     (missing,) = Budget(max_drops={"f1": 0.01}).shortfalls(int8)

@@ -21,6 +21,7 @@ from tightfit.recovery.automatic.function_ranges import function_ranges
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
 from tightfit.recovery.automatic.lifting import lift
 from tightfit.recovery.automatic.output_ranges import output_ranges
+from tightfit.recovery.automatic.shared_scales import float_joins
 from tightfit.recovery.bias_correction import correct_fast
 from tightfit.recovery.rounding.layerwise import round_with_data
 from tightfit.recovery.state import RecoveryState
@@ -43,6 +44,9 @@ _MUCH: Final = 1.5
 
 _CLEARLY: Final = 0.89
 """In a file whose noise is allowed, what was tried is kept below this share of it: half a decibel."""
+
+_INAUDIBLE: Final = 0.05
+"""Share of the allowed noise below which nothing is tried."""
 
 _FAST: Final = 2e9
 """Multiply–accumulates of all judging samples up to which ranges are compared in a good file too."""
@@ -72,10 +76,11 @@ def improve(
     first = noise = check.of_plan(state.model, state.plan)
     allowed = state.noise = check.allowed(state.noise) * (_STRICTER if thorough else 1.0)
     done: list[str] = []
-    ways: list[Way] = [_masks, _outputs, _equalization, _ranges, _weights]
+    ways: list[Way] = [_masks, _outputs, *([_joins] if may_lift else []), _equalization, _ranges, _weights]
     if noise <= allowed:
-        ways, may_lift = ([_ranges] if _runs_fast(state, check) else []), False
-    if may_lift and (state.plan.scheme.activations, state.plan.scheme.weights) == ("int8", "int8"):
+        audible = noise > _INAUDIBLE * allowed
+        ways, may_lift = ([_ranges] if audible and _runs_fast(state, check) else []), False
+    if may_lift and state.plan.scheme.weights == "int8":
         ways.append(_float_activations)
     worth = WORTH if noise > allowed else _CLEARLY
     for way in ways:
@@ -106,8 +111,7 @@ def _tried(
     except TightfitError:
         return state, noise  # LiteRT does not run what the way made: it is no gain
     after = check.of_plan(changed.model, changed.plan) if words else math.inf
-    # What costs nothing later only must not harm: other noise may still hide what it gains.
-    if after > (1.0 if way is _outputs else worth) * noise:
+    if after > _NEEDS.get(way, worth) * noise:
         if changed.original is state.original:
             state.input_means, state.moments = changed.input_means, changed.moments
         return state, noise
@@ -141,6 +145,17 @@ def _outputs(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  #
     return f"range of {format_count(len(found), 'output')} cut"
 
 
+def _joins(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
+    """A scale for each member of a join, by data movement in float."""
+    dtype = state.plan.scheme.activations or ""
+    found = float_joins(state.original, state.plan, state.ranges, dtype)
+    if not found:
+        return ""
+    state.overrides = (*found, *state.overrides)
+    state.plan = make_plan(state.original, state.plan.scheme, state.ranges, overrides=state.overrides)
+    return f"{format_count(len(found), 'op')} that join or part values of unequal reach keep float"
+
+
 def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
     """Channels of equal reach between layers."""
     if not find_pairs(state.original, state.plan):
@@ -157,6 +172,10 @@ def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> st
         return ""
     state.adopt(model)
     return f"channels of {format_count(len(changed), 'layer')} equalized"
+
+
+_NEEDS: Final[dict[Way, float]] = {_outputs: 1.0, _joins: 0.8}
+"""A way that only must not harm, as it costs nothing later; and one that must gain more, as it costs time."""
 
 
 def _ranges(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways

@@ -1,4 +1,4 @@
-"""Keeps the few ops that int8 activations spoil in float, on a CPU that runs both: weights stay int8.
+"""Keeps the few ops that integer activations spoil in float, on a CPU that runs both: weights stay int8.
 
 A dense layer quantizes its float input anew at each call (``dynamic``), which costs a CPU nothing; other ops
 compute in float on weights that are unpacked once.
@@ -35,7 +35,7 @@ _FREE: Final = 0.02
 
 
 def lift(state: RecoveryState, check: HeldOutNoise) -> str:
-    """Keep the ops whose int8 activations cost most in float until the noise is allowed.
+    """Keep the ops whose integer activations cost most in float until the noise is allowed.
 
     Args:
         state: its plan and overrides are changed.
@@ -44,11 +44,11 @@ def lift(state: RecoveryState, check: HeldOutNoise) -> str:
     Returns:
         what was done, in words; empty where nothing was.
     """
-    gates = SwitchableRounding(state.original, state.plan)
+    gates = SwitchableRounding(state.original, state.plan, state.plan.scheme.activations or "int8")
     if not gates.edges:
         return ""
     some = check.inputs[:: max(1, len(check.inputs) // SAMPLES)][:SAMPLES]
-    report = state.stage_progress("noise of int8 activations")
+    report = state.stage_progress("noise of integer activations")
     edges = measure_activations(gates, some, state.noise, most_runs=RUNS, progress=report)
     costs, allowed = lifting_costs(state.original), state.noise
     plan, overrides = state.plan, tuple(state.overrides)

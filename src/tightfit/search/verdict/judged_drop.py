@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tightfit.evaluation.intervals import samples_needed, unchanged_half
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT
-from tightfit.evaluation.metrics.spelling import Limit
+from tightfit.evaluation.metrics.spelling import Limit, parse_metrics
 from tightfit.evaluation.metrics.table import find_metric
 from tightfit.search.candidates.candidate import Candidate
 
@@ -109,13 +109,15 @@ def drops_of(
 
     Args:
         max_drop: one number for every metric that was measured where no metric is named.
-        max_drops: metric → limit.
+        max_drops: metric, with its options → limit.
     """
     how = {"judge": judge, "confident": confident}
     if max_drops:
-        return [
-            _of_metric(candidate, name, Limit.parse(str(text), name), how) for name, text in max_drops.items()
+        # A limit is spelled with the metric's options, and results are named without them.
+        named = [
+            (parse_metrics(name)[0].key, Limit.parse(str(text), name)) for name, text in max_drops.items()
         ]
+        return [_of_metric(candidate, key, limit, how) for key, limit in named]
     if max_drop is None:
         return []
     if candidate.metrics:

@@ -6,7 +6,6 @@ first used, so that ``import tightfit`` loads neither Keras nor LiteRT.
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -171,8 +170,6 @@ __all__ = [
     "simulate",
     "verify",
 ]
-
-logging.getLogger("tightfit").addHandler(logging.NullHandler())
 
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and reports a wrong name

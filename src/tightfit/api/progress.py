@@ -13,6 +13,7 @@ from tightfit.errors import OptionError
 from tightfit.types import Stage, Steps
 
 _LOG: Final = logging.getLogger("tightfit")
+_LOG.addHandler(logging.NullHandler())
 
 
 @runtime_checkable

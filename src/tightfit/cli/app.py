@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
-from tightfit.cli.command_group import COMMANDS, CommandGroup, read_config
+from tightfit.cli.command_group import COMMANDS, CommandGroup
 from tightfit.cli.terminal import streams
 from tightfit.cli.terminal.streams import INTERRUPTED
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence
@@ -37,6 +37,8 @@ def app(context: click.Context, *, debug: bool, config: str | None) -> None:
     """
     context.obj = {"debug": debug}
     if config is not None:
+        from tightfit.cli.configuration import read_config  # noqa: PLC0415 - keeps --help light
+
         context.default_map = read_config(config)
 
 

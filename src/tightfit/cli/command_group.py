@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import tomllib
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
-
-from tightfit.errors import DataError, OptionError, unknown_name
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "optimize": (
@@ -137,24 +132,10 @@ def _be_quiet(context: click.Context, parameter: click.Parameter, value: bool) -
 def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     del parameter
     if value:
+        import logging  # noqa: PLC0415 - keeps --help light
+
         logger, handler = logging.getLogger("tightfit"), logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         context.call_on_close(lambda: logger.removeHandler(handler))
-
-
-def read_config(path: str) -> dict[str, Any]:
-    """Return options by command and name, from a TOML file with one table a command.
-
-    Raises:
-        DataError: the file cannot be read. OptionError: a table is of no command.
-    """
-    try:
-        plain = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"The configuration '{path}' cannot be read ({error}); expected TOML.") from error
-    for name, table in plain.items():
-        if name not in COMMANDS or not isinstance(table, dict):
-            raise OptionError(unknown_name("command in the configuration", name, COMMANDS))
-    return {name: {k.replace("-", "_"): v for k, v in table.items()} for name, table in plain.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import re
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from tightfit.api.schemas import schemas
 from tightfit.evaluation.metrics.decoders import DECODERS
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT, NUMBER, SHARE, Metric
 from tightfit.evaluation.metrics.table import METRICS
@@ -283,5 +285,14 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def write_schemas() -> None:
+    """Write docs/schemas: one file for each document that the package writes as JSON."""
+    for name, schema in schemas().items():
+        (FOLDER / "schemas" / f"{name}.json").write_text(
+            json.dumps(schema, indent=1) + "\n", encoding="utf-8"
+        )
+
+
 if __name__ == "__main__":
     write_pages()
+    write_schemas()

@@ -137,3 +137,12 @@ def test_models_that_fit():
     assert found
     assert all(m["size_bytes"] <= 3_000_000 for m in found)
     assert "is hosted at" in run(models, "--max-size", "3MB")[1]
+
+
+@pytest.mark.parametrize("target", ["edge-tpu", "qualcomm-htp"])
+def test_a_verdict_by_document_names_the_document(float_ends, target):
+    code, output = run(check, float_ends, "--target", target)
+    assert code == 0
+    assert "By document, not by the device: " in output
+    found = json.loads(run(check, float_ends, "--target", target, "--json")[1])
+    assert found["judge"].startswith("document: ")

@@ -108,7 +108,9 @@ def _show(found: Any) -> None:
     places = [p for p in verdict.placements if not p.accelerated or p.wrong]
     if places and not verdict.refused:
         out.print(_places(places))
-    for line in [*(proof.lines() if proof is not None else ()), *verdict.target.family.notes]:
+    document = verdict.target.family.document
+    by = [f"By document, not by the device: {document}."] if document else []
+    for line in [*(proof.lines() if proof is not None else ()), *by, *verdict.target.family.notes]:
         out.print(Text(line), soft_wrap=True)
 
 

@@ -53,6 +53,7 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
     refused = next((p.reason for p in placements if p.refuses), "")
     if refused:
         placements = [_refused(p) for p in placements]
+    document = device.family.document
     return Verdict(
         device,
         tuple(placements),
@@ -61,6 +62,7 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
         refused,
         device.memory_bytes if memory_bytes is None else memory_bytes,
         _pieces(model, placements, device),
+        f"document: {document}" if document else "rules",
     )
 
 

@@ -35,6 +35,7 @@ class Family:
         one_scale: builtin operators whose weights must have one scale, not one a channel.
         interface: type of inputs and outputs that leaves nothing to convert on the fallback.
         source: the documents that the rules come from.
+        document: the document and its revision, where nothing here can prove the rules; "" elsewhere.
         notes: what the rules do not say.
         exceptions: limit → why the tool does not show it on a model of one op.
     """
@@ -50,6 +51,7 @@ class Family:
     pieces: str = "all"
     strict: bool = False
     tool: str = ""
+    document: str = ""
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -133,7 +135,7 @@ def find_target(name: str) -> Target:
 
 
 def _family(name: str, table: Mapping[str, Any]) -> Family:
-    simple = ("title", "fallback", "layout", "source", "pieces", "strict", "tool", "interface")
+    simple = ("title", "fallback", "layout", "source", "pieces", "strict", "tool", "document", "interface")
     return Family(
         name=name,
         ops=frozenset(table["ops"].split()),

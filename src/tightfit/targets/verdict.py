@@ -53,7 +53,7 @@ class Verdict:
         refused: why the compiler refuses the whole file, "" when it does not.
         weight_bytes: of all constants. activation_bytes: what is alive at once, at least.
         pieces: how many pieces of the graph the accelerator runs.
-        judge: "rules", or the tool whose verdict this is.
+        judge: "rules", "document: …" where the rules are a document's, or the tool whose verdict this is.
         wrong_outputs: names of the outputs that the tool saw to be wrong.
     """
 

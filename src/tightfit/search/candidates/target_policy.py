@@ -111,6 +111,8 @@ def _judged_by(verdict: Verdict) -> list[str]:
     """A sentence where a tool could have judged and did not."""
     tool = TOOLS.get(verdict.target.family.tool)
     by_rules = tool is not None and tool.in_search and verdict.judge == "rules"
+    if verdict.target.family.document:
+        return [f"This verdict is by document: {verdict.target.family.document}."]
     return ["This verdict is by rules."] if by_rules else []
 
 

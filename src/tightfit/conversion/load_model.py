@@ -28,6 +28,7 @@ from tightfit.conversion.free_batch import free_batch
 from tightfit.conversion.fusions.fuse import fuse
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
+from tightfit.conversion.left_ops import left_notes, without_kernel
 from tightfit.conversion.qdq.restore import restore, restore_ends
 from tightfit.conversion.source_comparison import OutputDifference, broken_notes, compare
 from tightfit.conversion.state_variables import keep_state
@@ -169,10 +170,13 @@ def _convert(
         model.metadata["min_runtime_version"] = version.encode().ljust(16, b"\0")
     with checked_write(path) as trial:
         write_model(model, trial)
-        differences = compare(
-            trial, model, exported.probes, bytes_read=options.uint8, rounded=rounding is not None
-        )
-    notes += broken_notes(differences)
+        try:
+            differences = compare(
+                trial, model, exported.probes, bytes_read=options.uint8, rounded=rounding is not None
+            )
+        except RuntimeFailureError as error:
+            raise without_kernel(model, str(error)) or error from error
+    notes += [*left_notes(model), *broken_notes(differences)]
     return exported, notes, differences
 
 

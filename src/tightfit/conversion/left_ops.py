@@ -20,7 +20,7 @@ def left_notes(model: Model) -> list[str]:
         >>> graph = Graph()
         >>> _ = graph.append(Op("STABLEHLO_SCATTER", [], [Tensor("updated", (4,))]))
         >>> left_notes(Model([graph]))
-        ["1 STABLEHLO_SCATTER ('updated') stays in float, is not trained, and does not run on microcontrollers."]
+        ["1 STABLEHLO_SCATTER ('updated') stays in float and does not run on microcontrollers."]
     """
     found: dict[str, list[str]] = defaultdict(list)
     for graph in model.graphs:
@@ -28,13 +28,13 @@ def left_notes(model: Model) -> list[str]:
             if op.kind.startswith("STABLEHLO_"):
                 found[op.kind].append(op.name)
     return [
-        f"{len(names)} {kind} ('{names[0]}') stays in float, is not trained, and does not run on microcontrollers."
+        f"{len(names)} {kind} ('{names[0]}') stays in float and does not run on microcontrollers."
         for kind, names in found.items()
     ]
 
 
 def without_kernel(model: Model, said: str) -> ModelError | None:
-    """Return the refusal of a file with an op that LiteRT has no kernel for, None where it said another thing.
+    """Return the refusal of a file with an op that LiteRT has no kernel for, None for another failure.
 
     Args:
         model: the converted model.

@@ -48,10 +48,47 @@ def test_every_public_name_is_there_and_typed():
     assert (ROOT / "src" / "tightfit" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(
-    "data", [X, {"image": X}, list(X), lambda: iter(X)], ids=["array", "dict", "list", "function"]
-)
-def test_every_kind_of_data_gives_the_file_of_the_npz(model, tmp_path, data):
+def py_dataset():
+    keras = pytest.importorskip("keras", reason="needs Keras: the extra 'keras'")
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return X[index * 10 : index * 10 + 10], np.zeros(10)
+
+    return Batches()
+
+
+def data_loader():
+    data = pytest.importorskip("torch.utils.data", reason="needs torch: the extra 'torch'")
+    torch = pytest.importorskip("torch")
+    return data.DataLoader(data.TensorDataset(torch.from_numpy(X), torch.zeros(40)), batch_size=7)
+
+
+def tf_data():
+    tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: the extra 'tensorflow'")
+    return tensorflow.data.Dataset.from_tensor_slices(X).batch(9)
+
+
+KINDS = {
+    "array": lambda: X,
+    "pair": lambda: (X, np.zeros(40, np.int64)),
+    "dict": lambda: {"image": X},
+    "list": lambda: list(X),
+    "function": lambda: lambda: iter(X),
+    "rows of columns": lambda: [{"image": x, "label": 0} for x in X],
+    "PyDataset": py_dataset,
+    "DataLoader": data_loader,
+    "tf.data": tf_data,
+    "Dataset": lambda: tightfit.Dataset(range(40), lambda i: X[i]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_data_gives_the_file_of_the_npz(model, tmp_path, kind):
+    data = KINDS[kind]()
     np.savez(tmp_path / "set.npz", x=X)
     options = {"calibration": 20, "provenance": False, "doctor": False}
     tightfit.quantize(model, "int8", tmp_path / "a.tflite", data=str(tmp_path / "set.npz"), **options)

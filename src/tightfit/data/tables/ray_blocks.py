@@ -32,10 +32,12 @@ class RayBlocks:
     name = "ray.data"
 
     def __init__(self, dataset: Any) -> None:
+        import ray  # noqa: PLC0415 - the dataset was made with it
+
         made = dataset.materialize()
-        bundles = [pair for bundle in made.iter_internal_ref_bundles() for pair in bundle.blocks]
-        self.references = [pair[0] for pair in bundles]
-        self.counts = [int(pair[1].num_rows or 0) for pair in bundles]
+        self.references = made.to_arrow_refs()
+        count = ray.remote(num_cpus=0)(lambda table: table.num_rows)
+        self.counts = [int(n) for n in ray.get([count.remote(table) for table in self.references])]
         schema = made.schema()
         if schema is None:
             raise DataError("The ray.data dataset has no rows. Pass one with samples.")
@@ -45,7 +47,7 @@ class RayBlocks:
 
     def read(self, block: int, columns: Sequence[str], within: Sequence[int] | None) -> Iterator[Row]:
         """Yield rows of a block, which is fetched by the process that reads it."""
-        import ray  # noqa: PLC0415 - the dataset was made with it
+        import ray  # noqa: PLC0415 - see above
         from ray.data.block import BlockAccessor  # noqa: PLC0415 - as above
 
         access = BlockAccessor.for_block(ray.get(self.references[block]))

@@ -17,7 +17,7 @@ from tightfit.cli.optimize import optimize as command
 from tightfit.data.python_objects import IterableData
 from tightfit.demo import MODEL
 from tightfit.distributed.artifacts import Artifact, digest, local_file
-from tightfit.distributed.connection import Node, refuse_skew, versions
+from tightfit.distributed.connection import Node, refuse_closed, refuse_skew, versions
 from tightfit.distributed.context import portable
 from tightfit.distributed.needs import NEEDS
 from tightfit.distributed.options import RayCluster
@@ -33,6 +33,12 @@ from tightfit.search.job import Job
 @pytest.mark.parametrize("address", ["ray", "ray://head:10001", "10.0.0.7:6379"])
 def test_addresses_of_clusters_are_accepted(address):
     assert RayCluster.of(address).address == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_port_that_is_closed_is_told_at_once(address):
+    with pytest.raises(RuntimeFailureError, match=rf"Cannot reach the Ray cluster '{address}'"):
+        refuse_closed(address)
 
 
 @pytest.mark.parametrize("given", ["ray://", "http://head:1", "head", 7, "ray://head:10001/x"])

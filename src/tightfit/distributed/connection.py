@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import platform
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ STORE_FULL: Final = (
 )
 
 _PROBE_S: Final = 120.0
+_CONNECT_S: Final = 15.0
 _RAM: Final = 1 << 30
 
 
@@ -87,6 +89,7 @@ class Connection:
                 "resources": {f"{LATENCY}{OWN_LATENCY}": 1},
             }
         else:
+            refuse_closed(self.cluster.address)
             options["address"] = self.cluster.address
         try:
             self.ray.init(**options)
@@ -226,6 +229,22 @@ versions on every node: files would not be equal.
             f"Node '{host}' runs {'; '.join(other)}. Install the same versions on every node: files would "
             "not be equal."
         )
+
+
+def refuse_closed(address: str) -> None:
+    """Check that the port of a cluster's head takes connections: Ray itself tries for minutes.
+
+    Args:
+        address: ``ray://HOST:PORT`` or ``HOST:PORT``.
+
+    Raises:
+        RuntimeFailureError: it takes none.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _refusal(address, error) from error
 
 
 def _import_ray() -> Any:

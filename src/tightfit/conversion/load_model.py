@@ -26,6 +26,7 @@ from tightfit.conversion.exporting import Exported, Probe, RouteError
 from tightfit.conversion.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.conversion.free_batch import free_batch
 from tightfit.conversion.fusions.fuse import fuse
+from tightfit.conversion.hub import fetch, is_hub_reference
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
 from tightfit.conversion.left_ops import left_notes, without_kernel
@@ -126,6 +127,8 @@ def load(
     """
     chosen, start = options or ConversionOptions(), time.perf_counter()
     label = label_of(source)
+    if is_hub_reference(source):
+        source = fetch(source)
     if isinstance(source, bytes | bytearray | memoryview):
         source = held_file(bytes(source))
     path = temporary_place(label) if output is None else Path(output)
@@ -202,6 +205,8 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
     """
     if isinstance(source, ConversionResult):
         return source.path
+    if is_hub_reference(source):
+        source = fetch(source)
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
     if isinstance(source, bytes | bytearray | memoryview):

@@ -152,6 +152,11 @@ def test_prune_and_cluster_measure_the_metrics_that_are_named(call, tmp_path):
     assert code == 0
     assert "F1: 9" in out
     assert "top-5 accuracy: 9" in out or "top-5 accuracy: 100" in out
+    lost = ("--data", IMAGES, "--metric", "nosuch.module:f", "-o", tmp_path / "x.tflite")
+    code, _, err = call("cluster", MODEL, "--clusters", 8, *lost)
+    assert code == 2
+    assert "cannot be imported" in err
+    assert not (tmp_path / "x.tflite").exists()
     for verb in (("prune", "--sparsity", 0.5), ("cluster", "--clusters", 8)):
         wrong = ("--metric", "acuracy", "-o", tmp_path / "x.tflite")
         code, out, err = call(verb[0], MODEL, *verb[1:], *wrong)

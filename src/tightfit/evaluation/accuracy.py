@@ -21,7 +21,7 @@ from tightfit.evaluation.labels import INPUT, PLAIN, Probe
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy
-from tightfit.evaluation.scoring import THREADS, empty_scores, score_rounds
+from tightfit.evaluation.scoring import THREADS, empty_scores, score_rounds, user_functions
 from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.task import Tasks, choose_tasks
 from tightfit.types import Array, Steps
@@ -127,11 +127,14 @@ def understand(
 
     Raises:
         DataError: for labels that do not fit the model's outputs.
+        OptionError: a metric of the user's own cannot be imported.
     """
     few = sorted({int(i) for i in (range(len(dataset)) if indices is None else indices)})[:most]
     with closing(run_side_by_side(dataset.samples(few), [ModelRun(model, THREADS)])) as rounds:
         wanted = wanted_metrics(metric)
-        return _understood(wanted, _take_probes(rounds, wanted, kinds or {}), dataset, indices, kinds)
+        tasks = _understood(wanted, _take_probes(rounds, wanted, kinds or {}), dataset, indices, kinds)
+    user_functions(tasks)  # a metric that cannot be imported is found before the work, not after it
+    return tasks
 
 
 def _understood(

@@ -7,8 +7,8 @@ import pytest
 from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
 from tightfit.graph.reader import read_model
+from tightfit.search.candidates import shrink_recipes as shrinking
 from tightfit.search.candidates.candidate import Candidate
-from tightfit.search.candidates.candidate import shrink_recipes as shrinking
 from tightfit.search.candidates.recipes import find_recipes, recipes
 from tightfit.search.candidates.shrink_recipes import WAYS, refusal, training_notes
 from tightfit.search.effort import EFFORTS, Skip

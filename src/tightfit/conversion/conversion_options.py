@@ -28,6 +28,7 @@ class ConversionOptions:
             that is done only where the file for one sample cannot be freed.
         uint8: ``(mean, std)``: inputs of three or four dimensions take bytes, the file computes
             ``(x - mean) / std`` itself.
+        as_text: hand StableHLO over as text, where the converter does not read its bytecode.
 
     Raises:
         OptionError: a value is not one of these.
@@ -42,6 +43,7 @@ class ConversionOptions:
     held: Mapping[str, float] = field(default_factory=dict)
     uint8: tuple[float, float] | None = None
     trace_batch: bool = False
+    as_text: bool = False
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

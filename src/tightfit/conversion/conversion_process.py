@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Probe, RouteError
+from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
 from tightfit.conversion.formats import is_spec
 from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.conversion.stablehlo_converter import command as converter
+from tightfit.conversion.stablehlo_converter import leave
 from tightfit.conversion.state_variables import StateValue
 from tightfit.errors import DataError, ModelError, OptionError
+from tightfit.graph.mapped_files import map_file
 from tightfit.runtime.child import process
 from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
 from tightfit.runtime.child.sandbox import is_wanted, missing_note
 from tightfit.scratch import scratch_folder
 
-_KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, OptionError, DataError)}
+_KINDS: Final = {k.__name__: k for k in (ModelError, RouteError, UnreadableError, OptionError, DataError)}
+_WORKER: Final = "tightfit.conversion.conversion_worker"
 _MEMORY_SIGNS: Final = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Out of memory")
 _QUIET: Final = {"TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3", "PYTHONWARNINGS": "ignore"}
+# What is freed goes back to the system at once: the weights pass through several hands.
+_FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 
 
 def export_apart(source: str, options: ConversionOptions, environment: Mapping[str, str]) -> Exported:
@@ -35,38 +43,69 @@ def export_apart(source: str, options: ConversionOptions, environment: Mapping[s
     Raises:
         TightfitError: what the exporter refused. ModelError: the child died.
     """
-    with scratch_folder() as name:
-        folder = Path(name)
+    try:
+        return _exported(source, options, environment)
+    except UnreadableError:
+        return _exported(source, replace(options, as_text=True), environment)
+
+
+def _exported(source: str, options: ConversionOptions, environment: Mapping[str, str]) -> Exported:
+    with scratch_folder() as folder:
         request = {"source": source, "options": options.plain()}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        words = _run(folder, environment, options, own_code=is_spec(source))
-        answer = folder / "answer.json"
-        if not answer.is_file():
-            raise ModelError(f"The conversion of '{source}' {words}")
-        return _read(json.loads(answer.read_text(encoding="utf-8")), folder)
+        own_code = is_spec(source)
+        confinement = _confinement(folder, sandbox=not own_code and not options.trust)
+        command = process.command(_WORKER, ["convert", str(folder)], confinement, own_code=own_code)
+        words = _run(command, folder, environment)
+        return _read(_answer(folder, source, words), folder)
 
 
-def _run(folder: Path, environment: Mapping[str, str], options: ConversionOptions, *, own_code: bool) -> str:
-    """Runs the child to its end; gives in words how it died."""
-    limit = memory_limit()
-    confinement = process.Confinement(
-        limit,
-        sandbox=is_wanted() and not own_code and not options.trust,
+def convert_apart(exported: Exported, label: str) -> Exported:
+    """Return what was exported in this process with its module converted in a process of its own.
+
+    Raises:
+        UnreadableError: the module must be handed over as text. ModelError: the converter refuses or dies.
+    """
+    if not isinstance(exported.data, Lowered):
+        return exported
+    with scratch_folder() as folder:
+        place = folder / "module.mlir"
+        shutil.move(exported.data.path, place)
+        leave(folder, replace(exported.data, path=place), {})
+        words = _run(converter(folder, _confinement(folder, sandbox=True)), folder, {})
+        answer = _answer(folder, label, words)
+        if "error" in answer:
+            raise _KINDS.get(answer["kind"], ModelError)(answer["error"])
+        return replace(exported, data=map_file(folder / "raw.tflite"))
+
+
+def _answer(folder: Path, source: str, words: str) -> dict[str, Any]:
+    answer = folder / "answer.json"
+    if not answer.is_file():
+        raise ModelError(f"The conversion of '{source}' {words}")
+    found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    return found
+
+
+def _confinement(folder: Path, *, sandbox: bool) -> process.Confinement:
+    return process.Confinement(
+        memory_limit(),
+        sandbox=is_wanted() and sandbox,
         writable=(str(folder),),
         dies_with_parent=process.from_main_thread(),
     )
+
+
+def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
+    """Runs the child to its end; gives in words how it died."""
+    limit = memory_limit()
     with (folder / "log").open("wb") as log:
         done = subprocess.run(
-            process.command(
-                "tightfit.conversion.conversion_worker",
-                ["convert", str(folder)],
-                confinement,
-                own_code=own_code,
-            ),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=process.environment({"TMPDIR": str(folder), **_QUIET, **environment}),
+            env=process.environment({"TMPDIR": str(folder), **_QUIET, **_FRUGAL, **environment}),
             check=False,
         )
     text = (folder / "log").read_text("utf-8", "replace")
@@ -84,7 +123,7 @@ def _read(answer: dict[str, Any], folder: Path) -> Exported:
     rounding = None if answer.get("rounding") is None else Rounding.of(answer["rounding"])
     confined = answer.get("confined")
     notes = [*answer["notes"], *(() if confined is None else missing_note(confined.split()))]
-    data, state = (folder / "raw.tflite").read_bytes(), _state(answer.get("state", []), folder)
+    data, state = map_file(folder / "raw.tflite"), _state(answer.get("state", []), folder)
     return Exported(data, probes, answer["route"], notes, rounding, state)
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Probe
+from tightfit.conversion.exporting import Exported, Lowered, Probe
 from tightfit.conversion.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
+from tightfit.conversion.stablehlo_converter import become_converter, leave
 from tightfit.data.user_code import load_function
 from tightfit.errors import ModelError, TightfitError, first_line
 from tightfit.runtime.child.confinement import CONFINED
@@ -32,13 +33,17 @@ def main() -> None:
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         exported = export_source(request["source"], ConversionOptions.of(request["options"]))
-        (folder / "raw.tflite").write_bytes(exported.data)
         rounding = None if exported.rounding is None else exported.rounding.plain()
         answer = {"route": exported.route, "notes": exported.notes, "probes": _save(exported.probes, folder)}
         answer |= {"rounding": rounding, "confined": os.environ.get(CONFINED)}
         answer["state"] = [[v.name, v.given, v.next_value] for v in exported.state]
         initial: dict[str, Any] = {f"a{i}": v.initial for i, v in enumerate(exported.state)}
         np.savez(folder / "state.npz", **initial)
+        if isinstance(exported.data, Lowered):
+            leave(folder, exported.data, answer)
+            become_converter(folder)
+        else:
+            (folder / "raw.tflite").write_bytes(exported.data)
     except TightfitError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except MemoryError:

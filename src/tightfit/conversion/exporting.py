@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import mmap
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,7 +21,10 @@ Specs = Mapping[str, tuple[Shape, str]]
 """Input name → (shape, dtype); None as the first dimension leaves the batch free."""
 
 
-__all__ = ["Exported", "Probe", "RouteError", "Specs", "first_line", "random_arrays", "reason"]
+__all__ = [
+    "Exported", "Lowered", "Probe", "RouteError", "Specs", "UnreadableError", "first_line", "random_arrays",
+    "reason",
+]  # fmt: skip
 
 _WRAPPED: Final = re.compile(r"^Exception encountered when calling ([\w.]+?)(?:\.call)?\(\)\.?$")
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -55,17 +60,37 @@ class Probe:
     signature: str = "serving_default"
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """A StableHLO module in a file, which ``litert-converter`` has yet to convert, in a process of its own.
+
+    Args:
+        path: the module as bytecode or text; the converter removes it.
+        inputs: names of the signature's inputs, in order. outputs: of its outputs.
+        routed: whether another route may take what the converter refuses.
+    """
+
+    path: Path
+    inputs: list[str]
+    outputs: list[str]
+    routed: bool = False
+
+
+class UnreadableError(ModelError):
+    """The converter does not read the module's bytecode; its text may do."""
+
+
 @dataclass
 class Exported:
     """What an exporter hands back.
 
     Args:
-        data: a float ``.tflite`` as bytes. probes: to compare with. route: the tools it went through.
+        data: a float ``.tflite`` as bytes, or what becomes one. probes: to compare with. route: its tools.
         notes: what a reader should know. rounding: the scales of a quantized source, None for a float one.
         state: inputs and outputs of the file that carry state; they become variables.
     """
 
-    data: bytes
+    data: bytes | mmap | Lowered
     probes: list[Probe]
     route: str
     notes: list[str] = field(default_factory=list)

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.conversion_process import export_apart
-from tightfit.conversion.exporting import Exported, Probe, RouteError
+from tightfit.conversion.conversion_process import convert_apart, export_apart
+from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
 from tightfit.conversion.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.conversion.free_batch import free_batch
 from tightfit.conversion.fusions.fuse import fuse
@@ -36,6 +36,7 @@ from tightfit.conversion.state_variables import keep_state
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
+from tightfit.graph.mapped_files import map_file
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
@@ -156,6 +157,7 @@ def _convert(
 ) -> tuple[Exported, list[str], list[OutputDifference]]:
     """Export, tidy, write and compare with the source."""
     exported = _export(source, options)
+    assert not isinstance(exported.data, Lowered)  # noqa: S101 - _export converts what was lowered
     model = read_model(exported.data)
     rounding = exported.rounding
     restored = [] if rounding is None else restore(model, rounding.constants)
@@ -248,13 +250,17 @@ def _export(source: Any, options: ConversionOptions) -> Exported:
     if not isinstance(source, str | os.PathLike):
         from tightfit.conversion.conversion_worker import export_object  # noqa: PLC0415 - the object's framework is loaded
 
-        return export_object(source, options)
+        label = type(source).__name__
+        try:
+            return convert_apart(export_object(source, options), label)
+        except UnreadableError:
+            return convert_apart(export_object(source, replace(options, as_text=True)), label)
     name = os.fspath(source)
     if not is_spec(name):
         if is_tflite(name):
             if not Path(name).is_file():
                 raise ModelError(f"There is no model '{name}'; check the path.")
-            return Exported(Path(name).read_bytes(), [], "a .tflite already")
+            return Exported(map_file(Path(name)), [], "a .tflite already")
         row = find_format(Path(name))
         if row is KERAS:
             check_file(Path(name), trust=options.trust)  # before a process starts for it

@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the r
 from tightfit.errors import ModelError
 from tightfit.graph.attached_files import read_attached
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.graph.mapped_files import map_file
 from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, unpack
 from tightfit.graph.structure_check import FlatbufferError, verify
 from tightfit.types import Array
@@ -32,18 +33,18 @@ def enum_names(enum: str) -> dict[int, str]:
     return {v: k for k, v in vars(getattr(schema, enum)).items() if isinstance(v, int)}
 
 
-def read_model(source: str | Path | bytes) -> Model:
-    """Return the model of a ``.tflite`` file, or of its bytes.
+def read_model(source: str | Path | bytes | mmap.mmap) -> Model:
+    """Return the model of a ``.tflite`` file, or of its bytes or map.
 
     Constants are read-only views into the file, so a model near 2 GB costs no memory until changed.
 
     Raises:
         ModelError: the file is missing, is not a ``.tflite``, is truncated or inconsistent.
     """
-    if isinstance(source, bytes):
+    if isinstance(source, bytes | mmap.mmap):
         return _parse(source, "the given bytes")
     path = Path(source)
-    return _parse(_map(path), f"'{path}'")
+    return _parse(map_file(path), f"'{path}'")
 
 
 def read_ops(path: Path) -> list[list[Op]]:
@@ -54,23 +55,11 @@ def read_ops(path: Path) -> list[list[Op]]:
     Raises:
         ModelError: as ``read_model``.
     """
-    data = _map(path)
+    data = map_file(path)
     with _refusals(f"'{path}'"):
         verify(memoryview(data))
         reader = _Reader(schema.ModelT.InitFromPackedBuf(data, 0), data)
         return [reader.ops(graph) for graph in reader.packed.subgraphs or []]
-
-
-def _map(path: Path) -> bytes | mmap.mmap:
-    if path.is_dir():
-        raise ModelError(f"'{path}' is a folder; expected a .tflite file.")
-    try:
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:
-                raise ModelError(f"'{path}' is empty; expected a .tflite model.")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise ModelError(f"Cannot read the model '{path}': {error.strerror}. Check the path.") from error
 
 
 def _parse(data: bytes | mmap.mmap, label: str) -> Model:

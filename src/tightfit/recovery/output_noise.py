@@ -11,7 +11,7 @@ import numpy as np
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.graph.ir import Model
-from tightfit.graph.writer import serialize
+from tightfit.graph.temporary_files import temporary_file
 from tightfit.runtime.child.process import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -39,7 +39,7 @@ def named_outputs_of(model: Model, samples: Sequence[Inputs]) -> Iterator[dict[s
     Raises:
         RuntimeFailureError, DataError: see ``outputs_of``.
     """
-    with Session(bytes(serialize(model)), threads=min(cores(), 2)) as session:
+    with temporary_file(model) as path, Session(path, threads=min(cores(), 2), shared=True) as session:
         fitted = (adapt_inputs(Sample(dict(s)), session.inputs) for s in samples)
         for results in session.run_many(fitted):
             yield {spec.name: np.asarray(results[spec.name], np.float64) for spec in session.outputs}

@@ -14,7 +14,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.signatures import input_names, tap
-from tightfit.graph.writer import serialize
+from tightfit.graph.temporary_files import temporary_file
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.calibration.layers import Layer
@@ -75,7 +75,7 @@ def run_to(model: Model, tensors: Sequence[Tensor], samples: SampleStream) -> It
             yield [_given(sample[fed[t]], t) for t in tensors]
         return
     part, held = _part(model, computed)
-    with Session(bytes(serialize(part))) as session:
+    with temporary_file(part) as path, Session(path, shared=True) as session:
         kept: list[Mapping[str, Array]] = []
 
         def passed() -> Iterator[Mapping[str, Array]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
 from tightfit.errors import ModelError, RuntimeFailureError
+from tightfit.graph.mapped_files import give_back_memory
+from tightfit.graph.temporary_files import STREAMED
 from tightfit.runtime.child.child_process import take, take_shared
 from tightfit.runtime.child.crash import locate_crash
 from tightfit.runtime.child.exchange import Exchange, Pending, Sample
@@ -65,6 +67,8 @@ class Session:
             raise ModelError(f"There is no model file {name}; expected the path of a .tflite file.")
         if not isinstance(model, bytes):
             model = Path(model).absolute()  # a child that was started ahead may be in another folder
+            if model.stat().st_size > STREAMED:
+                give_back_memory()  # the child needs it next
         options = {"threads": threads, "delegate": delegate, "signature": signature}
         locate = partial(locate_crash, model, **options)  # type: ignore[arg-type]
         child, limit = take_shared() if shared else take(), model_limit(model, threads)

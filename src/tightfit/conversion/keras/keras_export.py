@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import keras
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, RouteError, Specs, first_line, reason
+from tightfit.conversion.exporting import Exported, Lowered, RouteError, Specs, first_line, reason
 from tightfit.conversion.keras.float_policies import full_precision, in_float32, rebuilt
 from tightfit.conversion.keras.kept_state import StatefulCall, kept_state
 from tightfit.conversion.keras.old_configs import migrated, writer_version
@@ -160,10 +161,11 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
     try:
         with exact_transposes(), plain_functions():
             traced = StatefulCall(call, [])
-            data = _exported(traced, options)
+            lowered = _lowered(traced, options)
             if traced.assigned:
+                lowered.path.unlink()
                 traced = StatefulCall(call, kept_state(traced.assigned.values()))
-                data = _exported(traced, options)
+                lowered = _lowered(traced, options)
         compiled = jax.jit(traced)
         probes = probe_function(
             lambda *x: compiled(*x, weights=traced.weights), call.inputs, call.outputs, state=traced.values
@@ -174,13 +176,13 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
         raise RouteError(_untraceable(call.model, error)) from error
     names = ", ".join(v.name for v in traced.values)
     notes = [f"Keeps its state between calls: {names}."] if names else []
-    return Exported(data, probes, "Keras on JAX, StableHLO, litert-converter", notes, state=traced.values)
+    return Exported(lowered, probes, "Keras on JAX, StableHLO, litert-converter", notes, state=traced.values)
 
 
-def _exported(traced: StatefulCall, options: ConversionOptions) -> bytes:
-    from tightfit.conversion.stablehlo import export_function  # noqa: PLC0415 - loads JAX
+def _lowered(traced: StatefulCall, options: ConversionOptions) -> Lowered:
+    from tightfit.conversion.stablehlo import lower_function  # noqa: PLC0415 - loads JAX
 
-    return export_function(traced, traced.inputs, traced.outputs, trace_batch=options.trace_batch)
+    return replace(lower_function(traced, traced.inputs, traced.outputs, options), routed=True)
 
 
 def _untraceable(model: Any, error: Exception) -> str:

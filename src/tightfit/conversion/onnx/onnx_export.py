@@ -33,7 +33,7 @@ from tightfit.conversion.qdq.normal_form import (
     reals_of_inputs,
 )
 from tightfit.conversion.qdq.parameters import Rounding
-from tightfit.conversion.stablehlo import export_function
+from tightfit.conversion.stablehlo import lower_function
 from tightfit.errors import ModelError, printable, unknown_name
 
 _DOMAINS = ("", "ai.onnx")
@@ -67,7 +67,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         results = program({n: ChannelLast(a) if n in images else a for n, a in given.items()})
         return [_output(r, options) for r in results]
 
-    data = export_function(function, stored, names, trace_batch=options.trace_batch)
+    data = lower_function(function, stored, names, options)
     probes = _probes(source_model, specs, names, images, held, form)
     if not probes:
         notes.append("Not compared with its source: pip install onnxruntime, which computes it.")

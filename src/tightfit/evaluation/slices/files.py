@@ -21,7 +21,7 @@ from tightfit.evaluation.slices.trace import find_slices
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import main_signature, output_names
 from tightfit.graph.split_outputs import join_values
-from tightfit.graph.writer import serialize
+from tightfit.graph.temporary_files import temporary_file
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -61,7 +61,7 @@ def answers_of(model: Model, samples: Sequence[Mapping[str, Array]]) -> list[Ans
     """
     signature = main_signature(model)
     key = None if signature is None else signature.key
-    with Session(bytes(serialize(model)), threads=THREADS, signature=key) as session:
+    with temporary_file(model) as path, Session(path, threads=THREADS, signature=key, shared=True) as session:
         inputs = (adapt_inputs(Sample(dict(x), None), session.inputs) for x in samples)
         return list(zip(samples, session.run_many(inputs), strict=True))
 

@@ -7,6 +7,7 @@ and the weights do not change.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from tightfit.data.sample import Sample
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.signatures import input_names, output_names
-from tightfit.graph.writer import serialize
+from tightfit.graph.temporary_files import temporary_file
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.ops.data_movement import moves_data, source_tensor
 from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs, shared_inputs
@@ -154,9 +155,14 @@ class SwitchableRounding:
 
     # -- running -------------------------------------------------------------------------------
 
-    def open(self) -> Session:
-        """Return a session with the model."""
-        return Session(bytes(serialize(self.model)), threads=min(cores(), 2))
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Session]:
+        """Give a session with the model."""
+        with (
+            temporary_file(self.model) as path,
+            Session(path, threads=min(cores(), 2), shared=True) as session,
+        ):
+            yield session
 
     def answers(
         self, session: Session, samples: Sequence[Inputs], on: Sequence[int] = ()

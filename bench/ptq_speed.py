@@ -4,7 +4,7 @@ Each run is a fresh Python process that imports, loads, calibrates, quantizes an
 alternate A B A B after one round that is not counted; the ratio is taken within each round. Both read the
 same samples from one uncompressed ``.npz``. Memory is watched in runs of its own, with 100 and 1,000 samples.
 
-    python bench/ptq_speed.py [--model M.tflite] [--rounds 5] [--effort 1] [--json]
+    python bench/ptq_speed.py [--model M.tflite] [--samples S.npz] [--rounds 5] [--effort 1] [--json]
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ def parse_options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="float .tflite; without it a MobileNetV2 is built")
+    parser.add_argument("--samples", type=Path, help="uncompressed .npz with 100 samples; else random ones")
     parser.add_argument("--scheme", default="int8", choices=("int8", "int16x8"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--effort", type=int, default=1, choices=(0, 1))
@@ -167,7 +168,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     model = options.model or network_file()
     result: dict[str, Any] = {"machine": describe_machine(), "model": model.name, "scheme": options.scheme}
     with tempfile.TemporaryDirectory() as folder:
-        few = sides(model, sample_file(model, FEW, options.seed), Path(folder), options)
+        given = options.samples or sample_file(model, FEW, options.seed)
+        few = sides(model, given, Path(folder), options)
         result["speed"] = summarize(time_rounds(few, options.rounds))
         if not options.no_memory:
             many = sides(model, sample_file(model, MANY, options.seed), Path(folder), options)

@@ -38,7 +38,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._graph: MainGraph | SignatureGraph | None = None
-        self._path: str | None = None
+        self._large: str | None = None
         self._observers: dict[str, Any] = {}
         self._readers: list[tuple[str, Any, Callable[[], Array]]] = []
 
@@ -65,8 +65,9 @@ class Worker:
         else:
             del runner  # it refers to the interpreter's memory, which then refuses to run
             self._graph = MainGraph(interpreter, inputs, outputs)
-        self._path = path
-        _drop_pages(path)
+        large = os.path.getsize(path) > _LARGE_FILE  # noqa: PTH202 - pathlib costs start-up time
+        self._large = path if large else None
+        self._drop_pages()
         return {
             "inputs": [_spec(name, d) for name, d in inputs.items()],
             "outputs": [_spec(name, d) for name, d in outputs.items()],
@@ -90,9 +91,21 @@ class Worker:
     def _invoke(self) -> None:
         """Runs the graph; what the first run of a large model packed is not read from its file again."""
         self.graph.invoke()
-        if self._path is not None:
-            _drop_pages(self._path)
-            self._path = None
+        self._drop_pages()
+        self._large = None
+
+    def _drop_pages(self) -> None:
+        """Gives the pages of a large, mapped model back: kernels have packed its weights."""
+        if self._large is None:
+            return
+        ends = (f" {self._large}\n", f" {self._large} (deleted)\n")
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            madvise = ctypes.CDLL(None).madvise
+            with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123 - the same
+                places = [line.split()[0] for line in maps if line.endswith(ends)]
+            for place in places:
+                start, end = (int(number, 16) for number in place.split("-"))
+                madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
     def time(self, inputs: dict[str, Array], runs: int, warmup: int) -> list[float]:
         """Milliseconds of each of ``runs`` invocations, the copies of inputs and outputs left out."""
@@ -161,19 +174,6 @@ def peak_memory_bytes() -> int:
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _drop_pages(path: str) -> None:
-    """Gives the pages of a mapped model back: kernels have packed its weights, and others read them again."""
-    if os.path.getsize(path) < _LARGE_FILE:  # noqa: PTH202 - pathlib costs start-up time
-        return
-    with contextlib.suppress(OSError, AttributeError, ValueError):
-        madvise = ctypes.CDLL(None).madvise
-        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123 - the same
-            places = [line.split()[0] for line in maps if line.rstrip("\n").endswith(path)]
-        for place in places:
-            start, end = (int(number, 16) for number in place.split("-"))
-            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 def _runner(interpreter: Interpreter, signatures: list[str], wanted: str | None) -> SignatureRunner | None:

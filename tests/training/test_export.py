@@ -7,6 +7,7 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
+from support.models import Builder  # noqa: E402 - after the check for Keras
 from support.quantized_models import MODELS, distance, planned, samples_of, written  # noqa: E402 - after the check
 from tightfit.graph.reader import read_model  # noqa: E402
 from tightfit.quantization.apply import apply_plan  # noqa: E402
@@ -110,3 +111,45 @@ def test_masks_and_clusters_hold_in_a_float_model():
         assert len(np.unique(values)) <= 4
         groups = values.reshape(values.shape[0], -1)[:, : values[0].size // 4 * 4].reshape(-1, 4)
         assert ((groups != 0).sum(1) <= 2).all()
+
+
+def shared_dense():
+    """Three dense layers of one weight tensor, as the steps of an unrolled recurrent layer."""
+    b = Builder()
+    x = b.input("image", [1, 24])
+    weight = b.weights("shared", 24, 24)
+    for _ in range(3):
+        x = b.op(
+            "FULLY_CONNECTED", [x, weight, b.weights("bias", 24)], [1, 24], table="FullyConnectedOptions"
+        )
+        x = b.op("TANH", [x], [1, 24])
+    return b.model(b.softmax(x))
+
+
+@pytest.mark.parametrize("ranges", ["learned", "average"])
+def test_shared_weights_have_one_scale_and_are_stored_once(ranges, tmp_path):
+    model = shared_dense()
+    samples = samples_of(model, 8)
+    network = Network(model, planned(model, "int8", samples), ranges=ranges, check=False)
+    quantizers = network.graph_weights.quantizers
+    assert len(quantizers) == 3
+    assert len(set(quantizers.values())) == 1
+    train(network, samples)
+    twin, plan = export(network)
+    stored = [t for t in apply_plan(twin, plan).main.tensors() if t.dtype == "int8" and t.data is not None]
+    assert len([t for t in stored if t.size == 576]) == 1
+    path = written(twin, plan, samples, tmp_path)
+    assert simulate(twin, plan, path, samples).largest_steps <= 1
+
+
+def test_a_shared_scale_has_room_for_the_largest_bias():
+    """Its layers read inputs of other scales and have other biases: the largest that one needs is taken."""
+    model = shared_dense()
+    network = Network(model, planned(model, "int8", samples_of(model, 4)), check=False)
+    biases = [v for t, v in network.graph_weights.variables.items() if t.shape == (24,)]
+    biases[1].assign(np.full(24, 1e7, np.float32))
+    weights = network.graph_weights
+    found = [keras.ops.convert_to_numpy(weights.scales(*use, {})) for use in weights.quantizers]
+    np.testing.assert_array_equal(found[0], found[1])
+    scale = float(keras.ops.convert_to_numpy(network.program.input_scale(2, {})))
+    assert (found[0] * scale * 2.0**30 >= 1e7 * (1 - 1e-6)).all()

@@ -29,9 +29,13 @@ def export(network: Network) -> tuple[Model, Plan | None]:
     """
     model = copy_model(network.source)
     scales = _Scales(network)
+    made: dict[Tensor, Array] = {}  # constants that share memory share it in the copy
     for tensor, twin in zip(network.source.main.tensors(), model.main.tensors(), strict=True):
-        if tensor in network.graph_weights.variables:
-            twin.data = _trained(network, tensor, scales)
+        owner = network.graph_weights.first.get(tensor)
+        if owner is not None:
+            if owner not in made:
+                made[owner] = _trained(network, owner, scales)
+            twin.data = made[owner]
     return model, None if network.plan is None else _trained_plan(network, scales)
 
 
@@ -58,14 +62,15 @@ class _Scales:
 def _trained(network: Network, tensor: Tensor, scales: _Scales) -> Array:
     """The values of one constant after its transforms, on its grid where it has one."""
     weights = network.graph_weights
-    use = next((u for u in weights.quantizers if network.source.main.ops[u[0]].inputs[u[1]] is tensor), None)
-    if use is None:
+    operands = network.source.main.ops
+    uses = [u for u in weights.quantizers if weights.first.get(operands[u[0]].operand(u[1])) is tensor]
+    if not uses:
         value = weights.transformed(tensor, None, scales.cache)
     else:
-        quantizer, found = weights.quantizers[use], scales.weight(*use)
+        quantizer, found = weights.quantizers[uses[0]], scales.weight(*uses[0])
         value = weights.transformed(tensor, quantizer.broadcast(found), scales.cache)
         # Two grids for one constant: the file rounds it for each, so it is not rounded here.
-        if sum(network.source.main.ops[i].inputs[p] is tensor for i, p in weights.quantizers) == 1:
+        if len({weights.quantizers[use] for use in uses}) == 1:
             value = quantizer(value, found)
     array = np.asarray(ops.convert_to_numpy(value), np.float32)
     if not np.isfinite(array).all():
@@ -113,12 +118,13 @@ def _trained_op(network: Network, index: int, decision: OpPlan, scales: _Scales)
     places = network.program.points
     inputs = {p: scales.points[places.inputs[index, p]] for p in decision.inputs}
     constants = dict(decision.constants)
-    for position, storage in decision.constants.items():
+    for position in decision.constants:
         if (index, position) in places.inputs:
             constants[position] = scales.points[places.inputs[index, position]]
         elif (index, position) in network.graph_weights.quantizers:
             found = np.asarray(ops.convert_to_numpy(scales.weight(index, position)), np.float32)
-            constants[position] = replace(storage, scale=tuple(found.reshape(-1).tolist()))
+            shared = network.graph_weights.quantizers[index, position].storage
+            constants[position] = replace(shared, scale=tuple(found.reshape(-1).tolist()))
     rule = find_rule(decision.kind)
     stored = None if rule is None or rule.bias is None else constants.get(rule.bias)
     if rule is not None and rule.bias is not None and rule.weight is not None and stored is not None:

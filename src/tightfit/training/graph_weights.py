@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -99,20 +99,18 @@ class GraphWeights:
         self.weights: dict[Tensor, TrainedWeight] = {}
         self.attached: dict[Tensor, list[Attached]] = {}
         self.accumulators = Accumulators((), lambda _index, _cache: None)
-        self._shared: dict[tuple[int, tuple[int, ...]], Any] = {}
+        self._shared: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        self.first: dict[Tensor, Tensor] = {}
         for index, op in enumerate(graph.ops):
             for position in trained_positions(op):
                 self._add(index, op, position)
-        for index, decision in enumerate(self.decisions):
-            self._add_quantizers(index, decision)
+        self._add_quantizers()
         for transform in transforms:
             for tensor, attached in transform.attach_all(owner, self.weights).items():
                 self.attached.setdefault(tensor, []).append(attached)
 
     def _add(self, index: int, op: Op, position: int) -> None:
-        tensor = op.operand(position)
-        if tensor not in self.variables:
-            self.variables[tensor] = self._variable(tensor)
+        tensor = self._owner(op.operand(position))
         if tensor not in self.weights and position in _KERNELS.get(op.kind, ()):
             decision = self.decisions[index]
             storage = None if decision is None else decision.constants.get(position)
@@ -120,22 +118,35 @@ class GraphWeights:
             variable = self.variables[tensor]
             self.weights[tensor] = TrainedWeight(self.keys[tensor], op, position, values, storage, variable)
 
-    def _variable(self, tensor: Tensor) -> Any:
-        """Return a variable; constants that share memory in the file share one."""
-        place = (tensor.values.__array_interface__["data"][0], tensor.shape)
-        if place not in self._shared:
-            self._shared[place] = self.owner.add_constant(self.keys[tensor], tensor.values)
-        return self._shared[place]
+    def _owner(self, tensor: Tensor) -> Tensor:
+        """Return the first of the constants that share memory in the file; they share one variable."""
+        if tensor not in self.first:
+            place = (tensor.values.__array_interface__["data"][0], tensor.shape)
+            owner = self._shared.setdefault(place, tensor)
+            if owner is tensor:
+                self.variables[tensor] = self.owner.add_constant(self.keys[tensor], tensor.values)
+            self.first[tensor], self.variables[tensor] = owner, self.variables[owner]
+        return self.first[tensor]
 
-    def _add_quantizers(self, index: int, decision: OpPlan | None) -> None:
-        op = self.graph.ops[index]
-        for position, storage in (decision.constants if decision else {}).items():
-            tensor = op.input(position)
-            if decision is None or tensor is None or tensor not in self.variables or not storage.scale:
-                continue
-            if decision.mode != INTEGER or position == _weight_position(op):
-                made = WeightQuantizer(storage, len(tensor.shape), self.ranges, self.learned)
-                self.quantizers[index, position] = made
+    def _add_quantizers(self) -> None:
+        """Make one quantizer of each constant on each kind of grid, for all its uses: it is stored once."""
+        grids: dict[Any, list[Use]] = {}
+        for index, decision in enumerate(self.decisions):
+            for position, storage in (decision.constants if decision else {}).items():
+                tensor = self.graph.ops[index].input(position)
+                if decision is None or tensor not in self.first or tensor is None or not storage.scale:
+                    continue
+                if decision.mode != INTEGER or position == _weight_position(self.graph.ops[index]):
+                    kind = (self.first[tensor], storage.dtype, storage.axis, len(storage.scale))
+                    grids.setdefault(kind, []).append((index, position))
+        for (tensor, *_), uses in grids.items():
+            stored = [d.constants[p] for i, p in uses if (d := self.decisions[i]) is not None]
+            largest = np.max([s.scale for s in stored], axis=0)
+            storage = stored[0] if len(uses) == 1 else replace(stored[0], scale=tuple(largest.tolist()))
+            made = WeightQuantizer(storage, len(tensor.shape), self.ranges, self.learned)
+            self.quantizers |= dict.fromkeys(uses, made)
+            if tensor in self.weights and (self.weights[tensor].storage is not None):
+                self.weights[tensor].storage = storage
 
     def value(self, tensor: Tensor) -> Any:
         """Return the variable of a trained constant; other constants as arrays."""
@@ -170,8 +181,11 @@ class GraphWeights:
         tensor = self.graph.ops[index].operand(position)
         quantizer = self.quantizers.get((index, position))
         if quantizer is not None:
-            scales = self.scales(index, position, cache)
-            return quantizer(self.transformed(tensor, quantizer.broadcast(scales), cache), scales)
+            if quantizer not in cache:
+                scales = self.scales(index, position, cache)
+                value = self.transformed(tensor, quantizer.broadcast(scales), cache)
+                cache[quantizer] = quantizer(value, scales)
+            return cache[quantizer]
         if (index, position) in self.accumulators:
             return self.accumulators.bias((index, position), cache)
         storage = None if decision is None else decision.constants.get(position)
@@ -180,13 +194,15 @@ class GraphWeights:
 
     def scales(self, index: int, position: int, cache: dict[Any, Any]) -> Any:
         """Return the present scales of one op's weights."""
-        if (index, position) in self.accumulators:
-            return self.accumulators.scales((index, position), cache)
-        tensor = self.graph.ops[index].operand(position)
-        return self.quantizers[index, position].scales(cache, self.variables[tensor])
+        quantizer = self.quantizers[index, position]
+        found = self.accumulators.scales(quantizer, cache)
+        if found is not None:
+            return found
+        return quantizer.scales(cache, self.variables[self.graph.ops[index].operand(position)])
 
     def transformed(self, tensor: Tensor, scales: Any, cache: dict[Any, Any]) -> Any:
         """Return a trained constant after its transforms, computed once for each call."""
+        tensor = self.first[tensor]
         if tensor not in self.attached:
             return self.variables[tensor]
         key = ("transformed", tensor)

@@ -30,7 +30,7 @@ def layer(index, scale, bias):
 def form(sums):
     made, cache = Accumulators(sums, lambda i, _: keras.ops.convert_to_tensor(INPUT_SCALES[i])), {}
     numpy = keras.ops.convert_to_numpy
-    return [(numpy(made.scales(s.weight, cache)), numpy(made.bias(s.bias, cache))) for s in sums]
+    return [(numpy(made.scales(s.quantizer, cache)), numpy(made.bias(s.bias, cache))) for s in sums]
 
 
 @pytest.mark.parametrize("own", [(0.01, 0.02, 0.03), (0.01,)])

@@ -69,7 +69,8 @@ class Accumulators:
 
     def __init__(self, sums: Sequence[Accumulator], input_scale: InputScale) -> None:
         self.sums, self.input_scale = sums, input_scale
-        self.places = {place: i for i, s in enumerate(self.sums) for place in (s.weight, s.bias)}
+        self.places = {s.bias: i for i, s in enumerate(self.sums)}
+        self.numbers = {s.quantizer: i for i, s in enumerate(self.sums)}
         counts = [s.quantizer.initial.size for s in self.sums]
         self.owners = np.repeat(np.arange(len(counts)), counts)
         starts = np.cumsum([0, *counts])[:-1]
@@ -78,13 +79,19 @@ class Accumulators:
             start + (np.arange(s.size) if count > 1 else np.zeros(s.size, int)) for s, start, count in each
         ]
         self.entries = np.concatenate(entries) if entries else np.zeros(0, int)
+        # Ops that share a weight share its scales: each entry belongs to that of the last op with the weight.
+        last = [
+            starts[self.numbers[s.quantizer]] + np.arange(c) for s, c in zip(self.sums, counts, strict=True)
+        ]
+        self.slots = np.concatenate(last) if last else np.zeros(0, int)
 
     def __contains__(self, place: Use) -> bool:
         return place in self.places
 
-    def scales(self, place: Use, cache: dict[Any, Any]) -> Any:
-        """Return the present scales of a weight, (channels,) or (1,)."""
-        return self._formed(cache)[0][self.places[place]]
+    def scales(self, quantizer: WeightQuantizer, cache: dict[Any, Any]) -> Any:
+        """Return the present scales of a weight, (channels,) or (1,); None for one without accumulators."""
+        number = self.numbers.get(quantizer)
+        return None if number is None else self._formed(cache)[0][number]
 
     def bias(self, place: Use, cache: dict[Any, Any]) -> Any:
         """Return a bias on its grid."""
@@ -105,7 +112,10 @@ class Accumulators:
         given = ops.stack([self.input_scale(s.weight[0], cache) for s in self.sums])
         inputs = ops.take(ops.stop_gradient(given), self.owners)
         if any(s.quantizer.ranges != "fixed" for s in self.sums):
-            scales = ops.maximum(scales, self._largest(ops.abs(biases)) / (inputs * self._rooms()))
+            least = self._largest(ops.abs(biases)) / (inputs * self._rooms())
+            if len(self.numbers) < len(self.sums):
+                least = ops.take(ops.segment_max(least, self.slots, num_segments=least.shape[0]), self.slots)
+            scales = ops.maximum(scales, least)
         grid = self._spread(ops.stop_gradient(scales) * inputs)
         change = ops.round(biases / grid) * grid - biases
         return _split(scales, self.owners), _split(change, self.owners[self.entries])

@@ -56,14 +56,14 @@ def check_equality(network: Any, samples: int = _SAMPLES) -> float:
 def float_tensors(network: Any, inputs: Any, wanted: list[Any]) -> list[Any]:
     """Return chosen tensors computed in float; JAX compiles them as one program, in seconds, not minutes."""
     if keras.backend.backend() != "jax":
-        return list(network.tensors(inputs, wanted, rounded=False))
+        return list(network.tensors(inputs, wanted, rounded=False, dtype="float32"))
     import jax  # noqa: PLC0415 - only on this backend
 
     variables = network.variables
 
     def run(values: list[Any], given: Any) -> list[Any]:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return list(network.tensors(given, wanted, rounded=False))
+            return list(network.tensors(given, wanted, rounded=False, dtype="float32"))
 
     return list(jax.jit(run)([v.value for v in variables], inputs))
 

@@ -26,6 +26,7 @@ from tightfit.training.fake_quant.quantizers import ActivationQuantizer
 from tightfit.training.graph_program import GraphProgram
 from tightfit.training.graph_weights import GraphWeights
 from tightfit.training.option_checks import check_ranges
+from tightfit.training.transforms.mask_updates import with_mask_updates
 from tightfit.training.transforms.weight_transforms import check_order
 from tightfit.types import Array
 
@@ -127,7 +128,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def tensors(
         self, inputs: Any, wanted: Iterable[Tensor], *,
-        training: bool = False, rounded: bool = True, kernels: Any = None,
+        training: bool = False, rounded: bool = True, kernels: Any = None, dtype: str | None = None,
     ) -> list[Any]:  # fmt: skip
         """Return tensors of the graph for a batch, each with the batch before its own axes.
 
@@ -137,11 +138,17 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             training: whether the network is in training.
             rounded: False computes in float, without fake-quantizers and transforms.
             kernels: ``DeviceKernels`` of this network, to compute in integers as the device does.
+            dtype: type to compute in; None for that of the network's policy.
         """
         named = self.named_inputs(inputs)
         given = {t: self.with_sample_axis(t, named[n]) for n, t in self.input_tensors.items()}
         return self.program.run(
-            given, wanted, dtype=self.compute_dtype, training=training, rounded=rounded, kernels=kernels
+            given,
+            wanted,
+            dtype=dtype or self.compute_dtype,
+            training=training,
+            rounded=rounded,
+            kernels=kernels,
         )
 
     def named_inputs(self, inputs: Any) -> Mapping[str, Any]:
@@ -172,6 +179,12 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         """Return (None, …) for each output."""
         shapes = {n: (None, *_sample_shape(t)) for n, t in self.output_tensors.items()}
         return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+    # -- training ------------------------------------------------------------------------------
+
+    def fit(self, *args: Any, **options: Any) -> Any:
+        """Train as any Keras model; masks follow their schedules without a callback."""
+        return super().fit(*args, **with_mask_updates(self, options))
 
     # -- saving --------------------------------------------------------------------------------
 

@@ -69,6 +69,25 @@ def test_masks_follow_their_schedule():
         assert (keras.ops.convert_to_numpy(mask) == 0).mean() == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize("batch", [4, 16])
+def test_masks_follow_their_schedule_without_a_callback(batch):
+    """Also where the schedule ends between two updates."""
+    network = student(transforms=[Mask(Polynomial(0.8, end=3))])
+    network.compile("adam", "sparse_categorical_crossentropy")
+    network.fit(X, np.arange(16) % 5, batch_size=batch, epochs=4, verbose=0)
+    assert network.transforms[0].sites
+    for _, mask in network.transforms[0].sites:
+        assert (keras.ops.convert_to_numpy(mask) == 0).mean() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_the_check_is_made_in_float32(policy):
+    network = Network(MODEL, dtype=policy)
+    network.compile("adam", "sparse_categorical_crossentropy")
+    history = network.fit(X, np.arange(16) % 5, batch_size=8, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"][0])
+
+
 def test_a_nan_loss_stops_and_the_last_good_weights_stay():
     network = student(plan=False)
     before = network.get_weights()

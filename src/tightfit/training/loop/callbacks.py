@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: mask updates, and a stop when the loss is NaN."""
+"""Keras callbacks of a training: a stop when the loss is NaN, with or without copies of the weights."""
 
 from __future__ import annotations
 
@@ -7,47 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tightfit.training.network import Network
-from tightfit.training.transforms.weight_transforms import Mask
-
-
-class UpdateMasks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Updates the masks of a network every few steps until the end of their schedule.
-
-    Args:
-        network: a network, with or without a ``Mask`` among its transforms.
-        every: number of steps between two updates.
-        start: the first step of a resumed training.
-    """
-
-    def __init__(self, network: Network, every: int = 100, start: int = 0) -> None:
-        super().__init__()
-        self.masks = [t for t in network.transforms if isinstance(t, Mask)]
-        self.every, self.step = every, start
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Update the masks when it is time."""
-        if self.masks and self.step % self.every == 0:
-            self.update()
-        self.step += 1
-
-    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Update the masks a last time, so that the final sparsity is reached for any number of steps."""
-        for mask in self.masks:
-            if mask.schedule.end is None or self.step <= mask.schedule.end:
-                self.update()
-
-    def settled(self, steps: int) -> bool:
-        """Return whether the masks have the final sparsity after a number of steps."""
-        last = (steps - 1) // self.every * self.every
-        return all(mask.schedule(last) >= mask.schedule.sparsity for mask in self.masks)
-
-    def update(self) -> None:
-        """Update the masks for the present step; on JAX the variables are synchronized first."""
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
-        for mask in self.masks:
-            mask.update(self.step)
+from tightfit.training.transforms.mask_updates import UpdateMasks
 
 
 class StopAtNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -96,3 +56,6 @@ class KeepLastGood(StopAtNaN):
         """Restore the last good weights."""
         if self.failed is not None and self.good is not None:
             self.model.set_weights(self.good)
+
+
+__all__ = ["KeepLastGood", "StopAtNaN", "UpdateMasks"]

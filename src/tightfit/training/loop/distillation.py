@@ -11,6 +11,7 @@ from keras import ops
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Op, Tensor
 from tightfit.training.network import Network
+from tightfit.training.transforms.mask_updates import with_mask_updates
 
 RESIDUAL: Final = "residual"
 """Feature name for the outputs of all residual blocks."""
@@ -64,6 +65,10 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the student's outputs."""
         return self.student(inputs, training=training)
+
+    def fit(self, *args: Any, **options: Any) -> Any:
+        """Train as any Keras model; masks of the student follow their schedules without a callback."""
+        return super().fit(*args, **with_mask_updates(self.student, options))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,

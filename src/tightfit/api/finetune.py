@@ -42,7 +42,8 @@ from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
 from tightfit.training.loop.loss_words import LossLike, LossWords, Weights, spelled
 from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.types import Array
-from tightfit.weights.statistics import weight_facts
+from tightfit.weights.statistics import weight_facts, weight_values
+from tightfit.weights.zeros import COUNTED
 
 if TYPE_CHECKING:
     from tightfit.training.loop.finetuning import Trained
@@ -87,6 +88,7 @@ class FinetuneResult(Result):
         footprint: sizes of the file; ``before`` has those of the float model.
         zeros: share of zeros in the stored weights. values: the most distinct values in one of them.
         history: one row an epoch. backend: that Keras ran. notes: what a reader should know.
+        layers: name, op, number of weights and of zeros of each weight tensor of 256 elements or more.
     """
 
     path: Path
@@ -99,6 +101,7 @@ class FinetuneResult(Result):
     history: list[dict[str, object]]
     backend: str
     notes: list[str] = field(default_factory=list)
+    layers: list[dict[str, object]] = field(default_factory=list)
 
     def headline(self) -> str:
         """Return the metric before and after."""
@@ -140,7 +143,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
     io: str = "float32",
     sparsity: float | None = None,
     pattern: str = "unstructured",
-    scope: str = "layer",
+    scope: str = "file",
     schedule: str = "polynomial",
     clusters: int | None = None,
     per: str = "tensor",
@@ -182,7 +185,8 @@ def finetune(  # noqa: PLR0913 - the options of one command
         io: type of the model's inputs and outputs.
         sparsity: fraction of zeros in the pruned weights.
         pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4.
-        scope: ``layer`` or ``global``.
+        scope: what has the sparsity: ``file`` (all weights in tensors of 256 elements or more), ``layer``
+            (each pruned layer) or ``global`` (the pruned layers together).
         schedule: of the sparsity: ``polynomial``, ``constant`` or ``one-shot``.
         clusters: distinct values a weight tensor, 2 to 256.
         per: ``tensor`` or ``channel``.
@@ -248,6 +252,12 @@ class _Given:
     output: Path
 
 
+def _layers(output: Path) -> list[dict[str, object]]:
+    """The weights and zeros of each large weight tensor of a file."""
+    large = [t for t in weight_values(output).tensors if t.size >= COUNTED]
+    return [{"name": t.name, "op": t.op, "weights": t.size, "zeros": round(t.zeros * t.size)} for t in large]
+
+
 def _checkpoint(output: Path) -> Path:
     return output.with_name(output.name + ".checkpoint")
 
@@ -293,7 +303,7 @@ def _finetune(
     notes += ruin_notes(after)
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
-        trained.history, backend, notes,
+        trained.history, backend, notes, _layers(output),
     )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def prune(  # noqa: PLR0913 - the options of one command
     *,
     sparsity: float | None = None,
     pattern: str = UNSTRUCTURED,
-    scope: str = "layer",
+    scope: str = "file",
     skip: Sequence[str] = (),
     data: DataLike | None = None,
     image: Image = None,
@@ -189,7 +189,8 @@ def prune(  # noqa: PLR0913 - the options of one command
         stage: ``progress``, in its place of an earlier release.
         sparsity: fraction of zeros in the pruned weights, between 0 and 1.
         pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4.
-        scope: ``layer``: each layer has the sparsity; ``global``: all layers together.
+        scope: ``file``: all weights in tensors of 256 elements or more have the sparsity; ``layer``: each
+            pruned layer; ``global``: the pruned layers together.
         skip: names or kinds of ops that are not pruned.
         data: samples, or signature key → samples; labels measure.
         image: how image files become arrays.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Group
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from tightfit.api.finetune import FinetuneResult
 
 
+_WORTH_A_TABLE: Final = 0.1
+"""Zeros in a file from which they are listed layer by layer; rounding to integers makes a few."""
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @data_options(required=True)
@@ -68,9 +72,10 @@ if TYPE_CHECKING:
 @click.option(
     "--scope",
     type=Names("scope", SCOPES),
-    default="layer",
+    default="file",
     show_default=True,
-    help="Scope of the sparsity: layer (each layer) or global (all layers together).",
+    help="What has the sparsity: file (all weights in tensors of 256 elements or more), layer (each pruned "
+    "layer) or global (the pruned layers together).",
 )
 @click.option(
     "--schedule",
@@ -239,7 +244,18 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
         *quality_lines(result.accuracy.outputs),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
-    return Group(*metric_tables(names, results), table, Text(), *map(Text, lines), *notes)
+    layers = [_layers_table(result)] if result.zeros > _WORTH_A_TABLE else []
+    return Group(*metric_tables(names, results), table, *layers, Text(), *map(Text, lines), *notes)
+
+
+def _layers_table(result: FinetuneResult) -> Table:
+    """The weights and zeros of each layer."""
+    table = Table("layer", "op", "weights", "zeros", "", box=None, padding=(0, 2, 0, 0))
+    for row in result.layers:
+        weights, zeros = int(str(row["weights"])), int(str(row["zeros"]))
+        share = format_percent(zeros / max(weights, 1))
+        table.add_row(Text(str(row["name"])), str(row["op"]), f"{weights:,}", f"{zeros:,}", share)
+    return table
 
 
 def _losses(history: list[dict[str, Any]]) -> str:

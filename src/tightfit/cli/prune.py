@@ -63,8 +63,9 @@ def _shared(function: Any) -> Any:
 @click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %.")
 @click.option("--pattern", default="unstructured", show_default=True,
               help="Pattern of the zeros: unstructured, 2:4, blocks such as 1x4, or channel.")  # fmt: skip
-@click.option("--scope", type=Names("scope", SCOPES), default="layer", show_default=True,
-              help="Scope of the sparsity: layer (each layer) or global (all layers together).")  # fmt: skip
+@click.option("--scope", type=Names("scope", SCOPES), default="file", show_default=True,
+              help="What has the sparsity: file (all weights in tensors of 256 elements or more), "
+              "layer (each pruned layer) or global (the pruned layers together).")  # fmt: skip
 @click.option(
     "--skip", multiple=True, metavar="OP", help="Name or kind of ops that are not pruned; may be repeated."
 )

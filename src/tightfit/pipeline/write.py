@@ -86,6 +86,17 @@ class QuantizationResult(Result):
         return ("op", "kind", "in float because"), [(p.name, p.kind, p.reason) for p in self.plan.refusals()]
 
 
+def _none_narrow(plan: Plan) -> list[str]:
+    """A note where a scheme of 4-bit weights stores nothing in 4 bits."""
+    stored = {s.dtype for op in plan.ops() for s in op.constants.values()}
+    if plan.scheme.weights != "int4" or "int4" in stored:
+        return []
+    return [
+        f"No weight is stored in 4 bits: {plan.scheme.name} keeps depthwise convolutions and tensors of "
+        f"fewer than {plan.scheme.least_narrow:,} elements in 8 bits, and the model has no others."
+    ]
+
+
 def write_plan(  # noqa: PLR0913 - the options of one verb
     source: Source,
     plan: Plan,
@@ -121,7 +132,7 @@ def write_plan(  # noqa: PLR0913 - the options of one verb
     base, done = apply_plan(source.model, plan), list[str]()
     if adapt is not None:
         base, done = adapt(base)
-    notes = [*plan.notes, *done]
+    notes = [*plan.notes, *_none_narrow(plan), *done]
     for rewrites in alternatives(layout, pinned=plan.pinned):
         model = copy_model(base)
         changed = lay_out(model, rewrites)

@@ -65,11 +65,13 @@ def weight_values(model: Model | str | Path) -> WeightValues:
         ModelError: the file cannot be read.
     """
     read = model if isinstance(model, Model) else read_model(model)
-    found: dict[Tensor, TensorValues] = {}
+    found: dict[int, TensorValues] = {}  # tensors that share memory are stored once
     for graph in read.graphs:
         for op in graph.ops:
             for tensor in _weights(op):
-                found.setdefault(tensor, _look(tensor, op.kind))
+                place = tensor.values.__array_interface__["data"][0]
+                if place not in found:
+                    found[place] = _look(tensor, op.kind)
     tensors = tuple(found.values())
     total = sum(t.size for t in tensors)
     zeros = sum(t.zeros * t.size for t in tensors) / total if total else 0.0

@@ -78,6 +78,15 @@ def test_masks_and_clusters_survive_in_the_stored_values(scheme, sparsity, clust
         assert max(len(np.unique(row)) for row in rows) <= clusters
 
 
+def test_the_sparsity_of_a_file_is_that_of_all_its_large_weights():
+    """The dense layer of 512 weights stays dense; the convolution of 768 makes up for it."""
+    mask = Mask(0.5, scope="file", smallest=700)
+    kernels = stored(Network(pointwise(), None, [mask], check=False), None)
+    zeros = {values.size: int((values == 0).sum()) for values in kernels.values()}
+    assert zeros == {768: 640, 512: 0}
+    assert sum(zeros.values()) == 0.5 * (768 + 512)
+
+
 @pytest.mark.parametrize("pattern", ["2:4", "1x4", "1x16", "4x1"])
 def test_patterns_survive_in_the_integers(pattern):
     transforms = [Mask(0.5, pattern, smallest=200)]
@@ -168,6 +177,7 @@ def test_schedules_reach_their_sparsity():
         (lambda: Mask(80), "Did you mean 0.8"),
         (lambda: Mask(0.5, "4:2"), "Unknown pattern '4:2'"),
         (lambda: Mask(0.5, "2:4", scope="global"), "Global sparsity is unstructured"),
+        (lambda: Mask(0.8, "2:4"), "leaves at most 0.5 of zeros; received the sparsity 0.8"),
         (lambda: Cluster(1), "at least 2 values; received 1"),
         (lambda: Cluster(8, "k-means"), "kmeans\\+\\+"),
         (lambda: check_order([Cluster(8), Mask(0.5)]), "received Cluster, Mask"),

@@ -8,23 +8,24 @@ the layer's output changes least (``weight_refit.refit``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tightfit.compression.sparsity.weight_refit import refit
-from tightfit.errors import OptionError, unknown_name
+from tightfit.errors import OptionError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.types import Array, Mask
-from tightfit.weights.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
+from tightfit.weights.patterns import UNSTRUCTURED, keep, keep_globally
+from tightfit.weights.statistics import weight_values
+from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity
 
 Matrix = npt.NDArray[np.float64]
 
-SCOPES: Final = ("layer", "global")
 _SMALLEST: Final = 1024
 _PRUNED: Final = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
@@ -36,8 +37,9 @@ class Pruning:
     Args:
         sparsity: fraction of zeros in the pruned weights, between 0 and 1.
         pattern: ``unstructured``, N:M such as 2:4, or blocks such as 1x4, 1x16, 4x1 (``check_pattern``).
-        scope: ``layer``: each layer has the sparsity; ``global``: all layers together have it
-            (unstructured only).
+        scope: ``layer``: each pruned layer has the sparsity; ``file``: all weights in tensors of 256 elements
+            or more have it, and the pruned layers make up for those that stay dense; ``global``: all
+            pruned layers together have it (unstructured only).
         skip: names or kinds of ops that are not pruned.
 
     Raises:
@@ -50,26 +52,11 @@ class Pruning:
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_pattern(self.pattern)
         if not 0.0 < self.sparsity < 1.0:
             raise OptionError(
                 f"Received the sparsity {self.sparsity}; expected a fraction between 0 and 1, such as 0.8."
             )
-        if self.scope not in SCOPES:
-            raise OptionError(unknown_name("scope", self.scope, SCOPES))
-        if self.scope == "global" and self.pattern != UNSTRUCTURED:
-            raise OptionError(
-                f"Global sparsity is unstructured; received the pattern '{self.pattern}'. Use scope 'layer'."
-            )
-        self._check_few_of_many()
-
-    def _check_few_of_many(self) -> None:
-        few, colon, many = self.pattern.partition(":")
-        if colon and self.sparsity > 1.0 - int(few) / int(many) + 1e-9:
-            raise OptionError(
-                f"The pattern {self.pattern} leaves at most {1.0 - int(few) / int(many):.3g} of zeros; "
-                f"received the sparsity {self.sparsity}. Ask for that, or take another pattern."
-            )
+        check_zeros(self.sparsity, self.pattern, self.scope)
 
 
 @dataclass(frozen=True)
@@ -150,6 +137,8 @@ def prune_weights(
         )
     by_graph = [moments] if isinstance(moments, Mapping) else list(moments or ())
     seen = [_merged(ops, twin, by_graph) for ops in sharing]
+    if wanted.scope == "file":
+        wanted = replace(wanted, sparsity=_raised(twin, sharing, wanted))
     masks = _masks([ops[0] for ops in sharing], wanted, seen)
     layers = []
     for i, (ops, mask) in enumerate(zip(sharing, masks, strict=True)):
@@ -191,6 +180,14 @@ def _merged(ops: list[Op], model: Model, by_graph: Sequence[Mapping[str, Moments
         return means[0] if means else None
     shares = [1.0 / max(float(np.trace(m[:-1, :-1])), 1e-30) for m in means]
     return np.asarray(sum(m * s for m, s in zip(means, shares, strict=True)) / sum(shares))
+
+
+def _raised(model: Model, sharing: list[list[Op]], wanted: Pruning) -> float:
+    """The sparsity of the pruned layers that gives the file its own."""
+    counted = sum(t.size for t in weight_values(model).tensors if t.size >= COUNTED)
+    return layer_sparsity(
+        wanted.sparsity, sum(ops[0].operand(1).size for ops in sharing), counted, wanted.pattern
+    )
 
 
 def _masks(ops: list[Op], wanted: Pruning, seen: Sequence[Matrix | None]) -> list[Mask]:

@@ -18,6 +18,7 @@ from tightfit.training.loop.loss_words import (
 )
 from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.training.option_checks import check_ranges, check_schedule, check_sparsity
+from tightfit.weights.zeros import check_zeros
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def check_spec(request: FinetuneSpec) -> None:
         )
     if request.sparsity is not None:
         check_sparsity(request.sparsity)
+        check_zeros(request.sparsity, request.pattern, request.scope)
     check_schedule(request.schedule)
     check_ranges(request.ranges)
     if request.epochs < len(request.stages()):

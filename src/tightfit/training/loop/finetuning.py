@@ -55,6 +55,7 @@ from tightfit.training.transforms.mask import SMALLEST
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES
 from tightfit.training.transforms.weight_transforms import Cluster, Mask
 from tightfit.types import Array, Samples
+from tightfit.weights.zeros import COUNTED
 
 CALIBRATION: Final = 100
 _LABELS_SHARE: Final = 0.5
@@ -67,10 +68,6 @@ _SHARE_BETWEEN: Final = 0.3
 """Learning rate at the end of a stage that another follows, as a fraction of its value."""
 _UPDATES: Final = 40
 """Number of mask updates in a stage; small changes of the sparsity recover better."""
-_STAYS_DENSE: Final = (
-    f"Not pruned: depthwise convolutions and weights of fewer than {SMALLEST} elements: few, and they lose "
-    "most. The zeros of the whole file are a smaller share than the sparsity."
-)
 
 
 @dataclass
@@ -236,14 +233,28 @@ class _Training:
             ramps = stage == "prune" or len(request.stages()) == 1
             schedule = SCHEDULES[request.schedule if ramps else "one-shot"]
             transforms.append(Mask(schedule(request.sparsity, steps), request.pattern, request.scope))
-            if ramps:
-                self.notes.append(_STAYS_DENSE)
         if stage == "finish" and request.clusters is not None:
             transforms.append(Cluster(request.clusters, request.initial, request.per))
         plan = None
         if stage == "finish" and request.scheme is not None:
             plan = self._plan(request.scheme, free=not transforms)
-        return Network(self.current, plan, transforms, ranges=request.ranges)
+        network = Network(self.current, plan, transforms, ranges=request.ranges)
+        if stage == self.request.stages()[0] and request.sparsity is not None:
+            self._note_zeros(transforms[0], request.sparsity)
+        return network
+
+    def _note_zeros(self, mask: Mask, sparsity: float) -> None:
+        """Note what stays dense, and the sparsity of the layers that make up for it."""
+        pruned = sum(weight.values.size for weight, _ in mask.sites)
+        found = mask.layer_sparsity(sparsity)
+        whole = found * pruned / max(mask.counted, 1)
+        note = (
+            f"Pruned are {len(mask.sites)} tensors with {pruned:,} of the {mask.counted:,} weights in "
+            f"tensors of {COUNTED} elements or more, each to {found:.1%} zeros, which is {whole:.1%} of the "
+            f"file; depthwise convolutions and tensors of fewer than {SMALLEST} elements stay dense."
+        )
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _plan(self, scheme: Scheme, *, free: bool) -> Plan:
         """The plan that training starts from."""

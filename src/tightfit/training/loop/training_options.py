@@ -16,7 +16,7 @@ class TrainingOptions:
     Args:
         sparsity: fraction of zeros in the pruned weights, 0–1; None for no pruning.
         pattern: pattern of the zeros (``transforms.mask.Mask``).
-        scope: scope of the sparsity, ``layer`` or ``global``.
+        scope: what has the sparsity: ``file``, ``layer`` or ``global`` (``weights.zeros.SCOPES``).
         schedule: sparsity schedule, a key of ``sparsity_schedules.SCHEDULES``.
         clusters: number of centroids, 2 or more; None for no clustering.
         per: scope that shares the centroids, ``tensor`` or ``channel``.
@@ -41,7 +41,7 @@ class TrainingOptions:
 
     sparsity: float | None = None
     pattern: str = "unstructured"
-    scope: str = "layer"
+    scope: str = "file"
     schedule: str = "polynomial"
     clusters: int | None = None
     per: str = "tensor"

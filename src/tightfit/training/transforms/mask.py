@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Tensor
 from tightfit.training.graph_weights import TrainedWeight
 from tightfit.training.transforms.sparsity_schedules import OneShot, Schedule
-from tightfit.weights.patterns import UNSTRUCTURED, check_pattern, keep, keep_globally
+from tightfit.weights.patterns import UNSTRUCTURED, keep, keep_globally
+from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity
 
 Attached = Callable[[Any, Any], Any]
 SMALLEST: Final = 1024
@@ -26,7 +26,8 @@ class Mask:
     Args:
         schedule: the sparsity at each step (``sparsity_schedules``); a number means ``OneShot``.
         pattern: ``unstructured``, N:M, or blocks (``patterns.check_pattern``).
-        scope: ``layer``: each layer has the sparsity; ``global``: all layers together (unstructured only).
+        scope: ``layer``: each pruned layer has the sparsity; ``file``: all weights of the network in tensors
+            of 256 elements or more; ``global``: the pruned layers together (unstructured only).
         smallest: weights with fewer elements are not pruned.
         depthwise: prune depthwise convolutions too. They have few weights and lose the most accuracy: with
             half of them pruned, a classifier fell from 0.85 to 0.41, with the other layers pruned before.
@@ -42,19 +43,16 @@ class Mask:
         depthwise: bool = False,
     ) -> None:
         self.schedule = OneShot(schedule) if isinstance(schedule, int | float) else schedule
-        self.pattern, self.smallest = check_pattern(pattern), smallest
-        if scope not in ("layer", "global"):
-            raise OptionError(unknown_name("scope", scope, ("layer", "global")))
-        if scope == "global" and pattern != UNSTRUCTURED:
-            raise OptionError(
-                f"Global sparsity is unstructured; received the pattern '{pattern}'. Use scope 'layer'."
-            )
+        self.pattern, self.smallest = pattern, smallest
+        check_zeros(self.schedule.sparsity, pattern, scope)
         self.scope, self.depthwise = scope, depthwise
         self.sites: list[tuple[TrainedWeight, Any]] = []
+        self.counted = 0
 
     def attach_all(self, owner: Any, weights: Mapping[Tensor, TrainedWeight]) -> dict[Tensor, Attached]:
         """Return a transform for each weight, with a mask of its own."""
         self.sites = []
+        self.counted = sum(w.values.size for w in weights.values() if w.values.size >= COUNTED)
         attached: dict[Tensor, Attached] = {}
         for tensor, weight in weights.items():
             if weight.values.size < self.smallest or self.stays_dense(weight):
@@ -79,7 +77,15 @@ class Mask:
         """Update the masks to the final sparsity."""
         self._prune(self.schedule.sparsity)
 
+    def layer_sparsity(self, sparsity: float) -> float:
+        """Return the sparsity of the pruned layers where the scope has a sparsity."""
+        if self.scope != "file":
+            return sparsity
+        pruned = sum(weight.values.size for weight, _ in self.sites)
+        return layer_sparsity(sparsity, pruned, self.counted, self.pattern)
+
     def _prune(self, sparsity: float) -> None:
+        sparsity = self.layer_sparsity(sparsity)
         values = [np.asarray(ops.convert_to_numpy(weight.variable)) for weight, _ in self.sites]
         if self.scope == "global" and values:
             masks = keep_globally(values, sparsity)

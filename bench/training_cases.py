@@ -16,11 +16,12 @@ from sample_file import Array
 from tightfit.data.sources import Dataset, ImageOptions, InputSpec, open_data
 from tightfit.demo import MODEL as DEMO
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.calibration.calibrate import Probe, calibrate
 from tightfit.runtime.session import Session
-from tightfit.training.loop.finetuning import FinetuneSpec, Trained, finetune
+from tightfit.training.loop.finetuning import FinetuneSpec, Trained, TrainingData, finetune
 
 _TOLD_EVERY_S = 20.0
 
@@ -88,14 +89,8 @@ def train_file(case: Case, request: FinetuneSpec, path: Path, probes: list[Probe
     """Trains, writes the file; goes on from the checkpoint of a run that was stopped."""
     peers.RESULTS.mkdir(exist_ok=True)
     checkpoint = peers.RESULTS / f"{case.name}_{path.stem}.checkpoint.npz"
-    trained = finetune(
-        case.source.model,
-        case.training,
-        case.indices,
-        request,
-        checkpoint,
-        Teller(f"{case.name} {path.stem}"),
-    )
+    material = TrainingData(case.training, case.indices, case.source.model, training_start)
+    trained = finetune(case.source.model, material, request, checkpoint, Teller(f"{case.name} {path.stem}"))
     write_trained(case, trained, path, probes)
     checkpoint.unlink(missing_ok=True)
     return trained

@@ -136,7 +136,7 @@ def test_models_that_fit():
     assert code == 0
     assert found
     assert all(m["size_bytes"] <= 3_000_000 for m in found)
-    assert "is hosted at" in run(models, "--max-size", "3MB")[1]
+    assert "is in" in run(models, "--max-size", "3MB")[1]
 
 
 @pytest.mark.parametrize("target", ["edge-tpu", "qualcomm-htp"])

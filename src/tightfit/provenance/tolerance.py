@@ -9,7 +9,7 @@ round activations to int8 in another way on processors with newer dot products.
     dynamic range:  2⁻⁸ · sqrt(n) of the range, n ops
     int4 CONV_2D:   8 · sqrt(n) steps of the output, n ops
 
-Source: LiteRT 2.3 for x86-64 and, emulated, for Cortex-A53, A72, Neoverse N1 and i8mm (``bench/arm.py``).
+Source: LiteRT 2.3 for x86-64 and, emulated, Cortex-A53, A72, Neoverse N1, i8mm; the int4 bound is fitted.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def depthwise(output: int, multiplier: int) -> Model:
     x, y = feature("x", (1, 8, 8, 4)), feature("y", (1, 8, 8, output))
     constants = weights("w", 1, 3, 3, output), weights("b", output)
     return model_of(
-        "DEPTHWISE_CONV_2D", [x, *constants], [y], "DepthwiseConv2DOptions", depthMultiplier=multiplier, strideW=1, strideH=1,
+        "DEPTHWISE_CONV_2D", [x, *constants], [y], "DepthwiseConv2DOptions",
+        depthMultiplier=multiplier, strideW=1, strideH=1,
     )  # fmt: skip
 
 

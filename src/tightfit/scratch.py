@@ -27,7 +27,7 @@ _OURS: Final = re.compile(re.escape(BESIDE) + r"[a-z0-9_]{8}")
 
 @contextlib.contextmanager
 def scratch_folder(beside: Path | None = None) -> Iterator[Path]:
-    """Gives a new folder that goes when the block ends, or when the next run finds that this process is gone.
+    """Return a new folder; it goes when the block ends, or when the next run finds this process gone.
 
     Args:
         beside: make it in this folder, hidden; None: where the system keeps temporary files.

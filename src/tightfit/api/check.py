@@ -35,8 +35,10 @@ class CheckResult(Result):
     """What a target makes of a file, and what was rewritten for it.
 
     Args:
-        verdict: on the file, or on the fixed one. proof: of the target's own tool, None where it was not run.
-        applied: the rewrites. before: the verdict without them, None when nothing was to be fixed.
+        verdict: on the file, or on the fixed one.
+        proof: of the target's own tool, None where it was not run.
+        applied: the rewrites.
+        before: the verdict without them, None when nothing was to be fixed.
         answers: the fixed file against the original on LiteRT.
     """
 
@@ -71,7 +73,7 @@ class CheckResult(Result):
         return self.verdict.runs and self.verdict.fits and self.verdict.right
 
     def as_json(self) -> dict[str, object]:
-        """Gives plain values: those of the verdict, and ``proof``, ``applied``, ``before``, ``answers``."""
+        """Return plain values: those of the verdict, and ``proof``, ``applied``, ``before``, ``answers``."""
         plain = self.verdict.as_json() | {"proof": None if self.proof is None else self.proof.as_json()}
         plain["applied"] = [{"fix": a.name, "effect": a.effect, "ops": list(a.ops)} for a in self.applied]
         plain["before"] = None if self.before is None else self.before.as_json()
@@ -79,7 +81,7 @@ class CheckResult(Result):
         return plain
 
     def comparison(self) -> str:
-        """Gives how the fixed file answers, in a sentence; "" when nothing was fixed."""
+        """Return how the fixed file answers, in a sentence; "" when nothing was fixed."""
         if self.answers is None:
             return ""
         if self.answers.unanswered:
@@ -151,7 +153,7 @@ def _write_fixed(model: Model, original: Path, output: Path, steps: list[str]) -
 
 @verb()
 def advise(answers: Mapping[str, str]) -> Advice:
-    """Gives the way to optimize a model: the path through the decision tree, and the command to run.
+    """Return the way to optimize a model: the path through the decision tree, and the command to run.
 
     Args:
         answers: question → answer, see ``search.advisor.questions``.

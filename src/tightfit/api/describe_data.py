@@ -36,8 +36,13 @@ class InputRange:
     """What the samples hold for one input of the model.
 
     Args:
-        name: of the input. shape: of one sample. dtype: that the model takes.
-        low, high, mean, std: over the samples that were read.
+        name: of the input.
+        shape: of one sample.
+        dtype: that the model takes.
+        low: over the samples that were read.
+        high: see ``low``.
+        mean: see ``low``.
+        std: see ``low``.
     """
 
     name: str
@@ -54,7 +59,9 @@ class LabelMeaning:
     """What the labels of one output mean.
 
     Args:
-        output: its name, "" for several. kind: see docs/metrics.md. key: the labels' name, "" without one.
+        output: its name, "" for several.
+        kind: see docs/metrics.md.
+        key: the labels' name, "" without one.
     """
 
     output: str
@@ -67,12 +74,15 @@ class DataDescription(Result):
     """What was understood of data for a model.
 
     Args:
-        kind: of the data, such as ``images``. name: without its folder. count: of samples.
+        kind: of the data, such as ``images``.
+        name: without its folder.
+        count: of samples.
         read: how many were looked at.
         inputs: one row for each input of the model.
         labels: one row for each labelled output; empty without labels.
         classes: class → samples, the most frequent first; empty where labels are no classes.
-        metrics: what ``--metric auto`` measures. fingerprint: SHA-256 of the data.
+        metrics: what ``--metric auto`` measures.
+        fingerprint: SHA-256 of the data.
         path: the sheet of samples; None where none was asked for.
         notes: what of the data is not used, and why.
     """

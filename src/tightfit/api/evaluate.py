@@ -89,7 +89,8 @@ class Evaluation(Result, Sequence[Accuracy]):
     """The accuracy of one or several models on the same samples, as a sequence.
 
     Args:
-        models: what they are called. results: one for each, the first is the reference.
+        models: what they are called.
+        results: one for each, the first is the reference.
     """
 
     models: tuple[str, ...]
@@ -215,7 +216,9 @@ class Inspection(Result, Mapping[str, object]):
     """What a model is, also as a mapping of the names that ``tightfit inspect --json`` prints.
 
     Args:
-        path: the file. facts: by name. notes: none.
+        path: the file.
+        facts: by name.
+        notes: none.
     """
 
     path: Path

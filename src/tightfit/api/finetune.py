@@ -24,6 +24,7 @@ from tightfit.evaluation.accuracy import Accuracy, Asked, understand, wanted_met
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.labels import TRAINED, Head, Reading
+from tightfit.evaluation.metrics import MOST_DB
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
@@ -60,7 +61,8 @@ class FinetuneOptions(TrainingOptions):
     """What ``finetune`` takes besides model, data and output.
 
     Args:
-        scheme: name of the file's scheme, None for float. interface: type of its inputs and outputs.
+        scheme: name of the file's scheme, None for float.
+        interface: type of its inputs and outputs.
         train: samples to train with at most, None for all that are not held out.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
@@ -86,9 +88,14 @@ class FinetuneResult(Result):
     Args:
         path: the file. original, accuracy: of the float model and of the file on the held-out samples.
         footprint: sizes of the file; ``before`` has those of the float model.
-        zeros: share of zeros in the stored weights. values: the most distinct values in one of them.
-        history: one row an epoch. backend: that Keras ran. notes: what a reader should know.
+        zeros: share of zeros in the stored weights.
+        values: the most distinct values in one of them.
+        history: one row an epoch.
+        backend: that Keras ran.
+        notes: what a reader should know.
         layers: name, op, number of weights and of zeros of each weight tensor of 256 elements or more.
+        reference_is_source: False where another teacher taught: the file is then compared with a model that
+            it was not made from.
     """
 
     path: Path
@@ -102,6 +109,7 @@ class FinetuneResult(Result):
     backend: str
     notes: list[str] = field(default_factory=list)
     layers: list[dict[str, object]] = field(default_factory=list)
+    reference_is_source: bool = True
 
     def headline(self) -> str:
         """Return the metric before and after."""
@@ -119,8 +127,14 @@ class FinetuneResult(Result):
 
     @property
     def ruined(self) -> bool:
-        """Whether the file lost what nobody ships unasked; the notes say what."""
-        return is_ruined(self.accuracy, self.accuracy.outputs)
+        """Whether the file lost what nobody ships unasked; the notes say what.
+
+        Training may change what an output is, and another teacher what it should be. So slices do not decide
+        here, but NaN does, and the metrics where the reference is the model that was trained.
+        """
+        accuracy = self.accuracy
+        broken = any(s.snr_db <= -MOST_DB for output in accuracy.outputs for s in output.lost)
+        return broken or accuracy.failure is not None or (self.reference_is_source and is_ruined(accuracy))
 
     def facts(self) -> dict[str, object]:
         """Return ``to_dict()``, under its name of an earlier release."""
@@ -300,10 +314,10 @@ def _finetune(
     )  # fmt: skip
     checkpoint.unlink(missing_ok=True)
     zeros, values = weight_facts(output)
-    notes += ruin_notes(after)
+    notes += ruin_notes(after) if chosen.teacher is None else []
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
-        trained.history, backend, notes, _layers(output),
+        trained.history, backend, notes, _layers(output), chosen.teacher is None,
     )  # fmt: skip
 
 
@@ -320,8 +334,10 @@ class _Sets:
     """The data of a training.
 
     Args:
-        dataset: that trains. training: the samples of it that do.
-        measuring: the data that measures. measured: the samples of it that do; None for all.
+        dataset: that trains.
+        training: the samples of it that do.
+        measuring: the data that measures.
+        measured: the samples of it that do; None for all.
         validation: that chooses the epoch.
     """
 
@@ -373,7 +389,7 @@ def _understood(source: Source, sets: _Sets, request: FinetuneSpec, options: Fin
 
 
 def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
-    """Gives the samples to train with, shuffled, and those to measure with; both follow the seed.
+    """Return the samples to train with, shuffled, and those to measure with; both follow the seed.
 
     Raises:
         DataError: there are too few samples.

@@ -26,8 +26,10 @@ class DividedData:
     """The samples that shape a file, and those that measure it.
 
     Args:
-        dataset: all samples. shaping: indices of those that shape the file.
-        measuring: indices of the others; of all where none are left. metric: see ``evaluate``.
+        dataset: all samples.
+        shaping: indices of those that shape the file.
+        measuring: indices of the others; of all where none are left.
+        metric: see ``evaluate``.
     """
 
     dataset: Dataset
@@ -75,7 +77,8 @@ def divide_data(
     """Return the data with some samples that shape a file and the rest that measure it.
 
     Args:
-        source: the model. data: with labels or without.
+        source: the model.
+        data: with labels or without.
         image: how images become arrays.
         division: how many samples shape, and the seed that chooses them.
         metric: what the others measure, see ``evaluate``.

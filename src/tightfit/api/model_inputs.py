@@ -12,7 +12,7 @@ from tightfit.kinds import ModelLike
 
 
 def model_inputs(path: ModelLike) -> list[InputSpec]:
-    """Gives the inputs of a model as the data must fit them; integer inputs are fed from reals.
+    """Return the inputs of a model as the data must fit them; integer inputs are fed from reals.
 
     Raises:
         ModelError: the file cannot be read, or has no input.
@@ -27,7 +27,7 @@ def outputs_of(model: Model) -> list[str]:
 
 
 def inputs_of(model: Model, path: ModelLike) -> list[InputSpec]:
-    """Gives the inputs of a model that was read from a path; see ``model_inputs``."""
+    """Return the inputs of a model that was read from a path; see ``model_inputs``."""
     named = input_names(model)
     if not named:
         raise ModelError(f"'{label_of(path)}' has no input, so no data can be run through it.")

@@ -57,13 +57,16 @@ class CompressionResult(Result):
     Args:
         path: the file. size, original_size: of it and of the model, plain and compressed.
         lut_bytes: of the file in tflite-micro's look-up-table form, an estimate.
-        zeros: share of zeros in the large weights. values: the most different values in one of them.
+        zeros: share of zeros in the large weights.
+        values: the most different values in one of them.
         macs: multiply–accumulates, those by zero included.
-        latency: of the file and, as ``original_latency``, of the model before, measured side by side
-            here, with the peak memory of each process.
-        layers: what was done to each weight. stored: how each constant with many zeros is stored.
+        latency: of the file and, as ``original_latency``, of the model before, measured side by side here,
+            with the peak memory of each process.
+        layers: what was done to each weight.
+        stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.
-        samples: how many were used. notes: what to know.
+        samples: how many were used.
+        notes: what to know.
         accuracy: of the model and of the file on the samples that did not shape it (all, where none are
             left); None without data.
         outputs: quality of each output on the samples, slice by slice; empty without samples.
@@ -128,11 +131,13 @@ class ShrinkOptions:
     """What both verbs take besides what is wanted of the weights.
 
     Args:
-        scheme: ``float`` or a quantization scheme. interface: type of inputs and outputs.
-        layout: ``cpu``, ``npu`` or ``micro``. data: samples, or signature key → samples; labels measure.
+        scheme: ``float`` or a quantization scheme.
+        interface: type of inputs and outputs.
+        layout: ``cpu``, ``npu`` or ``micro``.
+        data: samples, or signature key → samples; labels measure.
         calibration: how many shape the file.
-        provenance: the recipe and expected answers inside the file. metric: what the samples measure, see
-            ``evaluate``.
+        provenance: the recipe and expected answers inside the file.
+        metric: what the samples measure, see ``evaluate``.
     """
 
     scheme: str = FLOAT
@@ -320,7 +325,7 @@ class _Work:
         self.zeros = False
 
     def told(self, what: str) -> Callable[[int, int], None]:
-        """Gives what a step calls with (done, of)."""
+        """Return what a step calls with (done, of)."""
         return lambda done, total: None if self.stage is None else self.stage(what, done, total)
 
     def adopt(self, model: Model, step: str) -> None:

@@ -53,9 +53,12 @@ class ChannelPruningResult(Result):
 
     Args:
         path: the file. size, original_size: of it and of the model, plain and compressed.
-        macs, original_macs: multiply–accumulates. latency, original_latency: measured side by side here.
+        macs: multiply–accumulates. latency, original_latency: measured side by side here.
+        original_macs: see ``macs``.
         groups: what each group lost, or why it stays.
-        samples: how many ranked and fitted. meets_budget: whether the budget is met. notes: what to know.
+        samples: how many ranked and fitted.
+        meets_budget: whether the budget is met.
+        notes: what to know.
         accuracy: of the model and of the file on the samples that did not shape it (all, where none are
             left).
         outputs: quality of each output on these samples, slice by slice; empty without samples.

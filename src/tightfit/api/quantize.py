@@ -263,12 +263,16 @@ class QuantizeOptions:
     Args:
         interface: type of the model's inputs and outputs; None for float32, or what the target takes.
         calibration: samples to calibrate with.
-        overrides: ordered (op name or kind, scheme or ``float``). observers: integer type → observer.
+        overrides: ordered (op name or kind, scheme or ``float``).
+        observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
-        recovery: names of ``recovery.steps.RECOVERIES``. max_size: bytes that mixed precision may fill.
+        recovery: names of ``recovery.steps.RECOVERIES``.
+        max_size: bytes that mixed precision may fill.
         max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
-        target: name of the device that the file is for. provenance: False leaves it out of the file.
-        doctor: False says nothing about the data. mend: False tries no remedy for poor slices.
+        target: name of the device that the file is for.
+        provenance: False leaves it out of the file.
+        doctor: False says nothing about the data.
+        mend: False tries no remedy for poor slices.
         slices: slices of outputs that the user named.
     """
 
@@ -348,7 +352,7 @@ def growth_note(source: Path, output: Path) -> list[str]:
 
 
 def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:
-    """Gives what a file says about the data that it was calibrated with: what tells it apart, no sample."""
+    """Return what a file says about the data that it was calibrated with: what tells it apart, no sample."""
     known = dataset.describe()
     return {
         "name": known["name"],

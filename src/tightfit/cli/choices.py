@@ -34,8 +34,9 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic in newer stubs
     """One of some names; an unknown one is refused with the nearest.
 
     Args:
-        what: the noun in messages. names: that are completed. more: True where others exist, such as a name
-            with a parameter, that the library checks.
+        what: the noun in messages.
+        names: that are completed.
+        more: True where others exist, such as a name with a parameter, that the library checks.
     """
 
     name = "name"

@@ -31,8 +31,8 @@ from tightfit.cli.choices import (
 from tightfit.cli.options import data_options, json_option, metric_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
-from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.evaluation.slices.quality import headline
 from tightfit.paths import check_paths
 from tightfit.report.training_page import write_training
 from tightfit.units import format_bytes, format_percent
@@ -232,7 +232,7 @@ class ProgressAdapter:
 
 
 def as_text(result: FinetuneResult, model: Path) -> Group:
-    """Gives a result for a person: the float model beside the trained file."""
+    """Return a result for a person: the float model beside the trained file."""
     names, results = [model.name, result.path.name], [result.original, result.accuracy]
     table = Table("model", "bytes", "zip", box=None, padding=(0, 2, 0, 0))
     for name, size in zip(names, (result.before, result.footprint), strict=True):
@@ -241,7 +241,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
-        *quality_lines(result.accuracy.outputs),
+        *([worst] if (worst := headline(result.accuracy.outputs)) else []),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
     layers = [_layers_table(result)] if result.zeros > _WORTH_A_TABLE else []

@@ -35,8 +35,13 @@ def prune_by_channels(
     """Prune channels for a command and prints what was done; 1 when the budget is not met.
 
     Args:
-        budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not given.
-        options: what ``api.prune_channels.prune_channels`` takes besides; ``image`` as the user wrote it.
+        model: the float model.
+        output: the ``.tflite`` to write.
+        budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not
+            given.
+        options: what ``api.prune_channels.prune_channels`` takes besides; ``image`` as the user wrote
+            it.
+        as_json: prints the result as JSON instead of a table.
     """
     image = options.get("image")
     given = dict(options) | {"image": ImageOptions.parse(image) if image else None}

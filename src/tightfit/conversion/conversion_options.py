@@ -54,19 +54,19 @@ class ConversionOptions:
             raise OptionError("Received std=0; expected the number that the bytes are divided by.")
 
     def plain(self) -> dict[str, object]:
-        """Gives the options as JSON can hold them; ``ConversionOptions.of`` reads it."""
+        """Return the options as JSON can hold them; ``ConversionOptions.of`` reads it."""
         return asdict(self) | {"shapes": {name: list(shape) for name, shape in self.shapes.items()}}
 
     @classmethod
     def of(cls, plain: Mapping[str, object]) -> ConversionOptions:
-        """Gives the options of ``plain``'s result."""
+        """Return the options of ``plain``'s result."""
         read: dict[str, Any] = dict(plain)
         shapes = {name: tuple(shape) for name, shape in read["shapes"].items()}
         uint8 = None if read["uint8"] is None else tuple(read["uint8"])
         return cls(**{**read, "shapes": shapes, "uint8": uint8})
 
     def shape_of(self, name: str, known: tuple[int | None, ...] | None) -> tuple[int | None, ...] | None:
-        """Gives the shape of an input: the user's, else the known one with the wanted batch."""
+        """Return the shape of an input: the user's, else the known one with the wanted batch."""
         given = self.shapes.get(name, self.shapes.get(""))
         if given is not None:
             return given

@@ -35,10 +35,12 @@ _FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 
 
 def export_apart(source: str, options: ConversionOptions, environment: Mapping[str, str]) -> Exported:
-    """Gives the exported form of a source, made in a child process.
+    """Return the exported form of a source, made in a child process.
 
     Args:
-        source: a path or ``module:attribute``. environment: variables for the child.
+        source: a path or ``module:attribute``.
+        options: how the source is converted.
+        environment: variables for the child.
 
     Raises:
         TightfitError: what the exporter refused. ModelError: the child died.

@@ -64,7 +64,7 @@ def _memory_sentence(source: str) -> str:
 
 
 def export_source(source: str, options: ConversionOptions) -> Exported:
-    """Gives the exported form of a path or of ``module:attribute``."""
+    """Return the exported form of a path or of ``module:attribute``."""
     if is_spec(source):
         return export_object(load_object(source), options)
     path = Path(source)
@@ -74,7 +74,7 @@ def export_source(source: str, options: ConversionOptions) -> Exported:
 
 
 def export_object(model: Any, options: ConversionOptions) -> Exported:
-    """Gives the exported form of a model object; a function or class is called first.
+    """Return the exported form of a model object; a function or class is called first.
 
     Raises:
         ModelError: it is of no framework that is known.
@@ -99,7 +99,7 @@ def export_object(model: Any, options: ConversionOptions) -> Exported:
 
 
 def load_object(spec: str) -> Any:
-    """Gives what ``module:attribute`` names; naming it is the user's word that its code may run."""
+    """Return what ``module:attribute`` names; naming it is the user's word that its code may run."""
     return load_function(spec, "a model, or a function that gives one")
 
 

@@ -51,7 +51,8 @@ class Probe:
     """Random inputs, and what the source framework made of them.
 
     Args:
-        inputs: by the signature's names. outputs: by the signature's names.
+        inputs: by the signature's names.
+        outputs: by the signature's names.
         signature: the key of the signature that was called.
     """
 
@@ -66,7 +67,8 @@ class Lowered:
 
     Args:
         path: the module as bytecode or text; the converter removes it.
-        inputs: names of the signature's inputs, in order. outputs: of its outputs.
+        inputs: names of the signature's inputs, in order.
+        outputs: of its outputs.
         routed: whether another route may take what the converter refuses.
     """
 
@@ -85,8 +87,11 @@ class Exported:
     """What an exporter hands back.
 
     Args:
-        data: a float ``.tflite`` as bytes, or what becomes one. probes: to compare with. route: its tools.
-        notes: what a reader should know. rounding: the scales of a quantized source, None for a float one.
+        data: a float ``.tflite`` as bytes, or what becomes one.
+        probes: to compare with.
+        route: its tools.
+        notes: what a reader should know.
+        rounding: the scales of a quantized source, None for a float one.
         state: inputs and outputs of the file that carry state; they become variables.
     """
 
@@ -99,7 +104,7 @@ class Exported:
 
 
 def random_arrays(inputs: Specs, seed: int, batch: int = 1) -> dict[str, Array]:
-    """Gives random inputs: reals in [-1, 1), integers 0 or 1, which are valid indices of any table."""
+    """Return random inputs: reals in [-1, 1), integers 0 or 1, which are valid indices of any table."""
     generator = np.random.default_rng(seed)
     arrays: dict[str, Array] = {}
     for name, (shape, dtype) in inputs.items():

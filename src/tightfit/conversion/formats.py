@@ -16,8 +16,10 @@ class Format:
     """One kind of model.
 
     Args:
-        title: what messages call it. module: the module of this package that exports it.
-        needs: importable packages. extra: the extra of tightfit that installs them.
+        title: what messages call it.
+        module: the module of this package that exports it.
+        needs: importable packages.
+        extra: the extra of tightfit that installs them.
         fits: whether a path is of this kind.
     """
 
@@ -82,7 +84,7 @@ _CURE: Final = (
 
 
 def find_format(path: Path) -> Format:
-    """Gives the format of a path that is no ``.tflite``.
+    """Return the format of a path that is no ``.tflite``.
 
     Raises:
         ModelError: there is no such file, or it is of no kind that can be converted.

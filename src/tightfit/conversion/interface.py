@@ -17,7 +17,7 @@ _WEIGHTED: Final = re.compile(
 
 
 def name_tensors(model: Model) -> None:
-    """Gives inputs and outputs their signature's names, and ops the name of the layer that they came from."""
+    """Give inputs and outputs their signature's names, and ops the name of the layer that they came from."""
     for graph in model.graphs:
         for tensor in graph.tensors():
             tensor.name = plain_name(tensor.name, constant=tensor.is_constant)
@@ -45,7 +45,7 @@ def make_names_unique(model: Model) -> None:
 
 
 def plain_name(name: str, *, constant: bool = False) -> str:
-    """Gives the layer's part of a name that a converter fused of several, without the tracer's prefix.
+    """Return the layer's part of a name that a converter fused of several, without the tracer's prefix.
 
     A layer with weights gives its op its own name; other ops keep the name of the operation too.
 

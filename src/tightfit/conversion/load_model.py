@@ -58,9 +58,12 @@ class ConversionResult(Result):
     """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
 
     Args:
-        path: the file. source: what it was made of. route: the tools that it went through.
+        path: the file.
+        source: what it was made of.
+        route: the tools that it went through.
         differences: for each output the largest difference on random inputs; empty for a ``.tflite``.
-        seconds: how long it took. notes: what a reader should know.
+        seconds: how long it took.
+        notes: what a reader should know.
     """
 
     path: Path
@@ -107,7 +110,7 @@ class ConversionResult(Result):
 def load(
     source: ModelLike, output: Pathlike | None = None, options: ConversionOptions | None = None
 ) -> ConversionResult:
-    """Gives the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
+    """Return the float ``.tflite`` of a model of any framework, compared with its source on random inputs.
 
     Args:
         source: the path of a ``.tflite``, ``.keras``, ``.h5``, ``.onnx``, ``.pt2`` or SavedModel folder,
@@ -200,7 +203,7 @@ def _free(model: Model, probes: Sequence[Probe]) -> None:
 
 
 def open_model(source: Any, *, trust: bool = False) -> Path:
-    """Gives the path of a ``.tflite``: the source itself, or what it is converted to for this process.
+    """Return the path of a ``.tflite``: the source itself, or what it is converted to for this process.
 
     Raises:
         ModelError, OptionError: see ``load``.

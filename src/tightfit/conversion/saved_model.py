@@ -25,7 +25,7 @@ _ROUTE: Final = "TensorFlow converter"
 
 
 def export(source: Path, options: ConversionOptions) -> Exported:
-    """Gives the float ``.tflite`` of a SavedModel folder, with one signature for each of its own.
+    """Return the float ``.tflite`` of a SavedModel folder, with one signature for each of its own.
 
     Raises:
         ModelError: it cannot be loaded, has no such signature, or an op has no ``.tflite`` form.
@@ -45,7 +45,7 @@ def export(source: Path, options: ConversionOptions) -> Exported:
 
 
 def export_keras(call: Any, options: ConversionOptions) -> Exported:
-    """Gives the float ``.tflite`` of a Keras model on the TensorFlow backend.
+    """Return the float ``.tflite`` of a Keras model on the TensorFlow backend.
 
     Keras writes the SavedModel: variables that it does not track itself would stay variables in the file.
     """
@@ -66,10 +66,11 @@ def export_keras(call: Any, options: ConversionOptions) -> Exported:
 
 
 def convert_functions(holder: Any, functions: Mapping[str, tuple[Callable[..., Any], Specs]]) -> Exported:
-    """Gives a ``.tflite`` with one signature a function.
+    """Return a ``.tflite`` with one signature a function.
 
     Args:
-        holder: owns the variables. functions: key → (function of named tensors, its inputs).
+        holder: owns the variables.
+        functions: key → (function of named tensors, its inputs).
     """
     with scratch_folder() as folder:
         traced = {
@@ -94,7 +95,7 @@ def convert_functions(holder: Any, functions: Mapping[str, tuple[Callable[..., A
 
 
 def specs_of(function: Any, options: ConversionOptions) -> Specs:
-    """Gives the inputs of a signature with the wanted batch."""
+    """Return the inputs of a signature with the wanted batch."""
     _, named = function.structured_input_signature
     specs: dict[str, tuple[Shape, str]] = {}
     for name, spec in named.items():

@@ -27,7 +27,9 @@ class OutputDifference:
     """How far one output is from the source's.
 
     Args:
-        output: its name. largest: the largest absolute difference. scale: the largest absolute value.
+        output: its name.
+        largest: the largest absolute difference.
+        scale: the largest absolute value.
         finite: share of the source's values that are finite, 0–1; only these are compared.
     """
 
@@ -53,11 +55,15 @@ def compare(
     bytes_read: tuple[float, float] | None = None,
     rounded: bool = False,
 ) -> list[OutputDifference]:
-    """Gives the largest difference of each output over the probes.
+    """Return the largest difference of each output over the probes.
 
     Args:
+        path: the ``.tflite`` to run.
+        model: its graph.
+        probes: inputs with the answers of the source framework.
         bytes_read: (mean, std) when the file takes bytes where the source takes reals.
-        rounded: the source rounds to integers inside, so that a rounding error moves some values by a step.
+        rounded: the source rounds to integers inside, so that a rounding error moves some values by a
+            step.
 
     Raises:
         ModelError: an output differs by more than 0.1 % of its largest value, or in its shape.

@@ -70,7 +70,7 @@ def probe_function(
     count: int = 2,
     state: Sequence[StateValue] = (),
 ) -> list[Probe]:
-    """Gives what the function makes of random inputs.
+    """Return what the function makes of random inputs.
 
     Args:
         function: see ``lower_function``.

@@ -19,7 +19,9 @@ class StateValue:
     """One variable: the input that takes it, the output that is its next value.
 
     Args:
-        name: of the variable. given: the input's name. next_value: the output's name.
+        name: of the variable.
+        given: the input's name.
+        next_value: the output's name.
         initial: its value before the first call.
     """
 

@@ -40,7 +40,7 @@ _FUNCTIONS: Final = frozenset(
 
 
 def export(source: Any, options: ConversionOptions) -> Exported:
-    """Gives the float ``.tflite`` of a module, an exported program or a ``.pt2`` file.
+    """Return the float ``.tflite`` of a module, an exported program or a ``.pt2`` file.
 
     Raises:
         ModelError: the file would run code, an input's shape is not known, or litert-torch refuses an op.
@@ -66,7 +66,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
 
 
 def export_keras(call: Any, options: ConversionOptions) -> Exported:
-    """Gives the float ``.tflite`` of a Keras model on the torch backend."""
+    """Return the float ``.tflite`` of a Keras model on the torch backend."""
     del options
 
     class Holder(torch.nn.Module):
@@ -84,7 +84,7 @@ def export_keras(call: Any, options: ConversionOptions) -> Exported:
 
 
 def load_program(path: Path, *, trust: bool) -> Any:
-    """Gives the program of a ``.pt2`` file.
+    """Return the program of a ``.pt2`` file.
 
     Raises:
         ModelError: it is damaged, or names code and ``trust`` is false.

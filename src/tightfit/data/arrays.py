@@ -46,7 +46,8 @@ class Member:
     """One array of the file: rows of equal shape along its first dimension.
 
     Args:
-        shape: with the rows first. data_offset: bytes from the member's start to its first value.
+        shape: with the rows first.
+        data_offset: bytes from the member's start to its first value.
     """
 
     info: zipfile.ZipInfo
@@ -71,8 +72,10 @@ class NpzArrays:
 
     Args:
         path: the file.
-        inputs: input name → array name. label: the labels' array name, or None.
-        labels: label name → array name, of labels with names. notes: what is not used.
+        inputs: input name → array name.
+        label: the labels' array name, or None.
+        labels: label name → array name, of labels with names.
+        notes: what is not used.
     """
 
     kind = "arrays"

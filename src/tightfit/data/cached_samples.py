@@ -13,7 +13,7 @@ MOST_BYTES: Final = 256_000_000
 
 
 def remembered(samples: Samples) -> Samples:
-    """Gives the same samples, read once where all of them take no more than 256 MB.
+    """Return the same samples, read once where all of them take no more than 256 MB.
 
     Example:
         >>> reads = []

@@ -36,7 +36,8 @@ class FunctionData:
     """What a function yields, as a source of records; batches are split into samples.
 
     Args:
-        spec: ``module:function``, for messages. function: takes nothing, returns an iterable.
+        spec: ``module:function``, for messages.
+        function: takes nothing, returns an iterable.
         inputs: the model's inputs, which tell a batch from a sample.
     """
 

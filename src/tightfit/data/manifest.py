@@ -129,6 +129,7 @@ def manifest_images(path: Path, names: Collection[str] = ()) -> list[ImageFile] 
     """The images that a manifest lists, in its order, or None for a ``.jsonl`` of arrays.
 
     Args:
+        path: the ``.csv`` or ``.jsonl`` file.
         names: of the model's outputs, which columns may have.
 
     Raises:

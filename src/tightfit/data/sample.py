@@ -102,7 +102,8 @@ class Sample:
         inputs: input name → array with a batch dimension of one. Inputs of a quantized model are held as
             float32 reals; ``adapt.adapt_inputs`` makes the integers that a model takes.
         label: a class as int, text, anything else as an array (a real number has shape ()), or None.
-        index: its position in the data. name: what messages call it.
+        index: its position in the data.
+        name: what messages call it.
         labels: labels with names, those of a model's outputs or ``boxes`` and ``classes``.
     """
 

@@ -106,7 +106,8 @@ def refused(sentence: str, cure: str = "") -> Iterator[None]:
     this package go through as they are.
 
     Args:
-        sentence: what failed, as "'name' failed with". cure: a sentence that says what is expected.
+        sentence: what failed, as "'name' failed with".
+        cure: a sentence that says what is expected.
     """
     try:
         with contextlib.redirect_stdout(sys.stderr):

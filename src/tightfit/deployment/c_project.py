@@ -34,9 +34,12 @@ class Project:
 
     Args:
         name: prefix of files and identifiers, in lower case.
-        model: the model in the array. file: its bytes.
-        arena_bytes: least arena. persistent_bytes: its part for the interpreter's own structures.
-        inputs, outputs: a test vector, in the graph's order.
+        model: the model in the array.
+        file: its bytes.
+        arena_bytes: least arena.
+        persistent_bytes: its part for the interpreter's own structures.
+        inputs: a test vector, in the graph's order.
+        outputs: see ``inputs``.
         host: the processor that the arena was measured on.
     """
 

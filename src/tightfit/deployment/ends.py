@@ -23,7 +23,9 @@ class ModelEnd:
     """One input or output.
 
     Args:
-        index: its position. dtype: element type. shape: dimensions.
+        index: its position.
+        dtype: element type.
+        shape: dimensions.
         scale: of ``real = scale * (integer - zero_point)``; None for one that represents no reals.
         zero_point: see ``scale``.
     """

@@ -42,8 +42,9 @@ class Measured:
     """A file in tflite-micro.
 
     Args:
-        flash_bytes: size of the file. arena_bytes: least arena. persistent_bytes: its part for the
-            interpreter's own structures.
+        flash_bytes: size of the file.
+        arena_bytes: least arena.
+        persistent_bytes: its part for the interpreter's own structures.
     """
 
     flash_bytes: int
@@ -56,7 +57,9 @@ class LayerMemory:
     """What one op costs.
 
     Args:
-        op: its kind. flash_bytes: constants that it is the first to read. ram_bytes: tensors alive in it.
+        op: its kind.
+        flash_bytes: constants that it is the first to read.
+        ram_bytes: tensors alive in it.
     """
 
     op: str
@@ -69,10 +72,12 @@ class Deployment(Result):
     """The sources of an application, and what was measured.
 
     Args:
-        folder: where they are. files: their names.
+        folder: where they are.
+        files: their names.
         target: name of the device.
         given_bytes: size of the file as it was given.
-        plain: the file without what tflite-micro does not read. deployed: the file in the sources.
+        plain: the file without what tflite-micro does not read.
+        deployed: the file in the sources.
         stored: constants in a compressed form.
         samples: on so many samples of noise both files give equal outputs, bit for bit.
         layers: of the deployed file, in its order.
@@ -159,7 +164,8 @@ class DeployOptions:
 
     Args:
         forms: names of compressed forms to choose from, none for plain constants.
-        name: prefix of files and identifiers. sources: folder of tflite-micro's sources, None without.
+        name: prefix of files and identifiers.
+        sources: folder of tflite-micro's sources, None without.
 
     Raises:
         OptionError: a form is unknown, or the name is no identifier.

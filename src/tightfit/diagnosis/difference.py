@@ -38,7 +38,8 @@ class WeightDifference:
     """A constant of both files that differs: how it is stored in each, and by how much its reals differ.
 
     Args:
-        different: share of the elements, 0–1. largest: of the differences, in reals.
+        different: share of the elements, 0–1.
+        largest: of the differences, in reals.
     """
 
     name: str
@@ -53,9 +54,11 @@ class Output:
     """One output over all samples: whether it is equal to the bit, and how far it is off.
 
     Args:
-        largest: of the differences of the reals. snr_db: of the second to the first, None when equal.
+        largest: of the differences of the reals.
+        snr_db: of the second to the first, None when equal.
         decisions: share of samples with the same largest entry, None for a single number.
-        worst: the worst slice in words, None where all are equal. worst_slice: the same as plain values.
+        worst: the worst slice in words, None where all are equal.
+        worst_slice: the same as plain values.
         lost: why the output is of no use beside the first's, or "".
     """
 
@@ -115,7 +118,7 @@ class FileDifference(Result):
         return same and all(o.equal for o in self.outputs)
 
     def as_json(self) -> dict[str, object]:
-        """Gives plain values."""
+        """Return plain values."""
         return {"equal": self.equal} | asdict(self) | {"path": str(self.path)}
 
 
@@ -123,6 +126,8 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
     """Compares two files.
 
     Args:
+        first: the file that the other is compared with.
+        second: the other file.
         samples: to run through both; None for two samples of seeded noise, between the limits that the
             first file carries.
 

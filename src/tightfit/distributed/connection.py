@@ -42,7 +42,8 @@ class Node:
     """A node that is alive.
 
     Args:
-        key: Ray's id of it. host: the machine that it runs on. cpus, memory: what it offers.
+        key: Ray's id of it.
+        host: the machine that it runs on. cpus, memory: what it offers.
         latency: names of its latency resources.
     """
 

@@ -29,9 +29,11 @@ class Context:
         key: tells one search from another.
         job: with the data as workers open it; without a model.
         model: the float ``.tflite``.
-        evaluating, calibrating: numbers of the samples.
+        evaluating: numbers of the samples.
+        calibrating: see ``evaluating``.
         facts: what the files record of the data.
-        versions: of the driver. lanes: of its calibration.
+        versions: of the driver.
+        lanes: of its calibration.
         fetch: returns the content of a reference.
     """
 

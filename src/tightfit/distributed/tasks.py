@@ -26,7 +26,8 @@ class Answer:
     Args:
         packed: what the method returned, pickled: arrays that Ray unpacks itself are read-only.
         error: class and message of an error of this package, or None.
-        seconds: that the method took. cpu_seconds: of the process and its children that ended.
+        seconds: that the method took.
+        cpu_seconds: of the process and its children that ended.
         host: where it ran.
     """
 

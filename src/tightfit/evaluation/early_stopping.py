@@ -17,7 +17,8 @@ class Limit:
     """What is allowed, and what is known.
 
     Args:
-        max_drop: how much worse than the reference a model may be. reference: its score of each sample.
+        max_drop: how much worse than the reference a model may be.
+        reference: its score of each sample.
     """
 
     max_drop: float
@@ -54,7 +55,7 @@ class DropBound:
 
 
 def drop_bound(metric: Metric | None, limit: Limit | None, total: int) -> DropBound | None:
-    """Gives the bound of one model, or None where nothing bounds what the samples left can score."""
+    """Return the bound of one model, or None where nothing bounds what the samples left can score."""
     if limit is None or metric is None or metric.best is None or len(limit.reference) != total:
         return None
     return DropBound(metric, limit)

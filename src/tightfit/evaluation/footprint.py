@@ -32,7 +32,7 @@ class Footprint:
 
 
 def footprint(path: str | Path) -> Footprint:
-    """Gives the sizes of a file, plain and compressed; nothing is written and memory stays small.
+    """Return the sizes of a file, plain and compressed; nothing is written and memory stays small.
 
     Raises:
         ModelError: the file cannot be read.

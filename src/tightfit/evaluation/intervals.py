@@ -92,6 +92,7 @@ def samples_needed(lost: float, gained: float, allowed: float, confidence: float
         lost: share of pairs where only the reference scores.
         gained: share of pairs where only the other scores.
         allowed: the largest drop, above ``lost - gained``; else no number of pairs would do.
+        confidence: of the interval, 0–1.
 
     Example:
         >>> samples_needed(0.0, 0.0, 0.01), samples_needed(0.02, 0.02, 0.01) > 1000

@@ -82,8 +82,10 @@ class Probe(NamedTuple):
     """One sample that shows what labels mean.
 
     Args:
-        label: without a name, or None. outputs: of the reference, by name.
-        labels: by name. inputs: of the sample.
+        label: without a name, or None.
+        outputs: of the reference, by name.
+        labels: by name.
+        inputs: of the sample.
     """
 
     label: Label | None
@@ -101,7 +103,9 @@ class Head:
     """What the label of one output means.
 
     Args:
-        output: its name. kind: one of the constants of this module. key: of the label; "" without a name.
+        output: its name.
+        kind: one of the constants of this module.
+        key: of the label; "" without a name.
         options: how it is read: ``several``, ``ignored``, ``signs``, ``ranks``, ``probabilities``, ``truth``.
     """
 

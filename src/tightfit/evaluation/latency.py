@@ -72,7 +72,7 @@ def compare_latency(
     budget_s: float = 30.0,
     precision: float = 0.0,
 ) -> list[Latency]:
-    """Gives the latency of each model; ratios are to the first.
+    """Return the latency of each model; ratios are to the first.
 
     Inputs are random. A model that is refused or dies gets a reason, and the others go on. When not all fit
     into memory together, each is measured in turn together with the first.
@@ -199,7 +199,8 @@ class _End:
     """When enough was measured, and six rounds are over.
 
     Args:
-        budget_s: seconds from now. precision: see ``compare_latency``.
+        budget_s: seconds from now.
+        precision: see ``compare_latency``.
     """
 
     def __init__(self, budget_s: float, precision: float) -> None:

@@ -19,7 +19,7 @@ _FLAGS = (
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """Gives what a measurement depends on: processor, cores, instruction sets that kernels use, versions.
+    """Return what a measurement depends on: processor, cores, instruction sets that kernels use, versions.
 
     Keys: ``cpu``, ``cores`` (that this process may use), ``arch``, ``flags``, ``memory_bytes``, ``os``,
     ``python``, ``litert``. A fact that cannot be found is None.
@@ -39,7 +39,7 @@ def machine() -> dict[str, Any]:
 
 
 def available_memory_bytes() -> float:
-    """Gives the memory that new processes may take without swapping, or infinity when that cannot be told."""
+    """Return the memory that new processes may take without swapping, or infinity when it is not known."""
     return _meminfo().get("MemAvailable") or float("inf")
 
 

@@ -22,7 +22,8 @@ class PairedDifference:
 
     Args:
         drop: mean of reference minus score; negative when the scores are better.
-        low, high: the interval, or None when one sample cannot give one.
+        low: the interval, or None when one sample cannot give one.
+        high: see ``low``.
         method: ``tango`` for scores of 0 and 1, ``bootstrap`` otherwise.
         n: the number of samples.
     """

@@ -27,12 +27,16 @@ class Score:
     """One metric of one model.
 
     Args:
-        value, low, high: the metric with its 95 % interval.
-        change, change_low, change_high: how it changed from the reference, paired; negative is worse. None
-            for a metric that has no bound and compares with the reference itself, such as ``snr``.
+        value: the metric with its 95 % interval.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        change: how it changed from the reference, paired; negative is worse. None for a metric that has no
+            bound and compares with the reference itself, such as ``snr``.
+        change_low: lower end of the interval.
+        change_high: upper end of the interval.
         n: samples that were scored.
-        lost, gained: samples that only the reference, or only the model, scores; None unless each is right
-            or wrong.
+        lost: samples that only the reference, or only the model, scores; None unless each is right or wrong.
+        gained: see ``lost``.
         sign: 1 where more is better, −1 for errors.
     """
 
@@ -67,10 +71,14 @@ class Accuracy:
 
     Args:
         metric: the main metric: a name of ``METRICS`` or the user's ``module:function``.
-        value, low, high: the metric with its 95 % interval, a fraction 0-1 for metrics of decisions; None
-            where one sample gives no interval.
-        drop, drop_low, drop_high: how much worse than the reference, paired, positive when worse; None for
-            a metric without a bound such as ``snr``.
+        value: the metric with its 95 % interval, a fraction 0-1 for metrics of decisions; None where one
+            sample gives no interval.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        drop: how much worse than the reference, paired, positive when worse; None for a metric without a
+            bound such as ``snr``.
+        drop_low: lower end of the interval.
+        drop_high: upper end of the interval.
         agreement: share of decisions equal to the reference's, or None when the outputs decide nothing.
         snr_db: signal-to-noise ratio against the reference's outputs, of the worst output; 200 when equal.
         cosine: mean cosine with the reference's outputs.
@@ -131,7 +139,8 @@ class Scorecard:
     """One model's scores so far.
 
     Args:
-        tasks: what is scored, the main metric first. functions: the user's metrics by the task's name.
+        tasks: what is scored, the main metric first.
+        functions: the user's metrics by the task's name.
         slices: of the outputs; their last axes by default.
         first: number of the first sample, for a shard; a multiple of 256.
     """

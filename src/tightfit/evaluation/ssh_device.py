@@ -39,8 +39,10 @@ class Device:
     """A machine that ssh reaches without asking anything.
 
     Args:
-        user: None for the one that ssh's configuration names. port: None likewise.
-        config: file for ``ssh -F``, or None for the user's own. python: its command on the device.
+        user: None for the one that ssh's configuration names.
+        port: None likewise.
+        config: file for ``ssh -F``, or None for the user's own.
+        python: its command on the device.
     """
 
     host: str
@@ -51,7 +53,7 @@ class Device:
 
     @classmethod
     def parse(cls, url: str, *, config: Path | None = None, python: str = "python3") -> Device:
-        """Gives the device of ``ssh://user@host:port``; user and port may be left out.
+        """Return the device of ``ssh://user@host:port``; user and port may be left out.
 
         Raises:
             OptionError: it is no such address.
@@ -95,7 +97,7 @@ class Device:
 def latency_on(
     device: Device, models: Sequence[Path], *, threads: int = 1, rounds: int = 50, seconds: float = 30.0
 ) -> tuple[dict[str, Any], list[Latency]]:
-    """Gives the device's description and the latency of each model there; ratios are to the first.
+    """Return the device's description and the latency of each model there; ratios are to the first.
 
     Raises:
         OptionError: ssh is missing here, or Python or ai-edge-litert there.

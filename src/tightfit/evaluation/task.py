@@ -58,7 +58,8 @@ class Task:
         output: the output that labels belong to.
         decided: outputs whose largest entry is a decision; empty when nothing is decided.
         threshold: above it, a single unit decides for class 1.
-        key: of the label. options: how the metric reads labels and outputs.
+        key: of the label.
+        options: how the metric reads labels and outputs.
         wanted: what the user asked for.
     """
 
@@ -169,7 +170,9 @@ def choose_task(metric: str, probes: Sequence[Any], labels: Array | None = None)
     """Return the main task of a metric's name; see ``choose_tasks``.
 
     Args:
-        probes: ``Probe`` or (label, outputs). labels: numbers of all samples, where labels are numbers.
+        metric: its name, or ``auto``.
+        probes: ``Probe`` or (label, outputs).
+        labels: numbers of all samples, where labels are numbers.
     """
     given = [Probe(*each) for each in probes]
     return choose_tasks(metric, given, {} if labels is None else {meaning.PLAIN: labels}).tasks[0]

@@ -17,7 +17,7 @@ STREAMED: Final = 32_000_000
 
 @contextlib.contextmanager
 def temporary_file(model: Model) -> Iterator[Path]:
-    """Gives the path of a model's file, which vanishes at the end of the block.
+    """Return the path of a model's file, which vanishes at the end of the block.
 
     Example:
         >>> from tightfit.graph.ir import Graph
@@ -33,7 +33,7 @@ def temporary_file(model: Model) -> Iterator[Path]:
 
 
 def stored_bytes(model: Model) -> int:
-    """Gives the bytes of a model's constants.
+    """Return the bytes of a model's constants.
 
     Example:
         >>> from tightfit.graph.ir import Graph

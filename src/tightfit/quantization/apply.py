@@ -27,7 +27,7 @@ _OPTIONS_TYPES: Final = {
 
 
 def apply_plan(model: Model, plan: Plan) -> Model:
-    """Gives a quantized copy of a model; names and order of inputs, outputs and signatures stay.
+    """Return a quantized copy of a model; names and order of inputs, outputs and signatures stay.
 
     Raises:
         QuantizationError: the plan was made for another model.
@@ -104,7 +104,7 @@ class _Application:
         self.held[tensor] = wanted
 
     def split(self, tensor: Tensor, storage: Storage | None) -> Tensor:
-        """Gives the tensor that takes the place of an output inside of the graph."""
+        """Return the tensor that takes the place of an output inside of the graph."""
         suffix = "float32" if storage is None else storage.dtype
         inner = Tensor(f"{tensor.name}_{suffix}", tensor.shape, shape_signature=tensor.shape_signature)
         if storage is not None:
@@ -161,7 +161,7 @@ class _Application:
             ) from error
 
     def form(self, tensor: Tensor, storage: Storage | None, reader: Op) -> Tensor:
-        """Gives the tensor as an op wants it: itself, or a converted copy (one for all readers)."""
+        """Return the tensor as an op wants it: itself, or a converted copy (one for all readers)."""
         held = self.held.get(tensor)
         if storage == held:
             return tensor
@@ -192,7 +192,7 @@ class _Application:
             self.graph.set_input(op, position, stored)
 
     def constant(self, source: Tensor, storage: Storage, op: Op) -> Tensor:
-        """Gives the stored twin of a constant; equal requests share it."""
+        """Return the stored twin of a constant; equal requests share it."""
         key = (source.values.__array_interface__["data"][0], storage, source.shape)
         if key not in self.constants:
             made = Tensor(source.name, source.shape, storage.dtype)
@@ -202,7 +202,7 @@ class _Application:
         return self.constants[key]
 
     def unpacked(self, stored: Tensor, source: Tensor, op: Op) -> Tensor:
-        """Gives the float tensor behind a DEQUANTIZE of a stored constant."""
+        """Return the float tensor behind a DEQUANTIZE of a stored constant."""
         key = (stored, None)
         if key not in self.forms:
             made = Tensor(f"{source.name}_float32", source.shape)

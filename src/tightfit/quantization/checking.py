@@ -42,7 +42,7 @@ class Check:
 
 
 def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
-    """Gives one probe with seeded random inputs, for schemes that need no data.
+    """Return one probe with seeded random inputs, for schemes that need no data.
 
     Raises:
         RuntimeFailureError: LiteRT cannot run the float model.
@@ -140,7 +140,7 @@ def _ask(session: Session, model: Model, seeded: Limits | None) -> tuple[list[di
 
 
 def snr_db(values: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
-    """Gives ``10 · log10(Σ reference² / Σ (reference - values)²)`` over all outputs, infinite when equal.
+    """Return ``10 · log10(Σ reference² / Σ (reference - values)²)`` over all outputs, infinite when equal.
 
     Values that are not finite in the reference do not count; where none is finite the ratio is NaN, as
     nothing could be compared. Where no output is a real, each decision counts as 1: the ratio is that of all
@@ -154,7 +154,7 @@ def snr_db(values: Mapping[str, Array], reference: Mapping[str, Array]) -> float
 
 
 def snr_over(results: Sequence[Mapping[str, Array]], references: Sequence[Mapping[str, Array]]) -> float:
-    """Gives ``snr_db`` over several samples."""
+    """Return ``snr_db`` over several samples."""
     reals = [0.0, 0.0]
     decisions = [0.0, 0.0]
     broken = compared = 0

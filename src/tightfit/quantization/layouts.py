@@ -51,7 +51,7 @@ def dense_pointwise(graph: Graph) -> int:
 
 
 def unpack_hybrid(graph: Graph) -> int:
-    """Gives depthwise and transposed convolutions with float activations their weights unpacked.
+    """Return depthwise and transposed convolutions with float activations their weights unpacked.
 
     XNNPACK takes no dynamic-range kernel for them, so LiteRT's own slow one would run; behind a DEQUANTIZE
     the weights are unpacked once at load and the float kernel runs.
@@ -186,7 +186,7 @@ def _rescales(graph: Graph) -> list[Op]:
 
 
 def _dequantized(graph: Graph, reader: Op, tensor: Tensor) -> Tensor:
-    """Gives the float twin of a tensor behind a DEQUANTIZE; an existing one is used again."""
+    """Return the float twin of a tensor behind a DEQUANTIZE; an existing one is used again."""
     for other, _ in tensor.consumers:
         if other.kind == "DEQUANTIZE" and graph.ops.index(other) < graph.ops.index(reader):
             return other.outputs[0]

@@ -56,7 +56,8 @@ class OpPlan:
     """How one op runs.
 
     Args:
-        name: the op's name (its first output's). kind: ``CONV_2D``.
+        name: the op's name (its first output's).
+        kind: ``CONV_2D``.
         mode: a key of ``MODES``.
         dtype: activation type of an integer op, else None.
         reason: why, in a sentence; never empty for an op that the scheme wanted otherwise.
@@ -139,7 +140,7 @@ class Plan:
 
 
 def plan_from_json(text: str) -> Plan:
-    """Gives the plan that ``Plan.to_json`` wrote."""
+    """Return the plan that ``Plan.to_json`` wrote."""
     data = json.loads(text)
     scheme = data["scheme"] | {"one_scale": tuple(data["scheme"].get("one_scale", ()))}
     graphs = [_graph(g) for g in data["graphs"]]

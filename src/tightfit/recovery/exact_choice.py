@@ -41,8 +41,9 @@ class Option:
 
     Args:
         name: the scheme or type.
-        bytes: bytes of its constants. cost: its time, in any unit. noise: of its weights, as a share of the
-            outputs' power.
+        bytes: bytes of its constants.
+        cost: its time, in any unit.
+        noise: of its weights, as a share of the outputs' power.
         wide: whether its activations have more than 8 bits.
     """
 
@@ -67,7 +68,8 @@ class GainTable:
     """What each option of each op costs and loses, measured once.
 
     Args:
-        options: op → its options. activations: those that two ops decide together.
+        options: op → its options.
+        activations: those that two ops decide together.
     """
 
     options: Mapping[str, Sequence[Option]]

@@ -27,8 +27,12 @@ class Card:
     """One key number of the chosen candidate.
 
     Args:
-        title, value, detail: words. more: a second detail.
-        share: of the original, the bar's length. limit: the same for the budget's limit.
+        title: words.
+        value: see ``title``.
+        detail: see ``title``.
+        more: a second detail.
+        share: of the original, the bar's length.
+        limit: the same for the budget's limit.
         scale: shown instead of the bar.
     """
 
@@ -61,7 +65,7 @@ class Card:
 
 
 def make_cards(report: Report) -> list[Card]:
-    """Gives the cards of what was measured, none when nothing could be chosen."""
+    """Return the cards of what was measured, none when nothing could be chosen."""
     chosen, original = report.chosen, report.original
     if chosen is None:
         return []

@@ -29,7 +29,9 @@ class GateCheck:
     """One quantity of both reports.
 
     Args:
-        name: the quantity. before, now: in words. passed: False for a regression. reason: the sentence then.
+        name: the quantity. before, now: in words.
+        passed: False for a regression.
+        reason: the sentence then.
     """
 
     name: str

@@ -36,7 +36,8 @@ class Report(Result):
         pareto: names that no other candidate beats, the smallest file first.
         notes: what a reader should know (what the calibration doctor found, what was left out).
         methods: how each number was measured, in sentences by topic.
-        created: date and time, ISO 8601. seconds: how long the search took.
+        created: date and time, ISO 8601.
+        seconds: how long the search took.
         finished: False while the search goes on or when it was cut off.
         devices: board → ``machine`` or ``failure``, and ``best``, the candidate for it; the report's ``best``
             is then the one for all boards.
@@ -131,7 +132,7 @@ class Report(Result):
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """Gives the report back; keys of a newer version are passed over.
+        """Return the report back; keys of a newer version are passed over.
 
         Raises:
             DataError: the text is no report.
@@ -171,7 +172,7 @@ def _row(candidate: Candidate, *, best: bool) -> Row:
 
 
 def read_report(path: str | Path) -> Report:
-    """Gives the report of a ``report.json``.
+    """Return the report of a ``report.json``.
 
     Raises:
         DataError: the file is missing or no report.

@@ -42,7 +42,7 @@ class Fact(NamedTuple):
 
 
 def budget_facts(budget: Budget, metric: str = "top1") -> list[Fact]:
-    """Gives the limits, also those that were not set.
+    """Return the limits, also those that were not set.
 
     Example:
         >>> budget_facts(Budget(max_size=6_000_000))[1]
@@ -83,7 +83,7 @@ def _limit_words(metric: str, limit: Limit) -> str:
 
 
 def search_facts(report: Report) -> list[Fact]:
-    """Gives how much was tried, when and for how long."""
+    """Return how much was tried, when and for how long."""
     tried = len(report.candidates)
     fitting = sum(bool(c.meets_budget) for c in report.candidates)
     share = f"{fitting} of {tried}" + (f" ({format_percent(fitting / tried, 0)})" if tried > 20 else "")
@@ -98,7 +98,7 @@ def search_facts(report: Report) -> list[Fact]:
 
 
 def facts_of(entries: Mapping[str, Any]) -> list[Fact]:
-    """Gives a fact an entry that says something; unknown keys are shown by their name."""
+    """Return a fact an entry that says something; unknown keys are shown by their name."""
     found = []
     for key, value in entries.items():
         if value is None or value in ("", [], {}):

@@ -27,7 +27,7 @@ class Choice(NamedTuple):
 
 
 def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for each ending
-    """Gives the choice in words.
+    """Return the choice in words.
 
     Example:
         >>> from tightfit.search.verdict.budget import Budget
@@ -170,7 +170,7 @@ def _target_words(chosen: Candidate, target: str | None) -> str:
 
 
 def gain_notes(candidate: Candidate, original: Candidate | None) -> list[str]:
-    """Gives where a candidate gains nothing over the original, so that nobody has to guess it.
+    """Return where a candidate gains nothing over the original, so that nobody has to guess it.
 
     Example:
         >>> slow = Candidate("int16x8", "int16x8", ["int16x8"], size_bytes=53, latency_ratio=1.18)

@@ -25,7 +25,7 @@ _CHOSEN = "→"
 
 
 def summary(report: Report) -> Group:
-    """Gives the report as something that a rich console prints; names are never read as markup."""
+    """Return the report as something that a rich console prints; names are never read as markup."""
     parts: list[RenderableType] = [_choice(report), Text(), candidate_table(report)]
     for title, lines in (
         ("Recovery", gain_sentences(report.candidates)),
@@ -42,7 +42,7 @@ def summary(report: Report) -> Group:
 
 
 def render_text(report: Report, width: int = 80) -> str:
-    """Gives the same as plain text without colours."""
+    """Return the same as plain text without colours."""
     target = io.StringIO()
     Console(file=target, width=width, color_system=None, highlight=False).print(summary(report))
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
@@ -61,7 +61,7 @@ def _choice(report: Report) -> Text:
 
 
 def candidate_table(report: Report) -> Table:
-    """Gives the table of the candidates, the chosen one marked; names are shortened to fit 80 columns."""
+    """Return the table of the candidates, the chosen one marked; names are shortened to fit 80 columns."""
     noun = printable(metric_words(report.candidates[0].metric).noun if report.candidates else "")
     titles = [
         "size",

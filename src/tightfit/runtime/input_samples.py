@@ -32,7 +32,7 @@ class TensorSpec:
 
 
 def fit_sample(sample: Mapping[str, Any], specs: Sequence[TensorSpec]) -> dict[str, Array]:
-    """Gives the sample with each array in its input's dtype; shapes may differ in size, not in rank.
+    """Return the sample with each array in its input's dtype; shapes may differ in size, not in rank.
 
     Raises:
         DataError: an input is missing or unknown, or an array would lose its meaning in the input's dtype.
@@ -81,7 +81,7 @@ def _may_cast(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
 
 
 def random_sample(specs: Sequence[TensorSpec], seed: int = 0) -> dict[str, Array]:
-    """Gives a sample that any model runs: reals in [-1, 1), quantized integers of full range, else zeros.
+    """Return a sample that any model runs: reals in [-1, 1), quantized integers of full range, else zeros.
 
     Zeros, because plain integers are often indices that must stay in range.
     """

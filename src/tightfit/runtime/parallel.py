@@ -35,11 +35,15 @@ def observe_together(
     threads: int = 1,
     shared: bool = False,
 ) -> dict[str, Any]:
-    """Gives the observers back after they saw every sample; see ``Session.observe``.
+    """Return the observers back after they saw every sample; see ``Session.observe``.
 
     Args:
+        model: path or bytes of the ``.tflite``.
+        samples: inputs by name; read once.
+        observers: name → observer that sees each sample's tensors.
         workers: child processes: statistics then run on all cores, not only kernels.
-        threads: CPU threads of each. shared: see ``Session``.
+        threads: CPU threads of each.
+        shared: see ``Session``.
 
     Raises:
         DataError: a sample does not fit. RuntimeFailureError: LiteRT refuses or dies.

@@ -33,7 +33,8 @@ class Program:
     """A compiled model with its buffers.
 
     Args:
-        path: the file. signature: index of the signature that runs.
+        path: the file.
+        signature: index of the signature that runs.
         options: component → its options as TOML, for example ``{"xnnpack": "num_threads = 1"}``.
         accelerators: bits of ``c_api.CPU``, ``GPU`` and ``NPU``.
         folders: environment option → folder with libraries, see ``c_api.LiteRt.environment``.

@@ -97,7 +97,7 @@ class Session:
             raise
 
     def run(self, inputs: Sample) -> dict[str, Array]:
-        """Gives the outputs of one sample by name.
+        """Return the outputs of one sample by name.
 
         Raises:
             DataError: a name, dtype or shape does not fit. RuntimeFailureError: LiteRT refuses or dies.
@@ -105,7 +105,7 @@ class Session:
         return cast(dict[str, Array], self._exchange.wait(self._send("run", inputs)))
 
     def run_many(self, samples: Iterable[Sample]) -> Iterator[dict[str, Array]]:
-        """Gives the outputs of each sample in turn; the next sample is sent while the child computes.
+        """Return the outputs of each sample in turn; the next sample is sent while the child computes.
 
         Raises:
             DataError: a name, dtype or shape does not fit. RuntimeFailureError: LiteRT refuses or dies.
@@ -113,7 +113,7 @@ class Session:
         return self._stream("run", samples)
 
     def time(self, runs: int, warmup: int = 0, inputs: Sample | None = None) -> list[float]:
-        """Gives the milliseconds of each of ``runs`` invocations, measured in the child around LiteRT only.
+        """Return the milliseconds of each of ``runs`` invocations, measured in the child around LiteRT only.
 
         Args:
             runs: how many to time.
@@ -126,7 +126,7 @@ class Session:
         return cast(list[float], self._exchange.wait(pending))
 
     def observe(self, samples: Iterable[Sample], observers: Mapping[str, Observer]) -> dict[str, Any]:
-        """Gives the observers back after they saw their outputs for every sample, without copying an output.
+        """Return the observers back after they saw their outputs for every sample, without copying an output.
 
         Args:
             samples: sent one by one, the next while the child computes.

@@ -95,7 +95,7 @@ class Worker:
         self._large = None
 
     def _drop_pages(self) -> None:
-        """Gives the pages of a large, mapped model back: kernels have packed its weights."""
+        """Return the pages of a large, mapped model back: kernels have packed its weights."""
         if self._large is None:
             return
         ends = (f" {self._large}\n", f" {self._large} (deleted)\n")

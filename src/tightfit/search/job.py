@@ -53,14 +53,16 @@ class Job:
 
     Args:
         calibration_data: samples of their own to calibrate with; by default they are split off ``data``.
-        calibration: samples to calibrate with. evaluation: samples to evaluate at most, None for all left.
+        calibration: samples to calibrate with.
+        evaluation: samples to evaluate at most, None for all left.
         metric: see ``evaluation.accuracy.evaluate``; metrics with a limit of their own are measured too.
-            threads: for latency; accuracy uses what is there.
+        threads: for latency; accuracy uses what is there.
         layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
         recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
-        provenance: False leaves it out of the files. slices: slices of outputs that the user named.
+        provenance: False leaves it out of the files.
+        slices: slices of outputs that the user named.
         devices: boards that the files are measured on.
     """
 
@@ -105,7 +107,8 @@ class Outcome:
     """What a search found.
 
     Args:
-        candidates: the original first. best, pareto: names. finished: False while it goes on or was cut off.
+        candidates: the original first. best, pareto: names.
+        finished: False while it goes on or was cut off.
         devices: board → ``machine`` or ``failure``, and ``best``, the candidate for it.
         ending: ``DONE``, ``INTERRUPTED``, or ``OUT_OF_TIME`` where the time ended before anything was tried.
     """

@@ -32,7 +32,7 @@ class Journal:
         self.found: dict[str, Candidate] = self._read()
 
     def get(self, name: str, folder: Path) -> Candidate | None:
-        """Gives a finished candidate whose file is still as it was measured, or None.
+        """Return a finished candidate whose file is still as it was measured, or None.
 
         One that was given up for a budget is not finished: another budget may allow more.
         """
@@ -91,6 +91,6 @@ def _fits(value: object, kind: str) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Gives the SHA-256 of a file as hexadecimal digits, read in pieces."""
+    """Return the SHA-256 of a file as hexadecimal digits, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

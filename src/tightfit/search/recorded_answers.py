@@ -20,8 +20,11 @@ class Recorded:
     """The content of a recording, as it travels between machines.
 
     Args:
-        inputs, outputs: the model's. names: of the outputs, in the order in which they were written.
-        places: where each sample begins in ``data``. data: arrays in NumPy's format, one after another.
+        inputs: the model's.
+        outputs: see ``inputs``.
+        names: of the outputs, in the order in which they were written.
+        places: where each sample begins in ``data``.
+        data: arrays in NumPy's format, one after another.
     """
 
     inputs: Sequence[TensorLike]

@@ -164,7 +164,7 @@ class _Search:
         return candidate
 
     def _add(self, recipe: Recipe) -> tuple[Candidate, bool] | None:
-        """Gives a recipe's candidate with its file, and whether it is new; None where it is not wanted."""
+        """Return a recipe's candidate with its file, and whether it is new; None where it is not wanted."""
         if not self.selection.wants(recipe, self.outcome.candidates):
             self.executor.forget(recipe.name)
             return None

@@ -22,7 +22,8 @@ class SearchSamples:
     """Two lists of samples, never the same ones of one data set.
 
     Args:
-        dataset, evaluating: those that evaluate. calibration_set, calibrating: those that calibrate.
+        dataset: those that evaluate. calibration_set, calibrating: those that calibrate.
+        evaluating: see ``dataset``.
         notes: where fewer calibrate than were asked for, and why.
         facts: what ``provenance`` returns, where another machine has read the data for it.
     """

@@ -70,7 +70,7 @@ class ReadyModel(Result):
         return self.to_dict()
 
     def command(self, target: str | None = None) -> str:
-        """Gives the shell command that fetches the model and checks it for a target.
+        """Return the shell command that fetches the model and checks it for a target.
 
         Example:
             >>> catalogue()[-1].command("micro").split(" && ")[-1]
@@ -94,7 +94,7 @@ class ReadyModel(Result):
 
 @functools.cache
 def catalogue() -> tuple[ReadyModel, ...]:
-    """Gives every form of every model, in the order of the file."""
+    """Return every form of every model, in the order of the file."""
     text = files("tightfit.targets").joinpath("catalogue.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
     return tuple(

@@ -7,7 +7,7 @@ from tightfit.graph.summary import stored_bytes
 
 
 def weight_bytes(model: Model) -> int:
-    """Gives the bytes of all constants; shared ones count once."""
+    """Return the bytes of all constants; shared ones count once."""
     seen: dict[int, int] = {}
     for graph in model.graphs:
         for tensor in graph.tensors():
@@ -17,7 +17,7 @@ def weight_bytes(model: Model) -> int:
 
 
 def peak_bytes(graph: Graph) -> int:
-    """Gives the largest sum of tensors that are alive at once when ops run in the file's order.
+    """Return the largest sum of tensors that are alive at once when ops run in the file's order.
 
     A lower bound of any arena: alignment, scratch buffers and fragmentation come on top; an in-place op saves
     what it reads.

@@ -28,8 +28,11 @@ class Broken:
     """A limit that an op breaks.
 
     Args:
-        reason: what is wrong, in words. rule: the limit's sentence. fix: what to change.
-        refuses: the whole file is refused because of it. wrong: the op is accelerated, with wrong values.
+        reason: what is wrong, in words.
+        rule: the limit's sentence.
+        fix: what to change.
+        refuses: the whole file is refused because of it.
+        wrong: the op is accelerated, with wrong values.
     """
 
     reason: str
@@ -43,6 +46,8 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
     """Return the verdict of a target's rules on a model.
 
     Args:
+        model: the model to judge.
+        target: the device or its name.
         memory_bytes: the device's memory, when it is not the target's.
 
     Raises:

@@ -68,7 +68,8 @@ class Target:
     """One device.
 
     Args:
-        name: what users call it. family: how it judges ops.
+        name: what users call it.
+        family: how it judges ops.
         memory_bytes: memory for activations (and, where ``weights_in_memory``, weights); None when not known.
         flash_bytes: memory that holds the file; None when not known.
         details: other numbers of the device, for people.
@@ -99,7 +100,7 @@ def _boards() -> dict[str, Any]:
 
 @functools.cache
 def families() -> dict[str, Family]:
-    """Gives every family by name."""
+    """Return every family by name."""
     return {name: _family(name, table) for name, table in _document()["families"].items()}
 
 
@@ -117,7 +118,7 @@ def targets() -> dict[str, Target]:
 
 
 def find_target(name: str) -> Target:
-    """Gives the target of a name or an alias.
+    """Return the target of a name or an alias.
 
     Raises:
         OptionError: there is none; the closest match is named.

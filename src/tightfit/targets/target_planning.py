@@ -30,9 +30,11 @@ _ACCELERATED: Final = 0.9
 
 
 def scheme_for(target: Target, name: str, interface: str | None = None) -> Scheme:
-    """Gives a scheme as the target takes it: integer ends and one scale where it wants them.
+    """Return a scheme as the target takes it: integer ends and one scale where it wants them.
 
     Args:
+        target: the device.
+        name: of a scheme, such as ``int8``.
         interface: type of inputs and outputs; None for what leaves nothing to convert on the fallback.
 
     Raises:
@@ -54,7 +56,7 @@ def scheme_for(target: Target, name: str, interface: str | None = None) -> Schem
 
 
 def interface_for(target: Target, name: str) -> str:
-    """Gives the type of inputs and outputs that leaves nothing to convert on the target's fallback."""
+    """Return the type of inputs and outputs that leaves nothing to convert on the target's fallback."""
     activations = find_scheme(name).activations
     if target.family.interface == "float32" or activations is None:
         return "float32"
@@ -64,7 +66,7 @@ def interface_for(target: Target, name: str) -> str:
 def overrides_for(
     target: Target, model: Model, scheme: Scheme, ranges: Ranges, given: Sequence[Override] = ()
 ) -> tuple[Override, ...]:
-    """Gives the overrides with which the target runs most of a model's plan; ``given`` ones come first.
+    """Return the overrides with which the target runs most of a model's plan; ``given`` ones come first.
 
     An op that falls back gets the target's other integer type where that is accelerated. An op that the
     target refuses, or that nothing runs, gets it too, or else stays float.

@@ -16,9 +16,12 @@ class Placement:
     """Where one op runs.
 
     Args:
-        graph: index of its graph. index: of the op in its graph. name: its first output's.
+        graph: index of its graph.
+        index: of the op in its graph.
+        name: its first output's.
         reason: why it falls back or what is wrong with its values, in words; "" when it runs.
-        rule: the limit's sentence. fix: what to change.
+        rule: the limit's sentence.
+        fix: what to change.
         refuses: the compiler refuses the whole file because of the op.
         wrong: what is wrong with the values that the accelerator computes; "" when they are right.
     """
@@ -36,7 +39,7 @@ class Placement:
     wrong: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Return plain values."""
         return dict(vars(self))
 
 
@@ -51,7 +54,8 @@ class Verdict:
     Args:
         placements: every op, in the file's order.
         refused: why the compiler refuses the whole file, "" when it does not.
-        weight_bytes: of all constants. activation_bytes: what is alive at once, at least.
+        weight_bytes: of all constants.
+        activation_bytes: what is alive at once, at least.
         pieces: how many pieces of the graph the accelerator runs.
         judge: "rules", "document: …" where the rules are a document's, or the tool whose verdict this is.
         wrong_outputs: names of the outputs that the tool saw to be wrong.
@@ -114,7 +118,7 @@ class Verdict:
         return sum(a != b for a, b in itertools.pairwise(flags))
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Return plain values."""
         return {
             "target": self.target.name,
             "runs": self.runs,
@@ -137,7 +141,7 @@ class Verdict:
         }
 
     def summary(self) -> str:
-        """Gives the verdict in one sentence."""
+        """Return the verdict in one sentence."""
         if self.refused:
             return f"{self.target.title} refuses the file: {self.refused}"
         kinds = Counter(p.kind for p in self.fallbacks)

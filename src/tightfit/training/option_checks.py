@@ -36,7 +36,7 @@ def check_schedule(name: str) -> str:
 
 
 def check_sparsity(sparsity: float) -> float:
-    """Gives a share of zeros back when it is one.
+    """Return a share of zeros back when it is one.
 
     Raises:
         OptionError: it is outside of [0, 1); 80 was meant as 0.8.

@@ -16,7 +16,9 @@ def score_cells(score: Any, metric: str, *, first: bool) -> list[str]:
     """Return the value, the change with its unit, and the change's interval of one metric.
 
     Args:
-        score: ``evaluation.scorecard.Score``. first: for the model that the others are compared with.
+        score: ``evaluation.scorecard.Score``.
+        metric: name of the metric; its unit decides the format.
+        first: true for the model that the others are compared with.
     """
     words = metric_words(metric)
     value = words.score(score.value)
@@ -33,7 +35,8 @@ def metric_tables(names: Sequence[str], results: Sequence[Any]) -> list[Table]:
     """Return one table a metric: each model's value with its interval, and its change from the first.
 
     Args:
-        names: of the models. results: their ``Accuracy``, in the same order.
+        names: of the models.
+        results: ``Accuracy`` of each model, in the same order.
     """
     known = next((r for r in results if r.failure is None), None)
     tables = []

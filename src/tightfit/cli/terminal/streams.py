@@ -31,7 +31,9 @@ class SafeStream(io.TextIOBase):
     """A text stream over a file descriptor that writes nothing but text.
 
     Args:
-        descriptor: where to write. encoding: of the text. exact: True leaves what no terminal shows as it is.
+        descriptor: where to write.
+        encoding: of the text.
+        exact: True leaves what no terminal shows as it is.
     """
 
     def __init__(self, descriptor: int, encoding: str, *, exact: bool = False) -> None:

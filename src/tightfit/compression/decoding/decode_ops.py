@@ -31,7 +31,9 @@ class Form:
     """One form of storage.
 
     Args:
-        title: for people. dtypes: of the constants that DECODE expands from it. encode: gives the form.
+        title: for people.
+        dtypes: of the constants that DECODE expands from it.
+        encode: gives the form.
     """
 
     title: str
@@ -66,7 +68,9 @@ class StoredWeight:
     """One constant in its new form.
 
     Args:
-        name: the tensor's. form: name in ``FORMS``. before: bytes as a plain constant.
+        name: the tensor's.
+        form: name in ``FORMS``.
+        before: bytes as a plain constant.
         after: bytes of the encoded values, without tables, which several may share.
     """
 

@@ -33,7 +33,7 @@ _RANDOM = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling"
 
 
 def export(source: Any, options: ConversionOptions) -> Exported:
-    """Gives the float ``.tflite`` of a Keras model or of a ``.keras`` or ``.h5`` file.
+    """Return the float ``.tflite`` of a Keras model or of a ``.keras`` or ``.h5`` file.
 
     Raises:
         ModelError: the file is damaged, needs trust, or no route takes the model.
@@ -56,7 +56,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
 
 
 def load_file(path: Path, options: ConversionOptions) -> Any:
-    """Gives the model of a file; code that it names is imported only with trust.
+    """Return the model of a file; code that it names is imported only with trust.
 
     Raises:
         ModelError: it needs trust, is damaged, or a class is not to be found.
@@ -135,11 +135,11 @@ class ExportCall:
         self.outputs = _output_names(model, result)
 
     def pack(self, arrays: Sequence[Any]) -> Any:
-        """Gives the arrays in the structure that the model takes."""
+        """Return the arrays in the structure that the model takes."""
         return keras.tree.pack_sequence_as(self.structure, list(arrays))
 
     def on(self, arrays: Sequence[Any]) -> Any:
-        """Gives the model's own result."""
+        """Return the model's own result."""
         return (
             self.model(self.pack(arrays), training=False)
             if _takes_training(self.model)
@@ -147,7 +147,7 @@ class ExportCall:
         )
 
     def flat(self, *arrays: Any) -> list[Any]:
-        """Gives the results one after the other."""
+        """Return the results one after the other."""
         return list(keras.tree.flatten(self.on(arrays)))
 
 

@@ -71,12 +71,12 @@ def check_file(path: Path, *, trust: bool) -> None:
 
 
 def modules_in(config: Any) -> list[str]:
-    """Gives the modules outside of Keras that a config names, each once."""
+    """Return the modules outside of Keras that a config names, each once."""
     return list(dict.fromkeys(m for node in config_nodes(config) if (m := _foreign_module(node))))
 
 
 def read_config(path: Path) -> Any:
-    """Gives the architecture that a Keras file holds, as plain data.
+    """Return the architecture that a Keras file holds, as plain data.
 
     Raises:
         ModelError: the file is missing, damaged, or has weights only.

@@ -25,7 +25,9 @@ def check_external(model: onnx.ModelProto, folder: Path, file: str) -> None:
     """Checks every tensor of a model that keeps its values outside of it.
 
     Args:
-        folder: that holds the model. file: what messages call it.
+        model: its tensors name the files.
+        folder: that holds the model.
+        file: what messages call the model.
 
     Raises:
         ModelError: names the tensor and what is wrong with the place of its values.

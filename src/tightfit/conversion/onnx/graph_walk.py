@@ -22,7 +22,8 @@ class OnnxProgram:
     """An ONNX graph as a function of its inputs.
 
     Args:
-        graph: the graph. opset: of the default domain. constants: initializers by name.
+        graph: the graph.
+        opset: of the default domain. constants: initializers by name.
     """
 
     def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
@@ -31,10 +32,11 @@ class OnnxProgram:
         self.constants: Values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
 
     def __call__(self, inputs: Mapping[str, Any], outer: Mapping[str, Any] | None = None) -> list[Any]:
-        """Gives the outputs in ONNX's order of dimensions.
+        """Return the outputs in ONNX's order of dimensions.
 
         Args:
-            inputs: arrays or ``ChannelLast`` by name. outer: values of the graph around this one.
+            inputs: arrays or ``ChannelLast`` by name.
+            outer: values of the graph around this one, by name.
         """
         values: Values = {"": None, **(outer or {}), **self.constants, **inputs}
         for proto in self.graph.node:

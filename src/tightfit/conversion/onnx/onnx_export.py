@@ -44,7 +44,7 @@ _NARROW = {"int64": "int32", "float64": "float32", "uint64": "uint32"}
 
 
 def export(source: Any, options: ConversionOptions) -> Exported:
-    """Gives the float ``.tflite`` of an ONNX file or ``ModelProto``.
+    """Return the float ``.tflite`` of an ONNX file or ``ModelProto``.
 
     Raises:
         ModelError: it is damaged, its weights are missing, an op is not covered, or a shape is not known.
@@ -77,7 +77,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
 
 
 def load_file(path: Path) -> onnx.ModelProto:
-    """Gives the model of a file, with the weights that lie beside it.
+    """Return the model of a file, with the weights that lie beside it.
 
     Raises:
         ModelError: it is no ONNX file, or a file of weights is missing or outside of the folder.
@@ -142,7 +142,7 @@ def check_ops(model: onnx.ModelProto) -> None:
 
 
 def input_specs(model: onnx.ModelProto, options: ConversionOptions) -> Specs:
-    """Gives the inputs with whole shapes; 64-bit types become 32-bit ones.
+    """Return the inputs with whole shapes; 64-bit types become 32-bit ones.
 
     Raises:
         ModelError: a dimension other than the batch is free and no shape was given.

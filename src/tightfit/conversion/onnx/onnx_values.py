@@ -43,12 +43,12 @@ class ChannelLast:
 
 
 def logical(value: Any) -> Any:
-    """Gives a value in ONNX's order."""
+    """Return a value in ONNX's order."""
     return value.logical() if isinstance(value, ChannelLast) else value
 
 
 def channel_last(value: Any, ndim: int | None = None) -> Any:
-    """Gives the array of a value with the channels last; fewer dimensions broadcast as ONNX aligns them."""
+    """Return the array of a value with the channels last; fewer dimensions broadcast as ONNX aligns them."""
     if isinstance(value, ChannelLast):
         return value.array
     rank = value.ndim if ndim is None else ndim
@@ -81,7 +81,8 @@ class OnnxOp:
 
     Args:
         function: ``(node, *inputs)`` to one array or a tuple; absent optional inputs are None.
-        layout: see ``Layout``. note: what is not covered, for the documentation.
+        layout: see ``Layout``.
+        note: what is not covered, for the documentation.
     """
 
     function: Callable[..., Any]

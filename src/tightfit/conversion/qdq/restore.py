@@ -182,7 +182,9 @@ def restore_ends(model: Model, inputs: Mapping[str, Parameters], outputs: Mappin
     """Give integer inputs and outputs of the source their types back, in place.
 
     Args:
-        model: with a signature whose names are the source's. inputs, outputs: name → parameters.
+        model: with a signature whose names are the source's.
+        inputs: input name → parameters.
+        outputs: output name → parameters.
     """
     for signature in model.signatures:
         graph = model.graphs[signature.graph_index]

@@ -33,9 +33,10 @@ class NormalForm:
 
     Args:
         model: with ``QuantizeLinear`` and ``DequantizeLinear`` as described above.
-        constants: digest of a
-            constant's reals → its parameters, and whether activations are quantized at run time.
-        inputs, outputs: those that are integers in the source → parameters.
+        constants: digest of a constant's reals → its parameters, and whether activations are quantized at run
+            time.
+        inputs: those that are integers in the source → parameters.
+        outputs: see ``inputs``.
         notes: what could not be kept.
     """
 

@@ -54,7 +54,9 @@ def boxes_after_crop(boxes: Array, path: Path, options: ImageOptions) -> Array:
     """Return boxes as fractions of what is left of an image after its crop, cut off at the border.
 
     Args:
-        boxes: corners as fractions of the whole image. options: how the image is read.
+        boxes: corners as fractions of the whole image.
+        path: the image, whose size is read.
+        options: how the image is read.
     """
     if options.crop is None or not len(boxes):
         return boxes

@@ -62,7 +62,7 @@ class Decoded:
         return self._file
 
     def get(self, number: int) -> Array | None:
-        """Gives an image that was added, or None."""
+        """Return an image that was added, or None."""
         place = self._places.get(number)
         if place is None or self._file is None:
             return None

@@ -18,7 +18,8 @@ class ParquetBlocks:
     """The row groups of one or several parquet files.
 
     Args:
-        name: of the data. files: in the order of their rows.
+        name: of the data.
+        files: in the order of their rows.
 
     Raises:
         OptionError: pyarrow is not installed.

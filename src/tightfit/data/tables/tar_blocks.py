@@ -34,7 +34,8 @@ class TarBlocks:
     """Tars of samples; each tar is a block.
 
     Args:
-        name: of the data. files: in the order of their samples.
+        name: of the data.
+        files: in the order of their samples.
 
     Raises:
         DataError: a file is no tar, or has no samples.

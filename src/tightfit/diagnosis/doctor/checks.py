@@ -66,7 +66,7 @@ CHECKS: Final[dict[str, DoctorCheck]] = {
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """Gives what is wrong, errors before warnings, in the order of the table.
+    """Return what is wrong, errors before warnings, in the order of the table.
 
     Example:
         >>> [f.kind for f in diagnose(Evidence(bad=["sample 3"]))]

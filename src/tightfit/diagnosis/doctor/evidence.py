@@ -22,7 +22,9 @@ class Finding:
 
     Args:
         kind: a key of ``doctor.CHECKS``.
-        what: what was seen. why: what it does to the result. fix: what to do.
+        what: what was seen.
+        why: what it does to the result.
+        fix: what to do.
         numbers: the measurements that it rests on, by name; never empty.
         severity: ``error`` for what spoils the result, ``warning`` for what may.
     """
@@ -40,8 +42,11 @@ class SampleFacts:
     """A few numbers about one sample.
 
     Args:
-        index: in the data. name: what messages call it.
-        low, high: over its inputs. digest: 64 bits of a hash over its inputs.
+        index: in the data.
+        name: what messages call it.
+        low: over its inputs.
+        high: see ``low``.
+        digest: 64 bits of a hash over its inputs.
         label: its class, or None.
     """
 
@@ -63,7 +68,8 @@ class ModelAnswer:
     """What the float model made of one sample.
 
     Args:
-        decision: the class with the largest score. confidence: its probability, 0-1.
+        decision: the class with the largest score.
+        confidence: its probability, 0-1.
     """
 
     decision: int
@@ -75,11 +81,13 @@ class TensorFacts:
     """How the range of one activation came about; ranges include zero, as integers need it.
 
     Args:
-        low, high: over all samples.
+        low: over all samples.
+        high: see ``low``.
         growth: share of the width that one half of the samples does not see, mean of both halves.
         lone_sample: position of the sample without which the range would shrink most.
         lone_ratio: width with that sample ÷ width without it.
-        channels, dead: of its last axis; dead ones have one value in all samples.
+        channels: of its last axis; dead ones have one value in all samples.
+        dead: see ``channels``.
     """
 
     name: str
@@ -97,9 +105,11 @@ class OutputFacts:
     """What an output of the float model did over the samples.
 
     Args:
-        bad: samples with NaN or infinity. saturated: samples whose every entry is -1, 0 or 1 within 1e-6.
+        bad: samples with NaN or infinity.
+        saturated: samples whose every entry is -1, 0 or 1 within 1e-6.
         variation: largest change of an entry between samples ÷ largest magnitude.
-        entries: of the last axis. dead: those with one value at all places in all samples.
+        entries: of the last axis.
+        dead: those with one value at all places in all samples.
     """
 
     name: str
@@ -116,13 +126,19 @@ class Reading:
     """How the float model answers the same samples as they are and read in another way.
 
     Args:
-        name: a key of ``readings.READINGS``. samples: how many were tried.
+        name: a key of ``readings.READINGS``.
+        samples: how many were tried.
         labelled: of these, how many have a class as label.
-        hits_before, hits_after: right decisions among the labelled.
-        wins, losses: right only when read otherwise, right only as they are.
-        share_before, share_after: share of the most frequent decision.
-        spread_before, spread_after: mean total variation distance of an answer from the mean answer, 0-1.
-        confidence_before, confidence_after: mean probability of the decision.
+        hits_before: right decisions among the labelled.
+        hits_after: see ``hits_before``.
+        wins: right only when read otherwise, right only as they are.
+        losses: see ``wins``.
+        share_before: share of the most frequent decision.
+        share_after: see ``share_before``.
+        spread_before: mean total variation distance of an answer from the mean answer, 0-1.
+        spread_after: see ``spread_before``.
+        confidence_before: mean probability of the decision.
+        confidence_after: see ``confidence_before``.
         confidence_z: mean of the paired differences in confidence ÷ its standard error.
         truth_gain: how much more probability the labels' classes get when read otherwise, on average.
         truth_z: that ÷ its standard error, paired; 0 without labels.
@@ -152,7 +168,8 @@ class HeldOut:
 
     Args:
         samples: evaluation samples that ran.
-        shared: indices that are in both lists. copies: of the run samples, those equal to a calibration one.
+        shared: indices that are in both lists.
+        copies: of the run samples, those equal to a calibration one.
         excess: tensor name → how far its range reaches beyond the calibrated one ÷ width of that one.
     """
 
@@ -171,7 +188,8 @@ class Evidence:
         bad: names of the samples with NaN or infinity in an input.
         classes: number of scores of the output that decides, None where none does.
         answers: one a sample, when an output decides.
-        tensors, outputs: of the float model over the calibration samples.
+        tensors: of the float model over the calibration samples.
+        outputs: see ``tensors``.
         data_classes: classes among all labels of the data, None without.
         shift: the labels that fit better one higher or lower, None when they do not.
         columns: of each input with few columns, by its name.

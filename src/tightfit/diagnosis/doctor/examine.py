@@ -61,7 +61,7 @@ def examine(
     evaluation_set: Dataset | None = None,
     progress: Steps | None = None,
 ) -> Diagnosis:
-    """Gives what is wrong with the calibration samples of a float model, errors first.
+    """Return what is wrong with the calibration samples of a float model, errors first.
 
     Args:
         model: a float ``.tflite``, or what ``open_source`` made of it.
@@ -84,7 +84,7 @@ def examine(
 
 
 def look(source: Source, log: SampleLog, seen: Calibration) -> Evidence:
-    """Gives what the samples that calibration kept show of the float model's answers.
+    """Return what the samples that calibration kept show of the float model's answers.
 
     Raises:
         RuntimeFailureError: LiteRT cannot run the float model.
@@ -126,7 +126,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     seed: int = 0,
     progress: Steps | None = None,
 ) -> Diagnosis:
-    """Gives what is wrong with data to calibrate a float model with, errors first.
+    """Return what is wrong with data to calibrate a float model with, errors first.
 
     Args:
         model: a float ``.tflite``.
@@ -276,7 +276,7 @@ class _Examination:
 
 
 def tapped(model: Model) -> tuple[Model, dict[str, Tensor], dict[str, str]]:
-    """Gives a copy with the results of weighted ops as outputs beside its own.
+    """Return a copy with the results of weighted ops as outputs beside its own.
 
     Returns:
         the copy, the watched tensors by key, and output name → key of the original outputs.

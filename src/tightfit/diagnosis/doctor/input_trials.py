@@ -64,7 +64,11 @@ class Trials:
         """How the model answers under each reading of some kinds; none without exactly one real input.
 
         Args:
-            answers: what the model gives in that output to the samples as they are; None to run them.
+            session: the float model, running.
+            output: name of the output that is judged.
+            kinds: kinds of readings to try.
+            answers: what the model gives in that output to the samples as they are; None to run
+                them.
         """
         name = self._real_input()
         if name is None:

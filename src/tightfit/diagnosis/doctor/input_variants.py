@@ -59,8 +59,11 @@ class OtherReading:
     """One row of the table.
 
     Args:
-        kind: the finding that it proves. applies: whether it is worth trying.
-        apply: the array read this way. words: what it does, after "when". fix: how to feed it so.
+        kind: the finding that it proves.
+        applies: whether it is worth trying.
+        apply: the array read this way.
+        words: what it does, after "when".
+        fix: how to feed it so.
     """
 
     name: str

@@ -24,10 +24,12 @@ Indices = Sequence[int] | Array
 
 
 def quick_check(source: Source, log: SampleLog, seen: Calibration) -> list[str]:
-    """Gives what is wrong with calibration samples as notes; other readings of some of them are tried.
+    """Return what is wrong with calibration samples as notes; other readings of some of them are tried.
 
     Args:
-        log: has watched the samples go by. seen: what calibration kept of them.
+        source: the float model.
+        log: has watched the samples go by.
+        seen: what calibration kept of the samples.
     """
     found = diagnose(log.evidence())
     try:
@@ -43,7 +45,7 @@ def full_check(
     evaluation: tuple[Dataset, Indices],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Gives everything that the doctor finds as notes; a failure is one, too."""
+    """Return everything that the doctor finds as notes; a failure is one, too."""
     (dataset, used), (others, rest) = calibration, evaluation
     try:
         found = examine(source, dataset, used, rest, evaluation_set=others, progress=progress)
@@ -53,7 +55,7 @@ def full_check(
 
 
 def notes_of(findings: Sequence[Finding]) -> list[str]:
-    """Gives each finding as one line: what and how to mend it.
+    """Return each finding as one line: what and how to mend it.
 
     Example:
         >>> notes_of([Finding("blank", "3 are blank.", "No value.", "Leave them out.", {}, "warning")])

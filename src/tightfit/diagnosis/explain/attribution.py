@@ -65,7 +65,7 @@ Stage = Callable[[str, int], None]
 def explain(
     request: ExplainRequest, *, stage: Stage | None = None, advance: Steps | None = None
 ) -> Explanation:
-    """Gives the ops that lose the accuracy of a quantized file, ranked, with causes and measured remedies.
+    """Return the ops that lose the accuracy of a quantized file, ranked, with causes and measured remedies.
 
     Args:
         request: the files and the data.

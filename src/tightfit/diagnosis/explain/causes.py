@@ -129,5 +129,5 @@ CAUSES: Final[dict[str, Callable[[Facts], Cause | None]]] = {
 
 
 def find_causes(facts: Facts) -> list[Cause]:
-    """Gives the causes that the numbers show, the most telling first."""
+    """Return the causes that the numbers show, the most telling first."""
     return [cause for look in CAUSES.values() if (cause := look(facts)) is not None]

@@ -19,11 +19,14 @@ class OpReport:
     """What one op does to the accuracy.
 
     Args:
-        name, kind: the float model's; an input of the model has the kind ``INPUT``.
-        own_db: signal-to-noise of its result when only it is quantized. all_db: in the file, with everything
-            before it; None where the file does not have its result.
-        effect_db, effect_agreement, effect_drop: of the model's outputs when only this op's own error is
-            added to the float model; None where it was not followed.
+        name: the float model's; an input of the model has the kind ``INPUT``.
+        kind: see ``name``.
+        own_db: signal-to-noise of its result when only it is quantized.
+        all_db: in the file, with everything before it; None where the file does not have its result.
+        effect_db: of the model's outputs when only this op's own error is added to the float model; None
+            where it was not followed.
+        effect_agreement: see ``effect_db``.
+        effect_drop: see ``effect_db``.
         causes: why, the most telling first.
     """
 
@@ -42,13 +45,17 @@ class Remedy:
     """What a remedy brought, measured on the evaluation samples.
 
     Args:
-        kind, title: what was done. op: for which op, "" for the whole model.
+        kind: what was done.
+        title: see ``kind``.
+        op: for which op, "" for the whole model.
         options: of ``tightfit quantize``, "" where that command has none for it.
         snr_db: of the outputs.
-        gain_db: that minus what the same samples give without the remedy (for ``again``: minus the
-            file's), so that another calibration does not pass for it.
-        drop: accuracy lost against the float model. helps: better than the file that is explained.
-        size_bytes: of the written file. int8_share: of the multiply–accumulates that stay on int8, 0-1.
+        gain_db: that minus what the same samples give without the remedy (for ``again``: minus the file's),
+            so that another calibration does not pass for it.
+        drop: accuracy lost against the float model.
+        helps: better than the file that is explained.
+        size_bytes: of the written file.
+        int8_share: of the multiply–accumulates that stay on int8, 0-1.
         failure: why it could not be applied, or None.
     """
 
@@ -72,8 +79,10 @@ class Explanation(Result):
     """Everything that was found, ops and remedies ranked.
 
     Args:
-        scheme: of the file. metric, float_value: of the float model. accuracy: of the file.
-        int8_share: of the file's multiply–accumulates. overlay: for Model Explorer, JSON.
+        scheme: of the file. metric, float_value: of the float model.
+        accuracy: of the file.
+        int8_share: of the file's multiply–accumulates.
+        overlay: for Model Explorer, JSON.
     """
 
     model: str
@@ -116,9 +125,12 @@ class ExplainRequest:
     """What is to be explained.
 
     Args:
-        model: the float ``.tflite``. file: what was made of it. data, image: as all commands take them.
-        calibration: samples to calibrate remedies with. evaluation: samples to measure on at most.
-        remedies: False only tells which op and why. output: where the best remedy's file goes, or None.
+        model: the float ``.tflite``.
+        file: what was made of it. data, image: as all commands take them.
+        calibration: samples to calibrate remedies with.
+        evaluation: samples to measure on at most.
+        remedies: False only tells which op and why.
+        output: where the best remedy's file goes, or None.
     """
 
     model: str | Path

@@ -21,7 +21,8 @@ class Pairing:
     """The value of the float model that each activation of the file stands for, and the forms of each value.
 
     Args:
-        reference: the float model, cleaned as the file was made from it. candidate: the file.
+        reference: the float model, cleaned as the file was made from it.
+        candidate: the file.
     """
 
     def __init__(self, reference: Model, candidate: Model) -> None:

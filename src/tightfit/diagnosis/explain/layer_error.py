@@ -31,7 +31,8 @@ class OpError:
     """How much of an op's output is error, everything before it included.
 
     Args:
-        name, kind: the float model's op.
+        name: the float model's op.
+        kind: see ``name``.
         snr_db: ``10 · log10(Σ float² / Σ (float − file)²)`` over the samples; 200 when equal.
     """
 
@@ -43,11 +44,13 @@ class OpError:
 def layer_errors(
     float_model: Model, file: str | Path, samples: Iterable[Sample], *, threads: int = 2
 ) -> list[OpError]:
-    """Gives the accumulated error of each op of the float model that the file still has, in graph order.
+    """Return the accumulated error of each op of the float model that the file still has, in graph order.
 
     Args:
         float_model: cleaned, as the file was made from it.
+        file: the quantized ``.tflite``.
         samples: a few are enough; memory holds one at a time.
+        threads: CPU threads of each model.
 
     Raises:
         RuntimeFailureError: LiteRT cannot run one of the two with its inner tensors as outputs.

@@ -22,7 +22,7 @@ _GRADIENT: Final = (
 
 
 def overlay(pairing: Pairing, noise_db: Mapping[str, float]) -> str:
-    """Gives the overlay as JSON: the redder an op, the more error it adds.
+    """Return the overlay as JSON: the redder an op, the more error it adds.
 
     Args:
         pairing: of the float model and the file that the overlay is opened over.

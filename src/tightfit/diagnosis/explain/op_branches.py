@@ -26,8 +26,10 @@ class Branch:
     """The tensors that tell about one op, all float.
 
     Args:
-        value: what the float model computes. own: the error that the op adds to it.
-        inputs: the error that the rounding of its inputs causes. weights: that of its stored constants.
+        value: what the float model computes.
+        own: the error that the op adds to it.
+        inputs: the error that the rounding of its inputs causes.
+        weights: that of its stored constants.
         result: that of holding its result in integers.
     """
 

@@ -25,7 +25,8 @@ class Facts:
 
     Args:
         error: with its parts. op, stored: in the float model and in the file, None for an input.
-        held: the integer form of its result, None for float. statistics: of its result, where calibrated.
+        held: the integer form of its result, None for float.
+        statistics: of its result, where calibrated.
     """
 
     error: OwnError

@@ -32,7 +32,8 @@ class OwnError:
     """What one op adds by itself.
 
     Args:
-        name, kind: the float model's op; an input of the model has the kind ``INPUT``.
+        name: the float model's op; an input of the model has the kind ``INPUT``.
+        kind: see ``name``.
         snr_db: of its result, everything before it exact but rounded as it reads it; 200 when equal.
         channel_db: the same with noise ÷ signal averaged over the channels, each 1 at most: a loud channel
             does not hide that the others are lost.
@@ -52,7 +53,7 @@ class OwnError:
 def own_errors(
     pairing: Pairing, samples: Iterable[Sample], *, only: Iterable[str] | None = None, parts: bool = False
 ) -> list[OwnError]:
-    """Gives the error that each op adds by itself, in graph order; without ops that cannot be built alone.
+    """Return the error that each op adds by itself, in graph order; without ops that cannot be built alone.
 
     Args:
         pairing: of the float model and the file.

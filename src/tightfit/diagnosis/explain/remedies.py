@@ -26,9 +26,12 @@ class Trial:
     """A remedy for one op or for all.
 
     Args:
-        kind: a key of ``REMEDIES``. title: what is done, in words. op: for which op, "" for the whole model.
+        kind: a key of ``REMEDIES``.
+        title: what is done, in words.
+        op: for which op, "" for the whole model.
         overrides: op name → scheme, before those that the file already has.
-        observer: another observer for all ranges. recovery: names of ``recovery.steps.RECOVERIES``.
+        observer: another observer for all ranges.
+        recovery: names of ``recovery.steps.RECOVERIES``.
     """
 
     kind: str
@@ -51,7 +54,8 @@ class Damage:
     """An op that loses accuracy, and who reads its result.
 
     Args:
-        name: of the op, or of the model's input. op: None for an input.
+        name: of the op, or of the model's input.
+        op: None for an input.
         readers: names of the ops that compute with its result, data movement in between included.
     """
 

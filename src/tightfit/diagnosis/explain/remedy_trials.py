@@ -102,9 +102,11 @@ def int8_share(model: Model, plan: Plan) -> float:
 def try_remedies(
     trials: RemedyTrials, wanted: Sequence[Trial], measure: Measure, before: Accuracy, steps: Steps
 ) -> tuple[list[Remedy], dict[str, Path]]:
-    """Gives every remedy with what it brought, the best first, and the files by title.
+    """Return every remedy with what it brought, the best first, and the files by title.
 
     Args:
+        trials: the file to be repaired, and how it was made.
+        wanted: remedies to try, in order.
         measure: gives the accuracy of files on the evaluation samples, in order.
         before: that of the file to be repaired.
         steps: called with the remedies done and the remedies in all.

@@ -19,7 +19,8 @@ class Found(NamedTuple):
     """One image: classes and scores of its boxes, and at each threshold which hit and which do not count.
 
     Args:
-        hit: thresholds × boxes. void: the same, True where the box meets only a crowd.
+        hit: thresholds × boxes.
+        void: the same, True where the box meets only a crowd.
         wanted: labelled boxes of each class, crowds left out.
     """
 
@@ -73,7 +74,8 @@ def average_precision(records: Sequence[Found], weights: Array | None = None) ->
     """Return the mean over classes and thresholds of the precision at 101 levels of recall.
 
     Args:
-        records: of the images. weights: how often each image counts.
+        records: of the images.
+        weights: how often each image counts; None for once.
     """
     per_image = np.ones(len(records)) if weights is None else weights
     wanted: dict[int, float] = {}

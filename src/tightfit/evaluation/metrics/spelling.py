@@ -159,7 +159,8 @@ def combine(metric: str | Sequence[Wanted], limits: Sequence[Wanted]) -> list[Wa
     """Return the metrics that are measured: those asked for, then others with a limit.
 
     Args:
-        metric: the text of ``--metric``, or parsed. limits: of ``--max-drop``.
+        metric: the text of ``--metric``, or parsed.
+        limits: metrics of ``--max-drop``.
     """
     asked = parse_metrics(metric) if isinstance(metric, str) else list(metric)
     if [w.name for w in asked] == [AUTO] and limits:

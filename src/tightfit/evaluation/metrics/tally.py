@@ -38,9 +38,11 @@ class Change:
     """How a metric changed: negative is worse.
 
     Args:
-        value, low, high: the change with its 95 % interval, which is None where samples are too few.
-        lost, gained: samples that only the reference, or only the model, scores; None unless each is right
-            or wrong.
+        value: the change with its 95 % interval, which is None where samples are too few.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        lost: samples that only the reference, or only the model, scores; None unless each is right or wrong.
+        gained: see ``lost``.
     """
 
     value: float
@@ -106,6 +108,8 @@ def paired_change(before: Array, after: Array, sign: float) -> Change:
     """Return the change of a mean from the scores of the same samples.
 
     Args:
+        before: score of each sample by the reference, shape (n,).
+        after: score of the same samples by the model, shape (n,).
         sign: 1 where more is better, −1 for errors.
 
     Example:

@@ -89,7 +89,10 @@ def compare(
     """Return the quality of each output of a file that has answered probes.
 
     Args:
-        model: the float model. answers: reals by tensor key of the float model, one a probe.
+        model: the float model.
+        answers: reals by tensor key of the float model, one a probe.
+        probes: samples with the file's answers.
+        slices: see ``slices_of``.
     """
     sums = SliceSums(slices)
     got = by_name(model, [({}, dict(answer)) for answer in answers])
@@ -104,7 +107,10 @@ def measure_file(
     """Return the quality of each output of a file on samples that the float model has answered.
 
     Args:
-        model: the float model. slices: see ``slices_of``.
+        file: path or bytes of the ``.tflite``.
+        model: the float model.
+        answered: samples with the answers of the float model.
+        slices: see ``slices_of``; None finds them.
 
     Raises:
         RuntimeFailureError: LiteRT does not run the file.

@@ -16,7 +16,9 @@ class Part:
     """A range of entries of one axis that one op made.
 
     Args:
-        begin, end: entries ``begin … end - 1``. name: of what made them, or the user's.
+        begin: entries ``begin … end - 1``.
+        end: see ``begin``.
+        name: of what made them, or the user's.
         one_unit: its entries share a unit (probabilities, features of one layer), so that an entry whose own
             spread is far below that of the others is compared with theirs.
     """
@@ -32,7 +34,8 @@ class Axis:
     """The parts of one axis of an output, in order and without gaps.
 
     Args:
-        axis: counted from 0, the batch included. columns: each entry is measured by itself, too.
+        axis: counted from 0, the batch included.
+        columns: each entry is measured by itself, too.
     """
 
     axis: int
@@ -62,7 +65,9 @@ class NamedSlices:
     """The slices of one ``--slices OUTPUT=AXIS:BEGIN-END=NAME,…``.
 
     Args:
-        output: name of the output. axis: may be negative. parts: in order.
+        output: name of the output.
+        axis: may be negative.
+        parts: in order.
     """
 
     output: str
@@ -103,6 +108,8 @@ def with_named(found: Slices, named: Iterable[NamedSlices], shapes: Mapping[str,
     """Return the found slices with those that the user named in place of the same axis.
 
     Args:
+        found: slices that were found, by output.
+        named: slices that the user named.
         shapes: output name → shape, the batch included.
 
     Raises:

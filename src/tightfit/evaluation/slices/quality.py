@@ -32,8 +32,13 @@ class SliceQuality:
     """One slice as reports show it.
 
     Args:
-        name, axis, begin, end: which entries. snr_db: spread of the float values about their mean ÷ noise.
-        distinct: different values in the file, up to 257, or None. lost: why it is of no use, or "".
+        name: which entries.
+        axis: see ``name``.
+        begin: see ``name``.
+        end: see ``name``.
+        snr_db: spread of the float values about their mean ÷ noise.
+        distinct: different values in the file, up to 257, or None.
+        lost: why it is of no use, or "".
         noise: mean square of the difference from the float values.
     """
 
@@ -57,8 +62,10 @@ class OutputQuality:
     """One output: over all of its values, and its worst slice.
 
     Args:
-        snr_db: power of the float values ÷ noise. worst_slice: None where no slice has real values.
-        lost: the slices that are of no use, the worst first. samples: how many it rests on.
+        snr_db: power of the float values ÷ noise.
+        worst_slice: None where no slice has real values.
+        lost: the slices that are of no use, the worst first.
+        samples: how many it rests on.
         poor: the slices below ``GOOD_DB``, the worst first.
     """
 
@@ -92,6 +99,7 @@ def qualities(sums: SliceSums, *, lost_db: float | Mapping[str, float] = LOST_DB
     """Return the quality of each output that has real values.
 
     Args:
+        sums: signal and error of every slice.
         lost_db: below it a slice is lost; one number, or one an output.
     """
     return [

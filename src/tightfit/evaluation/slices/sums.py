@@ -28,9 +28,12 @@ class SliceFacts:
     """What was seen of one slice, in the float model and in the file.
 
     Args:
-        name: of the part. axis, begin, end: its entries. one_unit: see ``Part``.
-        count: values seen. mean, variance: of the float model's. noise: mean square of the difference.
-        low, high: extremes of the float model's. got_low, got_high: of the file's.
+        name: of the part. axis, begin, end: its entries.
+        one_unit: see ``Part``.
+        count: values seen. mean, variance: of the float model's.
+        noise: mean square of the difference.
+        low: extremes of the float model's. got_low, got_high: of the file's.
+        high: see ``low``.
         distinct: different values of the file, up to 257, None where they were not counted.
         largest_variance: of the columns of the same part.
         bad: values of the file that are NaN or infinite where the float model's are not.

@@ -45,7 +45,7 @@ def watched_tensors(graph: Graph) -> list[Tensor]:
 
 
 def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[str, Watch]]:
-    """Gives a copy whose outputs are the watched tensors and the original outputs, and a watch for each."""
+    """Return a copy whose outputs are the watched tensors and the original outputs, and a watch for each."""
     twin = copy_model(model)
     graph = twin.main
     keys = graph.keys()
@@ -76,7 +76,8 @@ class Calibration:
         statistics: tensor key → what was seen, for the main graph.
         samples: how many samples ran.
         probes: the first few (inputs by name, float outputs by tensor key), to check written files with.
-        kept: more of them, spread over all samples, to measure files with. places: their numbers.
+        kept: more of them, spread over all samples, to measure files with.
+        places: their numbers.
     """
 
     statistics: dict[str, Statistics]

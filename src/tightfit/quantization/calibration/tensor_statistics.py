@@ -136,7 +136,7 @@ class Statistics:
         self.counts += other.counts
 
     def histogram(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Gives (counts, centres) of the bins between the extremes."""
+        """Return (counts, centres) of the bins between the extremes."""
         self._flush()
         width = 2 * (self.reach or 1.0) / BINS
         centres = (np.arange(BINS) + 0.5) * width - (self.reach or 1.0)
@@ -156,7 +156,8 @@ class Watch:
     """Watches one output in the runtime's child: its statistics, and copies of its first arrays.
 
     Args:
-        statistics: whether ranges are wanted. keep: how many of the first arrays to keep.
+        statistics: whether ranges are wanted.
+        keep: how many of the first arrays to keep.
         more_bytes: further arrays are kept while all of them have no more bytes.
         detailed: whether histograms are wanted.
     """

@@ -42,7 +42,8 @@ class HeldOutNoise:
     """Runs files on samples whose float outputs are known.
 
     Args:
-        model: the float model. probes: samples with its outputs, by tensor key.
+        model: the float model.
+        probes: samples with its outputs, by tensor key.
 
     Attributes:
         inputs: the samples. wanted: output name → the float model's outputs, one a sample.

@@ -41,7 +41,9 @@ class Columns:
     """What was seen of the entries of an input's last axis.
 
     Args:
-        low, high: extremes. deviation: standard deviation of each entry.
+        low: extremes.
+        high: see ``low``.
+        deviation: standard deviation of each entry.
     """
 
     low: Vector

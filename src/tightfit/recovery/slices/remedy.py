@@ -76,7 +76,8 @@ class Remedies:
 
     Args:
         work: what is to be mended; its model, plan, ranges and overrides change where a remedy helps.
-        answered: samples with the answers of the float model. slices: of its outputs.
+        answered: samples with the answers of the float model.
+        slices: of its outputs.
     """
 
     work: RecoveryState

@@ -35,7 +35,9 @@ class Spread:
     """What one entry of an axis showed.
 
     Args:
-        low, high: extremes. deviation: standard deviation.
+        low: extremes.
+        high: see ``low``.
+        deviation: standard deviation.
     """
 
     low: Vector

@@ -35,7 +35,8 @@ class Taking:
     """Takes entries of tensors of one graph; what was taken once is used again.
 
     Args:
-        graph: new ops are added to it, each before what reads it. suffix: of the names of new tensors.
+        graph: new ops are added to it, each before what reads it.
+        suffix: of the names of new tensors.
     """
 
     graph: Graph
@@ -46,7 +47,9 @@ class Taking:
         """Return a tensor that has only some entries of an axis.
 
         Args:
-            axis: counted from 0. entries: in ascending order.
+            tensor: the tensor that is read.
+            axis: counted from 0.
+            entries: in ascending order.
 
         Raises:
             CannotTakeError: no op computes them.

@@ -16,7 +16,7 @@ _REACH_SHARE = 0.35
 
 
 def size_axis(shown: Sequence[Candidate], report: Report, pixels: tuple[float, float]) -> Axis:
-    """Gives the axis of sizes and a limit near them; logarithmic when they differ by a factor above 2.5."""
+    """Return the axis of sizes and a limit near them; logarithmic when they differ by a factor above 2.5."""
     sizes = [float(c.size_bytes or 1) for c in shown]
     limit = report.budget.max_size
     if limit is not None and min(sizes) / 2 < limit < max(sizes) * 2:
@@ -29,7 +29,7 @@ def size_axis(shown: Sequence[Candidate], report: Report, pixels: tuple[float, f
 
 
 def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, pixels: Interval) -> Axis:
-    """Gives the axis of scores, the better one up.
+    """Return the axis of scores, the better one up.
 
     What lost far more than the rest (over 4 points, or three times what may be lost) does not stretch it.
     """
@@ -47,7 +47,7 @@ def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, p
 
 
 def score_limit(report: Report, words: MetricWords) -> float | None:
-    """Gives the score at which the allowed loss is used up."""
+    """Return the score at which the allowed loss is used up."""
     original, allowed = report.original, report.allowed_drop
     if original is None or original.accuracy is None or allowed is None:
         return None
@@ -55,7 +55,7 @@ def score_limit(report: Report, words: MetricWords) -> float | None:
 
 
 def interval_ends(candidate: Candidate) -> tuple[float, ...]:
-    """Gives the scores at the worse and the better end of the change's interval; none for the original."""
+    """Return the scores at the worse and the better end of the change's interval; none for the original."""
     score, drop, interval = candidate.accuracy, candidate.drop, candidate.drop_interval
     if score is None or drop is None or interval is None or candidate.is_original:
         return ()

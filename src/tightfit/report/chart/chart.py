@@ -26,9 +26,13 @@ class Mark:
     """One candidate: its circle, its error bar, its label.
 
     Args:
-        index: of the candidate in the report. kind: ``chosen``, ``front`` or ``other``.
-        x, y: the middle; radius: its square is proportional to the latency ratio.
-        low, high: pixels of the interval's ends, or None.
+        index: of the candidate in the report.
+        kind: ``chosen``, ``front`` or ``other``.
+        x: the middle;
+        y: see ``x``.
+        radius: its square is proportional to the latency ratio.
+        low: pixels of the interval's ends, or None.
+        high: see ``low``.
         beyond: True when the value lies below the axis and the mark stands at its end.
         label: the name, shortened; label_x, label_y, anchor: where it stands.
         leader: a line from the circle to a label that stands far from it.
@@ -79,7 +83,7 @@ class Chart:
 
 
 def make_chart(report: Report, width: float, height: float) -> Chart | None:
-    """Gives the chart of the candidates with a size and a score, or None when there are fewer than two."""
+    """Return the chart of the candidates with a size and a score, or None when there are fewer than two."""
     shown = [
         (i, c)
         for i, c in enumerate(report.candidates)

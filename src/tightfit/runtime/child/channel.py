@@ -67,7 +67,7 @@ class Channel:
                 view = view[self._write_some(view) :]
 
     def receive(self, timeout_s: float | None) -> Any:
-        """Gives the next frame's message.
+        """Return the next frame's message.
 
         Raises:
             ChannelClosedError: the child is gone. ChannelTimeoutError: it does not answer.

@@ -42,12 +42,12 @@ def prepare_shared(count: int) -> None:
 
 
 def take() -> Child:
-    """Gives a prepared worker if there is one, else a new one; threads may call it at once."""
+    """Return a prepared worker if there is one, else a new one; threads may call it at once."""
     return _own(_spare) or Child()
 
 
 def take_shared() -> Child:
-    """Gives a free thread of the shared process if there is one, else a worker as ``take`` does."""
+    """Return a free thread of the shared process if there is one, else a worker as ``take`` does."""
     return _own(_shared) or take()
 
 
@@ -119,7 +119,8 @@ class Child:
 
     Args:
         program: the module of this package that the child runs.
-        shared: a process that is shared with others. channel: this child's channel to it.
+        shared: a process that is shared with others.
+        channel: this child's channel to it.
         environment: variables beside the parent's.
 
     Attributes:
@@ -154,7 +155,7 @@ class Child:
         self._channel.send(message, timeout_s)
 
     def receive(self, timeout_s: float | None) -> Any:
-        """Gives the next message; see ``Channel.receive``."""
+        """Return the next message; see ``Channel.receive``."""
         return self._channel.receive(timeout_s)
 
     def describe_exit(self, fault: Exception, doing: str) -> str:

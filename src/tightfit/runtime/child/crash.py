@@ -33,7 +33,7 @@ def locate_crash(
     delegate: bool = True,
     limit_s: float = 30.0,
 ) -> str | None:
-    """Gives a sentence naming the op that kills LiteRT, or None when that cannot be told in time.
+    """Return a sentence naming the op that kills LiteRT, or None when that cannot be told in time.
 
     Args:
         model: the model that died.
@@ -61,7 +61,9 @@ def first_failing(count: int, fails: Callable[[int], bool], deadline: float) -> 
     """Return the length of the shortest beginning that fails, by bisection; None where none does, or in time.
 
     Args:
-        count: of all ops. fails: whether the first so many ops fail. deadline: by ``time.monotonic``.
+        count: of all ops.
+        fails: whether the first so many ops fail.
+        deadline: time at which the search gives up, by ``time.monotonic``.
 
     Example:
         >>> first_failing(9, lambda n: n >= 4, float("inf"))

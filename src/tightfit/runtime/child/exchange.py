@@ -83,7 +83,7 @@ class Exchange:
         return pending
 
     def wait(self, pending: Pending) -> Any:
-        """Gives the value of the reply to a request.
+        """Return the value of the reply to a request.
 
         Raises:
             DataError: the sample does not fit. RuntimeFailureError: LiteRT refused, or the child died.

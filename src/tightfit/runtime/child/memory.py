@@ -83,6 +83,7 @@ def model_limit(model: str | Path | bytes, threads: int = 1) -> int | None:
     """Return the bytes that a process which loads this ``.tflite`` may allocate; None for no limit.
 
     Args:
+        model: path or bytes of the ``.tflite``.
         threads: that it starts.
 
     Raises:

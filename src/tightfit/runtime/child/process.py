@@ -42,8 +42,9 @@ class Confinement:
     """What a child process may use.
 
     Args:
-        memory_bytes: data that it may allocate, None for no limit. sandbox: True takes the network away and
-            makes every folder but ``writable`` read-only, where the system can do that.
+        memory_bytes: data that it may allocate, None for no limit.
+        sandbox: True takes the network away and makes every folder but ``writable`` read-only, where the
+            system can do that.
         writable: folders that it may write into.
         dies_with_parent: True ends it when the thread that starts it ends; set for the main thread.
     """

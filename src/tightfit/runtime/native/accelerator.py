@@ -48,6 +48,7 @@ class AcceleratorProcess:
         """Compile a file; a later call of ``run`` uses the last one.
 
         Args:
+            path: the ``.tflite``.
             accelerators: ``gpu``, ``npu`` and ``cpu``; with ``cpu`` it takes what the others leave.
             signature: index of the signature that runs.
             options: component of LiteRT → its options as TOML.

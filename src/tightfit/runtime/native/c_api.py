@@ -103,7 +103,7 @@ class LiteRt:
             raise RuntimeError(f"{function} gave status {status}")
 
     def new(self, function: str, *arguments: Any) -> c_void_p:
-        """Gives the handle that a function hands out through its last argument."""
+        """Return the handle that a function hands out through its last argument."""
         handle = c_void_p()
         self.call(function, *arguments, ctypes.byref(handle))
         return handle
@@ -116,7 +116,7 @@ class LiteRt:
         return self.new("LiteRtCreateEnvironment", c_int(len(folders)), options if folders else None)
 
     def opaque_options(self, identifier: str, text: str) -> c_void_p:
-        """Gives options of a component, written as TOML; LiteRT frees the text."""
+        """Return options of a component, written as TOML; LiteRT frees the text."""
         free = ctypes.cast(self._libc.free, c_void_p)
         payload = c_void_p(self._libc.strdup(text.encode()))
         return self.new("LiteRtCreateOpaqueOptions", identifier.encode(), payload, free)

@@ -39,7 +39,7 @@ class OpTime:
 
 
 def profile_ops(path: str | Path, *, threads: int = 1, runs: int = 20) -> list[OpTime]:
-    """Gives the mean time of each op in the order in which they run; inputs are random.
+    """Return the mean time of each op in the order in which they run; inputs are random.
 
     XNNPACK shows its own ops, of which a graph's op may be several or none. An op that runs another graph
     (``WHILE``, ``IF``) counts that graph's time; XNNPACK's ops in there are listed too.

@@ -13,7 +13,7 @@ class ProfileWorker:
     def profile(
         self, path: str, signature: int, arrays: list[Array], threads: int, runs: int
     ) -> list[list[Event]]:
-        """Gives each run's events in order: (tag, in a delegate or not, node, subgraph, microseconds)."""
+        """Return each run's events in order: (tag, in a delegate or not, node, subgraph, microseconds)."""
         program = Program(path, signature, PROFILING | {"xnnpack": f"num_threads = {threads}\n"})
         program.prepare(arrays)
         program.run()

@@ -85,13 +85,15 @@ class Candidate:
         scheme: ``float32``, ``float16``, ``weight8``, ``dynamic``, ``int8``, ``int16x8``, ``weight4`` …
         steps: what was done to the original, in order, in plain words; empty for the original only.
         path: the file, relative to the report where possible; None when none was written.
-        size_bytes: of the file. compressed_bytes: of the file packed, by packer (``zip``, ``zstd``).
+        size_bytes: of the file.
+        compressed_bytes: of the file packed, by packer (``zip``, ``zstd``).
         peak_memory_bytes: of the process that ran it.
-        latency_ms: median of a call. latency_ratio: to the original, interleaved with it in the same run;
-            latency_interval is the 95 % interval of that ratio.
+        latency_ms: median of a call.
+        latency_ratio: to the original, interleaved with it in the same run; latency_interval is the 95 %
+            interval of that ratio.
         accuracy: mean of the metric, 0–1 for shares, None where it was not measured.
-        drop: how much worse the metric is than the original's: positive is a loss; drop_interval is its
-            95 % interval, paired by sample.
+        drop: how much worse the metric is than the original's: positive is a loss; drop_interval is its 95 %
+            interval, paired by sample.
         agreement: share of samples with the same decision as the original, 0–1.
         snr_db: of the outputs against the original's.
         targets: verdict by target name.
@@ -101,7 +103,8 @@ class Candidate:
         interface: dtype of the model's inputs and outputs, the narrowest where they differ.
         layout: for which kind of machine the file is written (``cpu``, ``npu``, ``micro``), or None.
         failure: why it could not be made or measured, or None. A failed candidate is never chosen.
-        plan_summary, layer_error: how its ops run, and the error of each.
+        plan_summary: how its ops run, and the error of each.
+        layer_error: see ``plan_summary``.
         sha256: of the file, as hexadecimal digits.
         scored_samples: how many its accuracy is of, where it was given up before the end.
         metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the
@@ -159,7 +162,7 @@ class Candidate:
         return self.scheme == ORIGINAL_SCHEME and not self.steps
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives plain data for strict JSON: fields in order, None where a number is not finite.
+        """Return plain data for strict JSON: fields in order, None where a number is not finite.
 
         Example:
             >>> Candidate("a", "int8", snr_db=float("inf")).to_dict()["snr_db"] is None
@@ -170,7 +173,7 @@ class Candidate:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Candidate:
-        """Gives the candidate back from ``to_dict``; keys of a newer version are passed over.
+        """Return the candidate back from ``to_dict``; keys of a newer version are passed over.
 
         Raises:
             DataError: when ``plain`` is no candidate.

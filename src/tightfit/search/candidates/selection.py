@@ -17,7 +17,8 @@ class Selection:
     """Says recipe after recipe whether it is worth its time; ``notes`` tell what was left out.
 
     Args:
-        job: its budget, its effort and the recipes that it names. target: the budget's, or None.
+        job: its budget, its effort and the recipes that it names.
+        target: the budget's, or None.
     """
 
     def __init__(self, job: Job, target: Target | None) -> None:
@@ -28,6 +29,7 @@ class Selection:
         """True when a recipe should be tried now.
 
         Args:
+            recipe: the recipe in question.
             candidates: all so far, judged.
         """
         if self.job.recipes:

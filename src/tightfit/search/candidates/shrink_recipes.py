@@ -39,7 +39,7 @@ class Pruners:
     last: ChannelPruner | None = None
 
     def of(self, work: RecoveryState) -> ChannelPruner:
-        """Gives what prunes the work's model."""
+        """Return what prunes the work's model."""
         if self.last is None or self.last.model is not work.original:
             self.last = ChannelPruner(work.original, samples=remembered(work.samples), stage=work.progress)
         return self.last
@@ -49,7 +49,8 @@ class Changed(NamedTuple):
     """A smaller float model.
 
     Args:
-        model: it. steps: what was done, in plain words.
+        model: it.
+        steps: what was done, in plain words.
         replan: True where ranges and plan are to be made anew.
         mirrored: True where its images are flipped, so that no layer compares with the original's.
     """
@@ -66,8 +67,10 @@ class Way:
 
     Args:
         change: makes it, from the work, the amount, the layout and what other amounts left to use again.
-        serves: limits of the budget that it helps to meet. op: what a target must run, or "".
-        depends: True where the result depends on the plan. training: the command that brings accuracy back.
+        serves: limits of the budget that it helps to meet.
+        op: what a target must run, or "".
+        depends: True where the result depends on the plan.
+        training: the command that brings accuracy back.
     """
 
     change: Callable[[RecoveryState, float, str, Pruners], Changed]
@@ -130,7 +133,8 @@ class Shrinker:
     """The smaller models of one search; each is made once for all schemes.
 
     Args:
-        target: that the files are for, or None. made: what was made.
+        target: that the files are for, or None.
+        made: what was made.
         pruners: what is known of the channels.
     """
 
@@ -244,7 +248,7 @@ def describe_gain(candidate: Candidate, wanted: Shrink, plain: Candidate | None)
 
 
 def training_notes(recipes: Sequence[Recipe], made: Sequence[Candidate], budget: Budget) -> list[str]:
-    """Gives the commands that train smaller models, for those that lost too much where nothing fits."""
+    """Return the commands that train smaller models, for those that lost too much where nothing fits."""
     if any(c.meets_budget and not c.is_original for c in made):
         return []
     drop, found = budget.only_drop(), []
@@ -258,7 +262,7 @@ def training_notes(recipes: Sequence[Recipe], made: Sequence[Candidate], budget:
 
 
 def training_command(scheme: str, wanted: Shrink) -> str:
-    """Gives the command that trains a model which lost as much as a candidate did.
+    """Return the command that trains a model which lost as much as a candidate did.
 
     Example:
         >>> training_command("int8", Shrink("zeros", 0.6))

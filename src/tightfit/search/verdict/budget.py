@@ -38,15 +38,17 @@ class Budget:
 
     Args:
         max_drop: accuracy that may be lost, a fraction (0.01 is one point).
-        max_size: file size in bytes. max_zip: bytes of the file packed as zip, as in a download.
+        max_size: file size in bytes.
+        max_zip: bytes of the file packed as zip, as in a download.
         max_latency: milliseconds a call on this machine.
         max_latency_ratio: latency relative to the original on this machine.
-        target: name of the target that must take the file. target_memory: bytes, where they are not the
-            target's. min_accelerated: share of the multiply–accumulates that it must accelerate.
+        target: name of the target that must take the file.
+        target_memory: bytes, where they are not the target's.
+        min_accelerated: share of the multiply–accumulates that it must accelerate.
         minutes: time that the search may take; it judges no candidate.
         confident: a candidate whose 95 % interval leaves the budget does not fit, rather than being unproven.
-        max_drops: metric → how much worse it may be, for several metrics: a number in the metric's unit, or
-            a share of the original's value as ``5%``.
+        max_drops: metric → how much worse it may be, for several metrics: a number in the metric's unit, or a
+            share of the original's value as ``5%``.
         judge: ``interval``: a drop is within the budget where its 95 % interval is; ``estimate``: where it
             is.
 
@@ -129,7 +131,7 @@ class Budget:
         return not drop_shortfalls(self, candidate) and not _lost_outputs(candidate)
 
     def shortfalls(self, candidate: Candidate) -> list[Shortfall]:
-        """Gives each limit that the candidate misses; a limit on what was not measured is missed.
+        """Return each limit that the candidate misses; a limit on what was not measured is missed.
 
         Without labels there is no drop: the share of changed decisions, which bounds it, takes its place.
 

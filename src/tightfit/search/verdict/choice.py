@@ -71,7 +71,7 @@ def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
 
 
 def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
-    """Gives the best candidate by ``CHOICE_RULE``, or None when every one failed.
+    """Return the best candidate by ``CHOICE_RULE``, or None when every one failed.
 
     An unmeasured latency counts as the slowest measured one. The order of ``candidates`` does not matter.
 
@@ -124,6 +124,8 @@ def _cheapest(
     """The one of least cost and its equals; an original only where nothing costs less.
 
     Args:
+        fitting: candidates that meet the budget.
+        cost: id of a candidate → what it costs.
         sure: those that surely meet the budget; they come before those that may.
     """
     changed = [c for c in fitting if not c.is_original]
@@ -138,10 +140,12 @@ def _cheapest(
 
 
 def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
-    """Gives one that ``CHOICE_RULE`` prefers to a candidate however accurate that may be, or None.
+    """Return one that ``CHOICE_RULE`` prefers to a candidate however accurate that may be, or None.
 
     Args:
+        candidate: one whose accuracy is not measured yet.
         candidates: all so far, their sizes and latencies measured.
+        budget: the limits.
 
     Example:
         >>> small = Candidate("int8", "int8", ["int8"], size_bytes=5, latency_ratio=0.9, drop=0.007)
@@ -160,14 +164,14 @@ def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Bud
 
 
 def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Gives those that were made, the one that ``CHOICE_RULE`` prefers first where all are accurate."""
+    """Return those that were made, the one that ``CHOICE_RULE`` prefers first where all are accurate."""
     made = [c for c in candidates if c.failure is None]
     cost = _costs(made)
     return sorted(made, key=lambda c: cost[id(c)].middle)
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[str]:
-    """Gives the names that no other candidate beats, the smallest file first.
+    """Return the names that no other candidate beats, the smallest file first.
 
     One beats another when it is no worse in size, drop and latency ratio and better in one. Latency ratios
     that fall in the same 2 % step (1.00× is the middle of one) count as equal: less is noise. Without labels
@@ -187,7 +191,7 @@ def pareto(candidates: Sequence[Candidate]) -> list[str]:
 
 
 def objectives(candidate: Candidate) -> tuple[float, float, float]:
-    """Gives what ``pareto`` compares, each to be minimized: bytes, drop, step of the latency ratio."""
+    """Return what ``pareto`` compares, each to be minimized: bytes, drop, step of the latency ratio."""
     drop = 0.0 if candidate.is_original else candidate.drop
     if drop is None and candidate.agreement is not None:
         drop = 1 - candidate.agreement

@@ -22,12 +22,16 @@ class JudgedDrop:
     """How much worse a metric became, beside what is allowed; positive is worse.
 
     Args:
-        metric: its name. drop: the estimate, None where it was not measured.
-        low, high: the 95 % interval of the drop, None where it is not known.
+        metric: its name.
+        drop: the estimate, None where it was not measured.
+        low: the 95 % interval of the drop, None where it is not known.
+        high: see ``low``.
         allowed: in the metric's unit.
         n: samples, None where they are not known (a report of an earlier release).
-        judge: ``interval`` or ``estimate``. confident: see ``Budget``.
-        lost, gained: samples that only one of the two models scores, or None.
+        judge: ``interval`` or ``estimate``.
+        confident: see ``Budget``.
+        lost: samples that only one of the two models scores, or None.
+        gained: see ``lost``.
         is_proxy: the share of changed decisions stands for a drop that was not measured.
     """
 
@@ -108,8 +112,11 @@ def drops_of(
     """Return the drop of each metric that has a limit.
 
     Args:
+        candidate: a measured candidate.
         max_drop: one number for every metric that was measured where no metric is named.
         max_drops: metric, with its options → limit.
+        judge: name of the main metric.
+        confident: takes the upper end of the interval instead of the estimate.
     """
     how = {"judge": judge, "confident": confident}
     if max_drops:

@@ -112,9 +112,11 @@ FIXES: Final[tuple[Fix, ...]] = (
 
 
 def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list[Applied]]:
-    """Gives a copy of a model with fewer fallbacks on the target, and what was rewritten.
+    """Return a copy of a model with fewer fallbacks on the target, and what was rewritten.
 
     Args:
+        model: the model to rewrite; it stays as it is.
+        target: the device that the rewrites serve.
         ends: float inputs and outputs may become integers.
 
     Raises:
@@ -150,7 +152,10 @@ def _expanded(op: Op, target: Target, used: tuple[str, ...], names: list[str]) -
     """The ops that compute what one op does and that the target takes, the op itself when it takes it.
 
     Args:
-        used: rewrites that led here, none of which is used twice. names: gets those that are used.
+        op: the op to replace.
+        target: the device.
+        used: rewrites that led here, none of which is used twice.
+        names: gets the rewrites that are used.
     """
     if judge(op, target) is None:
         return [op]

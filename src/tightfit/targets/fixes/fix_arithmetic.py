@@ -11,7 +11,7 @@ from tightfit.targets.limits.quantization_limits import equal_quantization
 
 
 def requantize_inputs(op: Op) -> list[Op] | None:
-    """Gives a QUANTIZE to the output's scale before each input that has another, then the op."""
+    """Return a QUANTIZE to the output's scale before each input that has another, then the op."""
     target = op.outputs[0]
     if not target.is_quantized or any(t.dtype != target.dtype for t in data_inputs(op)):
         return None
@@ -28,7 +28,7 @@ def requantize_inputs(op: Op) -> list[Op] | None:
 
 
 def divide_by_constant(op: Op) -> list[Op] | None:
-    """Gives a MUL with the reciprocal of a constant divisor; the reciprocals are stored as int8 or int16."""
+    """Return a MUL with the reciprocal of a constant divisor; the reciprocals are stored as int8 or int16."""
     divisor, source = op.input(1), op.input(0)
     if divisor is None or source is None or divisor.data is None or divisor.quantization is None:
         return None
@@ -48,7 +48,7 @@ def divide_by_constant(op: Op) -> list[Op] | None:
 
 
 def leaky_as_prelu(op: Op) -> list[Op] | None:
-    """Gives a PRELU whose slope is the LEAKY_RELU's in every channel: α = (α / 127) · 127."""
+    """Return a PRELU whose slope is the LEAKY_RELU's in every channel: α = (α / 127) · 127."""
     source, target = op.input(0), op.outputs[0]
     if source is None or source.dtype not in ("int8", "uint8") or not source.shape:
         return None

@@ -33,7 +33,11 @@ def changed(
     """Return a constant with changed values, stored as the old one is.
 
     Args:
-        made: gets the DEQUANTIZE of a float16 constant. quantization: of the new one; None for the old one's.
+        tensor: the constant.
+        change: values → values of the same shape or another.
+        name: of the new constant.
+        made: gets the DEQUANTIZE of a float16 constant.
+        quantization: of the new constant; None for the old one's.
     """
     values = stored(tensor)
     assert values is not None, name  # noqa: S101 - callers ask ``stored`` first

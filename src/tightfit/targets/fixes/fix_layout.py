@@ -12,7 +12,7 @@ from tightfit.targets.limits.operands import data, option, shape4, values
 
 
 def repeat_pixels(op: Op) -> list[Op] | None:
-    """Gives RESHAPE and TILE for a nearest-neighbour resize by integers, None for others.
+    """Return RESHAPE and TILE for a nearest-neighbour resize by integers, None for others.
 
     [1, H, W, C] → [1, H, 1, W·C] repeated over the third axis gives the rows, [1, fH·W, 1, C] the columns.
     """
@@ -37,7 +37,7 @@ def _tile(source: Tensor, times: int) -> tuple[Tensor, Op]:
 
 
 def depth_to_space(op: Op) -> list[Op] | None:
-    """Gives RESHAPE → TRANSPOSE → RESHAPE: [H, W, b, b·C] → [H, b, W, b·C]."""
+    """Return RESHAPE → TRANSPOSE → RESHAPE: [H, W, b, b·C] → [H, b, W, b·C]."""
     (n, h, w, c), block = shape4(data(op)), int(option(op, "blockSize", 1))
     if block < 1 or c % (block * block):
         return None
@@ -45,7 +45,7 @@ def depth_to_space(op: Op) -> list[Op] | None:
 
 
 def space_to_depth(op: Op) -> list[Op] | None:
-    """Gives RESHAPE → TRANSPOSE → RESHAPE: [H/b, b, W/b, b·C] → [H/b, W/b, b, b·C]."""
+    """Return RESHAPE → TRANSPOSE → RESHAPE: [H/b, b, W/b, b·C] → [H/b, W/b, b, b·C]."""
     (n, h, w, c), block = shape4(data(op)), int(option(op, "blockSize", 1))
     if block < 1 or h % block or w % block:
         return None
@@ -66,7 +66,7 @@ def _swapped(op: Op, shape: tuple[int, int, int, int]) -> list[Op]:
 
 
 def gather_slices(op: Op) -> list[Op] | None:
-    """Gives a SLICE for each run of neighbouring constant indices, and a CONCATENATION of them."""
+    """Return a SLICE for each run of neighbouring constant indices, and a CONCATENATION of them."""
     source, target, indices = data(op), op.outputs[0], values(op, 1)
     rank, axis = len(source.shape), int(option(op, "axis"))
     if not indices or option(op, "batchDims") or rank > 4:
@@ -111,6 +111,6 @@ def _slice(source: Tensor, axis: int, start: int, count: int, name: str) -> Op:
 
 
 def constant(name: str, numbers: Sequence[object]) -> Tensor:
-    """Gives an int32 constant."""
+    """Return an int32 constant."""
     stored = np.array(numbers, np.int32)
     return Tensor(name, stored.shape, "int32", stored)

@@ -13,7 +13,7 @@ _LONGEST = 4096
 
 
 def reshape_mean(op: Op) -> list[Op] | None:
-    """Gives RESHAPE → MEAN → RESHAPE for a MEAN over neighbouring axes, None for others.
+    """Return RESHAPE → MEAN → RESHAPE for a MEAN over neighbouring axes, None for others.
 
     The input [outer, reduced, inner] becomes [1, outer, reduced, inner], reduced over the width; a reduced
     axis that is too long is folded to two where ``outer`` is 1.
@@ -38,13 +38,13 @@ def reshape_mean(op: Op) -> list[Op] | None:
 
 
 def reshape(source: Tensor, shape: tuple[int, ...], word: str) -> tuple[Tensor, Op]:
-    """Gives the reshaped tensor, with the source's scale, and the op that makes it."""
+    """Return the reshaped tensor, with the source's scale, and the op that makes it."""
     made = Tensor(f"{source.name}/{word}", shape, source.dtype, quantization=source.quantization)
     return made, reshape_to(source, made)
 
 
 def reshape_to(source: Tensor, target: Tensor) -> Op:
-    """Gives the RESHAPE from one tensor to another."""
+    """Return the RESHAPE from one tensor to another."""
     return Op(
         "RESHAPE", [source, _shape(target.shape, target.name)], [target], *_reshape_options(target.shape)
     )

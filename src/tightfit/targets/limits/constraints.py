@@ -81,7 +81,7 @@ class LimitRule:
         return kind not in self.exempt and (not self.ops or kind in self.ops)
 
     def broken_by(self, op: Op) -> str | None:
-        """Gives what is wrong with an op, None when it keeps the rule.
+        """Return what is wrong with an op, None when it keeps the rule.
 
         Raises:
             ModelError: the op lacks an input or a dimension that every op of its kind has.

@@ -51,25 +51,25 @@ _LSTM: Final = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
 
 def weights(op: Op) -> Tensor | None:
-    """Gives the weights of a convolution or dense layer, None for other ops."""
+    """Return the weights of a convolution or dense layer, None for other ops."""
     position = _WEIGHTS.get(op.kind)
     return None if position is None else op.input(position)
 
 
 def bias(op: Op) -> Tensor | None:
-    """Gives the bias of a convolution or dense layer, None where there is none."""
+    """Return the bias of a convolution or dense layer, None where there is none."""
     position = _BIAS.get(op.kind)
     return None if position is None else op.input(position)
 
 
 def parameters(op: Op) -> list[Tensor]:
-    """Gives the shapes, axes, paddings and permutations that an op reads, absent ones left out."""
+    """Return the shapes, axes, paddings and permutations that an op reads, absent ones left out."""
     found = (op.input(i) for i in _PARAMETERS.get(op.kind, ()))
     return [t for t in found if t is not None]
 
 
 def data_inputs(op: Op) -> list[Tensor]:
-    """Gives the feature maps that an op reads, absent ones left out.
+    """Return the feature maps that an op reads, absent ones left out.
 
     Example:
         >>> x, axes, y = Tensor("x", (1, 4, 4, 2)), Tensor("axes", (2,), "int32"), Tensor("y", (1, 2))
@@ -83,17 +83,17 @@ def data_inputs(op: Op) -> list[Tensor]:
 
 
 def data_tensors(op: Op) -> list[Tensor]:
-    """Gives the feature maps that an op reads and writes."""
+    """Return the feature maps that an op reads and writes."""
     return [*data_inputs(op), *op.outputs]
 
 
 def data(op: Op) -> Tensor:
-    """Gives the first feature map that an op reads, or its output when it reads none."""
+    """Return the first feature map that an op reads, or its output when it reads none."""
     return (data_inputs(op) or op.outputs)[0]
 
 
 def shape4(tensor: Tensor) -> tuple[int, int, int, int]:
-    """Gives a shape as batch, height, width, channels; leading ones are added, leading axes merged.
+    """Return a shape as batch, height, width, channels; leading ones are added, leading axes merged.
 
     Example:
         >>> shape4(Tensor("x", (3, 7)))
@@ -105,7 +105,7 @@ def shape4(tensor: Tensor) -> tuple[int, int, int, int]:
 
 
 def values(op: Op, position: int) -> list[int] | None:
-    """Gives the numbers of a constant operand, None when it is absent or computed at run time."""
+    """Return the numbers of a constant operand, None when it is absent or computed at run time."""
     tensor = op.input(position)
     if tensor is None or tensor.data is None:
         return None
@@ -113,12 +113,12 @@ def values(op: Op, position: int) -> list[int] | None:
 
 
 def axes(op: Op) -> list[int]:
-    """Gives the axes that a reduction reduces, counted from the front; empty when not constant."""
+    """Return the axes that a reduction reduces, counted from the front; empty when not constant."""
     rank = len(data(op).shape)
     return [a % rank for a in values(op, 1) or [] if rank]
 
 
 def option(op: Op, name: str, default: Any = 0) -> Any:
-    """Gives a field of an op's options, a default where the file leaves it out."""
+    """Return a field of an op's options, a default where the file leaves it out."""
     found = op.options.get(name)
     return default if found is None else found

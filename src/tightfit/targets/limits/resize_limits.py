@@ -29,7 +29,7 @@ def resize_powers(op: Op, *, half_pixel_most: int, most: int) -> str | None:
 
 
 def resize_factors(op: Op) -> tuple[float, float]:
-    """Gives the factors of a resize over height and width; with aligned corners (out − 1) / (in − 1)."""
+    """Return the factors of a resize over height and width; with aligned corners (out − 1) / (in − 1)."""
     pairs = zip(shape4(op.outputs[0])[1:3], shape4(data(op))[1:3], strict=True)
     if option(op, "alignCorners"):
         found = [1.0 if o == 1 else (o - 1) / (i - 1) if i > 1 else math.inf for o, i in pairs]

@@ -15,7 +15,7 @@ _POOLS: Final = ("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D")
 
 
 def kernel(op: Op) -> tuple[int, int]:
-    """Gives height and width of the window of a convolution or a pooling."""
+    """Return height and width of the window of a convolution or a pooling."""
     if op.kind in _POOLS:
         return int(option(op, "filterHeight", 1)), int(option(op, "filterWidth", 1))
     filters = weights(op)
@@ -25,17 +25,17 @@ def kernel(op: Op) -> tuple[int, int]:
 
 
 def strides(op: Op) -> tuple[int, int]:
-    """Gives the strides over height and width."""
+    """Return the strides over height and width."""
     return int(option(op, "strideH", 1)), int(option(op, "strideW", 1))
 
 
 def dilations(op: Op) -> tuple[int, int]:
-    """Gives the dilations over height and width."""
+    """Return the dilations over height and width."""
     return int(option(op, "dilationHFactor", 1)), int(option(op, "dilationWFactor", 1))
 
 
 def padding(op: Op) -> tuple[int, int]:
-    """Gives the rows and columns that SAME padding adds in all: max(0, (⌈n/s⌉ − 1)·s + d·(k − 1) + 1 − n).
+    """Return the rows and columns that SAME padding adds in all: max(0, (⌈n/s⌉ − 1)·s + d·(k − 1) + 1 − n).
 
     Source: NeededTotalPadding in vela's ``regor/common/numeric_util.hpp``.
     """

@@ -47,6 +47,8 @@ def agreement(
     """Return for each output how far the answers are from the nearest of the CPU's references.
 
     Args:
+        model: the model that ran.
+        answers: one array an output, of the accelerator.
         references: answers of LiteRT's builtin kernels and of XNNPACK, or of one of them.
     """
     if not references:

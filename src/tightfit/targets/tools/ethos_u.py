@@ -45,8 +45,10 @@ class Compilation:
     Args:
         npu_ops: (graph, index) of the ops that run on the NPU.
         cpu_reasons: (graph, index) → vela's reason, for the others; "" where it gave none.
-        cycles: of one inference. latency_ms: the same as time at the clock of ``system``.
-        sram_bytes: peak. flash_bytes: weights and command stream off chip (flash or DRAM).
+        cycles: of one inference.
+        latency_ms: the same as time at the clock of ``system``.
+        sram_bytes: peak.
+        flash_bytes: weights and command stream off chip (flash or DRAM).
         system: vela's system configuration, which sets clock and memories.
     """
 
@@ -62,7 +64,7 @@ class Compilation:
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values, under names that say they are estimates."""
+        """Return plain values, under names that say they are estimates."""
         plain = asdict(self)
         keys = ("cycles", "latency_ms", "sram_bytes", "flash_bytes")
         return {
@@ -76,7 +78,7 @@ class Compilation:
 
 
 def vela_command() -> list[str] | None:
-    """Gives what starts vela, ``-m MODULE`` or the path of a program, None when it is not installed."""
+    """Return what starts vela, ``-m MODULE`` or the path of a program, None when it is not installed."""
     if importlib.util.find_spec("ethosu") is not None:
         return [_MODULE]
     found = shutil.which("vela")
@@ -121,6 +123,7 @@ def compile_ethos_u(model: Model, target: Target, output: Path | None = None) ->
     """Compiles a model for an Ethos-U with vela.
 
     Args:
+        model: the integer model.
         target: one whose family's tool is vela.
         output: where to write the compiled file, or None.
 

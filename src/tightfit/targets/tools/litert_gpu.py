@@ -61,6 +61,7 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
     """Return what the accelerator does with a model.
 
     Args:
+        model: the model to run.
         target: not read: the accelerator is one.
         inputs: a sample in the signature's order; None for seeded noise.
 

@@ -43,9 +43,11 @@ class MicroRun:
 
     Args:
         runs: tensors were allocated and one call succeeded.
-        arena_bytes: of the arena in all, 0 when it does not run. persistent_bytes: the part that
-            holds the interpreter's own structures. missing_ops: ops without a kernel in the package.
-        reason: what the interpreter said when it does not run. outputs: of each sample, in the graph's order.
+        arena_bytes: of the arena in all, 0 when it does not run.
+        persistent_bytes: the part that holds the interpreter's own structures.
+        missing_ops: ops without a kernel in the package.
+        reason: what the interpreter said when it does not run.
+        outputs: of each sample, in the graph's order.
     """
 
     runs: bool
@@ -56,7 +58,7 @@ class MicroRun:
     outputs: tuple[tuple[Array, ...], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Gives plain values, without the outputs."""
+        """Return plain values, without the outputs."""
         return {name: value for name, value in vars(self).items() if name != "outputs"}
 
 

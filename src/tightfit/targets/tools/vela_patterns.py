@@ -15,7 +15,7 @@ from tightfit.graph.ir import Graph, Op, Tensor
 
 
 def dilated_patterns(graph: Graph, supported: Callable[[Op], bool]) -> list[Op]:
-    """Gives the ops of every dilated convolution whose one-op form is supported."""
+    """Return the ops of every dilated convolution whose one-op form is supported."""
     found: list[Op] = []
     for op in graph.ops:
         before, after = _single(op.inputs[:1], "SPACE_TO_BATCH_ND"), _reader(op, "BATCH_TO_SPACE_ND")
@@ -48,13 +48,13 @@ def _merged(op: Op, before: Op, after: Op) -> Op:
 
 
 def variable_handles(graph: Graph, accelerated: Callable[[Op], bool]) -> list[Op]:
-    """Gives the VAR_HANDLEs of variables that the NPU alone reads and writes, in memory of its own."""
+    """Return the VAR_HANDLEs of variables that the NPU alone reads and writes, in memory of its own."""
     handles = [op for op in graph.ops if op.kind == "VAR_HANDLE"]
     return [op for op in handles if all(accelerated(r) for t in op.outputs for r, _ in t.consumers)]
 
 
 def needless_ops(graph: Graph, accelerated: Callable[[Op], bool]) -> list[Op]:
-    """Gives the ops whose results only tell shapes to RESHAPEs on the NPU."""
+    """Return the ops whose results only tell shapes to RESHAPEs on the NPU."""
     needless: set[int] = set()
     kept = set(graph.outputs)
     for op in reversed(graph.ops):

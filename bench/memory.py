@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def keras_file(network: str, classes: int) -> Path:
         code = (
             f"import keras; keras.applications.{network}(weights=None, classes={classes}).save({str(path)!r})"
         )
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"KERAS_BACKEND": "jax"})
     return path
 
 

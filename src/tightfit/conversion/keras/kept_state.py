@@ -79,6 +79,6 @@ class StatefulCall:
         variables = zip(self._variables, self.weights if weights is None else weights, strict=True)
         own = zip((each.variable for each in self._kept), state, strict=True)
         with _Recorder(state_mapping=[*variables, *own]) as scope:
-            result = self._call.flat(*given)
+            result = self._call.traced(*given)
         self.assigned = scope.assigned
         return [*result, *(scope.get_current_value(each.variable) for each in self._kept)]

@@ -146,6 +146,11 @@ class ExportCall:
             else self.model(self.pack(arrays))
         )
 
+    def traced(self, *arrays: Any) -> list[Any]:
+        """Return the results of ``call``, as ``stateless_call`` does: names lack the model's own then."""
+        extra = {"training": False} if _takes_training(self.model) else {}
+        return list(keras.tree.flatten(self.model.call(self.pack(arrays), **extra)))
+
     def flat(self, *arrays: Any) -> list[Any]:
         """Return the results one after the other."""
         return list(keras.tree.flatten(self.on(arrays)))

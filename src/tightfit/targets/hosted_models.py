@@ -73,7 +73,8 @@ class ReadyModel(Result):
         """Return the shell command that fetches the model and checks it for a target.
 
         Example:
-            >>> catalogue()[-1].command("micro").split(" && ")[-1]
+            >>> small = next(m for m in catalogue() if m.name == "micronet_kws_small")
+            >>> small.command("micro").split(" && ")[-1]
             'tightfit check kws_micronet_s.tflite --target micro'
         """
         if self.package is not None:

@@ -69,8 +69,8 @@ def layer_sparsity(sparsity: float, pruned: int, counted: int, pattern: str = UN
         pattern: pattern of the zeros.
 
     Example:
-        >>> layer_sparsity(0.8, 90, 100), layer_sparsity(0.8, 50, 100)
-        (0.888888888888889, 0.98)
+        >>> round(layer_sparsity(0.8, 90, 100), 3), layer_sparsity(0.8, 50, 100)
+        (0.889, 0.98)
     """
     most = max(min(_MOST, most_zeros(pattern)), min(sparsity, most_zeros(pattern)))
     return min(sparsity * counted / max(pruned, 1), most)

@@ -14,6 +14,7 @@ from support.places import ROOT
 from tightfit.graph.writer import write_model
 from tightfit.plugins import entries
 from tightfit.recovery.steps import RECOVERIES
+from tightfit.targets.profile import targets
 
 PACKAGE = '''
 import numpy as np
@@ -46,6 +47,12 @@ note = plug_of_a_test:note
 """
 
 
+def forget():
+    """Have the tables read the entry points anew: a process reads them once."""
+    entries.cache_clear()
+    targets.cache_clear()
+
+
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     place = tmp_path / "site"
@@ -55,9 +62,9 @@ def installed(tmp_path, monkeypatch):
     (place / "plug_of_a_test-1.0.dist-info" / "entry_points.txt").write_text(ENTRIES)
     monkeypatch.syspath_prepend(str(place))
     importlib.invalidate_caches()
-    entries.cache_clear()
+    forget()
     yield
-    entries.cache_clear()
+    forget()
     RECOVERIES.pop("note", None)
     sys.modules.pop("plug_of_a_test", None)
 

@@ -87,7 +87,7 @@ def test_what_the_sandbox_could_not_do_is_a_note():
 
 def test_a_conversion_notes_that_its_sandbox_was_incomplete(tmp_path):
     answer = {"route": "keras", "notes": ["a"], "probes": [], "confined": "landlock"}
-    (tmp_path / "raw.tflite").write_bytes(b"")
+    (tmp_path / "raw.tflite").write_bytes(b"a model")
     assert conversion_process._read(answer, tmp_path).notes == ["a", *sandbox.missing_note(["landlock"])]
     assert conversion_process._read(answer | {"confined": None}, tmp_path).notes == ["a"]
 

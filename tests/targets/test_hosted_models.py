@@ -70,6 +70,13 @@ def test_a_word_of_the_task_filters():
     assert all("detection" in m.task for m in find_models(task="Detection"))
 
 
+def test_an_unknown_task_is_refused_with_the_known_ones():
+    with pytest.raises(
+        OptionError, match=r"No model has the task 'zzz'. Expected a word of: .*face detection"
+    ):
+        find_models(task="zzz")
+
+
 def test_an_accuracy_in_percent_is_refused():
     with pytest.raises(OptionError, match="Received the least accuracy 70; expected a fraction"):
         find_models(min_accuracy=70)

@@ -197,6 +197,9 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
     if as_json:
         click.echo(json.dumps([m.as_json() for m in found], indent=1, ensure_ascii=False))
         return 0
+    if not found:
+        click.echo("No model of the catalogue fits these limits. Raise the sizes, or lower --min-accuracy.")
+        return 0
     table = Table("model", "task", "input", "M MACs", "M parameters", "MB", "accuracy", "form", box=None)
     for m in found:
         sizes = (

@@ -39,7 +39,8 @@ def fetch(source: object) -> Path:
     text = os.fspath(source) if isinstance(source, str | os.PathLike) else str(source)
     match = _REFERENCE.fullmatch(text)
     if match is None:
-        raise OptionError(f"Received the model '{text}'; expected hf://owner/name/file or …/file@revision.")
+        given = re.sub(r"^hf:/(?!/)", "hf://", text)  # a path on the command line has one slash fewer
+        raise OptionError(f"Received the model '{given}'; expected hf://owner/name/file or …/file@revision.")
     if find_spec("huggingface_hub") is None:
         raise OptionError(f"'{text}' needs huggingface_hub: pip install huggingface_hub.")
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - only a reference needs it

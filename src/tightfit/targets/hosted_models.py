@@ -123,10 +123,13 @@ def find_models(
         task: a word of the task, such as ``detection``; upper and lower case are the same.
 
     Raises:
-        OptionError: unknown target, or an accuracy that is no fraction.
+        OptionError: unknown target or task, or an accuracy that is no fraction.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
         raise OptionError(f"Received the least accuracy {min_accuracy}; expected a fraction, 0 to 1.")
+    tasks = sorted({m.task for m in catalogue()})
+    if task is not None and not any(task.casefold() in known.casefold() for known in tasks):
+        raise OptionError(f"No model has the task '{task}'. Expected a word of: {'; '.join(tasks)}.")
     family = None if target is None else find_target(target).family
     fitting = [
         m

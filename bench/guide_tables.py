@@ -28,9 +28,8 @@ def page(networks: Mapping[str, Mapping[str, Any]], results: Sequence[Mapping[st
 def lost(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield scheme, peer and reason wherever a peer's file is better than ours by the guide's measures.
 
-    A peer is better in accuracy where its score is higher beyond the paired interval's half (or its
-    signal-to-noise ratio by over 0.5 dB where both keep all decisions), at no larger size; or in latency
-    where ours takes over 1.02 of its time.
+    A peer is better in accuracy where its score on the same samples is better at no larger size, however
+    small the difference; or in latency where ours takes over 1.02 of its time.
     """
     own = {row["scheme"]: row for row in result["rows"] if row["tool"] == OWN}
     for row in result["rows"]:

@@ -11,7 +11,10 @@ from xml.sax.saxutils import escape
 from tightfit.search.advisor import walk
 
 ROW: Final = 26
-COLUMN: Final = 200
+COLUMN: Final = 250
+LEFT: Final = 140
+"""Where a box begins in its column; the answer that leads to it stands before."""
+WIDTH: Final = 100
 BOX: Final = 22
 STYLE: Final = (
     "text{font:13px sans-serif;fill:#222}rect{fill:#fff;stroke:#999}.s rect{fill:#e3f1e5;stroke:#3c8d4a}"
@@ -48,7 +51,8 @@ def tree(answers: Mapping[str, str] | None = None) -> Node:
             branches.append((option, below))
         else:
             branches[same] = (f"{branches[same][0]}, {option}", below)
-    return Node(question.name, branches)
+    # Answers that change the command but not the scheme are no branch of the picture.
+    return Node(question.name, branches) if len(branches) > 1 else branches[0][1]
 
 
 def leaves(node: Node) -> int:
@@ -78,13 +82,15 @@ def _drawn(node: Node, x: int, y: int, answer: str) -> Iterator[str]:
     middle = y + leaves(node) * ROW // 2
     kind = "" if node.children else ' class="s"'
     yield f"<g{kind}>"
-    yield f'<rect x="{x + 90}" y="{middle - BOX // 2}" width="100" height="{BOX}" rx="4"/>'
-    yield f'<text x="{x + 140}" y="{middle + 4}" text-anchor="middle">{escape(node.label)}</text></g>'
+    yield f'<rect x="{x + LEFT}" y="{middle - BOX // 2}" width="{WIDTH}" height="{BOX}" rx="4"/>'
+    centre = x + LEFT + WIDTH // 2
+    yield f'<text x="{centre}" y="{middle + 4}" text-anchor="middle">{escape(node.label)}</text></g>'
     if answer:
-        yield f'<text class="a" x="{x + 84}" y="{middle + 4}" text-anchor="end">{escape(answer)}</text>'
+        yield f'<text class="a" x="{x + LEFT - 6}" y="{middle + 4}" text-anchor="end">{escape(answer)}</text>'
     top = y
     for words, below in node.children:
         there = top + leaves(below) * ROW // 2
-        yield f'<path d="M{x + 190} {middle}C{x + 215} {middle} {x + 190} {there} {x + 215} {there}"/>'
+        right = x + LEFT + WIDTH
+        yield f'<path d="M{right} {middle}C{right + 22} {middle} {right} {there} {right + 22} {there}"/>'
         yield from _drawn(below, x + COLUMN, top, words)
         top += leaves(below) * ROW

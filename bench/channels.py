@@ -26,7 +26,7 @@ from tightfit.api.prune_channels import write
 from tightfit.compression.channels.channel_pruning import ChannelBudget, ChannelOptions, prune_channels
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.pipeline.source import open_source
 from tightfit.training.loop.finetuning import FinetuneSpec

@@ -27,7 +27,7 @@ import peers
 from machine import describe_machine
 from ptq_accuracy import write_calibration
 from retrieval_task import write_task
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.data.sources import Dataset, ImageOptions, open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import evaluate

@@ -22,7 +22,7 @@ import numpy as np
 
 from machine import describe_machine
 from tightfit import demo
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import Sample
 from tightfit.data.sources import open_data

@@ -22,12 +22,12 @@ import peers
 from machine import describe_machine
 from sample_file import Array
 from sentences import PARAPHRASES, prose
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.data.sources import open_data
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.writer import write_model
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_plan

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.api.model_inputs import inputs_of
+from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.api.quantize import quantize
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.load_model import load

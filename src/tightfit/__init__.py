@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tightfit.api.explain import explain
     from tightfit.api.finetune import FinetuneOptions, FinetuneResult, finetune
     from tightfit.api.optimize import optimize
-    from tightfit.api.progress import Progress
+    from tightfit.api.progress.tracking import Progress
     from tightfit.api.prune import CompressionResult, cluster, prune
     from tightfit.api.prune_channels import ChannelPruningResult, channel_groups, prune_channels
     from tightfit.api.quantize import quantize
@@ -92,7 +92,7 @@ _PLACES = {
     "Explanation": "diagnosis.explain.explanation",
     "FileDifference": "diagnosis.difference",
     "NamedSlices": "evaluation.slices.parts",
-    "Progress": "api.progress",
+    "Progress": "api.progress.tracking",
     "RayCluster": "distributed.options",
     "Replay": "provenance.replay",
     "Clusters": "compression.clustering",

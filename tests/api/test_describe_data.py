@@ -13,7 +13,7 @@ from support.models import conv_net
 from tightfit.cli.app import app
 from tightfit.data.sample import Sample
 from tightfit.graph.writer import write_model
-from tightfit.report.sample_sheet import TILE, sample_sheet
+from tightfit.report.page.sample_sheet import TILE, sample_sheet
 
 X = np.random.default_rng(0).uniform(-1, 3, (30, 16, 16, 3)).astype(np.float32)
 Y = np.arange(30) % 3

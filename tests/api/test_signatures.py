@@ -9,9 +9,9 @@ import pytest
 
 from support import two_signatures
 from tightfit.api.evaluate import evaluate, inspect
+from tightfit.api.parameters.signature_data import keyed_data
 from tightfit.api.prune import cluster, prune
 from tightfit.api.quantize import quantize
-from tightfit.api.signature_data import keyed_data
 from tightfit.cli.app import app
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Op, Tensor

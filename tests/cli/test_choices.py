@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from tightfit import demo
-from tightfit.api.arguments import parse_drops, parse_latency, parse_size
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli import choices
+from tightfit.api.parameters.arguments import parse_drops, parse_latency, parse_size
+from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.app import app
 from tightfit.cli.command_group import COMMANDS
+from tightfit.cli.options import choices
 from tightfit.errors import OptionError, unknown_name
 
 TABLES = {
@@ -89,7 +89,7 @@ def test_numbers_without_a_unit_are_refused_where_they_mislead():
 
 
 def test_the_overall_bar_ends_full(monkeypatch):
-    monkeypatch.setattr("tightfit.api.terminal_progress._live_bar", live_bar)
+    monkeypatch.setattr("tightfit.api.progress.terminal_bars._live_bar", live_bar)
     with Bars(3) as bars:
         for name in "abcde":
             bars.stage(name, 1)

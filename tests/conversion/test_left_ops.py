@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tightfit.conversion.left_ops import left_notes, without_kernel
+from tightfit.conversion.stablehlo.left_ops import left_notes, without_kernel
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 
 

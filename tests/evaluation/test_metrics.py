@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tightfit.errors import DataError, TightfitError
-from tightfit.evaluation.label_shift import LabelCheck
+from tightfit.evaluation.labels.label_shift import LabelCheck
 from tightfit.evaluation.metrics import METRICS, Answer, decibels, decisions
 from tightfit.evaluation.task import choose_task
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from support.models import conv_net
 from tightfit.errors import ModelError
-from tightfit.graph.attached_files import pack_attached, read_attached
 from tightfit.graph.copying import copy_model
+from tightfit.graph.format.attached_files import pack_attached, read_attached
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.session import Session

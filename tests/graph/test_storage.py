@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tightfit.graph.format.storage import ITEM_TYPES, PACKED_BITS, pack, unpack
 from tightfit.graph.reader import enum_names
-from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, pack, unpack
 
 RANGES = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1)}
 

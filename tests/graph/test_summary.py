@@ -10,7 +10,7 @@ from support import models
 from support.models import Builder
 from support.odd_models import ODD_MODELS
 from tightfit.graph.ir import Model, Op, Quantization, Sparsity, Tensor
-from tightfit.graph.macs import WEIGHTS
+from tightfit.graph.ops.macs import WEIGHTS
 from tightfit.graph.summary import describe_scheme, macs, stored_bytes, summary, unique_values, zeros
 
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tightfit.report.html import write_html
+from tightfit.report.page.html import write_html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra 'browser'")
 CHROMIUM = shutil.which("chromium")

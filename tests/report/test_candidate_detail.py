@@ -1,6 +1,6 @@
 import pytest
 
-from tightfit.report.candidate_detail import look_inside
+from tightfit.report.page.candidate_detail import look_inside
 from tightfit.search.candidates.candidate import Candidate, FloatOp, LayerError, PlanSummary
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tightfit.report.cards import make_cards
+from tightfit.report.page.cards import make_cards
 from tightfit.search.verdict.budget import Budget
 
 

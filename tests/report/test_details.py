@@ -9,9 +9,9 @@ from tightfit.data.sample import Sample
 from tightfit.evaluation.parallel_runs import RunRound
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.report.details import Decisions, details_of, storage_of
-from tightfit.report.html import render_html
-from tightfit.report.snippets import snippets
+from tightfit.report.page.details import Decisions, details_of, storage_of
+from tightfit.report.page.html import render_html
+from tightfit.report.page.snippets import snippets
 
 X = np.random.default_rng(0).standard_normal((30, 16, 16, 3)).astype(np.float32)
 

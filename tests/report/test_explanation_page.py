@@ -5,7 +5,7 @@ from __future__ import annotations
 from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
 from tightfit.diagnosis.explain.op_facts import Cause
 from tightfit.evaluation.accuracy import Accuracy
-from tightfit.report.explanation_page import render_explanation, write_explanation
+from tightfit.report.page.explanation_page import render_explanation, write_explanation
 
 LOUD = Cause("channels", "channel 5 is loud", {})
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightfit.report.html import render_html, write_html
+from tightfit.report.page.html import render_html, write_html
 from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
 HOSTILE = (

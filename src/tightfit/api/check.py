@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tightfit.api.arguments import Size, parse_size
+from tightfit.api.parameters.arguments import Size, parse_size
 from tightfit.conversion.load_model import open_model
 from tightfit.diagnosis.difference import FileDifference, difference
 from tightfit.errors import OptionError

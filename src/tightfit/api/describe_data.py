@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.api.arguments import Image, image_options
-from tightfit.api.model_inputs import inputs_of, outputs_of
-from tightfit.api.progress import ProgressLike, Tracker, tracked
+from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
+from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
 from tightfit.conversion.load_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample, shape_text
@@ -22,7 +22,7 @@ from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
-from tightfit.report.sample_sheet import sample_sheet
+from tightfit.report.page.sample_sheet import sample_sheet
 from tightfit.result import Result, Row
 from tightfit.spoken import verb
 

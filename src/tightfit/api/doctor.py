@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tightfit.api.arguments import Image, image_options
-from tightfit.api.progress import ProgressLike, tracked
+from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.diagnosis.doctor.examine import Diagnosis
 from tightfit.diagnosis.doctor.examine import doctor as examine_data
 from tightfit.kinds import DataLike, ModelLike

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-from tightfit.api.arguments import Image, image_options
-from tightfit.api.model_inputs import inputs_of, outputs_of
-from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.signature_data import signature_file
+from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
+from tightfit.api.parameters.signature_data import signature_file
+from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.load_model import label_of, open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split

@@ -8,8 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.api.arguments import Drops, Image, Size, image_options, parse_drops, parse_latency, parse_size
-from tightfit.api.progress import ProgressLike, Tracker, tracked
+from tightfit.api.parameters.arguments import (
+    Drops,
+    Image,
+    Size,
+    image_options,
+    parse_drops,
+    parse_latency,
+    parse_size,
+)
+from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
 from tightfit.conversion.load_model import open_model
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
@@ -18,7 +26,7 @@ from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.pipeline.source import open_source
 from tightfit.report.collecting import report_of, write_report
-from tightfit.report.details import details_of
+from tightfit.report.page.details import details_of
 from tightfit.report.report import Report
 from tightfit.search.devices.device_file import read_devices
 from tightfit.search.job import Job, Listener, Outcome

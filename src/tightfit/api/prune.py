@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.api.arguments import Image, image_options
-from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.ruin import is_ruined, ruin_notes
-from tightfit.api.shaping_samples import ShapingSamples
+from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.shaping_samples import ShapingSamples
+from tightfit.api.progress.tracking import ProgressLike, tracked
+from tightfit.api.results.ruin import is_ruined, ruin_notes
 from tightfit.compression.clustering import ClusteredLayer, Clusters, cluster_weights
 from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
@@ -26,7 +26,7 @@ from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tightfit.api.arguments import Image, Size, image_options, parse_size
-from tightfit.api.measured_file import DividedData, divide_data
-from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.ruin import is_ruined, ruin_notes
+from tightfit.api.parameters.arguments import Image, Size, image_options, parse_size
+from tightfit.api.parameters.divided_data import DividedData, divide_data
+from tightfit.api.progress.tracking import ProgressLike, tracked
+from tightfit.api.results.ruin import is_ruined, ruin_notes
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_pruning import (
     ChannelBudget,

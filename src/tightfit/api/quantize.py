@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.api.arguments import Image, Size, image_options, parse_size
-from tightfit.api.model_inputs import inputs_of
-from tightfit.api.progress import ProgressLike, tracked
-from tightfit.api.signature_data import data_by_signature, data_of_one
+from tightfit.api.parameters.arguments import Image, Size, image_options, parse_size
+from tightfit.api.parameters.model_inputs import inputs_of
+from tightfit.api.parameters.signature_data import data_by_signature, data_of_one
+from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.load_model import label_of, temporary_place
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions

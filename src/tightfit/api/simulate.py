@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tightfit.api.arguments import Image, image_options
-from tightfit.api.model_inputs import inputs_of
-from tightfit.api.progress import ProgressLike, tracked
+from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.model_inputs import inputs_of
+from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.quantize import quantize
 from tightfit.conversion.load_model import open_model
 from tightfit.data.sources import open_data

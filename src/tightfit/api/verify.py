@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tightfit.api.arguments import Image, image_options
-from tightfit.api.model_inputs import model_inputs
+from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import FileDifference, difference

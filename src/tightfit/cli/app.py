@@ -37,7 +37,7 @@ def app(context: click.Context, *, debug: bool, config: str | None) -> None:
     """
     context.obj = {"debug": debug}
     if config is not None:
-        from tightfit.cli.configuration import read_config  # noqa: PLC0415 - keeps --help light
+        from tightfit.cli.options.configuration import read_config  # noqa: PLC0415 - keeps --help light
 
         context.default_map = read_config(config)
 

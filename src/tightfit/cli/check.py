@@ -13,11 +13,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.api.arguments import parse_size
 from tightfit.api.check import advise as run_advise
 from tightfit.api.check import check as run_check
 from tightfit.api.check import models as run_models
-from tightfit.cli.options import json_option
+from tightfit.api.parameters.arguments import parse_size
+from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
 from tightfit.errors import OptionError
 from tightfit.plain_values import strict

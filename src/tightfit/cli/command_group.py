@@ -123,7 +123,7 @@ def _option(names: tuple[str, str], callback: Callable[..., None], help: str) ->
 def _be_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     del parameter
     if value:
-        from tightfit.api.terminal_progress import shown  # noqa: PLC0415 - loads rich
+        from tightfit.api.progress.terminal_bars import shown  # noqa: PLC0415 - loads rich
 
         token = shown.set(False)
         context.call_on_close(lambda: shown.reset(token))

@@ -10,8 +10,14 @@ import click
 
 from tightfit.api.convert import convert as run_convert
 from tightfit.api.evaluate import evaluate
-from tightfit.cli.choices import LAYOUTS, Names
-from tightfit.cli.options import json_option, metric_option, parse_assignments, parse_held, parse_shapes
+from tightfit.cli.options.choices import LAYOUTS, Names
+from tightfit.cli.options.shared_options import (
+    json_option,
+    metric_option,
+    parse_assignments,
+    parse_held,
+    parse_shapes,
+)
 from tightfit.cli.terminal.accuracy_view import value_lines
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.data.images.image_options import ImageOptions

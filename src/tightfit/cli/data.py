@@ -10,8 +10,8 @@ import click
 from rich.table import Table
 
 from tightfit.api.describe_data import DataDescription, describe_data
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.options import json_option
+from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
 from tightfit.plain_values import strict
 

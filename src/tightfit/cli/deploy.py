@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tightfit.api.deploy import ALL
 from tightfit.api.deploy import deploy as run_deploy
-from tightfit.cli.options import json_option
+from tightfit.cli.options.shared_options import json_option
 from tightfit.compression.decoding.decode_ops import FORMS
 from tightfit.deployment.host_build import VARIABLE
 

@@ -13,8 +13,8 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options.shared_options import data_options, json_option, seed_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS

@@ -14,9 +14,9 @@ from rich.table import Table
 from tightfit.api.evaluate import benchmark as run_benchmark
 from tightfit.api.evaluate import evaluate as run_evaluate
 from tightfit.api.evaluate import inspect as run_inspect
+from tightfit.api.progress.terminal_bars import Bars
 from tightfit.api.prune_channels import channel_groups
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.options import (
+from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
     metric_option,

@@ -13,8 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.options import data_options, json_option, seed_option
+from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options.shared_options import data_options, json_option, seed_option
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
@@ -23,7 +23,7 @@ from tightfit.diagnosis.explain.explanation import ExplainRequest
 from tightfit.files import atomic_file
 from tightfit.paths import check_paths
 from tightfit.plain_values import strict
-from tightfit.report.explanation_page import write_explanation
+from tightfit.report.page.explanation_page import write_explanation
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.choices import (
+from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options.choices import (
     AUGMENTATIONS,
     INITIAL,
     LABELS,
@@ -28,13 +28,13 @@ from tightfit.cli.choices import (
     TYPES,
     Names,
 )
-from tightfit.cli.options import data_options, json_option, metric_option, seed_option
+from tightfit.cli.options.shared_options import data_options, json_option, metric_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.slices.quality import headline
 from tightfit.paths import check_paths
-from tightfit.report.training_page import write_training
+from tightfit.report.page.training_page import write_training
 from tightfit.units import format_bytes, format_percent
 
 if TYPE_CHECKING:

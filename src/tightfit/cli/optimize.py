@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from tightfit.api.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.optimize import optimize as run_optimize
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.choices import EFFORTS, LAYOUTS, OBSERVERS, Names
-from tightfit.cli.cluster_options import chosen_cluster, cluster_options
-from tightfit.cli.options import (
+from tightfit.api.parameters.arguments import parse_drops, parse_latency, parse_size
+from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options.choices import EFFORTS, LAYOUTS, OBSERVERS, Names
+from tightfit.cli.options.ray_options import chosen_cluster, cluster_options
+from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
     metric_option,

@@ -11,12 +11,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.prune import ShrinkOptions
 from tightfit.api.prune import cluster as run_cluster
 from tightfit.api.prune import prune as run_prune
-from tightfit.api.terminal_progress import Bars, Stages
-from tightfit.cli.choices import IMPORTANCES, INITIAL, LAYOUTS, PER, SCHEMES, SCOPES, TYPES, Names
-from tightfit.cli.options import data_options, json_option, metric_option, provenance_option, seed_option
+from tightfit.cli.options.choices import IMPORTANCES, INITIAL, LAYOUTS, PER, SCHEMES, SCOPES, TYPES, Names
+from tightfit.cli.options.shared_options import (
+    data_options,
+    json_option,
+    metric_option,
+    provenance_option,
+    seed_option,
+)
 from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.console import console

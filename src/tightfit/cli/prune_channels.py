@@ -12,9 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.api.arguments import parse_latency, parse_size
+from tightfit.api.parameters.arguments import parse_latency, parse_size
+from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.prune_channels import prune_channels
-from tightfit.api.terminal_progress import Bars, Stages
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from tightfit.api.arguments import parse_size
+from tightfit.api.parameters.arguments import parse_size
+from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.quantize import quantize as run_quantize
-from tightfit.api.terminal_progress import Bars, Stages
-from tightfit.cli.choices import LAYOUTS, OBSERVERS, SCHEMES, TYPES, Names
-from tightfit.cli.options import (
+from tightfit.cli.options.choices import LAYOUTS, OBSERVERS, SCHEMES, TYPES, Names
+from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
     parse_overrides,

@@ -11,11 +11,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.progress.terminal_bars import Bars
 from tightfit.api.simulate import simulate as run_simulate
-from tightfit.api.terminal_progress import Bars
-from tightfit.cli.choices import TRAINED, Names
 from tightfit.cli.explain import short
-from tightfit.cli.options import data_options, json_option
+from tightfit.cli.options.choices import TRAINED, Names
+from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.units import format_count, format_percent

@@ -13,7 +13,7 @@ from rich.text import Text
 from tightfit.api.verify import diff as run_diff
 from tightfit.api.verify import sign as run_sign
 from tightfit.api.verify import verify as run_verify
-from tightfit.cli.options import data_options, json_option
+from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.plain_values import strict

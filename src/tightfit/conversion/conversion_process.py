@@ -16,11 +16,11 @@ from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
 from tightfit.conversion.formats import is_spec
 from tightfit.conversion.qdq.parameters import Rounding
-from tightfit.conversion.stablehlo_converter import command as converter
-from tightfit.conversion.stablehlo_converter import leave
+from tightfit.conversion.stablehlo.converter_process import command as converter
+from tightfit.conversion.stablehlo.converter_process import leave
 from tightfit.conversion.state_variables import StateValue
 from tightfit.errors import DataError, ModelError, OptionError
-from tightfit.graph.mapped_files import map_file
+from tightfit.graph.format.mapped_files import map_file
 from tightfit.runtime.child import process
 from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
 from tightfit.runtime.child.sandbox import is_wanted, missing_note

@@ -19,7 +19,7 @@ import numpy as np
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Lowered, Probe
 from tightfit.conversion.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
-from tightfit.conversion.stablehlo_converter import become_converter, leave
+from tightfit.conversion.stablehlo.converter_process import become_converter, leave
 from tightfit.data.user_code import load_function
 from tightfit.errors import ModelError, TightfitError, first_line
 from tightfit.runtime.child.confinement import CONFINED

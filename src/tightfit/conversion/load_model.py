@@ -29,14 +29,14 @@ from tightfit.conversion.fusions.fuse import fuse
 from tightfit.conversion.hub import fetch, is_hub_reference
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
-from tightfit.conversion.left_ops import left_notes, without_kernel
 from tightfit.conversion.qdq.restore import restore, restore_ends
 from tightfit.conversion.source_comparison import OutputDifference, broken_notes, compare
+from tightfit.conversion.stablehlo.left_ops import left_notes, without_kernel
 from tightfit.conversion.state_variables import keep_state
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
+from tightfit.graph.format.mapped_files import map_file
 from tightfit.graph.ir import Model
-from tightfit.graph.mapped_files import map_file
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tightfit.data.dataset import Dataset
-from tightfit.evaluation.label_shift import LabelCheck
+from tightfit.evaluation.labels.label_shift import LabelCheck
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
 from tightfit.evaluation.slices.parts import Slices

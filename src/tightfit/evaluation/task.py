@@ -13,8 +13,15 @@ import numpy as np
 
 from tightfit.data.sample import Label
 from tightfit.errors import DataError, unknown_name
-from tightfit.evaluation import labels as meaning
-from tightfit.evaluation.labels import Head, Probe, Reading, is_distribution, options_for, read_labels
+from tightfit.evaluation.labels import read_labels as meaning
+from tightfit.evaluation.labels.read_labels import (
+    Head,
+    Probe,
+    Reading,
+    is_distribution,
+    options_for,
+    read_labels,
+)
 from tightfit.evaluation.metrics.boxes import truth_of
 from tightfit.evaluation.metrics.classes import units
 from tightfit.evaluation.metrics.decoders import find_decoder

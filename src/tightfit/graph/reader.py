@@ -17,11 +17,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the reader of the format
 
 from tightfit.errors import ModelError
-from tightfit.graph.attached_files import read_attached
+from tightfit.graph.format.attached_files import read_attached
+from tightfit.graph.format.mapped_files import map_file
+from tightfit.graph.format.storage import ITEM_TYPES, PACKED_BITS, unpack
+from tightfit.graph.format.structure_check import FlatbufferError, verify
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
-from tightfit.graph.mapped_files import map_file
-from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS, unpack
-from tightfit.graph.structure_check import FlatbufferError, verify
 from tightfit.types import Array
 
 _MALFORMED = (struct.error, ValueError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Final
 
 from tightfit.graph.ir import Model, Op, Tensor
-from tightfit.graph.macs import data_input, weight_tensors
+from tightfit.graph.ops.macs import data_input, weight_tensors
 
 _ENOUGH: Final = 0.95
 """Least fraction of the weights with the scheme: converters keep small tensors in float."""

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from tightfit.graph.format.storage import ITEM_TYPES, PACKED_BITS
 from tightfit.graph.ir import Graph, Model, Op, Tensor
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.scheme_detection import describe_scheme
-from tightfit.graph.storage import ITEM_TYPES, PACKED_BITS
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.types import Array
 

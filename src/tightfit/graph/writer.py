@@ -18,9 +18,9 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the w
 
 from tightfit.errors import ModelError
 from tightfit.files import atomic_file
-from tightfit.graph.attached_files import pack_attached
+from tightfit.graph.format.attached_files import pack_attached
+from tightfit.graph.format.storage import PACKED_BITS, pack
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
-from tightfit.graph.storage import PACKED_BITS, pack
 from tightfit.graph.versions.op_version import op_version
 from tightfit.types import Array
 

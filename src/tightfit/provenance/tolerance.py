@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.ir import Model, Op
-from tightfit.graph.macs import WEIGHTS, macs
+from tightfit.graph.ops.macs import WEIGHTS, macs
 from tightfit.provenance.probes import output_steps
 
 _FLOAT_UNIT: Final = 2.0**-16

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from tightfit.graph.ir import Graph, Model, Op, Tensor
-from tightfit.graph.pointwise import is_pointwise, to_dense
+from tightfit.graph.passes.pointwise import is_pointwise, to_dense
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.types import Array
 

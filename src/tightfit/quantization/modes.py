@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tightfit.graph.ir import Graph, Op, Tensor
-from tightfit.graph.pointwise import is_pointwise
+from tightfit.graph.passes.pointwise import is_pointwise
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.ops.op_rule import OpRule

@@ -10,8 +10,8 @@ import numpy as np
 
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
+from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Model
-from tightfit.graph.temporary_files import temporary_file
 from tightfit.runtime.child.process import cores
 from tightfit.runtime.session import Session
 from tightfit.types import Array

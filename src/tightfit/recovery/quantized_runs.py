@@ -11,10 +11,10 @@ from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.errors import QuantizationError
 from tightfit.graph.copying import copy_model
+from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.signatures import input_names, tap
-from tightfit.graph.temporary_files import temporary_file
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.calibration.layers import Layer

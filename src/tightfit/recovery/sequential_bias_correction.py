@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import DataError
-from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.ops.activations import CLIPS, fused_activation
 from tightfit.graph.signatures import tap
 from tightfit.quantization.calibration.layers import Layer
 from tightfit.quantization.calibration.moments import MomentWindow, vectors

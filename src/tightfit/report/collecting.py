@@ -11,7 +11,7 @@ from tightfit import __version__
 from tightfit.conversion.load_model import route_of
 from tightfit.evaluation.machine import machine
 from tightfit.files import atomic_file
-from tightfit.report.html import write_html
+from tightfit.report.page.html import write_html
 from tightfit.report.report import Report
 from tightfit.search.job import Outcome
 from tightfit.search.run_file import NAME, to_toml

@@ -126,7 +126,7 @@ class Report(Result):
 
     def chart(self) -> str:
         """Return size against accuracy, as in report.html; empty while nothing was measured."""
-        from tightfit.report.html import chart_svg  # noqa: PLC0415 - it imports this module
+        from tightfit.report.page.html import chart_svg  # noqa: PLC0415 - it imports this module
 
         return chart_svg(self)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
 from tightfit.errors import ModelError, RuntimeFailureError
-from tightfit.graph.mapped_files import give_back_memory
-from tightfit.graph.temporary_files import STREAMED
+from tightfit.graph.format.mapped_files import give_back_memory
+from tightfit.graph.format.temporary_files import STREAMED
 from tightfit.runtime.child.child_process import take, take_shared
 from tightfit.runtime.child.crash import locate_crash
 from tightfit.runtime.child.exchange import Exchange, Pending, Sample

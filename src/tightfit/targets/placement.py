@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tightfit.graph.ir import Graph, Model, Op
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.memory import peak_bytes, weight_bytes
 from tightfit.targets.partition import count_pieces, is_unpacking, one_piece

@@ -11,7 +11,7 @@ import numpy as np
 
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model, Op, Tensor
-from tightfit.graph.macs import weight_tensors
+from tightfit.graph.ops.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
 

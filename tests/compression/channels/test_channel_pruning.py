@@ -22,7 +22,7 @@ from tightfit.compression.channels.reconstruction_importance import rank_by_reco
 from tightfit.demo import MODEL
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
 from tightfit.runtime.session import Session

@@ -12,7 +12,7 @@ from support.random_graphs import BLOCKS, build
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_removal import remove_channels, silence_channels
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.session import Session

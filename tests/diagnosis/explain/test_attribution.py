@@ -13,11 +13,11 @@ from support.colour_model import classifier, pictures
 from support.planted_models import loud_channel, loud_weight
 from tightfit import demo
 from tightfit.api.evaluate import evaluate as accuracy_of
-from tightfit.api.model_inputs import model_inputs
+from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.api.quantize import quantize
 from tightfit.cli.explain import advice, short, typed
 from tightfit.cli.explain import explain as command
-from tightfit.cli.options import parse_overrides
+from tightfit.cli.options.shared_options import parse_overrides
 from tightfit.data.sample import Sample
 from tightfit.data.sources import open_data
 from tightfit.diagnosis.explain.attribution import explain

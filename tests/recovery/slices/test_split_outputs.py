@@ -9,7 +9,7 @@ import pytest
 
 from support.head_models import HeadPart, head_model, images
 from support.models import NONE, RELU, Builder
-from tightfit.api.model_inputs import model_inputs
+from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.slices.parts import Axis, Part

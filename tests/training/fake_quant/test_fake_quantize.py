@@ -8,7 +8,7 @@ import pytest
 keras = pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
 from support.backend_gradients import value_and_gradients  # noqa: E402 - after the check for Keras
-from tightfit.graph.activations import CLIPS  # noqa: E402 - after the check for Keras
+from tightfit.graph.ops.activations import CLIPS  # noqa: E402 - after the check for Keras
 from tightfit.quantization.arithmetic import dequantize, quantize  # noqa: E402 - after the check for Keras
 from tightfit.training.fake_quant.fake_quantize import (  # noqa: E402 - after the check for Keras
     PLAIN,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tightfit.compression.channels.channel_groups import Dependencies, Group
 from tightfit.compression.channels.magnitude_importance import Ranking
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import WEIGHTS, macs
+from tightfit.graph.ops.macs import WEIGHTS, macs
 
 LEAST_SHARE: Final = 0.25
 """The least fraction of channels that a group keeps; below it no loss was measured."""

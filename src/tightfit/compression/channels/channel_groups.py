@@ -16,7 +16,7 @@ from tightfit.compression.channels.channel_rules import follow
 from tightfit.compression.channels.channel_trace import MADE, SUMMED, ChannelLabel, Place, Trace
 from tightfit.compression.channels.channel_union import Channels
 from tightfit.graph.ir import Model, Op, Tensor
-from tightfit.graph.macs import WEIGHTS, macs
+from tightfit.graph.ops.macs import WEIGHTS, macs
 from tightfit.graph.passes.constant_folding import kept_tensors
 
 

@@ -23,7 +23,7 @@ from tightfit.compression.channels.channel_sensitivity import in_units_of_output
 from tightfit.compression.channels.importance import Rankings, Subject, find_importance
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.graph.writer import serialize
 from tightfit.types import Mask, Samples, Stage
 

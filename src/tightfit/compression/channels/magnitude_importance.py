@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tightfit.compression.channels.channel_groups import Dependencies, Group
 from tightfit.compression.channels.channel_trace import SUMMED
-from tightfit.graph.macs import WEIGHTS
+from tightfit.graph.ops.macs import WEIGHTS
 from tightfit.types import Array
 
 Vector = npt.NDArray[np.float64]

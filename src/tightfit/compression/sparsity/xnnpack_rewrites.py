@@ -27,7 +27,7 @@ from tightfit.compression.sparsity.xnnpack_conditions import (
 )
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
-from tightfit.graph.pointwise import is_pointwise, to_dense
+from tightfit.graph.passes.pointwise import is_pointwise, to_dense
 
 _CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _ALIKE: Final = frozenset(

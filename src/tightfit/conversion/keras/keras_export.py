@@ -160,8 +160,8 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
     import jax  # noqa: PLC0415 - only on this backend
 
     from tightfit.conversion.keras.plain_functions import plain_functions  # noqa: PLC0415 - the same
-    from tightfit.conversion.stablehlo import probe_function  # noqa: PLC0415 - the same
-    from tightfit.conversion.transposed_convolution import exact_transposes  # noqa: PLC0415 - the same
+    from tightfit.conversion.stablehlo.jax_lowering import probe_function  # noqa: PLC0415 - the same
+    from tightfit.conversion.stablehlo.transposed_convolution import exact_transposes  # noqa: PLC0415 - the same
 
     try:
         with exact_transposes(), plain_functions():
@@ -185,7 +185,7 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
 
 
 def _lowered(traced: StatefulCall, options: ConversionOptions) -> Lowered:
-    from tightfit.conversion.stablehlo import lower_function  # noqa: PLC0415 - loads JAX
+    from tightfit.conversion.stablehlo.jax_lowering import lower_function  # noqa: PLC0415 - loads JAX
 
     return replace(lower_function(traced, traced.inputs, traced.outputs, options), routed=True)
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tightfit.conversion.fourier import fourier_matrix
-from tightfit.conversion.resizing import resize_bilinear, resize_nearest
+from tightfit.conversion.stablehlo.fourier import fourier_matrix
+from tightfit.conversion.stablehlo.resizing import resize_bilinear, resize_nearest
 
 
 def arg_max(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
-from tightfit.conversion.transposed_convolution import crop, dilate, widened
+from tightfit.conversion.stablehlo.transposed_convolution import crop, dilate, widened
 
 Pairs = list[tuple[int, int]]
 

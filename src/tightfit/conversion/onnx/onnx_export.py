@@ -33,7 +33,7 @@ from tightfit.conversion.qdq.normal_form import (
     reals_of_inputs,
 )
 from tightfit.conversion.qdq.parameters import Rounding
-from tightfit.conversion.stablehlo import lower_function
+from tightfit.conversion.stablehlo.jax_lowering import lower_function
 from tightfit.errors import ModelError, printable, unknown_name
 
 _DOMAINS = ("", "ai.onnx")

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
-from tightfit.conversion.resizing import resize_bilinear, resize_nearest
+from tightfit.conversion.stablehlo.resizing import resize_bilinear, resize_nearest
 
 Line = np.ndarray[Any, Any]
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tightfit.conversion.fourier import fourier_matrix
 from tightfit.conversion.onnx.onnx_values import OnnxNode, OnnxOp
+from tightfit.conversion.stablehlo.fourier import fourier_matrix
 
 _AXIS_IS_INPUT: Final = 20
 """The opset since which DFT takes its axis as an input."""

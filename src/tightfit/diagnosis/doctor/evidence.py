@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tightfit.evaluation.label_shift import Shift
+from tightfit.evaluation.labels.label_shift import Shift
 from tightfit.recovery.slices.columns import Columns
 
 ERROR: Final = "error"

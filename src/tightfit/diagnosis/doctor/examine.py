@@ -31,11 +31,11 @@ from tightfit.diagnosis.doctor.input_trials import Trials
 from tightfit.diagnosis.doctor.input_variants import KINDS, ORDER
 from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.diagnosis.doctor.slice_checks import power
-from tightfit.evaluation.label_shift import LabelCheck, Shift
+from tightfit.evaluation.labels.label_shift import LabelCheck, Shift
 from tightfit.evaluation.slices.files import by_name
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
-from tightfit.graph.macs import WEIGHTS
+from tightfit.graph.ops.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.pipeline.source import Source, open_source

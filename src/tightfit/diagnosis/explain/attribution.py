@@ -35,7 +35,7 @@ from tightfit.evaluation.metrics import MOST_DB
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import atomic_file
 from tightfit.graph.ir import Op
-from tightfit.graph.macs import weight_tensors
+from tightfit.graph.ops.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
 from tightfit.graph.signatures import input_names, output_names

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from tightfit.graph.ir import Model, Op, Tensor
-from tightfit.graph.macs import weight_tensors
+from tightfit.graph.ops.macs import weight_tensors
 from tightfit.graph.scheme_detection import stored_weight
 
 CONVERSIONS: Final = ("QUANTIZE", "DEQUANTIZE")

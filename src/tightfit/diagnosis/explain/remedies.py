@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.ir import Op, Tensor
-from tightfit.graph.macs import weight_tensors
+from tightfit.graph.ops.macs import weight_tensors
 from tightfit.quantization.ops.rule_lookup import only_moves
 from tightfit.quantization.scheme import Scheme
 from tightfit.units import format_count

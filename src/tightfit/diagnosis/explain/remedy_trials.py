@@ -13,7 +13,7 @@ from tightfit.diagnosis.explain.remedies import Pairs, Trial
 from tightfit.errors import OptionError, TightfitError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.graph.ir import Model
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.pipeline.builder import Builder, BuildSpec
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.scheme import Scheme

@@ -18,10 +18,10 @@ from tightfit.evaluation.slices.parts import NamedSlices, Slices, with_named
 from tightfit.evaluation.slices.quality import OutputQuality, qualities
 from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.slices.trace import find_slices
+from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import main_signature, output_names
 from tightfit.graph.split_outputs import join_values
-from tightfit.graph.temporary_files import temporary_file
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 from tightfit.types import Array

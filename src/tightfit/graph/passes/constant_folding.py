@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from tightfit.graph.format.storage import ITEM_TYPES
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Tensor
 from tightfit.graph.passes.constant_movements import MOVES
 from tightfit.graph.passes.constant_ops import ARITHMETIC, ConstantOp, NotComputableError
-from tightfit.graph.storage import ITEM_TYPES
 from tightfit.types import Array
 from tightfit.units import format_count
 

@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.ir import Op
+from tightfit.graph.ops.activations import CLIPS, fused_activation
 from tightfit.types import Array
 
 GROWTH_BYTES: Final = 2**20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from tightfit.graph.format.temporary_files import stored_bytes, temporary_file
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state
-from tightfit.graph.temporary_files import stored_bytes, temporary_file
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import cores, worker_count
 from tightfit.runtime.parallel import Mergeable, observe_together

@@ -25,9 +25,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.graph.activations import fused_activation
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.ops.activations import fused_activation
 from tightfit.graph.signatures import tap
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.calibration.channel_statistics import ChannelStatistics

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tightfit.graph.ir import Graph
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.recovery.activations.activation_noise import EdgeNoise
 from tightfit.recovery.exact_choice import GainTable, Option, SharedNoise, choose_options
 

@@ -17,9 +17,9 @@ import numpy as np
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.graph.copying import copy_model
+from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.signatures import input_names, output_names
-from tightfit.graph.temporary_files import temporary_file
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.ops.data_movement import moves_data, source_tensor
 from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs, shared_inputs

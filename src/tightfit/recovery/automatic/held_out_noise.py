@@ -11,9 +11,9 @@ import numpy as np
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.errors import TightfitError
+from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import output_names
-from tightfit.graph.temporary_files import temporary_file
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.calibration.calibrate import Probe

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from tightfit.errors import TightfitError
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activations.attention_masks import shrink_masks

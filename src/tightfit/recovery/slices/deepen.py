@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.ir import Model, Op
-from tightfit.graph.macs import macs
+from tightfit.graph.ops.macs import macs
 from tightfit.quantization.scheme import INT16X8
 from tightfit.recovery.slices.tails import Tail, find_tail
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.graph.activations import fused_activation
 from tightfit.graph.ir import Graph, Op, Tensor
+from tightfit.graph.ops.activations import fused_activation
 
 Vector = npt.NDArray[np.float64]
 

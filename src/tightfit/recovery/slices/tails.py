@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.elementwise_ops import BINARY, UNARY
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
+from tightfit.graph.ops.elementwise_ops import BINARY, UNARY
 from tightfit.graph.signatures import input_names
 from tightfit.quantization.modes import Override
 

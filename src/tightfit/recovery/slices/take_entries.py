@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.graph.activations import fused_activation
-from tightfit.graph.elementwise_ops import BINARY, UNARY
 from tightfit.graph.ir import Graph, Op, Tensor
+from tightfit.graph.ops.activations import fused_activation
+from tightfit.graph.ops.elementwise_ops import BINARY, UNARY
 from tightfit.recovery.slices.standardize import BIAS, CHANNEL_AXIS
 
 Entries = tuple[int, ...]

@@ -6,8 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from tightfit.graph import activations
 from tightfit.graph.ir import Op
+from tightfit.graph.ops import activations
 from tightfit.targets.limits.operands import (
     data,
     data_inputs,

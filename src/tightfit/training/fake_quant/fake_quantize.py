@@ -14,8 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tightfit.graph.activations import Ends
 from tightfit.graph.ir import Op
+from tightfit.graph.ops.activations import Ends
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import Storage
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tightfit.graph.activations import CLIPS, fused_activation
 from tightfit.graph.ir import Op
+from tightfit.graph.ops.activations import CLIPS, fused_activation
 from tightfit.training.fake_quant.quantizers import ActivationQuantizer, Grid
 from tightfit.training.lowering.op_lowerings import Lowering
 

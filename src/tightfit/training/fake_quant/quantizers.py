@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
-from tightfit.graph.activations import Ends
+from tightfit.graph.ops.activations import Ends
 from tightfit.quantization.plan import Storage
 from tightfit.training.fake_quant.fake_quantize import fake_quantize, fake_quantize_sum, limits
 from tightfit.training.fake_quant.learned_scales import LearnedScales, Part

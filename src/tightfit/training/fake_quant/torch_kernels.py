@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tightfit.graph.activations import Ends
+from tightfit.graph.ops.activations import Ends
 
 
 def forward(x: Any, scale: Any, low: Any, high: Any) -> Any:

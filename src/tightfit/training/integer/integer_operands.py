@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.graph.activations import fused_activation
 from tightfit.graph.ir import Op
+from tightfit.graph.ops.activations import fused_activation
 from tightfit.quantization.arithmetic import bias_integers, quantize
 from tightfit.quantization.ops.rule_lookup import find_rule, weight_of
 from tightfit.quantization.plan import OpPlan, Storage

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.graph.activations import CLIPS
+from tightfit.graph.ops.activations import CLIPS
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.plan import Storage
 from tightfit.types import Array

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
-from tightfit.graph.activations import fused_activation
 from tightfit.graph.ir import Op
+from tightfit.graph.ops.activations import fused_activation
 
 _ACTIVATIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "RELU": ops.relu, "RELU6": ops.relu6, "RELU_N1_TO_1": lambda x: ops.clip(x, -1.0, 1.0),

@@ -8,7 +8,7 @@ from typing import Final
 
 from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
 from tightfit.files import atomic_file
-from tightfit.report.html import environment
+from tightfit.report.page.html import environment
 from tightfit.report.printable import printable
 from tightfit.units import format_bytes, format_percent
 

@@ -1,4 +1,4 @@
-"""A JAX function becomes StableHLO in a file, which ``stablehlo_converter`` turns into a ``.tflite``.
+"""A JAX function becomes StableHLO in a file, which ``converter_process`` turns into a ``.tflite``.
 
 litert-converter takes StableHLO as bytecode or text, not the versioned VHLO that ``jax.export`` serializes,
 so the module is handed over before that step. The two run one after the other: together they would hold the

@@ -8,9 +8,9 @@ from typing import Any
 
 from tightfit.errors import TightfitError
 from tightfit.graph.reader import read_model
+from tightfit.report.page.snippets import Snippet, snippets
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
-from tightfit.report.snippets import Snippet, snippets
 from tightfit.search.run_file import command_of
 from tightfit.units import format_bytes, format_milliseconds, format_percent
 

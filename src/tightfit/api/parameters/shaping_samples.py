@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tightfit.api.measured_file import DividedData, divide_data
-from tightfit.api.signature_data import data_by_signature, data_of_one, signature_file
+from tightfit.api.parameters.divided_data import DividedData, divide_data
+from tightfit.api.parameters.signature_data import data_by_signature, data_of_one, signature_file
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.slices.files import refuse_unanswered, slices_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.api.model_inputs import inputs_of, outputs_of
+from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data

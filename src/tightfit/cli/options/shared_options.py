@@ -114,7 +114,7 @@ def data_options(*, required: bool, by_signature: bool = False) -> Callable[[F],
 
 def _keyed(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
     """Return one DATA as it is, several by signature."""
-    from tightfit.api.signature_data import keyed_data  # noqa: PLC0415 - loaded when used
+    from tightfit.api.parameters.signature_data import keyed_data  # noqa: PLC0415 - loaded when used
 
     del context, parameter
     return keyed_data(values)

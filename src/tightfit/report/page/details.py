@@ -19,7 +19,7 @@ from tightfit.evaluation.parallel_runs import ModelRun, RunRound, run_side_by_si
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import stored_bytes
-from tightfit.report.sample_sheet import tile_of
+from tightfit.report.page.sample_sheet import tile_of
 from tightfit.runtime.native.op_profile import profile_ops
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target

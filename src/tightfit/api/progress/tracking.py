@@ -88,7 +88,7 @@ def tracked(progress: ProgressLike) -> Iterator[Tracker]:
 def _drawn() -> Iterator[Progress]:
     """Yield bars where a person looks: in a notebook or a terminal."""
     if _in_notebook():
-        from tightfit.api.notebook_progress import NotebookBar  # noqa: PLC0415 - loads IPython
+        from tightfit.api.progress.notebook_bar import NotebookBar  # noqa: PLC0415 - loads IPython
 
         bar = NotebookBar()
         try:
@@ -96,7 +96,7 @@ def _drawn() -> Iterator[Progress]:
         finally:
             bar.close()
     elif sys.stderr is not None and sys.stderr.isatty():
-        from tightfit.api.terminal_progress import Bars  # noqa: PLC0415 - loads rich
+        from tightfit.api.progress.terminal_bars import Bars  # noqa: PLC0415 - loads rich
 
         with Bars() as bars:
             yield bars

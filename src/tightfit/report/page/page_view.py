@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tightfit.report.candidate_detail import Inside, look_inside
-from tightfit.report.candidate_table import Row, make_columns, make_rows
-from tightfit.report.cards import Card, make_cards
 from tightfit.report.chart.chart import Chart, make_chart
-from tightfit.report.chosen_view import ChosenView, view_of
+from tightfit.report.page.candidate_detail import Inside, look_inside
+from tightfit.report.page.candidate_table import Row, make_columns, make_rows
+from tightfit.report.page.cards import Card, make_cards
+from tightfit.report.page.chosen_view import ChosenView, view_of
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.report_facts import Fact, budget_facts, facts_of, search_facts

@@ -33,7 +33,9 @@ def leave(folder: Path, lowered: Lowered, answer: dict[str, Any]) -> None:
 
 def command(folder: Path, confinement: process.Confinement) -> list[str]:
     """Return the command line of the converter."""
-    return process.command("tightfit.conversion.stablehlo_converter", ["convert", str(folder)], confinement)
+    return process.command(
+        "tightfit.conversion.stablehlo.converter_process", ["convert", str(folder)], confinement
+    )
 
 
 def become_converter(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.files import atomic_file
-from tightfit.report.page_view import make_view
+from tightfit.report.page.page_view import make_view
 from tightfit.report.report import Report
 
 _HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ from typing import Any
 
 from tightfit.files import atomic_file
 from tightfit.report.chart.axis_scales import Axis, padded, spaced
-from tightfit.report.html import environment
+from tightfit.report.page.html import environment
 from tightfit.report.printable import printable
 from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_number, format_percent

@@ -1,0 +1,1 @@
+"""How what a caller passes is read: sizes, images, inputs of a model, samples that shape and measure."""

@@ -1,0 +1,1 @@
+"""What the verbs return, and when a file is ruined."""

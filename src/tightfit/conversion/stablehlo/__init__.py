@@ -1,0 +1,1 @@
+"""JAX functions by StableHLO: what is lowered, and the process of the converter."""

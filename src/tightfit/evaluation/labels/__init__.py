@@ -1,0 +1,1 @@
+"""Labels: what they mean for each output, and whether they are shifted."""

@@ -1,0 +1,1 @@
+"""The file format around the flatbuffer: element types, structure, attached and mapped files."""

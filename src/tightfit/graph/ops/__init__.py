@@ -1,0 +1,1 @@
+"""Facts about ops that follow from the graph alone: multiply–accumulates, activations, shapes."""

@@ -19,7 +19,8 @@ import onnx
 import onnxruntime
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.load_model import ConversionResult, load
+from tightfit.conversion.conversion_result import ConversionResult
+from tightfit.conversion.load_model import load
 from tightfit.errors import TightfitError
 from tightfit.runtime.session import Session
 

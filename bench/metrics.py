@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import peers
-from tightfit.evaluation.labels.read_labels import Probe
+from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.tally import tally_of
 from tightfit.evaluation.task import choose_tasks
 

@@ -10,7 +10,7 @@ import pytest
 from support.doc_pages import generator
 from support.models import Builder
 from support.places import ROOT
-from tightfit.evaluation.labels.read_labels import Probe
+from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.metric import LABELS_UNIT, Metric
 from tightfit.evaluation.metrics.table import METRICS
 from tightfit.evaluation.task import choose_tasks

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tightfit.compression.clustering import Clusters
     from tightfit.compression.sparsity.pruning import Pruning
     from tightfit.conversion.conversion_options import ConversionOptions
-    from tightfit.conversion.load_model import ConversionResult, load
+    from tightfit.conversion.conversion_result import ConversionResult
+    from tightfit.conversion.load_model import load
     from tightfit.data.images.image_options import ImageOptions
     from tightfit.data.python_objects import IterableData as Dataset
     from tightfit.diagnosis.difference import FileDifference

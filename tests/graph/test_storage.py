@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightfit.graph.format.storage import ITEM_TYPES, PACKED_BITS, pack, unpack
-from tightfit.graph.reader import enum_names
+from tightfit.graph.format.table_fields import enum_names
 
 RANGES = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1)}
 

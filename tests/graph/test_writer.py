@@ -13,8 +13,9 @@ from support import models
 from support.equal import assert_equal
 from support.odd_models import ODD_MODELS, packed_model, shared_model
 from tightfit.errors import ModelError
+from tightfit.graph.format.table_fields import enum_names, to_fields
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Tensor
-from tightfit.graph.reader import enum_names, read_model, to_fields
+from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
 from tightfit.runtime.session import Session
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the options' defaults
 
+from tightfit.graph.format.table_fields import to_fields
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
-from tightfit.graph.reader import to_fields
 from tightfit.graph.versions.op_version import op_version
 
 Index = Mapping[Tensor, int]

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.conversion_result import ConversionResult
 from tightfit.conversion.formats import is_spec, is_tflite
-from tightfit.conversion.load_model import ConversionResult, held_file, label_of, load, temporary_place
+from tightfit.conversion.held_models import held_file, label_of, temporary_place
+from tightfit.conversion.load_model import load
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
-from tightfit.pipeline.builder import BuildSpec
+from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.own_scales import build_with_own_scales, loss, own_answers
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float

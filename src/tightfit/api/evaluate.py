@@ -11,7 +11,8 @@ from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.conversion.load_model import label_of, open_model
+from tightfit.conversion.held_models import label_of
+from tightfit.conversion.load_model import open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics

@@ -14,7 +14,8 @@ from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.results.ruin import is_ruined, ruin_notes
-from tightfit.conversion.load_model import label_of, open_model, temporary_place
+from tightfit.conversion.held_models import label_of, temporary_place
+from tightfit.conversion.load_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
@@ -23,7 +24,7 @@ from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy, Asked, understand, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
-from tightfit.evaluation.labels.read_labels import TRAINED, Head, Reading
+from tightfit.evaluation.labels.label_kinds import TRAINED, Head, Reading
 from tightfit.evaluation.metrics import MOST_DB
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output

@@ -17,7 +17,7 @@ from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.pruning import PrunedLayer, Pruning, prune_weights
 from tightfit.compression.sparsity.sparse_storage import StoredLayer
 from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
-from tightfit.conversion.load_model import label_of, temporary_place
+from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.accuracy import Accuracy, wanted_metrics

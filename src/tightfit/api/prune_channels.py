@@ -21,7 +21,7 @@ from tightfit.compression.channels.channel_pruning import (
     describe,
 )
 from tightfit.compression.channels.channel_pruning import prune_channels as prune
-from tightfit.conversion.load_model import label_of, temporary_place
+from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.cached_samples import remembered
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, wanted_metrics

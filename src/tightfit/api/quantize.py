@@ -11,7 +11,7 @@ from tightfit.api.parameters.arguments import Image, Size, image_options, parse_
 from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.api.parameters.signature_data import data_by_signature, data_of_one
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.conversion.load_model import label_of, temporary_place
+from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sources import open_data
@@ -24,7 +24,8 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
-from tightfit.pipeline.builder import Builder, BuildSpec
+from tightfit.pipeline.build_spec import BuildSpec
+from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.own_scales import build_with_own_scales
 from tightfit.pipeline.signature_files import build_by_signature, has_entry_points
 from tightfit.pipeline.source import Source, open_source

@@ -6,26 +6,22 @@ knows a framework: ``formats`` has a row for each.
 
 from __future__ import annotations
 
-import atexit
-import hashlib
-import io
 import os
-import shutil
-import tempfile
 import time
-import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.conversion_process import convert_apart, export_apart
+from tightfit.conversion.conversion_result import ConversionResult
 from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
 from tightfit.conversion.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.conversion.free_batch import free_batch
 from tightfit.conversion.fusions.fuse import fuse
+from tightfit.conversion.held_models import held_file, label_of, temporary_place
 from tightfit.conversion.hub import fetch, is_hub_reference
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
@@ -43,68 +39,12 @@ from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
-from tightfit.result import Result, Row
-from tightfit.scratch import kept_folder
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
     "tensorflow": (("keras", "tensorflow"), "tensorflow"),
     "torch": (("keras", "torch", "litert_torch"), "torch"),
 }
-
-
-@dataclass(frozen=True, repr=False)
-class ConversionResult(Result):
-    """A float ``.tflite``, and how it compares with its source. It is a path to the file as well.
-
-    Args:
-        path: the file.
-        source: what it was made of.
-        route: the tools that it went through.
-        differences: for each output the largest difference on random inputs; empty for a ``.tflite``.
-        seconds: how long it took.
-        notes: what a reader should know.
-    """
-
-    path: Path
-    source: str
-    route: str
-    differences: list[OutputDifference]
-    seconds: float
-    notes: list[str] = field(default_factory=list)
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    @property
-    def model(self) -> Model:
-        """The graph, read from the file."""
-        return read_model(self.path)
-
-    @property
-    def largest_difference(self) -> float:
-        """The largest absolute difference over all outputs, 0 when there was nothing to compare."""
-        return max((d.largest for d in self.differences), default=0.0)
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return the largest difference of each output from the source."""
-        return ("output", "largest difference"), [(d.output, d.largest) for d in self.differences]
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the facts as JSON can hold them."""
-        rows = [asdict(d) for d in self.differences]
-        plain: dict[str, object] = {
-            "source": self.source,
-            "path": str(self.path),
-            "route": self.route,
-            "seconds": self.seconds,
-        }
-        size = {"size_bytes": self.path.stat().st_size}
-        return plain | size | {"differences": rows, "notes": self.notes}
-
-    def as_json(self) -> dict[str, object]:
-        """Return ``to_dict()``, under its name of an earlier release."""
-        return self.to_dict()
 
 
 def load(
@@ -246,9 +186,6 @@ def _tidy(model: Model) -> list[str]:
     return [*clean(model), *fuse(model)]
 
 
-# -- routes ----------------------------------------------------------------------------------------
-
-
 def _export(source: Any, options: ConversionOptions) -> Exported:
     if not isinstance(source, str | os.PathLike):
         from tightfit.conversion.conversion_worker import export_object  # noqa: PLC0415 - the object's framework is loaded
@@ -297,62 +234,3 @@ def _backends(options: ConversionOptions, *, own_code: bool) -> list[str]:
     if not able:
         check_installed(KERAS.title, KERAS.needs, KERAS.extra)
     return able
-
-
-# -- places ----------------------------------------------------------------------------------------
-
-
-_folder: list[Path] = []
-
-
-def label_of(source: object) -> str:
-    """Return what a model is called in messages and file names: its path, or its type."""
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
-
-
-_MAGIC: Final = ((4, b"TFL3", ".tflite"), (0, b"\x89HDF", ".h5"))
-
-
-def held_file(data: bytes) -> Path:
-    """Return the path of a file with a model that was given as bytes; equal bytes have one file.
-
-    Args:
-        data: of a ``.tflite``, ``.keras``, ``.h5``, ``.pt2`` or ``.onnx``.
-    """
-    key = hashlib.sha256(data).hexdigest()
-    if key not in _held:
-        place = temporary_place("model").with_suffix(_suffix(data))
-        place.write_bytes(data)
-        _held[key] = place
-    return _held[key]
-
-
-_held: dict[str, Path] = {}
-
-
-def _suffix(data: bytes) -> str:
-    """The kind of a model by its first bytes; a zip archive is told by what it lists."""
-    for start, magic, suffix in _MAGIC:
-        if data[start : start + len(magic)] == magic:
-            return suffix
-    if not data.startswith(b"PK"):
-        return ".onnx"
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return ".keras" if "config.json" in archive.namelist() else ".pt2"
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"The bytes are a damaged archive ({error}). Expected a model's file.") from error
-
-
-def temporary_place(label: str) -> Path:
-    """Return the path of a file of its own, in a folder that goes when the process ends.
-
-    Args:
-        label: what the file's name is made of.
-    """
-    if not _folder:
-        _folder.append(kept_folder())
-        atexit.register(shutil.rmtree, _folder[0], ignore_errors=True)
-    stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(label).stem)[:60] or "model"
-    own = Path(tempfile.mkdtemp(dir=_folder[0]))
-    return own / f"{stem}.tflite"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tightfit.data.arrays import NpzArrays, array_names, row_counts
+from tightfit.data.arrays import NpzArrays
 from tightfit.data.manifest import BOX_LABELS
+from tightfit.data.npz_members import array_names, row_counts
 from tightfit.data.sample import WEIGHT
 from tightfit.errors import DataError, unknown_name
 

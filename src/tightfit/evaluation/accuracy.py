@@ -17,7 +17,7 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError
 from tightfit.evaluation.early_stopping import Limit, drop_bound
-from tightfit.evaluation.labels.read_labels import INPUT, PLAIN, Probe
+from tightfit.evaluation.labels.label_kinds import INPUT, PLAIN, Probe
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy

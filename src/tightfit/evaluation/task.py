@@ -13,15 +13,10 @@ import numpy as np
 
 from tightfit.data.sample import Label
 from tightfit.errors import DataError, unknown_name
-from tightfit.evaluation.labels import read_labels as meaning
-from tightfit.evaluation.labels.read_labels import (
-    Head,
-    Probe,
-    Reading,
-    is_distribution,
-    options_for,
-    read_labels,
-)
+from tightfit.evaluation.labels import label_kinds as meaning
+from tightfit.evaluation.labels.class_ranges import is_distribution, options_for
+from tightfit.evaluation.labels.label_kinds import Head, Probe, Reading
+from tightfit.evaluation.labels.read_labels import read_labels
 from tightfit.evaluation.metrics.boxes import truth_of
 from tightfit.evaluation.metrics.classes import units
 from tightfit.evaluation.metrics.decoders import find_decoder

@@ -20,17 +20,13 @@ from tightfit.errors import ModelError
 from tightfit.graph.format.attached_files import read_attached
 from tightfit.graph.format.mapped_files import map_file
 from tightfit.graph.format.storage import ITEM_TYPES, PACKED_BITS, unpack
+from tightfit.graph.format.stored_numbers import link_details, read_quantization, read_sparsity
 from tightfit.graph.format.structure_check import FlatbufferError, verify
-from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.graph.format.table_fields import as_list, as_text, enum_word, pick, to_fields
+from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.types import Array
 
 _MALFORMED = (struct.error, ValueError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError)
-
-
-@functools.cache
-def enum_names(enum: str) -> dict[int, str]:
-    """Return value → name for an enum of the schema (``BuiltinOperator``, ``TensorType`` …)."""
-    return {v: k for k, v in vars(getattr(schema, enum)).items() if isinstance(v, int)}
 
 
 def read_model(source: str | Path | bytes | mmap.mmap) -> Model:
@@ -94,7 +90,7 @@ class _Reader:
         self.room = 2 * len(data)
         # Decoded once: many ops may share one long name.
         self.custom_codes = [
-            None if c.customCode is None else _text(c.customCode) for c in packed.operatorCodes or []
+            None if c.customCode is None else as_text(c.customCode) for c in packed.operatorCodes or []
         ]
 
     def model(self) -> Model:
@@ -107,9 +103,9 @@ class _Reader:
         graphs = [self.graph(g, t) for g, t in zip(packed.subgraphs, tables, strict=True)]
         signatures = [self.signature(s, tables) for s in packed.signatureDefs or []]
         copy = functools.cache(self.bytes)  # many entries may name one buffer
-        metadata = {_text(m.name): copy(m.buffer) for m in packed.metadata or []}
+        metadata = {as_text(m.name): copy(m.buffer) for m in packed.metadata or []}
         extra = {"metadataBuffer": packed.metadataBuffer} if packed.metadataBuffer is not None else {}
-        description = None if packed.description is None else _text(packed.description)
+        description = None if packed.description is None else as_text(packed.description)
         files = read_attached(self.data)
         return Model(graphs, signatures, metadata, description, packed.version, extra, files)
 
@@ -178,21 +174,21 @@ class _Reader:
     def tensors(self, packed: Any) -> list[Tensor]:
         tensors = [self.tensor(t) for t in packed.tensors or []]
         for tensor in tensors:
-            _link_details(tensor, tensors)
+            link_details(tensor, tensors)
         return tensors
 
     def tensor(self, packed: Any) -> Tensor:
-        name = _text(packed.name)
-        shape = [int(d) for d in _list(packed.shape)]
+        name = as_text(packed.name)
+        shape = [int(d) for d in as_list(packed.shape)]
         if any(d < 0 for d in shape):
             raise ModelError(f"tensor '{name}' has the shape {shape}; dimensions must be ≥ 0.")
         tensor = Tensor(
             name,
             shape,
-            _enum("TensorType", packed.type, f"tensor '{name}'").lower(),
-            quantization=_quantization(packed.quantization),
-            sparsity=_sparsity(packed.sparsity),
-            shape_signature=None if packed.shapeSignature is None else _list(packed.shapeSignature),
+            enum_word("TensorType", packed.type, f"tensor '{name}'").lower(),
+            quantization=read_quantization(packed.quantization),
+            sparsity=read_sparsity(packed.sparsity),
+            shape_signature=None if packed.shapeSignature is None else as_list(packed.shapeSignature),
             is_variable=bool(packed.isVariable),
             has_rank=bool(packed.hasRank),
         )
@@ -204,9 +200,9 @@ class _Reader:
         return tensor
 
     def graph(self, packed: Any, tensors: list[Tensor]) -> Graph:
-        graph = Graph(_text(packed.name))
-        graph.inputs = [_pick(tensors, i, "an input") for i in _list(packed.inputs)]
-        graph.outputs = [_pick(tensors, i, "an output") for i in _list(packed.outputs)]
+        graph = Graph(as_text(packed.name))
+        graph.inputs = [pick(tensors, i, "an input") for i in as_list(packed.inputs)]
+        graph.outputs = [pick(tensors, i, "an output") for i in as_list(packed.outputs)]
         for operator in packed.operators or []:
             graph.append(self.op(operator, tensors))
         used = {t.serial for t in graph.tensors()}
@@ -224,13 +220,13 @@ class _Reader:
         if not 0 <= packed.opcodeIndex < len(codes):
             raise ModelError(f"an op uses operator code {packed.opcodeIndex} of {len(codes)}.")
         code = codes[packed.opcodeIndex]
-        kind = _enum("BuiltinOperator", max(code.builtinCode, code.deprecatedBuiltinCode), "an op")
-        inputs = [None if i == -1 else _pick(tensors, i, f"{kind} input") for i in _list(packed.inputs)]
-        outputs = [_pick(tensors, i, f"{kind} output") for i in _list(packed.outputs)]
+        kind = enum_word("BuiltinOperator", max(code.builtinCode, code.deprecatedBuiltinCode), "an op")
+        inputs = [None if i == -1 else pick(tensors, i, f"{kind} input") for i in as_list(packed.inputs)]
+        outputs = [pick(tensors, i, f"{kind} output") for i in as_list(packed.outputs)]
         op = Op(kind, inputs, outputs, version=code.version)
         self.fill_options(op, packed)
         op.custom_code = self.custom_codes[packed.opcodeIndex]
-        op.intermediates = [_pick(tensors, i, f"{kind} intermediate") for i in _list(packed.intermediates)]
+        op.intermediates = [pick(tensors, i, f"{kind} intermediate") for i in as_list(packed.intermediates)]
         if packed.mutatingVariableInputs is not None:
             op.extra["mutatingVariableInputs"] = [bool(v) for v in packed.mutatingVariableInputs]
         if packed.debugMetadataIndex not in (-1, None):
@@ -254,94 +250,7 @@ class _Reader:
         if not 0 <= index < len(tables):
             raise ModelError(f"a signature names subgraph {index} of {len(tables)}.")
         inputs, outputs = (
-            {_text(m.name): _pick(tables[index], m.tensorIndex, "a signature") for m in maps or []}
+            {as_text(m.name): pick(tables[index], m.tensorIndex, "a signature") for m in maps or []}
             for maps in (packed.inputs, packed.outputs)
         )
-        return Signature(_text(packed.signatureKey), inputs, outputs, index)
-
-
-def to_fields(value: Any) -> Any:
-    """Return an unpacked table as plain values; nested tables have their type under ``@type``."""
-    if type(value).__module__ != schema.__name__:
-        return [to_fields(v) for v in value] if isinstance(value, list) else value
-    return {
-        k: {"@type": type(v).__name__, **to_fields(v)} if _is_table(v) else _nested(v)
-        for k, v in vars(value).items()
-    }
-
-
-def _nested(value: Any) -> Any:
-    if isinstance(value, list) and value and _is_table(value[0]):
-        return [{"@type": type(v).__name__, **to_fields(v)} for v in value]
-    return value
-
-
-def _is_table(value: Any) -> bool:
-    return bool(type(value).__module__ == schema.__name__)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    # A name may have any bytes: surrogates preserve them, so that the writer writes the same bytes.
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
-
-
-def _list(value: Any) -> list[int]:
-    return [] if value is None else [int(v) for v in value]
-
-
-def _enum(enum: str, value: int, what: str) -> str:
-    names = enum_names(enum)
-    if value not in names:
-        raise ModelError(f"{what} has the {enum} {value}, which this version does not know; update tightfit.")
-    return names[value]
-
-
-def _pick(tensors: list[Tensor], index: int, what: str) -> Tensor:
-    if not 0 <= index < len(tensors):
-        raise ModelError(f"{what} names tensor {index}, but the subgraph has {len(tensors)}.")
-    return tensors[index]
-
-
-def _quantization(packed: Any) -> Quantization | None:
-    if packed is None:
-        return None
-    scale = np.asarray([] if packed.scale is None else packed.scale, np.float32)
-    zero_point = np.asarray([] if packed.zeroPoint is None else packed.zeroPoint, np.int64)
-    if zero_point.size == 1 < scale.size:
-        zero_point = np.broadcast_to(zero_point, scale.shape)
-    if zero_point.size != scale.size:
-        zero_point = np.zeros(scale.shape, np.int64)
-    details = None
-    if packed.details is not None:
-        details = (type(packed.details).__name__.removesuffix("T"), to_fields(packed.details))
-    low, high = (None if v is None else np.asarray(v, np.float32) for v in (packed.min, packed.max))
-    if not scale.size and low is None and high is None and details is None:
-        return None
-    return Quantization(scale, zero_point, int(packed.quantizedDimension), low, high, details)
-
-
-def _link_details(tensor: Tensor, tensors: list[Tensor]) -> None:
-    """Replace the indices of the tensors with blockwise scales by references."""
-    quantization = tensor.quantization
-    if quantization is None or quantization.details is None:
-        return
-    kind, fields = quantization.details
-    if kind in ("BlockwiseQuantization", "MultiAxisQuantization"):
-        for name in ("scales", "zeroPoints"):
-            index = fields.get(name, -1)
-            fields[name] = None if index < 0 else _pick(tensors, index, "a blockwise scale")
-
-
-def _sparsity(packed: Any) -> Sparsity | None:
-    if packed is None:
-        return None
-    dimensions: list[tuple[Any, ...]] = []
-    for d in packed.dimMetadata or []:
-        if d.format == schema.DimensionType.DENSE:
-            dimensions.append(("dense", int(d.denseSize)))
-        else:
-            segments, indices = (np.asarray(v.values) for v in (d.arraySegments, d.arrayIndices))
-            dimensions.append(("csr", segments, indices))
-    return Sparsity(tuple(_list(packed.traversalOrder)), tuple(_list(packed.blockMap)), tuple(dimensions))
+        return Signature(as_text(packed.signatureKey), inputs, outputs, index)

@@ -12,22 +12,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import flatbuffers  # noqa: TID251 - the writer of the format
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the writer of the format
 
-from tightfit.errors import ModelError
 from tightfit.files import atomic_file
 from tightfit.graph.format.attached_files import pack_attached
+from tightfit.graph.format.option_tables import (
+    byte_vector,
+    fill_table,
+    quantization_table,
+    scale_count,
+    set_options,
+    signature_table,
+    sparsity_table,
+)
+from tightfit.graph.format.packing import ALIGNMENT, INLINE_LIMIT, PackedBuffer, SharedVectorBuilder
 from tightfit.graph.format.storage import PACKED_BITS, pack
-from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Sparsity, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.versions.op_version import op_version
 from tightfit.types import Array
 
-ALIGNMENT: Final = 16
-"""Constants begin at multiples of this, in bytes."""
-_REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
-_INLINE_LIMIT: Final = 1_900_000_000
+REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
+
+
 _TABLE: Final = 512
 """Bytes that the tables of one tensor or op take at most, but for names, scales and zero points."""
 
@@ -72,7 +79,7 @@ def _model_chunks(model: Model, external: bool | None) -> Iterator[bytes | memor
     writer = _Writer(model)
     total = sum(len(b) for b in writer.buffers)
     if external is None:
-        external = total > _INLINE_LIMIT
+        external = total > INLINE_LIMIT
     if not external:
         yield writer.flatbuffer(None, total)
         return
@@ -91,47 +98,6 @@ def _model_chunks(model: Model, external: bool | None) -> Iterator[bytes | memor
         at = place + len(buffer)
 
 
-class _Builder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no types
-    """Stores equal arrays once: an int8 convolution alone has two vectors of as many int64 zeros as channels.
-
-    Several tables may refer to one vector; every reader and the format's own verifier follow each reference
-    on its own.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.stored: dict[tuple[str, bytes], int] = {}
-
-    def CreateNumpyVector(self, x: Array) -> int:  # noqa: N802 - the builder's name
-        key = (x.dtype.str, x.tobytes())
-        if key not in self.stored:
-            self.stored[key] = super().CreateNumpyVector(x)
-        return self.stored[key]
-
-
-class _PackedBuffer:
-    """Replaces ``BufferT`` of the object API: packs aligned bytes, or the offset of external ones."""
-
-    def __init__(self, data: memoryview, place: int | None) -> None:
-        self.data = data
-        self.place = place
-
-    def Pack(self, builder: Any) -> int:  # noqa: N802 - the object API's name
-        vector = None
-        if self.place is None and len(self.data):
-            builder.StartVector(1, len(self.data), ALIGNMENT)
-            builder.head -= len(self.data)
-            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
-            vector = builder.EndVector()
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        elif self.place is not None and len(self.data):
-            schema.BufferAddOffset(builder, self.place)
-            schema.BufferAddSize(builder, len(self.data))
-        return int(schema.BufferEnd(builder))
-
-
 class _Writer:
     """Collects the tables of one model; ``flatbuffer`` packs them."""
 
@@ -146,28 +112,28 @@ class _Writer:
     def flatbuffer(self, places: list[int] | None, reserve: int) -> bytes | memoryview:
         """Return the packed file; ``places`` are the offsets of the constants after it."""
         at: Sequence[int | None] = places or [None] * len(self.buffers)
-        self.root.buffers = [_PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
+        self.root.buffers = [PackedBuffer(b, p) for b, p in zip(self.buffers, at, strict=True)]
         # Growing the builder copies everything again, so it starts with room for the constants.
-        builder = _Builder(reserve + 64 * len(self.buffers) + self.tables_bytes())
+        builder = SharedVectorBuilder(reserve + 64 * len(self.buffers) + self.tables_bytes())
         builder.Finish(self.root.Pack(builder), file_identifier=b"TFL3")
         return memoryview(builder.Bytes)[builder.head :]
 
     def tables_bytes(self) -> int:
         """A generous estimate of what all but the constants take."""
         tensors = [t for g in self.model.graphs for t in g.tensors()]
-        own = sum(4 * len(t.name) + 12 * _scales(t) for t in tensors)
+        own = sum(4 * len(t.name) + 12 * scale_count(t) for t in tensors)
         return own + _TABLE * (len(tensors) + sum(len(g.ops) for g in self.model.graphs)) + 65536
 
     def tables(self) -> Any:
         model = self.model
         root = schema.ModelT()
         root.version = model.version
-        root.description = None if model.description is None else _bytes(model.description)
+        root.description = None if model.description is None else byte_vector(model.description)
         indices = [{t: i for i, t in enumerate(g.tensors())} for g in model.graphs]
         root.subgraphs = [self.graph(g, i) for g, i in zip(model.graphs, indices, strict=True)]
         root.operatorCodes = [self.code(*key) for key in self.codes]
         if model.signatures:
-            root.signatureDefs = [_signature(s, indices[s.graph_index]) for s in model.signatures]
+            root.signatureDefs = [signature_table(s, indices[s.graph_index]) for s in model.signatures]
         if model.metadata:
             root.metadata = [self.metadata(name, data) for name, data in model.metadata.items()]
         if "metadataBuffer" in model.extra:
@@ -199,7 +165,7 @@ class _Writer:
 
     def metadata(self, name: str, data: bytes) -> Any:
         entry = schema.MetadataT()
-        entry.name = _bytes(name)
+        entry.name = byte_vector(name)
         entry.buffer = self.add_bytes(memoryview(data))
         return entry
 
@@ -210,12 +176,12 @@ class _Writer:
         code.builtinCode = getattr(schema.BuiltinOperator, kind)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = version
-        code.customCode = None if custom is None else _bytes(custom)
+        code.customCode = None if custom is None else byte_vector(custom)
         return code
 
     def graph(self, graph: Graph, index: dict[Tensor, int]) -> Any:
         packed = schema.SubGraphT()
-        packed.name = _bytes(graph.name) if graph.name else None
+        packed.name = byte_vector(graph.name) if graph.name else None
         packed.tensors = [self.tensor(t, index) for t in index]
         packed.inputs = [index[t] for t in graph.inputs]
         packed.outputs = [index[t] for t in graph.outputs]
@@ -225,19 +191,19 @@ class _Writer:
 
     def tensor(self, tensor: Tensor, index: dict[Tensor, int]) -> Any:
         packed = schema.TensorT()
-        packed.name = _bytes(tensor.name)
+        packed.name = byte_vector(tensor.name)
         packed.shape = np.asarray(tensor.shape, np.int32)
         packed.type = getattr(schema.TensorType, tensor.dtype.upper())
         packed.buffer = self.buffer_of(tensor)
-        packed.quantization = _quantization(tensor.quantization, index)
-        packed.sparsity = _sparsity(tensor.sparsity)
+        packed.quantization = quantization_table(tensor.quantization, index)
+        packed.sparsity = sparsity_table(tensor.sparsity)
         packed.isVariable = tensor.is_variable
         packed.hasRank = tensor.has_rank
         if tensor.shape_signature is not None:
             packed.shapeSignature = np.asarray(tensor.shape_signature, np.int32)
         if "variantTensors" in tensor.extra:
             packed.variantTensors = [
-                _fill(schema.VariantSubTypeT(), v) for v in tensor.extra["variantTensors"]
+                fill_table(schema.VariantSubTypeT(), v) for v in tensor.extra["variantTensors"]
             ]
         return packed
 
@@ -247,7 +213,7 @@ class _Writer:
         packed.opcodeIndex = self.codes.setdefault((op.kind, version, op.custom_code), len(self.codes))
         packed.inputs = [-1 if t is None else index[t] for t in op.inputs]
         packed.outputs = [index[t] for t in op.outputs]
-        _set_options(packed, op)
+        set_options(packed, op)
         if op.custom_options is not None:
             packed.customOptions = np.frombuffer(op.custom_options, np.uint8)
         if op.intermediates:
@@ -255,127 +221,3 @@ class _Writer:
         packed.mutatingVariableInputs = op.extra.get("mutatingVariableInputs")
         packed.debugMetadataIndex = op.extra.get("debugMetadataIndex", -1)
         return packed
-
-
-def _set_options(packed: Any, op: Op) -> None:
-    name = op.options_type
-    if name is None:
-        if op.options:
-            raise ModelError(
-                f"{op!r} has the options {sorted(op.options)}, but no options type to store them in."
-            )
-        return
-    for union, slot in (
-        (schema.BuiltinOptions, "builtinOptions"),
-        (schema.BuiltinOptions2, "builtinOptions2"),
-    ):
-        if hasattr(union, name):
-            setattr(packed, slot + "Type", getattr(union, name))
-            setattr(packed, slot, _fill(getattr(schema, name + "T")(), op.options))
-            return
-    raise ModelError(f"{op!r} has options of the type '{name}', which the schema lacks.")
-
-
-def _fill(table: Any, fields: dict[str, Any]) -> Any:
-    """Set the fields of an object-API table; nested tables have their type under ``@type``."""
-    for name, value in fields.items():
-        if name == "@type":
-            continue
-        if not hasattr(table, name):
-            raise ModelError(f"{type(table).__name__.removesuffix('T')} has no option '{name}'.")
-        setattr(table, name, _unplain(value))
-    return table
-
-
-def _unplain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        # Packing copies the bytes of an array, whatever width the field has; it converts numbers.
-        return value.tolist()
-    if isinstance(value, dict):
-        return _fill(getattr(schema, value["@type"])(), value)
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [_unplain(v) for v in value]
-    return value
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _signature(signature: Signature, index: dict[Tensor, int]) -> Any:
-    packed = schema.SignatureDefT()
-    packed.signatureKey = _bytes(signature.key)
-    packed.subgraphIndex = signature.graph_index
-    packed.inputs = [_tensor_map(n, index[t]) for n, t in signature.inputs.items()]
-    packed.outputs = [_tensor_map(n, index[t]) for n, t in signature.outputs.items()]
-    return packed
-
-
-def _tensor_map(name: str, index: int) -> Any:
-    entry = schema.TensorMapT()
-    entry.name = _bytes(name)
-    entry.tensorIndex = index
-    return entry
-
-
-def _scales(tensor: Tensor) -> int:
-    """The number of a tensor's scales."""
-    return 0 if tensor.quantization is None else int(tensor.quantization.scale.size)
-
-
-def _quantization(quantization: Quantization | None, index: dict[Tensor, int]) -> Any:
-    if quantization is None:
-        return None
-    packed = schema.QuantizationParametersT()
-    if quantization.scale.size:
-        packed.scale = np.ascontiguousarray(quantization.scale, np.float32)
-        packed.zeroPoint = np.ascontiguousarray(quantization.zero_point, np.int64)
-    packed.quantizedDimension = quantization.axis
-    packed.min, packed.max = quantization.range_min, quantization.range_max
-    if quantization.details is not None:
-        kind, fields = quantization.details
-        plain = {k: index[v] if isinstance(v, Tensor) else v for k, v in fields.items()}
-        for name in _REFERENCES & plain.keys():
-            plain[name] = -1 if plain[name] is None else plain[name]
-        packed.details = _fill(getattr(schema, kind + "T")(), plain)
-        packed.detailsType = getattr(schema.QuantizationDetails, kind)
-    return packed
-
-
-def _sparsity(sparsity: Sparsity | None) -> Any:
-    if sparsity is None:
-        return None
-    packed = schema.SparsityParametersT()
-    packed.traversalOrder = np.asarray(sparsity.traversal_order, np.int32)
-    packed.blockMap = np.asarray(sparsity.block_map, np.int32) if sparsity.block_map else None
-    packed.dimMetadata = [_dimension(d) for d in sparsity.dimensions]
-    return packed
-
-
-def _dimension(dimension: tuple[Any, ...]) -> Any:
-    packed = schema.DimensionMetadataT()
-    if dimension[0] == "dense":
-        packed.format = schema.DimensionType.DENSE
-        packed.denseSize = dimension[1]
-        return packed
-    packed.format = schema.DimensionType.SPARSE_CSR
-    packed.arraySegmentsType, packed.arraySegments = _index_vector(dimension[1])
-    packed.arrayIndicesType, packed.arrayIndices = _index_vector(dimension[2])
-    return packed
-
-
-def _index_vector(values: Array) -> tuple[int, Any]:
-    """The narrowest vector type for the indices; every reader accepts all three types."""
-    largest = int(values.max(initial=0))
-    name, dtype = next(
-        (n, d)
-        for n, d, limit in (
-            ("Uint8Vector", np.uint8, 2**8),
-            ("Uint16Vector", np.uint16, 2**16),
-            ("Int32Vector", np.int32, 2**31),
-        )
-        if largest < limit
-    )
-    vector = getattr(schema, name + "T")()
-    vector.values = np.asarray(values, dtype)
-    return getattr(schema.SparseIndexVector, name), vector

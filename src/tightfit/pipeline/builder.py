@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
-from tightfit.evaluation.slices.parts import NamedSlices, Slices
+from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.signatures import keeps_state
+from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.quantization.allowed import Allowed
@@ -24,7 +24,6 @@ from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
-from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
@@ -32,97 +31,11 @@ from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
 from tightfit.recovery.automatic.improve import improve
 from tightfit.recovery.slices.remedy import mend
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
-from tightfit.recovery.steps import check_steps, recover
+from tightfit.recovery.steps import recover
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
-from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
-
-JUDGES: Final = 16
-"""Samples that judge automatic recoveries."""
-
-FEWEST_TO_HOLD_OUT: Final = 40
-"""With fewer samples than this, those that judge also fit."""
-
-
-@dataclass(frozen=True)
-class BuildSpec:
-    """The file that is built of a source.
-
-    Args:
-        scheme: how weights and activations are stored, with the types of inputs and outputs.
-        overrides: ordered (op name or kind, scheme or ``float``).
-        observers: integer type → observer name; None for the defaults.
-        recovery: names of ``recovery.steps.RECOVERIES``, older ones too; kept in the order in which they run.
-        effort: 0 writes the plain file, 1 tries the automatic recoveries, 2 also keeps more ops in float.
-        target: the device that the file is for, or None.
-        layout: a key of ``LAYOUTS``.
-        max_size_bytes: the most that mixed precision may fill; None for its default.
-        max_noise: noise power / signal power that mixed activations may cost; None for 0.01.
-        folder: where a long recovery keeps what is finished; None for nowhere.
-        mend: whether remedies are tried where a slice of an output is poor.
-        slices: slices of outputs that the user named.
-    """
-
-    scheme: Scheme
-    overrides: Overrides = ()
-    observers: Mapping[str, str] | None = None
-    recovery: tuple[str, ...] = ()
-    effort: int = 0
-    target: Target | None = None
-    layout: str = "cpu"
-    max_size_bytes: int | None = None
-    max_noise: float | None = None
-    folder: Path | None = None
-    mend: bool = True
-    slices: tuple[NamedSlices, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check the names.
-
-        Raises:
-            OptionError: a layout, an observer or a recovery is unknown; the closest match is named.
-        """
-        if self.layout not in LAYOUTS:
-            raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
-        object.__setattr__(self, "recovery", check_steps(self.recovery))
-        Ranges([], self.observers)
-
-    def check_samples(self, *, given: bool) -> None:
-        """Check that samples are there where the scheme or a recovery needs them.
-
-        Raises:
-            OptionError: they are missing.
-        """
-        if given:
-            return
-        if self.recovery:
-            raise OptionError(
-                f"Recovery ({', '.join(self.recovery)}) looks at samples; pass data (about 100)."
-            )
-        if self.scheme.needs_data:
-            raise OptionError(
-                f"The scheme '{self.scheme.name}' needs sample inputs to calibrate with; "
-                "pass data (about 100 samples)."
-            )
-
-    @property
-    def mends(self) -> bool:
-        """Whether remedies are tried: only integer activations share a scale."""
-        return self.mend and self.scheme.activations is not None
-
-    @property
-    def detailed(self) -> bool:
-        """Whether calibration takes histograms, which recoveries and some observers need."""
-        chosen = Ranges([], self.observers).detailed or self.is_automatic
-        return bool(self.recovery) or self.target is not None or chosen
-
-    @property
-    def is_automatic(self) -> bool:
-        """Whether recoveries are chosen by measurement."""
-        named = bool(self.recovery) or bool(self.observers)
-        return self.effort > 0 and not named and self.scheme.activations is not None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Final
 
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
-from tightfit.pipeline.builder import BuildSpec
+from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.source import Source
 from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.quantization.apply import apply_plan

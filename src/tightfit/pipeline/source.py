@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.conversion.fusions.lookups import look_up_rows
-from tightfit.conversion.load_model import open_model, temporary_place
+from tightfit.conversion.held_models import temporary_place
+from tightfit.conversion.load_model import open_model
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model

@@ -13,7 +13,8 @@ from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.slices.files import answers_of, slices_of
-from tightfit.graph.writer import ALIGNMENT, serialize
+from tightfit.graph.format.packing import ALIGNMENT
+from tightfit.graph.writer import serialize
 from tightfit.plugins import entries, load_entry
 from tightfit.provenance.record import room_for
 from tightfit.quantization.allowed import Allowed

@@ -86,12 +86,16 @@ class Session:
         """What the child tells of the model after it loaded it."""
         try:
             if not isinstance(model, bytes):
-                return cast(dict[str, Any], self._exchange.ask("load", "loading", path=str(model), **options))
+                return cast(
+                    "dict[str, Any]", self._exchange.ask("load", "loading", path=str(model), **options)
+                )
             # A file that LiteRT maps costs one copy of the model, its bytes in a pipe would cost three.
             with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
                 file.write(model)
                 file.flush()
-                return cast(dict[str, Any], self._exchange.ask("load", "loading", path=file.name, **options))
+                return cast(
+                    "dict[str, Any]", self._exchange.ask("load", "loading", path=file.name, **options)
+                )
         except RuntimeFailureError:
             self.close()
             raise
@@ -102,7 +106,7 @@ class Session:
         Raises:
             DataError: a name, dtype or shape does not fit. RuntimeFailureError: LiteRT refuses or dies.
         """
-        return cast(dict[str, Array], self._exchange.wait(self._send("run", inputs)))
+        return cast("dict[str, Array]", self._exchange.wait(self._send("run", inputs)))
 
     def run_many(self, samples: Iterable[Sample]) -> Iterator[dict[str, Array]]:
         """Return the outputs of each sample in turn; the next sample is sent while the child computes.
@@ -123,7 +127,7 @@ class Session:
         sample = fit_sample(inputs, self.inputs) if inputs is not None else random_sample(self.inputs)
         arguments = {"inputs": sample, "runs": runs, "warmup": warmup}
         pending = self._exchange.send("time", "running", sample, calls=runs + warmup, **arguments)
-        return cast(list[float], self._exchange.wait(pending))
+        return cast("list[float]", self._exchange.wait(pending))
 
     def observe(self, samples: Iterable[Sample], observers: Mapping[str, Observer]) -> dict[str, Any]:
         """Return the observers back after they saw their outputs for every sample, without copying an output.
@@ -141,7 +145,7 @@ class Session:
         self._exchange.ask("watch", "preparing", observers=dict(observers), memory_bytes=limit)
         for _ in self._stream("see", samples):
             pass
-        return cast(dict[str, Any], self._exchange.ask("observed", "finishing"))
+        return cast("dict[str, Any]", self._exchange.ask("observed", "finishing"))
 
     @property
     def peak_memory_bytes(self) -> int:

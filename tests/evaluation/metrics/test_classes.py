@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tightfit.errors import DataError
-from tightfit.evaluation.labels.read_labels import Probe
+from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.metric import SHARE
 from tightfit.evaluation.metrics.table import METRICS
 from tightfit.evaluation.metrics.tally import tally_of

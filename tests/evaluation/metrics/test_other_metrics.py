@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.metrics.test_classes import samples, value
 from tightfit.errors import DataError
-from tightfit.evaluation.labels.read_labels import Probe
+from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.boxes import Boxes, Truth, corners_of, suppressed
 from tightfit.evaluation.metrics.detection import average_precision, matched
 from tightfit.evaluation.metrics.sequences import edit_distance

@@ -17,8 +17,8 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder as FileBuilder
-from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.session import Session

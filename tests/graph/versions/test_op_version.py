@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from support import places
+from tightfit.graph.format.table_fields import enum_names
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Sparsity, Tensor
-from tightfit.graph.reader import enum_names, read_model
+from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version, op_version, runtime_version
 from tightfit.graph.versions.runtime_releases import RUNTIME_VERSIONS
 from tightfit.graph.versions.version_rules import VERSION_RULES

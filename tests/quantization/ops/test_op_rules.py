@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.one_op_cases import CASES
-from tightfit.graph.reader import enum_names
+from tightfit.graph.format.table_fields import enum_names
 from tightfit.graph.versions.runtime_releases import RUNTIME_VERSIONS
 from tightfit.quantization.ops.float_only import FLOAT_ONLY, reason
 from tightfit.quantization.ops.op_rule import ALL, SMALLEST_SCALE, OpRule, least_output_scale

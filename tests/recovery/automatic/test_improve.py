@@ -11,8 +11,8 @@ from tightfit.api.quantize import quantize
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import output_names
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder as FileBuilder
-from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.arithmetic import activation_parameters
 from tightfit.quantization.calibration.ranges import Ranges

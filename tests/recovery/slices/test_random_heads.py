@@ -15,7 +15,8 @@ from tightfit.evaluation.slices.quality import GOOD_DB, lost_sentences
 from tightfit.graph.reader import read_model
 from tightfit.graph.split_outputs import KEY
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import Builder, BuildSpec
+from tightfit.pipeline.build_spec import BuildSpec
+from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.session import Session

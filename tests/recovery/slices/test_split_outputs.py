@@ -19,8 +19,8 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import output_names
 from tightfit.graph.split_outputs import KEY, Piece, join_values, pieces_of
 from tightfit.graph.writer import serialize, write_model
+from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder as FileBuilder
-from tightfit.pipeline.builder import BuildSpec
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
 from tightfit.recovery.slices.split import Spread, find_pieces, split_outputs

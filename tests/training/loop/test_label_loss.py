@@ -9,7 +9,7 @@ keras = pytest.importorskip("keras", reason="training needs Keras: pip install t
 
 from tightfit.data.sample import Sample  # noqa: E402 - after the check for Keras
 from tightfit.errors import DataError  # noqa: E402 - likewise
-from tightfit.evaluation.labels.read_labels import BOXES, CLASS, PLACES, RANK, SEVERAL, VALUES, Head  # noqa: E402
+from tightfit.evaluation.labels.label_kinds import BOXES, CLASS, PLACES, RANK, SEVERAL, VALUES, Head  # noqa: E402
 from tightfit.training.loop.label_loss import LabelLoss  # noqa: E402 - likewise
 from tightfit.training.loop.label_targets import stack_targets  # noqa: E402 - likewise
 from tightfit.training.loop.loss_words import LOSSES, LossWords  # noqa: E402 - likewise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tightfit.conversion.load_model import label_of, open_model
+from tightfit.conversion.held_models import label_of
+from tightfit.conversion.load_model import open_model
 from tightfit.data.sample import InputSpec
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model

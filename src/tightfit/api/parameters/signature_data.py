@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.conversion.load_model import temporary_place
+from tightfit.conversion.held_models import temporary_place
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model

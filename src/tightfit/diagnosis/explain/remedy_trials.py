@@ -14,7 +14,8 @@ from tightfit.errors import OptionError, TightfitError
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.graph.ir import Model
 from tightfit.graph.ops.macs import macs
-from tightfit.pipeline.builder import Builder, BuildSpec
+from tightfit.pipeline.build_spec import BuildSpec
+from tightfit.pipeline.builder import Builder
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.recovery.steps import RecoveryState, recover

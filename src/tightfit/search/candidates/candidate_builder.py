@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tightfit.pipeline.builder import Builder, BuildSpec
+from tightfit.pipeline.build_spec import BuildSpec
+from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import Calibration
 from tightfit.quantization.modes import Override

@@ -23,7 +23,7 @@ import keras
 
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import WEIGHT, Sample
-from tightfit.evaluation.labels.read_labels import PLAIN, Head
+from tightfit.evaluation.labels.label_kinds import PLAIN, Head
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import output_names
 from tightfit.graph.writer import serialize

@@ -12,17 +12,8 @@ from keras import ops
 
 from tightfit.data.sample import Sample
 from tightfit.errors import OptionError
-from tightfit.evaluation.labels.read_labels import (
-    CLASS,
-    INPUT,
-    OWN,
-    PLACES,
-    TRAINED,
-    VALUES,
-    Head,
-    Probe,
-    read_labels,
-)
+from tightfit.evaluation.labels.label_kinds import CLASS, INPUT, OWN, PLACES, TRAINED, VALUES, Head, Probe
+from tightfit.evaluation.labels.read_labels import read_labels
 from tightfit.training.loop.label_targets import own_target, target_of
 from tightfit.training.loop.loss_words import AUTO, LossWords
 from tightfit.training.loop.surprises import BY_KIND, OF_ONE_UNIT, SURPRISES

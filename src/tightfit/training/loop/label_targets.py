@@ -9,7 +9,7 @@ import numpy as np
 
 from tightfit.data.sample import WEIGHT, Label, Sample
 from tightfit.errors import DataError
-from tightfit.evaluation.labels.read_labels import CLASS, INPUT, PLACES, RANK, SEVERAL, VALUES, Head
+from tightfit.evaluation.labels.label_kinds import CLASS, INPUT, PLACES, RANK, SEVERAL, VALUES, Head
 from tightfit.evaluation.metrics.classes import class_labels
 from tightfit.types import Array
 

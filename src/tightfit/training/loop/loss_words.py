@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from tightfit.data.user_code import load_function
 from tightfit.errors import OptionError, unknown_name
-from tightfit.evaluation.labels.read_labels import BINARY, CLASSES, INPUT, RANK, VALUES
+from tightfit.evaluation.labels.label_kinds import BINARY, CLASSES, INPUT, RANK, VALUES
 
 AUTO: Final = "auto"
 BALANCED: Final = "balanced"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from keras import ops
 
-from tightfit.evaluation.labels.read_labels import CLASS, INPUT, PLACES, RANK, SEVERAL, VALUES
+from tightfit.evaluation.labels.label_kinds import CLASS, INPUT, PLACES, RANK, SEVERAL, VALUES
 
 _LEAST: Final = 1e-7
 _FOCUS: Final = 2.0

@@ -27,7 +27,8 @@ import keras
 
 import tightfit
 from machine import describe_machine
-from tightfit.api.prune import ShrinkOptions, prune
+from tightfit.api.parameters.shrink_options import ShrinkOptions
+from tightfit.api.prune import prune
 from tightfit.compression.sparsity.pruning import Pruning
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model

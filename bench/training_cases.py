@@ -21,7 +21,8 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.calibration.calibrate import Probe, calibrate
 from tightfit.runtime.session import Session
-from tightfit.training.loop.finetuning import FinetuneSpec, Trained, TrainingData, finetune
+from tightfit.training.loop.finetuning import FinetuneSpec, finetune
+from tightfit.training.loop.training_data import Trained, TrainingData
 
 _TOLD_EVERY_S = 20.0
 

@@ -13,7 +13,6 @@ import argparse
 from pathlib import Path
 
 import tightfit
-from tightfit.api.finetune import FinetuneOptions
 
 MODEL = Path(__file__).with_name("demo.keras")
 
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--scheme", default="int8")
     parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
-    wanted = FinetuneOptions(scheme=options.scheme, epochs=options.epochs)
+    wanted = tightfit.FinetuneOptions(scheme=options.scheme, epochs=options.epochs)
     result = tightfit.finetune(MODEL, "tightfit.demo:calibration", options.output, wanted)
     for name, accuracy, size in (
         ("float", result.original, result.before),

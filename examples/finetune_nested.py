@@ -20,7 +20,6 @@ from keras import layers, ops
 
 import tightfit
 from tightfit import demo
-from tightfit.api.finetune import FinetuneOptions
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.signatures import input_names
 from tightfit.quantization.calibration.calibrate import calibrate
@@ -84,7 +83,7 @@ def main() -> None:
 
     converted = tightfit.load(model, "nested.tflite")
     print(f"converted by {converted.route}, largest difference {converted.largest_difference:.1e}")
-    wanted = FinetuneOptions(scheme="int8", sparsity=0.75, epochs=4)
+    wanted = tightfit.FinetuneOptions(scheme="int8", sparsity=0.75, epochs=4)
     result = tightfit.finetune(converted, "tightfit.demo:calibration", "nested_int8.tflite", wanted)
     print(f"float {result.original.value:.1%}, trained {result.accuracy.value:.1%}, zeros {result.zeros:.1%}")
 

@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tightfit.api.check import CheckResult, advise, check, models
+    from tightfit.api.cluster import cluster
     from tightfit.api.convert import convert
     from tightfit.api.deploy import deploy
     from tightfit.api.describe_data import DataDescription, describe_data
     from tightfit.api.doctor import doctor
     from tightfit.api.evaluate import Benchmark, Evaluation, Inspection, benchmark, evaluate, inspect
     from tightfit.api.explain import explain
-    from tightfit.api.finetune import FinetuneOptions, FinetuneResult, finetune
+    from tightfit.api.finetune import finetune
     from tightfit.api.optimize import optimize
+    from tightfit.api.parameters.finetune_options import FinetuneOptions
     from tightfit.api.progress.tracking import Progress
-    from tightfit.api.prune import CompressionResult, cluster, prune
-    from tightfit.api.prune_channels import ChannelPruningResult, channel_groups, prune_channels
+    from tightfit.api.prune import prune
+    from tightfit.api.prune_channels import channel_groups, prune_channels
     from tightfit.api.quantize import quantize
+    from tightfit.api.results.channel_pruning_result import ChannelPruningResult
+    from tightfit.api.results.compression_result import CompressionResult
+    from tightfit.api.results.finetune_result import FinetuneResult
     from tightfit.api.simulate import simulate
     from tightfit.api.verify import diff, sign, verify
     from tightfit.compression.clustering import Clusters
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from tightfit.data.images.image_options import ImageOptions
     from tightfit.data.python_objects import IterableData as Dataset
     from tightfit.diagnosis.difference import FileDifference
-    from tightfit.diagnosis.doctor.examine import Diagnosis
+    from tightfit.diagnosis.doctor.diagnosis import Diagnosis
     from tightfit.diagnosis.explain.explanation import Explanation
     from tightfit.distributed.options import RayCluster
     from tightfit.errors import (
@@ -64,15 +69,24 @@ _PLACES = {
     ),
     **dict.fromkeys(("diff", "sign", "verify"), "api.verify"),
     **dict.fromkeys(("CheckResult", "advise", "check", "models"), "api.check"),
-    **dict.fromkeys(("cluster", "prune", "CompressionResult"), "api.prune"),
-    **dict.fromkeys(("ChannelPruningResult", "channel_groups", "prune_channels"), "api.prune_channels"),
-    **dict.fromkeys(("finetune", "FinetuneOptions", "FinetuneResult"), "api.finetune"),
+    **dict.fromkeys(("channel_groups", "prune_channels"), "api.prune_channels"),
     **{
         name: f"api.{name}"
-        for name in ("convert", "deploy", "doctor", "explain", "optimize", "quantize", "simulate")
+        for name in (
+            "cluster",
+            "convert",
+            "deploy",
+            "doctor",
+            "explain",
+            "finetune",
+            "optimize",
+            "prune",
+            "quantize",
+            "simulate",
+        )
     },
     **dict.fromkeys(("DataDescription", "describe_data"), "api.describe_data"),
-    **dict.fromkeys(("load", "ConversionResult"), "conversion.load_model"),
+    "load": "conversion.load_model",
     **dict.fromkeys(
         (
             "DataError",
@@ -87,11 +101,16 @@ _PLACES = {
     "Advice": "search.advisor",
     "Accuracy": "evaluation.scorecard",
     "Budget": "search.verdict.budget",
+    "ConversionResult": "conversion.conversion_result",
     "ConversionOptions": "conversion.conversion_options",
     "Device": "evaluation.ssh_device",
-    "Diagnosis": "diagnosis.doctor.examine",
+    "ChannelPruningResult": "api.results.channel_pruning_result",
+    "CompressionResult": "api.results.compression_result",
+    "Diagnosis": "diagnosis.doctor.diagnosis",
     "Explanation": "diagnosis.explain.explanation",
     "FileDifference": "diagnosis.difference",
+    "FinetuneOptions": "api.parameters.finetune_options",
+    "FinetuneResult": "api.results.finetune_result",
     "NamedSlices": "evaluation.slices.parts",
     "Progress": "api.progress.tracking",
     "RayCluster": "distributed.options",

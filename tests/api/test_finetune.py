@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
 
 from support.models import conv_net, random_inputs
-from tightfit.api.finetune import FinetuneOptions, finetune
+from tightfit.api.finetune import finetune
+from tightfit.api.parameters.finetune_options import FinetuneOptions
 from tightfit.api.prune_channels import prune_channels
 from tightfit.api.simulate import simulate
 from tightfit.cli.app import app

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from support import two_signatures
+from tightfit.api.cluster import cluster
 from tightfit.api.evaluate import evaluate, inspect
 from tightfit.api.parameters.signature_data import keyed_data
-from tightfit.api.prune import cluster, prune
+from tightfit.api.prune import prune
 from tightfit.api.quantize import quantize
 from tightfit.cli.app import app
 from tightfit.errors import OptionError

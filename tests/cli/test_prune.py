@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from tightfit.api.cluster import cluster
 from tightfit.api.evaluate import evaluate
-from tightfit.api.prune import ShrinkOptions, cluster, prune
+from tightfit.api.parameters.shrink_options import ShrinkOptions
+from tightfit.api.prune import prune
 from tightfit.api.verify import verify
 from tightfit.compression.clustering import Clusters
 from tightfit.compression.sparsity.pruning import Pruning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.diagnosis.doctor.examine import Diagnosis
+from tightfit.diagnosis.doctor.diagnosis import Diagnosis
 from tightfit.diagnosis.doctor.examine import doctor as examine_data
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.spoken import verb

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tightfit.api.parameters.arguments import Image, image_options
-from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.api.results.ruin import is_ruined, ruin_notes
+from tightfit.api.results.ruin import ruin_notes
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.conversion.load_model import open_model
 from tightfit.data.dataset import Dataset
-from tightfit.data.images.image_options import ImageOptions
-from tightfit.data.sources import open_data
-from tightfit.data.split import hold_out
-from tightfit.errors import DataError, OptionError, unknown_name
-from tightfit.evaluation.accuracy import Accuracy, Asked, understand, wanted_metrics
+from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
-from tightfit.evaluation.footprint import Footprint, footprint
-from tightfit.evaluation.labels.label_kinds import TRAINED, Head, Reading
-from tightfit.evaluation.metrics import MOST_DB
+from tightfit.evaluation.footprint import footprint
+from tightfit.evaluation.labels.label_kinds import TRAINED, Head
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
@@ -35,116 +26,26 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
 from tightfit.pipeline.write import write_float, write_plan
 from tightfit.quantization.checking import random_probes
-from tightfit.quantization.layouts import LAYOUTS
-from tightfit.quantization.scheme import find_scheme
-from tightfit.result import Result, Row
 from tightfit.spoken import verb
 from tightfit.training.backend import choose_backend
-from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
-from tightfit.training.loop.loss_words import LossLike, LossWords, Weights, spelled
-from tightfit.training.loop.training_options import TrainingOptions
-from tightfit.types import Array
-from tightfit.weights.statistics import weight_facts, weight_values
-from tightfit.weights.zeros import COUNTED
+from tightfit.training.loop.finetune_spec import FinetuneSpec
+from tightfit.training.loop.loss_words import LossLike, LossWords, Weights
+from tightfit.weights.statistics import weight_facts
 
 if TYPE_CHECKING:
-    from tightfit.training.loop.finetuning import Trained
+    from tightfit.training.loop.training_data import Trained
+from tightfit.api.parameters.finetune_options import (
+    FinetuneOptions,
+    as_plain,
+    check_options,
+    chosen_options,
+    is_equal,
+    spec_of,
+)
+from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
+from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
 
 Listener = Callable[[str, int, int, dict[str, object]], None]
-
-_HELD_OUT: Final = 0.25
-_MOST_HELD_OUT: Final = 1000
-_STORAGES: Final = ("dense", "sparse")
-
-
-@dataclass(frozen=True)
-class FinetuneOptions(TrainingOptions):
-    """What ``finetune`` takes besides model, data and output.
-
-    Args:
-        scheme: name of the file's scheme, None for float.
-        interface: type of its inputs and outputs.
-        train: samples to train with at most, None for all that are not held out.
-        layout: ``cpu``, ``npu`` or ``micro``.
-        storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
-        metric: what the file is measured by, as for ``evaluate``.
-        validation: data that chooses the best epoch; None keeps the last epoch.
-        test: data that measures; None holds a quarter of the training data out.
-    """
-
-    scheme: str | None = None
-    interface: str = "float32"
-    train: int | None = None
-    layout: str = "cpu"
-    storage: str = "dense"
-    metric: Asked = "auto"
-    validation: DataLike | None = None
-    test: DataLike | None = None
-
-
-@dataclass(frozen=True, repr=False)
-class FinetuneResult(Result):
-    """A trained file.
-
-    Args:
-        path: the file. original, accuracy: of the float model and of the file on the held-out samples.
-        footprint: sizes of the file; ``before`` has those of the float model.
-        zeros: share of zeros in the stored weights.
-        values: the most distinct values in one of them.
-        history: one row an epoch.
-        backend: that Keras ran.
-        notes: what a reader should know.
-        layers: name, op, number of weights and of zeros of each weight tensor of 256 elements or more.
-        reference_is_source: False where another teacher taught: the file is then compared with a model that
-            it was not made from.
-    """
-
-    path: Path
-    original: Accuracy
-    accuracy: Accuracy
-    footprint: Footprint
-    before: Footprint
-    zeros: float
-    values: int
-    history: list[dict[str, object]]
-    backend: str
-    notes: list[str] = field(default_factory=list)
-    layers: list[dict[str, object]] = field(default_factory=list)
-    reference_is_source: bool = True
-
-    def headline(self) -> str:
-        """Return the metric before and after."""
-        values = ", ".join("failed" if a.value is None else f"{a.value:.4g}" for a in self._both())
-        return f"FinetuneResult('{self.path}', {self.accuracy.metric} {values})"
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return the float model beside the file."""
-        sizes = (self.before.size_bytes, self.footprint.size_bytes)
-        rows = [("bytes", *sizes), (self.accuracy.metric, *(a.value for a in self._both()))]
-        return ("", "float model", "file"), rows
-
-    def _both(self) -> tuple[Accuracy, Accuracy]:
-        return self.original, self.accuracy
-
-    @property
-    def ruined(self) -> bool:
-        """Whether the file lost what nobody ships unasked; the notes say what.
-
-        Training may change what an output is, and another teacher what it should be. So slices do not decide
-        here, but NaN does, and the metrics where the reference is the model that was trained.
-        """
-        accuracy = self.accuracy
-        broken = any(s.snr_db <= -MOST_DB for output in accuracy.outputs for s in output.lost)
-        return broken or accuracy.failure is not None or (self.reference_is_source and is_ruined(accuracy))
-
-    def facts(self) -> dict[str, object]:
-        """Return ``to_dict()``, under its name of an earlier release."""
-        return self.to_dict()
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data; sizes in bytes, accuracies and shares as fractions."""
-        plain = asdict(self) | {"path": str(self.path), "ruined": self.ruined}
-        return plain | {"original": self.original.to_dict(), "accuracy": self.accuracy.to_dict()}
 
 
 @verb(interface="io", feature="features")
@@ -237,10 +138,10 @@ def finetune(  # noqa: PLR0913 - the options of one command
         ModelError: the model cannot be trained, or the output cannot be written.
     """
     keywords = dict(locals())
-    chosen = _chosen(options or FinetuneOptions(), keywords)
+    chosen = chosen_options(options or FinetuneOptions(), keywords)
     place = temporary_place(label_of(model)) if output is None else Path(output)
-    request = _request(chosen)
-    _check_options(chosen)
+    request = spec_of(chosen)
+    check_options(chosen)
     check_paths(
         {
             "model": model,
@@ -253,24 +154,8 @@ def finetune(  # noqa: PLR0913 - the options of one command
     )
     with tracked(progress if listener is None else False) as tracker:
         heard = listener or (lambda stage, step, steps, _: tracker.stages(stage, step, steps))
-        given = _Given(model, data, image_options(image), place)
+        given = GivenTraining(model, data, image_options(image), place)
         return _finetune(given, chosen, request, heard)
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What a caller passed."""
-
-    model: ModelLike
-    data: DataLike
-    image: ImageOptions | None
-    output: Path
-
-
-def _layers(output: Path) -> list[dict[str, object]]:
-    """The weights and zeros of each large weight tensor of a file."""
-    large = [t for t in weight_values(output).tensors if t.size >= COUNTED]
-    return [{"name": t.name, "op": t.op, "weights": t.size, "zeros": round(t.zeros * t.size)} for t in large]
 
 
 def _checkpoint(output: Path) -> Path:
@@ -278,18 +163,18 @@ def _checkpoint(output: Path) -> Path:
 
 
 def _finetune(
-    given: _Given, chosen: FinetuneOptions, request: FinetuneSpec, listener: Listener
+    given: GivenTraining, chosen: FinetuneOptions, request: FinetuneSpec, listener: Listener
 ) -> FinetuneResult:
     """Open what was given, train, write, measure."""
     model, output = given.model, given.output
     backend = choose_backend()
-    from tightfit.training.loop.finetuning import TrainingData  # noqa: PLC0415 - loads Keras
     from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
+    from tightfit.training.loop.training_data import TrainingData  # noqa: PLC0415 - loads Keras
 
     source = open_source(model)
     refuse_input_as_output(output, source.path)
-    sets = _open_sets(source, given, chosen)
-    reading = _understood(source, sets, request, chosen)
+    sets = open_sets(source, given, chosen)
+    reading = understood_labels(source, sets, request, chosen)
     source.facts = _facts(sets.dataset, len(sets.training), chosen)
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -318,114 +203,18 @@ def _finetune(
     notes += ruin_notes(after) if chosen.teacher is None else []
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
-        trained.history, backend, notes, _layers(output), chosen.teacher is None,
+        trained.history, backend, notes, layer_facts(output), chosen.teacher is None,
     )  # fmt: skip
-
-
-def _chosen(options: FinetuneOptions, keywords: Mapping[str, Any]) -> FinetuneOptions:
-    """Return options with the keywords that differ from their defaults."""
-    plain, given = FinetuneOptions(), dict(keywords) | {"interface": keywords["io"]}
-    changed = {f.name: given[f.name] for f in fields(FinetuneOptions)}
-    changed |= {name: tuple(changed[name]) for name in ("features", "augment")}
-    return replace(options, **{k: v for k, v in changed.items() if not _equal(v, getattr(plain, k))})
-
-
-@dataclass(frozen=True)
-class _Sets:
-    """The data of a training.
-
-    Args:
-        dataset: that trains.
-        training: the samples of it that do.
-        measuring: the data that measures.
-        measured: the samples of it that do; None for all.
-        validation: that chooses the epoch.
-    """
-
-    dataset: Dataset
-    training: Array
-    measuring: Dataset
-    measured: Array | None
-    validation: Dataset | None
-
-    def others(self) -> list[Dataset]:
-        """The sets besides the one that trains."""
-        tests = [] if self.measuring is self.dataset else [self.measuring]
-        return tests if self.validation is None else [*tests, self.validation]
-
-
-def _open_sets(source: Source, given: _Given, options: FinetuneOptions) -> _Sets:
-    """Open training, validation and test data; without test data samples are held out."""
-
-    def opened(spec: DataLike) -> Dataset:
-        specs, names = inputs_of(source.model, source.path), outputs_of(source.model)
-        return open_data(spec, image=given.image, inputs=specs, outputs=names)
-
-    dataset = opened(given.data)
-    validation = None if options.validation is None else opened(options.validation)
-    if options.test is None:
-        training, held_out = divide(dataset, options)
-        return _Sets(dataset, training, dataset, held_out, validation)
-    training = np.random.default_rng(options.seed).permutation(len(dataset))[: options.train]
-    return _Sets(dataset, training, opened(options.test), None, validation)
-
-
-def _understood(source: Source, sets: _Sets, request: FinetuneSpec, options: FinetuneOptions) -> Reading:
-    """What the labels mean, of all samples that train or measure.
-
-    Raises:
-        DataError: the labels of one of the sets do not fit the model.
-    """
-    words = request.words()
-    words.check_outputs(outputs_of(source.model))
-    metric = wanted_metrics(options.metric)
-    reading = understand(source.path, sets.dataset, None, metric, kinds=words.kinds()).reading
-    for other in sets.others():
-        if reading.heads and not other.has_labels and sets.dataset.has_labels:
-            raise DataError(
-                f"'{other.source.name}' has no labels, and the training data has. Label both, or neither."
-            )
-        understand(source.path, other, None, metric, kinds=words.kinds())
-    return reading
-
-
-def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
-    """Return the samples to train with, shuffled, and those to measure with; both follow the seed.
-
-    Raises:
-        DataError: there are too few samples.
-    """
-    if len(dataset) < 2:
-        raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
-    held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
-    held_out, training = hold_out(dataset.classes(), len(dataset), held, seed=options.seed)
-    training = np.random.default_rng(options.seed).permutation(training)
-    return training if options.train is None else training[: options.train], held_out
 
 
 def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str, Any]:
     """What the file says about its training: the data's fingerprint and the options that are not default."""
     plain = FinetuneOptions()
     given = {f.name: getattr(options, f.name) for f in fields(options)}
-    chosen = {k: _named(v) for k, v in given.items() if not _equal(v, getattr(plain, k))}
+    chosen = {k: as_plain(v) for k, v in given.items() if not is_equal(v, getattr(plain, k))}
     known = dataset.describe()
     data = {"name": known["name"], "count": known["count"], "fingerprint": dataset.fingerprint()}
     return {"finetune": {"epochs": options.epochs, **chosen}, "data": {**data, "training_samples": trained}}
-
-
-def _equal(value: Any, default: Any) -> bool:
-    return value is default or (isinstance(value, str | int | float | tuple) and bool(value == default))
-
-
-def _named(value: Any) -> Any:
-    """An option as JSON: data of the caller by its type."""
-    plain = spelled(value)
-    if isinstance(plain, str | int | float | bool | None) or isinstance(value, list | tuple | dict):
-        try:
-            return json.loads(json.dumps(plain))
-        except TypeError:
-            pass
-    return str(plain) if isinstance(value, Path) else type(value).__name__
 
 
 def _taught_alone(heads: Sequence[Head], words: LossWords) -> list[str]:
@@ -435,23 +224,6 @@ def _taught_alone(heads: Sequence[Head], words: LossWords) -> list[str]:
         f"Labels of the kind '{kind}' are measured and do not train: the float model's outputs teach."
         for kind in left
     ]
-
-
-def _check_options(options: FinetuneOptions) -> None:
-    """Refuses what no training could use, before Keras is loaded."""
-    wanted_metrics(options.metric)
-    if options.layout not in LAYOUTS:
-        raise OptionError(unknown_name("layout", options.layout, LAYOUTS))
-    if options.storage not in _STORAGES:
-        raise OptionError(unknown_name("storage", options.storage, _STORAGES))
-
-
-def _request(options: FinetuneOptions) -> FinetuneSpec:
-    scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
-    shared = {f.name: getattr(options, f.name) for f in fields(TrainingOptions)}
-    spec = FinetuneSpec(**shared, scheme=scheme)
-    check_spec(spec)
-    return spec
 
 
 def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,12 +9,12 @@ from typing import Final
 from tightfit.api.parameters.arguments import Image, Size, image_options, parse_size
 from tightfit.api.parameters.divided_data import DividedData, divide_data
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.api.results.ruin import is_ruined, ruin_notes
+from tightfit.api.results.channel_pruning_result import ChannelPruningResult
+from tightfit.api.results.ruin import ruin_notes
 from tightfit.compression.channels.channel_groups import find_dependencies
 from tightfit.compression.channels.channel_pruning import (
     ChannelBudget,
     ChannelOptions,
-    GroupChange,
     Measure,
     describe,
 )
@@ -24,11 +22,10 @@ from tightfit.compression.channels.channel_pruning import prune_channels as prun
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.cached_samples import remembered
 from tightfit.errors import RuntimeFailureError
-from tightfit.evaluation.accuracy import Accuracy, wanted_metrics
-from tightfit.evaluation.footprint import Footprint, footprint
+from tightfit.evaluation.accuracy import wanted_metrics
+from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.slices.files import slices_of
-from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
@@ -37,73 +34,15 @@ from tightfit.paths import check_paths
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.quantization.checking import random_probes
-from tightfit.result import Result, Row
 from tightfit.scratch import scratch_folder
 from tightfit.spoken import verb
 from tightfit.types import Stage
 from tightfit.weights.statistics import refuse_bad_weights
 
 _ROUNDS: Final = 15
+
+
 _SECONDS: Final = 8.0
-
-
-@dataclass(frozen=True, repr=False)
-class ChannelPruningResult(Result):
-    """A file without some of its channels.
-
-    Args:
-        path: the file. size, original_size: of it and of the model, plain and compressed.
-        macs: multiply–accumulates. latency, original_latency: measured side by side here.
-        original_macs: see ``macs``.
-        groups: what each group lost, or why it stays.
-        samples: how many ranked and fitted.
-        meets_budget: whether the budget is met.
-        notes: what to know.
-        accuracy: of the model and of the file on the samples that did not shape it (all, where none are
-            left).
-        outputs: quality of each output on these samples, slice by slice; empty without samples.
-    """
-
-    path: Path
-    size: Footprint
-    original_size: Footprint
-    macs: int
-    original_macs: int
-    latency: Latency
-    original_latency: Latency
-    groups: list[GroupChange]
-    samples: int
-    meets_budget: bool
-    notes: list[str]
-    outputs: list[OutputQuality] = field(default_factory=list)
-    accuracy: tuple[Accuracy, Accuracy] | None = None
-
-    def headline(self) -> str:
-        """Return the MACs against the model's."""
-        return f"ChannelPruningResult('{self.path}', {self.macs:,} MACs of {self.original_macs:,})"
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return what each group kept."""
-        rows = [(g.name, g.channels, g.kept, g.frozen or "") for g in self.groups]
-        return ("group", "channels", "kept", "why it stays"), rows
-
-    @property
-    def ruined(self) -> bool:
-        """Whether the file lost what nobody ships unasked; the notes say what."""
-        return is_ruined(self.accuracy[1] if self.accuracy else None, self.outputs)
-
-    def to_json(self) -> dict[str, object]:
-        """Return ``to_dict()``, under its name of an earlier release."""
-        return self.to_dict()
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data."""
-        outputs = [output.to_dict() for output in self.outputs]
-        plain = asdict(replace(self, outputs=[], accuracy=None))
-        plain |= {"path": str(self.path), "outputs": outputs}
-        if self.accuracy is not None:
-            plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
-        return plain
 
 
 @verb()

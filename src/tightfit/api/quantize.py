@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tightfit.api.parameters.arguments import Image, Size, image_options, parse_size
-from tightfit.api.parameters.model_inputs import inputs_of
+from tightfit.api.parameters.calibration_samples import CalibrationSamples
+from tightfit.api.parameters.quantize_options import QuantizeOptions, as_names, observers_of
 from tightfit.api.parameters.signature_data import data_by_signature, data_of_one
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.held_models import label_of, temporary_place
-from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.data.sources import open_data
-from tightfit.data.split import split
 from tightfit.diagnosis.doctor.notes import quick_check
-from tightfit.diagnosis.doctor.sample_log import SampleLog
-from tightfit.errors import DataError
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
@@ -35,13 +30,10 @@ from tightfit.provenance.record import KEY
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.planning import Overrides, make_plan
-from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
 from tightfit.spoken import verb
-from tightfit.targets.profile import find_target
-from tightfit.targets.target_planning import scheme_for
-from tightfit.types import Array, Stage
+from tightfit.types import Stage
 
 
 @verb(interface="io", recovery="recover", overrides="override", observers="observer")
@@ -107,9 +99,9 @@ def quantize(  # noqa: PLR0913 - the options of one command
         calibration=calibration,
         seed=seed,
         overrides=override,
-        observers=_observers(observer),
+        observers=observers_of(observer),
         layout=layout,
-        recovery=_names(recover),
+        recovery=as_names(recover),
         effort=effort,
         max_size=parse_size(max_size),
         max_noise=max_noise,
@@ -206,132 +198,6 @@ def _without_data(key: str, source: Source, output: Path, spec: BuildSpec) -> Qu
     return replace(written, notes=[advice, *written.notes])
 
 
-def _observers(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Return integer type → observer."""
-    return dict.fromkeys(("int8", "int16"), observer) if isinstance(observer, str) else observer
-
-
-def _names(text: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a text with commas, or of a sequence."""
-    return tuple(filter(None, text.split(","))) if isinstance(text, str) else tuple(text)
-
-
-@dataclass
-class CalibrationSamples:
-    """The samples that ranges are seen on; what the doctor looks at is kept on the first pass.
-
-    Args:
-        indices: which samples of the data set; None for all.
-    """
-
-    dataset: Dataset
-    indices: Array | None
-    log: SampleLog = field(default_factory=SampleLog)
-
-    @classmethod
-    def of(
-        cls, source: Source, data: DataLike, image: ImageOptions | None, chosen: QuantizeOptions
-    ) -> CalibrationSamples:
-        """Opens the data, chooses samples; the source notes which data it was.
-
-        Raises:
-            DataError: the data cannot be read, or has one sample.
-        """
-        dataset = open_data(data, image=image, inputs=inputs_of(source.model, source.path))
-        if len(dataset) < 2:
-            raise DataError(
-                f"The data has {len(dataset)} sample; ranges seen on it say nothing about others. Give at "
-                "least 20, better 100."
-            )
-        count = min(chosen.calibration, len(dataset))
-        indices = None
-        if count < len(dataset):
-            indices, _ = split(dataset.labels(), len(dataset), count, seed=chosen.seed, overlap=True)
-        if source.facts is not None:
-            source.facts["data"] = data_facts(dataset, count, chosen.seed)
-        return cls(dataset, indices)
-
-    def samples(self) -> Iterator[Mapping[str, Array]]:
-        """Inputs, one sample after another; may be called again."""
-        given = self.dataset.samples(self.indices)
-        return (s.inputs for s in (given if self.log.samples else self.log.watch(given)))
-
-
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """What ``quantize`` takes besides model, scheme and data.
-
-    Args:
-        interface: type of the model's inputs and outputs; None for float32, or what the target takes.
-        calibration: samples to calibrate with.
-        overrides: ordered (op name or kind, scheme or ``float``).
-        observers: integer type → observer.
-        layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
-        recovery: names of ``recovery.steps.RECOVERIES``.
-        max_size: bytes that mixed precision may fill.
-        max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
-        target: name of the device that the file is for.
-        provenance: False leaves it out of the file.
-        doctor: False says nothing about the data.
-        mend: False tries no remedy for poor slices.
-        slices: slices of outputs that the user named.
-    """
-
-    interface: str | None = None
-    calibration: int = 100
-    seed: int = 0
-    overrides: Overrides = ()
-    observers: Mapping[str, str] | None = None
-    layout: str | None = None
-    recovery: tuple[str, ...] = ()
-    effort: int = 1
-    max_size: int | None = None
-    max_noise: float | None = None
-    target: str | None = None
-    provenance: bool = True
-    doctor: bool = True
-    mend: bool = True
-    slices: tuple[NamedSlices, ...] = ()
-
-    def facts(self) -> dict[str, Any] | None:
-        """What the file says about the options that it was made with."""
-        if not self.provenance:
-            return None
-        rules = [list(o) if isinstance(o, tuple) else [o.pattern, o.scheme] for o in self.overrides]
-        chosen = {"target": self.target, "observers": dict(self.observers or {})}
-        return {"overrides": rules, "recovery": list(self.recovery)} | {k: v for k, v in chosen.items() if v}
-
-    def scheme(self, name: str) -> Scheme:
-        """The scheme of a name with the types at the ends, as the target takes it."""
-        if self.target is None:
-            return find_scheme(name, self.interface or "float32")
-        return scheme_for(find_target(self.target), name, self.interface)
-
-    @property
-    def ends(self) -> str | None:
-        """The type of inputs and outputs that was asked for; None leaves it to the source and the target."""
-        return self.interface
-
-    def spec(self, scheme: Scheme, output: Path) -> BuildSpec:
-        """Return what file is asked for; the layout is the target's where none is named."""
-        target = None if self.target is None else find_target(self.target)
-        own = "cpu" if target is None else target.family.layout
-        return BuildSpec(
-            scheme,
-            overrides=self.overrides,
-            observers=self.observers,
-            recovery=self.recovery,
-            effort=self.effort,
-            target=target,
-            layout=self.layout or own,
-            max_size_bytes=self.max_size,
-            max_noise=self.max_noise,
-            folder=output.with_name(f"{output.name}.unfinished"),
-            mend=self.mend and self.effort > 0,
-            slices=self.slices,
-        )
-
-
 def growth_note(source: Path, output: Path) -> list[str]:
     """Return a sentence where a file is larger than its source: its record and scales outweigh its weights.
 
@@ -350,15 +216,3 @@ def growth_note(source: Path, output: Path) -> list[str]:
         f"the file is {after - before:,} bytes larger than its source, which has few weights to shrink; "
         f"{record:,} bytes are its provenance ({way})"
     ]
-
-
-def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:
-    """Return what a file says about the data that it was calibrated with: what tells it apart, no sample."""
-    known = dataset.describe()
-    return {
-        "name": known["name"],
-        "count": known["count"],
-        "calibration_samples": calibration,
-        "seed": seed,
-        "fingerprint": dataset.fingerprint(),
-    }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tightfit.api.describe_data import DataDescription
-from tightfit.api.finetune import FinetuneResult
-from tightfit.api.prune import CompressionResult
+from tightfit.api.results.compression_result import CompressionResult
+from tightfit.api.results.finetune_result import FinetuneResult
 from tightfit.report.schema import SCHEMAS, document, object_of, schema_of
 
 

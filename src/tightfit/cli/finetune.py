@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.api.finetune import FinetuneOptions
 from tightfit.api.finetune import finetune as run_finetune
+from tightfit.api.parameters.finetune_options import FinetuneOptions
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.options.choices import (
     AUGMENTATIONS,
@@ -38,7 +38,7 @@ from tightfit.report.page.training_page import write_training
 from tightfit.units import format_bytes, format_percent
 
 if TYPE_CHECKING:
-    from tightfit.api.finetune import FinetuneResult
+    from tightfit.api.results.finetune_result import FinetuneResult
 
 
 _WORTH_A_TABLE: Final = 0.1

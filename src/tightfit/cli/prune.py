@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.cluster import cluster as run_cluster
+from tightfit.api.parameters.shrink_options import ShrinkOptions
 from tightfit.api.progress.terminal_bars import Bars, Stages
-from tightfit.api.prune import ShrinkOptions
-from tightfit.api.prune import cluster as run_cluster
 from tightfit.api.prune import prune as run_prune
 from tightfit.cli.options.choices import IMPORTANCES, INITIAL, LAYOUTS, PER, SCHEMES, SCOPES, TYPES, Names
 from tightfit.cli.options.shared_options import (
@@ -36,7 +36,8 @@ from tightfit.plain_values import strict
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:
-    from tightfit.api.prune import CompressionResult, ShrinkOptions
+    from tightfit.api.parameters.shrink_options import ShrinkOptions
+    from tightfit.api.results.compression_result import CompressionResult
 
 _CHANNEL = "channel"
 _OWN = ("layout", "interface", "scheme", "calibration", "seed", "provenance", "metric")

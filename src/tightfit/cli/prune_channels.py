@@ -24,7 +24,7 @@ from tightfit.evaluation.latency import compare_latency
 from tightfit.units import format_bytes, format_milliseconds, format_ratio
 
 if TYPE_CHECKING:
-    from tightfit.api.prune_channels import ChannelPruningResult
+    from tightfit.api.results.channel_pruning_result import ChannelPruningResult
 
 _NAME = 34
 

@@ -17,9 +17,14 @@ from tightfit.evaluation.labels import label_kinds as meaning
 from tightfit.evaluation.labels.class_ranges import is_distribution, options_for
 from tightfit.evaluation.labels.label_kinds import Head, Probe, Reading
 from tightfit.evaluation.labels.read_labels import read_labels
-from tightfit.evaluation.metrics.boxes import truth_of
+from tightfit.evaluation.metric_options import (
+    box_options,
+    decided_outputs,
+    decision_threshold,
+    pixel_range,
+    scores_classes,
+)
 from tightfit.evaluation.metrics.classes import units
-from tightfit.evaluation.metrics.decoders import find_decoder
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.spelling import AUTO, Wanted, parse_metrics
 from tightfit.evaluation.metrics.table import METRICS
@@ -39,6 +44,7 @@ DEFAULTS: Final = {
 }
 """Kind of label → what ``auto`` measures, the first of them limited by a budget of one number."""
 
+
 _KINDS_OF: Final = {
     "classes": (meaning.CLASS, meaning.SEVERAL, meaning.PLACES, meaning.RANK),
     "values": (meaning.VALUES, meaning.INPUT),
@@ -48,8 +54,6 @@ _KINDS_OF: Final = {
     "boxes": (meaning.BOXES,),
     "embedding": (meaning.CLASS,),
 }
-_PIXELS: Final = 2.0
-"""Corners above are pixels: fractions may leave the image by a little."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def _automatic(asked: Wanted, reading: Reading, probes: Sequence[Probe]) -> list
 
 def _proxies(asked: Wanted, probes: Sequence[Probe]) -> list[Task]:
     outputs = [asked.output] if asked.output else list(probes[0].outputs)
-    deciding = [name for name in outputs if _scores_classes(probes, name)]
+    deciding = [name for name in outputs if scores_classes(probes, name)]
     tasks = []
     if deciding:
         agreement = replace(asked, name="agreement")
@@ -239,7 +243,7 @@ def _task(asked: Wanted, reading: Reading, probes: Sequence[Probe], scalars: Map
     row, first = asked.row, probes[0]
     output = asked.output or next(iter(first.outputs))
     if row is None:
-        return Task(None, output, _decided("", probes, output), wanted=asked)
+        return Task(None, output, decided_outputs("", probes, output), wanted=asked)
     labelled = first.label is not None or bool(first.labels)
     if row.needs_labels and not labelled and asked.options.get("truth") != "input":
         raise DataError(
@@ -277,21 +281,21 @@ def _own_head(
 
 def _of_head(asked: Wanted, row: Metric, head: Head, probes: Sequence[Probe]) -> Task:
     output = head.output or next(iter(probes[0].outputs))
-    decided = _decided(row.name, probes, output)
+    decided = decided_outputs(row.name, probes, output)
     options = {**head.options, **asked.options}
     if not row.needs_labels and asked.output:
         options["only"] = True
         if row.name == "agreement":
             decided = (output,)
     if row.reads == "boxes":
-        options |= _box_options(probes, head, options)
+        options |= box_options(probes, head, options)
     elif row.reads == "image":
-        options.setdefault("found_range", _range(probes, head.key))
+        options.setdefault("found_range", pixel_range(probes, head.key))
     elif row.name == "perplexity":
         options["probabilities"] = all(is_distribution(p.outputs[output]) for p in probes)
     if row.reads == "sequence" and probes[0].outputs[output].dtype.kind in "iu":
         options["indices"] = True
-    task = Task(row, output, decided, _threshold(probes, output), head.key, options, asked)
+    task = Task(row, output, decided, decision_threshold(probes, output), head.key, options, asked)
     _try(task, probes[0])
     return task
 
@@ -304,61 +308,3 @@ def _try(task: Task, probe: Probe) -> None:
     if function is None or (row.needs_labels and probe.label is None and not probe.labels):
         return
     function(task.answer(probe.outputs, probe.outputs, probe.label, probe.labels, probe.inputs))
-
-
-def _box_options(probes: Sequence[Probe], head: Head, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What brings labelled boxes to the unit of the found ones, and the input's width."""
-    image = next((a for a in probes[0].inputs.values() if a.ndim == 4), None)
-    height, width = image.shape[1:3] if image is not None and image.shape[-1] in (1, 3, 4) else (1, 1)
-    if image is not None and image.shape[-1] not in (1, 3, 4):
-        height, width = image.shape[2:4]
-    decoder, known = find_decoder(options), {**options, "found_size": width}
-    form = str(options.get("labels", "xyxy"))
-    truths = [truth_of(p.at(head.key), p.labels, form).corners for p in probes]
-    labelled = _are_fractions(truths)
-    found = decoder.fractions
-    if found is None:
-        found = _are_fractions([decoder.decode(p.outputs, known).corners for p in probes])
-    size = np.array([width, height, width, height], np.float64)
-    scale = 1.0 if labelled is None or found is None or labelled == found else size if labelled else 1 / size
-    return {"found_size": width, "truth_scale": scale}
-
-
-def _are_fractions(corners: Sequence[Array]) -> bool | None:
-    """True where no corner lies beyond what a fraction of the image can; None without boxes."""
-    some = [c for c in corners if c.size]
-    return all(np.median(np.abs(c).max(axis=1)) <= _PIXELS for c in some) if some else None
-
-
-def _range(probes: Sequence[Probe], key: str) -> float:
-    """The span of pixel values: 1 or 255 where the labels lie within, else their spread."""
-    labels = [
-        np.asarray(label) for p in probes if (label := p.at(key)) is not None and not isinstance(label, str)
-    ]
-    arrays = labels or [next(iter(p.inputs.values()), np.zeros(1)) for p in probes]
-    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
-    if low >= 0 and high <= 255:
-        return 1.0 if high <= 1 else 255.0
-    return high - low
-
-
-def _decided(name: str, probes: Sequence[Probe], output: str) -> tuple[str, ...]:
-    """Outputs that decide: those that are probabilities, and the one that a metric of decisions scores."""
-    outputs = probes[0].outputs
-    found = [key for key in outputs if _scores_classes(probes, key)]
-    if name.startswith("top") and output not in found:
-        found.append(output)
-    if name == "agreement" and not found:
-        found = [key for key, array in outputs.items() if units(array) > 1] or list(outputs)
-    return tuple(found)
-
-
-def _scores_classes(probes: Sequence[Probe], name: str) -> bool:
-    """True when every answer is a softmax over two classes or more."""
-    return all(is_distribution(p.outputs[name]) for p in probes)
-
-
-def _threshold(probes: Sequence[Probe], output: str) -> float:
-    """0.5 for a sigmoid's output; 0 when the reference leaves 0 to 1, so that its outputs are logits."""
-    inside = all(((p.outputs[output] >= 0) & (p.outputs[output] <= 1)).all() for p in probes)
-    return 0.5 if inside else 0.0

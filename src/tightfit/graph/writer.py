@@ -32,9 +32,6 @@ from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.versions.op_version import op_version
 from tightfit.types import Array
 
-REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
-
-
 _TABLE: Final = 512
 """Bytes that the tables of one tensor or op take at most, but for names, scales and zero points."""
 

@@ -19,11 +19,8 @@ from tightfit.graph.writer import write_model  # noqa: E402 - after the check fo
 from tightfit.pipeline.builder import training_start  # noqa: E402 - after the check for Keras
 from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the check for Keras
 from tightfit.quantization.scheme import INT8, find_scheme  # noqa: E402 - after the check for Keras
-from tightfit.training.loop.finetuning import (  # noqa: E402 - after the check for Keras
-    FinetuneSpec,
-    TrainingData,
-    finetune,
-)
+from tightfit.training.loop.finetuning import FinetuneSpec, finetune  # noqa: E402 - after the check for Keras
+from tightfit.training.loop.training_data import TrainingData  # noqa: E402 - after the check for Keras
 from tightfit.weights.statistics import weight_values  # noqa: E402 - after the check for Keras
 
 COUNT = 32

@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from tightfit.conversion.qdq.node_order import MICROSOFT
 from tightfit.conversion.qdq.parameters import Array
-from tightfit.conversion.qdq.walker import MICROSOFT, Form, Walker
+from tightfit.conversion.qdq.walker import Form, Walker
 
 
 def _say(walker: Walker, node: onnx.NodeProto, size: int) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from tightfit.conversion.qdq.node_order import MICROSOFT
 from tightfit.conversion.qdq.parameters import Array, Parameters
-from tightfit.conversion.qdq.walker import MICROSOFT, Form, Walker
+from tightfit.conversion.qdq.walker import Form, Walker
 
 _NOTE: Final = (
     "Ranges of activations come at run time in the source; the file has integer weights beside float "

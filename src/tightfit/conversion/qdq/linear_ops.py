@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from tightfit.conversion.qdq.node_order import MICROSOFT
 from tightfit.conversion.qdq.parameters import Parameters
-from tightfit.conversion.qdq.walker import MICROSOFT, Form, Walker
+from tightfit.conversion.qdq.walker import Form, Walker
 
 _ONLY_INTEGER: Final = frozenset({"channels_last", "opset"})
 

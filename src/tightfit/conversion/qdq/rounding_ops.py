@@ -8,7 +8,8 @@ import onnx
 from onnx import helper
 
 from tightfit.conversion.qdq.blocks import unblocked
-from tightfit.conversion.qdq.walker import MICROSOFT, TYPES, Form, Walker
+from tightfit.conversion.qdq.node_order import MICROSOFT, TYPES
+from tightfit.conversion.qdq.walker import Form, Walker
 
 
 def _quantize(walker: Walker, node: onnx.NodeProto) -> None:

@@ -11,18 +11,19 @@ import onnx
 from onnx import helper, numpy_helper
 
 from tightfit.conversion.qdq.integer_moves import MOVES, ROUNDED_AGAIN, computed, interpolates
+from tightfit.conversion.qdq.node_order import (
+    STANDARD,
+    TYPES,
+    domain_of,
+    in_order,
+    inner_names,
+    plain_array,
+    typed_array,
+)
 from tightfit.conversion.qdq.parameters import LIMITS, Parameters, digest, symmetric16
 from tightfit.errors import ModelError
 from tightfit.types import Array
 
-STANDARD: Final = ("", "ai.onnx")
-MICROSOFT: Final = "com.microsoft"
-TYPES: Final = {
-    int(getattr(onnx.TensorProto, name.upper())): name
-    for name in LIMITS
-    if hasattr(onnx.TensorProto, name.upper())
-}
-"""ONNX's number of an integer type → its name."""
 _AXES_SINCE: Final = 13
 """The opset from which QuantizeLinear has an axis."""
 
@@ -49,32 +50,6 @@ class NormalForm:
 
 Form = Callable[["Walker", onnx.NodeProto], None]
 """How a node is rewritten: it writes nodes and says what its outputs are."""
-
-
-def domain_of(node: onnx.NodeProto) -> str:
-    """Return a node's domain, "" for ONNX's own."""
-    return "" if node.domain in STANDARD else node.domain
-
-
-def in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the nodes such that each stands behind those it reads; some producers append theirs at the end.
-
-    Args:
-        graph: whose nodes may stand in any order.
-    """
-    makers = {name: node for node in graph.node for name in node.output}
-    done: dict[int, onnx.NodeProto] = {}
-    for start in graph.node:
-        todo = [start]
-        while todo:
-            node = todo[-1]
-            read = {id(makers[n]): makers[n] for n in node.input if n in makers}
-            waiting = [m for key, m in read.items() if key not in done and m not in todo]
-            if waiting:
-                todo.append(waiting[0])
-            else:
-                done.setdefault(id(node), todo.pop())
-    return list(done.values())
 
 
 class Walker:
@@ -131,7 +106,7 @@ class Walker:
         """The value of a constant, None for what is computed or an absent input."""
         name = self.alias.get(name, name)
         if name not in self.known and name in self.kept:
-            self.known[name] = _plain(numpy_helper.to_array(self.kept[name]))
+            self.known[name] = plain_array(numpy_helper.to_array(self.kept[name]))
         return self.known.get(name) if name else None
 
     def dtype_of(self, name: str) -> str:
@@ -199,7 +174,7 @@ class Walker:
             value = self._clipped(node, value, parameters)
         stored = [
             self.store(self.fresh("scale"), wanted.scale),
-            self.store(self.fresh("zero"), _typed(wanted)),
+            self.store(self.fresh("zero"), typed_array(wanted)),
         ]
         axis = {} if self._opset() < _AXES_SINCE else {"axis": wanted.axis or 0}
         self.emit("QuantizeLinear", [value, *stored], reals, node, **axis)
@@ -323,25 +298,6 @@ class Walker:
         self.nodes = [n for n in self.nodes if not all(o in self.made for o in n.output)]
         model.graph.node.extend(self.nodes)
         used = {name for node in self.nodes for name in node.input} | {o.name for o in model.graph.output}
-        used |= {n for node in self.nodes for a in node.attribute for n in _inner_names(a)}
+        used |= {n for node in self.nodes for a in node.attribute for n in inner_names(a)}
         tensors = self.made | {t.name: t for t in self.source.graph.initializer}
         model.graph.initializer.extend(t for name, t in tensors.items() if name in used)
-
-
-def _plain(values: Array) -> Array:
-    """The array in a type that NumPy computes with."""
-    if values.dtype.kind in "fiub":
-        return values
-    return values.astype(np.int64 if "int" in values.dtype.name else np.float32)
-
-
-def _typed(parameters: Parameters) -> Array:
-    return parameters.zero_point.astype(parameters.dtype)
-
-
-def _inner_names(attribute: onnx.AttributeProto) -> Iterable[str]:
-    for graph in (attribute.g, *attribute.graphs):
-        for node in graph.node:
-            yield from node.input
-            for inner in node.attribute:
-                yield from _inner_names(inner)

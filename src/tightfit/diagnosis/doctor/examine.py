@@ -5,7 +5,7 @@ Everything streams: extremes are taken in the runtime's child processes, a few n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,39 +16,42 @@ from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec, Sample
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.diagnosis.doctor.checks import diagnose
+from tightfit.diagnosis.doctor.diagnosis import Diagnosis
 from tightfit.diagnosis.doctor.evidence import (
     Evidence,
-    Finding,
     HeldOut,
     ModelAnswer,
-    OutputFacts,
-    TensorFacts,
 )
 from tightfit.diagnosis.doctor.extremes import Answers, Extremes
 from tightfit.diagnosis.doctor.input_checks import WORTH_TRYING
 from tightfit.diagnosis.doctor.input_trials import Trials
 from tightfit.diagnosis.doctor.input_variants import KINDS, ORDER
+from tightfit.diagnosis.doctor.observed_facts import (
+    by_input_name,
+    decides_classes,
+    output_facts,
+    range_excess,
+    shift_facts,
+    tapped,
+    tensor_facts,
+)
 from tightfit.diagnosis.doctor.sample_log import SampleLog
-from tightfit.diagnosis.doctor.slice_checks import power
-from tightfit.evaluation.labels.label_shift import LabelCheck, Shift
 from tightfit.evaluation.slices.files import by_name
-from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Signature, Tensor
-from tightfit.graph.ops.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.pipeline.source import Source, open_source
-from tightfit.quantization.calibration.calibrate import Calibration, watched_tensors
+from tightfit.quantization.calibration.calibrate import Calibration
 from tightfit.quantization.calibration.observing import observe_model
-from tightfit.result import Result, Row, plain
 from tightfit.runtime.session import Session
 from tightfit.types import Array, Steps
 
 HELD_OUT: Final = 32
 """Evaluation samples that are run to see whether they leave the calibrated ranges."""
 
+
 Indices = Sequence[int] | Array
+
+
 Observed = dict[str, Extremes | Answers]
 
 
@@ -95,8 +98,8 @@ def look(source: Source, log: SampleLog, seen: Calibration) -> Evidence:
     for _, answered in kept:
         for name, answers in outputs.items():
             answers.update(answered[name])
-    evidence.outputs = [_output_facts(n, o) for n, o in outputs.items()]
-    deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
+    evidence.outputs = [output_facts(n, o) for n, o in outputs.items()]
+    deciding = next((n for n, o in outputs.items() if o.answers and decides_classes(o, evidence)), None)
     if deciding is None:
         return evidence
     evidence.answers = [ModelAnswer(*pair) for pair in outputs[deciding].answers]
@@ -154,41 +157,6 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     return examine(source, calibrated, used, rest, evaluation_set=evaluated, progress=progress)
 
 
-class Diagnosis(Result, list[Finding]):
-    """Findings, errors first, with what the samples could not have shown.
-
-    Attributes:
-        power: one or two sentences.
-    """
-
-    def __init__(self, evidence: Evidence) -> None:
-        super().__init__(diagnose(evidence))
-        labelled = sum(s.label is not None for s in evidence.samples)
-        self.power = power(len(evidence.samples), labelled)
-
-    @property
-    def path(self) -> None:
-        """A diagnosis writes no file."""
-
-    @property
-    def notes(self) -> list[str]:
-        """What the samples could not have shown."""
-        return [self.power] if self.power else []
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data."""
-        return {"findings": [plain(finding) for finding in self], "power": self.power}
-
-    def headline(self) -> str:
-        """Return how many findings there are."""
-        errors = sum(f.severity == "error" for f in self)
-        return f"Diagnosis({errors} errors, {len(self) - errors} warnings)"
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return the findings."""
-        return ("", "finding", "what", "fix"), [(f.severity, f.kind, f.what, f.fix) for f in self]
-
-
 class _Examination:
     """One float model on one set of calibration samples."""
 
@@ -208,8 +176,8 @@ class _Examination:
             return evidence
         tensors = {k: o for k, o in seen.items() if isinstance(o, Extremes) and k in self.inner}
         outputs = {name: o for name, key in self.ends.items() if isinstance(o := seen[f"out {key}"], Answers)}
-        evidence.tensors = [_tensor_facts(self.inner[key], o) for key, o in tensors.items()]
-        evidence.outputs = [_output_facts(name, o) for name, o in outputs.items()]
+        evidence.tensors = [tensor_facts(self.inner[key], o) for key, o in tensors.items()]
+        evidence.outputs = [output_facts(name, o) for name, o in outputs.items()]
         evidence.has_labels = self.dataset.has_labels
         self._decisions(evidence, outputs)
         if evaluating is not None:
@@ -221,7 +189,7 @@ class _Examination:
         names = list(input_names(self.model))
         observers: Observed = {key: Extremes() for key in self.inner}
         observers |= {f"out {key}": Answers() for key in self.ends.values()}
-        feed = (_named(sample, names) for sample in samples)
+        feed = (by_input_name(sample, names) for sample in samples)
         return observe_model(self.model, feed, observers)
 
     def _offered(self, samples: Iterator[Sample]) -> Iterator[Sample]:
@@ -235,7 +203,7 @@ class _Examination:
 
     def _decisions(self, evidence: Evidence, outputs: Mapping[str, Answers]) -> None:
         """Adds what labels and decisions say, when an output is one row of scores that decides."""
-        deciding = next((n for n, o in outputs.items() if o.answers and _decides(o, evidence)), None)
+        deciding = next((n for n, o in outputs.items() if o.answers and decides_classes(o, evidence)), None)
         labels = self.dataset.labels() if self.dataset.has_labels else None
         if deciding is None:
             return
@@ -244,7 +212,7 @@ class _Examination:
         answers = outputs[deciding]
         evidence.classes = 0 if answers.low is None else int(answers.low.size)
         evidence.answers = [ModelAnswer(place, confidence) for place, confidence in answers.answers]
-        evidence.shift = _shift(evidence)
+        evidence.shift = shift_facts(evidence)
         with Session(self.source.path, threads=2, shared=True) as session:
             evidence.readings = self.trials.readings(session, deciding, _kinds(evidence))
 
@@ -268,74 +236,8 @@ class _Examination:
         seen = self._observe(log.read(evaluation_set, chosen))
         copies = sum(s.digest in known for s in log.samples)
         excess = {
-            self.inner[key].name: _excess(mine.width(), theirs.width())
+            self.inner[key].name: range_excess(mine.width(), theirs.width())
             for key, mine in tensors.items()
             if isinstance(theirs := seen[key], Extremes)
         }
         return HeldOut(len(log.samples), shared, 0 if shared else copies, excess)
-
-
-def tapped(model: Model) -> tuple[Model, dict[str, Tensor], dict[str, str]]:
-    """Return a copy with the results of weighted ops as outputs beside its own.
-
-    Returns:
-        the copy, the watched tensors by key, and output name → key of the original outputs.
-    """
-    twin = copy_model(model)
-    graph, keys = twin.main, twin.main.keys()
-    weighted = [t for op in graph.ops if op.kind in WEIGHTS for t in op.outputs if t.dtype == "float32"]
-    watched = weighted or [t for t in watched_tensors(graph) if t.producer is not None]
-    ends = {name: t for name, t in output_names(twin).items() if t.producer is not None}
-    graph.outputs = list(dict.fromkeys([*watched, *ends.values()])) or graph.outputs[:1]
-    outputs = {keys[t]: t for t in graph.outputs}
-    # A tensor that is watched and an output is observed twice, under two names.
-    outputs |= {f"out {keys[t]}": t for t in ends.values()}
-    twin.signatures = [Signature("examine", input_names(twin), outputs)]
-    return twin, {keys[t]: t for t in watched}, {name: keys[t] for name, t in ends.items()}
-
-
-def _named(sample: Sample, names: list[str]) -> dict[str, Array]:
-    """The sample's arrays; a model of one input may call it otherwise than the data."""
-    if len(names) == len(sample.inputs) == 1:
-        return {names[0]: next(iter(sample.inputs.values()))}
-    return dict(sample.inputs)
-
-
-def _decides(answers: Answers, evidence: Evidence) -> bool:
-    """True for probabilities of classes, or scores whose index is what the labels name."""
-    if answers.low is None or answers.high is None:
-        return False
-    labels = [s.label for s in evidence.samples if s.label is not None]
-    is_probability = bool(answers.low.min() >= 0 and answers.high.max() <= 1.02)
-    return is_probability or (bool(labels) and max(labels) <= answers.low.size)
-
-
-def _output_facts(name: str, seen: Answers) -> OutputFacts:
-    dead, entries = seen.dead
-    return OutputFacts(name, seen.count, seen.bad, seen.saturated, seen.variation, entries, dead)
-
-
-def _tensor_facts(tensor: Tensor, seen: Extremes) -> TensorFacts:
-    low, high = seen.width()
-    halves = [seen.width(half) for half in (0, 1)]
-    growth = 0.0
-    if high > low and seen.count > 1:
-        growth = 1 - sum(b - a for a, b in halves) / 2 / (high - low)
-    place, ratio = seen.lone()
-    channels = 0 if seen.low is None else seen.low.shape[1]
-    return TensorFacts(tensor.name, low, high, growth, place, ratio, channels, seen.dead)
-
-
-def _excess(calibrated: tuple[float, float], evaluated: tuple[float, float]) -> float:
-    width = calibrated[1] - calibrated[0]
-    together = max(calibrated[1], evaluated[1]) - min(calibrated[0], evaluated[0])
-    if together <= width:
-        return 0.0
-    return together / width - 1 if width > 0 else float("inf")
-
-
-def _shift(evidence: Evidence) -> Shift | None:
-    check = LabelCheck()
-    for label, answer in evidence.labelled():
-        check.count(label, answer.decision, evidence.classes or 0)
-    return check.found()

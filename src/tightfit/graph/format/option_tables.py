@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema  # noqa: TID251 - the writer of the format
 
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Op, Quantization, Signature, Sparsity, Tensor
-from tightfit.graph.writer import REFERENCES
 from tightfit.types import Array
+
+_REFERENCES: Final = frozenset({"scales", "zeroPoints"})  # tensors in a quantization's details, −1 for none
 
 
 def set_options(packed: Any, op: Op) -> None:
@@ -95,7 +96,7 @@ def quantization_table(quantization: Quantization | None, index: dict[Tensor, in
     if quantization.details is not None:
         kind, fields = quantization.details
         plain = {k: index[v] if isinstance(v, Tensor) else v for k, v in fields.items()}
-        for name in REFERENCES & plain.keys():
+        for name in _REFERENCES & plain.keys():
             plain[name] = -1 if plain[name] is None else plain[name]
         packed.details = fill_table(getattr(schema, kind + "T")(), plain)
         packed.detailsType = getattr(schema.QuantizationDetails, kind)

@@ -11,22 +11,17 @@ Without labels the loss is the distillation from the float model; with labels, h
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 
-from tightfit.data.dataset import Dataset
 from tightfit.data.sample import WEIGHT, Sample
 from tightfit.evaluation.labels.label_kinds import PLAIN, Head
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import output_names
-from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.export import export
@@ -47,69 +42,39 @@ from tightfit.training.loop.checkpoints import (
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
 from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for, own_heads, trains
-from tightfit.training.loop.loss_words import spelled
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
+from tightfit.training.loop.training_data import Trained, TrainingData, checkpoint_settings
 from tightfit.training.network import Network
 from tightfit.training.transforms.mask import SMALLEST
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES
 from tightfit.training.transforms.weight_transforms import Cluster, Mask
-from tightfit.types import Array, Samples
+from tightfit.types import Array
 from tightfit.weights.zeros import COUNTED
 
 CALIBRATION: Final = 100
+
+
 _LABELS_SHARE: Final = 0.5
+
+
 _LOOKED_AT: Final = 4
 """Samples whose answers show what labels mean."""
+
+
 _WARM_UP: Final = 0.05
 """Warm-up: fraction of a stage in which the learning rate grows, because Adam's first steps are noisy."""
+
+
 _LAST_SHARE: Final = 0.02
+
+
 _SHARE_BETWEEN: Final = 0.3
 """Learning rate at the end of a stage that another follows, as a fraction of its value."""
+
+
 _UPDATES: Final = 40
 """Number of mask updates in a stage; small changes of the sparsity recover better."""
-
-
-@dataclass
-class Trained:
-    """The result of a training.
-
-    Args:
-        model: the trained float model.
-        plan: its plan; ``apply_plan`` of the two is the file. None for a float file.
-        history: one row for each epoch.
-        notes: remarks for the report.
-    """
-
-    model: Model
-    plan: Plan | None
-    history: list[dict[str, Any]]
-    notes: list[str] = field(default_factory=list)
-
-
-Prepare = Callable[[Model, Scheme, Samples, bool], tuple[Model, Plan]]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The data of a training, besides the model.
-
-    Args:
-        dataset: samples, with or without labels.
-        indices: the samples to train and calibrate with.
-        teacher: the float model to distil from.
-        heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
-        prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
-            returns the float model and the plan to train from.
-        validation: samples that choose the best epoch; None keeps the last one.
-    """
-
-    dataset: Dataset
-    indices: Sequence[int] | Array
-    teacher: Model
-    prepare: Prepare
-    heads: Sequence[Head] | None = None
-    validation: Dataset | None = None
 
 
 def finetune(
@@ -137,7 +102,7 @@ def finetune(
     """
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
-    settings = _settings(request, data, model)
+    settings = checkpoint_settings(request, data, model)
     progress = load_progress(checkpoint, settings) or Progress(settings)
     training = _Training(model, data, request, progress, labelled=labelled)
     for index, stage in enumerate(request.stages()):
@@ -327,19 +292,6 @@ class _Training:
             return None
         every = range(len(self.validation))
         return Batches(self.validation, every, self.request.batch, targets=targets, measures=True)
-
-
-def _settings(request: FinetuneSpec, data: TrainingData, model: Model) -> str:
-    """Return what a checkpoint belongs to: the bytes of model, teacher and data, and the options."""
-    facts = {f.name: spelled(getattr(request, f.name)) for f in fields(request)} | {
-        "data": data.dataset.fingerprint(),
-        "samples": len(data.indices),
-        "validation": None if data.validation is None else data.validation.fingerprint(),
-        "model": hashlib.sha256(serialize(model)).hexdigest(),
-        "teacher": hashlib.sha256(serialize(data.teacher)).hexdigest(),
-        "backend": keras.backend.backend(),
-    }
-    return json.dumps(facts, sort_keys=True, default=str)
 
 
 class _Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tightfit.api.check import CheckResult, advise, check, models
     from tightfit.api.cluster import cluster
+    from tightfit.api.compare import compare
     from tightfit.api.convert import convert
     from tightfit.api.deploy import deploy
     from tightfit.api.describe_data import DataDescription, describe_data
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from tightfit.evaluation.ssh_device import Device
     from tightfit.pipeline.write import QuantizationResult
     from tightfit.provenance.replay import Replay
+    from tightfit.report.comparison.compare_runs import Comparison
     from tightfit.report.report import Report
     from tightfit.search.advisor import Advice
     from tightfit.search.job import Job
@@ -74,6 +76,7 @@ _PLACES = {
         name: f"api.{name}"
         for name in (
             "cluster",
+            "compare",
             "convert",
             "deploy",
             "doctor",
@@ -116,6 +119,7 @@ _PLACES = {
     "RayCluster": "distributed.options",
     "Replay": "provenance.replay",
     "Clusters": "compression.clustering",
+    "Comparison": "report.comparison.compare_runs",
     "Dataset": "data.python_objects",
     "ImageOptions": "data.images.image_options",
     "Job": "search.job",
@@ -135,6 +139,7 @@ __all__ = [
     "ChannelPruningResult",
     "CheckResult",
     "Clusters",
+    "Comparison",
     "CompressionResult",
     "ConversionOptions",
     "ConversionResult",
@@ -171,6 +176,7 @@ __all__ = [
     "channel_groups",
     "check",
     "cluster",
+    "compare",
     "convert",
     "deploy",
     "describe_data",

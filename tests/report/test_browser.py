@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import pytest
 
+import tightfit
+from support.sample_reports import build
+from tightfit.report.comparison.page import write_comparison
 from tightfit.report.page.html import write_html
+from tightfit.search.verdict.budget import Budget
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra 'browser'")
 CHROMIUM = shutil.which("chromium")
@@ -27,8 +32,17 @@ def page_file(report, tmp_path):
     return (tmp_path / "report.html").as_uri()
 
 
+@pytest.fixture
+def comparison_file(tmp_path):
+    reports = {"first": build(), "second": build(Budget(max_drop=0.05))}
+    write_comparison(tightfit.compare(reports), reports, tmp_path / "compare.html")
+    return (tmp_path / "compare.html").as_uri()
+
+
+@pytest.mark.parametrize("kind", ["page_file", "comparison_file"])
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (900, "dark"), (1400, "light")])
-def test_the_page_fits_each_width_and_has_no_error(browser, page_file, width, scheme):
+def test_the_page_fits_each_width_and_has_no_error(browser, request, kind, width, scheme):
+    page_file = request.getfixturevalue(kind)
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     errors = []
 
@@ -65,4 +79,19 @@ def test_clicks_sort_the_table_and_change_the_panel(browser, page_file):
     options = page.locator("#pick option").count()
     page.locator("#pick").select_option(str(options - 1))
     assert page.locator("article.panel:not([hidden])").get_attribute("data-panel") == str(options - 1)
+    page.close()
+
+
+def test_the_latency_bars_are_in_order_and_the_untried_are_listed(browser, page_file):
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(page_file)
+    ends = page.evaluate(
+        "[...document.querySelectorAll('.box')].map(b => {"
+        "const r = s => b.querySelector(s).getBoundingClientRect();"
+        "return [r('s').left, r('i').left, r('b').left, r('i').right, r('s').right, "
+        "b.getBoundingClientRect().right];})"
+    )
+    assert len(ends) == 10
+    assert all(a <= b + 1.5 for row in ends for a, b in itertools.pairwise(row))
+    assert "int8+zeros60" in page.locator(".untried").inner_text()
     page.close()

@@ -341,3 +341,18 @@ def test_mixed_precision_keeps_to_the_size_with_all_that_goes_into_the_file(tmp_
         assert any("keep int8 weights" in step for step in mixed.steps)
         assert mixed.size_bytes <= sizes[-1] - i
         sizes.append(mixed.size_bytes)
+
+
+def test_every_candidate_is_tried_or_has_a_reason(result):
+    _, report = result
+    listed = [name for names in report.not_tried.values() for name in names]
+    assert sorted([*listed, "float16", "int8"]) == sorted(recipe.name for recipe in recipes())
+    assert all(report.not_tried)
+
+
+def test_the_percentiles_of_the_latency_are_in_order(result):
+    _, report = result
+    for candidate in report.candidates:
+        times = list(candidate.latency_percentiles.values())
+        assert len(times) == 7
+        assert times == sorted(times)

@@ -43,6 +43,12 @@ def layers(base):
     ]
 
 
+def percentiles(median):
+    """A plausible spread: a long end to the right."""
+    shares = {"5": 0.97, "25": 0.99, "50": 1.0, "75": 1.02, "90": 1.1, "95": 1.3, "99": 2.1}
+    return {name: median * share for name, share in shares.items()}
+
+
 def candidate(row):
     """One row with everything that a search measures."""
     name, scheme, steps, size_bytes, zipped, ratio, drop, low, high, agreement, base = row
@@ -59,6 +65,7 @@ def candidate(row):
         compressed_bytes={"zip": zipped, "zstd": zipped - 90_000},
         peak_memory_bytes=int(61_000_000 + size_bytes * 3.1),
         latency_ms=9.42 * ratio,
+        latency_percentiles=percentiles(9.42 * ratio),
         latency_ratio=ratio,
         latency_interval=(ratio * 0.985, ratio * 1.012),
         accuracy=0.868 - drop,
@@ -84,6 +91,7 @@ def original():
         compressed_bytes={"zip": 17_204_000, "zstd": 17_100_000},
         peak_memory_bytes=101_000_000,
         latency_ms=9.42,
+        latency_percentiles=percentiles(9.42),
         latency_ratio=1.0,
         accuracy=0.868,
         drop=0.0,
@@ -118,6 +126,7 @@ FACTS = {
         "threads": 1,
     },
     "notes": ["Calibration: 3 of 100 samples are duplicates."],
+    "not_tried": {"No limit of the budget asks for a smaller model.": ["int8+zeros60", "int8+channels75"]},
     "created": "2026-11-22T21:04:00+00:00",
     "seconds": 412.0,
     "version": "0.1.0",

@@ -7,6 +7,7 @@ from typing import Any
 from tightfit.api.describe_data import DataDescription
 from tightfit.api.results.compression_result import CompressionResult
 from tightfit.api.results.finetune_result import FinetuneResult
+from tightfit.report.comparison.compare_runs import Comparison
 from tightfit.report.schema import SCHEMAS, document, object_of, schema_of
 
 
@@ -22,6 +23,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     pruned = object_of(CompressionResult, without=["accuracy"])
     pruned["properties"] |= {"accuracy": both, "snr_db": schema_of(float | None)}
     own = {
+        "compare": object_of(Comparison),
         "data": object_of(DataDescription),
         "prune": pruned,
         "cluster": pruned,

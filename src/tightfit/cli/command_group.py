@@ -50,6 +50,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "explain",
         "Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies.",
     ),
+    "compare": (
+        "compare",
+        "Compare the searches of REPORTS: the choice of each, the best of all, what was asked differently.",
+    ),
     "data": (
         "data",
         "Show what is understood of DATA for a model: samples, ranges, labels, metrics, a sheet of samples.",

@@ -14,7 +14,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tightfit.runtime.child.child_process import prepare
 from tightfit.runtime.session import Session
 
 CONFIDENCE = 0.95
+PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
 _FEWEST_ROUNDS = 6  # below, no order statistics enclose the median with 95 % confidence
 _BURST_MS = 5.0
 _LONG_MS = 500.0
@@ -49,6 +50,7 @@ class Latency:
         threads: CPU threads LiteRT had.
         peak_memory_bytes: the most that the process which ran it held, Python and LiteRT included.
         reason: why the model could not run, or None.
+        percentiles_ms: percentile, such as ``"95"``, → ms, over all timed invocations; see ``PERCENTILES``.
     """
 
     median_ms: float | None = None
@@ -61,6 +63,7 @@ class Latency:
     threads: int = 1
     peak_memory_bytes: int | None = None
     reason: str | None = None
+    percentiles_ms: dict[str, float] = field(default_factory=dict)
 
 
 def compare_latency(
@@ -113,6 +116,17 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return ordered[j - 1], ordered[n - j]
 
 
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return the ``PERCENTILES`` of values, linear between two order statistics.
+
+    Example:
+        >>> percentiles([1.0, 2.0, 3.0])["50"]
+        2.0
+    """
+    found = np.percentile(values, PERCENTILES)
+    return {str(name): float(value) for name, value in zip(PERCENTILES, found, strict=True)}
+
+
 class _Track:
     """One model's session while it is open, and what was measured: a time a round, a ratio a shared round."""
 
@@ -120,6 +134,7 @@ class _Track:
         self.model = model
         self.threads = threads
         self.times_ms: list[float] = []
+        self.calls_ms: list[float] = []
         self.ratios: list[float] = []
         self.runs = 0
         self.reason: str | None = None
@@ -147,6 +162,7 @@ class _Track:
         with self._noted():
             burst = self._session.time(self._burst, warmup=self._refill)
             self.runs += len(burst)
+            self.calls_ms += burst
             self.times_ms.append(statistics.median(burst))
             return self.times_ms[-1]
         return None
@@ -187,6 +203,7 @@ class _Track:
             runs=self.runs,
             threads=self.threads,
             peak_memory_bytes=self.peak_memory_bytes,
+            percentiles_ms=percentiles(self.calls_ms),
         )
         if not self.ratios:
             return timed

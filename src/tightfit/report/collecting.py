@@ -41,6 +41,7 @@ def report_of(outcome: Outcome, run: Mapping[str, object] | None = None) -> Repo
         ending=outcome.ending,
         run=dict(run or {}),
         devices=outcome.devices,
+        not_tried=outcome.not_tried,
     )
 
 

@@ -44,6 +44,7 @@ class Report(Result):
         ending: how it ended, one of ``search.job``'s words.
         run: what was asked for, by the names of options (``search.run_file``).
         details: of the chosen file, see ``report.details``.
+        not_tried: reason → names of the candidates that were left out for it.
         folder: where the files are; not part of the JSON.
     """
 
@@ -66,6 +67,7 @@ class Report(Result):
     details: dict[str, object] = field(default_factory=dict)
     folder: str | None = None
     devices: dict[str, dict[str, object]] = field(default_factory=dict)
+    not_tried: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path | None:

@@ -69,7 +69,9 @@ class Skip:
     """The reason why a candidate is not tried.
 
     Args:
-        reason: a sentence for the report; empty where the candidate serves no limit of the budget.
+        reason: a sentence for the report.
+        is_noted: False where only the page has it, because nobody expects the candidate.
     """
 
-    reason: str = ""
+    reason: str
+    is_noted: bool = True

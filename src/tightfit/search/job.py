@@ -110,6 +110,7 @@ class Outcome:
         candidates: the original first. best, pareto: names.
         finished: False while it goes on or was cut off.
         devices: board → ``machine`` or ``failure``, and ``best``, the candidate for it.
+        not_tried: reason → names of the candidates that were left out for it.
         ending: ``DONE``, ``INTERRUPTED``, or ``OUT_OF_TIME`` where the time ended before anything was tried.
     """
 
@@ -124,6 +125,7 @@ class Outcome:
     seconds: float = 0.0
     devices: dict[str, dict[str, object]] = field(default_factory=dict)
     ending: str = DONE
+    not_tried: dict[str, list[str]] = field(default_factory=dict)
 
     def chosen(self) -> Candidate | None:
         """The candidate that was chosen."""

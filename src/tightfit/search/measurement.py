@@ -145,5 +145,6 @@ def _fill(candidate: Candidate, latency: Latency) -> None:
     candidate.failure = latency.reason
     candidate.latency_ms, candidate.latency_ratio = latency.median_ms, latency.ratio
     candidate.peak_memory_bytes = latency.peak_memory_bytes
+    candidate.latency_percentiles = dict(latency.percentiles_ms)
     if latency.ratio_low is not None and latency.ratio_high is not None:
         candidate.latency_interval = (latency.ratio_low, latency.ratio_high)

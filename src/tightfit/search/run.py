@@ -22,7 +22,7 @@ from tightfit.search.candidates.shrink_recipes import describe_gain, training_no
 from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.devices.device_choice import choose_for, judge_for_all
 from tightfit.search.devices.device_pool import DevicePool
-from tightfit.search.effort import find_effort
+from tightfit.search.effort import Skip, find_effort
 from tightfit.search.executor import ExecutorFactory, ExecutorLostError
 from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
@@ -80,7 +80,8 @@ class _Search:
         self.started = time.monotonic()
         check_job(job)
         self.policy = TargetPolicy(job.budget)
-        self.recipes = self.policy.recipes(find_recipes(job.recipes), job.recipes)
+        named = find_recipes(job.recipes)
+        self.recipes = self.policy.recipes(named, job.recipes)
         self.effort = find_effort(job.effort)
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
@@ -100,6 +101,7 @@ class _Search:
         self.outcome.notes += [*self.source.notes, *self.samples.dataset.notes, *tasks.reading.notes]
         self.outcome.notes += unlabelled_note(tasks)
         self.selection = Selection(job, self.policy.target)
+        self._refuse(named)
 
     def run(self) -> None:
         first = [recipe for recipe in self.recipes if recipe.is_plain]
@@ -141,9 +143,19 @@ class _Search:
         outcome.best = None if chosen is None else chosen.name
         outcome.pareto = pareto(outcome.candidates)
         outcome.seconds = time.monotonic() - self.started
+        outcome.not_tried = self.selection.not_tried()
         if chosen is not None and chosen.path is not None:
             copy_file(self.job.output / chosen.path, self.job.output / "best.tflite")
         self.listener.found(outcome)
+
+    def _refuse(self, named: Sequence[Recipe]) -> None:
+        """Notes the recipes that neither the user nor the target left to try."""
+        for reason, names in self.policy.refused(named, self.recipes).items():
+            self.selection.refused[Skip(reason, is_noted=False)] = names
+        wanted = {recipe.name for recipe in named}
+        others = [recipe.name for recipe in find_recipes(()) if recipe.name not in wanted]
+        if others:
+            self.selection.refused[Skip("--only names others.", is_noted=False)] = others
 
     # -- candidates ----------------------------------------------------------------------------
 
@@ -171,6 +183,7 @@ class _Search:
         if self._out_of_time():
             self.executor.forget(recipe.name)
             self.outcome.notes.append(f"The time was used up before {recipe.name}.")
+            self.selection.refuse(Skip("The time was used up.", is_noted=False), recipe.name)
             return None
         known = self.journal.get(recipe.name, self.job.output)
         candidate = known or self.policy.candidate(recipe, self.job.layout)

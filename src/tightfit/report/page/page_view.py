@@ -9,11 +9,13 @@ from tightfit.report.page.candidate_detail import Inside, look_inside
 from tightfit.report.page.candidate_table import Row, make_columns, make_rows
 from tightfit.report.page.cards import Card, make_cards
 from tightfit.report.page.chosen_view import ChosenView, view_of
+from tightfit.report.page.latency_view import SHOWN, Spread, spreads_of
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.report_facts import Fact, budget_facts, facts_of, search_facts
 from tightfit.report.sentences import Choice, choice_sentence
 from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.candidates.selection import not_tried_note
 from tightfit.search.verdict.metric_words import metric_words
 from tightfit.units import format_bytes, format_ratio
 
@@ -44,6 +46,9 @@ class View:
         inside: details of each candidate.
         facts: titled lists of facts.
         notes: remarks.
+        spreads: the distribution of each candidate's latency.
+        percentiles: titles of its columns.
+        not_tried: (names, reason) of the candidates that were left out.
         methods: topic → how it was measured.
         created: date and time.
         version: version of tightfit.
@@ -64,6 +69,9 @@ class View:
     file: ChosenView
     facts: list[tuple[str, list[Fact]]]
     notes: list[str]
+    spreads: list[Spread]
+    percentiles: list[str]
+    not_tried: list[tuple[str, str]]
     methods: dict[str, str]
     created: str
     version: str
@@ -76,6 +84,7 @@ def make_view(report: Report) -> View:
     both = [(size, make_chart(report, *box)) for size, box in (("wide", WIDE), ("narrow", NARROW))]
     charts = [(size, chart) for size, chart in both if chart is not None]
     cards = make_cards(report)
+    listed = {not_tried_note(reason, names) for reason, names in report.not_tried.items()}
     return View(
         title=printable(report.model.get("name") or "model", 80),
         choice=Choice(*(printable(part) for part in choice_sentence(report))),
@@ -91,7 +100,10 @@ def make_view(report: Report) -> View:
         file=view_of(report),
         inside=[look_inside(c, c.name == report.best) for c in report.candidates if c.failure is None],
         facts=_facts(report, metric),
-        notes=[printable(note) for note in report.notes],
+        notes=[printable(note) for note in report.notes if note not in listed],
+        spreads=spreads_of(report),
+        percentiles=["median" if name == "50" else f"{name} %" for name in SHOWN],
+        not_tried=[(printable(", ".join(n)), printable(why)) for why, n in report.not_tried.items()],
         methods={printable(topic): printable(text) for topic, text in report.methods.items()},
         created=printable(report.created or "")[:10],
         version=printable(report.version or ""),

@@ -3,7 +3,7 @@
   const all = (selector, from = document) => Array.from(from.querySelectorAll(selector));
 
   // Sorting: missing numbers stay last in both directions.
-  const table = document.querySelector("table");
+  const table = document.querySelector("thead button")?.closest("table");
   const key = (row, column) => {
     const cell = row.cells[column];
     if (column === 0) return cell.dataset.sortText.toLowerCase();

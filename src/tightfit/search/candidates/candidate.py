@@ -114,6 +114,7 @@ class Candidate:
             ``drop`` and ``snr_db``; empty without recovery.
         outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
             ``snr_db``, ``distinct``), ``samples``, and ``lost`` with a sentence where it is of no use.
+        latency_percentiles: percentile, such as ``"95"``, → ms of a call, over all timed calls.
         devices: board → ``latency_ms``, ``latency_ratio``, ``latency_interval``, ``peak_memory_bytes``,
             ``failure``, see ``search.devices``.
     """
@@ -150,6 +151,7 @@ class Candidate:
     evidence: dict[str, Any] = field(default_factory=dict)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    latency_percentiles: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_original(self) -> bool:

@@ -23,7 +23,7 @@ class Selection:
 
     def __init__(self, job: Job, target: Target | None) -> None:
         self.job, self.target = job, target
-        self.refused: dict[str, list[str]] = {}
+        self.refused: dict[Skip, list[str]] = {}
 
     def wants(self, recipe: Recipe, candidates: Sequence[Candidate]) -> bool:
         """True when a recipe should be tried now.
@@ -35,9 +35,13 @@ class Selection:
         if self.job.recipes:
             return True
         skip = self._skip(recipe, candidates)
-        if skip is not None and skip.reason:
-            self.refused.setdefault(skip.reason, []).append(recipe.name)
+        if skip is not None:
+            self.refuse(skip, recipe.name)
         return skip is None
+
+    def refuse(self, skip: Skip, name: str) -> None:
+        """Note that a recipe is not tried."""
+        self.refused.setdefault(skip, []).append(name)
 
     def would_want(self, recipe: Recipe, candidates: Sequence[Candidate]) -> bool:
         """Return what ``wants`` would, as far as it is known now, and note nothing."""
@@ -45,7 +49,15 @@ class Selection:
 
     def notes(self) -> list[str]:
         """One sentence a reason, with the names that it left out."""
-        return [f"Not tried: {', '.join(names)}. {why}" for why, names in self.refused.items()]
+        found = [(skip.reason, names) for skip, names in self.refused.items() if skip.is_noted]
+        return [not_tried_note(why, names) for why, names in found]
+
+    def not_tried(self) -> dict[str, list[str]]:
+        """Return reason → names of all that was left out."""
+        found: dict[str, list[str]] = {}
+        for skip, names in self.refused.items():
+            found.setdefault(skip.reason, []).extend(names)
+        return found
 
     def _skip(self, recipe: Recipe, candidates: Sequence[Candidate]) -> Skip | None:
         """Return why a recipe is not tried, None to try it."""
@@ -55,7 +67,8 @@ class Selection:
         if effort.exhaustive:
             return None
         if not effort.pays_for(recipe.effort):
-            return Skip("" if recipe.recovers else f"They are tried with --effort {recipe.effort}.")
+            reason = f"They are tried with --effort {recipe.effort}."
+            return Skip(reason, is_noted=not recipe.recovers)
         if not recipe.recovers:
             return _skip_for(is_repeated(recipe, candidates, budget))
         return self._no_recovery(recipe, [c for c in candidates if not c.failure])
@@ -64,8 +77,11 @@ class Selection:
         """A recovery is for what its plain twin and cheaper recoveries, or all as a last resort, miss."""
         same = [c for c in made if c.scheme == recipe.scheme and c.interface == recipe.interface]
         rivals = made if recipe.last_resort else same
-        if any(self._is_enough(c) for c in rivals) or not (recipe.last_resort or same):
-            return Skip()
+        enough = next((c.name for c in rivals if self._is_enough(c)), None)
+        if enough is not None:
+            return Skip(f"They are for what misses the budget; {enough} does not.", is_noted=False)
+        if not (recipe.last_resort or same):
+            return Skip("The plain file of their scheme was not tried or failed.", is_noted=False)
         beaten = next((c.beaten_by for c in same if c.beaten_by is not None), None)
         if beaten is not None:
             return Skip(f"{beaten} meets the budget and is preferred for its size and latency.")
@@ -75,6 +91,11 @@ class Selection:
         """True for what meets the budget, also where only more samples could say so: recovery gives none."""
         unproven = candidate.meets_budget is None and self.job.budget.may_meet(candidate)
         return bool(candidate.meets_budget) or unproven
+
+
+def not_tried_note(reason: str, names: Sequence[str]) -> str:
+    """Return one sentence with the names that a reason left out."""
+    return f"Not tried: {', '.join(names)}. {reason}"
 
 
 def _skip_for(reason: str | None) -> Skip | None:

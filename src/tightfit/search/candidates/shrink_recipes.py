@@ -200,8 +200,10 @@ def _unasked(shrink: Shrink, effort: Effort, budget: Budget, made: Sequence[Cand
     asked = {limit for limit in WAYS[shrink.way].serves if getattr(budget, limit) is not None}
     # It takes minutes: even a thorough search leaves a model whole that no limit asks to be smaller.
     fits = any(c.meets_budget or (c.meets_budget is None and budget.may_meet(c)) for c in made)
-    if not asked or (not effort.exhaustive and fits):
-        return Skip()
+    if not asked:
+        return Skip("No limit of the budget asks for a smaller model.", is_noted=False)
+    if fits and not effort.exhaustive:
+        return Skip("A file meets the budget with the whole model.", is_noted=False)
     if not effort.shrinks:
         return Skip("It takes minutes; --effort normal tries it.")
     if shrink.way == "zeros" and not asked & {"max_size", "max_zip"} and _has_avx():

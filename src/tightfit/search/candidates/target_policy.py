@@ -44,6 +44,23 @@ class TargetPolicy:
                 kept.append(recipe)
         return tuple(kept)
 
+    def refused(self, recipes: Sequence[Recipe], kept: Sequence[Recipe]) -> dict[str, list[str]]:
+        """Return reason → names of the recipes that the target does not take."""
+        if self.target is None:
+            return {}
+        names, title = {r.name for r in kept}, self.target.title
+        found: dict[str, list[str]] = {}
+        for recipe in recipes:
+            if recipe.name not in names:
+                fixed = _takes(self.target, recipe)
+                reason = (
+                    f"{title} fixes the types of inputs and outputs."
+                    if fixed
+                    else f"{title} does not take their scheme."
+                )
+                found.setdefault(reason, []).append(recipe.name)
+        return found
+
     def layout(self, asked: str | None) -> str:
         """The layout that was asked for, else the target's."""
         return asked or ("cpu" if self.target is None else self.target.family.layout)

@@ -20,9 +20,9 @@ from tightfit.cli.terminal.console import console
 )
 @json_option
 def compare(reports: tuple[Path, ...], output: Path | None, *, as_json: bool) -> int:
-    """Compare the searches of REPORTS: folders of 'optimize', or report.json files.
+    """Compare the searches of REPORTS: the choice of each, the best of all, what was asked differently.
 
-    One report of a search on several devices compares the devices. Exit code 1: no run meets its budget.
+    REPORTS are folders of 'optimize' or report.json files. One report of a search on several devices compares the devices. Exit code 1: no run meets its budget.
     """
     found = run_compare(reports, output)
     if as_json:

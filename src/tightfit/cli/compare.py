@@ -22,7 +22,8 @@ from tightfit.cli.terminal.console import console
 def compare(reports: tuple[Path, ...], output: Path | None, *, as_json: bool) -> int:
     """Compare the searches of REPORTS: the choice of each, the best of all, what was asked differently.
 
-    REPORTS are folders of 'optimize' or report.json files. One report of a search on several devices compares the devices. Exit code 1: no run meets its budget.
+    REPORTS are folders of 'optimize' or report.json files. One report of a search on several devices
+    compares the devices. Exit code 1: no run meets its budget.
     """
     found = run_compare(reports, output)
     if as_json:

@@ -29,6 +29,7 @@ from tightfit.pipeline.write import QuantizationResult, write_plan
 from tightfit.provenance.record import KEY
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
+from tightfit.quantization.exchange.read_recipe import Recipe, read_recipe, recipe_of
 from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
@@ -39,7 +40,7 @@ from tightfit.types import Stage
 @verb(interface="io", recovery="recover", overrides="override", observers="observer")
 def quantize(  # noqa: PLR0913 - the options of one command
     model: ModelLike,
-    scheme: str,
+    scheme: str | Path | Sequence[Mapping[str, object]],
     output: Pathlike | None = None,
     *,
     data: DataLike | None = None,
@@ -65,7 +66,8 @@ def quantize(  # noqa: PLR0913 - the options of one command
 
     Args:
         model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
-        scheme: ``float16``, ``weight8``, ``weight4``, ``dynamic``, ``int8``, ``int16x8`` or ``int8x4``.
+        scheme: ``float16``, ``weight8``, ``weight4``, ``dynamic``, ``int8``, ``int16x8`` or ``int8x4``; or a
+            recipe of litert-quantizer, as a ``.json`` file or its entries.
         output: the ``.tflite`` to write; None: one that lives as long as this process.
         data: calibration samples, needed by the integer schemes; of a file with several signatures a
             mapping from their keys to samples.
@@ -113,8 +115,30 @@ def quantize(  # noqa: PLR0913 - the options of one command
     )
     place = temporary_place(label_of(model)) if output is None else Path(output)
     given = _Given(model, data, image_options(image))
+    recipe = _recipe(scheme)
+    if recipe is None:
+        with tracked(progress) as tracker:
+            return _quantize(given, str(scheme), place, chosen, tracker.stages)
     with tracked(progress) as tracker:
-        return _quantize(given, scheme, place, chosen, tracker.stages)
+        written = _quantize(given, recipe.scheme.name, place, _by_recipe(chosen, recipe), tracker.stages)
+    return replace(written, notes=[*recipe.notes, *written.notes])
+
+
+def _recipe(scheme: str | Path | Sequence[Mapping[str, object]]) -> Recipe | None:
+    """Return the recipe of a file or of entries; None for the name of a scheme."""
+    if isinstance(scheme, str | Path):
+        return read_recipe(Path(scheme)) if Path(scheme).suffix == ".json" else None
+    return recipe_of(list(scheme))
+
+
+def _by_recipe(chosen: QuantizeOptions, recipe: Recipe) -> QuantizeOptions:
+    """Return the options with a recipe's scheme and overrides; those of the caller come first."""
+    return replace(
+        chosen,
+        base=recipe.scheme,
+        overrides=(*chosen.overrides, *recipe.overrides),
+        interface=chosen.interface or (None if chosen.target else recipe.interface),
+    )
 
 
 @dataclass(frozen=True)

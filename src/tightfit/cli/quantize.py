@@ -30,14 +30,26 @@ from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
 from tightfit.plain_values import strict
+from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.report.printable import printable
 from tightfit.targets.placement import check
 from tightfit.units import format_bytes, format_ratio
 
 
+class SchemeOrRecipe(Names):
+    """A scheme's name, or a recipe file."""
+
+    def __init__(self) -> None:
+        super().__init__("scheme", SCHEMES)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name or the path."""
+        return value if str(value).endswith(".json") else super().convert(value, param, ctx)
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("scheme", type=Names("scheme", SCHEMES), metavar="SCHEME")
+@click.argument("scheme", type=SchemeOrRecipe(), metavar="SCHEME")
 @data_options(required=False, by_signature=True)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @click.option(
@@ -94,6 +106,12 @@ from tightfit.units import format_bytes, format_ratio
 @click.option(
     "--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan to this JSON file."
 )
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
+    help="Write the plan as a recipe of litert-quantizer to this JSON file.",
+)
 @slices_option
 @click.option(
     "--mend/--no-mend",
@@ -104,17 +122,27 @@ from tightfit.units import format_bytes, format_ratio
 @seed_option
 @json_option
 def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
-    """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4."""
+    """Quantize MODEL by SCHEME: float16, weight8, weight4, dynamic, int8, int16x8 or int8x4.
+
+    SCHEME may also be a recipe of litert-quantizer, a .json file.
+    """
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     check_paths(
         {"model": model, "data": options["data"]},
-        {"The output": options["output"], "The plan": options["plan_file"]},
+        {
+            "The output": options["output"],
+            "The plan": options["plan_file"],
+            "The recipe": options["recipe_file"],
+        },
     )
     with Bars(quiet=as_json) as bars:
         written = run_quantize(
             model, scheme, options["output"],
             data=options["data"], image=image, progress=Stages(bars), **_chosen(options),
         )  # fmt: skip
+    if options["recipe_file"]:
+        with atomic_file(options["recipe_file"]) as file:
+            file.write((json.dumps(recipe_entries(written.plan), indent=1) + "\n").encode())
     if options["plan_file"]:
         with atomic_file(options["plan_file"]) as file:
             file.write(written.plan.to_json().encode())

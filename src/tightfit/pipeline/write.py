@@ -26,6 +26,7 @@ from tightfit.provenance.record import KEY, ProvenanceRecord, fill, grouped, res
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import Check, check_file, snr_db
+from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.quantization.layouts import LAYOUTS, alternatives, lay_out
 from tightfit.quantization.plan import Plan
 from tightfit.result import Result, Row
@@ -72,6 +73,10 @@ class QuantizationResult(Result):
             "outputs": [output.to_dict() for output in self.outputs],
             "samples": self.samples,
         }
+
+    def recipe(self) -> list[dict[str, object]]:
+        """Return the plan as a recipe of litert-quantizer, which ``quantize`` also takes as a scheme."""
+        return recipe_entries(self.plan)
 
     def headline(self) -> str:
         """Return one line; ``to_dict`` has everything."""

@@ -45,7 +45,10 @@ def decide_constants(op: Op, plan: OpPlan, scheme: Scheme, activation: Storage |
         plan.constants = {i: Storage("float16") for i in weight_positions(op, None, SMALLEST_HALF)}
     elif plan.mode in (UNPACKED, HYBRID):
         hybrid = plan.mode == HYBRID
-        positions = hybrid_positions(op, rule, scheme.weights) if hybrid else weight_positions(op, rule)
+        small = scheme.smallest
+        positions = (
+            hybrid_positions(op, rule, scheme.weights, small) if hybrid else weight_positions(op, rule, small)
+        )
         axis = _axis(op, rule, hybrid=hybrid)
         plan.constants = {i: _weight(op, i, axis, scheme.weights) for i in positions}
     elif plan.mode == INTEGER and rule is not None and rule.weight is not None:

@@ -48,11 +48,13 @@ class Override:
         pattern: an op's name or kind; ``*`` and ``?`` are allowed.
         scheme: a scheme's name, or ``float``.
         reason: the reason in the plan.
+        is_optional: whether it may match no op.
     """
 
     pattern: str
     scheme: str
     reason: str = ""
+    is_optional: bool = False
 
     def matches(self, op: Op) -> bool:
         """Return True when the pattern matches the op's kind or the name of one of its outputs."""
@@ -101,7 +103,9 @@ def weight_positions(op: Op, rule: OpRule | None, smallest: int = SMALLEST_WEIGH
     return [i for i in positions if is_float_constant(op.input(i), smallest)]
 
 
-def hybrid_positions(op: Op, rule: OpRule | None, weights: str = "int8") -> list[int]:
+def hybrid_positions(
+    op: Op, rule: OpRule | None, weights: str = "int8", smallest: int = SMALLEST_WEIGHT
+) -> list[int]:
     """Return the weight positions of an op with a kernel for float activations and integer weights.
 
     The kernels require all weights in one type, so small weights are quantized with large ones.
@@ -110,8 +114,9 @@ def hybrid_positions(op: Op, rule: OpRule | None, weights: str = "int8") -> list
         op: the op.
         rule: its rule, or None.
         weights: type of the stored weights.
+        smallest: least number of elements of one of them.
     """
-    if rule is None or rule.version("float32", weights) is None or not weight_positions(op, rule):
+    if rule is None or rule.version("float32", weights) is None or not weight_positions(op, rule, smallest):
         return []
     if weights == "int2" and op.kind == "CONV_2D" and not is_pointwise(op):
         return []  # only the dense kernel reads 2 bits rightly, and a layout writes a 1×1 convolution as one
@@ -162,7 +167,7 @@ def _computable(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
 def _own_scheme(override: Override, scheme: Scheme) -> Scheme | None:
     if override.scheme == "float":
         return None
-    return replace(find_op_scheme(override.scheme), one_scale=scheme.one_scale)
+    return replace(find_op_scheme(override.scheme), one_scale=scheme.one_scale, smallest=scheme.smallest)
 
 
 def _wide_enough(op: Op, scheme: Scheme) -> tuple[Scheme, str]:
@@ -227,8 +232,8 @@ def _smaller_weights(op: Op, plan: OpPlan, scheme: Scheme) -> None:
     if scheme.weights == "float16":
         if weight_positions(op, None, SMALLEST_HALF):
             plan.mode = UNPACKED
-    elif rule is not None and weight_positions(op, rule):
-        hybrid = hybrid_positions(op, rule, scheme.weights)
+    elif rule is not None and weight_positions(op, rule, scheme.smallest):
+        hybrid = hybrid_positions(op, rule, scheme.weights, scheme.smallest)
         # A look-up quantizes no activations, so only the error of its rows counts.
         looks_up = all(i in hybrid for i, _ in real_inputs(op, rule))
         plan.mode = HYBRID if hybrid and (scheme.compute == HYBRID or looks_up) else UNPACKED

@@ -89,7 +89,9 @@ def _check_override(model: Model, given: Override | tuple[str, str]) -> Override
     override = given if isinstance(given, Override) else Override(*given)
     if override.scheme != "float":
         find_op_scheme(override.scheme)
-    if not any(override.matches(op) for graph in model.graphs for op in graph.ops):
+    if not override.is_optional and not any(
+        override.matches(op) for graph in model.graphs for op in graph.ops
+    ):
         raise OptionError(
             f"The override '{override.pattern}' matches no op. Use an op's name or kind as "
             "'tightfit inspect' prints them; * and ? are allowed."

@@ -26,6 +26,8 @@ class Scheme:
         least_narrow: weights with fewer elements, and those of depthwise convolutions, are stored as int8
             where the scheme's own type is narrower: they take few bytes and lose the most accuracy.
         one_scale: op kinds whose integer weights get one scale instead of one for each channel.
+        smallest: constants with fewer elements stay float where they would only be unpacked: the file would
+            not shrink. A recipe of another tool sets 1.
         summary: one line for ``--help`` and the report.
         effort: the least effort at which the search tries the scheme alone; None: only with a recovery.
         tried_interfaces: other types of inputs and outputs that a ``normal`` search tries.
@@ -39,6 +41,7 @@ class Scheme:
     summary: str = ""
     least_narrow: int = 0
     one_scale: tuple[str, ...] = ()
+    smallest: int = 1024
     effort: str | None = field(default="quick", compare=False)
     tried_interfaces: tuple[str, ...] = field(default=(), compare=False)
 
@@ -119,8 +122,16 @@ SCHEMES: Final[dict[str, Scheme]] = {
     s.name: s for s in (FLOAT16, WEIGHT8, WEIGHT4, DYNAMIC, INT8, INT16X8, INT8X4)
 }
 
-OP_SCHEMES: Final[dict[str, Scheme]] = {WEIGHT2.name: WEIGHT2}
-"""Schemes that an override may name for an op, and that make no file alone: too few answers are kept."""
+WEIGHT4_UNPACKED = Scheme(
+    "weight4-unpacked",
+    "float",
+    "int4",
+    summary="weights as int4, unpacked once at load; float compute",
+    effort=None,
+)
+
+OP_SCHEMES: Final[dict[str, Scheme]] = {s.name: s for s in (WEIGHT2, WEIGHT4_UNPACKED)}
+"""Schemes that an override or a recipe may name, and that are no file's own: too few answers are kept."""
 
 
 def schemes_of(kinds: Sequence[str]) -> tuple[str, ...]:

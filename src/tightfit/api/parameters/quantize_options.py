@@ -43,6 +43,7 @@ class QuantizeOptions:
         doctor: False says nothing about the data.
         mend: False tries no remedy for poor slices.
         slices: slices of outputs that the user named.
+        base: the scheme of a recipe; None for the one that is named.
     """
 
     interface: str | None = None
@@ -60,6 +61,7 @@ class QuantizeOptions:
     doctor: bool = True
     mend: bool = True
     slices: tuple[NamedSlices, ...] = ()
+    base: Scheme | None = None
 
     def facts(self) -> dict[str, Any] | None:
         """What the file says about the options that it was made with."""
@@ -71,6 +73,8 @@ class QuantizeOptions:
 
     def scheme(self, name: str) -> Scheme:
         """The scheme of a name with the types at the ends, as the target takes it."""
+        if self.base is not None and self.target is None:
+            return self.base.with_interface(self.interface or "float32")
         if self.target is None:
             return find_scheme(name, self.interface or "float32")
         return scheme_for(find_target(self.target), name, self.interface)

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: zoo docs fuzz release demo test test-all test-ray check format clean
+.PHONY: zoo docs fuzz release demo test test-all test-ray test-integrations check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,11 @@ test-ray: $(STAMP)  ## The tests on Ray and parquet, in an environment of their 
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/pip install --quiet --editable '.[dev,ray,parquet]'
 	$(VENV)-ray/bin/python -m pytest tests/distributed tests/data/test_tables.py tests/evaluation/test_shards.py -m "not slow"
+
+test-integrations: $(STAMP)  ## The tests with MLflow, TensorBoard, Model Explorer, datasets, grain and torch, in an environment of their own.
+	$(PYTHON) -m venv $(VENV)-integrations
+	$(VENV)-integrations/bin/pip install --quiet --editable '.[dev,integrations,torch]'
+	$(VENV)-integrations/bin/python -m pytest tests/tracking tests/diagnosis/explain/test_model_explorer.py tests/api/test_data_kinds.py tests/test_public_api.py
 
 check: $(STAMP)  ## Format, lint, types, doctests.
 	$(BIN)/ruff format --check .

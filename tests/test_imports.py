@@ -27,6 +27,7 @@ ORDER = (
     "search",
     "distributed",
     "report",
+    "tracking",
     "api",
     "cli",
 )

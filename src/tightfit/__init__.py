@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tightfit.api.results.compression_result import CompressionResult
     from tightfit.api.results.finetune_result import FinetuneResult
     from tightfit.api.simulate import simulate
+    from tightfit.api.track import Tracked, track
     from tightfit.api.verify import diff, sign, verify
     from tightfit.compression.clustering import Clusters
     from tightfit.compression.sparsity.pruning import Pruning
@@ -88,6 +89,7 @@ _PLACES = {
             "simulate",
         )
     },
+    **dict.fromkeys(("Tracked", "track"), "api.track"),
     **dict.fromkeys(("DataDescription", "describe_data"), "api.describe_data"),
     "load": "conversion.load_model",
     **dict.fromkeys(
@@ -170,6 +172,7 @@ __all__ = [
     "RuntimeFailureError",
     "Simulation",
     "TightfitError",
+    "Tracked",
     "__version__",
     "advise",
     "benchmark",
@@ -194,6 +197,7 @@ __all__ = [
     "quantize",
     "sign",
     "simulate",
+    "track",
     "verify",
 ]
 

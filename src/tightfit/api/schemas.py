@@ -7,6 +7,7 @@ from typing import Any
 from tightfit.api.describe_data import DataDescription
 from tightfit.api.results.compression_result import CompressionResult
 from tightfit.api.results.finetune_result import FinetuneResult
+from tightfit.api.track import Tracked
 from tightfit.report.comparison.compare_runs import Comparison
 from tightfit.report.schema import SCHEMAS, document, object_of, schema_of
 
@@ -25,6 +26,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     own = {
         "compare": object_of(Comparison),
         "data": object_of(DataDescription),
+        "track": object_of(Tracked),
         "prune": pruned,
         "cluster": pruned,
         "finetune": object_of(

@@ -54,6 +54,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "compare",
         "Compare the searches of REPORTS: the choice of each, the best of all, what was asked differently.",
     ),
+    "track": (
+        "track",
+        "Log the search of REPORT to MLflow or TensorBoard: parameters, metrics, candidates, files.",
+    ),
     "data": (
         "data",
         "Show what is understood of DATA for a model: samples, ranges, labels, metrics, a sheet of samples.",

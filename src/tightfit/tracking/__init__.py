@@ -1,0 +1,1 @@
+"""Results in the tools that people compare runs with: MLflow and TensorBoard."""

@@ -181,7 +181,7 @@ def _stored(found: re.Match[str]) -> str:
     """A stored result as a console block, with its commit and date below."""
     lines = (BENCH / "stored" / f"{found[1]}.txt").read_text(encoding="utf-8").splitlines()
     commit, date = (line.partition(": ")[2] for line in lines[:2])
-    mark = "<!-- test: not run: a stored run; bench/record.py runs it again -->"
+    mark = "<!-- test: not run: a stored run, which bench/record.py makes again -->"
     block = "\n".join([mark, "```console", *lines[2:], "```"])
     return f"{block}\n\n*{date}, commit {commit}; `python bench/record.py {found[1]}` runs it again.*"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from support.places import ROOT
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
-MARK = re.compile(r"<!-- test: (.*?) -->\s*\Z", re.S)
+MARK = re.compile(r"<!-- test: ((?:(?!-->).)*?) -->\s*\Z", re.S)
 NOT_RUN = re.compile(r"not run(?: '(?P<part>[^']+)')?: (?P<reason>.+)", re.S)
 
 

@@ -217,7 +217,11 @@ PAGES = {
 
 
 def write_pages() -> None:
-    """Write all pages."""
+    """Write all pages, and the figures of the pages that have lines tied to stored rows."""
+    figures = _script(FOLDER / "stored_figures.py")
+    for page in figures.pages():
+        path = FOLDER.parent / page
+        path.write_text(figures.fill(page, path.read_text(encoding="utf-8")), encoding="utf-8")
     for name, page in PAGES.items():
         (FOLDER / f"{name}.md").write_text(page(), encoding="utf-8")
     (FOLDER / "decision-tree.svg").write_text(decision_tree(), encoding="utf-8")

@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 
+from support.doc_pages import figures_of
 from support.places import ROOT
 
 GENERATED = {
@@ -67,3 +68,21 @@ def test_every_figure_is_printed_by_a_stored_result_or_says_where_it_comes_from(
     )
     unused = sorted(set(stated) - {f"{number} {unit}" for number, unit in figures})
     assert not unused, f"docs/figures.toml states what the page no longer says: {unused}"
+
+
+@pytest.mark.parametrize("page", figures_of().pages())
+def test_the_lines_that_are_tied_to_a_stored_row_have_its_figures(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text == figures_of().fill(page, text), "run: python docs/generate.py"
+
+
+def test_two_figures_in_each_others_place_are_found():
+    page = "README.md"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    line = figures_of().filled_line(figures_of().templates(page)[3])
+    other = figures_of().filled_line(figures_of().templates(page)[5])
+    size, latency = line.split("|")[4], other.split("|")[7]
+    assert size != latency
+    swapped = text.replace(line, line.replace(size, latency))
+    assert swapped != text
+    assert figures_of().fill(page, swapped) == text

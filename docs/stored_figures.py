@@ -1,8 +1,9 @@
 # ruff: noqa: INP001 - a script beside the pages that it fills, not a package
 """Lines of the pages whose figures are those of a row of a stored result.
 
-``figures.toml`` has under ``[[lines]]`` the page, the line with ``{name*factor:format}`` in the places of figures, and
-the rows that they come from: a file of ``bench/stored``, the first words of the row, and the row's columns by name.
+``figures.toml`` has under ``[[lines]]`` the page, the line with ``{name*factor:format}`` in the places of
+figures, and the rows that they come from: a file of ``bench/stored``, the first words of the row, and the row's
+columns by name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def values(source: dict[str, str]) -> dict[str, float]:
     """Return the numbers of a stored row by the names of its columns.
 
     Args:
-        source: ``file``, ``row`` (what the row begins with, spaces counted as one) and ``columns`` ("-" leaves one out).
+        source: ``file``, ``row`` (what the row begins with, spaces counted as one) and ``columns`` ("-" leaves
+            one out).
 
     Raises:
         ValueError: no row, or several, begin so; or the row has fewer numbers than there are names.
@@ -46,7 +48,9 @@ def values(source: dict[str, str]) -> dict[str, float]:
     numbers = [float(number.replace(",", "")) for number in NUMBER.findall(rows[0])]
     names = source["columns"].split()
     if len(numbers) < len(names):
-        raise ValueError(f"'{source['row']}' of {source['file']} has {len(numbers)} numbers, not {len(names)}")
+        raise ValueError(
+            f"'{source['row']}' of {source['file']} has {len(numbers)} numbers, not {len(names)}"
+        )
     return {name: number for name, number in zip(names, numbers, strict=False) if name != "-"}
 
 
@@ -70,7 +74,7 @@ def filled_line(line: dict[str, Any]) -> str:
 def pattern(line: dict[str, Any]) -> re.Pattern[str]:
     """Return what the line looks like with any figures."""
     parts = re.split(PLACE.pattern.replace("(", "(?:").replace("(?:?:", "(?:"), line["text"])
-    return re.compile(r"[+−\d.,]+".join(map(re.escape, parts)))
+    return re.compile("^" + r"[+−\d.,]+".join(map(re.escape, parts)) + "$", re.MULTILINE)
 
 
 def fill(page: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Every command and code block of README, docs and the Hindi pages runs, or says above itself why it does not.
+"""Every command and code block of README, docs and the Hindi pages runs, or has the reason why not above it.
 
 The blocks of a page run one after another in a folder of their own, in this process: commands by the command
 line, Python in one namespace. ``pytest -rP tests/docs -k reason`` prints what is not run, with the reasons.
@@ -58,7 +58,9 @@ def test_every_block_has_a_language_and_words_that_exist(name):
 
 
 def test_what_is_not_run_has_a_reason():
-    left_out = [(b.place, part, why) for found in ALL.values() for b in found for part, why in b.left_out.items()]
+    left_out = [
+        (b.place, part, why) for found in ALL.values() for b in found for part, why in b.left_out.items()
+    ]
     for place, part, why in left_out:
         print(f"{place}{f' ({part})' if part else ''}: {why}")  # noqa: T201 - the list is what is asked for
     assert all(len(why) > 10 for _, _, why in left_out)

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from support.places import ROOT
 
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
-MARK = re.compile(r"<!-- test: ((?:(?!-->).)*?) -->\s*\Z", re.S)
-NOT_RUN = re.compile(r"not run(?: '(?P<part>[^']+)')?: (?P<reason>.+)", re.S)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
+MARK = re.compile(r"<!-- test: ((?:(?!-->).)*?) -->\s*\Z", re.DOTALL)
+NOT_RUN = re.compile(r"not run(?: '(?P<part>[^']+)')?: (?P<reason>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _words(page: str, mark: str) -> dict:
             known["slow"] = True
         elif word.startswith("needs "):
             known["needs"] = (*known.get("needs", ()), word.removeprefix("needs "))
-        elif found := re.fullmatch(r"exit (\d+): (.+)", word, re.S):
+        elif found := re.fullmatch(r"exit (\d+): (.+)", word, re.DOTALL):
             known["code"] = int(found[1])
         elif found := NOT_RUN.fullmatch(word):
             known["left_out"][found["part"] or ""] = " ".join(found["reason"].split())

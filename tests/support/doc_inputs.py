@@ -41,7 +41,9 @@ def _body(b: Builder):
     for channels in (32, 48):
         x = b.conv(b.depthwise(x, stride=2), channels, kernel=1, activation=RELU6)
     shape = b.constant("shape", [1, 7 * 7 * 48], "int32")
-    return b.op("RESHAPE", [x, shape], [1, 7 * 7 * 48], table="ReshapeOptions", options={"newShape": [1, 2352]})
+    return b.op(
+        "RESHAPE", [x, shape], [1, 7 * 7 * 48], table="ReshapeOptions", options={"newShape": [1, 2352]}
+    )
 
 
 def photo_model(path: Path) -> None:
@@ -51,7 +53,9 @@ def photo_model(path: Path) -> None:
     write_model(b.model(_body(b)), features_path)
     pixels, labels = scaled(), pictures()[1]
     with Session(features_path) as session:
-        rows = np.stack([next(iter(o.values()))[0] for o in session.run_many({"image": x[None]} for x in pixels)])
+        rows = np.stack(
+            [next(iter(o.values()))[0] for o in session.run_many({"image": x[None]} for x in pixels)]
+        )
     features_path.unlink()
     middle = rows.mean(axis=0)
     spread = rows - middle
@@ -175,7 +179,9 @@ def quantized_onnx(path: Path) -> None:
     class Reader(ort.CalibrationDataReader):
         def __init__(self) -> None:
             random = np.random.default_rng(0)
-            self.rows = iter([{"x": random.normal(0, 1, (1, 3, 32, 32)).astype(np.float32)} for _ in range(8)])
+            self.rows = iter(
+                [{"x": random.normal(0, 1, (1, 3, 32, 32)).astype(np.float32)} for _ in range(8)]
+            )
 
         def get_next(self):
             return next(self.rows, None)
@@ -199,7 +205,9 @@ def onnx_fixed(path: Path) -> None:
 def user_module(path: Path) -> None:
     """Writes a module with a function that returns a model."""
     make("model.tflite", path.parent)
-    path.write_text('def build():\n    """A path is a model."""\n    return "model.tflite"\n', encoding="utf-8")
+    path.write_text(
+        'def build():\n    """A path is a model."""\n    return "model.tflite"\n', encoding="utf-8"
+    )
 
 
 def encoder(path: Path) -> None:

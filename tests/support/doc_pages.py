@@ -22,6 +22,11 @@ def figures_of() -> Any:
     return _script("stored_figures")
 
 
+def completeness() -> Any:
+    """Return ``docs/complete.py``."""
+    return _script("complete")
+
+
 def _script(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

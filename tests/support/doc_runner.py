@@ -20,8 +20,10 @@ from support.places import ROOT
 from tightfit.cli.app import app, run
 from tightfit.cli.command_group import COMMANDS
 
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-MAKE = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+MAKE = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 class Page:
@@ -85,7 +87,7 @@ def check(block: Block) -> list[str]:
     if block.language == "console":
         return [fault for command in commands(block) for fault in command_faults(command)]
     if block.language == "text":
-        loose = re.findall(r"^(?:\$ |tightfit |pip ).*", block.text, re.M)
+        loose = re.findall(r"^(?:\$ |tightfit |pip ).*", block.text, re.MULTILINE)
         return [f"a command in a text block: {line}" for line in loose]
     return [f"a block of the language '{block.language}'; expected console, python, toml or text"]
 
@@ -99,7 +101,9 @@ def command_faults(command: str) -> list[str]:
         case ["tightfit", *rest]:
             return option_faults(rest)
         case ["pip", "install", *rest]:
-            extras = {e for word in rest for found in re.findall(r"\[([\w,-]+)\]", word) for e in found.split(",")}
+            extras = {
+                e for word in rest for found in re.findall(r"\[([\w,-]+)\]", word) for e in found.split(",")
+            }
             return [f"there is no extra '{e}'" for e in extras - EXTRAS.keys()]
         case ["make", *targets]:
             return [f"there is no target '{t}'" for t in targets if "=" not in t and t not in MAKE]

@@ -40,6 +40,7 @@ class CheckResult(Result):
         applied: the rewrites.
         before: the verdict without them, None when nothing was to be fixed.
         answers: the fixed file against the original on LiteRT.
+        path: the file that the verdict is on.
     """
 
     verdict: Verdict

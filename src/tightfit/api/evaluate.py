@@ -141,7 +141,15 @@ def _span(low: float | None, high: float | None) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Benchmark(Result):
-    """What one file costs, and the machine that its latency was measured on."""
+    """What one file costs, and the machine that its latency was measured on.
+
+    Args:
+        path: the file, as it was named.
+        latency: median and interval in ms, and the ratio to the first file, measured in turns.
+        footprint: bytes on disk and compressed, and the peak memory of the process.
+        machine: processor, system and versions; of the device where one measured.
+        ops: time of each op, where it was asked for.
+    """
 
     path: str
     latency: Latency
@@ -251,6 +259,9 @@ class Inspection(Result, Mapping[str, object]):
 @verb()
 def inspect(model: ModelLike) -> Inspection:
     """Return what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
+
+    Args:
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
 
     Raises:
         ModelError: the file cannot be read.

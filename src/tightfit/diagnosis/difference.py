@@ -74,7 +74,24 @@ class Output:
 
 @dataclass(repr=False)
 class FileDifference(Result):
-    """Two files side by side; lists hold what differs, at most 20 of a kind, with the counts beside them."""
+    """Two files side by side; lists hold what differs, at most 20 of a kind, with the counts beside them.
+
+    Args:
+        sizes: bytes of both files, on disk and compressed.
+        ends: differences of inputs and outputs, as sentences.
+        ops: kind of op → count in each file, where they differ.
+        tensors: tensors of one name that are stored in different ways, as sentences.
+        tensors_different: number of these tensors.
+        weights: constants of one name with other real values, the largest difference first.
+        weights_equal: number of constants with equal real values.
+        weights_different: number of constants with other real values.
+        only_first: number of constants that only the first file has.
+        only_second: number of constants that only the second file has.
+        outputs: difference of each output on the samples.
+        samples: number of samples that both files ran on.
+        unanswered: why the files were not run; empty where they were.
+        path: the second file.
+    """
 
     sizes: dict[str, tuple[int, int]]
     ends: list[str] = field(default_factory=list)

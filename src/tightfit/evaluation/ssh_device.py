@@ -39,6 +39,7 @@ class Device:
     """A machine that ssh reaches without asking anything.
 
     Args:
+        host: name or address.
         user: None for the one that ssh's configuration names.
         port: None likewise.
         config: file for ``ssh -F``, or None for the user's own.

@@ -41,6 +41,8 @@ class Report(Result):
         finished: False while the search goes on or when it was cut off.
         devices: board → ``machine`` or ``failure``, and ``best``, the candidate for it; the report's ``best``
             is then the one for all boards.
+        version: of tightfit, None where it is not known.
+        schema: number of the JSON's form.
         ending: how it ended, one of ``search.job``'s words.
         run: what was asked for, by the names of options (``search.run_file``).
         details: of the chosen file, see ``report.details``.

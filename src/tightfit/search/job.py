@@ -52,12 +52,19 @@ class Job:
     """What is to be optimized, by what data, for which budget.
 
     Args:
+        model: the file to optimize.
+        data: the samples.
+        output: folder for the results.
+        image: how image files become arrays.
+        budget: the limits.
         calibration_data: samples of their own to calibrate with; by default they are split off ``data``.
         calibration: samples to calibrate with.
         evaluation: samples to evaluate at most, None for all left.
+        seed: of the split into calibration and evaluation samples.
         metric: see ``evaluation.accuracy.evaluate``; metrics with a limit of their own are measured too.
         threads: for latency; accuracy uses what is there.
         layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
+        observer: key of ``OBSERVERS``; None for one by integer type.
         recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.

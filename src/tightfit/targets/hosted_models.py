@@ -24,6 +24,11 @@ class ReadyModel(Result):
     """One form (float32, float16, int8 or uint8) of a ready model.
 
     Args:
+        name: of the model and its form.
+        architecture: of the network.
+        task: what it was trained for.
+        input: shape of its input.
+        form: float32, float16, int8 or uint8.
         accuracy: published, a fraction; None where nothing is published.
         size_bytes: published or counted, else parameters × bytes of a weight.
         macs: multiply-accumulates of a call, None where not published.

@@ -79,10 +79,18 @@ class Explanation(Result):
     """Everything that was found, ops and remedies ranked.
 
     Args:
-        scheme: of the file. metric, float_value: of the float model.
+        model: the float model.
+        file: the quantized file.
+        scheme: of the file.
+        metric: what accuracy is measured by.
+        float_value: the metric of the float model; None where it compares with the float model itself.
         accuracy: of the file.
-        int8_share: of the file's multiply–accumulates.
-        overlay: for Model Explorer, JSON.
+        size_bytes: of the file.
+        int8_share: fraction of the file's multiply–accumulates in int8, 0–1.
+        ops: the ops with their error and its causes, the most harmful first.
+        remedies: what was tried, the best first.
+        notes: what a reader should know.
+        overlay: node data for Model Explorer, as JSON.
     """
 
     model: str

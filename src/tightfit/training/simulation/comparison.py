@@ -38,6 +38,7 @@ class Simulation(Result):
         samples: number of samples that ran end to end.
         compared: number of samples that the ops were compared on.
         left_out: number of integer ops whose tensors the file does not have (float islands, fused outputs).
+        path: the file that was compared.
     """
 
     ops: list[OpDifference]

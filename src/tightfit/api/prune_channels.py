@@ -49,6 +49,9 @@ _SECONDS: Final = 8.0
 def channel_groups(model: ModelLike) -> list[dict[str, object]]:
     """Return the groups of channels of a model that go together, and why some must stay.
 
+    Args:
+        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+
     Raises:
         ModelError: the file cannot be read, or is quantized.
     """

@@ -22,9 +22,13 @@ class ChannelPruningResult(Result):
     """A file without some of its channels.
 
     Args:
-        path: the file. size, original_size: of it and of the model, plain and compressed.
-        macs: multiply–accumulates. latency, original_latency: measured side by side here.
-        original_macs: see ``macs``.
+        path: the file.
+        size: bytes of the file, plain and compressed.
+        original_size: the same of the model before.
+        macs: multiply–accumulates of the file.
+        original_macs: those of the model before.
+        latency: of the file, in ms, measured in turns with the model before.
+        original_latency: of the model before.
         groups: what each group lost, or why it stays.
         samples: how many ranked and fitted.
         meets_budget: whether the budget is met.

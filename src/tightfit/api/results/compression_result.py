@@ -23,13 +23,16 @@ class CompressionResult(Result):
     """A file with zeros or shared values.
 
     Args:
-        path: the file. size, original_size: of it and of the model, plain and compressed.
+        path: the file.
+        size: bytes of the file, plain and compressed.
+        original_size: the same of the model before.
         lut_bytes: of the file in tflite-micro's look-up-table form, an estimate.
         zeros: share of zeros in the large weights.
         values: the most different values in one of them.
         macs: multiply–accumulates, those by zero included.
-        latency: of the file and, as ``original_latency``, of the model before, measured side by side here,
-            with the peak memory of each process.
+        latency: of the file, in ms, measured in turns with the model before; with the peak memory of the
+            process.
+        original_latency: the same of the model before.
         layers: what was done to each weight.
         stored: how each constant with many zeros is stored.
         snr_db: against the float model before, on the samples or on random inputs.

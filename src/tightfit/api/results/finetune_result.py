@@ -24,8 +24,11 @@ class FinetuneResult(Result):
     """A trained file.
 
     Args:
-        path: the file. original, accuracy: of the float model and of the file on the held-out samples.
-        footprint: sizes of the file; ``before`` has those of the float model.
+        path: the file.
+        original: accuracy of the float model on the held-out samples.
+        accuracy: accuracy of the file on the same samples, with the paired change.
+        footprint: sizes of the file.
+        before: sizes of the float model.
         zeros: share of zeros in the stored weights.
         values: the most distinct values in one of them.
         history: one row an epoch.

@@ -57,7 +57,11 @@ def _faults(name: str, place: str, listed: set[str]) -> list[str]:
     text = ast.get_docstring(found[0]) or ""
     if not text:
         return [f"{name} has no docstring"]
-    return [f"{name}: argument '{a}' is not described" for a in _arguments(found[0]) if not re.search(rf"(?m)^\s*{a}:", text)]
+    return [
+        f"{name}: argument '{a}' is not described"
+        for a in _arguments(found[0])
+        if not re.search(rf"(?m)^\s*{a}:", text)
+    ]
 
 
 def _arguments(node: ast.FunctionDef | ast.ClassDef) -> list[str]:

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a hook of mkdocs beside the pages, not a package
 """A hook of mkdocs: the build fails where a public name of the package is not described.
 
-Every name of ``tightfit.__all__`` must be in ``api.md``, have a docstring, and, for a function, a line for each
-argument. The sources are parsed and not imported, so the site builds without the package's dependencies.
+Every name of ``tightfit.__all__`` must be in ``api.md`` and have a docstring with a line for each argument.
+The sources are parsed and not imported, so the site builds without the package's dependencies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def on_pre_build(config: object) -> None:
 
 
 def undocumented() -> list[str]:
-    """Return a sentence for each public name that lacks a place in api.md, a docstring or an argument's line."""
+    """Return what a public name lacks: its place in api.md, its docstring, the line of an argument."""
     listed = {line.removeprefix("::: ") for line in PAGE.read_text(encoding="utf-8").splitlines()}
     return [fault for name, place in public_names().items() for fault in _faults(name, place, listed)]
 

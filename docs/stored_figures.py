@@ -2,8 +2,8 @@
 """Lines of the pages whose figures are those of a row of a stored result.
 
 ``figures.toml`` has under ``[[lines]]`` the page, the line with ``{name*factor:format}`` in the places of
-figures, and the rows that they come from: a file of ``bench/stored``, the first words of the row, and the row's
-columns by name.
+figures, and the rows that they come from: a file of ``bench/stored``, the first words of the row, and the
+names of its columns.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def values(source: dict[str, str]) -> dict[str, float]:
     """Return the numbers of a stored row by the names of its columns.
 
     Args:
-        source: ``file``, ``row`` (what the row begins with, spaces counted as one) and ``columns`` ("-" leaves
-            one out).
+        source: ``file``, ``row`` (what the row begins with, spaces counted as one) and ``columns`` ("-"
+            leaves one out).
 
     Raises:
         ValueError: no row, or several, begin so; or the row has fewer numbers than there are names.

@@ -1,4 +1,4 @@
-"""The rows of docs/tasks.md: what `auto` measures with labels of each form, and that each metric takes them."""
+"""The rows of docs/tasks.md: what `auto` measures with such labels, and that each metric takes them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
@@ -113,8 +114,23 @@ def test_the_headline_is_that_of_the_worst_output(call, tmp_path):
     assert "worst slice" in out
     assert "of output" in out.partition("worst slice")[2]
     worst = float(out.partition("axis 1) of output")[2].partition(": ")[2].split(" dB")[0])
-    assert (worst < 10) == (code == 1)
-    assert worst < 20
+    assert 10 < worst < 20
+    assert code == 1
+    assert "unfit: output" in out
+    assert "is weak in" in out
+    for verb in (
+        ("verify", tmp_path / "o.tflite"),
+        ("diff", tmp_path / "m.tflite", tmp_path / "o.tflite", *words[3:5]),
+        ("evaluate", tmp_path / "m.tflite", tmp_path / "o.tflite", *words[3:5]),
+        ("explain", tmp_path / "m.tflite", tmp_path / "o.tflite", *words[3:5], "--no-remedies"),
+    ):
+        _, said, _ = call(*verb)
+        assert "is weak in" in said, verb[0]
+    code, out, _ = call(*words, "-o", tmp_path / "o.tflite", "--json")
+    facts = json.loads(out)
+    assert [s for s in facts["unfit"] if "is weak in" in s]
+    assert [o for o in facts["outputs"] if "is weak in" in o.get("weak", "")]
+    assert [n for n in facts["notes"] if n.startswith("unfit: ")]
 
 
 def test_a_classifier_pruned_to_a_constant_is_ruined_without_labels(call, tmp_path):

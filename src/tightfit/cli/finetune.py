@@ -31,8 +31,8 @@ from tightfit.cli.options.choices import (
 from tightfit.cli.options.shared_options import data_options, json_option, metric_option, seed_option
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
+from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.evaluation.slices.quality import headline
 from tightfit.paths import check_paths
 from tightfit.report.page.training_page import write_training
 from tightfit.units import format_bytes, format_percent
@@ -241,7 +241,7 @@ def as_text(result: FinetuneResult, model: Path) -> Group:
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         f"trained on {result.backend}, {len(result.history)} epochs, loss {_losses(result.history)}; "
         f"measured on {result.accuracy.n} samples that it did not see",
-        *([worst] if (worst := headline(result.accuracy.outputs)) else []),
+        *quality_lines(result.accuracy.outputs),
     ]
     notes = [Text(f"note: {note}") for note in result.notes]
     layers = [_layers_table(result)] if result.zeros > _WORTH_A_TABLE else []

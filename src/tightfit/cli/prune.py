@@ -26,12 +26,11 @@ from tightfit.cli.options.shared_options import (
 from tightfit.cli.prune_channels import prune_by_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.console import console
-from tightfit.cli.terminal.quality import quality_words
+from tightfit.cli.terminal.quality import flaw_lines, quality_words
 from tightfit.compression.clustering import Clusters
 from tightfit.compression.sparsity.pruning import Pruning
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
-from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.plain_values import strict
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
@@ -208,7 +207,7 @@ def as_text(result: CompressionResult, model: Path) -> Group:
         *accuracy_lines(result.accuracy),
         f"weights: {format_percent(result.zeros)} zeros, at most {result.values:,} distinct values a tensor",
         quality_words(result.outputs, result.snr_db, result.samples),
-        *[f"ruined: {sentence}" for sentence in lost_sentences(result.outputs)],
+        *flaw_lines(result.outputs),
         *_forms(result),
         *[f"note: {note}" for note in result.notes],
         "¹ an estimate for tflite-micro's compression",

@@ -25,10 +25,10 @@ from tightfit.cli.options.shared_options import (
 from tightfit.cli.terminal.quality import signal_words
 from tightfit.conversion.load_model import open_model
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
+from tightfit.pipeline.write import UNFIT
 from tightfit.plain_values import strict
 from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.report.printable import printable
@@ -197,7 +197,7 @@ def _facts(model: Path, written: Any) -> dict[str, Any]:
         "snr_db": min(written.snr_db, 200.0),
         "samples": written.samples,
         "outputs": [output.to_dict() for output in written.outputs],
-        "unfit": list(lost_sentences(written.outputs)),
+        "unfit": written.unfit,
         "ops": written.plan.counts(),
         "left_in_float": [
             {"op": p.name, "kind": p.kind, "reason": p.reason} for p in written.plan.refusals()
@@ -213,12 +213,12 @@ def _words(facts: dict[str, Any], written: Any) -> str:
     lines = [
         f"{facts['path']}: {facts['scheme']}, {format_bytes(facts['size_bytes'])} "
         f"({format_ratio(facts['size_ratio'])} of the original), {signal_words(written)}",
-        *[f"unfit: {sentence}" for sentence in facts["unfit"]],
+        *[f"{UNFIT}{sentence}" for sentence in facts["unfit"]],
         f"ops: {ops}",
     ]
     lines += [f"layout: {name} ({count} ops)" for name, count in facts["layout"].items()]
     lines += _left_in_float(written.plan.refusals())
-    lines += [f"note: {note}" for note in facts["notes"]]
+    lines += [f"note: {note}" for note in facts["notes"] if not note.startswith(UNFIT)]
     return "\n".join(lines)
 
 

@@ -75,6 +75,7 @@ def _replayed(found: Any) -> list[str]:
     lines += [f"step: {step}" for step in found.facts.get("steps", ())]
     if found.facts.get("quality"):
         lines.append(f"when it was written: {found.facts['quality']}")
+    lines += [f"when it was written: {sentence}" for sentence in found.facts.get("unfit", ())]
     for d in found.differences:
         if not d.equal and not d.reason:
             lines.append(
@@ -154,7 +155,7 @@ def _output(found: Any, samples: int) -> str:
     decisions = "" if found.decisions is None else f", {found.decisions:.1%} equal decisions"
     worst = "" if found.worst is None else f", {found.worst}"
     off = f"off by {found.largest:.3g} at most{noise}{decisions}"
-    lost = f"; {found.lost}" if found.lost else ""
+    lost = "".join(f"; {words}" for words in (found.lost, found.weak) if words)
     return f"output {found.name}: {off} ({samples} samples){worst}{lost}"
 
 

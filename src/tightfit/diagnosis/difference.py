@@ -15,7 +15,13 @@ from tightfit.data.sample import Sample
 from tightfit.errors import DataError, ModelError
 from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
 from tightfit.evaluation.slices.files import slices_of
-from tightfit.evaluation.slices.quality import OutputQuality, headline, lost_sentence, qualities
+from tightfit.evaluation.slices.quality import (
+    OutputQuality,
+    headline,
+    lost_sentence,
+    qualities,
+    weak_sentence,
+)
 from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
@@ -60,6 +66,7 @@ class Output:
         worst: the worst slice in words, None where all are equal.
         worst_slice: the same as plain values.
         lost: why the output is of no use beside the first's, or "".
+        weak: which slice is between lost and good, or "".
     """
 
     name: str
@@ -70,6 +77,7 @@ class Output:
     worst: str | None = None
     worst_slice: dict[str, Any] | None = None
     lost: str = ""
+    weak: str = ""
 
 
 @dataclass(repr=False)
@@ -271,7 +279,9 @@ def _with_worst(output: Output, known: OutputQuality | None) -> Output:
     if output.equal or known is None or known.worst_slice is None:
         return output
     lost = lost_sentence(known) if known.lost else ""
-    return replace(output, worst=headline([known]), worst_slice=known.worst_slice.to_dict(), lost=lost)
+    weak = weak_sentence(known) if known.weak else ""
+    shown = known.worst_slice.to_dict()
+    return replace(output, worst=headline([known]), worst_slice=shown, lost=lost, weak=weak)
 
 
 def _add(totals: dict[str, _Total], reference: Mapping[str, Array], answer: Mapping[str, Array]) -> None:

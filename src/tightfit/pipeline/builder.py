@@ -17,7 +17,7 @@ from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
 from tightfit.pipeline.source import Source, open_source
-from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.pipeline.write import UNFIT, QuantizationResult, write_plan
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
@@ -174,7 +174,8 @@ class Builder:
         written = self.write(state, spec, output, self._facts(state))
         if not spec.recovery and self.mend(state, spec, written.outputs):
             written = self.write(state, spec, output, self._facts(state))
-        return replace(written, notes=[*state.notes, *written.notes])
+        unfit = [f"{UNFIT}{sentence}" for sentence in written.unfit]
+        return replace(written, notes=[*state.notes, *written.notes, *unfit])
 
     def recover(self, state: RecoveryState, spec: BuildSpec) -> None:
         """Make attention masks small, mend poor slices where recoveries follow, and run these."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
 from tightfit.evaluation.slices.files import compare, slices_of
 from tightfit.evaluation.slices.parts import Slices
-from tightfit.evaluation.slices.quality import OutputQuality, headline
+from tightfit.evaluation.slices.quality import OutputQuality, headline, lost_sentences, unfit_sentences
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
@@ -38,6 +38,10 @@ Adapt = Callable[[Model], tuple[Model, list[str]]]
 # costs a few dB against the float model; garbage costs tens.
 _LAYOUT_LOSS_DB: Final = 6.0
 _CLEARLY_RIGHT_DB: Final = 45.0
+
+
+UNFIT: Final = "unfit: "
+"""How a note begins that names a lost or weak slice of an output."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,12 +75,18 @@ class QuantizationResult(Result):
             "snr_db": self.snr_db if math.isfinite(self.snr_db) else None,
             "notes": self.notes,
             "outputs": [output.to_dict() for output in self.outputs],
+            "unfit": self.unfit,
             "samples": self.samples,
         }
 
     def recipe(self) -> list[dict[str, object]]:
         """Return the plan as a recipe of litert-quantizer, which ``quantize`` also takes as a scheme."""
         return recipe_entries(self.plan)
+
+    @property
+    def unfit(self) -> list[str]:
+        """One sentence for each output with a lost slice, or, where samples show it, with a weak one."""
+        return unfit_sentences(self.outputs) if self.samples else list(lost_sentences(self.outputs))
 
     def headline(self) -> str:
         """Return one line; ``to_dict`` has everything."""
@@ -259,6 +269,8 @@ def write_recorded(
         called = main_signature(model)
         key = None if called is None else called.key
         facts = facts | ({"quality": headline(quality)} if quality else {})
+        unfit = unfit_sentences(quality)
+        facts = facts | ({"unfit": unfit} if unfit else {})
         record = ProvenanceRecord(facts, limits, unreplayable=check.unanswered, signature=key)
         fill(model, path, mark, record, [{n: (v, steps.get(n)) for n, v in a.items()} for a in check.answers])
     return check

@@ -54,10 +54,16 @@ def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for e
         return Choice(
             "The original is best as it is.", "Nothing that fits the budget is smaller or faster.", ""
         )
-    proxies = " ".join(chosen.evidence.get("proxies", ()))
+    caveats = " ".join([*_weak_words(chosen), *chosen.evidence.get("proxies", ())])
     if report.budget.is_empty:
-        return Choice(f"{name} is the best trade.", detail, proxies)
-    return Choice(f"{name} fits.", detail, proxies)
+        return Choice(f"{name} is the best trade.", detail, caveats)
+    return Choice(f"{name} fits.", detail, caveats)
+
+
+def _weak_words(chosen: Candidate) -> list[str]:
+    """One sentence for each output with a slice between lost and good."""
+    sentences = [printable(o["weak"], 300) for o in chosen.outputs if o.get("weak")]
+    return [f"{text[:1].upper()}{text[1:]}." for text in sentences]
 
 
 def _why_nothing(report: Report) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tightfit.evaluation.slices.quality import headline, lost_sentences
+from tightfit.evaluation.slices.quality import headline, lost_sentences, weak_sentences
 
 if TYPE_CHECKING:
     from tightfit.evaluation.slices.quality import OutputQuality
@@ -37,6 +37,12 @@ def quality_words(outputs: Sequence[OutputQuality], snr_db: float, samples: int)
 
 
 def quality_lines(outputs: Sequence[OutputQuality]) -> list[str]:
-    """Return the worst slice in one line, and one line for each output that is of no use."""
+    """Return the worst slice in one line, and one line for each output that is of no use or weak."""
     worst = headline(outputs)
-    return ([worst] if worst else []) + [f"ruined: {sentence}" for sentence in lost_sentences(outputs)]
+    return [*([worst] if worst else []), *flaw_lines(outputs)]
+
+
+def flaw_lines(outputs: Sequence[OutputQuality]) -> list[str]:
+    """Return one line for each output that is of no use, and one for each that is weak."""
+    ruined = [f"ruined: {sentence}" for sentence in lost_sentences(outputs)]
+    return ruined + [f"weak: {sentence}" for sentence in weak_sentences(outputs)]

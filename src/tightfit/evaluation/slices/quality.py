@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,8 @@ GOOD_DB: Final = 20.0
 _SHARE_OF_UNIT: Final = 0.1
 _NEAR_CONSTANT: Final = 1e-5
 _FEWEST: Final = 2
+_FEWEST_TO_JUDGE: Final = 8
+"""Fewer values say too little about a slice's spread to call it weak."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class SliceQuality:
         distinct: different values in the file, up to 257, or None.
         lost: why it is of no use, or "".
         noise: mean square of the difference from the float values.
+        own_unit: it is to be judged by itself. The classes of one decision and the features of one embedding
+            are not: metrics judge them together.
     """
 
     name: str
@@ -50,6 +55,12 @@ class SliceQuality:
     distinct: int | None
     lost: str = ""
     noise: float = 0.0
+    own_unit: bool = False
+
+    @property
+    def weak(self) -> bool:
+        """Whether it is below ``GOOD_DB``, of a unit of its own, and not lost."""
+        return self.own_unit and not self.lost and self.snr_db < GOOD_DB
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``report.json``."""
@@ -67,6 +78,7 @@ class OutputQuality:
         lost: the slices that are of no use, the worst first.
         samples: how many it rests on.
         poor: the slices below ``GOOD_DB``, the worst first.
+        own_db: the worst ratio of the slices with a unit of their own.
     """
 
     name: str
@@ -75,12 +87,20 @@ class OutputQuality:
     lost: tuple[SliceQuality, ...] = ()
     samples: int = 0
     poor: tuple[SliceQuality, ...] = ()
+    own_db: float = MOST_DB
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``report.json``."""
         worst = None if self.worst_slice is None else self.worst_slice.to_dict()
         plain = {"name": self.name, "snr_db": self.snr_db, "worst_slice": worst, "samples": self.samples}
+        if self.weak:
+            plain["weak"] = weak_sentence(self)
         return plain | ({"lost": lost_sentence(self)} if self.lost else {})
+
+    @property
+    def weak(self) -> tuple[SliceQuality, ...]:
+        """The slices of a unit of their own that are below ``GOOD_DB`` and not lost, the worst first."""
+        return tuple(s for s in self.poor if s.weak)
 
 
 def decibels(signal: float, noise: float) -> float:
@@ -120,6 +140,18 @@ def lost_sentences(found: Sequence[OutputQuality]) -> Iterator[str]:
     for output in found:
         if output.lost:
             yield lost_sentence(output)
+
+
+def weak_sentences(found: Sequence[OutputQuality]) -> Iterator[str]:
+    """Give one sentence for each output with a slice between lost and good, naming the worst."""
+    for output in found:
+        if output.weak:
+            yield weak_sentence(output)
+
+
+def unfit_sentences(found: Sequence[OutputQuality]) -> list[str]:
+    """Return one sentence for each output with a lost slice, then one for each with a weak one."""
+    return [*lost_sentences(found), *weak_sentences(found)]
 
 
 def headline(found: Sequence[OutputQuality]) -> str:
@@ -168,21 +200,25 @@ def _limit(limits: float | Mapping[str, float], name: str) -> float:
 
 
 def _quality(name: str, rows: Sequence[SliceFacts], samples: int, limit: float) -> OutputQuality:
-    judged = sorted((_judge(row, limit) for row in rows), key=lambda s: s.snr_db)
+    parts_of = Counter(row.axis for row in rows if not row.is_entry)
+    judged = sorted((_judge(row, limit, parts_of[row.axis]) for row in rows), key=lambda s: s.snr_db)
     whole = max(rows, key=lambda r: r.count)
     parts = [r for r in rows if r.axis == whole.axis and not r.is_entry] or [whole]
     power = sum(r.count * (r.variance + r.mean**2) for r in parts)
     noise = sum(r.count * r.noise for r in parts)
     lost, poor = tuple(s for s in judged if s.lost), tuple(s for s in judged if s.snr_db < GOOD_DB)
-    return OutputQuality(name, decibels(power, noise), judged[0], lost, samples, poor)
+    own_db = min((s.snr_db for s in judged if s.own_unit), default=MOST_DB)
+    return OutputQuality(name, decibels(power, noise), judged[0], lost, samples, poor, own_db)
 
 
-def _judge(row: SliceFacts, limit: float) -> SliceQuality:
+def _judge(row: SliceFacts, limit: float, parts: int) -> SliceQuality:
     snr = MOST_DB if row.noise == 0 and not row.bad else decibels(signal_power(row), row.noise)
     if row.bad:
         snr = -MOST_DB
     why = _why_lost(row, snr, limit)
-    return SliceQuality(row.name, row.axis, row.begin, row.end, snr, row.distinct, why, row.noise)
+    own_unit = not row.one_unit or (parts > 1 and not row.is_entry)
+    judged = own_unit and row.count >= _FEWEST_TO_JUDGE
+    return SliceQuality(row.name, row.axis, row.begin, row.end, snr, row.distinct, why, row.noise, judged)
 
 
 def signal_power(row: SliceFacts) -> float:
@@ -211,6 +247,19 @@ def _why_lost(row: SliceFacts, snr_db: float, limit: float) -> str:
 
 def lost_sentence(output: OutputQuality) -> str:
     """Return why an output is of no use, naming its worst slice."""
-    first, more = output.lost[0], len(output.lost) - 1
-    rest = f" (and {more} more slice{'' if more == 1 else 's'})" if more else ""
-    return f"output '{output.name}' is of no use in {_place(first)}: {first.lost}{rest}"
+    first = output.lost[0]
+    return f"output '{output.name}' is of no use in {_place(first)}: {first.lost}{_more(output.lost)}"
+
+
+def weak_sentence(output: OutputQuality) -> str:
+    """Return which slice of an output is weak, and by how much."""
+    first = output.weak[0]
+    return (
+        f"output '{output.name}' is weak in {_place(first)}: {_db(first.snr_db)} against its own spread, "
+        f"below {GOOD_DB:g} dB{_more(output.weak)}"
+    )
+
+
+def _more(slices: Sequence[SliceQuality]) -> str:
+    more = len(slices) - 1
+    return f" (and {more} more slice{'' if more == 1 else 's'})" if more else ""

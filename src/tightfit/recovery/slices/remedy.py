@@ -1,12 +1,16 @@
 """Tries remedies for outputs with poor slices, each measured on LiteRT; what helps stays.
 
+A third of the samples judges: ranges, factors and biases come from the others, so that values beyond what
+calibration saw count as they will count later. The file itself is then calibrated on all samples.
+
 Nothing is tried where the slices are good, or where what spoils them is not a scale that they share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -15,13 +19,14 @@ import numpy.typing as npt
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.files import Answered, measure_file
 from tightfit.evaluation.slices.parts import Slices
-from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, worst_output
+from tightfit.evaluation.slices.quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import output_names
 from tightfit.graph.writer import serialize
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
+from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.layouts import lay_out
 from tightfit.quantization.modes import Override
@@ -33,14 +38,22 @@ from tightfit.recovery.slices.deepen import Deepening, layers_before
 from tightfit.recovery.slices.joins import even_joins
 from tightfit.recovery.slices.offsets import correct_offsets
 from tightfit.recovery.slices.split import split_outputs
-from tightfit.recovery.slices.standardize import can_standardize, row_spans, standardize
+from tightfit.recovery.slices.standardize import HEADROOM, can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
 from tightfit.recovery.state import RecoveryState
 from tightfit.types import Array
 from tightfit.units import format_count
 
-AIM_DB: Final = GOOD_DB + 3.0
-"""What is aimed at: samples that were not seen may be 3 dB worse."""
+MARGIN_DB: Final = 3.0
+"""Samples that were not seen may be so much worse."""
+
+AIM_DB: Final = GOOD_DB + MARGIN_DB
+"""What is aimed at where something is mended."""
+
+FEWEST_TO_HOLD_OUT: Final = 24
+"""Fewer samples fit and judge at once."""
+
+_EVERY: Final = 3
 
 FEWEST: Final = 8
 """Fewer samples say nothing sure about the spread of a slice."""
@@ -63,11 +76,33 @@ class _State:
     ranges: Ranges
     overrides: tuple[Override, ...]
     found: list[OutputQuality]
+    known: dict[str, Range] = field(default_factory=dict)
 
     @property
     def worst_db(self) -> float:
         output = worst_output(self.found)
-        return 200.0 if output is None or output.worst_slice is None else output.worst_slice.snr_db
+        return MOST_DB if output is None or output.worst_slice is None else output.worst_slice.snr_db
+
+    @property
+    def own_db(self) -> float:
+        """The ratio of the worst slice with a unit of its own."""
+        return min((o.own_db for o in self.found), default=MOST_DB)
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether remedies are tried."""
+        return self.worst_db < GOOD_DB or self.own_db < AIM_DB
+
+    def gains_over(self, before: _State) -> bool:
+        """Whether one of the two ratios is clearly better, and neither clearly worse."""
+        own, worst = self.own_db - before.own_db, self.worst_db - before.worst_db
+        return max(own, worst) >= _GAIN_DB and min(own, worst) > -_GAIN_DB
+
+    def gain(self, before: _State) -> str:
+        """The gain in words."""
+        if self.worst_db - before.worst_db >= _GAIN_DB:
+            return f"worst slice {before.worst_db:.1f} → {self.worst_db:.1f} dB"
+        return f"worst slice of a unit of its own {before.own_db:.1f} → {self.own_db:.1f} dB"
 
 
 @dataclass
@@ -91,15 +126,45 @@ class Remedies:
         Args:
             found: the quality of the file that the work's plan gives.
         """
-        state = self._state(list(found))
+        start, whole = self._state(list(found)), self.work.samples
         few = len(self.answered) < FEWEST
-        if few or state.worst_db >= GOOD_DB or self.work.plan.scheme.activations is None:
-            return state.found
+        if few or not start.is_poor or self.work.plan.scheme.activations is None:
+            return start.found
+        self.work.samples = lambda: iter(self._fitting())
+        try:
+            before = self._judged(start)
+            after = self._mended(before)
+        finally:
+            self.work.samples = whole
+        if after is before:
+            self._put_back(start)
+            return start.found
+        self._put_back(after)
+        self.work.adopt(after.original)
+        self.work.model = after.model
+        return after.found
+
+    def _mended(self, state: _State) -> _State:
         for remedy in (self._columns, self._joins, self._tails):
-            if state.worst_db < GOOD_DB:
+            if state.is_poor:
                 state = remedy(state)
-        self._put_back(state)
-        return state.found
+        return self._deepened(state) if state.own_db < AIM_DB else state
+
+    # -- samples ---------------------------------------------------------------------------------
+
+    def _fitting(self) -> list[dict[str, Array]]:
+        """The samples that ranges, factors and biases come from."""
+        held_out = len(self.answered) >= FEWEST_TO_HOLD_OUT
+        return [dict(x) for i, (x, _) in enumerate(self.answered) if i % _EVERY or not held_out]
+
+    def _judging(self) -> Sequence[Answered]:
+        return self.answered[::_EVERY] if len(self.answered) >= FEWEST_TO_HOLD_OUT else self.answered
+
+    def _judged(self, start: _State) -> _State:
+        """The state as it is without the samples that judge."""
+        self.work.adopt(start.original)
+        self.work.model = start.model
+        return self._with_quality(self._state([]))
 
     # -- remedies --------------------------------------------------------------------------------
 
@@ -145,7 +210,7 @@ class Remedies:
         """Outputs in pieces of one scale each, for a device that takes integers only."""
         if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
             return state
-        poor = {o.name: o.poor[0].axis for o in state.found if o.name in blamed}
+        poor = {o.name: o.poor[0].axis for o in state.found if o.name in blamed and o.poor}
         axes = {n: a for n, axis in poor.items() for a in self.slices.get(n, ()) if a.axis == axis}
         answers = {n: [y[n] for _, y in self.answered] for n in axes}
         model, splits = split_outputs(state.original, axes, answers, AIM_DB)
@@ -158,29 +223,32 @@ class Remedies:
 
     def _in_float(self, state: _State, blamed: Sequence[str]) -> _State:
         """Outputs computed in float behind the last layers."""
-        model, overrides = self._floated(state, blamed)
+        model, overrides, known = self._floated(state, blamed)
         what = f"{', '.join(f'{n!r}' for n in blamed)} computed in float behind the last layers"
-        tailed = self._kept(state, model, overrides, what)
-        if tailed is state or tailed.worst_db >= AIM_DB:
-            return tailed
-        return self._deepened(tailed, blamed)
+        return self._kept(state, model, overrides, what, known)
 
-    def _deepened(self, state: _State, blamed: Sequence[str]) -> _State:
+    def _deepened(self, state: _State) -> _State:
         """More layers in front of a tail leave int8, and the mean error goes into the last biases."""
         ends = output_names(state.original)
-        tail = find_tail(state.original.main, [ends[n] for n in blamed])
+        tail = find_tail(state.original.main, [ends[o.name] for o in state.found if o.own_db < AIM_DB])
         heads = [t for t in tail.heads if can_standardize(t)]
-        best = self._corrected(state, heads) if heads else state
+        best = self._gained(state, state, heads) if heads else state
         for step in layers_before(state.original, tail, self._deepening()):
-            if best.worst_db >= AIM_DB:
+            if best.own_db >= AIM_DB:
                 break
             overrides = (*overrides_of(step.ops, step.scheme), *state.overrides)
             plan = make_plan(state.original, self.work.plan.scheme, state.ranges, overrides=overrides)
-            tried = _State(state.original, state.original, plan, state.ranges, overrides, [])
-            tried = self._corrected(tried, heads) if heads else self._with_quality(tried)
-            if tried.worst_db > best.worst_db + _GAIN_DB:
-                best = tried
+            tried = replace(state, model=state.original, plan=plan, overrides=overrides, found=[])
+            best = self._gained(best, tried, heads)
         return self._chosen(state, best, "more layers before it and their mean error mended")
+
+    def _gained(self, best: _State, tried: _State, heads: Sequence[Tensor]) -> _State:
+        """The better of two states, the second with its mean error mended; LiteRT may refuse that one."""
+        try:
+            made = self._corrected(tried, heads) if heads else self._with_quality(tried)
+        except TightfitError:
+            return best
+        return made if made.gains_over(best) else best
 
     def _deepening(self) -> Deepening:
         integers = self.work.plan.scheme.activations
@@ -189,9 +257,8 @@ class Remedies:
     def _corrected(self, state: _State, heads: Sequence[Tensor]) -> _State:
         keys = state.original.main.keys()
         names = [keys[t] for t in heads]
-        model = correct_offsets(state.original, state.plan, names, [dict(x) for x, _ in self.answered])
-        made = _State(state.original, model, state.plan, state.ranges, state.overrides, [])
-        return self._with_quality(made)
+        model = correct_offsets(state.original, state.plan, names, self._fitting())
+        return self._with_quality(replace(state, model=model, found=[]))
 
     # -- trials ----------------------------------------------------------------------------------
 
@@ -204,12 +271,21 @@ class Remedies:
             work.ranges,
             check_overrides(work.original, work.overrides),
             found,
+            work.known,
         )
 
-    def _kept(self, state: _State, model: Model, overrides: Sequence[Override], what: str) -> _State:
+    def _kept(
+        self,
+        state: _State,
+        model: Model,
+        overrides: Sequence[Override],
+        what: str,
+        known: Mapping[str, Range] = MappingProxyType({}),
+    ) -> _State:
         """The state after a remedy where it helps, else the one before."""
         self._put_back(state)
         self.work.overrides = (*overrides, *state.overrides)
+        self.work.known = {**state.known, **known}
         try:
             self.work.adopt(model)
             tried = self._with_quality(self._state([]))
@@ -220,9 +296,9 @@ class Remedies:
         return self._chosen(state, tried, what)
 
     def _chosen(self, before: _State, after: _State, what: str) -> _State:
-        gain = f"worst slice {before.worst_db:.1f} → {after.worst_db:.1f} dB"
-        if after.worst_db < before.worst_db + _GAIN_DB:
+        if not after.gains_over(before):
             return before
+        gain = after.gain(before)
         if not self.allowed.accepts(apply_plan(after.model, after.plan)):
             self.work.notes.append(f"{what}: given up, as the target does not take it ({gain})")
             return before
@@ -232,7 +308,7 @@ class Remedies:
     def _put_back(self, state: _State) -> None:
         work = self.work
         work.original, work.model, work.plan = state.original, state.model, state.plan
-        work.ranges, work.overrides = state.ranges, state.overrides
+        work.ranges, work.overrides, work.known = state.ranges, state.overrides, state.known
 
     def _with_quality(self, state: _State) -> _State:
         state.found = self.measured(state.model, state.plan)
@@ -246,17 +322,20 @@ class Remedies:
         """
         made = apply_plan(model, plan)
         lay_out(made, ("float_islands", "bridge_through_float"))
-        return measure_file(bytes(serialize(made)), model, self.answered, self.slices)
+        return measure_file(bytes(serialize(made)), model, self._judging(), self.slices)
 
     # -- tails -----------------------------------------------------------------------------------
 
     def _blamed(self, state: _State) -> list[str]:
-        """The outputs whose own scale makes a good part of a poor slice's noise."""
+        """The outputs with a poor slice of its own unit, or whose own scale makes much of the noise."""
         keys, ends = state.original.main.keys(), output_names(state.original)
         blamed = []
         for output in state.found:
             tensor = ends.get(output.name)
-            if tensor is None or not output.poor:
+            if tensor is None:
+                continue
+            if output.own_db < AIM_DB:
+                blamed.append(output.name)
                 continue
             stored = state.plan.graphs[0].tensors.get(keys[tensor], {})
             rounding = max((s.scale[0] for s in stored.values() if s.scale), default=0.0) ** 2 / 12
@@ -264,24 +343,30 @@ class Remedies:
                 blamed.append(output.name)
         return blamed
 
-    def _floated(self, state: _State, blamed: Sequence[str]) -> tuple[Model, tuple[Override, ...]]:
-        """A copy whose rows have one size before the tails of some outputs, and overrides for these."""
+    def _floated(
+        self, state: _State, blamed: Sequence[str]
+    ) -> tuple[Model, tuple[Override, ...], dict[str, Range]]:
+        """A copy whose rows have one size before the tails of some outputs, overrides, and ranges."""
         twin = copy_model(state.original)
         outputs = [output_names(twin)[n] for n in blamed]
         heads = [t for t in find_tail(twin.main, outputs).heads if can_standardize(t)]
         keys = twin.main.keys()
-        for tensor, (low, high) in zip(heads, self._spans(state, [keys[t] for t in heads]), strict=True):
-            standardize(twin.main, tensor, low, high)
+        # The scores of a decision need fine steps more than room: what is beyond them is decided anyway.
+        room = HEADROOM if any(o.own_db < AIM_DB for o in state.found if o.name in blamed) else 0.0
+        spans = self._spans(state, [keys[t] for t in heads], room)
+        made = [standardize(twin.main, t, *span) for t, span in zip(heads, spans, strict=True)]
         tail = find_tail(twin.main, outputs)
         move_to_end(twin.main, tail)
         twin.main.validate()
-        return twin, overrides_of(tail.ops, "float")
+        keys = twin.main.keys()
+        known = {keys[tensor]: limits for tensor, limits in made} if room else {}
+        return twin, overrides_of(tail.ops, "float"), known
 
-    def _spans(self, state: _State, keys: Sequence[str]) -> list[tuple[Array, Array]]:
+    def _spans(self, state: _State, keys: Sequence[str], room: float) -> list[tuple[Array, Array]]:
         if not keys:
             return []
-        seen = list(outputs_of(ending_at(state.original, keys), [dict(x) for x, _ in self.answered]))
-        return [row_spans([row[i] for row in seen]) for i in range(len(keys))]
+        seen = list(outputs_of(ending_at(state.original, keys), self._fitting()))
+        return [row_spans([row[i] for row in seen], room) for i in range(len(keys))]
 
 
 def _unheld(name: str, poor: npt.NDArray[np.bool_]) -> str:

@@ -155,8 +155,9 @@ def _output_fact(output: Mapping[str, Any]) -> Fact:
         span = f"{worst['begin']}–{worst['end'] - 1} of axis {worst['axis']}"
         samples = format_count(output["samples"], "sample")
         words += f"; worst slice '{worst['name']}' ({span}) {format_decibels(worst['snr_db'])} on {samples}"
-    if output.get("lost"):
-        words += f"; {output['lost']}"
+    for flaw in ("lost", "weak"):
+        if output.get(flaw):
+            words += f"; {output[flaw]}"
     return Fact(f"Output {printable(output['name'], 40)}", printable(words, 300))
 
 

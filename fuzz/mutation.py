@@ -1,10 +1,11 @@
-"""Mutants of a seed: of a model's tables, of JSON, of zip archives, and of plain bytes."""
+"""Mutants of a seed: of a model's tables, of JSON, TOML, zip archives, tars, and of plain bytes."""
 
 from __future__ import annotations
 
 import io
 import json
 import random
+import tarfile
 import zipfile
 from typing import Any, Final
 
@@ -213,3 +214,58 @@ def mutate_zip(data: bytes, dice: random.Random) -> bytes:
                 content = mutate(content, dice)  # noqa: PLW2901 - the chosen one is another
             new.writestr(name, content, dice.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
     return buffer.getvalue()
+
+
+def mutate_tar(data: bytes, dice: random.Random) -> bytes:
+    """Return a mutant of a tar: its bytes, or a member's content, name, kind or declared size."""
+    if dice.random() < 0.3:
+        return mutate_bytes(data, dice)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = [(info, archive.extractfile(info)) for info in archive.getmembers()]
+        chosen = dice.randrange(len(members))
+        for i, (info, file) in enumerate(members):
+            content = b"" if file is None else file.read()
+            if i == chosen:
+                content = _change_member(info, content, dice)
+            buffer.write(info.tobuf() + content + bytes(-len(content) % 512))
+    return buffer.getvalue() + bytes(1024)
+
+
+def _change_member(info: tarfile.TarInfo, content: bytes, dice: random.Random) -> bytes:
+    """Changes one part of a member's header, or returns other content."""
+    kind = dice.randrange(4)
+    if kind == 0:
+        info.name = dice.choice((*TEXTS[2:5], "s.", ".cls", "a/s0.cls", info.name + ".npy", info.name[:-1]))
+    elif kind == 1:
+        info.size = dice.choice([n for n in NUMBERS if n >= 0])
+    elif kind == 2:
+        info.type = dice.choice((tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, b"?"))
+    else:
+        content = (mutate_json if info.name.endswith(".json") else mutate_bytes)(content, dice)
+        info.size = len(content)
+    return content
+
+
+_TOML: Final = (
+    "0", "-1", "1e999", "nan", "true", '""', '"\\u0000"', '"int8"', '"5MB"', "[]", "[1]", '["int8"]', "{}",
+    "{ a = 1 }", "2020-01-01", "99999999999999999999", '"../../../etc/hostname"', '"a=b,c=d"', '"="',
+    '"-oProxyCommand=x"', '"ssh://-x"', '"' + "x" * 5000 + '"', "[" * 400,
+)  # fmt: skip
+
+
+def mutate_options(data: bytes, dice: random.Random) -> bytes:
+    """Return a mutant of a TOML file: values and keys changed, lines doubled or cut, or its bytes."""
+    if dice.random() < 0.2:
+        return mutate_bytes(data, dice)
+    lines = data.decode().split("\n")
+    for _ in range(dice.randint(1, 3)):
+        place = dice.randrange(len(lines))
+        key, sign, _ = lines[place].partition(" = ")
+        if sign and dice.random() < 0.8:
+            lines[place] = f"{key} = {dice.choice(_TOML)}"
+        else:
+            lines[place] = dice.choice(
+                (lines[place] * 2, "", "[x]", "[[devices]]", "run.x = 1", "strange = 1")
+            )
+    return "\n".join(lines).encode()

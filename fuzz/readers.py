@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Final
 
-import numpy as np
+import click
 
-from fuzz.mutation import mutate_bytes, mutate_json, mutate_model, mutate_zip
+from fuzz import seeds
+from fuzz.mutation import (
+    mutate_bytes,
+    mutate_json,
+    mutate_model,
+    mutate_options,
+    mutate_tar,
+    mutate_zip,
+)
+from tightfit.cli.optimize import job_of
+from tightfit.cli.optimize import optimize as command
+from tightfit.cli.options.configuration import read_config
 from tightfit.conversion.keras.safe_files import check_file
+from tightfit.data.images.image_decoding import decode
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
-from tightfit.demo import MODEL
-from tightfit.errors import ModelError
-from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Tensor
+from tightfit.errors import ModelError, OptionError, TightfitError
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.graph.writer import serialize
@@ -29,14 +38,19 @@ from tightfit.provenance.record import ProvenanceRecord
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
+from tightfit.report.gate import compare_reports, markdown
 from tightfit.report.report import Report
 from tightfit.runtime.child.memory import declared_bytes
+from tightfit.search.devices.device_file import read_devices
 from tightfit.search.journal import Journal
+from tightfit.search.run_file import read_run
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 
 _FOLDER: Final = Path(tempfile.mkdtemp(prefix="fuzzing-"))
 _SPEC: Final = InputSpec("x", (1, 2, 2, 1), "float32")
+_IMAGE: Final = ImageOptions.parse("size=2").for_input(_SPEC)
+_KEY: Final = Journal(_FOLDER / "none", {"model": "x"}).key
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,9 @@ def read_data(suffix: str) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         path = _FOLDER / f"data{suffix}"
         path.write_bytes(data)
-        dataset = open_data(str(path), inputs=[_SPEC])
+        if suffix == ".csv" and not (_FOLDER / "a.png").exists():
+            (_FOLDER / "a.png").write_bytes(seeds.images()[0])
+        dataset = open_data(str(path), image=_IMAGE, inputs=[_SPEC])
         dataset.fingerprint()
         for _ in dataset.samples():
             pass
@@ -90,8 +106,9 @@ def read_keras(data: bytes) -> None:
 
 
 def read_report(data: bytes) -> None:
-    """Reads a report."""
-    Report.from_json(data.decode("utf-8", "replace"))
+    """Reads a report and compares it with itself, as a gate does."""
+    report = Report.from_json(data.decode("utf-8", "replace"))
+    markdown(compare_reports(report, report))
 
 
 def read_journal(data: bytes) -> None:
@@ -106,106 +123,49 @@ def read_record(data: bytes) -> None:
     ProvenanceRecord.decode(data)
 
 
-# -- seeds -----------------------------------------------------------------------------------------
+def read_image(data: bytes) -> None:
+    """Decodes a picture."""
+    decode(data, _IMAGE, "the picture")
 
 
-def models() -> list[bytes]:
-    """Return small models with most kinds of tables, and the demo, which is large and so comes rarely."""
-    return [MODEL.read_bytes(), *[dense(), two_graphs()] * 8]
+def read_options(data: bytes) -> None:
+    """Reads a file of options: by command, of devices, and of a run, whose options are understood too."""
+    path = _FOLDER / "options.toml"
+    path.write_bytes(data)
+    for read in (read_config, read_devices, read_run):
+        with contextlib.suppress(TightfitError):
+            read(path)
+    try:
+        with command.make_context("optimize", ["--run", str(path), "-o", "out"]) as context:
+            job_of(context.params.pop("model"), context.params)
+    except click.ClickException as error:
+        raise OptionError(error.format_message()) from error
 
 
-def dense() -> bytes:
-    """Return an int8 FULLY_CONNECTED between QUANTIZE and DEQUANTIZE, with a signature and metadata."""
-    one = Quantization(np.full(1, 0.1, np.float32), np.zeros(1, np.int64))
-    rows = Quantization(np.full(3, 0.1, np.float32), np.zeros(3, np.int64))
-    graph = Graph("main")
-    x, y = Tensor("x", (1, 4)), Tensor("y", (1, 3))
-    inside, outside = (
-        Tensor("q", (1, 4), "int8", quantization=one),
-        Tensor("r", (1, 3), "int8", quantization=one),
-    )
-    weights = Tensor("w", (3, 4), "int8", np.arange(12, dtype=np.int8).reshape(3, 4), quantization=rows)
-    bias = Tensor("b", (3,), "int32", np.zeros(3, np.int32), quantization=rows)
-    graph.inputs, graph.outputs = [x], [y]
-    graph.append(Op("QUANTIZE", [x], [inside], {}, "QuantizeOptions"))
-    graph.append(Op("FULLY_CONNECTED", [inside, weights, bias], [outside], {}, "FullyConnectedOptions"))
-    graph.append(Op("DEQUANTIZE", [outside], [y], {}, "DequantizeOptions"))
-    model = Model([graph], [Signature("serving_default", {"x": x}, {"y": y})])
-    model.metadata["note"] = b"kept"
-    return serialize(model)
+def read_onnx(data: bytes) -> None:
+    """Checks where the weights of an ONNX model lie."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
+    from onnx import load_model_from_string  # noqa: PLC0415 - an optional package
 
+    from tightfit.conversion.onnx.external_weights import check_external  # noqa: PLC0415 - the same
 
-def two_graphs() -> bytes:
-    """Return a model of two graphs, each with a signature of its own."""
-    graphs, signatures = [], []
-    for index, kind in enumerate(("NEG", "ABS")):
-        graph = Graph(kind.lower())
-        graph.inputs, graph.outputs = [Tensor("x", (1, 2))], [Tensor("y", (1, 2))]
-        graph.append(Op(kind, graph.inputs, graph.outputs))
-        signatures.append(Signature(kind, {"x": graph.inputs[0]}, {"y": graph.outputs[0]}, graph_index=index))
-        graphs.append(graph)
-    return serialize(Model(graphs, signatures))
-
-
-def arrays() -> list[bytes]:
-    """Return ``.npz`` files, stored and compressed, in both orders."""
-    values = np.arange(24, dtype=np.float32).reshape(6, 2, 2, 1)
-    made = []
-    for save in (np.savez, np.savez_compressed):
-        for x in (values, np.asfortranarray(values)):
-            buffer = io.BytesIO()
-            save(buffer, x=x, y=np.arange(6))
-            made.append(buffer.getvalue())
-    return made
-
-
-def lines() -> list[bytes]:
-    """Return ``.jsonl`` manifests of arrays, with and without labels."""
-    rows = [{"x": [[[i], [1]], [[2], [3]]], "label": i} for i in range(4)]
-    return [
-        "\n".join(json.dumps(r) for r in rows).encode(),
-        json.dumps({"x": [[[0], [1]], [[2], [3]]]}).encode(),
-    ]
-
-
-def archives() -> list[bytes]:
-    """Return a ``.keras`` archive of one dense layer."""
-    layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 2, "activation": "relu"}}
-    config = {"module": "keras", "class_name": "Sequential", "config": {"layers": [layer]}}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("config.json", json.dumps(config))
-        archive.writestr("metadata.json", "{}")
-    return [buffer.getvalue()]
-
-
-def reports() -> list[bytes]:
-    """Return a report with one candidate."""
-    candidate = {"name": "int8", "scheme": "int8", "size_bytes": 5, "path": "candidates/int8.tflite"}
-    plain = {"model": {}, "data": {}, "machine": {}, "budget": {}, "candidates": [candidate], "best": "int8"}
-    return [json.dumps(plain).encode()]
-
-
-def journals() -> list[bytes]:
-    """Return a journal of the key that ``read_journal`` asks for."""
-    key = Journal(_FOLDER / "none", {"model": "x"}).key
-    candidate = {"name": "int8", "scheme": "int8", "path": "candidates/int8.tflite", "sha256": "0" * 64}
-    return [json.dumps({"key": key, "candidates": [candidate]}).encode()]
-
-
-def records() -> list[bytes]:
-    """Return a provenance record."""
-    facts = {"versions": {"tightfit": "0"}, "steps": ["a"], "source": {"name": "m"}, "data": {}}
-    return [ProvenanceRecord(facts, {"x": (0.0, 1.0)}).encode()]
+    try:
+        model = load_model_from_string(data)
+    except DecodeError:
+        return
+    check_external(model, _FOLDER, "model.onnx")
 
 
 READERS: Final = {
-    "graph": Reader(models, mutate_model, read_graph),
-    "npz": Reader(arrays, mutate_zip, read_data(".npz")),
-    "jsonl": Reader(lines, mutate_json, read_data(".jsonl")),
-    "csv": Reader(lambda: [b"path,label\na.png,1\n"], mutate_bytes, read_data(".csv")),
-    "keras": Reader(archives, mutate_zip, read_keras),
-    "report": Reader(reports, mutate_json, read_report),
-    "journal": Reader(journals, mutate_json, read_journal),
-    "provenance": Reader(records, mutate_bytes, read_record),
-}
+    "graph": Reader(seeds.models, mutate_model, read_graph),
+    "npz": Reader(seeds.arrays, mutate_zip, read_data(".npz")),
+    "jsonl": Reader(seeds.lines, mutate_json, read_data(".jsonl")),
+    "csv": Reader(seeds.tables, mutate_bytes, read_data(".csv")),
+    "tar": Reader(seeds.tars, mutate_tar, read_data(".tar")),
+    "image": Reader(seeds.images, mutate_bytes, read_image),
+    "keras": Reader(seeds.archives, mutate_zip, read_keras),
+    "report": Reader(seeds.reports, mutate_json, read_report),
+    "journal": Reader(lambda: seeds.journals(_KEY), mutate_json, read_journal),
+    "provenance": Reader(seeds.records, mutate_bytes, read_record),
+    "options": Reader(seeds.options, mutate_options, read_options),
+} | ({} if find_spec("onnx") is None else {"onnx": Reader(seeds.onnx_models, mutate_bytes, read_onnx)})

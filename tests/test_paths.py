@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from tightfit.cli.options.configuration import read_config
+from tightfit.conversion.load_model import open_model
 from tightfit.errors import OptionError
+from tightfit.evaluation.metrics.decoders import read_numbers
 from tightfit.files import atomic_file
+from tightfit.graph.format.mapped_files import map_file
 from tightfit.paths import check_paths, refuse_irregular
+from tightfit.report.report import read_report
+from tightfit.search.devices.device_file import read_devices
+from tightfit.search.run_file import read_run
 
 
 @pytest.fixture
@@ -73,7 +81,15 @@ def test_files_that_tightfit_never_writes_are_not_replaced(name, model, tmp_path
 
 
 @pytest.mark.parametrize(
-    "place", ["best.tflite", "report.json", "candidates/float32.tflite", "candidates/own.tflite"]
+    "place",
+    [
+        "best.tflite",
+        "best-pi5.tflite",
+        "report.json",
+        "gate.md",
+        "candidates/float32.tflite",
+        "candidates/own.tflite",
+    ],
 )
 def test_a_search_replaces_nothing_of_its_folder_that_it_reads(place, tmp_path):
     inside = tmp_path / "out" / place
@@ -91,3 +107,22 @@ def test_only_regular_files_are_replaced(tmp_path):
     with pytest.raises(OptionError, match="a pipe"), atomic_file(tmp_path / "pipe"):
         pass
     refuse_irregular(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "read", [read_config, read_run, read_devices, read_report, open_model, map_file, read_numbers]
+)
+def test_a_pipe_that_nobody_writes_into_is_refused_instead_of_waited_for(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe.tflite")
+    with pytest.raises(OptionError, match="is a pipe; expected a regular file"):
+        read(tmp_path / "pipe.tflite")
+    with pytest.raises(OptionError, match="is a device"):
+        read(Path("/dev/zero"))
+
+
+def test_a_pipe_of_the_shell_is_read():
+    reads, writes = os.pipe()
+    os.write(writes, b"seed = 1")
+    os.close(writes)
+    assert read_run(f"/dev/fd/{reads}") == {"seed": 1}
+    os.close(reads)

@@ -15,12 +15,16 @@ from typing import Any, Final
 from tightfit.errors import OptionError, printable
 from tightfit.scratch import BESIDE
 
-_FOLDER_FILES: Final = ("best.tflite", "journal.json", "report.json", "report.html", "tightfit.toml")
+_FOLDER_FILES: Final = (
+    "best.tflite", "journal.json", "report.json", "report.html", "tightfit.toml", "gate.md", "gate.xml",
+)  # fmt: skip
+_DEVICE_FILES: Final = "best-*.tflite"
 _FOLDER_PARTS: Final = ("candidates",)
 # Files of these kinds are what a command reads; a result has another kind.
 _SOURCES: Final = frozenset({
-    ".npz", ".npy", ".csv", ".jsonl", ".keras", ".h5", ".hdf5", ".onnx", ".pt2", ".pt", ".pth", ".pb", ".py",
-    ".zip", ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+    ".npz", ".npy", ".csv", ".jsonl", ".tar", ".parquet", ".keras", ".h5", ".hdf5", ".onnx", ".pt2", ".pt",
+    ".pth", ".pb", ".safetensors", ".py", ".zip", ".pem", ".key", ".jpg", ".jpeg", ".png", ".bmp", ".gif",
+    ".webp", ".tif", ".tiff", ".ppm", ".pgm",
 })  # fmt: skip
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -29,6 +33,9 @@ _KINDS: Final = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+_OPEN_ALREADY: Final = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
+_LARGEST_TEXT: Final = 1 << 28
 
 
 def check_paths(
@@ -74,6 +81,41 @@ def refuse_irregular(path: Path, what: str = "The output") -> None:
             )
 
 
+def refuse_endless(path: Path, what: str = "The file") -> None:
+    """Checks that a file can be read to its end: no pipe that nobody may ever write into, no device.
+
+    A pipe that this process has open already, as a shell passes for ``<(command)``, may be read.
+
+    Raises:
+        OptionError: it is a pipe, device or socket.
+    """
+    if str(path).startswith(_OPEN_ALREADY):
+        return
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    for is_kind, kind in _KINDS[1:]:
+        if is_kind(mode):
+            raise OptionError(
+                f"{what} '{printable(path, 80)}' is {kind}; expected a regular file. Copy its content into "
+                "one."
+            )
+
+
+def read_text(path: Path, what: str = "The file") -> str:
+    """Return the text of a UTF-8 file of options or results.
+
+    Raises:
+        OptionError: it is a pipe, device or socket. OSError, ValueError: it cannot be read as text.
+    """
+    refuse_endless(path, what)
+    size = path.stat().st_size
+    if size > _LARGEST_TEXT:
+        raise OptionError(f"{what} '{printable(path, 80)}' has {size:,} bytes; expected a text file.")
+    return path.read_text(encoding="utf-8")
+
+
 def _refuse_source_kind(path: Path, what: str) -> None:
     if path.suffix.lower() in _SOURCES and path.exists():
         raise OptionError(
@@ -109,6 +151,7 @@ def identity(path: Path) -> tuple[Any, ...]:
 def _in_folder(folder: Path) -> dict[str, Path]:
     """What a search replaces in its folder."""
     found = {name: folder / name for name in _FOLDER_FILES}
+    found |= {path.name: path for path in sorted(folder.glob(_DEVICE_FILES))}
     for part in _FOLDER_PARTS:
         try:
             entries = sorted((folder / part).iterdir())

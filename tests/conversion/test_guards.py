@@ -6,6 +6,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,40 @@ def test_weights_in_a_plain_file_beside_the_model_are_read(tmp_path):
     (tmp_path / "w.bin").write_bytes(np.ones((3, 2), np.float32).tobytes())
     (tmp_path / "m.onnx").write_bytes(external_model("w.bin").SerializeToString())
     assert load(tmp_path / "m.onnx", tmp_path / "m.tflite").largest_difference < 1e-5
+
+
+def test_weights_of_a_branch_without_ops_are_looked_at(tmp_path):
+    """A branch may be one constant: a graph that holds a weight and no node."""
+    from onnx import TensorProto, helper  # noqa: PLC0415 - optional
+
+    branch = helper.make_graph([], "b", [], [helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 2])])
+    branch.initializer.append(external_model("../marker.bin").graph.initializer[0])
+    for kind in ("g", "graphs"):
+        model = external_model("w.bin")
+        del model.graph.initializer[:]
+        attribute = model.graph.node[0].attribute.add(name="then_branch")
+        held = attribute.g if kind == "g" else attribute.graphs.add()
+        held.CopyFrom(branch)
+        (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ModelError, match="keeps the weight 'w'"):
+            load(tmp_path / "m.onnx", tmp_path / "m.tflite")
+
+
+def test_hdf5_is_read_in_the_confined_child_alone(tmp_path):
+    path = tmp_path / "small.h5"
+    path.write_bytes(weights())
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = json.dumps(
+            config(layer("Lambda", function={"class_name": "__lambda__"}))
+        )
+    program = (
+        "import sys\nfrom tightfit.errors import ModelError\n"
+        "from tightfit.conversion.load_model import load\n"
+        f"try: load({str(path)!r}, {str(tmp_path / 'small.tflite')!r})\n"
+        "except ModelError as error: print('Lambda' in str(error), 'h5py' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "True False\n", done.stderr
 
 
 def linked(folder, marker):

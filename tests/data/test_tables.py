@@ -13,7 +13,7 @@ from PIL import Image
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
-from tightfit.data.tables.tar_blocks import tar_files
+from tightfit.data.tables.tar_blocks import _Header, _is_plain, tar_files
 from tightfit.errors import DataError
 
 SPEC = InputSpec("pixels", (1, 4, 4, 3), "float32")
@@ -143,3 +143,39 @@ def test_columns_that_are_no_input_are_named(tmp_path):
     write_tar(tmp_path / "a.tar", [("0", {"left.npy": npy(np.zeros(2)), "right.npy": npy(np.zeros(2))})])
     with pytest.raises(DataError, match="left, right"):
         open_data(str(tmp_path / "a.tar"), inputs=[SPEC])
+
+
+def test_the_fingerprint_of_a_tar_is_that_of_its_bytes(tmp_path):
+    write_tar(tmp_path / "a.tar", [("0", {"npy": npy(arrays()[0][0])})])
+    first = open_data(str(tmp_path / "a.tar"), inputs=[SPEC]).fingerprint()
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    content[700] ^= 1  # of the values: names, sizes and times stay
+    (tmp_path / "a.tar").write_bytes(content)
+    assert open_data(str(tmp_path / "a.tar"), inputs=[SPEC]).fingerprint() != first
+
+
+def test_a_tar_that_is_cut_is_refused(tmp_path):
+    write_tar(tmp_path / "a.tar", [("0", {"npy": npy(arrays()[0][0]), "cls": b"12"})])
+    content = (tmp_path / "a.tar").read_bytes()
+    data = open_data(str(tmp_path / "a.tar"), inputs=[SPEC])
+    for length in (1537, 600, 100):
+        (tmp_path / "a.tar").write_bytes(content[:length])
+        with pytest.raises(DataError, match="is no tar"):
+            open_data(str(tmp_path / "a.tar"), inputs=[SPEC])
+        with pytest.raises(DataError, match="was cut"):
+            list(data.samples())
+
+
+def test_headers_that_lead_back_or_have_gaps_are_refused():
+    header = _Header("a")
+    assert header._block(513) == 1024
+    with pytest.raises(tarfile.ReadError, match="negative"):
+        header._block(-512)
+    header.sparse = [(0, 1)]
+    with pytest.raises(tarfile.ReadError, match="gaps"):
+        _is_plain(header)
+
+
+def test_a_range_of_too_many_files_is_refused():
+    with pytest.raises(DataError, match="more than"):
+        tar_files("a-{0..99999999999999}.tar")

@@ -185,3 +185,34 @@ def test_values_in_c_are_the_values():
 def test_a_board_has_sizes_and_a_source(board):
     assert 16_384 <= board.memory_bytes < board.flash_bytes
     assert len(board.source) > 30
+
+
+@needs_micro
+def test_the_model_and_what_was_changed_by_hand_are_not_replaced(deployed):
+    folder = deployed.folder
+    with pytest.raises(OptionError, match="the model itself"):
+        tightfit.deploy(folder / "net.tflite", folder, name="net")
+    example = folder / "main.c"
+    written = example.read_bytes()
+    example.write_bytes(written + b"/* mine */\n")
+    with pytest.raises(OptionError, match=r"main\.c' was changed"):
+        tightfit.deploy(folder.parent / "net.tflite", folder, name="net")
+    assert example.read_bytes().endswith(b"/* mine */\n")
+    example.write_bytes(written)
+    (folder / "other_data.c").write_text("mine")
+    with pytest.raises(OptionError, match=r"other_data\.c' is no file of the earlier"):
+        tightfit.deploy(folder.parent / "net.tflite", folder, name="other")
+    (folder / "other_data.c").unlink()
+
+
+@needs_micro
+def test_a_link_in_the_folder_is_replaced_and_not_followed(deployed, tmp_path):
+    folder, kept = tmp_path / "again", tmp_path / "kept.txt"
+    shutil.copytree(deployed.folder, folder)
+    kept.write_bytes((folder / "main.c").read_bytes())
+    (folder / "main.c").unlink()
+    (folder / "main.c").symlink_to(kept)
+    write_model(net(), tmp_path / "net.tflite")
+    tightfit.deploy(tmp_path / "net.tflite", folder, name="net")
+    assert not (folder / "main.c").is_symlink()
+    assert kept.is_file()

@@ -6,16 +6,19 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tightfit
 from tightfit.demo import MODEL, evaluation
 
 NAMES = (
     "numpy psutil pandas tensorflow torch keras jax jaxlib onnx onnxruntime h5py PIL scipy rich click "
     "flatbuffers ai_edge_litert litert_converter litert_torch ethosu tflite_micro struct json cryptography "
-    "ml_dtypes google absl yaml optree"
+    "ml_dtypes google absl yaml optree sitecustomize usercustomize tightfit h5py setuptools pkg_resources "
+    "huggingface_hub pyarrow ray"
 )
 """Modules that a command, or what it imports, looks for, installed or not."""
 
@@ -55,13 +58,34 @@ COMMANDS = {
 QUICK = ("inspect", "quantize", "quantize int8", "evaluate by a function", "check", "convert")
 
 
+FOLDERS = ("keras", "jax", "onnx", "ray")
+"""Those that are packages instead of single files."""
+
+
+def _write_plug_in(place):
+    """What an installed package with plug-ins leaves: here it is installed nowhere."""
+    facts = place / "strange-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1\n")
+    groups = ("targets", "metrics", "data", "recoveries")
+    points = "".join(f"[tightfit.{g}]\nnpz = numpy:strange\ncpu = numpy:strange\n" for g in groups)
+    (facts / "entry_points.txt").write_text(points)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder full of modules that leave a mark, with a model and data."""
     place = tmp_path_factory.mktemp("strange")
     for name in NAMES.split():
         marks = f"open({str(place / 'marks')!r}, 'a').write('{name}\\n')"
-        (place / f"{name}.py").write_text(f"{marks}\nraise SystemExit(9)\n")
+        code = f"{marks}\nraise SystemExit(9)\n"
+        if name in FOLDERS:
+            (place / name).mkdir()
+            (place / name / "__init__.py").write_text(code)
+        else:
+            (place / f"{name}.py").write_text(code)
+    (place / "strange.pth").write_text("import numpy\n")
+    _write_plug_in(place)
     (place / "m.tflite").write_bytes(MODEL.read_bytes())
     pairs = list(evaluation())[:40]
     np.savez(place / "d.npz", x=np.concatenate([x for x, _ in pairs]), y=np.array([y for _, y in pairs]))
@@ -85,13 +109,17 @@ def folder(tmp_path_factory):
     return place
 
 
-START = "import sys; del sys.path[0]; sys.argv[0] = 'tightfit'; from tightfit.cli import main; main()"
+SOURCES = str(Path(tightfit.__file__).parents[1])
+MAIN = "sys.argv[0] = 'tightfit'; from tightfit.cli import main; main()"
+START = f"import sys; sys.path[0] = {SOURCES!r}; {MAIN}"
 
 
-def run(folder, words):
+def run(folder, words, path=None):
     """Runs a command as its console script does: the working folder is not on ``sys.path`` at the start."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    command = [sys.executable, "-c", START, *words]
+    environment |= {} if path is None else {"PYTHONPATH": path}
+    start = ("-c", START) if path is None else ("-P", "-c", f"import sys; {MAIN}")
+    command = [sys.executable, *start, *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -108,6 +136,17 @@ def test_no_command_runs_what_lies_in_the_folder(name, folder):
     assert not (folder / "marks").exists(), (folder / "marks").read_text()
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["quantize int8", "evaluate by a function"])
+def test_an_empty_entry_of_pythonpath_does_not_name_the_folder(words, folder):
+    """As ``PYTHONPATH=/somewhere:$PYTHONPATH`` leaves one; Python itself takes site modules from it."""
+    for name in ("sitecustomize.py", "usercustomize.py"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "marks").unlink(missing_ok=True)
+    done = run(folder, COMMANDS[words], path=SOURCES + os.pathsep)
+    assert not (folder / "marks").exists(), (folder / "marks").read_text()
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_test_would_see_a_module_that_is_run(folder):

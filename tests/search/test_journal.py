@@ -72,3 +72,10 @@ def test_a_journal_that_is_none_is_passed_over(folder, text):
 def test_a_changed_file_is_made_anew(folder):
     (folder / "candidates" / "int8.tflite").write_bytes(b"other")
     assert Journal(folder, FACTS).get("int8", folder) is None
+
+
+def test_a_name_that_no_file_can_have_is_measured_anew(folder):
+    plain = json.loads((folder / "journal.json").read_text())
+    plain["candidates"][0]["path"] = "x" * 5000
+    (folder / "journal.json").write_text(json.dumps(plain))
+    assert Journal(folder, FACTS).get("int8", folder) is None

@@ -99,3 +99,45 @@ def test_every_option_survives(tmp_path):
     command = command_of(facts)
     assert command.startswith("tightfit optimize m:net --data d:samples --image size=224x192,")
     assert "--max-latency 0.8x --memory 1000B --only int8 --seed 3 --no-provenance --confident" in command
+
+
+def test_a_baseline_is_never_replaced(work):
+    before = (work / "first" / "report.json").read_bytes()
+    done = run("--run", work / "first" / "tightfit.toml", "-o", work / "first", "--baseline",
+               work / "first" / "report.json")  # fmt: skip
+    assert isinstance(done.exception, OptionError)
+    assert "is the baseline itself" in str(done.exception)
+    assert (work / "first" / "report.json").read_bytes() == before
+
+
+FUNCTIONS = {
+    "data": "strange:samples", "model": "strange:net", "calibration_data": "strange:samples",
+    "metric": "strange:score", "max_drop": "strange:score=0.1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_that_only_a_run_file_names_do_not_run(name, work, monkeypatch):
+    monkeypatch.chdir(work)
+    (work / "strange.py").write_text("open('mark', 'w').close()\n")
+    known = {"model": str(work / "net.tflite"), "data": str(work / "set.npz"), name: FUNCTIONS[name]}
+    (work / "odd.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in known.items()))
+    done = run("--run", "odd.toml", "-o", work / "third")
+    assert isinstance(done.exception, OptionError)
+    assert "--trust-code" in str(done.exception)
+    with pytest.raises(OptionError, match="trust_code=True"):
+        tightfit.optimize(run="odd.toml", output=work / "third", progress=False)
+    assert not (work / "mark").exists()
+    assert not (work / "third").exists()
+
+
+def test_functions_run_where_they_are_spelled_or_trusted(work, monkeypatch):
+    monkeypatch.chdir(work)
+    (work / "spelled.py").write_text(
+        "import numpy as np\n\n\ndef samples():\n    return iter(np.load('set.npz')['x'])\n"
+    )
+    known = {"model": "net.tflite", "data": "spelled:samples", "only": ["float16"], "calibration": 8}
+    (work / "own.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in known.items()))
+    for words in (("--data", "spelled:samples"), ("--trust-code",)):
+        done = run("--run", "own.toml", *words, "-o", work / "fourth", "--effort", "quick")
+        assert done.exception is None, done.output

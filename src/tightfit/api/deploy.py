@@ -8,8 +8,9 @@ from typing import Final
 
 from tightfit.compression.decoding.decode_ops import FORMS
 from tightfit.conversion.load_model import open_model
+from tightfit.deployment.c_project import source_names
 from tightfit.deployment.host_build import named_sources
-from tightfit.deployment.micro_deployment import TOOL, Deployment, DeployOptions, deploy_micro
+from tightfit.deployment.micro_deployment import REPORT, TOOL, Deployment, DeployOptions, deploy_micro
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.kinds import ModelLike, Pathlike
@@ -55,10 +56,11 @@ def deploy(
             f"deploy writes sources for microcontrollers; received the target '{target}'. "
             "Use 'micro' or a board."
         )
-    check_paths({"model": model}, {})
     chosen = (compress,) if isinstance(compress, str) else tuple(compress)
     forms = tuple(FORMS) if ALL in chosen else chosen
     folder = named_sources(None if sources is None else Path(sources))
     options = DeployOptions(forms, name, folder)
+    names = (*source_names(name), f"{name}.tflite", REPORT)
+    check_paths({"model": model}, {f"The result {each},": Path(output) / each for each in names})
     path = open_model(model)
     return deploy_micro(read_model(path), path.stat().st_size, device, Path(output), options)

@@ -31,7 +31,7 @@ from tightfit.report.report import Report
 from tightfit.search.devices.device_file import read_devices
 from tightfit.search.job import Job, Listener, Outcome
 from tightfit.search.run import search
-from tightfit.search.run_file import read_run, run_facts
+from tightfit.search.run_file import read_run, refuse_functions, run_facts
 from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.budget import Budget
 from tightfit.search.verdict.checks import check_job
@@ -71,6 +71,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
     provenance: bool = True,
     slices: Sequence[NamedSlices | str] = (),
     run: Pathlike | None = None,
+    trust_code: bool = False,
     cluster: RayCluster | str | None = None,
     devices: str | Path | None = None,
     progress: ProgressLike = None,
@@ -111,6 +112,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
         run: a ``tightfit.toml`` or ``report.json``, whose search is repeated; model, data and output may be
             given beside it, nothing else.
+        trust_code: True lets functions run that only the run file names.
         cluster: where the work is done: None for this process, ``"ray"``, ``"ray://HOST:10001"`` or a
             ``tightfit.RayCluster``.
         devices: a ``devices.toml`` with boards; the report has the latency and the choice for each of them.
@@ -129,7 +131,10 @@ def optimize(  # noqa: PLR0913 - the options of one command
         known = read_run(run)
         given: dict[str, Any] = {"model": model, "data": data, "output": output, "progress": progress}
         given |= {"cluster": cluster, "devices": devices}
-        return optimize(**known | {k: v for k, v in given.items() if v is not None})
+        given = {k: v for k, v in given.items() if v is not None}
+        if not trust_code:
+            refuse_functions(known, given, run)
+        return optimize(**known | given)
     if model is None:
         raise OptionError("Received no model for optimize; expected a path, an object, or run=….")
     latency, ratio = parse_latency(max_latency)
@@ -169,6 +174,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         provenance=provenance,
         slices=tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices),
         devices=() if devices is None else read_devices(devices),
+        read={} if devices is None else {"file of devices": Path(devices)},
     )
     return _run(job, progress, cluster)
 

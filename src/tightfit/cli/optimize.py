@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tightfit.api.optimize import optimize as run_optimize
 from tightfit.api.parameters.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.options.choices import EFFORTS, LAYOUTS, OBSERVERS, Names
-from tightfit.cli.options.ray_options import chosen_cluster, cluster_options
+from tightfit.cli.options.ray_options import RUN_FILE, chosen_cluster, cluster_options
 from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
@@ -33,7 +34,7 @@ from tightfit.report.text import summary
 from tightfit.search.candidates.recipes import recipes
 from tightfit.search.devices.device_file import read_devices
 from tightfit.search.job import Job
-from tightfit.search.run_file import read_run
+from tightfit.search.run_file import read_run, refuse_functions
 from tightfit.search.verdict.budget import Budget
 from tightfit.targets.profile import find_target
 
@@ -43,6 +44,7 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     del parameter
     if value is not None:
         context.default_map = read_run(value)
+        context.meta[RUN_FILE] = value
 
 
 @click.command()
@@ -166,8 +168,9 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     Candidates (schemes, recoveries, smaller models) are written, run on LiteRT and compared with MODEL. The
     command can be interrupted; the same command resumes. Exit code 1: no candidate meets the budget.
     """
+    _refuse_functions(click.get_current_context(), trust=options["trust_code"])
     baseline = None if options["baseline"] is None else read_report(options["baseline"])
-    job = _job(model, options)
+    job = job_of(model, options)
     cluster = chosen_cluster(options)
     pieces = 1 + 2 * (1 + len(options["only"] or recipes()))
     with Bars(pieces, quiet=as_json) as bars:
@@ -185,6 +188,16 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     return 0 if report.meets_budget and (tried or (not report.tried and report.budget.is_empty)) else 1
 
 
+def _refuse_functions(context: click.Context, *, trust: bool) -> None:
+    """Check that every function was spelled in the command, or is trusted."""
+    run = context.meta.get(RUN_FILE)
+    if run is None or trust:
+        return
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [n for n, source in sources.items() if source is not ParameterSource.DEFAULT_MAP]
+    refuse_functions(context.default_map or {}, given, run)
+
+
 def _gate(baseline: Report, report: Report, folder: Path, *, as_json: bool) -> int:
     """Compare with the baseline; write and print the result."""
     checks = compare_reports(baseline, report)
@@ -194,8 +207,12 @@ def _gate(baseline: Report, report: Report, folder: Path, *, as_json: bool) -> i
     return 0 if all(check.passed for check in checks) else 1
 
 
-def _job(model: Path, options: dict[str, Any]) -> Any:
+def job_of(model: Path, options: dict[str, Any]) -> Job:
+    """Return the search that a command asks for.
 
+    Raises:
+        TightfitError: an option is not understood.
+    """
     latency, ratio = parse_latency(options["max_latency"])
     max_drop, max_drops = parse_drops(options["max_drop"])
     budget = Budget(
@@ -228,4 +245,6 @@ def _job(model: Path, options: dict[str, Any]) -> Any:
     slices = parse_slices(options["slices"])
     if options["device_file"] is not None:
         chosen["devices"] = read_devices(options["device_file"])
+    read = {"baseline": options["baseline"], "file of devices": options["device_file"]}
+    chosen["read"] = {what: path for what, path in read.items() if path is not None}
     return Job(model=model, image=image, budget=budget, recipes=options["only"], slices=slices, **chosen)

@@ -38,7 +38,7 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.kinds import ModelLike, Pathlike
-from tightfit.paths import check_paths
+from tightfit.paths import check_paths, refuse_endless
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
@@ -152,6 +152,8 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
         return source.path
     if is_hub_reference(source):
         source = fetch(source)
+    if isinstance(source, str | os.PathLike):
+        refuse_endless(Path(source), "The model")
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         return Path(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -203,7 +205,8 @@ def _export(source: Any, options: ConversionOptions) -> Exported:
             return Exported(map_file(Path(name)), [], "a .tflite already")
         row = find_format(Path(name))
         if row is KERAS:
-            check_file(Path(name), trust=options.trust)  # before a process starts for it
+            if Path(name).suffix == ".keras":  # HDF5 is read in the confined child alone
+                check_file(Path(name), trust=options.trust)  # before a process starts for it
         else:
             row.check_installed()
             return export_apart(name, options, {"KERAS_BACKEND": "jax"})

@@ -78,6 +78,11 @@ def write_project(project: Project, folder: Path) -> list[Path]:
     return written
 
 
+def source_names(name: str) -> list[str]:
+    """Return the names of the files that ``write_project`` writes, in alphabetical order of the templates."""
+    return [file_name(template.name, name) for template in sorted(_TEMPLATES.iterdir())]
+
+
 def file_name(template: str, name: str) -> str:
     """Return the name of the file that a template becomes.
 

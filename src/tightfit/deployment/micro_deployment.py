@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import shutil
@@ -13,10 +14,11 @@ from typing import Final
 import numpy as np
 
 from tightfit.compression.decoding.decode_ops import FORMS, StoredWeight, store_encoded
-from tightfit.deployment.c_project import Project, check_name, write_project
+from tightfit.deployment.c_project import Project, check_name, source_names, write_project
 from tightfit.deployment.host_build import HostBuild, build
 from tightfit.deployment.strip import PLANNED, strip_model
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError, unknown_name
+from tightfit.files import atomic_file
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.graph.sparsity import restore_sparse
@@ -199,7 +201,7 @@ def deploy_micro(
         OptionError: tflite-micro is not installed, or the folder holds other files.
         RuntimeFailureError: the compressed file gives other outputs.
     """
-    _refuse_other_files(output)
+    _refuse_other_files(output, options.name)
     dense = copy_model(model)
     notes = restore_sparse(dense)
     samples = [noise_inputs(dense, seed) for seed in range(SAMPLES)]
@@ -229,7 +231,8 @@ def deploy_micro(
             plain_measured, measured, tuple(stored), SAMPLES, _layers(deployed), host,
             _problems(target, measured), tuple(notes),
         )  # fmt: skip
-        (scratch / REPORT).write_text(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        facts = found.to_dict() | {"sha256": {p.name: _sha256(p) for p in sorted(scratch.iterdir())}}
+        (scratch / REPORT).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         _publish(scratch, output)
     return found
 
@@ -299,14 +302,41 @@ def _problems(target: Target, measured: Measured) -> tuple[str, ...]:
     )
 
 
-def _refuse_other_files(output: Path) -> None:
+def _refuse_other_files(output: Path, name: str) -> None:
+    """Checks that a folder has no files but those of an earlier deployment, as that wrote them."""
     if output.exists() and not output.is_dir():
         raise OptionError(f"Received the output '{output}', which is a file; expected a folder.")
-    if output.is_dir() and any(output.iterdir()) and not (output / REPORT).is_file():
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if not (output / REPORT).is_file():
         raise OptionError(
             f"The folder '{output}' holds other files; expected an empty or new folder, or one of an earlier "
             "deployment."
         )
+    known = _earlier_files(output / REPORT)
+    for path in (output / file for file in (*source_names(name), f"{name}.tflite")):
+        if path.is_file() and known.get(path.name, "") not in ("", _sha256(path)):
+            raise OptionError(
+                f"'{path}' was changed after it was deployed; choose another folder, or move the file away."
+            )
+        if path.is_file() and path.name not in known:
+            raise OptionError(
+                f"'{path}' is no file of the earlier deployment; choose another folder or --name."
+            )
+
+
+def _earlier_files(report: Path) -> dict[str, str]:
+    """The files of an earlier deployment with their SHA-256, "" where the report does not have it."""
+    try:
+        facts = json.loads(report.read_text(encoding="utf-8"))
+        return dict.fromkeys(map(str, facts["files"]), "") | dict(facts.get("sha256", {}))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _publish(scratch: Path, output: Path) -> None:
@@ -314,6 +344,7 @@ def _publish(scratch: Path, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         for path in sorted(scratch.iterdir(), key=lambda p: p.name == REPORT):
-            shutil.copyfile(path, output / path.name)
+            with path.open("rb") as source, atomic_file(output / path.name) as file:
+                shutil.copyfileobj(source, file)
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error

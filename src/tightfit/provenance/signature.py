@@ -19,6 +19,7 @@ from tightfit.files import checked_write
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
 from tightfit.kinds import Pathlike
+from tightfit.paths import refuse_endless
 
 KEY: Final = "tightfit.signature"
 _MARK: Final = b"tightfit-ed25519"
@@ -104,6 +105,7 @@ def _load(path: Pathlike, *, private: bool) -> Any:
     from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - the same
 
     kind = ed25519.Ed25519PrivateKey if private else ed25519.Ed25519PublicKey
+    refuse_endless(Path(path), "The key")
     try:
         data = Path(path).read_bytes()
         if private:

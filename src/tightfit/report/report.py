@@ -10,6 +10,7 @@ from typing import Any
 
 from tightfit.errors import DataError, TightfitError
 from tightfit.files import atomic_file
+from tightfit.paths import read_text
 from tightfit.plain_values import strict
 from tightfit.report.methodology import METHODS
 from tightfit.result import Result, Row
@@ -182,7 +183,7 @@ def read_report(path: str | Path) -> Report:
         DataError: the file is missing or no report.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(Path(path), "The report")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the report '{path}' ({error}); {_FROM_A_REPORT}") from error
     return Report.from_json(text)

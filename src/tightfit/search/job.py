@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -71,6 +71,7 @@ class Job:
         provenance: False leaves it out of the files.
         slices: slices of outputs that the user named.
         devices: boards that the files are measured on.
+        read: other files that the command reads, by what messages call them.
     """
 
     model: Path
@@ -92,6 +93,7 @@ class Job:
     provenance: bool = True
     slices: tuple[NamedSlices, ...] = ()
     devices: tuple[NamedDevice, ...] = ()
+    read: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take a path as text too."""

@@ -42,9 +42,10 @@ class Journal:
         if candidate.scored_samples is not None:
             return None
         path = folder / candidate.path
-        if not path.is_file() or file_sha256(path) != candidate.sha256:
+        try:
+            return candidate if path.is_file() and file_sha256(path) == candidate.sha256 else None
+        except OSError:  # a name that no file can have, or a file that cannot be read
             return None
-        return candidate
 
     def put(self, candidate: Candidate) -> None:
         """Adds a candidate and writes the journal."""

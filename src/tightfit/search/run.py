@@ -47,7 +47,7 @@ def search(job: Job, listener: Listener, executor: ExecutorFactory = LocalExecut
         TightfitError: the model or the data cannot be used at all; nothing was written then.
     """
     read = {"model": job.model, "data": job.data, "calibration data": job.calibration_data}
-    check_paths(read, {}, folder=job.output)
+    check_paths(read | dict(job.read), {}, folder=job.output)
     with output_folder(job.output):
         return _found(_Search(job, listener, executor))
 

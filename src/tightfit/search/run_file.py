@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+from tightfit.conversion.formats import is_spec
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.errors import DataError, OptionError, unknown_name
+from tightfit.errors import DataError, OptionError, printable, unknown_name
 from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import Pathlike
+from tightfit.paths import read_text
 from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
 
@@ -31,6 +34,7 @@ KEYS: Final = (
     *_PATHS, "image", "metric", "max_drop", "max_size", "max_zip", "max_latency", "memory", "only",
     "slices", *_SIMPLE, *_LIMITS,
 )  # fmt: skip
+_FUNCTION: Final = re.compile(r"[^\W\d]\w*:[^\W\d]")
 _PRESET: Final = {f.name: f.default for kind in (Job, Budget) for f in fields(kind)}
 
 
@@ -117,7 +121,7 @@ def read_run(path: Pathlike) -> dict[str, Any]:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file, "The run file")
         plain = json.loads(text).get("run") if file.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
@@ -129,6 +133,29 @@ def read_run(path: Pathlike) -> dict[str, Any]:
         if name not in KEYS:
             raise OptionError(unknown_name("key of the run file", str(name), KEYS))
     return {k: _absolute(str(v), file.parent) if k in _PATHS else v for k, v in plain.items()}
+
+
+def refuse_functions(known: Mapping[str, object], given: Collection[str], file: Pathlike) -> None:
+    """Checks that a run file names no code: its functions run only where the user spells or trusts them.
+
+    Args:
+        known: what ``read_run`` returns.
+        given: keys that the user gave beside the file.
+        file: what messages call it.
+
+    Raises:
+        OptionError: names the function.
+    """
+    for name in (*_PATHS, "metric", "max_drop"):
+        value = known.get(name)
+        if name in given or not isinstance(value, str):
+            continue
+        if is_spec(value) if name in _PATHS else _FUNCTION.search(value):
+            raise OptionError(
+                f"The run file '{printable(Path(file).name, 40)}' names a function as "
+                f"{name.replace('_', ' ')} ('{printable(value, 60)}'), which runs with your rights. Name it "
+                "yourself, or pass --trust-code (trust_code=True) if you trust it."
+            )
 
 
 def _absolute(name: str, folder: Path) -> str:

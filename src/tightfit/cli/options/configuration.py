@@ -8,6 +8,7 @@ from typing import Any
 
 from tightfit.cli.command_group import COMMANDS
 from tightfit.errors import DataError, OptionError, unknown_name
+from tightfit.paths import read_text
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def read_config(path: str) -> dict[str, Any]:
         DataError: the file cannot be read. OptionError: a table is of no command.
     """
     try:
-        plain = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        plain = tomllib.loads(read_text(Path(path), "The configuration"))
     except (OSError, ValueError) as error:
         raise DataError(f"The configuration '{path}' cannot be read ({error}); expected TOML.") from error
     for name, table in plain.items():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
+
+RUN_FILE: Final = "tightfit.run"
+"""Where a command's context has the path of ``--run``."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +31,8 @@ def cluster_options(function: F) -> F:
     trust = click.option(
         "--trust-code",
         is_flag=True,
-        help="With --on: run the functions of --data and --metric on the nodes of the cluster.",
+        help="With --on: run the functions of --data and --metric on the nodes of the cluster. With --run: "
+        "run the functions that the file names.",
     )
     return where(latency(trust(function)))
 
@@ -41,7 +45,7 @@ def chosen_cluster(options: dict[str, Any]) -> RayCluster | None:
     """
     address, latency, trust = options["on"], options["latency_on"], options["trust_code"]
     if address is None:
-        if latency is not None or trust:
+        if latency is not None or (trust and RUN_FILE not in click.get_current_context().meta):
             raise OptionError(
                 "Received --latency-on or --trust-code without --on; add --on ray://HOST:10001."
             )

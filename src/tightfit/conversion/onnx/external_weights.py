@@ -61,7 +61,8 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                     yield sparse.values
                     yield sparse.indices
-                waiting += [attribute.g, *attribute.graphs] if attribute.g.node or attribute.graphs else []
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += attribute.graphs
 
 
 def _reason(tensor: onnx.TensorProto, folder: Path) -> str:

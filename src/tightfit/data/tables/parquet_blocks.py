@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tightfit.data.tables.row_source import Row
+from tightfit.data.tables.row_source import Row, content_fingerprint
 from tightfit.errors import DataError, OptionError, first_line
 
 SUFFIX = ".parquet"
@@ -33,13 +32,11 @@ class ParquetBlocks:
         self._parquet = _pyarrow()
         self._groups: list[tuple[int, int]] = []
         self.counts: list[int] = []
-        self._facts: list[str] = []
         for number, path in enumerate(self.files):
             facts = self._open(path).metadata
             for group in range(facts.num_row_groups):
                 self._groups.append((number, group))
                 self.counts.append(facts.row_group(group).num_rows)
-            self._facts.append(f"{path.name}\0{path.stat().st_size}\0{facts.to_dict()}")
         self.columns = tuple(self._open(self.files[0]).schema_arrow.names)
 
     def read(self, block: int, columns: Sequence[str], within: Sequence[int] | None) -> Iterator[Row]:
@@ -55,12 +52,12 @@ class ParquetBlocks:
             yield from batch.to_pylist()
 
     def fingerprint(self) -> str:
-        """SHA-256 over the files' names, sizes and footers, whose statistics change with the content."""
-        return hashlib.sha256("\0".join(self._facts).encode()).hexdigest()
+        """SHA-256 over the names and contents of the files."""
+        return content_fingerprint(self.files)
 
     def _open(self, path: Path) -> Any:
         try:
-            return self._parquet.ParquetFile(path, memory_map=True)
+            return self._parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         except (OSError, ValueError) as error:
             raise DataError(f"'{path.name}' is no parquet file: {first_line(error)}.") from error
 

@@ -11,6 +11,7 @@ import bisect
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -51,7 +52,17 @@ class RowBlocks(Protocol):
         """Yield rows of a block: those at positions within it, or all."""
 
     def fingerprint(self) -> str:
-        """SHA-256 of what changes with the content, without reading all of it."""
+        """SHA-256 of the content."""
+
+
+def content_fingerprint(files: Sequence[Path]) -> str:
+    """Return the SHA-256 over the names and contents of files, in their order, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{path.name}\0{content}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 class RowSource:

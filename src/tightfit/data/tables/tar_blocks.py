@@ -7,7 +7,6 @@ other columns have the rest of the name. ``.pyd``, ``.pickle`` and what else nee
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
 import json
@@ -20,11 +19,12 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.data.images.image_decoding import SUFFIXES
-from tightfit.data.tables.row_source import Row
-from tightfit.errors import DataError
+from tightfit.data.tables.row_source import Row, content_fingerprint
+from tightfit.errors import DataError, first_line, printable
 
 SUFFIX = ".tar"
 _BRACES: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MOST_FILES: Final = 1_000_000
 
 Member = tuple[str, int, int]
 """Column, offset and size."""
@@ -59,17 +59,18 @@ class TarBlocks:
                 for suffix, offset, size in samples[place]:
                     if column_of(suffix) in columns:
                         file.seek(offset)
-                        row[column_of(suffix)] = _value(suffix, file.read(size), f"{path.name}:{place}")
+                        content = file.read(size)
+                        if len(content) < size:
+                            raise DataError(f"'{path.name}' was cut while it was read. Copy it again.")
+                        row[column_of(suffix)] = _value(suffix, content, f"{path.name}:{place}")
                 missing = [c for c in columns if c not in row]
                 if missing:
                     raise DataError(f"Sample {place} of '{path.name}' has no '{missing[0]}'. Add the file.")
                 yield row
 
     def fingerprint(self) -> str:
-        """SHA-256 over the headers: names, sizes and times of all members."""
-        return hashlib.sha256(
-            repr([(p.name, p.stat().st_size) for p in self.files]).encode() + repr(self._samples).encode()
-        ).hexdigest()
+        """SHA-256 over the names and contents of the files."""
+        return content_fingerprint(self.files)
 
 
 def tar_files(spec: str) -> list[Path]:
@@ -83,6 +84,8 @@ def tar_files(spec: str) -> list[Path]:
     if found is None:
         return [Path(spec)]
     first, last = found.groups()
+    if int(last) - int(first) >= _MOST_FILES:
+        raise DataError(f"'{spec}' names more than {_MOST_FILES:,} files. Name a shorter range.")
     numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
     return [Path(spec[: found.start()] + number + spec[found.end() :]) for number in numbers]
 
@@ -101,19 +104,39 @@ def column_of(suffix: str) -> str:
 def _index(path: Path) -> list[tuple[Member, ...]]:
     """The members of each sample of a tar."""
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", tarinfo=_Header) as archive:
             members = [
                 (m.name, m.offset_data, m.size)
                 for m in archive
-                if m.isreg() and not Path(m.name).name.startswith(".")
+                if _is_plain(m) and not Path(m.name).name.startswith(".")
             ]
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
         raise DataError(
             f"'{path.name}' is no tar of samples: {error}. Tars must not be compressed."
         ) from error
     split = [(*_split(name), offset, size) for name, offset, size in members]
     groups = itertools.groupby(split, key=lambda m: m[0])
     return [tuple((suffix, offset, size) for _, suffix, offset, size in group) for _, group in groups]
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose size is no negative number: such a one leads back to members that were read."""
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a member has a negative size")
+        return int(super()._block(count))  # type: ignore[misc] # left out of typeshed
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """True for a file whose bytes lie in the tar one after the other; False for links, folders and the like.
+
+    Raises:
+        ReadError: a file is stored with gaps, so its bytes are not those that follow the header.
+    """
+    if member.issparse():
+        raise tarfile.ReadError(f"the member {printable(member.name, 60)} is stored with gaps")
+    return member.isreg()
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -146,5 +169,7 @@ def _value(suffix: str, content: bytes, where: str) -> Any:
         raise DataError(f"'{where}' has a .{kind} member. Expected an image or {known}.")
     try:
         return reader(content)
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"'{where}' has a .{kind} member that cannot be read: {error}.") from error
+    except (ValueError, OverflowError, MemoryError, EOFError, RecursionError) as error:
+        raise DataError(
+            f"'{where}' has a .{kind} member that cannot be read: {first_line(error).rstrip('.')}."
+        ) from error

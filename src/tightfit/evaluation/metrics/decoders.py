@@ -11,6 +11,7 @@ import numpy as np
 
 from tightfit.errors import DataError, unknown_name
 from tightfit.evaluation.metrics.boxes import Boxes, best, corners_of, suppressed
+from tightfit.paths import refuse_endless
 from tightfit.types import Array
 
 Outputs = Mapping[str, Array]
@@ -165,6 +166,7 @@ def read_numbers(path: Path) -> Array:
     Raises:
         DataError: when it holds none.
     """
+    refuse_endless(path, "The file of anchors")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:

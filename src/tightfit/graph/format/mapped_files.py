@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tightfit.errors import ModelError
+from tightfit.paths import refuse_endless
 
 _maps: Final[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
 
@@ -21,6 +22,7 @@ def map_file(path: Path) -> mmap.mmap:
     Raises:
         ModelError: it cannot be read, or is empty.
     """
+    refuse_endless(path, "The model")
     if path.is_dir():
         raise ModelError(f"'{path}' is a folder; expected a .tflite file.")
     try:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.evaluation.ssh_device import Device
+from tightfit.paths import read_text
 
 _KEYS: Final = {"ssh": str, "threads": int, "python": str, "config": str}
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,39}")
@@ -51,7 +52,7 @@ def read_devices(path: str | Path) -> tuple[NamedDevice, ...]:
     """
     place = Path(path)
     try:
-        plain = tomllib.loads(place.read_text(encoding="utf-8"))
+        plain = tomllib.loads(read_text(place, "The file of devices"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"'{place.name}' cannot be read as TOML: {error}.") from error
     tables = plain.get("devices")

@@ -22,8 +22,8 @@ from fuzz.mutation import (
     mutate_tar,
     mutate_zip,
 )
+from tightfit.cli.app import app
 from tightfit.cli.optimize import job_of
-from tightfit.cli.optimize import optimize as command
 from tightfit.cli.options.configuration import read_config
 from tightfit.conversion.keras.safe_files import check_file
 from tightfit.data.images.image_decoding import decode
@@ -128,15 +128,24 @@ def read_image(data: bytes) -> None:
     decode(data, _IMAGE, "the picture")
 
 
+def _command() -> click.Command:
+    """The command that takes a run file."""
+    found = app.get_command(click.Context(app), "optimize")
+    assert found is not None
+    return found
+
+
 def read_options(data: bytes) -> None:
     """Reads a file of options: by command, of devices, and of a run, whose options are understood too."""
     path = _FOLDER / "options.toml"
     path.write_bytes(data)
-    for read in (read_config, read_devices, read_run):
+    for read in (read_config, read_devices):
         with contextlib.suppress(TightfitError):
             read(path)
+            return
+    read_run(path)
     try:
-        with command.make_context("optimize", ["--run", str(path), "-o", "out"]) as context:
+        with _command().make_context("optimize", ["--run", str(path), "-o", "out"]) as context:
             job_of(context.params.pop("model"), context.params)
     except click.ClickException as error:
         raise OptionError(error.format_message()) from error

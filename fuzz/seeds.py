@@ -94,8 +94,9 @@ def reports() -> list[bytes]:
     candidate = {"name": "int8", "scheme": "int8", "size_bytes": 5, "path": "candidates/int8.tflite"}
     plain = {"model": {}, "data": {}, "machine": {}, "budget": {}, "candidates": [candidate], "best": "int8"}
     full = candidate | {
-        "accuracy": 0.9, "drop": 0.01, "latency_ratio": 0.5, "latency_ms": 1.0, "zip_bytes": 4, "agreement": 0.99,
-        "accuracies": {"top1": 0.9}, "drops": {"top1": 0.01}, "slices": [], "meets_budget": True,
+        "accuracy": 0.9, "drop": 0.01, "latency_ratio": 0.5, "latency_ms": 1.0, "zip_bytes": 4,
+        "agreement": 0.99, "accuracies": {"top1": 0.9}, "drops": {"top1": 0.01}, "slices": [],
+        "meets_budget": True,
     }  # fmt: skip
     original = full | {"name": "float32", "scheme": "float", "is_original": True}
     whole = plain | {"candidates": [original, full], "finished": True, "run": {"model": "m", "data": "d"}}

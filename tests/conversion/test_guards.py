@@ -248,6 +248,13 @@ def test_weights_of_a_branch_without_ops_are_looked_at(tmp_path):
             load(tmp_path / "m.onnx", tmp_path / "m.tflite")
 
 
+def test_a_place_that_is_no_text_is_refused(tmp_path):
+    content = external_model("w.bin").SerializeToString().replace(b"w.bin", b"w\xff\xfein")
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelError):
+        load(tmp_path / "m.onnx", tmp_path / "m.tflite")
+
+
 def test_hdf5_is_read_in_the_confined_child_alone(tmp_path):
     path = tmp_path / "small.h5"
     path.write_bytes(weights())

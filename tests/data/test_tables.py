@@ -179,3 +179,13 @@ def test_headers_that_lead_back_or_have_gaps_are_refused():
 def test_a_range_of_too_many_files_is_refused():
     with pytest.raises(DataError, match="more than"):
         tar_files("a-{0..99999999999999}.tar")
+
+
+def test_headers_of_arrays_that_do_not_end_are_refused(tmp_path):
+    content = npy(arrays()[0][0]).replace(b"}", b"(")
+    write_tar(tmp_path / "a.tar", [("0", {"npy": content})])
+    with pytest.raises(DataError, match="cannot be read"):
+        list(open_data(str(tmp_path / "a.tar"), inputs=[SPEC]).samples())
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(DataError, match="holds no array"):
+        open_data(str(tmp_path / "a.npy"), inputs=[SPEC])

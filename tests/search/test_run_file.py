@@ -12,6 +12,7 @@ from tightfit.cli.app import app
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.writer import write_model
+from tightfit.report.report import read_report
 from tightfit.search.job import Job
 from tightfit.search.run_file import command_of, image_text, read_run, run_facts, to_toml
 from tightfit.search.verdict.budget import Budget
@@ -141,3 +142,12 @@ def test_functions_run_where_they_are_spelled_or_trusted(work, monkeypatch):
     for words in (("--data", "spelled:samples"), ("--trust-code",)):
         done = run("--run", "own.toml", *words, "-o", work / "fourth", "--effort", "quick")
         assert done.exception is None, done.output
+
+
+@pytest.mark.parametrize("change", [{"size_bytes": "many"}, {"accuracy": []}, {"drop": {"a": 1}}])
+def test_a_baseline_with_values_of_other_types_is_refused(change, work):
+    report = json.loads((work / "first" / "report.json").read_text())
+    report["candidates"][1] |= change
+    (work / "odd.json").write_text(json.dumps(report))
+    with pytest.raises(DataError, match=r"values of other types|cannot be read"):
+        read_report(work / "odd.json")

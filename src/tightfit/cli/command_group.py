@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from tightfit.errors import OptionError, printable
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "optimize": (
@@ -93,6 +95,44 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 """Command → (module of this package, first sentence of its help)."""
 
 
+class FileContext(click.Context):
+    """The context of a command: what a file gives for an option is understood as if it were typed."""
+
+    def lookup_default(self, name: str, call: bool = True) -> Any:  # noqa: ARG002 - click's signature
+        """Return the value of a file for an option, as text or texts; None where there is none."""
+        value = super().lookup_default(name)
+        parameter = next((p for p in self.command.params if p.name == name), None)
+        if value is None or parameter is None or name not in (self.default_map or {}):
+            return value
+        return file_value(name, value, several=parameter.multiple)
+
+
+def file_value(name: str, value: Any, *, several: bool) -> Any:
+    """Return a value of a TOML file as the command line would give it.
+
+    Args:
+        name: of the option.
+        value: what the file has.
+        several: True for an option that may be repeated.
+
+    Raises:
+        OptionError: it is no text, number, true, false, or list of such.
+
+    Example:
+        >>> file_value("max_drop", 0.01, several=False), file_value("only", "int8", several=True)
+        ('0.01', ['int8'])
+    """
+    values = value if isinstance(value, list | tuple) else [value]
+    plain = all(isinstance(v, str | bool | int | float) and "\0" not in str(v) for v in values)
+    if not plain or (isinstance(value, list) and not several):
+        expected = "a list of texts" if several else "a text, a number, true or false"
+        raise OptionError(
+            f"The file gives {printable(value, 40)} as '{printable(name, 40)}'; expected {expected}."
+        )
+    texts = [v if isinstance(v, bool) else str(v) for v in values]
+    return texts if several else texts[0]
+
+
 class CommandGroup(click.Group):
     """A group of ``COMMANDS`` that imports the one that is called."""
 
@@ -109,6 +149,7 @@ class CommandGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"tightfit.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command.context_class = FileContext
         if not any(p.name == "quiet" for p in command.params):
             command.params += [_option(("-q", "--quiet"), _be_quiet, "Show no progress.")]
             command.params += [_option(("-v", "--verbose"), _be_verbose, "Log each stage with its time.")]

@@ -19,6 +19,7 @@ from tightfit.data.function_source import FunctionData
 from tightfit.data.images.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.images.image_options import ImageOptions, missing_options
 from tightfit.data.manifest import JsonArrays, manifest_images
+from tightfit.data.npz_members import DAMAGE
 from tightfit.data.python_objects import is_python_object, restartable
 from tightfit.data.sample import InputSpec, Sample, TensorLike
 from tightfit.data.tables import parquet_blocks, tar_blocks
@@ -26,7 +27,7 @@ from tightfit.data.tables.ray_blocks import RayBlocks, is_ray_dataset
 from tightfit.data.tables.row_source import RowBlocks, RowSource
 from tightfit.data.tables.tar_blocks import tar_files
 from tightfit.data.user_code import load_function
-from tightfit.errors import DataError
+from tightfit.errors import DataError, first_line
 from tightfit.plugins import entries, load_entry
 
 __all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
@@ -132,9 +133,10 @@ def _single_array(path: Path, inputs: tuple[InputSpec, ...]) -> FunctionData:
     """One array of samples without labels; rows are read when they are wanted."""
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except DAMAGE as error:
         raise DataError(
-            f"'{path.name}' holds no array of numbers ({error}). Write one with numpy.save."
+            f"'{path.name}' holds no array of numbers ({first_line(error).rstrip('.')}). Write one with "
+            "numpy.save."
         ) from error
     if rows.ndim < 1 or len(inputs) != 1:
         raise DataError(

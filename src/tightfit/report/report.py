@@ -16,6 +16,7 @@ from tightfit.report.methodology import METHODS
 from tightfit.result import Result, Row
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.job import DONE
+from tightfit.search.journal import is_sound
 from tightfit.search.verdict.budget import Budget, allowed_drop
 
 SCHEMA = 1
@@ -152,6 +153,9 @@ class Report(Result):
             known = _only_fields(cls, plain)
             known["budget"] = Budget(**_only_fields(Budget, plain["budget"]))
             known["candidates"] = [Candidate.from_dict(c) for c in plain["candidates"]]
+            odd = next((c for c in known["candidates"] if not is_sound(c)), None)
+            if odd is not None:
+                raise DataError(f"A candidate of the report has values of other types; {_FROM_A_REPORT}")
             return cls(**known)
         except TightfitError:
             raise

@@ -34,6 +34,11 @@ def check_external(model: onnx.ModelProto, folder: Path, file: str) -> None:
     """
     for tensor in tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if not _is_text(tensor):
+                raise ModelError(
+                    f"'{file}' keeps a weight in a file whose name is no text. Save the model again as one "
+                    "file."
+                )
             odd = sorted({e.key for e in tensor.external_data} - _KEYS)
             reason = f"under the unknown key '{printable(odd[0], 40)}'" if odd else _reason(tensor, folder)
             if reason:
@@ -63,6 +68,12 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                     yield sparse.indices
                 waiting += [attribute.g] if attribute.HasField("g") else []
                 waiting += attribute.graphs
+
+
+def _is_text(tensor: onnx.TensorProto) -> bool:
+    """False where a text of the file is no UTF-8: protobuf gives its bytes then."""
+    texts = (tensor.name, *(text for e in tensor.external_data for text in (e.key, e.value)))
+    return all(isinstance(text, str) for text in texts)
 
 
 def _reason(tensor: onnx.TensorProto, folder: Path) -> str:

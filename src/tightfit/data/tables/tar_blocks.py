@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.data.images.image_decoding import SUFFIXES
+from tightfit.data.npz_members import DAMAGE
 from tightfit.data.tables.row_source import Row, content_fingerprint
 from tightfit.errors import DataError, first_line, printable
 
@@ -169,7 +170,7 @@ def _value(suffix: str, content: bytes, where: str) -> Any:
         raise DataError(f"'{where}' has a .{kind} member. Expected an image or {known}.")
     try:
         return reader(content)
-    except (ValueError, OverflowError, MemoryError, EOFError, RecursionError) as error:
+    except DAMAGE as error:  # a RecursionError of JSON is one of these
         raise DataError(
             f"'{where}' has a .{kind} member that cannot be read: {first_line(error).rstrip('.')}."
         ) from error

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from tightfit.data.npz_members import DAMAGE
 from tightfit.errors import DataError, unknown_name
 from tightfit.evaluation.metrics.boxes import Boxes, best, corners_of, suppressed
 from tightfit.paths import refuse_endless
@@ -174,7 +175,7 @@ def read_numbers(path: Path) -> Array:
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False), np.float64)
         return np.loadtxt(path, delimiter="," if "," in path.read_text(encoding="utf-8") else None)
-    except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
+    except DAMAGE as error:
         raise DataError(f"The anchors '{path.name}' cannot be read: {error}.") from error
 
 

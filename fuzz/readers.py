@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -50,6 +50,7 @@ from tightfit.targets.profile import find_target
 _FOLDER: Final = Path(tempfile.mkdtemp(prefix="fuzzing-"))
 _SPEC: Final = InputSpec("x", (1, 2, 2, 1), "float32")
 _IMAGE: Final = ImageOptions.parse("size=2").for_input(_SPEC)
+_OPTIMIZE: Final[Any] = app.get_command(click.Context(app), "optimize")
 _KEY: Final = Journal(_FOLDER / "none", {"model": "x"}).key
 
 
@@ -128,13 +129,6 @@ def read_image(data: bytes) -> None:
     decode(data, _IMAGE, "the picture")
 
 
-def _command() -> click.Command:
-    """The command that takes a run file."""
-    found = app.get_command(click.Context(app), "optimize")
-    assert found is not None
-    return found
-
-
 def read_options(data: bytes) -> None:
     """Reads a file of options: by command, of devices, and of a run, whose options are understood too."""
     path = _FOLDER / "options.toml"
@@ -145,7 +139,7 @@ def read_options(data: bytes) -> None:
             return
     read_run(path)
     try:
-        with _command().make_context("optimize", ["--run", str(path), "-o", "out"]) as context:
+        with _OPTIMIZE.make_context("optimize", ["--run", str(path), "-o", "out"]) as context:
             job_of(context.params.pop("model"), context.params)
     except click.ClickException as error:
         raise OptionError(error.format_message()) from error
@@ -162,6 +156,7 @@ def read_onnx(data: bytes) -> None:
         model = load_model_from_string(data)
     except DecodeError:
         return
+    (_FOLDER / "w.bin").write_bytes(bytes(16))
     check_external(model, _FOLDER, "model.onnx")
 
 

@@ -13,11 +13,12 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from support.models import conv_net, residual_net
-from tightfit.api.evaluate import benchmark
+from tightfit.api.evaluate import benchmark, evaluate
 from tightfit.cli.evaluate import benchmark as command
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.evaluation.ssh_device import Device, bundle, latency_on
@@ -66,11 +67,13 @@ def device(tmp_path_factory):
     (folder / "client").write_text(CLIENT.format(folder=folder))
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd started by root puts unprivileged processes
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "server")], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "server")], stderr=subprocess.PIPE)
     for _ in range(50):
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port)) == 0:
                 break
+        if server.poll() is not None:
+            pytest.skip(f"sshd does not start here: {server.stderr.read().decode().strip()}")
         time.sleep(0.1)
     url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
     yield Device.parse(url, config=folder / "client", python=sys.executable)
@@ -197,3 +200,13 @@ def test_what_is_sent_measures_by_itself(tmp_path, models):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["latencies"][0]["median_ms"] > 0
+
+
+@needs_sshd
+def test_a_model_is_evaluated_on_a_device_and_its_outputs_are_compared(device, models, tmp_path):
+    inputs = np.random.default_rng(0).standard_normal((4, 16, 16, 3)).astype(np.float32)
+    np.savez(tmp_path / "set.npz", x=inputs, y=np.arange(4) % 3)
+    found = evaluate(models[0], tmp_path / "set.npz", on=device)
+    assert found[0].failure is None
+    assert found.apart[0].equal
+    assert device.url in found.notes[-1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
@@ -18,17 +19,19 @@ from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import Footprint, footprint
-from tightfit.evaluation.latency import Latency, compare_latency
+from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.machine import machine
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.evaluation.slices.parts import NamedSlices
-from tightfit.evaluation.ssh_device import Device, latency_on
+from tightfit.evaluation.ssh_device import Device
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.result import Result, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
+from tightfit.targets.places.place import find_place, latencies_on
+from tightfit.targets.places.place_difference import PlaceDifference, place_difference
 
 
 @verb()
@@ -41,6 +44,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     limit: int | None = None,
     slices: Sequence[NamedSlices | str] = (),
     signature: str | None = None,
+    on: Device | str | None = None,
     progress: ProgressLike = None,
 ) -> Evaluation:
     """Return the accuracy of each model on the data, with the paired change from the first.
@@ -54,12 +58,15 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         limit: the most samples.
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
         signature: the signature to run, where the models have several.
+        on: where the models run instead of on this computer: ``arm`` or ``arm:CORE`` (emulated), ``gpu``
+            (LiteRT's GPU accelerator), ``phone`` (float16 arithmetic, simulated) or ``ssh://user@host``. The
+            result then also has how far the outputs are from this computer's.
         progress: see ``tightfit.Progress``.
 
     Raises:
-        TightfitError: the data does not fit the first model, or that one fails.
+        TightfitError: the data does not fit the first model, that one fails, or the place cannot be reached.
     """
-    wanted = wanted_metrics(metric)
+    wanted, place = wanted_metrics(metric), None if on is None else find_place(on)
     several = _several(models)
     paths = [signature_file(open_model(m), signature) for m in several]
     read = [read_model(path) for path in paths]
@@ -71,11 +78,20 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         indices, _ = split(dataset.classes(), len(dataset), limit, overlap=True)
     named = tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices)
     with tracked(progress) as tracker:
+        runs = paths if place is None else [partial(place.open, path) for path in paths]
         results = evaluate_models(
-            paths, dataset, indices, metric=wanted, progress=tracker.steps("evaluating"),
+            runs, dataset, indices, metric=wanted, progress=tracker.steps("evaluating"),
             slices=slices_of(read[0], named),
         )  # fmt: skip
-    return Evaluation(tuple(map(label_of, several)), tuple(results))
+        apart: list[PlaceDifference] = []
+        if place is not None:
+            few = sorted(range(len(dataset)) if indices is None else (int(i) for i in indices))[:_COMPARED]
+            apart = [place_difference(path, place, dataset.samples(few)) for path in paths]
+    return Evaluation(tuple(map(label_of, several)), tuple(results), tuple(apart))
+
+
+_COMPARED: Final = 8
+"""Samples whose outputs are compared between this computer and another place."""
 
 
 def _several(models: ModelLike | Sequence[ModelLike]) -> list[ModelLike]:
@@ -92,10 +108,12 @@ class Evaluation(Result, Sequence[Accuracy]):
     Args:
         models: what they are called.
         results: one for each, the first is the reference.
+        apart: how far the outputs of each are from this computer's, where they ran elsewhere; else empty.
     """
 
     models: tuple[str, ...]
     results: tuple[Accuracy, ...]
+    apart: tuple[PlaceDifference, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -104,8 +122,9 @@ class Evaluation(Result, Sequence[Accuracy]):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know of the labels."""
-        return list(self.results[0].notes)
+        """What a reader should know of the labels and of where the models ran."""
+        named = zip(self.models, self.apart, strict=False)
+        return [*self.results[0].notes, *(f"{Path(m).name}: {d.sentence()}" for m, d in named)]
 
     @overload
     def __getitem__(self, index: int) -> Accuracy: ...
@@ -119,8 +138,15 @@ class Evaluation(Result, Sequence[Accuracy]):
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data: one entry a model, as ``tightfit evaluate --json`` prints it."""
+        return {"models": self.rows()}
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return plain data of each model, with ``on`` where it ran elsewhere."""
         named = zip(self.models, self.results, strict=True)
-        return {"models": [{"path": path, **result.to_dict()} for path, result in named]}
+        rows = [{"path": path, **result.to_dict()} for path, result in named]
+        if not self.apart:
+            return rows
+        return [row | {"on": apart.to_dict()} for row, apart in zip(rows, self.apart, strict=True)]
 
     def headline(self) -> str:
         """Return the metric of each model."""
@@ -193,7 +219,8 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
         threads: that LiteRT computes with.
         rounds: most rounds; each runs all models once.
         seconds: time limit of all rounds.
-        on: measure latency on this device, ``ssh://user@host``, instead of here.
+        on: measure latency on this device, ``ssh://user@host``, instead of here, or on the ``gpu`` of this
+            computer. An emulator (``arm``) has no latency.
         per_op: also measure the time of each op here, by LiteRT's profiler.
         signature: the signature to run, where the models have several; sizes are those of the whole files.
 
@@ -207,12 +234,7 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     paths = [signature_file(path, signature) for path in files]
     for path in paths:
         read_model(path)
-    where = machine()
-    device = Device.parse(on) if isinstance(on, str) else on
-    if device is None:
-        latencies = compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
-    else:
-        where, latencies = latency_on(device, paths, threads=threads, rounds=rounds, seconds=seconds)
+    where, latencies = latencies_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
     named = zip(several, files, latencies, strict=True)
     ops = [tuple(profile_ops(p, threads=threads)) if per_op else () for p in paths]
     return [

@@ -1,8 +1,13 @@
-"""Compare the integer simulation of training with LiteRT."""
+"""Compare the integer simulation of training with LiteRT, and simulate a phone's float16 arithmetic."""
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of
@@ -14,8 +19,11 @@ from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike
+from tightfit.runtime.emulator import find_emulator, is_available
+from tightfit.runtime.session import Session
 from tightfit.scratch import scratch_folder
 from tightfit.spoken import verb
+from tightfit.targets.places.float16 import Float16Simulation, float16_simulation
 from tightfit.training.backend import choose_backend
 from tightfit.training.simulation.comparison import Simulation
 
@@ -29,8 +37,9 @@ def simulate(  # noqa: PLR0913 - the options of one command
     image: Image = None,
     limit: int = 1000,
     seed: int = 0,
+    device: str | None = None,
     progress: ProgressLike = None,
-) -> Simulation:
+) -> Simulation | Float16Simulation:
     """Return the comparison of a quantized model's simulation with LiteRT, on the same samples.
 
     Args:
@@ -40,12 +49,19 @@ def simulate(  # noqa: PLR0913 - the options of one command
         image: preprocessing of images.
         limit: most samples whose decisions are compared; every op is compared on the first 8.
         seed: of the choice of samples.
+        device: whose arithmetic is simulated: ``x86`` or ``arm`` (by default this computer's), where LiteRT
+            runs on an emulated core if one is found; or ``phone``, the float16 arithmetic of a phone's GPU.
         progress: see ``tightfit.Progress``.
 
     Raises:
         OptionError: Keras is missing, or a float model is given without a scheme.
+            The device is unknown.
         ModelError: the file has no integer ops, or an op has no lowering.
     """
+    if device not in (None, *DEVICES):
+        raise OptionError(f"Received '{device}' as the device; expected one of {', '.join(DEVICES)}.")
+    if device == "phone":
+        return _phone(model, data, image, limit, seed)
     choose_backend()
     from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
     from tightfit.training.simulation.simulate_ops import simulate as compare  # noqa: PLC0415 - loads Keras
@@ -65,8 +81,36 @@ def simulate(  # noqa: PLR0913 - the options of one command
             file = Path(folder) / "quantized.tflite"
             quantize(path, scheme, file, data=data, image=options, layout="npu", progress=False)
         twin, plan = as_float(read_model(file))
+        opens, ran_on = _device(device)
         with tracked(progress) as tracker:
             told = tracker.steps("simulating")
-            return compare(
-                twin, plan, file, dataset.samples(chosen), progress=lambda done: told(done, len(chosen))
-            )
+            found = compare(
+                twin, plan, file, dataset.samples(chosen), device=device, opens=opens,
+                progress=lambda done: told(done, len(chosen)),
+            )  # fmt: skip
+    return replace(found, ran_on=ran_on)
+
+
+DEVICES: Final = ("x86", "arm", "phone")
+
+
+def _device(device: str | None) -> tuple[Callable[[str | Path | bytes], Session], str]:
+    """How LiteRT runs a file on a kind of processor, and a sentence where that is not this computer's."""
+    here = "arm" if platform.machine().lower() in ("aarch64", "arm64") else "x86"
+    if device in (None, here):
+        return Session, ""
+    if device == "arm" and is_available():
+        emulator = find_emulator()
+        return partial(Session, on=emulator), f"LiteRT ran on {emulator.title}."
+    return Session, (
+        f"The kernels of {device} are simulated and LiteRT ran on this computer ({here}), so the differences "
+        "are those between the processors."
+    )
+
+
+def _phone(model: ModelLike, data: DataLike, image: Image, limit: int, seed: int) -> Float16Simulation:
+    path = open_model(model)
+    stored = read_model(path)
+    dataset = open_data(data, image=image_options(image), inputs=inputs_of(stored, path))
+    chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), seed=seed, overlap=True)
+    return float16_simulation(path, dataset.samples(chosen))

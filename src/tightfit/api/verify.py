@@ -15,6 +15,7 @@ from tightfit.paths import check_paths
 from tightfit.provenance.replay import Replay, replay
 from tightfit.provenance.signature import is_signed_by
 from tightfit.provenance.signature import sign as sign_file
+from tightfit.runtime.emulator import emulator_of
 from tightfit.spoken import verb
 
 
@@ -25,6 +26,7 @@ def verify(
     *,
     image: Image = None,
     key: Pathlike | None = None,
+    on: str | None = None,
 ) -> Replay:
     """Replay the probes inside a file on this machine's LiteRT and compare with the recorded outputs.
 
@@ -33,17 +35,19 @@ def verify(
         data: data to compare with the data that the file was made with.
         image: preprocessing of images.
         key: a public key (PEM), to check whether the file is signed by it and unchanged.
+        on: ``arm`` or ``arm:CORE`` replays on an emulated core instead of on this computer.
 
     Raises:
         ModelError: the file cannot be read or has no provenance.
         RuntimeFailureError: LiteRT cannot run the file.
-        OptionError: the key cannot be used.
+        OptionError: the key cannot be used, or no emulator is found.
     """
+    emulator = None if on is None else emulator_of(on)
     signed = None if key is None else is_signed_by(model, key)
     fingerprint = None
     if data is not None:
         fingerprint = open_data(data, image=image_options(image), inputs=model_inputs(model)).fingerprint()
-    return replace(replay(model, fingerprint=fingerprint), signature_matches=signed)
+    return replace(replay(model, fingerprint=fingerprint, on=emulator), signature_matches=signed)
 
 
 @verb()

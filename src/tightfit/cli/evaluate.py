@@ -42,6 +42,12 @@ _NAME: Final = 20
 _signature_option = click.option(
     "--signature", metavar="KEY", help="Signature to run, where the models have several."
 )
+_config_option = click.option(
+    "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
+)
+_python_option = click.option(
+    "--remote-python", default="python3", show_default=True, help="Python command on the device."
+)
 
 
 @click.command()
@@ -51,9 +57,19 @@ _signature_option = click.option(
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
 @slices_option
 @_signature_option
+@click.option(
+    "--on",
+    metavar="PLACE",
+    help="Where MODELS run: arm or arm:CORE (emulated), gpu, phone (float16, simulated) or ssh://USER@HOST.",
+)
+@_config_option
+@_python_option
 @json_option
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Measure the accuracy of MODELS on the data, with the paired change from the first (− is worse)."""
+    """Measure the accuracy of MODELS on the data, with the paired change from the first (− is worse).
+
+    With --on, also how far the outputs at that place are from those on this computer.
+    """
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("evaluating", options["limit"] or 0)
@@ -67,17 +83,26 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
             progress=bars.advance,
             slices=parse_slices(options["slices"]),
             signature=options["signature"],
+            on=_place(options["on"], options["ssh_config"], options["remote_python"]),
         )
     if as_json:
-        click.echo(_json(_accuracies(models, results)))
+        named = zip(models, results.rows(), strict=True)
+        click.echo(_json([row | {"path": str(path)} for path, row in named]))
         return 0
     console().print(*metric_tables([path.name for path in models], results), sep="\n")
     for path, result in zip(models[1:], results[1:], strict=True):
         for line in quality_lines(result.outputs):
             click.echo(f"{path.name}: {line}")
-    for note in results[0].notes:
+    for note in results.notes:
         click.echo(f"note: {note}")
     return 0
+
+
+def _place(on: str | None, config: Path | None, python: str) -> Device | str | None:
+    """The place of --on; only an address of ssh has a configuration."""
+    if on is None or not on.startswith("ssh:"):
+        return on
+    return Device.parse(on, config=config, python=python)
 
 
 def _narrow(*columns: str) -> Table:
@@ -94,13 +119,6 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
     return f"{_number(low, digits)}…{_number(high, digits)}"
 
 
-def _accuracies(models: tuple[Path, ...], results: Sequence[Any]) -> list[dict[str, Any]]:
-    rows = []
-    for path, result in zip(models, results, strict=True):
-        rows.append({"path": str(path), **result.to_dict()})
-    return rows
-
-
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -113,11 +131,13 @@ def _accuracies(models: tuple[Path, ...], results: Sequence[Any]) -> list[dict[s
 @click.option(
     "--seconds", default=30.0, show_default=True, type=float, help="Time limit of all rounds, in seconds."
 )
-@click.option("--on", metavar="ssh://USER@HOST[:PORT]", help="Measure latency on this device over ssh.")
 @click.option(
-    "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
+    "--on",
+    metavar="PLACE",
+    help="Measure latency there: ssh://USER@HOST[:PORT], or gpu, on this computer.",
 )
-@click.option("--remote-python", default="python3", show_default=True, help="Python command on the device.")
+@_config_option
+@_python_option
 @click.option("--per-op", is_flag=True, help="Also show the time of each op on this machine, slowest first.")
 @threads_option
 @_signature_option
@@ -129,7 +149,7 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     ai-edge-litert, nothing else.
     """
     url, config, python = options.pop("on"), options.pop("ssh_config"), options.pop("remote_python")
-    device = None if url is None else Device.parse(url, config=config, python=python)
+    device = _place(url, config, python)
     results = run_benchmark(models, on=device, **options)
     where = results[0].machine
     if as_json:

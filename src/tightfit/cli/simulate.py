@@ -18,6 +18,7 @@ from tightfit.cli.options.choices import TRAINED, Names
 from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.targets.places.float16 import Float16Simulation
 from tightfit.units import format_count, format_percent
 
 if TYPE_CHECKING:
@@ -41,13 +42,27 @@ _SHOWN = 10
     type=click.IntRange(1),
     help="Samples whose top-1 decisions are compared.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["x86", "arm", "phone"]),
+    help="Whose arithmetic: of a processor (by default this one), or of a phone's GPU in float16.",
+)
 @json_option
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
-    """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions."""
+    """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions.
+
+    With --device phone: what float16 loses in each op on a phone's GPU, and where it overflows. Exit code 1:
+    a value overflows.
+    """
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("simulating", options["limit"])
         found = run_simulate(model, progress=bars.advance, **options)
+    if isinstance(found, Float16Simulation):
+        click.echo(json.dumps(found.to_dict(), indent=1) if as_json else "", nl=as_json)
+        if not as_json:
+            console().print(_float16(found))
+        return int(found.overflows)
     if as_json:
         click.echo(
             json.dumps(found.to_dict() | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
@@ -57,13 +72,28 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
     return 0
 
 
+def _float16(found: Float16Simulation) -> Group:
+    """Return the losses of float16 for a person: overflow first, then the largest loss."""
+    lines = [
+        f"float16 on {format_count(found.samples, 'sample')}: {format_count(len(found.ops), 'op')} on the GPU"
+    ]
+    table = Table("op", "", "dB", "overflow", "largest", box=None, padding=(0, 2, 0, 0))
+    for op in found.worst_first()[:_SHOWN]:
+        decibels = "equal" if op.snr_db is None else f"{op.snr_db:.1f}"
+        table.add_row(
+            Text(short(op.name)), op.kind, decibels, format_percent(op.overflow), f"{op.largest:.4g}"
+        )
+    return Group(*map(Text, [*lines, *(f"note: {note}" for note in found.notes)]), Text(), table)
+
+
 def as_text(found: Simulation) -> Group:
     """Return a comparison for a person: the ops that differ most first."""
     lines = [
+        *([found.ran_on] if found.ran_on else []),
         f"{format_percent(found.equal_decisions, 2)} equal decisions on "
         f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} counting ties); "
         f"every op given the device's inputs: at most {found.largest_steps:g} steps apart, on "
-        f"{format_count(len(found.ops), 'op')} and {format_count(found.compared, 'sample')}"
+        f"{format_count(len(found.ops), 'op')} and {format_count(found.compared, 'sample')}",
     ]
     if found.left_out:
         lines.append(

@@ -34,6 +34,7 @@ _SHOWN = 6
 @click.option(
     "--key", type=click.Path(path_type=Path), help="Public key (PEM) that the file must be signed by."
 )
+@click.option("--on", metavar="arm[:CORE]", help="Replay on an emulated ARM core instead of this machine.")
 @json_option
 def verify(model: Path, as_json: bool, **options: Any) -> int:
     """Replay the probes inside MODEL on this machine and compare the outputs with the recorded ones.
@@ -42,7 +43,7 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
     as it was signed. Exit code 0: equal, or within the allowed steps, 1: not.
     """
     image = ImageOptions.parse(options["image"]) if options["image"] else None
-    found = run_verify(model, options["data"], image=image, key=options["key"])
+    found = run_verify(model, options["data"], image=image, key=options["key"], on=options["on"])
     if as_json:
         click.echo(_json(found.as_json()))
     else:

@@ -13,9 +13,10 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -66,7 +67,22 @@ class Latency:
     percentiles_ms: dict[str, float] = field(default_factory=dict)
 
 
-def compare_latency(
+class Timed(Protocol):
+    """What is timed: a ``runtime.Session``, or a session elsewhere."""
+
+    def time(self, runs: int, warmup: int = 0) -> list[float]: ...  # noqa: D102 - see Session
+
+    @property
+    def peak_memory_bytes(self) -> int | None: ...  # noqa: D102 - see Session
+
+    def close(self) -> None: ...  # noqa: D102 - see Session
+
+
+Opens = Callable[[str | Path, int], Timed]
+"""Opens a model with a number of threads."""
+
+
+def compare_latency(  # noqa: PLR0913 - the options of one measurement
     models: Sequence[str | Path],
     *,
     threads: int = 1,
@@ -74,6 +90,7 @@ def compare_latency(
     rounds: int = 30,
     budget_s: float = 30.0,
     precision: float = 0.0,
+    opens: Opens | None = None,
 ) -> list[Latency]:
     """Return the latency of each model; ratios are to the first.
 
@@ -87,8 +104,9 @@ def compare_latency(
         rounds: how many at most. A fast model runs several times a round, which then counts their median.
         budget_s: no round starts after this time, but six rounds are always made.
         precision: once every ratio's interval is narrower than this share of it, no process is started anew.
+        opens: opens a model; None for LiteRT on this computer's CPU.
     """
-    tracks = [_Track(model, threads) for model in models]
+    tracks = [_Track(model, threads, opens) for model in models]
     groups = _groups(tracks)
     for group in groups:
         _measure(group, warmup, rounds, _End(budget_s / len(groups), precision))
@@ -116,6 +134,10 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     return ordered[j - 1], ordered[n - j]
 
 
+def _open(model: str | Path, threads: int) -> Session:
+    return Session(model, threads=threads)
+
+
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Return the ``PERCENTILES`` of values, linear between two order statistics.
 
@@ -130,16 +152,18 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 class _Track:
     """One model's session while it is open, and what was measured: a time a round, a ratio a shared round."""
 
-    def __init__(self, model: str | Path, threads: int) -> None:
+    def __init__(self, model: str | Path, threads: int, opens: Opens | None = None) -> None:
         self.model = model
         self.threads = threads
+        self.opens: Opens = opens or _open
+        self.is_here = opens is None
         self.times_ms: list[float] = []
         self.calls_ms: list[float] = []
         self.ratios: list[float] = []
         self.runs = 0
         self.reason: str | None = None
         self.peak_memory_bytes: int | None = None
-        self._session: Session | None = None
+        self._session: Timed | None = None
         self._burst = 1
         self._refill = 1
 
@@ -148,7 +172,7 @@ class _Track:
         if self.reason is not None:
             return
         with self._noted():
-            self._session = Session(self.model, threads=self.threads)
+            self._session = self.opens(self.model, self.threads)
             first = self._session.time(max(1, warmup))[-1]
             self._burst = min(_LONGEST_BURST, max(1, math.ceil(_BURST_MS / max(first, 1e-6))))
             # The first call after another model's finds its weights out of the caches; that takes a few
@@ -240,7 +264,9 @@ def _measure(tracks: Sequence[_Track], warmup: int, rounds: int, end: _End) -> N
         if end.is_due(start) or (start >= _FEWEST_ROUNDS and end.is_sure(tracks)):
             break
         try:
-            prepare(sum(track.reason is None for track in tracks))  # they start side by side
+            prepare(
+                sum(track.reason is None and track.is_here for track in tracks)
+            )  # they start side by side
             for track in tracks:
                 track.open(warmup)
             for number in range(start, min(start + share, rounds)):

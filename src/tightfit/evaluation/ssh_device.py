@@ -1,4 +1,4 @@
-"""Latency on another Linux machine over plain ssh and scp, measured by the same code as here.
+"""Latency and outputs on another Linux machine over plain ssh and scp, by the same code as here.
 
 The few modules that measure are sent along as source, so the device needs nothing but Python 3.11 or newer
 and ai-edge-litert. Everything goes into one temporary folder there, which is removed again.
@@ -11,8 +11,6 @@ import io
 import json
 import re
 import shlex
-import shutil
-import subprocess
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +20,29 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tightfit.errors import OptionError, RuntimeFailureError
+from tightfit.evaluation.device_session import DeviceSession
 from tightfit.evaluation.latency import Latency
+from tightfit.evaluation.transport import (
+    CONNECT_S,
+    SPARE_S,
+    ask,
+    attempt,
+    device_folder,
+    last,
+    require,
+    send,
+    unreachable,
+)
+from tightfit.graph.reader import read_model
+from tightfit.graph.signatures import input_names, main_signature, output_names
 from tightfit.scratch import scratch_folder
 
-PROGRAMS: Final = ("evaluation/ssh_worker.py", "runtime/worker.py", "runtime/child/confinement.py")
+PROGRAMS: Final = (
+    "evaluation/ssh_worker.py", "evaluation/stream_worker.py", "runtime/worker.py",
+    "runtime/child/confinement.py",
+)  # fmt: skip
 """Modules that run on the device as programs; what they import is sent along."""
 
-_CONNECT_S: Final = 15
-_SPARE_S: Final = 300
-_FOLDER: Final = re.compile(r"/[\w./-]*tightfit\.\w+")
 _LOOK: Final = "import sys, numpy, ai_edge_litert.interpreter; print('found', *sys.version_info[:2])"
 
 
@@ -90,9 +102,37 @@ class Device:
 
     def options(self) -> list[str]:
         """What ssh and scp both take; they never ask, so an unknown host or a missing key is an error."""
-        found = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_S}"]
+        found = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
         found += ["-o", f"Port={self.port}"] if self.port else []
         return found + (["-F", str(self.config)] if self.config else [])
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs of OpenSSH that are used."""
+        return ("ssh", "scp")
+
+    @property
+    def temporary(self) -> str:
+        """The shell command that makes a folder there and prints its path."""
+        return "mktemp -d -t tightfit.XXXXXXXX"
+
+    @property
+    def hint(self) -> str:
+        """What to check when it cannot be reached."""
+        return (
+            "Check that an OpenSSH client is installed, the address and the port, and that "
+            f"'ssh {self.login}' logs in by a key, without a question."
+        )
+
+    def words(self, command: str) -> list[str]:
+        """Return the local command that runs a shell command there."""
+        return ["ssh", *self.options(), "--", self.login, command]
+
+    def copy(self, files: Sequence[Path], folder: str) -> list[str]:
+        """Return the local command that copies files into a folder there."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        login = f"{self.user}@{host}" if self.user else host
+        return ["scp", *self.options(), "-q", *map(str, files), f"{login}:{folder}/"]
 
 
 def latency_on(
@@ -104,21 +144,38 @@ def latency_on(
         OptionError: ssh is missing here, or Python or ai-edge-litert there.
         RuntimeFailureError: the device cannot be reached, or measuring failed there.
     """
-    for program in ("ssh", "scp"):
-        if shutil.which(program) is None:
-            raise OptionError(f"The command '{program}' is not installed here. Install an OpenSSH client.")
+    require(device)
     _refuse_unfit(device)
-    folder = _ssh(device, "mktemp -d -t tightfit.XXXXXXXX").strip()
-    if not _FOLDER.fullmatch(folder):
-        raise RuntimeFailureError(f"'{device.url}' gave no temporary folder, but said '{folder[:80]}'.")
-    try:
+    with device_folder(device) as folder:
         names = _send(device, models, folder)
         asked = {"models": names, "threads": threads, "rounds": rounds, "seconds": seconds}
-        command = f"cd {folder} && PYTHONPATH=code {shlex.quote(device.python)} -m {_WORKER} "
-        said = _ssh(device, command + shlex.quote(json.dumps(asked)), seconds + _SPARE_S)
-        return _read(device, said)
-    finally:
-        _run([*_command(device, "ssh"), "--", device.login, f"rm -rf -- {folder}"], _CONNECT_S * 2)
+        command = _module(device, folder, _WORKER) + shlex.quote(json.dumps(asked))
+        return _read(device, ask(device, command, seconds + SPARE_S))
+
+
+def open_on(device: Device, path: Path) -> DeviceSession:
+    """Return a session with a file on a device.
+
+    Raises:
+        OptionError: ssh is missing here, or Python or ai-edge-litert there.
+        RuntimeFailureError: the device cannot be reached, or its LiteRT refuses the file.
+    """
+    require(device)
+    _refuse_unfit(device)
+    model = read_model(path)
+    called = main_signature(model)
+    names = {"inputs": list(input_names(model)), "outputs": list(output_names(model))}
+    asked = json.dumps({"signature": None if called is None else called.key, **names})
+
+    def start(folder: str) -> str:
+        sent = _send(device, [path], folder)[0]
+        return _module(device, folder, "tightfit.evaluation.stream_worker") + f"{sent} {shlex.quote(asked)}"
+
+    return DeviceSession(device, path, start)
+
+
+def _module(device: Device, folder: str, name: str) -> str:
+    return f"cd {folder} && PYTHONPATH=code {shlex.quote(device.python)} -m {name} "
 
 
 _WORKER: Final = "tightfit.evaluation.ssh_worker"
@@ -151,15 +208,14 @@ def _sources() -> dict[str, bytes]:
 
 def _refuse_unfit(device: Device) -> None:
     """Tells apart a device that cannot be reached from one that lacks Python or LiteRT."""
-    done = _run([*_command(device, "ssh"), "--", device.login, _python(device, _LOOK)], _CONNECT_S * 4)
+    done = attempt(device.words(_python(device, _LOOK)), CONNECT_S * 4)
     if done.returncode == 255:
-        raise RuntimeFailureError(_unreachable(device, done.stderr))
+        raise RuntimeFailureError(unreachable(device, done.stderr))
     found = re.search(r"found (\d+) (\d+)", done.stdout)
     if found is None:
-        last = _last(done.stderr)
         raise OptionError(
-            f"'{device.url}' lacks Python 3.11 with ai-edge-litert ({last}); install both there: "
-            f"{device.python} -m pip install ai-edge-litert."
+            f"'{device.url}' lacks Python 3.11 with ai-edge-litert ({last(done.stderr)}); install both "
+            f"there: {device.python} -m pip install ai-edge-litert."
         )
     if (int(found[1]), int(found[2])) < (3, 11):
         raise OptionError(
@@ -176,58 +232,12 @@ def _send(device: Device, models: Sequence[Path], folder: str) -> list[str]:
     """Copies code and models, under names without spaces, and unpacks the code."""
     names = [f"{i}.tflite" for i in range(len(models))]
     with scratch_folder() as local:
-        (Path(local) / "code.zip").write_bytes(bundle())
+        (local / "code.zip").write_bytes(bundle())
         for name, model in zip(names, models, strict=True):
-            (Path(local) / name).symlink_to(model.resolve())
-        host = f"[{device.host}]" if ":" in device.host else device.host
-        login = f"{device.user}@{host}" if device.user else host
-        sent = [str(Path(local) / name) for name in ("code.zip", *names)]
-        done = _run([*_command(device, "scp"), "-q", *sent, f"{login}:{folder}/"], _SPARE_S)
-    if done.returncode != 0:
-        raise RuntimeFailureError(f"Copying to '{device.url}' failed: {_last(done.stderr)}.")
-    _ssh(device, f"cd {folder} && {shlex.quote(device.python)} -m zipfile -e code.zip code")
+            (local / name).symlink_to(model.resolve())
+        send(device, [local / name for name in ("code.zip", *names)], folder)
+    ask(device, f"cd {folder} && {shlex.quote(device.python)} -m zipfile -e code.zip code")
     return names
-
-
-def _command(device: Device, program: str) -> list[str]:
-    return [program, *device.options()]
-
-
-def _ssh(device: Device, command: str, timeout_s: float = 60.0) -> str:
-    done = _run([*_command(device, "ssh"), "--", device.login, command], timeout_s)
-    if done.returncode == 255:
-        raise RuntimeFailureError(_unreachable(device, done.stderr))
-    if done.returncode != 0:
-        raise RuntimeFailureError(f"A command on '{device.url}' failed: {_last(done.stderr)}.")
-    return done.stdout
-
-
-def _run(command: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        words = f"no answer within {timeout_s:.0f} s"
-        return subprocess.CompletedProcess(command, 255, "", words)
-
-
-def _unreachable(device: Device, said: str) -> str:
-    return (
-        f"Cannot reach '{device.url}': {_last(said)}. Check address and port, and that 'ssh {device.login}' "
-        "logs in by a key, without a question."
-    )
-
-
-def _last(said: str) -> str:
-    lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
 
 
 def _read(device: Device, said: str) -> tuple[dict[str, Any], list[Latency]]:

@@ -15,6 +15,7 @@ from tightfit.provenance.probes import THREADS, ProbeAnswer, answers, digest, pl
 from tightfit.provenance.record import ProvenanceRecord, read_record, versions
 from tightfit.provenance.tolerance import Tolerance, tolerance
 from tightfit.result import Result, Row
+from tightfit.runtime.emulator import Emulator
 from tightfit.runtime.session import Session
 from tightfit.types import Array
 
@@ -130,12 +131,13 @@ class Replay(Result):
         }
 
 
-def replay(path: Pathlike, *, fingerprint: str | None = None) -> Replay:
+def replay(path: Pathlike, *, fingerprint: str | None = None, on: Emulator | None = None) -> Replay:
     """Run the probes of a file and compare the results with the recorded answers.
 
     Args:
         path: a ``.tflite`` written by tightfit.
         fingerprint: fingerprint of data, to be compared with the recorded one; None to compare none.
+        on: the emulated core that replays; None for this computer.
 
     Raises:
         ModelError: the file cannot be read, or has no provenance or no probe outputs.
@@ -153,13 +155,15 @@ def replay(path: Pathlike, *, fingerprint: str | None = None) -> Replay:
     known = record.facts.get("data") or {}
     matches = None if fingerprint is None else fingerprint == known.get("fingerprint")
     here, made = versions(), record.facts.get("versions") or {}
+    if on is not None:
+        here = here | {"machine": "aarch64", "core": on.title}
     allowed = tolerance(model, same_machine=made.get("machine") == here["machine"])
-    return Replay(str(path), record.facts, here, _compare(Path(path), record), matches, allowed=allowed)
+    return Replay(str(path), record.facts, here, _compare(Path(path), record, on), matches, allowed=allowed)
 
 
-def _compare(path: Path, record: ProvenanceRecord) -> list[ReplayDifference]:
+def _compare(path: Path, record: ProvenanceRecord, on: Emulator | None) -> list[ReplayDifference]:
     found = []
-    with Session(path, threads=THREADS, signature=record.signature) as session:
+    with Session(path, threads=THREADS, signature=record.signature, on=on) as session:
         given = answers(session, record.limits, len(record.answers))
     for number, (wanted, got) in enumerate(zip(record.answers, given, strict=True)):
         for name, answer in wanted.items():

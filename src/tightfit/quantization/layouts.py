@@ -39,11 +39,12 @@ class Rewrite:
 
 
 def dense_pointwise(graph: Graph) -> int:
-    """Writes 1×1 convolutions with 4- or 2-bit weights and float activations as FULLY_CONNECTED.
+    """Writes 1×1 convolutions with 4- or 2-bit weights as FULLY_CONNECTED, on float or int8 activations.
 
-    XNNPACK takes them there, and not in CONV_2D, whose own kernel is slow, and wrong for 2 bits.
+    XNNPACK takes them there, and not in CONV_2D, whose own kernel is slow, wrong for 2 bits, and rounds
+    integers by the processor: as FULLY_CONNECTED they are equal on x86 and ARM.
     """
-    found = [op for op in graph.ops if is_pointwise(op) and op.outputs[0].dtype == "float32"]
+    found = [op for op in graph.ops if is_pointwise(op) and op.outputs[0].dtype in ("float32", "int8")]
     narrow = [op for op in found if op.inputs[1] is not None and op.inputs[1].dtype in ("int4", "int2")]
     for op in narrow:
         to_dense(graph, op)

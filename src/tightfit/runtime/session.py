@@ -11,10 +11,11 @@ from typing import Any, Protocol, Self, cast
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.graph.format.mapped_files import give_back_memory
 from tightfit.graph.format.temporary_files import STREAMED
-from tightfit.runtime.child.child_process import take, take_shared
+from tightfit.runtime.child.child_process import Child, take, take_shared
 from tightfit.runtime.child.crash import locate_crash
 from tightfit.runtime.child.exchange import Exchange, Pending, Sample
 from tightfit.runtime.child.memory import memory_limit, model_limit
+from tightfit.runtime.emulator import Emulator
 from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
 from tightfit.types import Array
 
@@ -42,6 +43,7 @@ class Session:
         signature: the signature to run instead of the default one.
         timeout_s: the longest wait for one run before the child is given up, or None to wait forever.
         shared: True takes a thread of ``child.prepare_shared``'s process, and gives it back on exit.
+        on: the emulated core that runs it; None for this computer.
 
     Attributes:
         inputs: what the model takes. outputs: what it gives. signatures: the keys of all its signatures.
@@ -52,7 +54,7 @@ class Session:
         LiteRT refuses the model or dies on it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of a session
         self,
         model: str | Path | bytes,
         *,
@@ -61,6 +63,7 @@ class Session:
         signature: str | None = None,
         timeout_s: float | None = 600.0,
         shared: bool = False,
+        on: Emulator | None = None,
     ) -> None:
         name = "the model" if isinstance(model, bytes) else f"'{model}'"
         if not isinstance(model, bytes) and not Path(model).is_file():
@@ -70,8 +73,9 @@ class Session:
             if model.stat().st_size > STREAMED:
                 give_back_memory()  # the child needs it next
         options = {"threads": threads, "delegate": delegate, "signature": signature}
-        locate = partial(locate_crash, model, **options)  # type: ignore[arg-type]
-        child, limit = take_shared() if shared else take(), model_limit(model, threads)
+        # The op is looked for on this computer, which may compute what an emulated one does not.
+        locate = partial(locate_crash, model, **options) if on is None else _no_place  # type: ignore[arg-type]
+        child, limit = _child(on, shared=shared), model_limit(model, threads)
         # Sessions of one process load one model each.
         limit = None if limit is None else limit * child.sharers
         child.limit_bytes = limit
@@ -176,3 +180,13 @@ class Session:
             pending = following
         if pending is not None:
             yield self._exchange.wait(pending)
+
+
+def _child(on: Emulator | None, *, shared: bool) -> Child:
+    if on is not None:
+        return Child(interpreter=on.interpreter())
+    return take_shared() if shared else take()
+
+
+def _no_place(sample: Sample | None) -> None:
+    del sample

@@ -72,7 +72,11 @@ class _Process:
     """A running process, what it prints, and how many channels to it are open."""
 
     def __init__(
-        self, program: str, channels: Sequence[Channel], environment: Mapping[str, str] | None = None
+        self,
+        program: str,
+        channels: Sequence[Channel],
+        environment: Mapping[str, str] | None = None,
+        interpreter: process.Interpreter | None = None,
     ) -> None:
         self.owner = os.getpid()
         self.open = len(channels)
@@ -85,7 +89,7 @@ class _Process:
         self.limit_bytes = confinement.memory_bytes
         fds = [",".join(map(str, of_all)) for of_all in ends]
         self.running = subprocess.Popen(
-            process.command(f"tightfit.runtime.{program}", fds, confinement),
+            process.command(f"tightfit.runtime.{program}", fds, confinement, interpreter=interpreter),
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -122,6 +126,7 @@ class Child:
         shared: a process that is shared with others.
         channel: this child's channel to it.
         environment: variables beside the parent's.
+        interpreter: the Python that runs it; None for this one.
 
     Attributes:
         limit_bytes: what the process may allocate, None for no limit. sharers: the sessions that use it.
@@ -136,10 +141,11 @@ class Child:
         *,
         shared: _Process | None = None,
         channel: Channel | None = None,
+        interpreter: process.Interpreter | None = None,
     ) -> None:
         self.is_shared = shared is not None
         self._channel = channel or Channel()
-        self._shared = shared or _Process(program, [self._channel], environment)
+        self._shared = shared or _Process(program, [self._channel], environment, interpreter)
         self._process, self._log = self._shared.running, self._shared.log
         self.limit_bytes, self.sharers = self._shared.limit_bytes, self._shared.open
         self._finalizer = weakref.finalize(self, self._shared.release, self._channel)

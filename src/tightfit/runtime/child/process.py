@@ -55,8 +55,26 @@ class Confinement:
     dies_with_parent: bool = False
 
 
+@dataclass(frozen=True)
+class Interpreter:
+    """Another Python than this one, which runs a child.
+
+    Args:
+        words: the command.
+        places: folders with modules, the one with this package first.
+    """
+
+    words: tuple[str, ...]
+    places: tuple[str, ...]
+
+
 def command(
-    program: str, arguments: Sequence[str], confinement: Confinement, *, own_code: bool = False
+    program: str,
+    arguments: Sequence[str],
+    confinement: Confinement,
+    *,
+    own_code: bool = False,
+    interpreter: Interpreter | None = None,
 ) -> list[str]:
     """Return the command line of a child process.
 
@@ -65,10 +83,20 @@ def command(
         arguments: what the child finds in ``sys.argv[1:]``.
         confinement: what it may use.
         own_code: True where it runs code that the user named.
+        interpreter: the Python that runs it; None for this one.
     """
-    places = module_folders(own_code=own_code)
+    if interpreter is not None:
+        inner = _words(interpreter, program, Confinement(), arguments)
+        return command("tightfit.runtime.child.execute", inner, confinement)
+    python = Interpreter((sys.executable,), tuple(module_folders(own_code=own_code)))
+    return _words(python, program, confinement, arguments)
+
+
+def _words(
+    python: Interpreter, program: str, confinement: Confinement, arguments: Sequence[str]
+) -> list[str]:
     settings = json.dumps(asdict(confinement) | {"parent": os.getpid()})
-    start = [sys.executable, "-P", "-c", _START, str(len(places)), *places]
+    start = [*python.words, "-P", "-c", _START, str(len(python.places)), *python.places]
     return [*start, program, settings, *arguments]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tightfit.graph.ir import Model, Tensor
+from tightfit.graph.signatures import main_signature
 from tightfit.provenance.probes import seeded_inputs
 from tightfit.provenance.record import read_record
 from tightfit.runtime.input_samples import TensorSpec
@@ -16,10 +17,11 @@ from tightfit.types import Array
 
 def main_inputs(model: Model) -> tuple[int, list[Tensor], list[Tensor], list[str]]:
     """Return the index of the signature of the main graph, its inputs, its outputs and their names."""
-    for index, signature in enumerate(model.signatures):
-        if signature.graph_index == 0:
-            outputs = signature.outputs
-            return index, list(signature.inputs.values()), list(outputs.values()), list(outputs)
+    signature = main_signature(model)
+    if signature is not None:
+        outputs = signature.outputs
+        place = model.signatures.index(signature)
+        return place, list(signature.inputs.values()), list(outputs.values()), list(outputs)
     graph = model.main
     return 0, graph.inputs, graph.outputs, [t.name for t in graph.outputs]
 

@@ -73,7 +73,7 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
         path = Path(folder) / "model.tflite"
         path.write_bytes(serialize(model))
         arrays = list(inputs) if inputs is not None else noise_inputs(model)
-        with _process() as process:
+        with open_process() as process:
             references = _references(process, path, arrays)
             loaded, outputs = _load_and_compare(process, path, model, arrays, references)
     if loaded.failure:
@@ -92,22 +92,33 @@ def _words(model: Model, accelerated: frozenset[Place]) -> str:
     return f"{len(accelerated)} of {ops} ops run on it in one piece" if accelerated else "no op runs on it"
 
 
-def _process() -> AcceleratorProcess:
+def open_process() -> AcceleratorProcess:
+    """Return a process that finds the driver.
+
+    Raises:
+        OptionError: no driver is found.
+    """
     driver = find_driver()
     if driver is None:
         raise OptionError(MISSING)
     return AcceleratorProcess(driver.environment(), {RUNTIME_FOLDER: str(package_folder())})
 
 
-def load(process: AcceleratorProcess, path: Path, accelerators: Sequence[str] = ("gpu", "cpu")) -> Loaded:
-    """Return what the log says while the accelerator takes a file.
+def load(
+    process: AcceleratorProcess,
+    path: Path,
+    accelerators: Sequence[str] = ("gpu", "cpu"),
+    *,
+    signature: int = 0,
+) -> Loaded:
+    """Return what the log says while the accelerator takes a file, of a signature.
 
     Raises:
         OptionError: the driver is too old for the accelerator.
     """
     process.log()
     try:
-        process.compile(path, accelerators)
+        process.compile(path, accelerators, signature=signature)
         failure = ""
     except RuntimeFailureError as error:
         failure = str(error)
@@ -247,7 +258,7 @@ def _alike(op: Op) -> str:
 def _alone(op: Op) -> bool:
     """True when the accelerator takes a file of this op alone."""
     model = _one_op(op)
-    with scratch_folder() as folder, _process() as process:
+    with scratch_folder() as folder, open_process() as process:
         path = Path(folder) / "op.tflite"
         path.write_bytes(serialize(model))
         loaded = load(process, path)

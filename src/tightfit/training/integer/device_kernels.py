@@ -7,6 +7,7 @@ ops with a row here in integers as the device does; every other op runs as in tr
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,14 +37,21 @@ DEVICE_KERNELS: Final[dict[str, Callable[[IntegerOperands], Array]]] = {
 _NEED_WEIGHTS: Final = frozenset({*PRODUCTS, "PRELU"})
 
 
+def this_device() -> str:
+    """Return the kind of this computer's processor, ``arm`` or ``x86``."""
+    return "arm" if platform.machine().lower() in ("aarch64", "arm64") else "x86"
+
+
 class DeviceKernels:
     """Runs ops of a network in integers as the device does.
 
     Args:
         network: a network with fixed ranges; its weights are read once.
+        device: whose kernels are repeated, ``x86`` or ``arm``; None for this computer's.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, device: str | None = None) -> None:
+        self.device = device or this_device()
         self.program = network.program
         self.decisions = network.plan.graphs[0].ops if network.plan is not None else []
         self.weights: dict[int, Weights | None] = {}
@@ -88,7 +96,9 @@ class DeviceKernels:
         if batch == 0 or grids[activation] is None:
             return None
         dtype, grid = output.storage.dtype, self.grid(output)
-        return IntegerOperands(op, dtype, batch, values, grids, grid, statics, weights, activation)
+        return IntegerOperands(
+            op, dtype, batch, values, grids, grid, statics, weights, activation, self.device
+        )
 
     def integers(self, call: Any, index: int, op: Op, position: int) -> Array:
         """Return the integers of an op's input."""

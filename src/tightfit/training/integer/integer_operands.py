@@ -29,6 +29,7 @@ class Weights:
         axis: axis of the output channels.
         bias: integers of the accumulator's type.
         short: whether the bias is int32.
+        dtype: type in the file, ``int8`` or ``int4``.
     """
 
     values: Array
@@ -36,6 +37,7 @@ class Weights:
     axis: int = 0
     bias: Array | None = None
     short: bool = False
+    dtype: str = "int8"
 
 
 @dataclass
@@ -52,6 +54,7 @@ class IntegerOperands:
         statics: operands that are not reals (shapes, axes), by position.
         weights: weights of a convolution or dense layer.
         activation: position of the input that the weights multiply.
+        device: whose kernels are repeated, ``x86`` or ``arm``.
     """
 
     op: Op
@@ -63,6 +66,7 @@ class IntegerOperands:
     statics: dict[int, Array]
     weights: Weights | None = None
     activation: int = 0
+    device: str = "x86"
 
     def grid(self, position: int = 0) -> Grid:
         """Return the grid of an input."""
@@ -106,6 +110,7 @@ def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weigh
         narrow=storage.narrow,
     )  # fmt: skip
     made = Weights(values, np.asarray(storage.scale, np.float32), storage.axis or rule.weight_axis or 0)
+    made.dtype = storage.dtype
     bias = None if rule.bias is None else decision.constants.get(rule.bias)
     if bias is not None and rule.bias in constants:
         made.bias, made.short = _bias(constants[rule.bias], bias), bias.dtype == "int32"

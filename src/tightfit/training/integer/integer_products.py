@@ -109,12 +109,18 @@ def _rescaled(work: IntegerOperands, total: Array, *, merged: bool = True) -> Ar
     if work.dtype == "int8":
         if weights.bias is not None:
             total += weights.bias.astype(total.dtype)
+        if weights.dtype == "int4" and work.op.kind == "CONV_2D" and work.device == "x86":
+            # XNNPACK takes no int4 here, and LiteRT's own kernel rounds by the processor.
+            real = np.float64(source.scale) * weights.scales.astype(np.float64) / np.float64(grid.scale)
+            return grid.within(Multiplier.of(real).times_half_up(total) + grid.zero_point, work.fused)
         return rescale_float(total, source.scale * weights.scales / grid.scale, grid, work.fused)
     sums = total.astype(np.int64)
     if weights.bias is not None:
         sums += weights.bias
     factor = np.float64(source.scale) * weights.scales.astype(np.float64) / np.float64(grid.scale)
-    if weights.short:
+    if work.op.kind == "FULLY_CONNECTED" and weights.bias is None and work.device == "arm":
+        made = Multiplier.of(factor).times_once(sums)
+    elif weights.short:
         made = Multiplier.of(factor).times_int32(sums)
     elif work.op.kind == "FULLY_CONNECTED":  # its kernel with an int64 bias rescales in float64
         made = half_away(sums.astype(np.float64) * factor)

@@ -18,7 +18,9 @@ _SPAN: Final = 10.0 / 65535.0
 
 def softmax(work: IntegerOperands) -> Array:
     """SOFTMAX. Source: ``optimized_ops.h``, ``Softmax``; ``reference/softmax.h``, ``SoftmaxInt16``."""
-    return _softmax_int8(work) if work.dtype == "int8" else _softmax_int16(work)
+    if work.dtype != "int8":
+        return _softmax_int16(work)
+    return _softmax_int8_arm(work) if work.device == "arm" else _softmax_int8(work)
 
 
 def _softmax_int8(work: IntegerOperands) -> Array:
@@ -31,6 +33,21 @@ def _softmax_int8(work: IntegerOperands) -> Array:
     sums = np.cumsum(powers, axis=-1, dtype=np.float32)[..., -1:]
     scaled = powers * (np.float32(1.0) / (sums * work.output.scale))
     return work.output.within(np.floor(scaled + np.float32(0.5)) + work.output.zero_point)
+
+
+def _softmax_int8_arm(work: IntegerOperands) -> Array:
+    """Compute exponentials from a table of 16 bits, and rescale the quotient in fixed point.
+
+    Source: ``optimized_ops.h``, ``PopulateSoftmaxUInt8LookupTable`` and ``SoftmaxInt8LUT``.
+    """
+    x = work.shifted().astype(np.int64)
+    scale = work.grid().scale * np.float32(work.op.options.get("beta", 1.0))
+    steps = np.exp((scale * np.arange(-255, 1, dtype=np.float32)).astype(np.float64)).astype(np.float32)
+    table = np.minimum((steps * np.float32(65535.0) + 0.5).astype(np.int64), 65535)
+    powers = table[255 + x - x.max(axis=-1, keepdims=True)]
+    sums = powers.sum(axis=-1, keepdims=True).astype(np.float32)
+    inverse = np.float32(1.0) / (sums * work.output.scale)
+    return work.output.within(Multiplier.of(inverse).times_int32(powers) + work.output.zero_point)
 
 
 def _softmax_int16(work: IntegerOperands) -> Array:

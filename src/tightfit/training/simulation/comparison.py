@@ -39,6 +39,8 @@ class Simulation(Result):
         compared: number of samples that the ops were compared on.
         left_out: number of integer ops whose tensors the file does not have (float islands, fused outputs).
         path: the file that was compared.
+        device: the processor whose kernels were simulated, ``x86`` or ``arm``.
+        ran_on: where LiteRT ran the file, "" for this computer.
     """
 
     ops: list[OpDifference]
@@ -48,11 +50,14 @@ class Simulation(Result):
     compared: int = 0
     left_out: int = 0
     path: Path | None = None
+    device: str = "x86"
+    ran_on: str = ""
 
     @property
     def notes(self) -> list[str]:
-        """What was not compared."""
-        return [f"{self.left_out} integer ops have no tensor in the file."] if self.left_out else []
+        """What was compared where, and what was not compared."""
+        left = [f"{self.left_out} integer ops have no tensor in the file."] if self.left_out else []
+        return left + ([self.ran_on] if self.ran_on else [])
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return the difference of every op, in steps."""

@@ -34,7 +34,10 @@ from tightfit.types import Array
 _COMPARED: Final = 8
 
 
-def simulate(
+Opens = Callable[[str | Path | bytes], Session]
+
+
+def simulate(  # noqa: PLR0913 - the options of one comparison
     model: Model,
     plan: Plan,
     file: str | Path,
@@ -42,6 +45,8 @@ def simulate(
     *,
     compared: int = _COMPARED,
     progress: Callable[[int], None] | None = None,
+    device: str | None = None,
+    opens: Opens = Session,
 ) -> Simulation:
     """Compare the network of a plan with the file that was written from it.
 
@@ -52,18 +57,20 @@ def simulate(
         samples: real samples of a ``Dataset``, read once.
         compared: number of samples for the comparison of ops.
         progress: progress callback, called with the number of samples done.
+        device: whose kernels are simulated, see ``DeviceKernels``.
+        opens: opens a file on that device.
 
     Raises:
         ModelError: the model cannot be trained.
         RuntimeFailureError: LiteRT cannot run the file.
     """
     network = Network(model, plan, ranges="fixed", check=False)
-    kernels = DeviceKernels(network)
+    kernels = DeviceKernels(network, device)
     tapped = _Tapped(read_model(file), model, plan)
     worst = {op: np.zeros(2) for op in tapped.ops}
     decisions = Decisions(network, kernels)
     known: dict[Tensor, Array] = {}
-    with Session(tapped.bytes) as taps, Session(file) as device:
+    with opens(tapped.bytes) as taps, opens(file) as runs:
         for count, sample in enumerate(samples):
             if count < compared:
                 raw = taps.run(adapt_inputs(sample, taps.inputs))
@@ -72,7 +79,7 @@ def simulate(
                 for op in tapped.ops:
                     found = _difference(network, kernels, op, seen, known)
                     worst[op] = np.asarray([max(worst[op][0], found[0]), worst[op][1] + found[1]])
-            decisions.add(sample, device.run(adapt_inputs(sample, device.inputs)))
+            decisions.add(sample, runs.run(adapt_inputs(sample, runs.inputs)))
             if progress is not None:
                 progress(count + 1)
     decisions.run()
@@ -80,7 +87,8 @@ def simulate(
     over = max(min(compared, count), 1)
     differences = [OpDifference(o.name, o.kind, float(w[0]), float(w[1]) / over) for o, w in worst.items()]
     shares = (decisions.equal / max(count, 1), decisions.tied / max(count, 1))
-    return Simulation(differences, *shares, count, min(compared, count), tapped.left_out)
+    left_out, simulated = tapped.left_out, kernels.device
+    return Simulation(differences, *shares, count, min(compared, count), left_out, device=simulated)
 
 
 def _known_values(network: Network, kernels: DeviceKernels, sample: Sample) -> dict[Tensor, Array]:

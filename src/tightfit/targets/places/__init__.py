@@ -1,0 +1,1 @@
+"""Where a file runs besides this computer: emulated ARM, the GPU, a device."""

@@ -78,7 +78,7 @@ def device(tmp_path_factory):
     url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
     yield Device.parse(url, config=folder / "client", python=sys.executable)
     server.terminate()
-    server.wait()
+    server.communicate()
 
 
 @pytest.fixture

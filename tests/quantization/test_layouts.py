@@ -269,3 +269,18 @@ def test_every_layout_of_every_scheme_is_a_sound_graph(target, scheme):
         lay_out(model, names)
         read = read_model(serialize(model))
         assert [op.kind for op in read.main.ops] == [op.kind for op in model.main.ops]
+
+
+def test_pointwise_convolutions_of_int8x4_become_dense_and_larger_ones_stay():
+    b = Builder(seed=3)
+    x = b.input("x", [1, 4, 4, 128])
+    model = b.model(b.conv(x, 128, kernel=1), b.conv(x, 64))
+    made = applied(model, "int8x4")
+    dense = copy_model(made)
+    assert lay_out(dense, ("dense_pointwise",)) == {"dense_pointwise": 1}
+    assert kinds(dense).count("FULLY_CONNECTED") == 1
+    assert kinds(dense).count("CONV_2D") == 1
+    sample = {"x": np.random.default_rng(0).standard_normal((1, 4, 4, 128)).astype(np.float32)}
+    for name, values in run(made, sample).items():
+        step = np.abs(values).max() / 60
+        assert np.abs(run(dense, sample)[name] - values).max() <= step

@@ -32,6 +32,7 @@ from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.checks import check_job, unlabelled_note
 from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
 from tightfit.search.verdict.gains import note_gain
+from tightfit.search.verdict.processors import COMPARED, processor_notes
 from tightfit.units import format_count
 
 
@@ -124,6 +125,7 @@ class _Search:
         self._compare_layers()
         self._measure_devices()
         notes = self.outcome.notes
+        notes += self._processor_notes()
         notes += [*self.samples.notes, *self.executor.notes()]
         notes += tie_notes(self.outcome.candidates, self.job.budget)
         notes += self.selection.notes()
@@ -278,6 +280,14 @@ class _Search:
             return  # its layers have other channels
         self.executor.layers(chosen, self.job.output / chosen.path)
         self.journal.put(chosen)
+
+    def _processor_notes(self) -> list[str]:
+        """Return where the chosen file's outputs depend on the processor, for a file that a CPU runs."""
+        chosen = self.outcome.chosen()
+        if chosen is None or chosen.path is None or self.job.budget.target not in (None, "cpu"):
+            return []
+        samples = self.samples.dataset.samples(self.samples.evaluating[:COMPARED])
+        return processor_notes(self.job.output / chosen.path, samples)
 
     def _measure_devices(self) -> None:
         """Measures all files on the boards, and chooses one for each and one for all."""

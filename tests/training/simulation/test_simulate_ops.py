@@ -13,6 +13,7 @@ pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[
 
 from keras import ops
 
+from support.models import Builder
 from support.quantized_models import MODELS, cleaned, planned, samples_of, written
 from tightfit import demo
 from tightfit.data.sample import Sample
@@ -37,6 +38,16 @@ def test_every_op_of_a_small_model_computes_what_the_device_does(name, scheme, t
     assert len(found.ops) == len(model.main.ops)
     assert differing(found) == {}
     assert (found.equal_decisions, found.tied_decisions, found.samples) == (1.0, 1.0, 8)
+
+
+def test_int4_convolutions_compute_what_this_processor_does(tmp_path):
+    builder = Builder(seed=3)
+    model = builder.model(builder.conv(builder.input("x", [1, 4, 4, 64]), 64))
+    samples = samples_of(model, 8)
+    plan = planned(model, "int8x4", samples)
+    file = written(model, plan, samples, tmp_path)
+    assert any(op.kind == "CONV_2D" and op.operand(1).dtype == "int4" for op in read_model(file).main.ops)
+    assert differing(simulate(model, plan, file, samples)) == {}
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])

@@ -12,7 +12,9 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.runtime.child.child_process import Child
+from tightfit.runtime.emulator import Emulator
 from tightfit.runtime.input_samples import TensorSpec, random_sample
+from tightfit.types import Array
 
 Event = tuple[str, bool, int, int, int]
 
@@ -49,12 +51,36 @@ def profile_ops(path: str | Path, *, threads: int = 1, runs: int = 20) -> list[O
         RuntimeFailureError: LiteRT cannot profile it, as when it computes the shape of an output as it runs.
     """
     model = read_model(path)
-    signature, tensors = _inputs(model)
-    sample = random_sample([TensorSpec(f"{i}", t.shape, t.dtype, *_affine(t)) for i, t in enumerate(tensors)])
+    signature, arrays = _sample(model)
     request = {"path": str(path), "signature": signature, "threads": threads, "runs": max(1, runs)}
-    recorded = _profile(path, request | {"arrays": list(sample.values())})
+    recorded = _profile(path, request | {"arrays": arrays})
     main = [[event for event in run if event[1] or event[3] == 0] for run in recorded]
     return _means(main, model)
+
+
+def op_kinds(path: str | Path, on: Emulator | None = None) -> list[tuple[str, bool]]:
+    """Return what runs, in order: the kind of each op, and whether it is inside of a delegate.
+
+    Args:
+        path: the file.
+        on: the emulated core that runs it, whose times mean nothing; None for this computer.
+
+    Raises:
+        ModelError: the file cannot be read.
+        RuntimeFailureError: LiteRT cannot profile it.
+    """
+    model = read_model(path)
+    signature, arrays = _sample(model)
+    request = {"path": str(Path(path).absolute()), "signature": signature, "threads": 1, "runs": 1}
+    (run,) = _profile(path, request | {"arrays": arrays}, on)
+    return [(event[0], event[1]) for event in run]
+
+
+def _sample(model: Model) -> tuple[int, list[Array]]:
+    """The signature of the main graph, and random inputs."""
+    signature, tensors = _inputs(model)
+    sample = random_sample([TensorSpec(f"{i}", t.shape, t.dtype, *_affine(t)) for i, t in enumerate(tensors)])
+    return signature, list(sample.values())
 
 
 def _inputs(model: Model) -> tuple[int, Sequence[Tensor]]:
@@ -71,8 +97,8 @@ def _affine(tensor: Tensor) -> tuple[float | None, int | None]:
     return float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
 
 
-def _profile(path: str | Path, request: dict[str, Any]) -> list[list[Event]]:
-    child = Child("native.op_profile_worker")
+def _profile(path: str | Path, request: dict[str, Any], on: Emulator | None = None) -> list[list[Event]]:
+    child = Child("native.op_profile_worker", interpreter=None if on is None else on.interpreter())
     try:
         child.send(("profile", request), _LIMIT_S)
         status, value = child.receive(_LIMIT_S)

@@ -81,6 +81,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
     train: int | None = None,
     layout: str = "cpu",
     storage: str = "dense",
+    provenance: bool = True,
     seed: int = 0,
     image: Image = None,
     listener: Listener | None = None,
@@ -128,6 +129,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
         train: most training samples.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file.
+        provenance: store the options, the data's fingerprint and expected outputs in the file.
         seed: of the split and of the shuffling.
         image: how image files become arrays.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
@@ -175,7 +177,7 @@ def _finetune(
     refuse_input_as_output(output, source.path)
     sets = open_sets(source, given, chosen)
     reading = understood_labels(source, sets, request, chosen)
-    source.facts = _facts(sets.dataset, len(sets.training), chosen)
+    source.facts = _facts(sets.dataset, len(sets.training), chosen) if chosen.provenance else None
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     teacher = source.model if chosen.teacher is None else open_source(chosen.teacher).model

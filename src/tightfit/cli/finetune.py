@@ -28,7 +28,13 @@ from tightfit.cli.options.choices import (
     TYPES,
     Names,
 )
-from tightfit.cli.options.shared_options import data_options, json_option, metric_option, seed_option
+from tightfit.cli.options.shared_options import (
+    data_options,
+    json_option,
+    metric_option,
+    provenance_option,
+    seed_option,
+)
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines
@@ -184,6 +190,7 @@ _WORTH_A_TABLE: Final = 0.1
     help="Storage of zeros: dense, or sparse where that is smaller.",
 )
 @metric_option
+@provenance_option
 @seed_option
 @json_option
 def finetune(model: Path, as_json: bool, **options: Any) -> int:

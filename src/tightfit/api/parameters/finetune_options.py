@@ -37,6 +37,7 @@ class FinetuneOptions(TrainingOptions):
         metric: what the file is measured by, as for ``evaluate``.
         validation: data that chooses the best epoch; None keeps the last epoch.
         test: data that measures; None holds a quarter of the training data out.
+        provenance: False leaves it out of the file.
     """
 
     scheme: str | None = None
@@ -47,6 +48,7 @@ class FinetuneOptions(TrainingOptions):
     metric: Asked = "auto"
     validation: DataLike | None = None
     test: DataLike | None = None
+    provenance: bool = True
 
 
 def chosen_options(options: FinetuneOptions, keywords: Mapping[str, Any]) -> FinetuneOptions:

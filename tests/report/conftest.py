@@ -1,8 +1,10 @@
 """Fixtures: the sample report, whole and in variants."""
 
+from dataclasses import replace
+
 import pytest
 
-from support.sample_reports import ROWS, build, candidate, original
+from support.sample_reports import ROWS, build, candidate, change_candidates, original
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
 
@@ -17,28 +19,21 @@ def build_report():
     return build
 
 
-def unlabelled(report):
-    """The same search without labels: agreement is the metric."""
-    for c in report.candidates:
-        c.metric, c.accuracy, c.drop = (
-            "agreement",
-            c.agreement,
-            None if c.agreement is None else 1 - c.agreement,
-        )
+def unlabelled(c):
+    """A candidate without labels: agreement is the metric."""
+    drop = None if c.agreement is None else 1 - c.agreement
+    return replace(c, metric="agreement", accuracy=c.agreement, drop=drop)
 
 
-def regression(report):
-    """The same search for a model whose error is measured: less is better."""
-    for c in report.candidates:
-        c.metric, c.agreement = "mae", None
-        c.accuracy = None if c.accuracy is None else 0.9 - c.accuracy
+def regression(c):
+    """A candidate whose error is measured: less is better."""
+    return replace(c, metric="mae", agreement=None, accuracy=None if c.accuracy is None else 0.9 - c.accuracy)
 
 
-def unmeasured(report):
-    """The same search with sizes and latencies only."""
-    for c in report.candidates:
-        c.accuracy = c.drop = c.drop_interval = c.agreement = c.snr_db = None
-        c.layer_error = []
+def unmeasured(c):
+    """A candidate with size and latency only."""
+    unknown = dict.fromkeys(("accuracy", "drop", "drop_interval", "agreement", "snr_db"))
+    return replace(c, **unknown, layer_error=[])
 
 
 VARIANTS = {
@@ -51,17 +46,11 @@ VARIANTS = {
         candidates=[Candidate("a", "int8", ["int8"], failure="LiteRT refused the file.")]
     ),
     "nothing tried": lambda: build(candidates=[], model={}, data={}, machine={}, notes=[], created=None),
-    "no labels": lambda: _changed(unlabelled),
-    "regression": lambda: _changed(regression),
-    "no accuracy": lambda: _changed(unmeasured),
+    "no labels": lambda: change_candidates(build(), unlabelled),
+    "regression": lambda: change_candidates(build(), regression),
+    "no accuracy": lambda: change_candidates(build(), unmeasured),
     "unfinished": lambda: build(finished=False),
 }
-
-
-def _changed(change):
-    report = build()
-    change(report)
-    return report
 
 
 @pytest.fixture(params=list(VARIANTS))

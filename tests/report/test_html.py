@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.sample_reports import change_candidates
 from tightfit.report.page.html import render_html, write_html
 from tightfit.search.candidates.candidate import FloatOp, LayerError, PlanSummary, TargetVerdict
 
@@ -55,24 +56,28 @@ class Page(HTMLParser):
 
 def renamed(report, words):
     """The report with every word that comes from outside replaced."""
-    for i, c in enumerate(report.candidates):
-        c.steps = [words] * len(c.steps)
-        c.path = words
-        c.layout = words
-        c.interface = words
-        c.layer_error = [LayerError(words, words, e.snr_db) for e in c.layer_error[:4]]
-        c.targets = {words: TargetVerdict(False, 0.5, None, [words])} if c.targets else {}
-        if c.plan_summary and c.plan_summary.left_in_float:
-            c.plan_summary = PlanSummary(1, 1, [FloatOp(words, words, words)])
-        if c.failure:
-            c.failure = words
-            c.reasons = [words]
-        best = f"{words}{i}" if c.name == report.best else report.best
-        front = [f"{words}{i}" if name == c.name else name for name in report.pareto]
-        report = replace(report, best=best, pareto=front)
-        c.name = f"{words}{i}"
+    names = {c.name: f"{words}{i}" for i, c in enumerate(report.candidates)}
+
+    def reworded(c):
+        left = c.plan_summary and c.plan_summary.left_in_float
+        return replace(
+            c,
+            name=names[c.name],
+            steps=[words] * len(c.steps),
+            path=words,
+            layout=words,
+            interface=words,
+            layer_error=[LayerError(words, words, e.snr_db) for e in c.layer_error[:4]],
+            targets={words: TargetVerdict(False, 0.5, None, [words])} if c.targets else {},
+            plan_summary=PlanSummary(1, 1, [FloatOp(words, words, words)]) if left else c.plan_summary,
+            failure=c.failure and words,
+            reasons=[words] if c.failure else c.reasons,
+        )
+
     return replace(
-        report,
+        change_candidates(report, reworded),
+        best=names.get(report.best),
+        pareto=[names[name] for name in report.pareto],
         model=dict.fromkeys(("name", "sha256"), words),
         data={"name": words, "fingerprint": words, "image": words},
         machine={"cpu": words, "flags": [words]},
@@ -160,8 +165,8 @@ def test_headers_can_be_reached_by_keyboard(report):
 
 def test_a_page_of_many_layers_stays_small(build_report):
     report = build_report()
-    for c in report.candidates:
-        c.layer_error = [LayerError(f"block/{i}/conv", "CONV_2D", 20.0 + i % 7) for i in range(5000)]
+    many = [LayerError(f"block/{i}/conv", "CONV_2D", 20.0 + i % 7) for i in range(5000)]
+    report = change_candidates(report, lambda c: replace(c, layer_error=many))
     assert len(render_html(report)) < 3_000_000
 
 

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.sample_reports import change_candidates
 from tightfit.report.text import render_text
 from tightfit.search.candidates.candidate import Candidate
 
@@ -17,9 +20,8 @@ def test_no_number_is_cut_short(any_report):
 
 
 def test_long_names_make_room_for_the_numbers(build_report):
-    report = build_report()
-    for c in report.candidates:
-        c.name, c.metric = f"{c.name}-with-a-very-long-name", "mae"
+    longer = lambda c: replace(c, name=f"{c.name}-with-a-very-long-name", metric="mae")  # noqa: E731 - used once
+    report = change_candidates(build_report(), longer)
     table = render_text(report).split("\n\n")[1].splitlines()
     assert max(len(line) for line in table) <= 80
     assert all("…" in line[:18] for line in table[1:])

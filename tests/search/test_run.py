@@ -200,9 +200,9 @@ def tried(tmp_path, effort, *, fits, budget=None, size=1_000_000, drop=0.0):
         if selection.wants(recipe, made):
             names.append(recipe.name)
             candidate = Candidate(
-                recipe.name, recipe.scheme, ["made"], interface=recipe.interface, size_bytes=size, drop=drop
-            )
-            candidate.meets_budget = fits
+                recipe.name, recipe.scheme, ["made"], interface=recipe.interface, size_bytes=size, drop=drop,
+                meets_budget=fits,
+            )  # fmt: skip
             made.append(candidate)
     return names
 
@@ -317,7 +317,7 @@ def test_no_recovery_is_tried_of_what_could_not_be_chosen_anyway(tmp_path):
     recipe = next(r for r in recipes() if r.name == "weight8+gptq")
     assert not selection.wants(recipe, [fits, left_out])
     assert "int8 meets the budget and is preferred" in selection.notes()[0]
-    left_out.beaten_by, left_out.meets_budget, fits.latency_ratio = None, False, 1.0
+    left_out, fits = replace(left_out, beaten_by=None, meets_budget=False), replace(fits, latency_ratio=1.0)
     assert selection.wants(recipe, [fits, left_out])
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from dataclasses import replace
 
 from tightfit.report.report import Report
 from tightfit.search.candidates.candidate import Candidate, FloatOp, LayerError, PlanSummary, TargetVerdict
@@ -133,6 +134,11 @@ FACTS = {
 }
 
 
+def change_candidates(report, change):
+    """The report with ``change(candidate)`` in the place of each candidate."""
+    return replace(report, candidates=[change(c) for c in report.candidates])
+
+
 def build(budget=None, candidates=None, **changes):
     """The report of a finished search, judged and chosen by the budget."""
     budget = budget or Budget(max_drop=0.01, max_size=6_000_000, minutes=10.0)
@@ -141,7 +147,7 @@ def build(budget=None, candidates=None, **changes):
     )
     if candidates is None:
         candidates = [original(), *(candidate(row) for row in ROWS), failed]
-    judge(candidates, budget)
+    candidates = judge(candidates, budget)
     best = choose(candidates, budget)
     facts = copy.deepcopy(FACTS) | {"best": best.name if best else None, "pareto": pareto(candidates)}
     return Report(budget=budget, candidates=candidates, **(facts | changes))

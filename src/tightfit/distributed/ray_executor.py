@@ -82,36 +82,38 @@ class RayExecutor:
 
     # -- files ---------------------------------------------------------------------------------
 
-    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> None:
+    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> Candidate:
         """Write a candidate's file, which a worker has made."""
         self.listener.stage(f"{recipe.name}: file", 1)
         self.calibrate()
         made, content = self.queue.result(self._make(candidate, recipe, wanted=True))
-        _take_over(candidate, made)
-        if digest(content) != candidate.sha256:
+        made = _checked(candidate, made)
+        if digest(content) != made.sha256:
             raise RuntimeFailureError(
                 f"The worker sent a file of {recipe.name} that is not the one it measured. Check its memory."
             )
         with atomic_file(path) as file:
             file.write(content)
         self.listener.advance(1, 1)
+        return made
 
-    def sizes(self, candidate: Candidate, path: Path) -> None:
-        """Fill in sizes and the target's verdict."""
+    def sizes(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with sizes and the target's verdict."""
         key = ("sizes", candidate.name)
-        _take_over(candidate, self.submitter.do(key, "sizes", candidate, self._artifact(path)))
+        return _checked(candidate, self.submitter.do(key, "sizes", candidate, self._artifact(path)))
 
-    def layers(self, candidate: Candidate, path: Path) -> None:
-        """Fill in the error per layer."""
+    def layers(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with the error per layer."""
         self.listener.stage(f"{candidate.name}: error per layer", 1)
         key = ("layers", candidate.name)
-        _take_over(candidate, self.submitter.do(key, "layers", candidate, self._artifact(path)))
+        found = _checked(candidate, self.submitter.do(key, "layers", candidate, self._artifact(path)))
         self.listener.advance(1, 1)
+        return found
 
     # -- measurements --------------------------------------------------------------------------
 
-    def accuracy(self, candidate: Candidate, path: Path) -> None:
-        """Fill in the accuracy, in shards."""
+    def accuracy(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with the accuracy, measured in shards."""
         count = len(self.samples.evaluating)
         self.listener.stage(f"{candidate.name}: accuracy on {format_count(count, 'sample')}", count)
         limit, sharded = self.measurer.limit(), self.sharded
@@ -121,10 +123,10 @@ class RayExecutor:
             found = sharded.limited(candidate.name, path, limit)
         else:
             found = sharded.merged(sharded.shards(candidate.name, path), self.listener.advance)
-        self.measurer.take(candidate, found)
+        return self.measurer.take(candidate, found)
 
-    def latency(self, candidates: Sequence[Candidate]) -> None:
-        """Fill in the latency, on a node that does nothing else meanwhile."""
+    def latency(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return candidates with their latency, measured on a node that does nothing else meanwhile."""
         self.listener.stage(f"latency of {format_count(len(candidates), 'file')}", 1)
         others = [c for c in candidates if not c.is_original]
         files = [self._artifact(self.job.output / (c.path or "")) for c in others]
@@ -133,9 +135,8 @@ class RayExecutor:
         found = self.latency_node.measure(
             self.queue, self.submitter.context, files, seconds, effort.latency_precision
         )
-        if found is not None:
-            self.measurer.take_latency(candidates, found)
         self.listener.advance(1, 1)
+        return candidates if found is None else self.measurer.take_latency(candidates, found)
 
     # -- what comes next -----------------------------------------------------------------------
 
@@ -194,8 +195,8 @@ class RayExecutor:
         return self.submitter.artifact(path)
 
 
-def _take_over(candidate: Candidate, found: Candidate) -> None:
-    """Fill in what a worker found.
+def _checked(candidate: Candidate, found: Candidate) -> Candidate:
+    """Return what a worker found.
 
     Raises:
         RuntimeFailureError: it is no candidate of the name, or a field has a value that no search writes.
@@ -205,4 +206,4 @@ def _take_over(candidate: Candidate, found: Candidate) -> None:
             f"A worker answered for {candidate.name} with something else. Check that every node runs this "
             "release of tightfit."
         )
-    vars(candidate).update(vars(found))
+    return found

@@ -89,20 +89,17 @@ class Workbench:
         self._calibrate(seen)
         path = self.folder / f"{recipe.name}.tflite"
         try:
-            self.local.make(candidate, recipe, path)
-            return candidate, path.read_bytes()
+            return self.local.make(candidate, recipe, path), path.read_bytes()
         finally:
             path.unlink(missing_ok=True)
 
     def sizes(self, candidate: Candidate, file: Artifact) -> Candidate:
         """Return a candidate with its sizes."""
-        self.local.sizes(candidate, self._path(file))
-        return candidate
+        return self.local.sizes(candidate, self._path(file))
 
     def layers(self, candidate: Candidate, file: Artifact) -> Candidate:
         """Return a candidate with its error per layer."""
-        self.local.layers(candidate, self._path(file))
-        return candidate
+        return self.local.layers(candidate, self._path(file))
 
     # -- measurements --------------------------------------------------------------------------
 

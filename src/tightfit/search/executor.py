@@ -36,24 +36,24 @@ class Executor(Protocol):
             DataError: a sample does not fit the model, or is not finite.
         """
 
-    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> None:
-        """Write a candidate's file and fill in its steps, sizes, error per layer and the target's verdict.
+    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> Candidate:
+        """Write a candidate's file; return it with steps, sizes, error per layer and the target's verdict.
 
         Raises:
             TightfitError: it cannot be made.
         """
 
-    def sizes(self, candidate: Candidate, path: Path) -> None:
-        """Fill in the sizes of a file that exists, and the target's verdict."""
+    def sizes(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with the sizes of its file, which exists, and the target's verdict."""
 
-    def accuracy(self, candidate: Candidate, path: Path) -> None:
-        """Fill in accuracy, drop, agreement and signal-to-noise."""
+    def accuracy(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with accuracy, drop, agreement and signal-to-noise."""
 
-    def latency(self, candidates: Sequence[Candidate]) -> None:
-        """Fill in the latency of several candidates, interleaved with the float model's."""
+    def latency(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return candidates with their latency, interleaved with the float model's."""
 
-    def layers(self, candidate: Candidate, path: Path) -> None:
-        """Fill in the error per layer."""
+    def layers(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with the error per layer."""
 
     def expect(self, recipes: Sequence[Recipe]) -> None:
         """Announce recipes whose files will probably be wanted, the first ones first."""

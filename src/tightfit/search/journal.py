@@ -87,7 +87,13 @@ def _fits(value: object, kind: str) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind == "Interval":
         return isinstance(value, tuple) and len(value) == 2 and all(_fits(end, "float") for end in value)
-    known = {"str": str, "bool": bool, "list": list, "dict": dict, "PlanSummary": PlanSummary}.get(kind)
+    known = {
+        "str": str,
+        "bool": bool,
+        "Sequence": list | tuple,
+        "Mapping": dict,
+        "PlanSummary": PlanSummary,
+    }.get(kind)
     return known is None or isinstance(value, known)
 
 

@@ -47,36 +47,37 @@ class LocalExecutor:
         """Collect what the calibration samples show."""
         self.builder.calibration()
 
-    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> None:
+    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> Candidate:
         """Write the file of a recipe, and measure what needs no samples."""
         self.listener.stage(f"{recipe.name}: file", 1)
-        self.builder.make(candidate, recipe, path)
-        self.sizes(candidate, path)
+        made = self.sizes(self.builder.make(candidate, recipe, path), path)
         self.listener.advance(1, 1)
+        return made
 
-    def sizes(self, candidate: Candidate, path: Path) -> None:
-        """Fill in sizes, the error per layer where the effort asks for it, and the target's verdict."""
+    def sizes(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with sizes, the error per layer where the effort asks for it, the target's verdict."""
         layers = candidate.name not in self.builder.mirrored and not self.measurer.effort.stops_early
-        self.measurer.sizes(candidate, path, layers=layers)
-        self.policy.judge(candidate, path)
+        return self.policy.judge(self.measurer.sizes(candidate, path, layers=layers), path)
 
-    def accuracy(self, candidate: Candidate, path: Path) -> None:
+    def accuracy(self, candidate: Candidate, path: Path) -> Candidate:
         """Run a file on all samples."""
         count = len(self.samples.evaluating)
         self.listener.stage(f"{candidate.name}: accuracy on {format_count(count, 'sample')}", count)
-        self.measurer.accuracy(candidate, path, self.listener.advance)
+        return self.measurer.accuracy(candidate, path, self.listener.advance)
 
-    def latency(self, candidates: Sequence[Candidate]) -> None:
+    def latency(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Measure the latency of files together: the float model runs once a round."""
         self.listener.stage(f"latency of {format_count(len(candidates), 'file')}", 1)
-        self.measurer.latency(candidates)
+        timed = self.measurer.latency(candidates)
         self.listener.advance(1, 1)
+        return timed
 
-    def layers(self, candidate: Candidate, path: Path) -> None:
+    def layers(self, candidate: Candidate, path: Path) -> Candidate:
         """Measure the error per layer."""
         self.listener.stage(f"{candidate.name}: error per layer", 1)
-        self.measurer.layers(candidate, path)
+        found = self.measurer.layers(candidate, path)
         self.listener.advance(1, 1)
+        return found
 
     def expect(self, recipes: Sequence[Recipe]) -> None:
         """Do nothing: work begins when it is asked for."""

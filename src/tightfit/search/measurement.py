@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from tightfit.evaluation.metrics.table import find_metric
 from tightfit.evaluation.parallel_runs import Runnable
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.pipeline.source import Source
-from tightfit.search.candidates.candidate import Candidate, LayerError
+from tightfit.search.candidates.candidate import Candidate, Interval, LayerError
 from tightfit.search.effort import find_effort
 from tightfit.search.job import Job
 from tightfit.search.journal import file_sha256
@@ -47,8 +48,8 @@ class Measurer:
         self._main = ""
         self._reference: Array | None = None
 
-    def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> None:
-        """Fills accuracy, drop, agreement and signal-to-noise beside the recorded float answers."""
+    def accuracy(self, candidate: Candidate, path: Path, progress: Callable[[int, int], None]) -> Candidate:
+        """Return it with accuracy, drop, agreement and signal-to-noise beside the recorded float answers."""
         models: list[Runnable] = [self.recording.open]
         if not candidate.is_original:
             models.append(path)
@@ -61,30 +62,32 @@ class Measurer:
             limit=self.limit(),
             slices=self.slices,
         )
-        self.take(candidate, results[-1])
+        return self.take(candidate, results[-1])
 
-    def take(self, candidate: Candidate, result: Accuracy) -> None:
-        """Fill in what an evaluation found; that of the original is what others are compared with."""
-        candidate.failure = result.failure
-        candidate.metric, candidate.accuracy = result.metric, result.value
-        candidate.agreement = result.agreement
-        candidate.snr_db = result.snr_db
-        candidate.outputs = [output.to_dict() for output in result.outputs]
-        candidate.metrics = {name: score.to_dict() for name, score in result.metrics.items()}
+    def take(self, candidate: Candidate, result: Accuracy) -> Candidate:
+        """Return it with what an evaluation found; that of the original is what others are compared with."""
         self.notes = list(result.notes)
+        found = replace(
+            candidate,
+            failure=result.failure,
+            metric=result.metric,
+            accuracy=result.value,
+            agreement=result.agreement,
+            snr_db=result.snr_db,
+            outputs=[output.to_dict() for output in result.outputs],
+            metrics={name: score.to_dict() for name, score in result.metrics.items()},
+        )
         if candidate.is_original:
-            candidate.drop, candidate.drop_interval = 0.0, (0.0, 0.0)
             self._reference, self._main = result.scores, result.metric
-            return
-        candidate.drop = result.drop
-        if result.drop_low is not None and result.drop_high is not None:
-            candidate.drop_interval = (result.drop_low, result.drop_high)
-        if result.failure is None and result.n < len(self.evaluating):
-            candidate.scored_samples = result.n
-            candidate.steps.append(
-                f"accuracy: of {format_count(result.n, 'sample')} only, as the other "
-                f"{len(self.evaluating) - result.n:,} cannot bring it within the budget"
-            )
+            return replace(found, drop=0.0, drop_interval=(0.0, 0.0))
+        interval = _interval(result.drop_low, result.drop_high) or candidate.drop_interval
+        found = replace(found, drop=result.drop, drop_interval=interval)
+        if result.failure is not None or result.n >= len(self.evaluating):
+            return found
+        return replace(found, scored_samples=result.n).with_step(
+            f"accuracy: of {format_count(result.n, 'sample')} only, as the other "
+            f"{len(self.evaluating) - result.n:,} cannot bring it within the budget"
+        )
 
     def limit(self) -> Limit | None:
         """With little effort, what surely loses too much is not measured to the end."""
@@ -96,17 +99,19 @@ class Measurer:
             return None
         return Limit(allowed, self._reference)
 
-    def sizes(self, candidate: Candidate, path: Path, *, layers: bool = True) -> None:
-        """Fills sizes, and the error per layer if asked."""
+    def sizes(self, candidate: Candidate, path: Path, *, layers: bool = True) -> Candidate:
+        """Return it with sizes, and with the error per layer if asked."""
         sizes = footprint(path)
-        candidate.size_bytes = sizes.size_bytes
-        candidate.compressed_bytes = {"zip": sizes.zip_bytes, "zstd": sizes.zstd_bytes}
-        candidate.sha256 = file_sha256(path)
-        if layers:
-            self.layers(candidate, path)
+        found = replace(
+            candidate,
+            size_bytes=sizes.size_bytes,
+            compressed_bytes={"zip": sizes.zip_bytes, "zstd": sizes.zstd_bytes},
+            sha256=file_sha256(path),
+        )
+        return self.layers(found, path) if layers else found
 
-    def latency(self, candidates: Sequence[Candidate]) -> None:
-        """Fills the latency of several candidates, interleaved with the float model's, and their memory."""
+    def latency(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return candidates with their latency, interleaved with the float model's, and their memory."""
         others = [c for c in candidates if not c.is_original]
         files = [self.source.path, *(self.job.output / (c.path or "") for c in others)]
         found = compare_latency(
@@ -115,36 +120,40 @@ class Measurer:
             budget_s=self.effort.latency_seconds * len(candidates),
             precision=self.effort.latency_precision,
         )
-        self.take_latency(candidates, found)
+        return self.take_latency(candidates, found)
 
-    def take_latency(self, candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
-        """Fill in the latencies of the float model, the first one, and of the other candidates in order."""
-        others = [c for c in candidates if not c.is_original]
-        for candidate in candidates:
-            number = 0 if candidate.is_original else 1 + others.index(candidate)
-            _fill(candidate, found[number])
+    def take_latency(self, candidates: Sequence[Candidate], found: Sequence[Latency]) -> list[Candidate]:
+        """Return candidates with latencies: first that of the float model, then those of the others."""
+        others = iter(found[1:])
+        return [_timed(c, found[0] if c.is_original else next(others)) for c in candidates]
 
-    def layers(self, candidate: Candidate, path: Path) -> None:
-        """Fills the error per layer, or says why it could not be measured."""
+    def layers(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return it with the error per layer, or with the reason why that could not be measured."""
         if candidate.is_original or candidate.failure is not None:
-            return
+            return candidate
         samples = self.dataset.samples(self.evaluating[:ERROR_SAMPLES])
         try:
             errors = layer_errors(self.source.model, path, samples)
         except TightfitError as error:
-            candidate.steps.append(f"the error per layer could not be measured: {error}")
-            return
-        candidate.layer_error = [LayerError(e.name, e.kind, e.snr_db) for e in errors]
+            return candidate.with_step(f"the error per layer could not be measured: {error}")
+        return replace(candidate, layer_error=[LayerError(e.name, e.kind, e.snr_db) for e in errors])
 
     def close(self) -> None:
         """Drops the recording."""
         self.recording.close()
 
 
-def _fill(candidate: Candidate, latency: Latency) -> None:
-    candidate.failure = latency.reason
-    candidate.latency_ms, candidate.latency_ratio = latency.median_ms, latency.ratio
-    candidate.peak_memory_bytes = latency.peak_memory_bytes
-    candidate.latency_percentiles = dict(latency.percentiles_ms)
-    if latency.ratio_low is not None and latency.ratio_high is not None:
-        candidate.latency_interval = (latency.ratio_low, latency.ratio_high)
+def _timed(candidate: Candidate, latency: Latency) -> Candidate:
+    return replace(
+        candidate,
+        failure=latency.reason,
+        latency_ms=latency.median_ms,
+        latency_ratio=latency.ratio,
+        peak_memory_bytes=latency.peak_memory_bytes,
+        latency_percentiles=dict(latency.percentiles_ms),
+        latency_interval=_interval(latency.ratio_low, latency.ratio_high) or candidate.latency_interval,
+    )
+
+
+def _interval(low: float | None, high: float | None) -> Interval | None:
+    return None if low is None or high is None else (low, high)

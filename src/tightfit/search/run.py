@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from tightfit.pipeline.source import open_source
 from tightfit.search.candidates.candidate import ORIGINAL_SCHEME, Candidate
 from tightfit.search.candidates.recipes import Recipe, find_recipes
 from tightfit.search.candidates.selection import Selection
-from tightfit.search.candidates.shrink_recipes import describe_gain, training_notes
+from tightfit.search.candidates.shrink_recipes import training_notes, with_shrink_gain
 from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.devices.device_choice import choose_for, judge_for_all
 from tightfit.search.devices.device_pool import DevicePool
@@ -31,7 +32,7 @@ from tightfit.search.local_executor import LocalExecutor
 from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.checks import check_job, unlabelled_note
 from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
-from tightfit.search.verdict.gains import note_gain
+from tightfit.search.verdict.gains import with_gain
 from tightfit.search.verdict.processors import COMPARED, processor_notes
 from tightfit.units import format_count
 
@@ -117,7 +118,7 @@ class _Search:
         if not self._may_leave_out():
             self.executor.expect_accuracy([c for c in self.outcome.candidates if _is_unscored(c)])
         self._time()
-        self._compare(self.outcome.candidates)
+        self._compare()
         rest = [recipe for recipe in self.recipes if not recipe.is_plain]
         for place, recipe in enumerate(rest):
             self._expect(rest[place:])
@@ -138,9 +139,9 @@ class _Search:
         outcome = self.outcome
         names = [name for name, facts in outcome.devices.items() if "machine" in facts]
         if names:
-            chosen = judge_for_all(outcome.candidates, self.job.budget, names)
+            outcome.candidates, chosen = judge_for_all(outcome.candidates, self.job.budget, names)
         else:
-            judge(outcome.candidates, self.job.budget)
+            outcome.candidates = judge(outcome.candidates, self.job.budget)
             chosen = choose(outcome.candidates, self.job.budget)
         outcome.best = None if chosen is None else chosen.name
         outcome.pareto = pareto(outcome.candidates)
@@ -170,12 +171,11 @@ class _Search:
     def _original(self) -> Candidate:
         path = self.job.output / "candidates" / "float32.tflite"
         candidate = Candidate(ORIGINAL_SCHEME, ORIGINAL_SCHEME, path=self._relative(path))
-        self.executor.accuracy(candidate, self.job.model)
+        candidate = self.executor.accuracy(candidate, self.job.model)
         if candidate.failure is not None:
             raise ModelError(f"The float model does not run: {candidate.failure}")
         copy_file(self.job.model, path)  # not before it runs: an earlier search's file may stand there
-        self.executor.sizes(candidate, path)
-        return candidate
+        return self.executor.sizes(candidate, path)
 
     def _add(self, recipe: Recipe) -> tuple[Candidate, bool] | None:
         """Return a recipe's candidate with its file, and whether it is new; None where it is not wanted."""
@@ -190,19 +190,27 @@ class _Search:
         known = self.journal.get(recipe.name, self.job.output)
         candidate = known or self.policy.candidate(recipe, self.job.layout)
         if known is None:
-            self._attempt(candidate, partial(self._make, candidate, recipe))
+            candidate = self._attempt(candidate, partial(self._make, candidate, recipe))
         self.outcome.candidates.append(candidate)
         order = [recipe.name for recipe in self.recipes]
         self.outcome.candidates[1:] = sorted(self.outcome.candidates[1:], key=lambda c: order.index(c.name))
         if recipe.is_plain:
             self.journal.put(candidate)
         self.update()
-        return candidate, known is None
+        return self._latest(candidate.name), known is None
 
-    def _make(self, candidate: Candidate, recipe: Recipe) -> None:
+    def _make(self, candidate: Candidate, recipe: Recipe) -> Candidate:
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
-        self.executor.make(candidate, recipe, path)
-        candidate.path = self._relative(path)
+        return replace(self.executor.make(candidate, recipe, path), path=self._relative(path))
+
+    def _latest(self, name: str) -> Candidate:
+        """The candidate of a name in its latest stage."""
+        return next(c for c in self.outcome.candidates if c.name == name)
+
+    def _keep(self, *changed: Candidate) -> None:
+        """Puts candidates in the place of their earlier stages, as their next stage."""
+        latest = {c.name: c for c in changed}
+        self.outcome.candidates = [latest.get(c.name, c) for c in self.outcome.candidates]
 
     def _try(self, recipe: Recipe) -> None:
         """Makes and measures one candidate, and says what it gained."""
@@ -211,26 +219,29 @@ class _Search:
             return
         candidate, _ = added
         if candidate.failure is None:
-            self._attempt(candidate, partial(self._measure_accuracy, candidate))
+            self._keep(self._attempt(candidate, partial(self._measure_accuracy, candidate)))
         self._time()
+        candidate = self._latest(candidate.name)
         if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
-            describe_gain(candidate, recipe.shrink, plain)
+            candidate = with_shrink_gain(candidate, recipe.shrink, plain)
         elif recipe.recovers:
-            note_gain(candidate, self.outcome.candidates)
+            candidate = with_gain(candidate, self.outcome.candidates)
+        self._keep(candidate)
         self.journal.put(candidate)
         self.update()
 
-    def _attempt(self, candidate: Candidate, action: Callable[[], None]) -> None:
-        """Whatever breaks one candidate, the search goes on."""
+    def _attempt(self, candidate: Candidate, action: Callable[[], Candidate]) -> Candidate:
+        """Return its next stage; whatever breaks one candidate, the search goes on."""
         try:
-            action()
+            return action()
         except ExecutorLostError:
             raise
         except TightfitError as error:
-            candidate.failure = str(error)
+            return replace(candidate, failure=str(error))
         except Exception as error:  # noqa: BLE001 - see above
-            candidate.failure = f"It broke on {type(error).__name__}: {error}. Please report this."
+            said = f"It broke on {type(error).__name__}: {error}. Please report this."
+            return replace(candidate, failure=said)
 
     # -- measurements --------------------------------------------------------------------------
 
@@ -240,36 +251,50 @@ class _Search:
         untimed = [c for c in found if c.failure is None and c.path is not None and c.latency_ms is None]
         if not untimed:
             return
-        self.executor.latency(untimed)
-        for candidate in untimed:
-            if candidate.name in self.journal.found:
-                self.journal.put(candidate)
+        timed = self.executor.latency(untimed)
+        self._keep(*timed)
+        self._put_known(timed)
         self.update()
 
-    def _compare(self, candidates: Sequence[Candidate]) -> None:
+    def _compare(self) -> None:
         """Measures the accuracy of plain candidates, first of those that would be chosen if it is good."""
-        for candidate in by_cost([c for c in candidates if _is_unscored(c)]):
+        for name in [c.name for c in by_cost([c for c in self.outcome.candidates if _is_unscored(c)])]:
+            candidate = self._latest(name)
             if self._out_of_time():
                 self.outcome.notes.append(
                     f"The time was used up before the accuracy of {candidate.name} was measured."
                 )
                 continue
-            better = beaten_by(candidate, candidates, self.job.budget) if self._may_leave_out() else None
-            candidate.beaten_by = None if better is None else better.name
-            if better is not None:
+            better = self._beaten_by(candidate)
+            candidate = replace(candidate, beaten_by=None if better is None else better.name)
+            if better is None:
+                candidate = self._attempt(candidate, partial(self._measure_accuracy, candidate))
+                self.journal.put(candidate)
+            else:
                 self.executor.forget(candidate.name)
-                continue
-            self._attempt(candidate, partial(self._measure_accuracy, candidate))
-            self.journal.put(candidate)
-            self.update()
+            self._keep(candidate)
+            if better is None:
+                self.update()
+
+    def _beaten_by(self, candidate: Candidate) -> Candidate | None:
+        """One that is preferred however accurate a candidate is, where that need not be known."""
+        if not self._may_leave_out():
+            return None
+        return beaten_by(candidate, self.outcome.candidates, self.job.budget)
+
+    def _put_known(self, candidates: Sequence[Candidate]) -> None:
+        """Writes later stages of candidates that the journal has."""
+        for candidate in candidates:
+            if candidate.name in self.journal.found:
+                self.journal.put(candidate)
 
     def _may_leave_out(self) -> bool:
         """True where the accuracy of what cannot be chosen need not be known."""
         job = self.job
         return self.effort.stops_early and not job.recipes and job.budget.limits_drop
 
-    def _measure_accuracy(self, candidate: Candidate) -> None:
-        self.executor.accuracy(candidate, self.job.output / (candidate.path or ""))
+    def _measure_accuracy(self, candidate: Candidate) -> Candidate:
+        return self.executor.accuracy(candidate, self.job.output / (candidate.path or ""))
 
     def _compare_layers(self) -> None:
         """Measures the error per layer of the chosen candidate where it has none."""
@@ -278,7 +303,8 @@ class _Search:
             return
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels
-        self.executor.layers(chosen, self.job.output / chosen.path)
+        chosen = self.executor.layers(chosen, self.job.output / chosen.path)
+        self._keep(chosen)
         self.journal.put(chosen)
 
     def _processor_notes(self) -> list[str]:
@@ -296,7 +322,8 @@ class _Search:
             return
         self.listener.stage(f"latency on {format_count(len(job.devices), 'device')}", len(job.devices))
         pool = DevicePool(job.devices, self.effort.latency_seconds)
-        pool.measure(job.model, found, job.output, self.listener.advance)
+        self._keep(*pool.measure(job.model, found, job.output, self.listener.advance))
+        found = self.outcome.candidates
         known = {d.name: {"machine": {"on": d.device.url}} for d in job.devices if d.name in found[0].devices}
         names = [n for n in (known | pool.found) if "machine" in (known | pool.found)[n]]
         best = choose_for(found, job.budget, names)
@@ -306,9 +333,7 @@ class _Search:
         self.outcome.notes += [
             f"Device {name}: {facts['failure']}" for name, facts in pool.found.items() if "failure" in facts
         ]
-        for candidate in found:
-            if candidate.name in self.journal.found:
-                self.journal.put(candidate)
+        self._put_known(found)
         for name, chosen in best.items():
             path = next((c.path for c in found if c.name == chosen), None)
             if path is not None:

@@ -72,11 +72,11 @@ def test_each_board_has_its_choice_and_all_boards_have_one(boards, tmp_path):
     pool = DevicePool(
         read_devices(boards), 1.0, lambda device, _: ({}, [fast(r) for r in RATIOS[device.name]])
     )
-    pool.measure(tmp_path / "f.tflite", found, tmp_path, lambda *_: None)
+    found = pool.measure(tmp_path / "f.tflite", found, tmp_path, lambda *_: None)
     assert choose_for(found, Budget(max_drop=0.1), ["pi5", "phone"]) == {"pi5": "a", "phone": "b"}
-    best = judge_for_all(found, Budget(max_drop=0.1, max_latency_ratio=0.85), ["pi5", "phone"])
+    judged, best = judge_for_all(found, Budget(max_drop=0.1, max_latency_ratio=0.85), ["pi5", "phone"])
     assert best.name == "b", "a takes 0.9 on the phone"
-    assert found[1].meets_budget is False
+    assert judged[1].meets_budget is False
 
 
 def test_a_file_that_fails_on_one_board_is_not_chosen_for_all(boards, tmp_path):
@@ -86,8 +86,9 @@ def test_a_file_that_fails_on_one_board_is_not_chosen_for_all(boards, tmp_path):
         failed = Latency(reason="no kernel") if device.name == "phone" else fast(0.5)
         return {}, [fast(1.0), failed, fast(0.8)]
 
-    DevicePool(read_devices(boards), 1.0, measure).measure(tmp_path, found, tmp_path, lambda *_: None)
-    assert judge_for_all(found, Budget(), ["pi5", "phone"]).name == "b"
+    pool = DevicePool(read_devices(boards), 1.0, measure)
+    found = pool.measure(tmp_path, found, tmp_path, lambda *_: None)
+    assert judge_for_all(found, Budget(), ["pi5", "phone"])[1].name == "b"
     assert choose_for(found, Budget(), ["pi5"]) == {"pi5": "a"}
 
 
@@ -101,7 +102,8 @@ def test_boards_measure_at_the_same_time_and_nothing_twice(boards, tmp_path):
 
     found = candidates()
     for _ in range(2):
-        DevicePool(read_devices(boards), 1.0, measure).measure(tmp_path, found, tmp_path, lambda *_: None)
+        pool = DevicePool(read_devices(boards), 1.0, measure)
+        found = pool.measure(tmp_path, found, tmp_path, lambda *_: None)
     assert sorted(calls) == [("phone", 3), ("pi5", 3)]
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,35 +114,36 @@ def test_an_unmeasured_latency_counts_as_the_slowest():
 
 def test_judging_writes_the_verdict_and_the_reasons():
     fits, heavy, dead = changed("a", 10), changed("b", 30), changed("c", 10, failure="LiteRT refused it.")
-    judge([fits, heavy, dead], Budget(max_size=20))
+    fits, heavy, dead = judge([fits, heavy, dead], Budget(max_size=20))
     assert [c.meets_budget for c in (fits, heavy, dead)] == [True, False, False]
-    assert fits.reasons == []
-    assert heavy.reasons == ["The file is 30 B; the budget allows 20 B."]
-    assert dead.reasons == ["LiteRT refused it."]
+    assert fits.reasons == ()
+    assert heavy.reasons == ("The file is 30 B; the budget allows 20 B.",)
+    assert dead.reasons == ("LiteRT refused it.",)
 
 
 @given(candidate_lists, budgets, st.data(), st.floats(-0.1, 0.1))
 def test_what_is_beaten_is_not_chosen_however_accurate_it_is(candidates, budget, data, drop):
-    one = data.draw(st.sampled_from(candidates))
-    one.failure = None
-    one.drop = one.drop_interval = one.agreement = None
-    if beaten_by(one, candidates, budget) is None:
+    place = data.draw(st.integers(0, len(candidates) - 1))
+    candidates = list(candidates)
+    candidates[place] = replace(
+        candidates[place], failure=None, drop=None, drop_interval=None, agreement=None
+    )
+    if beaten_by(candidates[place], candidates, budget) is None:
         return
-    one.drop, one.drop_interval, one.snr_db = drop, (drop, drop), 200.0
-    assert choose(candidates, budget) is not one
+    candidates[place] = replace(candidates[place], drop=drop, drop_interval=(drop, drop), snr_db=200.0)
+    assert choose(candidates, budget) is not candidates[place]
 
 
 def test_what_nobody_measured_neither_fits_nor_misses():
+    unscored = {"drop": None, "agreement": None, "beaten_by": "a"}
     small, large, huge = changed("a", 10, drop=0.0), changed("b", 12), changed("c", 30)
-    for one in (large, huge):
-        one.drop = one.agreement = None
-        one.beaten_by = "a"
-    judge([small, large, huge], Budget(max_size=20, max_drop=0.01))
+    large, huge = replace(large, **unscored), replace(huge, **unscored)
+    small, large, huge = judge([small, large, huge], Budget(max_size=20, max_drop=0.01))
     assert [c.meets_budget for c in (small, large, huge)] == [True, None, False]
-    assert large.reasons == [
+    assert large.reasons == (
         "a fits and is preferred for its size and latency, so the accuracy was not measured; --effort normal "
-        "measures it."
-    ]
+        "measures it.",
+    )
     assert huge.reasons[-1] == "The file is 30 B; the budget allows 20 B."
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tightfit.errors import OptionError
@@ -40,7 +42,7 @@ def test_five_samples_are_no_evidence_and_the_report_says_how_many_would_do():
     int8 = measured()
     assert missing_evidence(int8, Budget(max_drop=0.01)) == [
         "Not enough evidence: n = 5, ±43 points; 381 samples would do."]  # fmt: skip
-    judge([int8], Budget(max_drop=0.01))
+    [int8] = judge([int8], Budget(max_drop=0.01))
     assert int8.meets_budget is None
     assert not int8.evidence["enough"]
     assert int8.evidence["limits"]["top1"]["needed"] == 381
@@ -54,7 +56,7 @@ def test_enough_samples_fit_and_one_less_does_not():
 
 def test_the_estimate_counts_where_it_is_asked_for():
     int8 = measured()
-    judge([int8], Budget(max_drop=0.01, judge="estimate"))
+    [int8] = judge([int8], Budget(max_drop=0.01, judge="estimate"))
     assert int8.meets_budget
     assert "judged by its estimate, as asked" in int8.evidence["sentence"]
     assert not Budget(max_drop=0.01, judge="estimate").meets(measured(lost=1, n=5))
@@ -72,8 +74,8 @@ def test_what_is_needed_follows_from_the_shares_of_changed_samples():
 def test_what_surely_fits_is_preferred_and_what_may_fit_before_the_original():
     sure, maybe = measured("float16", n=500, size=60), measured("int8", lost=3, gained=3, n=500, size=30)
     everything = [original(), sure, maybe]
-    judge(everything, Budget(max_drop=0.01))
-    assert [c.meets_budget for c in everything] == [True, True, None]
+    judged = judge(everything, Budget(max_drop=0.01))
+    assert [c.meets_budget for c in judged] == [True, True, None]
     assert choose(everything, Budget(max_drop=0.01)) is sure
     assert choose([original(), maybe], Budget(max_drop=0.01)) is maybe
     assert choose([original(), measured(lost=50, n=500)], Budget(max_drop=0.01)).is_original
@@ -99,11 +101,11 @@ def test_one_number_is_a_share_of_an_error():
 
 
 def test_an_output_that_is_lost_makes_a_file_unfit():
-    int8 = measured(n=500)
-    int8.outputs = [{"name": "scores", "lost": "scores: one value, 0.0, float 0.034–0.072"}]
-    judge([int8], Budget(max_drop=0.01))
+    lost = [{"name": "scores", "lost": "scores: one value, 0.0, float 0.034–0.072"}]
+    int8 = replace(measured(n=500), outputs=lost)
+    [int8] = judge([int8], Budget(max_drop=0.01))
     assert int8.meets_budget is False
-    assert int8.reasons == ["Scores: one value, 0.0, float 0.034–0.072."]
+    assert int8.reasons == ("Scores: one value, 0.0, float 0.034–0.072.",)
 
 
 def test_a_proxy_is_called_one():
@@ -117,7 +119,7 @@ def test_a_proxy_is_called_one():
 
 
 def report(candidates, budget, **facts):
-    judge(candidates, budget)
+    candidates = judge(candidates, budget)
     best = choose(candidates, budget)
     return Report({}, {}, {}, budget, candidates, best and best.name, **facts)
 

@@ -6,8 +6,8 @@ Plain data that goes to JSON and back. A measurement that was not made is None, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 from tightfit.errors import DataError
 from tightfit.plain_values import strict
@@ -16,8 +16,14 @@ ORIGINAL_SCHEME = "float32"
 
 Interval = tuple[float, float]
 
+_FIRST_KEYS: Final = (
+    "name", "scheme", "steps", "path", "size_bytes", "compressed_bytes", "peak_memory_bytes", "latency_ms",
+    "latency_ratio", "accuracy", "drop", "drop_interval", "agreement", "targets", "meets_budget", "reasons",
+)  # fmt: skip
+"""The order in which ``report.json`` begins a candidate, whatever stage a key is of."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class FloatOp:
     """An op that stayed in float: its name, its kind (``SOFTMAX``) and why, in plain words."""
 
@@ -26,7 +32,7 @@ class FloatOp:
     reason: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlanSummary:
     """How the ops of a candidate run: how many on integers, how many in float, and why those.
 
@@ -41,7 +47,7 @@ class PlanSummary:
     left_in_float: list[FloatOp] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(frozen=True)
 class LayerError:
     """What one op's output differs from the float model's: ``10·log10(signal power / error power)`` in dB.
 
@@ -53,7 +59,7 @@ class LayerError:
     snr_db: float | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class TargetVerdict:
     """What a target makes of a candidate.
 
@@ -76,9 +82,9 @@ class TargetVerdict:
     ops: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass
-class Candidate:
-    """A model file with its measurements; ratios and differences are to the original float model.
+@dataclass(frozen=True)
+class Made:
+    """The first stage: a file, and what is known of it without running it.
 
     Args:
         name: unique in a report, a word for tables (``int8+bias``).
@@ -87,29 +93,47 @@ class Candidate:
         path: the file, relative to the report where possible; None when none was written.
         size_bytes: of the file.
         compressed_bytes: of the file packed, by packer (``zip``, ``zstd``).
-        peak_memory_bytes: of the process that ran it.
-        latency_ms: median of a call.
-        latency_ratio: to the original, interleaved with it in the same run; latency_interval is the 95 %
-            interval of that ratio.
-        accuracy: mean of the metric, 0–1 for shares, None where it was not measured.
-        drop: how much worse the metric is than the original's: positive is a loss; drop_interval is its 95 %
-            interval, paired by sample.
-        agreement: share of samples with the same decision as the original, 0–1.
-        snr_db: of the outputs against the original's.
         targets: verdict by target name.
-        meets_budget: set by ``choice.judge``, as is ``reasons`` (why it does not meet it); None where nobody
-            knows, as the accuracy was not measured because ``beaten_by`` is preferred whatever it is.
-        metric: what ``accuracy`` and ``drop`` are, by its name in ``evaluation.metrics``.
         interface: dtype of the model's inputs and outputs, the narrowest where they differ.
         layout: for which kind of machine the file is written (``cpu``, ``npu``, ``micro``), or None.
         failure: why it could not be made or measured, or None. A failed candidate is never chosen.
-        plan_summary: how its ops run, and the error of each.
-        layer_error: see ``plan_summary``.
+        plan_summary: how its ops run.
         sha256: of the file, as hexadecimal digits.
+    """
+
+    name: str
+    scheme: str
+    steps: Sequence[str] = ()
+    path: str | None = None
+    size_bytes: int | None = None
+    compressed_bytes: Mapping[str, int] = field(default_factory=dict)
+    targets: Mapping[str, TargetVerdict] = field(default_factory=dict)
+    interface: str = ORIGINAL_SCHEME
+    layout: str | None = None
+    failure: str | None = None
+    plan_summary: PlanSummary | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The second stage: the file beside the original float model; None is what was not measured.
+
+    Args:
+        peak_memory_bytes: of the process that ran it.
+        latency_ms: median of a call.
+        latency_ratio: to the original, interleaved with it in the same run.
+        latency_interval: the 95 % interval of that ratio.
+        accuracy: mean of the metric, 0–1 for shares.
+        drop: how much worse the metric is than the original's: positive is a loss.
+        drop_interval: its 95 % interval, paired by sample.
+        agreement: share of samples with the same decision as the original, 0–1.
+        snr_db: of the outputs against the original's.
+        metric: what ``accuracy`` and ``drop`` are, by its name in ``evaluation.metrics``.
+        layer_error: of each op, in graph order.
         scored_samples: how many its accuracy is of, where it was given up before the end.
         metrics: every metric by its name: ``value``, ``change`` (negative is worse), ``interval`` of the
             change, ``n``.
-        evidence: what the verdict on it rests on, see ``search.evidence``.
         gain: what recovery brought over the plain candidate named ``over``: differences of ``agreement``,
             ``drop`` and ``snr_db``; empty without recovery.
         outputs: of each output ``name``, ``snr_db``, ``worst_slice`` (``name``, ``axis``, ``begin``, ``end``,
@@ -119,39 +143,56 @@ class Candidate:
             ``failure``, see ``search.devices``.
     """
 
-    name: str
-    scheme: str
-    steps: list[str] = field(default_factory=list)
-    path: str | None = None
-    size_bytes: int | None = None
-    compressed_bytes: dict[str, int] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
     latency_ms: float | None = None
     latency_ratio: float | None = None
+    latency_interval: Interval | None = None
     accuracy: float | None = None
     drop: float | None = None
     drop_interval: Interval | None = None
     agreement: float | None = None
-    targets: dict[str, TargetVerdict] = field(default_factory=dict)
-    meets_budget: bool | None = None
-    reasons: list[str] = field(default_factory=list)
     snr_db: float | None = None
-    latency_interval: Interval | None = None
     metric: str = "top1"
-    interface: str = ORIGINAL_SCHEME
-    layout: str | None = None
-    failure: str | None = None
-    plan_summary: PlanSummary | None = None
-    layer_error: list[LayerError] = field(default_factory=list)
-    sha256: str | None = None
-    gain: dict[str, Any] = field(default_factory=dict)
-    beaten_by: str | None = None
+    layer_error: Sequence[LayerError] = ()
     scored_samples: int | None = None
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    evidence: dict[str, Any] = field(default_factory=dict)
-    outputs: list[dict[str, Any]] = field(default_factory=list)
-    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
-    latency_percentiles: dict[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    gain: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Sequence[dict[str, Any]] = ()
+    devices: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    latency_percentiles: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The third stage: the verdict of ``choice.judge`` under a budget.
+
+    Args:
+        meets_budget: None where nobody knows: too few samples, or an accuracy that was not measured.
+        reasons: why the budget is not met.
+        beaten_by: the candidate that is preferred whatever the accuracy is, which was not measured then.
+        evidence: what the verdict rests on, see ``search.verdict.evidence``.
+    """
+
+    meets_budget: bool | None = None
+    reasons: Sequence[str] = ()
+    beaten_by: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate(Judged, Measured, Made):
+    """A model file in its three stages; each stage returns a new candidate and changes none.
+
+    Example:
+        >>> made = Candidate("int8", "int8", ["int8"], size_bytes=5)
+        >>> made.with_step("layout: cpu").steps
+        ('int8', 'layout: cpu')
+    """
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "layer_error", "outputs", "reasons"):
+            if isinstance(getattr(self, name), list):  # anything else stays, for a reader to refuse
+                object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def is_original(self) -> bool:
@@ -163,6 +204,10 @@ class Candidate:
         """
         return self.scheme == ORIGINAL_SCHEME and not self.steps
 
+    def with_step(self, *steps: str) -> Candidate:
+        """Return the candidate with more words on what was done."""
+        return replace(self, steps=(*self.steps, *steps))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for strict JSON: fields in order, None where a number is not finite.
 
@@ -171,7 +216,7 @@ class Candidate:
             True
         """
         plain: dict[str, Any] = strict(asdict(self))
-        return plain
+        return {key: plain[key] for key in (*_FIRST_KEYS, *(k for k in plain if k not in _FIRST_KEYS))}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Candidate:

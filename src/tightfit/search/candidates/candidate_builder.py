@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ class CandidateBuilder:
         self.mirrored: set[str] = set()
         self._last: tuple[Recipe, RecoveryState] | None = None
 
-    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> None:
-        """Write the file, and record what was done in the candidate.
+    def make(self, candidate: Candidate, recipe: Recipe, path: Path) -> Candidate:
+        """Write the file, and return the candidate with what was done.
 
         Raises:
             TightfitError: it cannot be made, or LiteRT does not run it.
@@ -50,12 +51,10 @@ class CandidateBuilder:
         if not spec.recovery and self.builder.mend(state, spec, written.outputs):
             facts = self._provenance(candidate, state)
             written = self.builder.write(state, spec, path, facts)
-        candidate.steps += state.notes
-        candidate.steps += [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
-        candidate.steps += written.notes
-        if recipe.shrink is not None:
-            candidate.steps += self.shrinker.store(recipe.shrink, path)
-        candidate.plan_summary = _summarize(state.plan)
+        layout = [f"layout: {name} ({count} ops)" for name, count in written.layout.items()]
+        stored = [] if recipe.shrink is None else self.shrinker.store(recipe.shrink, path)
+        done = candidate.with_step(*state.notes, *layout, *written.notes, *stored)
+        return replace(done, plan_summary=_summarize(state.plan))
 
     def calibration(self) -> Calibration | None:
         """Return what the calibration samples showed, collected once.

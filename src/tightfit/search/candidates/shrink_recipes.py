@@ -231,12 +231,12 @@ def _has_avx() -> bool:
     return "avx" in machine()["flags"]
 
 
-def describe_gain(candidate: Candidate, wanted: Shrink, plain: Candidate | None) -> None:
-    """Adds to a measured candidate's steps what it gains beside its plain twin, and where nothing."""
+def with_shrink_gain(candidate: Candidate, wanted: Shrink, plain: Candidate | None) -> Candidate:
+    """Return a measured candidate with steps on what it gains beside its plain twin, and where nothing."""
     if candidate.failure is not None:
-        return
+        return candidate
     if plain is not None and plain.size_bytes is not None and not plain.failure:
-        candidate.steps.append(
+        candidate = candidate.with_step(
             f"beside {plain.name}: {format_bytes(candidate.size_bytes)} instead of "
             f"{format_bytes(plain.size_bytes)}, packed {format_bytes(candidate.compressed_bytes.get('zip'))} "
             f"instead of {format_bytes(plain.compressed_bytes.get('zip'))}"
@@ -244,9 +244,10 @@ def describe_gain(candidate: Candidate, wanted: Shrink, plain: Candidate | None)
     interval = candidate.latency_interval
     if interval is not None and interval[1] >= 1:
         why = f"; {_SKIPS}" if wanted.way == "zeros" else ""
-        candidate.steps.append(
+        candidate = candidate.with_step(
             f"{NO_GAIN}the latency on this machine is not significantly below the original's{why}."
         )
+    return candidate
 
 
 def training_notes(recipes: Sequence[Recipe], made: Sequence[Candidate], budget: Budget) -> list[str]:

@@ -79,18 +79,23 @@ class TargetPolicy:
             layout: that was asked for, or None.
         """
         wanted = self.scheme(recipe.scheme, recipe.interface)
-        candidate = Candidate(recipe.name, recipe.scheme, [wanted.summary], interface=recipe.interface)
-        candidate.layout = self.layout(layout)
-        return candidate
+        return Candidate(
+            recipe.name,
+            recipe.scheme,
+            (wanted.summary,),
+            interface=recipe.interface,
+            layout=self.layout(layout),
+        )
 
-    def judge(self, candidate: Candidate, path: Path) -> None:
-        """Fills ``candidate.targets`` with the verdict on its file."""
+    def judge(self, candidate: Candidate, path: Path) -> Candidate:
+        """Return a candidate with the target's verdict on its file."""
         if self.target is None:
-            return
+            return candidate
         model = read_model(path)
         rules = check(model, self.target, memory_bytes=self.budget.target_memory)
         proof = prove(model, rules, in_search=True)
-        candidate.targets[self.target.name] = self._verdict(judged(rules, proof), proof)
+        verdict = self._verdict(judged(rules, proof), proof)
+        return replace(candidate, targets={**candidate.targets, self.target.name: verdict})
 
     def _verdict(self, verdict: Verdict, proof: Proof) -> TargetVerdict:
         reasons = [*self._against(verdict, proof), *_fallbacks(verdict)]

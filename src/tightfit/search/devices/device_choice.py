@@ -54,18 +54,19 @@ def choose_for(
     found: dict[str, str | None] = {}
     for name in names:
         views = [seen_from(c, name) for c in candidates]
-        judge(views, budget)
-        chosen = choose(views, budget)
+        chosen = choose(judge(views, budget), budget)
         found[name] = None if chosen is None else chosen.name
     return found
 
 
-def judge_for_all(candidates: Sequence[Candidate], budget: Budget, names: Sequence[str]) -> Candidate | None:
-    """Return the candidate for all boards; verdicts and reasons of all are those for all boards."""
-    views = [seen_from_all(c, names) for c in candidates]
-    judge(views, budget)
-    for candidate, view in zip(candidates, views, strict=True):
-        candidate.meets_budget, candidate.reasons = view.meets_budget, view.reasons
-        candidate.evidence = view.evidence
+def judge_for_all(
+    candidates: Sequence[Candidate], budget: Budget, names: Sequence[str]
+) -> tuple[list[Candidate], Candidate | None]:
+    """Return the candidates with the verdicts for all boards, and the one that is chosen for all of them."""
+    views = judge([seen_from_all(c, names) for c in candidates], budget)
+    judged = [
+        replace(c, meets_budget=v.meets_budget, reasons=v.reasons, evidence=v.evidence)
+        for c, v in zip(candidates, views, strict=True)
+    ]
     chosen = choose(views, budget)
-    return None if chosen is None else next(c for c in candidates if c.name == chosen.name)
+    return judged, None if chosen is None else next(c for c in judged if c.name == chosen.name)

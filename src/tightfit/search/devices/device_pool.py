@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ class DevicePool:
 
     def measure(
         self, original: Path, candidates: Sequence[Candidate], folder: Path, done: Callable[[int, int], None]
-    ) -> None:
-        """Fill ``Candidate.devices`` of those that a board has not measured; a board that fails has a reason.
+    ) -> list[Candidate]:
+        """Return the candidates with what each board measured of those that it had not measured before.
 
         Args:
             original: the float model, with which the others are interleaved.
@@ -47,6 +48,7 @@ class DevicePool:
             folder: that their paths are relative to.
             done: is called with the boards that are done and all.
         """
+        found = {c.name: c for c in candidates}
         made = [c for c in candidates if c.failure is None and c.path is not None]
         with ThreadPoolExecutor(max_workers=max(1, len(self.devices))) as pool:
             jobs = [
@@ -55,20 +57,24 @@ class DevicePool:
                 if (wanted := [c for c in made if not _is_measured(c, device.name)])
             ]
             for number, (device, wanted, job) in enumerate(jobs, 1):
-                self._take(device, wanted, job)
+                for name, facts in self._facts(device, wanted, job).items():
+                    devices = {**found[name].devices, device.name: facts}
+                    found[name] = replace(found[name], devices=devices)
                 done(number, len(jobs))
+        return list(found.values())
 
-    def _take(self, device: NamedDevice, wanted: Sequence[Candidate], job: Future[Measured]) -> None:
+    def _facts(
+        self, device: NamedDevice, wanted: Sequence[Candidate], job: Future[Measured]
+    ) -> dict[str, dict[str, Any]]:
+        """Candidate → what a board measured; empty where the board failed; ``found`` has the reason."""
         try:
             machine, latencies = job.result()
         except TightfitError as error:
             self.found[device.name] = {"failure": str(error)}
-            return
+            return {}
         self.found[device.name] = {"machine": machine}
         others = iter(latencies[1:])
-        for candidate in wanted:
-            latency = latencies[0] if candidate.is_original else next(others)
-            candidate.devices[device.name] = _facts(latency)
+        return {c.name: _facts(latencies[0] if c.is_original else next(others)) for c in wanted}
 
     def _over_ssh(self, device: NamedDevice, files: Sequence[Path]) -> Measured:
         seconds = self.seconds * len(files)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from tightfit.search.candidates.candidate import Candidate
@@ -43,31 +44,33 @@ class Cost(NamedTuple):
         return NEAR_TIE * self.middle < other.middle and self.high < other.low
 
 
-def judge(candidates: Sequence[Candidate], budget: Budget) -> None:
-    """Writes ``meets_budget`` and ``reasons`` into every candidate.
+def judge(candidates: Sequence[Candidate], budget: Budget) -> list[Candidate]:
+    """Return the candidates, in their order, with ``meets_budget``, ``reasons`` and ``evidence``.
 
     Example:
         >>> heavy = Candidate("float", "float32", size_bytes=18_600_000)
-        >>> judge([heavy], Budget(max_size=6_000_000))
+        >>> [heavy] = judge([heavy], Budget(max_size=6_000_000))
         >>> heavy.meets_budget, heavy.reasons
-        (False, ['The file is 18.6 MB; the budget allows 6.0 MB.'])
+        (False, ('The file is 18.6 MB; the budget allows 6.0 MB.',))
     """
-    for candidate in candidates:
-        candidate.meets_budget = budget.meets(candidate)
-        candidate.evidence = evidence_of(candidate, budget)
-        if candidate.failure is not None:
-            candidate.reasons = [candidate.failure]
-        elif budget.may_meet(candidate) and not candidate.meets_budget:
-            candidate.meets_budget = None
-            candidate.reasons = missing_evidence(candidate, budget)
-        elif candidate.beaten_by is not None and budget.without_drop().meets(candidate):
-            candidate.meets_budget = None
-            candidate.reasons = [
-                f"{candidate.beaten_by} fits and is preferred for its size and latency, so the accuracy was "
-                "not measured; --effort normal measures it."
-            ]
-        else:
-            candidate.reasons = [shortfall.reason for shortfall in budget.shortfalls(candidate)]
+    return [_judged(candidate, budget) for candidate in candidates]
+
+
+def _judged(candidate: Candidate, budget: Budget) -> Candidate:
+    meets: bool | None = budget.meets(candidate)
+    if candidate.failure is not None:
+        reasons = [candidate.failure]
+    elif budget.may_meet(candidate) and not meets:
+        meets, reasons = None, missing_evidence(candidate, budget)
+    elif candidate.beaten_by is not None and budget.without_drop().meets(candidate):
+        meets = None
+        reasons = [
+            f"{candidate.beaten_by} fits and is preferred for its size and latency, so the accuracy was "
+            "not measured; --effort normal measures it."
+        ]
+    else:
+        reasons = [shortfall.reason for shortfall in budget.shortfalls(candidate)]
+    return replace(candidate, meets_budget=meets, reasons=reasons, evidence=evidence_of(candidate, budget))
 
 
 def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
@@ -89,7 +92,7 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
     cost = _costs(made)
     fitting = [c for c in made if budget.may_meet(c)]
     if not fitting:
-        return min(made, key=lambda c: (_violation(c, budget), cost[id(c)].middle, *_preference(c)))
+        return min(made, key=lambda c: (_violation(c, budget), cost[c.name].middle, *_preference(c)))
     return min(_cheapest(fitting, cost, [c for c in fitting if budget.meets(c)]), key=_preference)
 
 
@@ -108,7 +111,7 @@ def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
     made = [c for c in candidates if c.failure is None]
     sure = [c for c in made if budget.meets(c)]
     tied = _cheapest(sure, _costs(made), sure)
-    others = sorted((c for c in tied if c is not chosen), key=_preference)
+    others = sorted((c for c in tied if c.name != chosen.name), key=_preference)
     if not others:
         return []
     *some, last = [chosen.name, *(c.name for c in others)]
@@ -119,24 +122,24 @@ def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
 
 
 def _cheapest(
-    fitting: Sequence[Candidate], cost: Mapping[int, Cost], sure: Sequence[Candidate]
+    fitting: Sequence[Candidate], cost: Mapping[str, Cost], sure: Sequence[Candidate]
 ) -> list[Candidate]:
     """The one of least cost and its equals; an original only where nothing costs less.
 
     Args:
         fitting: candidates that meet the budget.
-        cost: id of a candidate → what it costs.
+        cost: name of a candidate → what it costs.
         sure: those that surely meet the budget; they come before those that may.
     """
     changed = [c for c in fitting if not c.is_original]
     originals = [c for c in fitting if c.is_original]
     if originals:
-        bar = min(cost[id(c)].middle for c in originals)
-        changed = [c for c in changed if cost[id(c)].middle < bar]
-    known = {id(c) for c in sure}
-    pool = [c for c in changed if id(c) in known] or changed or originals
-    least = min((cost[id(c)] for c in pool), key=lambda c: (c.middle, c.high))
-    return [c for c in pool if not least.surely_below(cost[id(c)])]
+        bar = min(cost[c.name].middle for c in originals)
+        changed = [c for c in changed if cost[c.name].middle < bar]
+    known = {c.name for c in sure}
+    pool = [c for c in changed if c.name in known] or changed or originals
+    least = min((cost[c.name] for c in pool), key=lambda c: (c.middle, c.high))
+    return [c for c in pool if not least.surely_below(cost[c.name])]
 
 
 def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
@@ -157,17 +160,17 @@ def beaten_by(candidate: Candidate, candidates: Sequence[Candidate], budget: Bud
     """
     made = [c for c in candidates if c.failure is None]
     cost, whatever = _costs(made), budget.without_drop()
-    fitting = [c for c in made if c is not candidate and budget.settles(c)]
+    fitting = [c for c in made if c.name != candidate.name and budget.settles(c)]
     if not whatever.meets(candidate):
         return fitting[0] if fitting else None
-    return next((c for c in fitting if cost[id(c)].surely_below(cost[id(candidate)])), None)
+    return next((c for c in fitting if cost[c.name].surely_below(cost[candidate.name])), None)
 
 
 def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return those that were made, the one that ``CHOICE_RULE`` prefers first where all are accurate."""
     made = [c for c in candidates if c.failure is None]
     cost = _costs(made)
-    return sorted(made, key=lambda c: cost[id(c)].middle)
+    return sorted(made, key=lambda c: cost[c.name].middle)
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[str]:
@@ -184,10 +187,10 @@ def pareto(candidates: Sequence[Candidate]) -> list[str]:
         >>> pareto([c, b, a])
         ['a', 'b']
     """
-    points = {id(c): objectives(c) for c in candidates if c.failure is None}
-    made = [c for c in candidates if id(c) in points and points[id(c)] != _NOTHING]
-    front = [c for c in made if not any(_beats(points[id(o)], points[id(c)]) for o in made)]
-    return [c.name for c in sorted(front, key=lambda c: (points[id(c)], c.name))]
+    points = {c.name: objectives(c) for c in candidates if c.failure is None}
+    made = [c for c in candidates if c.name in points and points[c.name] != _NOTHING]
+    front = [c for c in made if not any(_beats(points[o.name], points[c.name]) for o in made)]
+    return [c.name for c in sorted(front, key=lambda c: (points[c.name], c.name))]
 
 
 def objectives(candidate: Candidate) -> tuple[float, float, float]:
@@ -205,11 +208,11 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _costs(candidates: Sequence[Candidate]) -> dict[int, Cost]:
-    """``size_bytes · latency_ratio`` of each candidate, by identity."""
+def _costs(candidates: Sequence[Candidate]) -> dict[str, Cost]:
+    """``size_bytes · latency_ratio`` of each candidate, by its name."""
     ratios = [r for c in candidates if (r := _known(c.latency_ratio)) < math.inf]
     slowest = max(ratios, default=1.0)
-    return {id(c): _cost(c, slowest) for c in candidates}
+    return {c.name: _cost(c, slowest) for c in candidates}
 
 
 def _cost(candidate: Candidate, slowest: float) -> Cost:

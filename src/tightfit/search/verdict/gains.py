@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from tightfit.search.candidates.candidate import Candidate
@@ -95,8 +96,8 @@ def is_repeated(recipe: Recipe, made: Sequence[Candidate], budget: Budget) -> st
     return f"They compute what {twin.name} computes, which loses too much."
 
 
-def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
-    """Set ``candidate.gain``, and add it to the steps as a sentence, when the plain candidate was measured.
+def with_gain(candidate: Candidate, made: Sequence[Candidate]) -> Candidate:
+    """Return it with its ``gain``, also as a step in words, when the plain candidate was measured.
 
     Args:
         candidate: the candidate with a recovery.
@@ -105,13 +106,12 @@ def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
     Example:
         >>> plain = Candidate("int8", "int8", agreement=0.96, accuracy=0.88)
         >>> better = Candidate("int8+gptq", "int8", agreement=0.99, accuracy=0.9)
-        >>> note_gain(better, [plain])
-        >>> better.steps
-        ['beside int8: agreement with float 96.0 % → 99.0 %, accuracy 88.0 % → 90.0 %']
+        >>> with_gain(better, [plain]).steps
+        ('beside int8: agreement with float 96.0 % → 99.0 %, accuracy 88.0 % → 90.0 %',)
     """
     twin = next((c for c in made if c.name == candidate.scheme and c.failure is None), None)
     if twin is None or candidate.failure is not None or twin.name == candidate.name:
-        return
+        return candidate
     gain: dict[str, str | float] = {"over": twin.name}
     parts = []
     if twin.agreement is not None and candidate.agreement is not None:
@@ -125,9 +125,8 @@ def note_gain(candidate: Candidate, made: Sequence[Candidate]) -> None:
         parts.append(f"{words.noun} {words.score(twin.accuracy)} → {words.score(candidate.accuracy)}")
     if twin.snr_db is not None and candidate.snr_db is not None:
         gain["snr_db"] = candidate.snr_db - twin.snr_db
-    candidate.gain = gain
-    if parts:
-        candidate.steps.append(f"beside {twin.name}: {', '.join(parts)}")
+    found = replace(candidate, gain=gain)
+    return found.with_step(f"beside {twin.name}: {', '.join(parts)}") if parts else found
 
 
 def gain_sentences(candidates: Sequence[Candidate]) -> list[str]:

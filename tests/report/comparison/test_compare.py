@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import tightfit
-from support.sample_reports import build
+from support.sample_reports import build, change_candidates
 from tightfit.cli.app import app
 from tightfit.report.comparison.page import render_comparison
 from tightfit.search.verdict.budget import Budget
@@ -40,8 +40,8 @@ def test_what_differs_is_listed_and_what_is_not_comparable_is_said():
 
 def test_the_boards_of_one_report_are_rows():
     report = build(devices={"phone": {"machine": {}, "best": "int8"}})
-    row = next(c for c in report.candidates if c.name == "int8")
-    row.devices = {"phone": {"latency_ms": 3.5, "latency_ratio": 0.4}}
+    phone = {"phone": {"latency_ms": 3.5, "latency_ratio": 0.4}}
+    report = change_candidates(report, lambda c: replace(c, devices=phone) if c.name == "int8" else c)
     found = tightfit.compare([report])
     assert [(r.name, r.latency_ms) for r in found.runs][1][1] == 3.5
     assert found.runs[1].machine == "phone"

@@ -78,7 +78,7 @@ def _block(page: str, text: str, found: re.Match[str]) -> Block:
 
 def _words(page: str, mark: str) -> dict:
     known: dict = {"left_out": {}}
-    for word in (part.strip() for part in mark.split(";")):
+    for word in (part.strip() for part in re.split(r";(?=\s*(?:slow|needs |exit |not run))", mark)):
         if word == "slow":
             known["slow"] = True
         elif word.startswith("needs "):

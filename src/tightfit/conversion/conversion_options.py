@@ -22,7 +22,8 @@ class ConversionOptions:
         signature: of a SavedModel with several: only this one.
         backend: of Keras: ``jax``, ``tensorflow``, ``torch``, or ``auto``: JAX, then the others that the
             model needs.
-        channel_last: image inputs of torch and ONNX models become NHWC instead of NCHW.
+        channel_last: image inputs of torch and ONNX models become NHWC instead of NCHW, and with them an ONNX
+            model's outputs that are images.
         held: input name → the number that an ONNX input always has; the file has no such input.
         trace_batch: trace a free batch through JAX, which writes arithmetic on shapes into the file; without,
             that is done only where the file for one sample cannot be freed.

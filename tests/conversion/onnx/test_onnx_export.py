@@ -122,6 +122,19 @@ def test_channel_last_inputs_on_request_need_no_transpose():
     assert [op.name for op in result.model.main.ops[:2]] == ["stem", "depth"]
 
 
+def test_an_image_as_output_is_channel_last_like_the_inputs_and_compared_so():
+    w = np.random.default_rng(1).normal(0, 0.3, (5, 3, 1, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["mask"]),
+        helper.make_node("ReduceMean", ["mask"], ["mean"], axes=[2, 3], keepdims=0),
+    ]
+    options = ConversionOptions(channel_last=True)
+    result = load(image_model(nodes, ["mask", "mean"], [("w", w)]), options=options)
+    assert [o.shape for o in result.model.main.outputs] == [(1, 8, 8, 5), (1, 5)]
+    assert result.largest_difference < 1e-5
+    assert "Channel-last like the inputs: output 'mask'." in result.notes
+
+
 def test_elementwise_concat_and_slices_stay_channel_last():
     w = np.random.default_rng(1).normal(0, 0.3, (4, 3, 1, 1)).astype(np.float32)
     nodes = [

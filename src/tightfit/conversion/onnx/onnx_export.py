@@ -61,14 +61,23 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     program.constants |= held
     images = [n for n, (shape, _) in specs.items() if len(shape) in (3, 4, 5)] if options.channel_last else []
     stored = {n: (_moved(s) if n in images else s, d) for n, (s, d) in specs.items()}
+    moved: list[str] = []
 
     def function(*arrays: Any) -> list[Any]:
         given = dict(zip(stored, arrays, strict=True))
         results = program({n: ChannelLast(a) if n in images else a for n, a in given.items()})
-        return [_output(r, options) for r in results]
+        moved[:] = [n for n, r in zip(names, results, strict=True) if _stays_moved(r, options)]
+        return [r.array if n in moved else logical(r) for n, r in zip(names, results, strict=True)]
 
     data = lower_function(function, stored, names, options)
     probes = _probes(source_model, specs, names, images, held, form)
+    probes = [
+        Probe(p.inputs, {n: channel_last(a) if n in moved else a for n, a in p.outputs.items()})
+        for p in probes
+    ]
+    if moved:
+        listed = ", ".join(f"output '{name}'" for name in moved)
+        notes.append(f"Channel-last like the inputs: {listed}.")
     if not probes:
         notes.append("Not compared with its source: pip install onnxruntime, which computes it.")
     notes += [] if form is None else form.notes
@@ -209,11 +218,9 @@ def _moved(shape: Any) -> tuple[Any, ...]:
     return (shape[0], *shape[2:], shape[1])
 
 
-def _output(value: Any, options: ConversionOptions) -> Any:
-    """An output in ONNX's order; an image channel-last when that was asked for."""
-    if options.channel_last and isinstance(value, ChannelLast):
-        return value.array
-    return logical(value)
+def _stays_moved(value: Any, options: ConversionOptions) -> bool:
+    """Whether an output is an image that stays channel-last, as was asked for."""
+    return options.channel_last and isinstance(value, ChannelLast)
 
 
 # -- what the source makes of random inputs --------------------------------------------------------

@@ -243,8 +243,12 @@ def _family(family: Family) -> str:
         f"## {family.title}",
         f"Schemes, best first: {', '.join(family.schemes)}. {fallback} Source: {family.source}.",
         "\n".join(f"- {note}" for note in family.notes),
-        f"Ops: {', '.join(sorted(family.ops))}.",
-        _table(["rule", "ops", "what to do"], [_rule_row(rule, family) for rule in family.rules]),
+        f"Ops: {', '.join(sorted(family.ops))}."
+        if family.ops
+        else "No rules: only the vendor's compiler judges.",
+        _table(["rule", "ops", "what to do"], [_rule_row(rule, family) for rule in family.rules])
+        if family.rules
+        else "",
         _exceptions(family),
     ]
     return "\n\n".join(line for line in lines if line)

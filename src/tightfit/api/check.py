@@ -26,6 +26,7 @@ from tightfit.targets.hosted_models import ReadyModel, find_models
 from tightfit.targets.placement import check as judge
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools.proof import Proof, judged, prove
+from tightfit.targets.tools.table import require_tool
 from tightfit.targets.verdict import Verdict
 from tightfit.units import format_decibels
 
@@ -118,7 +119,9 @@ def check(
     """
     memory_bytes, fixed = parse_size(memory), output
     check_paths({"model": model}, {"The output": fixed})
-    device, path = find_target(target), open_model(model)
+    device = find_target(target)
+    require_tool(device, wanted=compile)
+    path = open_model(model)
     read = read_model(path)
     verdict = judge(read, device, memory_bytes=memory_bytes)
     if fixed is None:

@@ -74,6 +74,8 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
 def judge(op: Op, target: Target) -> Broken | None:
     """Return what keeps a target from accelerating an op by itself, or makes its values wrong; else None."""
     family = target.family
+    if family.needs_tool:
+        return None
     broken = _first_broken(op, target)
     if broken is not None and broken.refuses:
         return broken

@@ -36,6 +36,7 @@ class Family:
         interface: type of inputs and outputs that leaves nothing to convert on the fallback.
         source: the documents that the rules come from.
         document: the document and its revision, where nothing here can prove the rules; "" elsewhere.
+        needs_tool: no rules are known: only the tool judges.
         notes: what the rules do not say.
         exceptions: limit → why the tool does not show it on a model of one op.
     """
@@ -52,6 +53,7 @@ class Family:
     strict: bool = False
     tool: str = ""
     document: str = ""
+    needs_tool: bool = False
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -136,10 +138,13 @@ def find_target(name: str) -> Target:
 
 
 def _family(name: str, table: Mapping[str, Any]) -> Family:
-    simple = ("title", "fallback", "layout", "source", "pieces", "strict", "tool", "document", "interface")
+    simple = (
+        "title", "fallback", "layout", "source", "pieces", "strict", "tool", "document", "needs_tool",
+        "interface",
+    )  # fmt: skip
     return Family(
         name=name,
-        ops=frozenset(table["ops"].split()),
+        ops=frozenset(table.get("ops", "").split()),
         rules=tuple(_rule(r, table["source"]) for r in table.get("rules", ())),
         kinds=tuple(table["kinds"]),
         one_scale=tuple(table.get("one_scale", "").split()),

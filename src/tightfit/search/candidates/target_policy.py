@@ -18,7 +18,7 @@ from tightfit.targets.placement import check
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.target_planning import interface_for, scheme_for
 from tightfit.targets.tools.proof import Proof, judged, prove
-from tightfit.targets.tools.table import TOOLS
+from tightfit.targets.tools.table import TOOLS, require_tool
 from tightfit.targets.verdict import Placement, Verdict
 from tightfit.units import format_percent, short_name
 
@@ -105,7 +105,7 @@ class TargetPolicy:
             latency_ms=(proof.result.latency_ms or None) if proof.result is not None else None,
             reasons=reasons[:_MOST_REASONS],
             memory_bytes=_memory(verdict, proof),
-            tool=[*proof.lines(), *_judged_by(verdict)],
+            tool=[*proof.lines(), *_judged_by(verdict, proof)],
             ops=[_op(p) for p in verdict.placements],
         )
 
@@ -129,11 +129,11 @@ class TargetPolicy:
         return found
 
 
-def _judged_by(verdict: Verdict) -> list[str]:
+def _judged_by(verdict: Verdict, proof: Proof | None = None) -> list[str]:
     """A sentence where a tool could have judged and did not."""
     tool = TOOLS.get(verdict.target.family.tool)
     by_rules = tool is not None and tool.in_search and verdict.judge == "rules"
-    if verdict.target.family.document:
+    if verdict.target.family.document and (proof is None or proof.result is None):
         return [f"This verdict is by document: {verdict.target.family.document}."]
     return ["This verdict is by rules."] if by_rules else []
 
@@ -159,10 +159,10 @@ def refuse_unknown(budget: Budget) -> None:
     """Checks the target's name before anything is opened.
 
     Raises:
-        OptionError: there is no such target, or a memory is given without one.
+        OptionError: there is no such target, its judge is missing, or a memory is given without one.
     """
     if budget.target is not None:
-        find_target(budget.target)
+        require_tool(find_target(budget.target))
     elif budget.target_memory is not None:
         raise OptionError("Received --memory without --target; name the device that has the memory.")
 

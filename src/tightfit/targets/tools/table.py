@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
 from tightfit.targets.profile import Target
 from tightfit.targets.tools import ethos_u, intel_npu, litert_cpu, litert_gpu, micro
 from tightfit.targets.tools.result import ToolResult
+from tightfit.targets.tools.vendor_aot import VENDORS
 from tightfit.types import Array
 
 
@@ -37,5 +39,24 @@ TOOLS: Final[dict[str, Tool]] = {
     "intel-npu": Tool("the Intel OpenVINO plugin", intel_npu.available, intel_npu.run),
     "litert-cpu": Tool("LiteRT on this computer", litert_cpu.available, litert_cpu.run, in_search=False),
     "litert-gpu": Tool("LiteRT's GPU accelerator", litert_gpu.available, litert_gpu.run),
+    **{name: Tool(f"{v.title}'s compiler", v.available, v.run) for name, v in VENDORS.items()},
 }
 """Name in ``profiles.toml`` → the judge."""
+
+
+def require_tool(target: Target, *, wanted: bool = True) -> None:
+    """Check that a target whose rules are not known has its judge.
+
+    Args:
+        target: the device.
+        wanted: False where the user leaves the tool out.
+
+    Raises:
+        OptionError: it does not, so nothing can be said of a file.
+    """
+    if not target.family.needs_tool:
+        return
+    missing = TOOLS[target.family.tool].available()
+    if missing or not wanted:
+        why = missing or "It was left out by --no-compile."
+        raise OptionError(f"Only {TOOLS[target.family.tool].title} knows what '{target.name}' takes. {why}")

@@ -22,7 +22,6 @@ from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.targets.fixes.apply_fixes import fix
 from tightfit.targets.placement import check
 from tightfit.targets.profile import Target
-from tightfit.targets.tools.table import require_tool
 from tightfit.targets.verdict import Placement, Verdict
 
 _INTEGERS: Final = ("int8", "int16x8")
@@ -39,15 +38,13 @@ def scheme_for(target: Target, name: str, interface: str | None = None) -> Schem
         interface: type of inputs and outputs; None for what leaves nothing to convert on the fallback.
 
     Raises:
-        OptionError: the target takes no file of this scheme, the scheme cannot have these ends, or the
-            target's judge is missing.
+        OptionError: the target takes no file of this scheme, or the scheme cannot have these ends.
 
     Example:
         >>> from tightfit.targets.profile import find_target
         >>> scheme_for(find_target("ethos-u55-128"), "int16x8").interface
         'int16'
     """
-    require_tool(target)
     scheme, family = find_scheme(name), target.family
     if name not in family.schemes:
         raise OptionError(

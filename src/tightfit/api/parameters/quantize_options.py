@@ -13,6 +13,7 @@ from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
+from tightfit.targets.tools.table import require_tool
 
 
 def observers_of(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -77,7 +78,9 @@ class QuantizeOptions:
             return self.base.with_interface(self.interface or "float32")
         if self.target is None:
             return find_scheme(name, self.interface or "float32")
-        return scheme_for(find_target(self.target), name, self.interface)
+        device = find_target(self.target)
+        require_tool(device)
+        return scheme_for(device, name, self.interface)
 
     @property
     def ends(self) -> str | None:

@@ -29,10 +29,10 @@ from tightfit.graph.signatures import input_names
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.calibration.calibrate import calibrate
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.streaming.moments import Moments
 
 STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "int8": (

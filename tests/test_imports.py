@@ -17,7 +17,7 @@ ORDER = (
     "paths",
     "files",
     "graph",
-    "data runtime weights",
+    "data runtime streaming weights",
     "evaluation conversion provenance",
     "quantization",
     "training targets",

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
         TightfitError,
     )
     from tightfit.evaluation.scorecard import Accuracy
-    from tightfit.evaluation.slices.parts import NamedSlices
     from tightfit.evaluation.ssh_device import Device
     from tightfit.pipeline.write import QuantizationResult
     from tightfit.provenance.replay import Replay
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from tightfit.search.advisor import Advice
     from tightfit.search.job import Job
     from tightfit.search.verdict.budget import Budget
+    from tightfit.streaming.slice_axes import NamedSlices
     from tightfit.targets.hosted_models import ReadyModel
     from tightfit.training.simulation.comparison import Simulation
 
@@ -116,7 +116,7 @@ _PLACES = {
     "FileDifference": "diagnosis.difference",
     "FinetuneOptions": "api.parameters.finetune_options",
     "FinetuneResult": "api.results.finetune_result",
-    "NamedSlices": "evaluation.slices.parts",
+    "NamedSlices": "streaming.slice_axes",
     "Progress": "api.progress.tracking",
     "RayCluster": "distributed.options",
     "Replay": "provenance.replay",

@@ -23,11 +23,11 @@ from tightfit.distributed.needs import NEEDS
 from tightfit.distributed.options import RayCluster
 from tightfit.distributed.sharded_accuracy import shard_bounds
 from tightfit.errors import OptionError, RuntimeFailureError
-from tightfit.evaluation.pairwise_sums import BLOCK
 from tightfit.graph.signatures import input_names
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.calibration.calibrate import calibrate, count_samples, merge_lanes, observe_lane
 from tightfit.search.job import Job
+from tightfit.streaming.pairwise_sums import BLOCK
 
 
 @pytest.mark.parametrize("address", ["ray", "ray://head:10001", "10.0.0.7:6379"])

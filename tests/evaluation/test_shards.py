@@ -11,10 +11,10 @@ from tightfit.data.sources import open_data
 from tightfit.demo import MODEL
 from tightfit.evaluation.accuracy import PROBES, evaluate, understand
 from tightfit.evaluation.metrics.spelling import parse_metrics
-from tightfit.evaluation.pairwise_sums import BLOCK, PairwiseSum
 from tightfit.evaluation.scoring import score_shard
 from tightfit.pipeline.builder import quantize_file
 from tightfit.runtime.session import Session
+from tightfit.streaming.pairwise_sums import BLOCK, PairwiseSum
 
 COUNT = 2 * BLOCK + 44
 

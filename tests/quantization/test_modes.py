@@ -11,10 +11,10 @@ from tightfit.errors import OptionError, QuantizationError
 from tightfit.graph.ir import Graph, Model, Op, Sparsity, Tensor
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.ranges import Ranges
-from tightfit.quantization.calibration.tensor_statistics import Statistics
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED
 from tightfit.quantization.planning import make_plan
+from tightfit.streaming.tensor_statistics import Statistics
 
 
 def reason_of(model: Model, scheme: str = "int8", kind: str | None = None, **options) -> str:

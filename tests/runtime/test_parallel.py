@@ -9,8 +9,8 @@ from support.models import Builder
 from tightfit.errors import TightfitError
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.tensor_statistics import Watch
 from tightfit.runtime.parallel import observe_together
+from tightfit.streaming.tensor_statistics import Watch
 
 
 @pytest.fixture(scope="module")

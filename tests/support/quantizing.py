@@ -17,12 +17,12 @@ from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import dequantize, quantize
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.ranges import Ranges
-from tightfit.quantization.calibration.tensor_statistics import Statistics
 from tightfit.quantization.plan import OpPlan, Plan
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
+from tightfit.streaming.tensor_statistics import Statistics
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

@@ -22,7 +22,6 @@ from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.machine import machine
 from tightfit.evaluation.slices.files import slices_of
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.evaluation.ssh_device import Device
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
@@ -30,6 +29,7 @@ from tightfit.kinds import DataLike, ModelLike
 from tightfit.result import Result, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
+from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.targets.places.place import find_place, latencies_on
 from tightfit.targets.places.place_difference import PlaceDifference, place_difference
 

@@ -22,7 +22,6 @@ from tightfit.conversion.load_model import open_model
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.pipeline.source import open_source
 from tightfit.report.collecting import report_of, write_report
@@ -37,6 +36,7 @@ from tightfit.search.verdict.budget import Budget
 from tightfit.search.verdict.checks import check_job
 from tightfit.search.verdict.judged_drop import INTERVAL
 from tightfit.spoken import verb
+from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.targets.profile import find_target
 
 

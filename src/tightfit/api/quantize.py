@@ -14,7 +14,6 @@ from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.notes import quick_check
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
@@ -34,6 +33,7 @@ from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
 from tightfit.spoken import verb
+from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.types import Stage
 
 

@@ -22,7 +22,6 @@ from tightfit.evaluation.slices.quality import (
     qualities,
     weak_sentence,
 )
-from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
@@ -33,6 +32,7 @@ from tightfit.quantization.arithmetic import dequantize
 from tightfit.result import Result, Row
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
+from tightfit.streaming.slice_sums import SliceSums
 from tightfit.types import Array
 
 _THREADS: Final = 2

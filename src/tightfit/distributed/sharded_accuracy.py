@@ -10,7 +10,7 @@ from tightfit.distributed.submitter import Submitter
 from tightfit.distributed.task_queue import Task
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.early_stopping import Limit
-from tightfit.evaluation.pairwise_sums import BLOCK
+from tightfit.streaming.pairwise_sums import BLOCK
 from tightfit.types import Steps
 
 MOST_SHARDS: Final = 64

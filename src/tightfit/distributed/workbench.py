@@ -23,7 +23,6 @@ from tightfit.quantization.calibration.calibrate import (
     count_samples,
     observe_lane,
 )
-from tightfit.quantization.calibration.tensor_statistics import Watch
 from tightfit.runtime.child.process import fix_worker_count
 from tightfit.scratch import kept_folder
 from tightfit.search.candidates.candidate import Candidate
@@ -33,6 +32,7 @@ from tightfit.search.job import Job, NullProgress
 from tightfit.search.local_executor import LocalExecutor
 from tightfit.search.recorded_answers import Recorded, Recording
 from tightfit.search.search_samples import SearchSamples, open_sets
+from tightfit.streaming.tensor_statistics import Watch
 
 
 class Workbench:

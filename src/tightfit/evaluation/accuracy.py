@@ -22,8 +22,8 @@ from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy
 from tightfit.evaluation.scoring import THREADS, empty_scores, score_rounds, user_functions
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.task import Tasks, choose_tasks
+from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array, Steps
 
 __all__ = ["PROBES", "THREADS", "Accuracy", "Asked", "evaluate", "understand", "wanted_metrics"]

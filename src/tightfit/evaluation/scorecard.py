@@ -11,12 +11,12 @@ from tightfit.evaluation.metrics.classes import decisions
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.tally import Change, Estimate, tally_of
 from tightfit.evaluation.metrics.values import cosine, decibels, powers
-from tightfit.evaluation.pairwise_sums import PairwiseSum
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.slices.quality import OutputQuality, qualities
-from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.task import Task
 from tightfit.evaluation.user_metric import Function, OwnTally
+from tightfit.streaming.pairwise_sums import PairwiseSum
+from tightfit.streaming.slice_axes import Slices
+from tightfit.streaming.slice_sums import SliceSums
 from tightfit.types import Array, Scores
 
 Outputs = Mapping[str, Array]

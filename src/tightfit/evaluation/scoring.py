@@ -11,9 +11,9 @@ from tightfit.data.dataset import Dataset
 from tightfit.evaluation.labels.label_shift import LabelCheck
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.task import Tasks
 from tightfit.evaluation.user_metric import Function, load_metric
+from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array, Steps
 
 THREADS: Final = 2

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme
 from tightfit.recovery.steps import check_steps
+from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.targets.profile import Target
 
 JUDGES: Final = 16

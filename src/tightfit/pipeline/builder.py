@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
@@ -21,7 +20,6 @@ from tightfit.pipeline.write import UNFIT, QuantizationResult, write_plan
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.plan import Plan
@@ -34,6 +32,8 @@ from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import recover
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
+from tightfit.streaming.moments import Moments
+from tightfit.streaming.slice_axes import Slices
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
 

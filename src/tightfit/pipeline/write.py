@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
 from tightfit.evaluation.slices.files import compare, slices_of
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.slices.quality import OutputQuality, headline, lost_sentences, unfit_sentences
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model
@@ -30,6 +29,7 @@ from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.quantization.layouts import LAYOUTS, alternatives, lay_out
 from tightfit.quantization.plan import Plan
 from tightfit.result import Result, Row
+from tightfit.streaming.slice_axes import Slices
 
 Adapt = Callable[[Model], tuple[Model, list[str]]]
 """Rewrite a quantized model for a device; give it and what was done."""

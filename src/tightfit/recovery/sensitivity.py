@@ -18,10 +18,10 @@ from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.quantization.calibration.layers import Layer, layers_of
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.output_noise import Inputs, noise_share, outputs_of
 from tightfit.recovery.rounding.layerwise import round_one
+from tightfit.streaming.moments import Moments
 from tightfit.types import Array
 
 

@@ -25,20 +25,27 @@ from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.ops.activations import CLIPS, fused_activation
 from tightfit.graph.signatures import tap
 from tightfit.quantization.calibration.layers import Layer
-from tightfit.quantization.calibration.moments import MomentWindow, vectors
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
 from tightfit.recovery.bias_correction import pairs_of, stored_weights
 from tightfit.recovery.quantized_runs import device_model, device_sources, run_to
+from tightfit.streaming.channel_means import ChannelMean
+from tightfit.streaming.moments import vectors
 from tightfit.types import Array, Samples
 
 Vector = npt.NDArray[np.float64]
+
+
 Matrix = npt.NDArray[np.float32]
+
 
 MOST_ROWS: Final = 4096
 """Most positions kept of a layer with an activation function, spread evenly over all samples."""
 
+
 _ROUNDS: Final = 20
+
+
 _LEAST_ACTIVE: Final = 0.02
 """A step of Newton's method divides by the fraction of active values, and by no less than this."""
 
@@ -94,25 +101,6 @@ def _reader(op: Op) -> Op | None:
     return readers[0] if len(readers) == 1 and readers[0].kind in CLIPS and not is_end else None
 
 
-class Mean:
-    """An observer of one tensor: the mean of every channel over the positions that ``vectors`` takes."""
-
-    def __init__(self) -> None:
-        self.total: Vector = np.zeros(1)
-        self.rows = 0
-
-    def update(self, values: Matrix) -> None:
-        """Add one sample."""
-        seen = vectors(values, MomentWindow())
-        self.total = self.total + seen.sum(axis=0, dtype=np.float64)
-        self.rows += len(seen)
-
-    def merge(self, others: Sequence[Mean]) -> None:
-        """Add the statistics of other observers."""
-        for other in others:
-            self.total, self.rows = self.total + other.total, self.rows + other.rows
-
-
 def _float_means(
     model: Model, layers: Sequence[Layer], samples: Iterator[Mapping[str, Array]]
 ) -> dict[str, Vector]:
@@ -125,7 +113,7 @@ def _float_means(
         results[op.name] = (_reader(op) or op).outputs[0]
     keys = {tensor: f"result{i}" for i, tensor in enumerate(dict.fromkeys(results.values()))}
     tap(twin, {key: tensor for tensor, key in keys.items()})
-    observers = {key: Mean() for key in keys.values()}
+    observers = {key: ChannelMean() for key in keys.values()}
     seen = observe_model(twin, samples, observers)
     if any(not mean.rows for mean in seen.values()):
         raise DataError("There is no calibration sample; give at least one, better 100.")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from tightfit.evaluation.slices.files import slices_of
 from tightfit.evaluation.slices.quality import signal_power
-from tightfit.evaluation.slices.sums import SliceFacts, SliceSums
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import output_names
 from tightfit.recovery.output_noise import LOST, Inputs, named_outputs_of, sample_noise
+from tightfit.streaming.slice_sums import SliceFacts, SliceSums
 from tightfit.types import Array
 
 Rows = Sequence[Sequence[Array]]

@@ -16,11 +16,11 @@ from tightfit.graph.ir import Model
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.collect_moments import collect_means, collect_moments
 from tightfit.quantization.calibration.layers import layers_of
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, make_plan
+from tightfit.streaming.moments import Moments
 from tightfit.types import Array, Stage
 
 Vector = npt.NDArray[np.float64]

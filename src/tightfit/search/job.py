@@ -10,11 +10,11 @@ from typing import Any, Final, Protocol
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.accuracy import Asked, wanted_metrics
 from tightfit.evaluation.metrics.spelling import Wanted, combine, parse_metrics
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import DataLike
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.devices.device_file import NamedDevice
 from tightfit.search.verdict.budget import Budget
+from tightfit.streaming.slice_axes import NamedSlices
 
 DONE: Final = "done"
 INTERRUPTED: Final = "interrupted"

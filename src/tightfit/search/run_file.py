@@ -18,11 +18,11 @@ from typing import Any, Final
 from tightfit.conversion.formats import is_spec
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import DataError, OptionError, printable, unknown_name
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.kinds import Pathlike
 from tightfit.paths import read_text
 from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
+from tightfit.streaming.slice_axes import NamedSlices
 
 NAME: Final = "tightfit.toml"
 _SIMPLE: Final = (

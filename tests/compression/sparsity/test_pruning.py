@@ -10,7 +10,7 @@ from tightfit.compression.sparsity.pruning import Pruning, prune_weights
 from tightfit.compression.sparsity.weight_refit import refit
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
-from tightfit.quantization.calibration.moments import Moments, MomentWindow
+from tightfit.streaming.moments import Moments, MomentWindow
 from tightfit.weights.patterns import keep
 
 

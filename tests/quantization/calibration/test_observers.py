@@ -10,7 +10,7 @@ import pytest
 from tightfit.errors import OptionError, QuantizationError
 from tightfit.quantization.arithmetic import LIMITS, activation_parameters, dequantize, quantize
 from tightfit.quantization.calibration.observers import OBSERVERS, _rounding, find_observer, observe_range
-from tightfit.quantization.calibration.tensor_statistics import BINS, Statistics
+from tightfit.streaming.tensor_statistics import BINS, Statistics
 
 rng = np.random.default_rng(7)
 SHAPES = {

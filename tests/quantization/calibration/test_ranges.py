@@ -6,7 +6,7 @@ import pytest
 from tightfit.errors import OptionError, QuantizationError
 from tightfit.quantization.calibration.observers import find_observer
 from tightfit.quantization.calibration.ranges import DEFAULT_OBSERVERS, Ranges
-from tightfit.quantization.calibration.tensor_statistics import Statistics
+from tightfit.streaming.tensor_statistics import Statistics
 
 
 def seen(*arrays) -> Statistics:

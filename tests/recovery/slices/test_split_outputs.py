@@ -12,7 +12,6 @@ from support.models import NONE, RELU, Builder
 from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.evaluation.accuracy import evaluate
-from tightfit.evaluation.slices.parts import Axis, Part
 from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
@@ -25,6 +24,7 @@ from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
 from tightfit.recovery.slices.split import Spread, find_pieces, split_outputs
 from tightfit.runtime.session import Session
+from tightfit.streaming.slice_axes import Axis, Part
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for

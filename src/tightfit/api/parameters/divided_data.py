@@ -16,8 +16,8 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import DataError
 from tightfit.evaluation.accuracy import Accuracy, evaluate, understand
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.pipeline.source import Source
+from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array, Steps
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tightfit.evaluation.slices.parts import NamedSlices
 from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
 from tightfit.targets.tools.table import require_tool

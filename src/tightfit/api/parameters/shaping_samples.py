@@ -20,12 +20,12 @@ from tightfit.pipeline.signature_files import has_entry_points, named
 from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import PROBES, Probe, calibrate
 from tightfit.quantization.calibration.collect_moments import collect_moments
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.calibration.ranges import Ranges
-from tightfit.quantization.calibration.tensor_statistics import Statistics
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
+from tightfit.streaming.moments import Moments
+from tightfit.streaming.tensor_statistics import Statistics
 from tightfit.types import Stage
 
 

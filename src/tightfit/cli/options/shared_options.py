@@ -59,7 +59,7 @@ def parse_slices(given: tuple[str, ...]) -> tuple[Any, ...]:
     Raises:
         OptionError: one has another form.
     """
-    from tightfit.evaluation.slices.parts import NamedSlices  # noqa: PLC0415 - loaded when used
+    from tightfit.streaming.slice_axes import NamedSlices  # noqa: PLC0415 - loaded when used
 
     return tuple(NamedSlices.parse(text) for text in given)
 

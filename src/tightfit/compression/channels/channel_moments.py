@@ -19,8 +19,8 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import input_names, tap
 from tightfit.quantization.calibration.collect_moments import Several
-from tightfit.quantization.calibration.moments import Moments, MomentWindow, window_of
 from tightfit.quantization.calibration.observing import observe_model
+from tightfit.streaming.moments import Moments, MomentWindow, window_of
 from tightfit.types import Array
 
 Matrix = npt.NDArray[np.float64]

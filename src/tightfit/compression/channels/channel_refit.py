@@ -17,7 +17,7 @@ from tightfit.compression.channels.channel_moments import KINDS, Matrix, is_fitt
 from tightfit.compression.channels.least_squares import Fit, Rows
 from tightfit.compression.channels.paired_runs import SideBySide
 from tightfit.graph.ir import Model, Op, Tensor
-from tightfit.quantization.calibration.moments import MomentWindow, extended, window_of
+from tightfit.streaming.moments import MomentWindow, extended, window_of
 from tightfit.types import Array, Mask, Samples, Steps
 
 _FITTED: Final = KINDS | {"DEPTHWISE_CONV_2D"}

@@ -13,7 +13,7 @@ from tightfit.compression.channels.reconstruction_importance import rank_by_reco
 from tightfit.compression.channels.taylor_importance import rank_by_taylor
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Model, Op
-from tightfit.quantization.calibration.moments import Moments
+from tightfit.streaming.moments import Moments
 from tightfit.types import Array, Samples
 
 Rankings = dict[Group, Ranking]

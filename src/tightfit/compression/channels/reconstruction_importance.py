@@ -24,7 +24,7 @@ from tightfit.compression.channels.channel_groups import Group
 from tightfit.compression.channels.channel_moments import Matrix, Reader, damping, rows, weights_of
 from tightfit.compression.channels.magnitude_importance import Ranking
 from tightfit.graph.ir import Op
-from tightfit.quantization.calibration.moments import Moments
+from tightfit.streaming.moments import Moments
 
 _STEPS: Final = 48
 

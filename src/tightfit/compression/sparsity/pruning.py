@@ -18,7 +18,7 @@ from tightfit.compression.sparsity.weight_refit import refit
 from tightfit.errors import OptionError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
-from tightfit.quantization.calibration.moments import Moments
+from tightfit.streaming.moments import Moments
 from tightfit.types import Array, Mask
 from tightfit.weights.patterns import UNSTRUCTURED, keep, keep_globally
 from tightfit.weights.statistics import weight_values

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tightfit.evaluation.labels.label_shift import Shift
-from tightfit.recovery.slices.columns import Columns
+from tightfit.streaming.columns import Columns
 
 ERROR: Final = "error"
 WARNING: Final = "warning"

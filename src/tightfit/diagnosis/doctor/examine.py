@@ -22,7 +22,6 @@ from tightfit.diagnosis.doctor.evidence import (
     HeldOut,
     ModelAnswer,
 )
-from tightfit.diagnosis.doctor.extremes import Answers, Extremes
 from tightfit.diagnosis.doctor.input_checks import WORTH_TRYING
 from tightfit.diagnosis.doctor.input_trials import Trials
 from tightfit.diagnosis.doctor.input_variants import KINDS, ORDER
@@ -43,6 +42,7 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.quantization.calibration.calibrate import Calibration
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.runtime.session import Session
+from tightfit.streaming.extremes import Answers, Extremes
 from tightfit.types import Array, Steps
 
 HELD_OUT: Final = 32

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
 from tightfit.diagnosis.doctor.evidence import Reading
-from tightfit.diagnosis.doctor.extremes import probabilities
 from tightfit.diagnosis.doctor.input_variants import KINDS, READINGS, OtherReading, Seen
 from tightfit.runtime.session import Session
+from tightfit.streaming.extremes import probabilities
 from tightfit.types import Array
 
 TRIED: Final = 48

@@ -8,13 +8,13 @@ from tightfit.diagnosis.doctor.evidence import (
     OutputFacts,
     TensorFacts,
 )
-from tightfit.diagnosis.doctor.extremes import Answers, Extremes
 from tightfit.evaluation.labels.label_shift import LabelCheck, Shift
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Signature, Tensor
 from tightfit.graph.ops.macs import WEIGHTS
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.quantization.calibration.calibrate import watched_tensors
+from tightfit.streaming.extremes import Answers, Extremes
 from tightfit.types import Array
 
 

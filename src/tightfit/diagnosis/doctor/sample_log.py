@@ -12,7 +12,7 @@ from tightfit.data.sample import Sample
 from tightfit.data.validation import check_record
 from tightfit.diagnosis.doctor.evidence import Evidence, SampleFacts
 from tightfit.errors import DataError
-from tightfit.recovery.slices.columns import ColumnSums
+from tightfit.streaming.columns import ColumnSums
 from tightfit.types import Array
 
 MOST_COLUMNS = 64

@@ -10,7 +10,7 @@ import numpy as np
 from tightfit.diagnosis.explain.own_error import OwnError
 from tightfit.graph.ir import Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS
-from tightfit.quantization.calibration.tensor_statistics import Statistics
+from tightfit.streaming.tensor_statistics import Statistics
 
 MAIN_SHARE: Final = 0.2
 """A part is worth naming when it makes so much of an op's own error."""

@@ -19,8 +19,8 @@ from tightfit.evaluation.metrics import MOST_DB, decibels
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
-from tightfit.quantization.calibration.channel_statistics import ChannelStatistics
 from tightfit.quantization.calibration.observing import observe_model
+from tightfit.streaming.channel_statistics import ChannelStatistics
 from tightfit.types import Array
 
 INPUT = "INPUT"

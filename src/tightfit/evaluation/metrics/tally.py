@@ -19,7 +19,7 @@ import numpy as np
 from tightfit.evaluation.intervals import student_quantile, unchanged_half
 from tightfit.evaluation.metrics.metric import SHARE, Answer, Metric
 from tightfit.evaluation.paired_comparison import mean_score, paired_drop
-from tightfit.evaluation.pairwise_sums import PairwiseSum
+from tightfit.streaming.pairwise_sums import PairwiseSum
 from tightfit.types import Array
 
 _RESAMPLES: Final = 1000

@@ -14,9 +14,7 @@ from tightfit.data.sample import Sample
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.evaluation.output_matching import match_outputs
 from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
-from tightfit.evaluation.slices.parts import NamedSlices, Slices, with_named
 from tightfit.evaluation.slices.quality import OutputQuality, qualities
-from tightfit.evaluation.slices.sums import SliceSums
 from tightfit.evaluation.slices.trace import find_slices
 from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Model
@@ -24,6 +22,8 @@ from tightfit.graph.signatures import main_signature, output_names
 from tightfit.graph.split_outputs import join_values
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
+from tightfit.streaming.slice_axes import NamedSlices, Slices, with_named
+from tightfit.streaming.slice_sums import SliceSums
 from tightfit.types import Array
 
 THREADS: Final = 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tightfit.evaluation.slices.sums import SliceFacts, SliceSums
+from tightfit.streaming.slice_sums import SliceFacts, SliceSums
 
 MOST_DB: Final = 200.0
 """What stands for equal: float32 resolves 150 dB."""

@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.evaluation.slices.parts import MOST_COLUMNS, Axis, Part, Slices
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.ops.elementwise_ops import BINARY, UNARY
+from tightfit.streaming.slice_axes import MOST_COLUMNS, Axis, Part, Slices
 
 SAME_UNIT_FROM: Final = 32
 """So many entries of one linear layer are a vector of one unit (logits, an embedding); fewer may differ."""

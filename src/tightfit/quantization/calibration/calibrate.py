@@ -17,8 +17,8 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Signature, Tensor
 from tightfit.graph.signatures import input_names, keeps_state
 from tightfit.quantization.calibration.observing import observe_model
-from tightfit.quantization.calibration.tensor_statistics import Statistics, Watch
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
+from tightfit.streaming.tensor_statistics import Statistics, Watch
 from tightfit.types import Array, SampleStream
 
 Probe = tuple[Mapping[str, Array], dict[str, Array]]

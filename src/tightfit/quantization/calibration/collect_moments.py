@@ -12,9 +12,9 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import input_names, tap
 from tightfit.quantization.calibration.layers import Layer, layers_of
-from tightfit.quantization.calibration.moments import Means, Moments, MomentWindow
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
+from tightfit.streaming.moments import Means, Moments, MomentWindow
 from tightfit.types import Array
 
 Values = npt.NDArray[np.float32]

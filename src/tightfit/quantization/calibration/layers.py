@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.ir import Graph, Op, Tensor
-from tightfit.quantization.calibration.moments import MOST_INPUTS, MomentWindow, window_of
 from tightfit.quantization.plan import OpPlan
+from tightfit.streaming.moments import MOST_INPUTS, MomentWindow, window_of
 from tightfit.types import Array
 
 KINDS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tightfit.errors import OptionError, QuantizationError, unknown_name
 from tightfit.quantization.arithmetic import LIMITS
-from tightfit.quantization.calibration.tensor_statistics import Statistics
+from tightfit.streaming.tensor_statistics import Statistics
 
 Range = tuple[float, float]
 Counts = npt.NDArray[np.int64]

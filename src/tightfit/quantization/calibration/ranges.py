@@ -8,7 +8,7 @@ from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.calibration.observers import Range, find_observer, needs_histogram, observe_range
-from tightfit.quantization.calibration.tensor_statistics import Statistics
+from tightfit.streaming.tensor_statistics import Statistics
 
 DEFAULT_OBSERVERS: Final[dict[str, str]] = {"int8": "minmax", "int16": "minmax"}
 """Integer type → default observer, which does not clip: on real models the clipping observers gain up to 3 dB

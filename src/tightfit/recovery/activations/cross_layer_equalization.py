@@ -30,10 +30,10 @@ from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.ops.activations import fused_activation
 from tightfit.graph.signatures import tap
 from tightfit.quantization.arithmetic import LIMITS
-from tightfit.quantization.calibration.channel_statistics import ChannelStatistics
 from tightfit.quantization.calibration.layers import Layer, layers_of
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import Plan
+from tightfit.streaming.channel_statistics import ChannelStatistics
 from tightfit.types import Array, SampleStream
 
 Vector = npt.NDArray[np.float64]

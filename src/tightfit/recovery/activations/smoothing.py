@@ -24,9 +24,9 @@ import numpy.typing as npt
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.signatures import tap
-from tightfit.quantization.calibration.channel_statistics import ChannelStatistics
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.plan import HYBRID, INTEGER, OpPlan
+from tightfit.streaming.channel_statistics import ChannelStatistics
 from tightfit.types import Array
 
 Vector = npt.NDArray[np.float64]

@@ -24,7 +24,7 @@ from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges
-from tightfit.quantization.calibration.tensor_statistics import Statistics
+from tightfit.streaming.tensor_statistics import Statistics
 
 Reals = npt.NDArray[np.float64]
 Function = Callable[[Reals], Reals]

@@ -24,10 +24,10 @@ from keras import ops
 
 from tightfit.graph.ir import Graph, Model, Tensor
 from tightfit.quantization.calibration.layers import Layer, layers_of
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.plan import OpPlan, Plan
 from tightfit.recovery.rounding.block_batches import BlockBatches, Examples
 from tightfit.recovery.rounding.layerwise import round_one
+from tightfit.streaming.moments import Moments
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.network import Network
 from tightfit.types import Array

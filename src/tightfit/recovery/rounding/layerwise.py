@@ -13,11 +13,11 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.quantization.arithmetic import LIMITS
 from tightfit.quantization.calibration.layers import Layer, layers_of
-from tightfit.quantization.calibration.moments import Moments
 from tightfit.quantization.plan import OpPlan, Plan, Storage
 from tightfit.recovery.rounding.damping import CHOICES, choose_damping
 from tightfit.recovery.rounding.gptq import Matrix, damped, round_depthwise, round_layer
 from tightfit.recovery.rounding.weight_scales import round_on_best_scales, search_scales
+from tightfit.streaming.moments import Moments
 
 _FEW: Final = 7
 """Up to this largest integer (four bits) scales are searched with GPTQ itself, which takes three times as

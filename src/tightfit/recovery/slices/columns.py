@@ -9,8 +9,7 @@ middle of a column, the input becomes ``x' = (x − m)·f`` and the layer that r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,92 +21,25 @@ from tightfit.graph.signatures import input_names
 from tightfit.quantization.modes import Override
 from tightfit.recovery.slices.standardize import factors
 from tightfit.recovery.slices.tails import overrides_of
+from tightfit.streaming.columns import INT8_STEPS, Columns
 
 Vector = npt.NDArray[np.float64]
 
-POOR_DB: Final = 20.0
-"""A column that varies by less than ten roundings of the input's scale is poorly held."""
 
 MOST_COLUMNS: Final = 1024
-_STEPS: Final = 255.0
-_ROWS: Final = 1000
+
+
 _NORMALIZES: Final = frozenset({"SUB", "ADD", "MUL", "DIV"})
+
+
 _READS: Final = frozenset({"FULLY_CONNECTED", "CONV_2D"})
+
+
 _REASON: Final = "the columns of the input have different units, which one integer scale cannot hold"
 
 
-@dataclass
-class Columns:
-    """What was seen of the entries of an input's last axis.
-
-    Args:
-        low: extremes.
-        high: see ``low``.
-        deviation: standard deviation of each entry.
-    """
-
-    low: Vector
-    high: Vector
-    deviation: Vector
-
-    @classmethod
-    def of(cls, arrays: Iterable[npt.NDArray[Any]]) -> Columns:
-        """Return the columns of some samples of one input."""
-        sums = ColumnSums()
-        for array in arrays:
-            sums.add(array)
-        return sums.columns()
-
-    def poor(self, steps: float = _STEPS) -> npt.NDArray[np.bool_]:
-        """Return True for each column that varies, and that one scale of so many steps holds below 20 dB."""
-        if not self.low.size:
-            return np.zeros(0, bool)
-        step = (max(float(self.high.max()), 0.0) - min(float(self.low.min()), 0.0)) / steps
-        varies = self.deviation > 1e-6 * np.maximum(np.abs(self.low), np.abs(self.high))
-        noise = step**2 / 12
-        return np.asarray(varies & (np.square(self.deviation) < noise * 10 ** (POOR_DB / 10)))
-
-
-class ColumnSums:
-    """The columns of an input over samples, in constant memory.
-
-    Example:
-        >>> sums = ColumnSums()
-        >>> sums.add(np.float32([[1, 10], [3, 10]]))
-        >>> sums.columns().deviation.tolist()
-        [1.0, 0.0]
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.low = self.high = self.total = self.squares = np.zeros(0)
-
-    def add(self, array: npt.NDArray[Any]) -> None:
-        """Take in one sample; rows with NaN or infinity do not count."""
-        rows = np.asarray(array).reshape(-1, array.shape[-1] if array.ndim else 1)
-        # Of pictures every few positions are looked at: an odd step, as they are mostly of even width.
-        step = len(rows) // _ROWS | 1 if len(rows) > _ROWS else 1
-        rows = rows[::step].astype(np.float64)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        if not len(rows) or (self.count and rows.shape[1] != self.low.size):
-            return
-        found = rows.min(axis=0), rows.max(axis=0), rows.sum(axis=0), np.square(rows).sum(axis=0)
-        if not self.count:
-            self.low, self.high, self.total, self.squares = found
-        else:
-            self.low, self.high = np.minimum(self.low, found[0]), np.maximum(self.high, found[1])
-            self.total, self.squares = self.total + found[2], self.squares + found[3]
-        self.count += len(rows)
-
-    def columns(self) -> Columns:
-        """Return extremes and deviations."""
-        count = max(self.count, 1)
-        variance = self.squares / count - np.square(self.total / count)
-        return Columns(self.low, self.high, np.sqrt(np.maximum(variance, 0.0)))
-
-
 def poor_inputs(
-    model: Model, samples: Sequence[Mapping[str, npt.NDArray[Any]]], steps: float = _STEPS
+    model: Model, samples: Sequence[Mapping[str, npt.NDArray[Any]]], steps: float = INT8_STEPS
 ) -> dict[str, Columns]:
     """Return the float inputs that have a poor column, by name.
 

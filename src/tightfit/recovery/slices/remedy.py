@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.files import Answered, measure_file
-from tightfit.evaluation.slices.parts import Slices
 from tightfit.evaluation.slices.quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
@@ -41,6 +40,7 @@ from tightfit.recovery.slices.split import split_outputs
 from tightfit.recovery.slices.standardize import HEADROOM, can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
 from tightfit.recovery.state import RecoveryState
+from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array
 from tightfit.units import format_count
 

@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.evaluation.slices.parts import Axis, Part
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.signatures import output_names
 from tightfit.graph.split_outputs import KEY, Piece, metadata_of
 from tightfit.recovery.slices.take_entries import CannotTakeError, Taking
+from tightfit.streaming.slice_axes import Axis, Part
 from tightfit.types import Array
 
 Vector = npt.NDArray[np.float64]

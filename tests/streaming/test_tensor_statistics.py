@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tightfit.quantization.calibration.tensor_statistics import BINS, SUBSAMPLE, Statistics, Watch
+from tightfit.streaming.tensor_statistics import BINS, SUBSAMPLE, Statistics, Watch
 
 # Shorter than the subsample, so that every value is counted; magnitudes over many powers of two, but not so
 # many that a small value underflows to zero in units of the largest.

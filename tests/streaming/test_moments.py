@@ -9,11 +9,11 @@ from support.models import Builder
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibrate
-from tightfit.quantization.calibration.moments import MOST_INPUTS, Means, Moments, vectors, window_of
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.steps import RecoveryState, recover
 from tightfit.runtime.session import Session
+from tightfit.streaming.moments import MOST_INPUTS, Means, Moments, vectors, window_of
 
 EPSILON = float(np.finfo(np.float32).eps)
 

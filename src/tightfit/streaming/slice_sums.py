@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.evaluation.pairwise_sums import BLOCK, PairwiseSum
-from tightfit.evaluation.slices.parts import Axis, Part, Slices, default_axes
+from tightfit.streaming.pairwise_sums import BLOCK, PairwiseSum
+from tightfit.streaming.slice_axes import Axis, Part, Slices, default_axes
 
 Array = npt.NDArray[np.generic]
 Reals = npt.NDArray[np.float64]

@@ -25,7 +25,7 @@ import numpy as np
 from tightfit.demo import MODEL, evaluation
 
 _SAMPLES: Final = 60
-_KEPT: Final = {"best.tflite", "candidates", "journal.json", "report.json", "report.html"}
+_KEPT: Final = {"best.tflite", "candidates", "journal.json", "report.json", "report.html", "tightfit.toml"}
 _KILLED: Final = """
 import os, signal, sys
 from pathlib import Path

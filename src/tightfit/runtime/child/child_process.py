@@ -15,6 +15,7 @@ from tightfit.runtime.child import process
 from tightfit.runtime.child.channel import Channel, ChannelClosedError, ChannelTimeoutError
 from tightfit.runtime.child.memory import VARIABLE, memory_limit, size_text
 from tightfit.runtime.child.sandbox import is_wanted
+from tightfit.runtime.child.template import fork_worker
 
 _TAIL_BYTES = 2000
 _MEMORY_SIGNS = ("bad_alloc", "out of memory", "cannot allocate", "failed to allocate", "memoryerror")
@@ -87,19 +88,31 @@ class _Process:
             memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
         )
         self.limit_bytes = confinement.memory_bytes
-        fds = [",".join(map(str, of_all)) for of_all in ends]
-        self.running = subprocess.Popen(
-            process.command(f"tightfit.runtime.{program}", fds, confinement, interpreter=interpreter),
+        # NumPy's idle threads disturb timings.
+        variables = process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {}))
+        fds = [fd for of_all in ends for fd in of_all]
+        forked = None
+        if program == "worker" and interpreter is None:
+            forked = fork_worker([*fds, self.log.fileno()], variables, confinement)
+        words = [",".join(map(str, of_all)) for of_all in ends]
+        command = process.command(f"tightfit.runtime.{program}", words, confinement, interpreter=interpreter)
+        self.running = forked or self._started(command, fds, variables)
+        for channel in channels:
+            channel.release_child_fds()
+
+    def _started(
+        self, command: Sequence[str], fds: Sequence[int], variables: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """A process of its own, with all its imports to do."""
+        return subprocess.Popen(
+            command,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
-            pass_fds=[fd for of_all in ends for fd in of_all],
-            # NumPy's idle threads disturb timings.
-            env=process.environment({"OPENBLAS_NUM_THREADS": "1"} | dict(environment or {})),
+            pass_fds=fds,
+            env=variables,
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
-        for channel in channels:
-            channel.release_child_fds()
 
     def release(self, channel: Channel) -> None:
         """Closes a channel, and with the last one the process; a fork leaves both to their owner."""

@@ -10,24 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from tightfit.cli.app import run
 from tightfit.demo import MODEL
 
 IMAGES = "tightfit.demo:evaluation"
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command in this process; gives (exit code, stdout, stderr)."""
-
-    def words(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tightfit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            run()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return words
 
 
 def refused(result, *phrases):

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from importlib.util import find_spec
 
 import pytest
 
-from tightfit.cli.app import run
 from tightfit.conversion import formats
 
 NEEDED = [name for name in ("keras", "jax", "litert_converter") if find_spec(name) is None]
 with_keras = pytest.mark.skipif(bool(NEEDED), reason=f"needs {', '.join(NEEDED)}: the extra 'keras'")
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command in this process; gives (exit code, stdout, stderr)."""
-
-    def words(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tightfit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            run()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return words
 
 
 def keras_file(path, config):

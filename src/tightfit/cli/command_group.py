@@ -29,7 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Prune MODEL: set weights to zero, or remove whole channels, and write a smaller file.",
     ),
     "cluster": (
-        "prune",
+        "cluster",
         "Cluster the weights of MODEL: each layer uses a few distinct values, so the file compresses well.",
     ),
     "evaluate": (

@@ -16,16 +16,11 @@ from tightfit.api.parameters.finetune_options import FinetuneOptions
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.options.choices import (
     AUGMENTATIONS,
-    INITIAL,
     LABELS,
-    LAYOUTS,
-    PER,
     RANGES,
     SCHEDULES,
-    SCOPES,
     STORAGES,
     TRAINED,
-    TYPES,
     Names,
 )
 from tightfit.cli.options.shared_options import (
@@ -34,6 +29,12 @@ from tightfit.cli.options.shared_options import (
     metric_option,
     provenance_option,
     seed_option,
+)
+from tightfit.cli.options.weight_options import (
+    centroid_options,
+    interface_option,
+    layout_option,
+    sparsity_options,
 )
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
@@ -60,29 +61,8 @@ _WORTH_A_TABLE: Final = 0.1
     type=Names("scheme", TRAINED),
     help="Scheme to train for: int8, int16x8 or int8x4; without it the result is a float model.",
 )
-@click.option(
-    "--io",
-    "interface",
-    type=Names("input/output type", TYPES),
-    default="float32",
-    show_default=True,
-    help="Type of model inputs and outputs: float32, int8, uint8 …",
-)
-@click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %.")
-@click.option(
-    "--pattern",
-    default="unstructured",
-    show_default=True,
-    help="Pattern of the zeros: unstructured, N:M such as 2:4, or blocks such as 1x4, 4x1.",
-)
-@click.option(
-    "--scope",
-    type=Names("scope", SCOPES),
-    default="file",
-    show_default=True,
-    help="What has the sparsity: file (all weights in tensors of 256 elements or more), layer (each pruned "
-    "layer) or global (the pruned layers together).",
-)
+@interface_option
+@sparsity_options("unstructured, N:M such as 2:4, or blocks such as 1x4, 4x1")
 @click.option(
     "--schedule",
     type=Names("schedule", SCHEDULES),
@@ -91,20 +71,7 @@ _WORTH_A_TABLE: Final = 0.1
     help="Sparsity schedule: polynomial, constant or one-shot.",
 )
 @click.option("--clusters", type=int, help="Number of centroids for weight clustering, 2 to 256.")
-@click.option(
-    "--per",
-    type=Names("scope of clusters", PER),
-    default="tensor",
-    show_default=True,
-    help="Scope that shares the centroids: tensor or channel.",
-)
-@click.option(
-    "--initial",
-    type=Names("start of centroids", INITIAL),
-    default="kmeans++",
-    show_default=True,
-    help="Centroid initialization: kmeans++, linear or density.",
-)
+@centroid_options
 @click.option(
     "--ranges",
     type=Names("range update", RANGES),
@@ -175,13 +142,7 @@ _WORTH_A_TABLE: Final = 0.1
     help="Teacher of the distillation, such as the model before pruning; by default MODEL.",
 )
 @click.option("--train", type=click.IntRange(1), help="Largest number of training samples; by default all.")
-@click.option(
-    "--layout",
-    type=Names("layout", LAYOUTS),
-    default="cpu",
-    show_default=True,
-    help="File layout: cpu, npu or micro.",
-)
+@layout_option
 @click.option(
     "--storage",
     type=Names("storage", STORAGES),

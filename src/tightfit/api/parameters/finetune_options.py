@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.accuracy import Asked, wanted_metrics
@@ -16,10 +16,6 @@ from tightfit.quantization.scheme import find_scheme
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
 from tightfit.training.loop.loss_words import spelled
 from tightfit.training.loop.training_options import TrainingOptions
-
-if TYPE_CHECKING:
-    pass
-
 
 _STORAGES: Final = ("dense", "sparse")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
+from tightfit.api.parameters.finetune_options import FinetuneOptions
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
@@ -20,10 +21,6 @@ from tightfit.kinds import DataLike, ModelLike
 from tightfit.pipeline.source import Source
 from tightfit.training.loop.finetune_spec import FinetuneSpec
 from tightfit.types import Array
-
-if TYPE_CHECKING:
-    pass
-from tightfit.api.parameters.finetune_options import FinetuneOptions
 
 _HELD_OUT: Final = 0.25
 

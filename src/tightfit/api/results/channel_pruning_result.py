@@ -6,19 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from tightfit.api.results.ruin import is_ruined
-from tightfit.compression.channels.channel_pruning import (
-    GroupChange,
-)
+from tightfit.api.results.compressed_file import CompressedFile
+from tightfit.compression.channels.channel_pruning import GroupChange
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.slices.quality import OutputQuality
-from tightfit.result import Result, Row
+from tightfit.result import Row
 
 
 @dataclass(frozen=True, repr=False)
-class ChannelPruningResult(Result):
+class ChannelPruningResult(CompressedFile):
     """A file without some of its channels.
 
     Args:
@@ -61,20 +59,7 @@ class ChannelPruningResult(Result):
         rows = [(g.name, g.channels, g.kept, g.frozen or "") for g in self.groups]
         return ("group", "channels", "kept", "why it stays"), rows
 
-    @property
-    def ruined(self) -> bool:
-        """Whether the file lost what nobody ships unasked; the notes say what."""
-        return is_ruined(self.accuracy[1] if self.accuracy else None, self.outputs)
-
-    def to_json(self) -> dict[str, object]:
-        """Return ``to_dict()``, under its name of an earlier release."""
-        return self.to_dict()
-
     def to_dict(self) -> dict[str, object]:
         """Return plain data."""
-        outputs = [output.to_dict() for output in self.outputs]
         plain = asdict(replace(self, outputs=[], accuracy=None))
-        plain |= {"path": str(self.path), "outputs": outputs}
-        if self.accuracy is not None:
-            plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
-        return plain
+        return plain | {"path": str(self.path)} | self.quality()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from tightfit.api.results.ruin import is_ruined
+from tightfit.api.results.compressed_file import CompressedFile
 from tightfit.compression.clustering import ClusteredLayer
 from tightfit.compression.sparsity.pruning import PrunedLayer
 from tightfit.compression.sparsity.sparse_storage import StoredLayer
@@ -15,11 +15,11 @@ from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.slices.quality import OutputQuality
-from tightfit.result import Result, Row
+from tightfit.result import Row
 
 
 @dataclass(frozen=True, repr=False)
-class CompressionResult(Result):
+class CompressionResult(CompressedFile):
     """A file with zeros or shared values.
 
     Args:
@@ -74,24 +74,13 @@ class CompressionResult(Result):
             *sizes, ("latency_ms", self.original_latency.median_ms, self.latency.median_ms),
         ]  # fmt: skip
 
-    @property
-    def ruined(self) -> bool:
-        """Whether the file lost what nobody ships unasked; the notes say what."""
-        return is_ruined(self.accuracy[1] if self.accuracy else None, self.outputs)
-
-    def to_json(self) -> dict[str, object]:
-        """Return ``to_dict()``, under its name of an earlier release."""
-        return self.to_dict()
-
     def to_dict(self) -> dict[str, object]:
         """Return plain data: bytes, milliseconds, fractions."""
         plain = asdict(replace(self, outputs=[], accuracy=None, signatures={})) | {
             "path": str(self.path),
             "ruined": self.ruined,
             "snr_db": None if math.isnan(self.snr_db) else min(self.snr_db, 200.0),
-            "outputs": [output.to_dict() for output in self.outputs],
         }
-        if self.accuracy is not None:
-            plain["accuracy"] = [accuracy.to_dict() for accuracy in self.accuracy]
+        plain |= self.quality()
         plain["signatures"] = {k: [a.to_dict() for a in pair] for k, pair in self.signatures.items()}
         return plain

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tightfit.api.results.ruin import is_ruined
 from tightfit.evaluation.accuracy import Accuracy
@@ -14,9 +13,6 @@ from tightfit.evaluation.metrics import MOST_DB
 from tightfit.result import Result, Row
 from tightfit.weights.statistics import weight_values
 from tightfit.weights.zeros import COUNTED
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, repr=False)

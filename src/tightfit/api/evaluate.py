@@ -59,8 +59,8 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
         signature: the signature to run, where the models have several.
         on: where the models run instead of on this computer: ``arm`` or ``arm:CORE`` (emulated), ``gpu``
-            (LiteRT's GPU accelerator), ``phone`` (float16 arithmetic, simulated) or ``ssh://user@host``. The
-            result then also has how far the outputs are from this computer's.
+            (LiteRT's GPU accelerator), ``phone`` (float16 arithmetic, simulated), ``ssh://user@host`` or
+            ``adb://SERIAL``. The result then also has how far the outputs are from this computer's.
         progress: see ``tightfit.Progress``.
 
     Raises:

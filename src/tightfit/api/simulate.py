@@ -21,9 +21,10 @@ from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.runtime.emulator import find_emulator, is_available
 from tightfit.runtime.session import Session
-from tightfit.scratch import scratch_folder
+from tightfit.scratch import kept_folder, scratch_folder
 from tightfit.spoken import verb
 from tightfit.targets.places.float16 import Float16Simulation, float16_simulation
+from tightfit.targets.places.gpu_session import GpuSession
 from tightfit.training.backend import choose_backend
 from tightfit.training.simulation.comparison import Simulation
 
@@ -50,7 +51,8 @@ def simulate(  # noqa: PLR0913 - the options of one command
         limit: most samples whose decisions are compared; every op is compared on the first 8.
         seed: of the choice of samples.
         device: whose arithmetic is simulated: ``x86`` or ``arm`` (by default this computer's), where LiteRT
-            runs on an emulated core if one is found; or ``phone``, the float16 arithmetic of a phone's GPU.
+            runs on an emulated core if one is found; ``gpu``, LiteRT's GPU accelerator beside this computer's
+            kernels; or ``phone``, the float16 arithmetic of a phone's GPU.
         progress: see ``tightfit.Progress``.
 
     Raises:
@@ -85,20 +87,26 @@ def simulate(  # noqa: PLR0913 - the options of one command
         with tracked(progress) as tracker:
             told = tracker.steps("simulating")
             found = compare(
-                twin, plan, file, dataset.samples(chosen), device=device, opens=opens,
+                twin, plan, file, dataset.samples(chosen), opens=opens,
+                device=None if device == "gpu" else device,
                 progress=lambda done: told(done, len(chosen)),
             )  # fmt: skip
     return replace(found, ran_on=ran_on)
 
 
-DEVICES: Final = ("x86", "arm", "phone")
+DEVICES: Final = ("x86", "arm", "gpu", "phone")
 
 
-def _device(device: str | None) -> tuple[Callable[[str | Path | bytes], Session], str]:
+def _device(device: str | None) -> tuple[Callable[[str | Path | bytes], Session | GpuSession], str]:
     """How LiteRT runs a file on a kind of processor, and a sentence where that is not this computer's."""
     here = "arm" if platform.machine().lower() in ("aarch64", "arm64") else "x86"
     if device in (None, here):
         return Session, ""
+    if device == "gpu":
+        return (
+            _open_on_gpu,
+            "LiteRT's GPU accelerator ran the file; the kernels of this computer's CPU are simulated.",
+        )
     if device == "arm" and is_available():
         emulator = find_emulator()
         return partial(Session, on=emulator), f"LiteRT ran on {emulator.title}."
@@ -106,6 +114,14 @@ def _device(device: str | None) -> tuple[Callable[[str | Path | bytes], Session]
         f"The kernels of {device} are simulated and LiteRT ran on this computer ({here}), so the differences "
         "are those between the processors."
     )
+
+
+def _open_on_gpu(model: str | Path | bytes) -> GpuSession:
+    if not isinstance(model, bytes):
+        return GpuSession(model)
+    path = kept_folder() / "model.tflite"
+    path.write_bytes(model)
+    return GpuSession(path)
 
 
 def _phone(model: ModelLike, data: DataLike, image: Image, limit: int, seed: int) -> Float16Simulation:

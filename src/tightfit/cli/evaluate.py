@@ -60,7 +60,8 @@ _python_option = click.option(
 @click.option(
     "--on",
     metavar="PLACE",
-    help="Where MODELS run: arm or arm:CORE (emulated), gpu, phone (float16, simulated) or ssh://USER@HOST.",
+    help="Where MODELS run: arm or arm:CORE (emulated), gpu, phone (float16, simulated), ssh://USER@HOST or "
+    "adb://SERIAL.",
 )
 @_config_option
 @_python_option
@@ -134,7 +135,7 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
 @click.option(
     "--on",
     metavar="PLACE",
-    help="Measure latency there: ssh://USER@HOST[:PORT], or gpu, on this computer.",
+    help="Measure latency there: ssh://USER@HOST, adb://SERIAL, or gpu, on this computer.",
 )
 @_config_option
 @_python_option

@@ -44,8 +44,8 @@ _SHOWN = 10
 )
 @click.option(
     "--device",
-    type=click.Choice(["x86", "arm", "phone"]),
-    help="Whose arithmetic: of a processor (by default this one), or of a phone's GPU in float16.",
+    type=click.Choice(["x86", "arm", "gpu", "phone"]),
+    help="Whose arithmetic: a processor's (by default this one's), the GPU's, or a phone's float16.",
 )
 @json_option
 def simulate(model: Path, as_json: bool, **options: Any) -> int:

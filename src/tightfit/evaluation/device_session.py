@@ -13,7 +13,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -24,7 +24,7 @@ from tightfit.evaluation.transport import Transport, device_folder, last
 from tightfit.graph.ir import Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names, output_names
-from tightfit.runtime.input_samples import TensorSpec, fit_sample
+from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
 from tightfit.types import Array
 
 _LIMIT_S: Final = 600.0
@@ -75,20 +75,31 @@ class DeviceSession:
         """
         sample = fit_sample(inputs, self.inputs)
         parts = [np.ascontiguousarray(sample[spec.name]).tobytes() for spec in self.inputs]
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        try:
-            self._process.stdin.write(f"run {len(parts)}\n".encode())
-            for part in parts:
-                self._process.stdin.write(struct.pack("<Q", len(part)) + part)
-            self._process.stdin.flush()
-        except OSError as error:
-            raise RuntimeFailureError(self._gone()) from error
+        self._send(f"run {len(parts)}\n".encode(), parts)
         return {s.name: self._array(s, b) for s, b in zip(self.outputs, self._answer(), strict=True)}
 
     def run_many(self, samples: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
         """Return the outputs of each sample in turn."""
         for sample in samples:
             yield self.run(sample)
+
+    def time(self, runs: int, warmup: int = 0) -> list[float]:
+        """Return the milliseconds of each of some runs on random inputs, measured on the device.
+
+        Raises:
+            RuntimeFailureError: the device fails.
+        """
+        self.run(random_sample(self.inputs))
+        self._send(f"time {runs} {warmup}\n".encode())
+        parts = self._answer()
+        if len(parts) != 1 or len(parts[0]) != 8 * runs:
+            raise RuntimeFailureError(f"'{self._url}' answered no times.")
+        return [float(ms) for ms in np.frombuffer(parts[0], "<f8")]
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """None: the device does not tell it."""
+        return None
 
     def close(self) -> None:
         """End the process, and remove what was copied."""
@@ -99,6 +110,16 @@ class DeviceSession:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _send(self, line: bytes, parts: Sequence[bytes] = ()) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        try:
+            self._process.stdin.write(line)
+            for part in parts:
+                self._process.stdin.write(struct.pack("<Q", len(part)) + part)
+            self._process.stdin.flush()
+        except OSError as error:
+            raise RuntimeFailureError(self._gone()) from error
 
     def _end(self) -> None:
         self._process.kill()

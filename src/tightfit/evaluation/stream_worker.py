@@ -1,7 +1,9 @@
 r"""What runs a file on a device with Python: one request a sample on stdin, its outputs on stdout, as bytes.
 
     request:  b"run N\n", then for each of N inputs its bytes: length (8, little-endian), content
-    answer:   b"ok N\n" with N outputs likewise, or b"error 1\n" with a sentence
+              b"time RUNS WARMUP\n": times calls on the last inputs
+    answer:   b"ok N\n" with N outputs likewise (of "time": one, RUNS doubles in ms), or b"error 1\n" with a
+              sentence
 
 Inputs and outputs are in the order and in the types and shapes of the file's signature; whoever asks reads
 them from the file. Called as ``python -m tightfit.evaluation.stream_worker FILE JSON`` with the signature's
@@ -35,7 +37,12 @@ def main() -> None:
         return
     specs = {spec["name"]: spec for spec in facts["inputs"]}
     put(answers, "ok", [])
-    while (head := requests.readline()).startswith(b"run "):
+    sample: dict[str, Array] = {}
+    while (head := requests.readline()).startswith((b"run ", b"time ")):
+        if head.startswith(b"time "):
+            runs, warmup = (int(word) for word in head.split()[1:3])
+            put(answers, "ok", [np.asarray(worker.time(sample, runs, warmup), "<f8").tobytes()])
+            continue
         given = [take(requests) for _ in range(int(head.split()[1]))]
         try:
             sample = {n: _array(specs[n], b) for n, b in zip(asked["inputs"], given, strict=True)}

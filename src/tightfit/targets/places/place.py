@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError
+from tightfit.evaluation.adb_device import AdbDevice, open_on_phone
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
 from tightfit.evaluation.parallel_runs import Answering
@@ -19,7 +20,7 @@ from tightfit.runtime.session import Session
 from tightfit.targets.places.float16 import rounded_to_float16
 from tightfit.targets.places.gpu_session import GpuSession
 
-EXPECTED: Final = "expected arm, arm:CORE, gpu, phone or ssh://user@host[:port]."
+EXPECTED: Final = "expected arm, arm:CORE, gpu, phone, ssh://user@host[:port] or adb://SERIAL."
 NO_TIME: Final = (
     "An emulator or a simulation has no latency; measure it on a device: "
     "tightfit benchmark MODEL --on ssh://user@host."
@@ -45,7 +46,7 @@ def find_place(on: Device | str) -> Place:
     """Return the place of an option's text, or of a device.
 
     Args:
-        on: ``arm``, ``arm:CORE``, ``gpu``, ``phone``, ``ssh://user@host``, or a device.
+        on: ``arm``, ``arm:CORE``, ``gpu``, ``phone``, ``adb://SERIAL``, ``ssh://user@host``, or a device.
 
     Raises:
         OptionError: there is no such place, or what it needs is missing.
@@ -61,6 +62,9 @@ def find_place(on: Device | str) -> Place:
     if name == "arm":
         emulator = emulator_of(on)
         return Place(emulator.title, lambda path: Session(path, on=emulator), "aarch64")
+    if name == "adb":
+        phone = AdbDevice.parse(on)
+        return Place(phone.url, lambda path: open_on_phone(phone, path), "aarch64")
     if name == "ssh":
         return find_place(Device.parse(on))
     raise OptionError(f"Received '{on}' as the place; {EXPECTED}")
@@ -91,5 +95,10 @@ def latencies_on(
             where = {**machine(), "on": f"the GPU '{first.adapter}'"}
         opens = lambda model, _: GpuSession(model)  # noqa: E731 - one expression
         return where, compare_latency(paths, rounds=rounds, budget_s=seconds, opens=opens)
+    if isinstance(on, str) and on.startswith("adb:"):
+        phone = AdbDevice.parse(on)
+        start = lambda model, _: open_on_phone(phone, Path(model))  # noqa: E731 - one expression
+        described = {**dict.fromkeys(machine()), "on": phone.url, "os": "Android"}
+        return described, compare_latency(paths, rounds=rounds, budget_s=seconds, opens=start)
     device = Device.parse(on) if isinstance(on, str) else on
     return latency_on(device, paths, threads=threads, rounds=rounds, seconds=seconds)

@@ -8,15 +8,15 @@ in integers as LiteRT's CPU kernels do, to the bit; the others in rounded reals,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from keras import ops
 
 from tightfit.data.adapt import adapt_inputs
-from tightfit.data.sample import Sample
+from tightfit.data.sample import Sample, TensorLike
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import tap
@@ -34,7 +34,20 @@ from tightfit.types import Array
 _COMPARED: Final = 8
 
 
-Opens = Callable[[str | Path | bytes], Session]
+class Runs(Protocol):
+    """What runs a file: a ``runtime.Session``, or a session elsewhere."""
+
+    @property
+    def inputs(self) -> Sequence[TensorLike]: ...  # noqa: D102 - see Session
+
+    def run(self, inputs: Mapping[str, Array], /) -> dict[str, Array]: ...  # noqa: D102 - see Session
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+Opens = Callable[[str | Path | bytes], Runs]
 
 
 def simulate(  # noqa: PLR0913 - the options of one comparison

@@ -22,7 +22,7 @@ LITERT = package_folder() / "libLiteRt.so"
 needs_compiler = pytest.mark.skipif(COMPILER is None or not LITERT.is_file(), reason="needs gcc or clang")
 
 ADB = """#!/bin/sh
-# As adb: -s SERIAL, shell -T COMMAND (stdin, stdout, exit code), push FILE … FOLDER/; another /data/local/tmp.
+# As adb: -s SERIAL, shell -T COMMAND (stdin, stdout, exit code), push FILE … FOLDER/; other /data/local/tmp.
 [ "$1" = -s ] && { [ "$2" = phone-1 ] || { echo "error: device '$2' not found" >&2; exit 1; }; shift 2; }
 case "$1" in
 shell) exec sh -c "$(printf %s "$3" | sed "s#/data/local/tmp#{folder}#g")";;

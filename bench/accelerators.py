@@ -3,6 +3,7 @@
     python bench/accelerators.py                      # every one-op file in every scheme
     python bench/accelerators.py --cases 'CONV*' --schemes int8
     python bench/accelerators.py --models a.tflite    # whole models
+    python bench/accelerators.py --own --store FOLDER # also writes the table of docs/targets.md
 
 Needs a Vulkan driver (docs/target.md). A file differs when the verdict and the accelerator disagree on
 loading it, on any op's place, or on whether its values are right. What LiteRT's CPU refuses is left out.
@@ -11,15 +12,18 @@ loading it, on any op's place, or on whether its values are right. What LiteRT's
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import fnmatch
 import hashlib
 import itertools
 import json
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,8 @@ def main() -> int:
     for file in _files(options):
         sweep.judge(file)
     minutes = (time.monotonic() - start) / 60
+    if options.store is not None:
+        _store(options.store / f"accelerators-{target.name}.json", sweep, tool.title)
     words = f"{sweep.files} files, {sweep.ops} ops: {sweep.different} files differ"
     print(f"\n{words} from {target.family.tool} ({minutes:.0f} minutes)")
     return int(sweep.different > 0)
@@ -90,6 +96,7 @@ class _Sweep:
     def __init__(self, tool: Any, target: Target, cache: _Cache) -> None:
         self._tool, self._target, self._cache = tool, target, cache
         self.files = self.ops = self.different = 0
+        self.cells: dict[str, dict[str, str]] = {}
 
     def judge(self, file: File) -> None:
         """Compare verdict and tool; a merged file that is refused whole is split until one case is left."""
@@ -112,6 +119,35 @@ class _Sweep:
         for difference in differences:
             print(f"{file.name:<40} {file.scheme:<8} {difference}", flush=True)
         self.different += bool(differences)
+        for part in file.parts or (file,):
+            told = "differs" if differences else cell(part, self._target)
+            self.cells.setdefault(part.name, {})[part.scheme] = told
+
+
+def cell(file: File, target: Target) -> str:
+    """Return what a target does with the op of a file, in a word; the sweep held it against the tool."""
+    verdict = check(file.model, target)
+    places = [p for p in verdict.placements if p.kind == file.name.split("-")[0]]
+    if verdict.refused or not verdict.runs:
+        return "refused"
+    if any(p.wrong for p in verdict.placements):
+        return "wrong"
+    return "runs" if all(p.accelerated for p in places) else "CPU"
+
+
+def _store(path: Path, sweep: _Sweep, title: str) -> None:
+    """Write the table that docs/generate.py reads, with what it was made by."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git as it is installed
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    made = {"judge": title, "litert": version("ai-edge-litert"), "commit": commit}
+    made |= {"date": dt.datetime.now(dt.UTC).date().isoformat(), "files": sweep.files}
+    made |= {"different": sweep.different}
+    known = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.is_file() else {}
+    cases = {name: known.get(name, {}) | cells for name, cells in sweep.cells.items()}
+    rows = dict(sorted((known | cases).items()))
+    path.write_text(json.dumps(made | {"cases": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -122,6 +158,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", nargs="*", type=Path, default=[])
     parser.add_argument("--own", action="store_true", help="the cases of the project's tests only")
     parser.add_argument("--alone", action="store_true", help="one case a file")
+    parser.add_argument("--store", type=Path, help="folder for the table, such as bench/stored")
     parser.add_argument("--cache", type=Path, help="a file that keeps what the accelerator said")
     return parser.parse_args()
 

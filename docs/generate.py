@@ -29,7 +29,7 @@ from tightfit.quantization.scheme import SCHEMES
 from tightfit.recovery.steps import RECOVERIES
 from tightfit.search.candidates.recipes import recipes
 from tightfit.targets.limits.constraints import LimitRule
-from tightfit.targets.profile import Family, families, targets
+from tightfit.targets.profile import Family, families, find_target, targets
 
 FOLDER = Path(__file__).parent
 BENCH = FOLDER.parent / "bench"
@@ -250,8 +250,34 @@ def _family(family: Family) -> str:
         if family.rules
         else "",
         _exceptions(family),
+        _seen(family),
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+_CELLS = {"runs": "✓", "CPU": "CPU", "refused": "refused", "wrong": "**wrong**", "differs": "differs"}
+
+
+def _seen(family: Family) -> str:
+    """The table that the sweep over one-op files stored, for the family of the target that it judged."""
+    for path in sorted((BENCH / "stored").glob("accelerators-*.json")):
+        target = path.stem.removeprefix("accelerators-")
+        if find_target(target).family is not family:
+            continue
+        made = json.loads(path.read_text(encoding="utf-8"))
+        schemes = list(dict.fromkeys(s for cells in made["cases"].values() for s in cells))
+        rows = [
+            [f"`{name}`", *(_CELLS[cells[s]] if s in cells else "" for s in schemes)]
+            for name, cells in made["cases"].items()
+        ]
+        head = (
+            f"One-op files held against {made['judge']} of LiteRT {made['litert']} by `bench/accelerators.py "
+            f"--target {target}` ({made['date']}, commit {made['commit']}): ✓ runs on it, CPU: falls back, "
+            "**wrong**: it runs and the values are wrong (no such file is written). Empty: the file is the "
+            "same as one before it."
+        )
+        return f"{head}\n\n{_table(['op', *schemes], rows)}"
+    return ""
 
 
 def _exceptions(family: Family) -> str:

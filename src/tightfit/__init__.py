@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tightfit.api.results.channel_pruning_result import ChannelPruningResult
     from tightfit.api.results.compression_result import CompressionResult
     from tightfit.api.results.finetune_result import FinetuneResult
-    from tightfit.api.simulate import simulate
+    from tightfit.api.simulate import simulate, simulate_float16
     from tightfit.api.track import Tracked, track
     from tightfit.api.verify import diff, sign, verify
     from tightfit.compression.clustering import Clusters
@@ -87,9 +87,12 @@ _PLACES = {
             "prune",
             "quantize",
             "simulate",
+            "simulate_float16",
+            "simulate_float16",
         )
     },
     **dict.fromkeys(("Tracked", "track"), "api.track"),
+    "simulate_float16": "api.simulate",
     **dict.fromkeys(("DataDescription", "describe_data"), "api.describe_data"),
     "load": "conversion.load_model",
     **dict.fromkeys(
@@ -197,6 +200,7 @@ __all__ = [
     "quantize",
     "sign",
     "simulate",
+    "simulate_float16",
     "track",
     "verify",
 ]

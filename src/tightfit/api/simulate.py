@@ -40,7 +40,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
     seed: int = 0,
     device: str | None = None,
     progress: ProgressLike = None,
-) -> Simulation | Float16Simulation:
+) -> Simulation:
     """Return the comparison of a quantized model's simulation with LiteRT, on the same samples.
 
     Args:
@@ -52,7 +52,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
         seed: of the choice of samples.
         device: whose arithmetic is simulated: ``x86`` or ``arm`` (by default this computer's), where LiteRT
             runs on an emulated core if one is found; ``gpu``, LiteRT's GPU accelerator beside this computer's
-            kernels; or ``phone``, the float16 arithmetic of a phone's GPU.
+            kernels. ``simulate_float16`` simulates a phone's.
         progress: see ``tightfit.Progress``.
 
     Raises:
@@ -62,8 +62,6 @@ def simulate(  # noqa: PLR0913 - the options of one command
     """
     if device not in (None, *DEVICES):
         raise OptionError(f"Received '{device}' as the device; expected one of {', '.join(DEVICES)}.")
-    if device == "phone":
-        return _phone(model, data, image, limit, seed)
     choose_backend()
     from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
     from tightfit.training.simulation.simulate_ops import simulate as compare  # noqa: PLC0415 - loads Keras
@@ -94,7 +92,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
     return replace(found, ran_on=ran_on)
 
 
-DEVICES: Final = ("x86", "arm", "gpu", "phone")
+DEVICES: Final = ("x86", "arm", "gpu")
 
 
 def _device(device: str | None) -> tuple[Callable[[str | Path | bytes], Session | GpuSession], str]:
@@ -124,7 +122,23 @@ def _open_on_gpu(model: str | Path | bytes) -> GpuSession:
     return GpuSession(path)
 
 
-def _phone(model: ModelLike, data: DataLike, image: Image, limit: int, seed: int) -> Float16Simulation:
+@verb()
+def simulate_float16(
+    model: ModelLike, data: DataLike, *, image: Image = None, limit: int = 1000, seed: int = 0
+) -> Float16Simulation:
+    """Return what the float16 arithmetic of a phone's GPU does to each op of a model.
+
+    Args:
+        model: a float or integer model; only the float ops that the GPU takes are rounded.
+        data: the samples.
+        image: preprocessing of images.
+        limit: most samples.
+        seed: of the choice of samples.
+
+    Raises:
+        ModelError: the model cannot be read.
+        DataError: the data does not fit it.
+    """
     path = open_model(model)
     stored = read_model(path)
     dataset = open_data(data, image=image_options(image), inputs=inputs_of(stored, path))

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.api.simulate import simulate as run_simulate
+from tightfit.api.simulate import simulate_float16
 from tightfit.cli.explain import short
 from tightfit.cli.options.choices import TRAINED, Names
 from tightfit.cli.options.shared_options import data_options, json_option
@@ -57,12 +58,10 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
     options["image"] = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
         bars.stage("simulating", options["limit"])
+        if options["device"] == "phone":
+            kept = {name: options[name] for name in ("image", "limit")}
+            return _show_float16(simulate_float16(model, options["data"], **kept), as_json=as_json)
         found = run_simulate(model, progress=bars.advance, **options)
-    if isinstance(found, Float16Simulation):
-        click.echo(json.dumps(found.to_dict(), indent=1) if as_json else "", nl=as_json)
-        if not as_json:
-            console().print(_float16(found))
-        return int(found.overflows)
     if as_json:
         click.echo(
             json.dumps(found.to_dict() | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
@@ -70,6 +69,14 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
     else:
         console().print(as_text(found))
     return 0
+
+
+def _show_float16(found: Float16Simulation, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        console().print(_float16(found))
+    return int(found.overflows)
 
 
 def _float16(found: Float16Simulation) -> Group:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from support.gpu_fix_cases import CASES, INTEGER
+from support.models import Builder
 from support.one_op_models import build, draw
 from support.one_op_twins import make_twin, value_ranges
 from support.vulkan import needs_vulkan
@@ -56,3 +57,31 @@ def test_the_accelerator_computes_the_fixed_model_right_and_whole(name):
     result = run(fixed, GPU, [inputs[t.name] for t in fixed.main.inputs])
     assert result.right
     assert result.accelerated == {(0, i) for i in range(len(fixed.main.ops))}
+
+
+def cut_model() -> Model:
+    """Convolutions around an EXPAND_DIMS and a SQUEEZE, which a GPU does not take; five dimensions between."""
+    b = Builder()
+    y = b.conv(b.input("x", [1, 8, 8, 4]), 8)
+    y = b.op("EXPAND_DIMS", [y, b.constant("axis", [0], "int32")], (1, *y.shape), table="ExpandDimsOptions")
+    y = b.op("SQUEEZE", [y], y.shape[1:], table="SqueezeOptions", options={"squeezeDims": [0]})
+    return b.model(b.conv(y, 8))
+
+
+def test_ops_that_reshape_one_after_the_other_become_one_and_leave_one_piece():
+    model = cut_model()
+    before = check(model, GPU)
+    assert before.accelerated_share < 1
+    fixed, applied = fix(model, GPU, ends=False)
+    assert [a.name for a in applied] == ["join-reshapes"]
+    after = check(fixed, GPU)
+    assert (after.pieces, after.accelerated_share, after.fallbacks) == (1, 1.0, [])
+    inputs = {"x": np.random.default_rng(0).standard_normal((1, 8, 8, 4)).astype(np.float32)}
+    np.testing.assert_array_equal(answers(fixed, inputs), answers(model, inputs))
+
+
+@needs_vulkan
+def test_the_accelerator_runs_the_joined_model_in_one_piece():
+    fixed = fix(cut_model(), GPU, ends=False)[0]
+    found = run(read_model(bytes(serialize(fixed))), GPU)
+    assert (found.pieces, len(found.accelerated)) == (1, len(fixed.main.ops))

@@ -22,6 +22,7 @@ from tightfit.targets.fixes.fix_arithmetic import (
     widen_int4,
 )
 from tightfit.targets.fixes.fix_batches import forward_sum, four_dimensions, pad_in_four, softmax_row
+from tightfit.targets.fixes.fix_chains import join_reshapes
 from tightfit.targets.fixes.fix_interface import integer_interface
 from tightfit.targets.fixes.fix_layout import depth_to_space, gather_slices, repeat_pixels, space_to_depth
 from tightfit.targets.fixes.fix_products import (
@@ -108,7 +109,7 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),
 )  # fmt: skip
-"""The rewrites of single ops. Two more change whole models: ``integer-interface`` and ``widen-int4``."""
+"""The rewrites of single ops; ``integer-interface``, ``widen-int4``, ``join-reshapes`` are of whole models."""
 
 
 def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list[Applied]]:
@@ -129,6 +130,10 @@ def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list
     if ends and target.family.interface == "int8" and (changed := integer_interface(fixed)):
         done.append(Applied("integer-interface", "the model takes and gives integers", tuple(changed)))
     found: dict[str, list[str]] = {}
+    if joined := [n for g in fixed.graphs for n in join_reshapes(g, lambda op: judge(op, target) is None)]:
+        done.append(
+            Applied("join-reshapes", "ops that reshape one after the other as one RESHAPE", tuple(joined))
+        )
     for graph in fixed.graphs:
         for op in list(graph.ops):
             _rewrite(graph, op, target, found)

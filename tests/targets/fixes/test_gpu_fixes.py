@@ -60,7 +60,7 @@ def test_the_accelerator_computes_the_fixed_model_right_and_whole(name):
 
 
 def cut_model() -> Model:
-    """Convolutions around an EXPAND_DIMS and a SQUEEZE, which a GPU does not take; five dimensions between."""
+    """Convolutions around an EXPAND_DIMS and a SQUEEZE, which a GPU does not take; five axes between."""
     b = Builder()
     y = b.conv(b.input("x", [1, 8, 8, 4]), 8)
     y = b.op("EXPAND_DIMS", [y, b.constant("axis", [0], "int32")], (1, *y.shape), table="ExpandDimsOptions")

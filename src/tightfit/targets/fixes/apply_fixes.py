@@ -109,7 +109,7 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),
 )  # fmt: skip
-"""The rewrites of single ops; ``integer-interface``, ``widen-int4``, ``join-reshapes`` are of whole models."""
+"""The rewrites of single ops; ``integer-interface``, ``widen-int4``, ``join-reshapes`` are of models."""
 
 
 def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list[Applied]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 import typing
@@ -242,3 +244,31 @@ def test_results_are_small_to_look_at(model):
         json.dumps(result.to_dict(), allow_nan=False)
         assert list(result.notes) is not None
         assert hasattr(result, "path")
+
+
+VERBS = [
+    name
+    for name in tightfit.__all__
+    if callable(getattr(tightfit, name)) and not inspect.isclass(getattr(tightfit, name))
+]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_describes_each_argument_its_result_its_errors_and_has_an_example(name):
+    verb = getattr(tightfit, name)
+    text = inspect.getdoc(verb)
+    sections = dict(re.findall(r"^(\w+):\n((?:[ ]+.*\n?|\n)+)", text, flags=re.MULTILINE))
+    parameters = [p for p in inspect.signature(verb).parameters if p not in ("self", "cls")]
+    described = re.findall(r"^    \*{0,2}(\w+):", sections.get("Args", ""), flags=re.MULTILINE)
+    assert described == parameters
+    assert sections["Returns"].strip()
+    assert re.match(r"\s+[A-Z]\w+Error: ", sections["Raises"])
+    calls = [
+        node
+        for line in re.findall(r"``(tightfit\..+)``|^    >>> (.+)$", sections["Example"], flags=re.MULTILINE)
+        for node in ast.walk(ast.parse("".join(line)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("tightfit.") == name
+    ]
+    assert calls, "the example calls the verb"
+    for call in calls:  # with arguments that it takes
+        inspect.signature(verb).bind(*call.args, **{k.arg: k.value for k in call.keywords})

@@ -113,9 +113,15 @@ def check(
         memory: bytes of the device's memory, or text such as ``"256KiB"``; None for the target's.
         compile: let the target's own compiler, interpreter or accelerator judge where there is one.
 
+    Returns:
+        the verdict of each op, the share of the multiply-accumulates that the device accelerates, and notes.
+
     Raises:
         OptionError: unknown target; the closest match is named. ModelError: the file cannot be read, or
             nothing in it can be fixed.
+
+    Example:
+        ``tightfit.check("model.tflite", "ethos-u55-128")``
     """
     memory_bytes, fixed = parse_size(memory), output
     check_paths({"model": model}, {"The output": fixed})
@@ -162,6 +168,9 @@ def advise(answers: Mapping[str, str]) -> Advice:
     Args:
         answers: question → answer, see ``search.advisor.questions``.
 
+    Returns:
+        the scheme, the commands and the reasons.
+
     Raises:
         OptionError: an answer is unknown, or a question that the way depends on is not answered.
 
@@ -194,8 +203,14 @@ def models(
         target: name of a device.
         task: a word of the task, such as ``"detection"``.
 
+    Returns:
+        models that fit all limits, the most accurate first.
+
     Raises:
         OptionError: see ``targets.hosted_models.find_models``.
+
+    Example:
+        ``tightfit.models(max_size="5MB", task="classification")``
     """
     return find_models(
         max_size_bytes=parse_size(max_size),

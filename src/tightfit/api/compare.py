@@ -33,6 +33,9 @@ def compare(reports: Runs, output: Pathlike | None = None) -> Comparison:
     Raises:
         OptionError: there are fewer than two rows to compare.
         DataError: a file is no report.
+
+    Example:
+        ``tightfit.compare(["first/report.json", "second/report.json"])``
     """
     named = reports.items() if isinstance(reports, Mapping) else [(_name(each), each) for each in reports]
     found: dict[str, Report] = {}

@@ -65,9 +65,15 @@ def convert(  # noqa: PLR0913 - the options of one command
         uint8: ``(mean, std)``: image inputs take bytes, and the file computes ``(x - mean) / std``.
         trust: run code that the file names or holds.
 
+    Returns:
+        the file, the format and framework of the source, and the largest difference of outputs.
+
     Raises:
         ModelError: it cannot be converted.
         OptionError: an option is wrong, or a package is missing.
+
+    Example:
+        ``tightfit.convert("model.onnx", "model.tflite")``
     """
     began, source = time.perf_counter(), model
     place = temporary_place(label_of(source)) if output is None else Path(output)

@@ -46,9 +46,15 @@ def deploy(
         name: prefix of files and identifiers.
         sources: folder of tflite-micro's sources: the example is compiled with them and run.
 
+    Returns:
+        the files that were written, and what the compiled example measured where it was compiled.
+
     Raises:
         OptionError: an option is unknown, or tflite-micro is not installed.
         ModelError: tflite-micro does not run the model. RuntimeFailureError: outputs differ.
+
+    Example:
+        ``tightfit.deploy("model.tflite", "project")``
     """
     device = find_target(target)
     if device.family.tool != TOOL:

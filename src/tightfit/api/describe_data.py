@@ -132,8 +132,14 @@ def describe_data(  # noqa: PLR0913 - the options of one command
         limit: most samples that are read for ranges.
         progress: see ``tightfit.Progress``.
 
+    Returns:
+        count, ranges, labels and the metric that follows from them.
+
     Raises:
         DataError: the data cannot be read, or does not fit the model's inputs or outputs.
+
+    Example:
+        ``tightfit.describe_data("samples.npz", "model.tflite")``
     """
     check_paths({"model": model, "data": data}, {"The sheet": output})
     path = open_model(model)

@@ -32,9 +32,15 @@ def doctor(  # noqa: PLR0913 - the options of one verb
         seed: of the split, the same as in ``optimize``.
         progress: see ``tightfit.Progress``.
 
+    Returns:
+        findings, errors first.
+
     Raises:
         ModelError: the model is not a float model.
         DataError: the data does not fit it.
+
+    Example:
+        ``tightfit.doctor("model.tflite", "samples.npz")``
     """
     with tracked(progress) as tracker:
         return examine_data(

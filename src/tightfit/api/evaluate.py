@@ -63,8 +63,14 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
             ``adb://SERIAL``. The result then also has how far the outputs are from this computer's.
         progress: see ``tightfit.Progress``.
 
+    Returns:
+        accuracy of each model, with its change from the first and the 95 % interval of that.
+
     Raises:
         TightfitError: the data does not fit the first model, that one fails, or the place cannot be reached.
+
+    Example:
+        ``tightfit.evaluate(["float.tflite", "int8.tflite"], "samples.npz:x_test,y_test")``
     """
     wanted, place = wanted_metrics(metric), None if on is None else find_place(on)
     several = _several(models)
@@ -224,10 +230,16 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
         per_op: also measure the time of each op here, by LiteRT's profiler.
         signature: the signature to run, where the models have several; sizes are those of the whole files.
 
+    Returns:
+        latency in ms, memory and sizes in bytes of each model; ratios are to the first.
+
     Raises:
         ModelError: a file cannot be read.
         RuntimeFailureError: the first model does not run, LiteRT cannot profile one, or the device cannot be
             reached.
+
+    Example:
+        ``tightfit.benchmark(["float.tflite", "int8.tflite"])``
     """
     several = _several(models)
     files = [open_model(m) for m in several]
@@ -285,8 +297,14 @@ def inspect(model: ModelLike) -> Inspection:
     Args:
         model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
 
+    Returns:
+        inputs, outputs, ops, parameters, multiply-accumulates and scheme.
+
     Raises:
         ModelError: the file cannot be read.
+
+    Example:
+        ``tightfit.inspect("model.tflite")``
     """
     path = open_model(model)
     return Inspection(path, summary(read_model(path)))

@@ -123,6 +123,9 @@ def optimize(  # noqa: PLR0913 - the options of one command
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
+
+    Example:
+        ``tightfit.optimize("model.tflite", "samples.npz", "out", max_drop=0.01)``
     """
     if isinstance(model, Job):
         listener: Any = data if progress is None else progress

@@ -66,6 +66,9 @@ def prune(  # noqa: PLR0913 - the options of one command
         seed: of the split.
         progress: see ``tightfit.Progress``.
 
+    Returns:
+        the file, its sizes and latency beside the model's, what was done to each layer, and notes.
+
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
 

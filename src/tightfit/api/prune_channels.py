@@ -52,8 +52,14 @@ def channel_groups(model: ModelLike) -> list[dict[str, object]]:
     Args:
         model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
 
+    Returns:
+        one dictionary a group: ``name``, ``channels``, ``macs``, ``made_by``, ``summed_by``, ``frozen``.
+
     Raises:
         ModelError: the file cannot be read, or is quantized.
+
+    Example:
+        ``tightfit.channel_groups("model.tflite")``
     """
     return describe(find_dependencies(open_source(model).model))
 
@@ -96,8 +102,14 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
         seed: of the split.
         progress: see ``tightfit.Progress``.
 
+    Returns:
+        the file, its MACs, sizes and latency beside the model's, and what each group lost.
+
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
+
+    Example:
+        ``tightfit.prune_channels("model.tflite", "small.tflite", macs=0.5, data="samples.npz")``
     """
     place = temporary_place(label_of(model)) if output is None else Path(output)
     check_paths({"model": model, "data": data}, {"The output": place})

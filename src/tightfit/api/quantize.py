@@ -95,6 +95,9 @@ def quantize(  # noqa: PLR0913 - the options of one command
 
     Raises:
         TightfitError: the model, the data or an option cannot be used; nothing was written then.
+
+    Example:
+        ``tightfit.quantize("model.tflite", "int8", "small.tflite", data="samples.npz")``
     """
     chosen = QuantizeOptions(
         interface=io,

@@ -69,6 +69,9 @@ def track(
     Raises:
         OptionError: no tracker is named, its package is not installed, or it refuses the run.
         DataError: the file is no report.
+
+    Example:
+        ``tightfit.track("out/report.json", mlflow="mobile")``
     """
     if mlflow is None and tensorboard is None:
         raise OptionError(_NOTHING)

@@ -37,10 +37,16 @@ def verify(
         key: a public key (PEM), to check whether the file is signed by it and unchanged.
         on: ``arm`` or ``arm:CORE`` replays on an emulated core instead of on this computer.
 
+    Returns:
+        how far the outputs are from the recorded ones, and whether data and signature match.
+
     Raises:
         ModelError: the file cannot be read or has no provenance.
         RuntimeFailureError: LiteRT cannot run the file.
         OptionError: the key cannot be used, or no emulator is found.
+
+    Example:
+        ``tightfit.verify("model.tflite", data="samples.npz")``
     """
     emulator = None if on is None else emulator_of(on)
     signed = None if key is None else is_signed_by(model, key)
@@ -59,9 +65,15 @@ def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
         output: the file to write.
         key: a private Ed25519 key (PEM).
 
+    Returns:
+        the path of the signed file.
+
     Raises:
         OptionError: the key cannot be used.
         ModelError: the file cannot be read or written.
+
+    Example:
+        ``tightfit.sign("model.tflite", "signed.tflite", "private.pem")``
     """
     check_paths({"model": model, "key": key}, {"The output": output})
     return sign_file(model, output, key)
@@ -85,9 +97,15 @@ def diff(
         image: preprocessing of images.
         limit: most samples.
 
+    Returns:
+        what differs in ops, tensors, sizes and outputs.
+
     Raises:
         ModelError: a file cannot be read.
         DataError: the data does not fit the first.
+
+    Example:
+        ``tightfit.diff("old.tflite", "new.tflite")``
     """
     if data is None:
         return difference(Path(first), Path(second))

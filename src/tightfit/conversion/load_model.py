@@ -58,6 +58,9 @@ def load(
         output: the file to write; by default one that lives as long as this process.
         options: see ``ConversionOptions``.
 
+    Returns:
+        the file, the tools that it went through, and the largest difference of each output.
+
     Raises:
         ModelError: the source cannot be converted, or the result differs from it.
         OptionError: a package is missing, or an option is wrong.

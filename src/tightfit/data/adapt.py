@@ -11,6 +11,7 @@ import numpy as np
 
 from tightfit.data.sample import InputSpec, Sample, TensorLike, fit_shape, shape_text
 from tightfit.errors import DataError
+from tightfit.graph.split_inputs import input_pieces, split_values
 from tightfit.types import Array
 
 
@@ -24,8 +25,17 @@ def adapt_inputs(sample: Sample, specs: Sequence[TensorLike]) -> dict[str, Array
     Raises:
         DataError: when the model's inputs differ from the sample's in number, names or shape.
     """
-    named = _by_name(sample.inputs, [spec.name for spec in specs])
+    names = [spec.name for spec in specs]
+    named = _by_name(_split(sample.inputs, names), names)
     return {spec.name: _adapt(named[spec.name], InputSpec.of(spec)) for spec in specs}
+
+
+def _split(inputs: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:
+    """The inputs with those split that the model takes in pieces; a lone input may have another name."""
+    wholes = input_pieces(names)
+    if len(wholes) == len(inputs) == 1 and not set(wholes) & set(inputs):
+        inputs = {next(iter(wholes)): next(iter(inputs.values()))}
+    return split_values(inputs, names)
 
 
 def _by_name(inputs: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:

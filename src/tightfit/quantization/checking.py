@@ -13,6 +13,7 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
+from tightfit.graph.split_inputs import split_values
 from tightfit.graph.split_outputs import join_values
 from tightfit.provenance.probes import THREADS, Limits, answers
 from tightfit.quantization.arithmetic import dequantize, quantize
@@ -111,7 +112,8 @@ def check_file(
         outputs = {s.name: s for s in session.outputs}
         results = []
         for inputs, _ in probes if _is_callable(model) else ():
-            raw = session.run({s.name: _stored(inputs[s.name], s) for s in session.inputs})
+            split = split_values(inputs, [s.name for s in session.inputs])
+            raw = session.run({s.name: _stored(split[s.name], s) for s in session.inputs})
             reals = join_values({n: _real(v, outputs[n]) for n, v in raw.items()})
             results.append(_by_key(reals, model))
         if not keeps_state(model):

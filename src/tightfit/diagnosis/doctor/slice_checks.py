@@ -30,8 +30,9 @@ def mixed_units(evidence: Evidence) -> Finding | None:
             f"Column {shown} of input '{name}' varies by {columns.deviation[first]:.3g} "
             f"({columns.low[first]:.4g} … {columns.high[first]:.4g}), while one int8 step is {step:.3g}.",
             "One integer scale serves all columns of an input, so these are rounded away.",
-            "Quantize with float inputs: tightfit then brings the columns to one size in float. Where the "
-            "device takes integers only, normalize each column before the model, (x - mean) / deviation.",
+            "Quantize with float inputs: the columns are then brought to one size in float. With --target "
+            "of an integer device, columns of one unit become inputs of their own. Or normalize each column "
+            "before the model, (x - mean) / deviation.",
             {"columns": len(places), "step": step, "deviation": float(columns.deviation[first])},
             ERROR,
         )

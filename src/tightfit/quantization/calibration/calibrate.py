@@ -16,6 +16,7 @@ from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Signature, Tensor
 from tightfit.graph.signatures import input_names, keeps_state
+from tightfit.graph.split_inputs import split_values
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
 from tightfit.streaming.tensor_statistics import Statistics, Watch
@@ -108,7 +109,9 @@ def calibrate(
         DataError: there is not one sample, or one does not fit the model's inputs.
         RuntimeFailureError: LiteRT cannot run the model.
     """
-    counter = SampleCounter(samples, model, progress, detailed=detailed)
+    names = list(input_names(model))
+    split = (split_values(s, names) if isinstance(s, Mapping) else s for s in samples)
+    counter = SampleCounter(split, model, progress, detailed=detailed)
     return _collected(counter, _observe(model, counter, workers, detailed=detailed))
 
 

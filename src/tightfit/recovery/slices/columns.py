@@ -68,7 +68,7 @@ def normalize(model: Model, poor: Mapping[str, Columns]) -> tuple[Model, tuple[O
     ends, left = input_names(twin), list[str]()
     kept: dict[Op, None] = {}
     for name, columns in poor.items():
-        chain = _chain(ends[name])
+        chain = normalizing_ops(ends[name])
         if chain:
             kept |= dict.fromkeys(chain)
             continue
@@ -80,8 +80,8 @@ def normalize(model: Model, poor: Mapping[str, Columns]) -> tuple[Model, tuple[O
     return twin, overrides_of(kept, "float", _REASON), left
 
 
-def _chain(tensor: Tensor) -> list[Op]:
-    """The ops that normalize an input with constants of its columns, in order."""
+def normalizing_ops(tensor: Tensor) -> list[Op]:
+    """Return the ops that normalize an input with constants of its columns, in order."""
     found: list[Op] = []
     while len(tensor.consumers) == 1:
         op = tensor.consumers[0][0]
@@ -100,10 +100,10 @@ def _scaled(graph: Graph, tensor: Tensor, columns: Columns) -> list[Op]:
     if (
         not readers
         or tensor in graph.outputs
-        or not all(_foldable(op, place, tensor) for op, place in readers)
+        or not all(is_foldable(op, place, tensor) for op, place in readers)
     ):
         return []
-    padded = any(_pads(op) for op, _ in readers)
+    padded = any(pads(op) for op, _ in readers)
     found = factors(columns.low, columns.high, rectified=padded)
     if found is None:
         return []
@@ -113,7 +113,8 @@ def _scaled(graph: Graph, tensor: Tensor, columns: Columns) -> list[Op]:
     return _put_behind(graph, tensor, (factor, offset), readers)
 
 
-def _foldable(op: Op, place: int, tensor: Tensor) -> bool:
+def is_foldable(op: Op, place: int, tensor: Tensor) -> bool:
+    """Return True for a layer with constant weights that multiplies each column of a tensor by its own."""
     weights, bias = op.input(1), op.input(2)
     if op.kind not in _READS or place != 0 or weights is None or weights.data is None:
         return False
@@ -121,7 +122,8 @@ def _foldable(op: Op, place: int, tensor: Tensor) -> bool:
     return constant and weights.dtype == "float32" and weights.shape[-1] == tensor.shape[-1]
 
 
-def _pads(op: Op) -> bool:
+def pads(op: Op) -> bool:
+    """Return True for a convolution that may add zeros around its input."""
     weights = op.input(1)
     return op.kind == "CONV_2D" and weights is not None and weights.shape[1:3] != (1, 1)
 

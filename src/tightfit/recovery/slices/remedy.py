@@ -32,11 +32,12 @@ from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import check_overrides, make_plan
 from tightfit.recovery.output_noise import outputs_of
-from tightfit.recovery.slices.columns import normalize, poor_inputs
+from tightfit.recovery.slices.columns import Columns, normalize, poor_inputs
 from tightfit.recovery.slices.deepen import Deepening, layers_before
 from tightfit.recovery.slices.joins import even_joins
 from tightfit.recovery.slices.offsets import correct_offsets
 from tightfit.recovery.slices.split import split_outputs
+from tightfit.recovery.slices.split_input import split_inputs
 from tightfit.recovery.slices.standardize import HEADROOM, can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
 from tightfit.recovery.state import RecoveryState
@@ -176,10 +177,25 @@ class Remedies:
             return state
         model, overrides, _ = normalize(state.original, poor)
         names = ", ".join(f"'{n}'" for n in poor)
+        divided = self._input_pieces(state, poor)
+        if divided is not state:
+            return divided
         kept = self._kept(state, model, overrides, f"columns of {names} brought to one size in float")
         if kept is state:
             self.work.notes += [_unheld(name, columns.poor(steps)) for name, columns in poor.items()]
         return kept
+
+    def _input_pieces(self, state: _State, poor: Mapping[str, Columns]) -> _State:
+        """Inputs in pieces of one scale each, for a device that takes integers only."""
+        if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
+            return state
+        model, splits = split_inputs(state.original, poor, AIM_DB)
+        if not splits:
+            return state
+        names = ", ".join(f"'{p.name}'" for pieces in splits.values() for p in pieces)
+        return self._kept(
+            state, model, (), f"taken in pieces, each an input with a scale of its own: {names}"
+        )
 
     def _joins(self, state: _State) -> _State:
         """Parts of different size joined inside of the model."""
@@ -224,7 +240,10 @@ class Remedies:
     def _in_float(self, state: _State, blamed: Sequence[str]) -> _State:
         """Outputs computed in float behind the last layers."""
         model, overrides, known = self._floated(state, blamed)
-        what = f"{', '.join(f'{n!r}' for n in blamed)} computed in float behind the last layers"
+        names = ", ".join(f"'{n}'" for n in blamed)
+        what = f"{names} computed in float behind the last layers"
+        if not overrides:
+            what = f"range of {names} with room for values that were not seen"
         return self._kept(state, model, overrides, what, known)
 
     def _deepened(self, state: _State) -> _State:

@@ -80,7 +80,7 @@ def find_pieces(
         >>> find_pieces([boxes, scores], seen, 20.0)
         [(0, 1), (2,)]
     """
-    units = [unit for part in parts for unit in _units(range(part.begin, part.end), spread, decibels)]
+    units = [unit for part in parts for unit in divide(range(part.begin, part.end), spread, decibels)]
     merged: list[tuple[int, ...]] = []
     for unit in sorted(units):
         if merged and spread.holds(merged[-1], decibels) and spread.holds((*merged[-1], *unit), decibels):
@@ -90,8 +90,8 @@ def find_pieces(
     return merged if 1 < len(merged) <= most else []
 
 
-def _units(entries: Sequence[int], spread: Spread, decibels: float) -> list[tuple[int, ...]]:
-    """The entries of one part: together where one scale holds them, else in groups, the largest first.
+def divide(entries: Sequence[int], spread: Spread, decibels: float) -> list[tuple[int, ...]]:
+    """Return the entries of one part: together where one scale holds them, else in groups, the largest first.
 
     Entries that no scale of their own holds, as they hardly move about a large mean, stay together.
     """

@@ -1,0 +1,110 @@
+"""Input columns of different units on devices that take integers only: pieces of the input, or a name."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from support.models import NONE, RELU, Builder
+from tightfit.api.evaluate import evaluate
+from tightfit.api.quantize import quantize
+from tightfit.graph.reader import read_model
+from tightfit.graph.signatures import input_names
+from tightfit.graph.split_inputs import INPUTS_KEY, InputPiece, split_values
+from tightfit.graph.writer import write_model
+from tightfit.runtime.session import Session
+
+UNITS = np.float32([500, 8, 0.2, 0.25, 900])
+MIDDLES = np.float32([101325, 283, 0.5, 0.4, 0])
+
+
+def readings(count=120, seed=0):
+    """Pascals, kelvins, two shares and a height."""
+    random = np.random.default_rng(seed)
+    return (random.uniform(-1, 1, (count, 5)) * UNITS + MIDDLES).astype(np.float32)
+
+
+def sensor_model(*, normalized=False, signature="serving_default"):
+    """Two dense layers; the first takes each column by its unit, or follows SUB and MUL."""
+    b = Builder(seed=3)
+    x = b.input("x", [1, 5])
+    y = x
+    if normalized:
+        y = b.op("SUB", [y, b.constant("mean", MIDDLES)], [1, 5], table="SubOptions")
+        y = b.op("MUL", [y, b.constant("scale", 1 / UNITS)], [1, 5], table="MulOptions")
+    hidden = b.dense(y, 24, RELU)
+    if not normalized:
+        _, weights, bias = hidden.producer.inputs
+        weights.data = (weights.data / UNITS).astype(np.float32)
+        bias.data = (bias.data - weights.data.astype(np.float64) @ MIDDLES).astype(np.float32)
+    return b.model(b.dense(hidden, 3, NONE), signature=signature)
+
+
+def measured_db(float_file, file, x):
+    """The worst ratio of an output to its noise, measured with integers made here."""
+    pairs = []
+    with Session(float_file) as one, Session(file) as other:
+        for row in x:
+            (wanted,) = one.run({one.inputs[0].name: row[None]}).values()
+            fed = split_values({"x": row[None]}, [s.name for s in other.inputs])
+            stored = {
+                s.name: np.clip(np.rint(fed[s.name] / s.scale) + s.zero_point, -128, 127).astype(np.int8)
+                for s in other.inputs
+            }
+            (raw,) = other.run(stored).values()
+            (end,) = other.outputs
+            reals = raw if end.scale is None else (raw.astype(np.float64) - end.zero_point) * end.scale
+            pairs.append((wanted[0], reals[0]))
+    wanted, got = (np.stack(v) for v in zip(*pairs, strict=True))
+    return float((10 * np.log10(wanted.var(0) / np.square(wanted - got).mean(0))).min())
+
+
+@pytest.mark.parametrize("target", ["edge-tpu", "ethos-u55-128"])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_columns_of_different_units_become_inputs_with_scales_of_their_own(tmp_path, target, normalized):
+    write_model(sensor_model(normalized=normalized), tmp_path / "m.tflite")
+    options = {"data": readings(), "target": target, "doctor": False}
+    made = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", **options)
+    assert not made.unfit
+    assert measured_db(tmp_path / "m.tflite", tmp_path / "o.tflite", readings(64, seed=9)) >= 20
+    model = read_model(tmp_path / "o.tflite")
+    (facts,) = json.loads(model.metadata[INPUTS_KEY])
+    assert facts["input"] == "x"
+    assert [p["name"] for p in facts["pieces"]] == list(input_names(model))
+    assert all(t.dtype == "int8" for t in input_names(model).values())
+
+
+def test_evaluate_feeds_the_pieces_from_the_whole_input(tmp_path):
+    write_model(sensor_model(), tmp_path / "m.tflite")
+    quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), target="edge-tpu")
+    for files in ([tmp_path / "m.tflite", tmp_path / "o.tflite"], [tmp_path / "o.tflite"]):
+        found = evaluate(files, readings(40, seed=5))
+        assert found[-1].failure is None
+    beside = evaluate([tmp_path / "m.tflite", tmp_path / "o.tflite"], readings(40, seed=5))
+    assert beside[1].snr_db > 20
+
+
+def test_where_no_exact_form_exists_the_file_is_unfit_by_name(tmp_path):
+    """A padded convolution adds zeros to what it reads, which are no zeros behind a shift."""
+    b = Builder(seed=1)
+    x = b.input("x", [1, 6, 6, 2])
+    y = b.conv(x, 8)
+    weights = y.producer.inputs[1]
+    weights.data = (weights.data * np.float32([2e-3, 1])).astype(np.float32)
+    write_model(b.model(b.dense(b.mean(y), 2)), tmp_path / "m.tflite")
+    random = np.random.default_rng(0)
+    data = random.uniform(-1, 1, (60, 6, 6, 2)) * [500, 0.4] + [101325, 0]
+    made = quantize(
+        tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=data.astype("f"), target="edge-tpu"
+    )
+    assert made.unfit
+    assert any("one integer scale of all columns rounds them away" in note for note in made.notes)
+
+
+def test_a_piece_is_what_its_name_says():
+    piece = InputPiece.parse("x[1:0-1,3-4]-1.01325e+05")
+    assert piece.entries.entries == (0, 3)
+    assert piece.of(np.float32([[101326, 0, 0, 101325]])).tolist() == [[1.0, 0.0]]
+    assert InputPiece.parse("x[1:0-1]x") is None

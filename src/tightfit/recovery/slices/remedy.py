@@ -32,7 +32,7 @@ from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import check_overrides, make_plan
 from tightfit.recovery.output_noise import outputs_of
-from tightfit.recovery.slices.columns import Columns, normalize, poor_inputs
+from tightfit.recovery.slices.columns import normalize, poor_inputs
 from tightfit.recovery.slices.deepen import Deepening, layers_before
 from tightfit.recovery.slices.joins import even_joins
 from tightfit.recovery.slices.offsets import correct_offsets
@@ -41,6 +41,7 @@ from tightfit.recovery.slices.split_input import split_inputs
 from tightfit.recovery.slices.standardize import HEADROOM, can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
 from tightfit.recovery.state import RecoveryState
+from tightfit.streaming.columns import Columns
 from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array
 from tightfit.units import format_count

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tightfit import demo
 from tightfit.api.parameters.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.cli.app import app
+from tightfit.cli.app import app, run
 from tightfit.cli.command_group import COMMANDS
 from tightfit.cli.options import choices
 from tightfit.errors import OptionError, unknown_name
@@ -38,6 +38,19 @@ def test_a_wrong_choice_is_refused_with_the_nearest_name():
     assert done.exit_code == 2
     assert "Did you mean 'quick'?" in done.output
     assert "Did you mean 'int8'?" in unknown_name("scheme", "INT8", ["int8", "float16"])
+
+
+def test_an_option_in_the_place_of_a_value_is_refused_by_name():
+    done = CliRunner().invoke(app, ["quantize", "m.tflite", "int8", "--recover", "-o", "a.tflite"])
+    assert done.exit_code == 2
+    assert "Option '--recover' requires a value; received the option '-o'." in done.output
+
+
+def test_a_question_ends_a_message_without_a_full_stop(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tightfit", "quantize", "m.tflite", "INT8", "-o", "a.tflite"])
+    with pytest.raises(SystemExit):
+        run()
+    assert "Did you mean 'int8'? See --help." in capsys.readouterr().err
 
 
 def test_the_shell_completes_values():

@@ -204,10 +204,9 @@ def onnx_fixed(path: Path) -> None:
 
 def user_module(path: Path) -> None:
     """Writes a module with a function that returns a model."""
-    make("model.tflite", path.parent)
-    path.write_text(
-        'def build():\n    """A path is a model."""\n    return "model.tflite"\n', encoding="utf-8"
-    )
+    make("net.keras", path.parent)
+    code = 'import keras\n\n\ndef build():\n    return keras.models.load_model("net.keras")\n'
+    path.write_text(code, encoding="utf-8")
 
 
 def encoder(path: Path) -> None:

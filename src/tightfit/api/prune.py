@@ -13,6 +13,7 @@ from tightfit.compression.sparsity.pruning import Pruning, prune_weights
 from tightfit.errors import OptionError
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.spoken import verb
+from tightfit.units import format_percent
 from tightfit.weights.patterns import UNSTRUCTURED
 
 
@@ -86,7 +87,8 @@ def prune(  # noqa: PLR0913 - the options of one command
         pruned = prune_weights(work.source.model, wanted, moments, work.told("pruning"))
         work.zeros = True
         work.adopt(
-            pruned.model, f"pruned to {wanted.sparsity:.0%} zeros, {wanted.pattern}, by {wanted.scope}"
+            pruned.model,
+            f"pruned to {format_percent(wanted.sparsity, 0)} zeros, {wanted.pattern}, by {wanted.scope}",
         )
         work.make_eligible()
         return work.write(work.plan(), pruned.layers)

@@ -51,7 +51,8 @@ def run() -> NoReturn:
         sys.exit(WRONG_USE)
     except click.ClickException as error:
         hint = " See --help." if isinstance(error, click.UsageError) else ""
-        _fail(f"{error.format_message().rstrip('.')}.{hint}", WRONG_USE)
+        said = error.format_message().rstrip(".")
+        _fail(f"{said}{'' if said.endswith('?') else '.'}{hint}", WRONG_USE)
     except (KeyboardInterrupt, click.exceptions.Abort):
         _fail("Interrupted.", INTERRUPTED)
     except TightfitError as error:

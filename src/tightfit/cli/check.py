@@ -25,6 +25,7 @@ from tightfit.result import plain
 from tightfit.search.advisor import parse_answers, questions, walk
 from tightfit.targets.profile import find_target, targets
 from tightfit.targets.tools.table import TOOLS
+from tightfit.units import format_percent
 
 _LISTED = 20
 
@@ -206,7 +207,7 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
             _millions(m.macs, 0),
             _millions(m.parameters, 2),
             f"{m.size_bytes / 1e6:.1f}",
-            "—" if m.accuracy is None else f"{m.accuracy:.1%}",
+            "—" if m.accuracy is None else format_percent(m.accuracy),
         )
         table.add_row(m.name, m.task, "×".join(map(str, m.input)), *sizes, m.form)
     out = console()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, Final
 
 import click
@@ -155,6 +156,15 @@ class CommandGroup(click.Group):
             command.params += [_option(("-v", "--verbose"), _be_verbose, "Log each stage with its time.")]
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its words; an option in the place of another's value is refused."""
+        name, command, words = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:  # completion asks about unfinished words
+            _refuse_swallowed(command, words)
+        return name, command, words
+
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's signature
@@ -163,6 +173,18 @@ class CommandGroup(click.Group):
         """Write the list of commands from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _refuse_swallowed(command: click.Command, words: list[str]) -> None:
+    """Refuses ``--recover -o file``: click would take ``-o`` for the value."""
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    every = {name for p in options for name in (*p.opts, *p.secondary_opts)}
+    valued = {name for p in options if not p.is_flag and not p.count for name in p.opts}
+    for word, following in pairwise(words):
+        if word == "--":
+            return
+        if word in valued and following in every:
+            raise click.UsageError(f"Option '{word}' requires a value; received the option '{following}'.")
 
 
 def _option(names: tuple[str, str], callback: Callable[..., None], help: str) -> click.Option:  # noqa: A002 - click's word

@@ -24,6 +24,7 @@ from tightfit.files import atomic_file
 from tightfit.paths import check_paths
 from tightfit.plain_values import strict
 from tightfit.report.page.explanation_page import write_explanation
+from tightfit.units import format_percent
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -142,7 +143,7 @@ def _remedies(remedies: list[Remedy]) -> Table:
         if remedy.failure is not None:
             table.add_row(title, "-", remedy.failure)
             continue
-        share = "-" if remedy.int8_share is None else f"{remedy.int8_share:.0%}"
+        share = "-" if remedy.int8_share is None else format_percent(remedy.int8_share, 0)
         fidelity = (_number(remedy.gain_db), _number(remedy.snr_db), _number(remedy.agreement, 3))
         table.add_row(title, *fidelity, _number(remedy.drop, 4), share, f"{remedy.size_bytes or 0:,}")
     return table

@@ -21,7 +21,7 @@ from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.latency import compare_latency
-from tightfit.units import format_bytes, format_milliseconds, format_ratio
+from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from tightfit.api.results.channel_pruning_result import ChannelPruningResult
@@ -94,7 +94,7 @@ def pruned_table(result: ChannelPruningResult) -> Group:
         column.justify = "right"
     for change in result.groups:
         if change.frozen is None:
-            share = f"{change.kept / change.channels:.0%}"
+            share = format_percent(change.kept / change.channels, 0)
             table.add_row(Text(short(change.name)), str(change.channels), str(change.kept), share)
     fitted = f"chosen and fitted on {result.samples} samples" if result.samples else "chosen by weights alone"
     lines = [

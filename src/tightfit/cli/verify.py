@@ -17,7 +17,7 @@ from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.plain_values import strict
-from tightfit.units import short_name
+from tightfit.units import format_decibels, format_percent, short_name
 
 _SHOWN = 6
 
@@ -80,7 +80,8 @@ def _replayed(found: Any) -> list[str]:
     for d in found.differences:
         if not d.equal and not d.reason:
             lines.append(
-                f"probe {d.probe}, '{d.output}': {d.steps:.3g} steps at most, {d.different:.1%} of values"
+                f"probe {d.probe}, '{d.output}': {d.steps:.3g} steps at most, "
+                f"{format_percent(d.different)} of values"
             )
     if found.signature_matches is not None:
         lines.append(
@@ -132,8 +133,8 @@ def _show(found: Any, first: Path, second: Path) -> None:
         f"only in the second: {found.only_second}"
     )
     lines += [
-        f"constant {short_name(w.name)} ({w.first}, {w.second}): {w.different:.1%} of values differ, "
-        f"by {w.largest:.3g}"
+        f"constant {short_name(w.name)} ({w.first}, {w.second}): {format_percent(w.different)} of values "
+        f"differ, by {w.largest:.3g}"
         for w in found.weights[:_SHOWN]
     ]
     lines += [_output(o, found.samples) for o in found.outputs]
@@ -152,8 +153,8 @@ def _short(words: str) -> str:
 def _output(found: Any, samples: int) -> str:
     if found.equal:
         return f"output {found.name}: equal on {samples} samples"
-    noise = "" if found.snr_db is None else f", {found.snr_db:.1f} dB"
-    decisions = "" if found.decisions is None else f", {found.decisions:.1%} equal decisions"
+    noise = "" if found.snr_db is None else f", {format_decibels(found.snr_db)}"
+    decisions = "" if found.decisions is None else f", {format_percent(found.decisions)} equal decisions"
     worst = "" if found.worst is None else f", {found.worst}"
     off = f"off by {found.largest:.3g} at most{noise}{decisions}"
     lost = "".join(f"; {words}" for words in (found.lost, found.weak) if words)

@@ -68,6 +68,8 @@ def export_source(source: str, options: ConversionOptions) -> Exported:
     if is_spec(source):
         return export_object(load_object(source), options)
     path = Path(source)
+    if path.suffix.lower() == ".tflite":
+        raise ModelError(f"'{path}' is a .tflite already; pass its path instead of module:attribute.")
     row = find_format(path)
     row.check_installed()
     return _exported(row, path, options)

@@ -30,6 +30,7 @@ from tightfit.quantization.layouts import LAYOUTS, alternatives, lay_out
 from tightfit.quantization.plan import Plan
 from tightfit.result import Result, Row
 from tightfit.streaming.slice_axes import Slices
+from tightfit.units import format_decibels
 
 Adapt = Callable[[Model], tuple[Model, list[str]]]
 """Rewrite a quantized model for a device; give it and what was done."""
@@ -91,7 +92,8 @@ class QuantizationResult(Result):
     def headline(self) -> str:
         """Return one line; ``to_dict`` has everything."""
         rests = f"on {self.samples} samples" if self.samples else "on random inputs"
-        return f"QuantizationResult('{self.path}', {self.plan.scheme.name}, {self.snr_db:.1f} dB {rests})"
+        noise = format_decibels(self.snr_db)
+        return f"QuantizationResult('{self.path}', {self.plan.scheme.name}, {noise} {rests})"
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return the outputs, or what stayed in float where none was measured."""
@@ -287,7 +289,9 @@ def _compare_with_base(
         return  # the plain layout does not even run
     loss = plain.snr_db - snr_db(check.outputs[0], probes[0][1])
     if loss > _LAYOUT_LOSS_DB:
-        raise RuntimeFailureError(f"its signal-to-noise is {loss:.1f} dB below that of the plain layout")
+        raise RuntimeFailureError(
+            f"its signal-to-noise is {format_decibels(loss)} below that of the plain layout"
+        )
 
 
 def finish(model: Model) -> None:

@@ -12,7 +12,7 @@ from tightfit.files import atomic_file
 from tightfit.report.report import Report
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.metric_words import metric_words
-from tightfit.units import format_bytes, format_ratio
+from tightfit.units import format_bytes, format_decibels, format_ratio
 
 _SIZE: Final = 0.01
 """Growth of the file that is no regression: provenance and versions take some bytes."""
@@ -119,7 +119,7 @@ def _slices(before: Candidate, now: Candidate) -> Iterator[GateCheck]:
         was = (output.get("worst_slice") or {}).get("snr_db")
         found = (later.get(output["name"], {}).get("worst_slice") or {}).get("snr_db")
         if was is not None and found is not None:
-            words = f"{was:.1f} dB", f"{found:.1f} dB"
+            words = format_decibels(was), format_decibels(found)
             yield _check(f"worst slice of {output['name']}", words, passed=found >= was - _DECIBELS)
 
 

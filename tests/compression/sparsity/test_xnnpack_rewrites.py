@@ -51,7 +51,7 @@ def test_a_rewritten_graph_is_eligible_and_computes_the_same(size, kernel, mirro
 def test_too_few_zeros_are_counted():
     found = make_eligible(mobile_net(sparsity=0.5))
     assert not found.eligible
-    assert any("50% of the 1×1 weights are zero" in r for r in make_eligible(mobile_net(33, 3, 0.5)).reasons)
+    assert any("50 % of the 1×1 weights are zero" in r for r in make_eligible(mobile_net(33, 3, 0.5)).reasons)
     assert "Not eligible" in found.sentence()
 
 

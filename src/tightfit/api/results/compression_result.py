@@ -16,6 +16,7 @@ from tightfit.evaluation.footprint import Footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.result import Row
+from tightfit.units import format_percent
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +66,8 @@ class CompressionResult(CompressedFile):
     def headline(self) -> str:
         """Return the size against the model's."""
         before, after = self.original_size.size_bytes, self.size.size_bytes
-        return f"CompressionResult('{self.path}', {after:,} bytes of {before:,}, {self.zeros:.0%} zeros)"
+        zeros = format_percent(self.zeros, 0)
+        return f"CompressionResult('{self.path}', {after:,} bytes of {before:,}, {zeros} zeros)"
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return sizes and latency of the model and of the file."""

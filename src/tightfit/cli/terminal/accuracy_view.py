@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tightfit.cli.terminal.console import name_room
 from tightfit.search.verdict.metric_words import MetricWords, metric_words
+from tightfit.units import format_decibels
 
 
 def score_cells(score: Any, metric: str, *, first: bool) -> list[str]:
@@ -62,7 +63,14 @@ def _row(result: Any, metric: str, *, first: bool, main: bool) -> list[str]:
     score, words = result.metrics[metric], metric_words(metric)
     value, change, interval = score_cells(score, metric, first=first)
     own = _ends(words, score.low, score.high)
-    closeness = [_share(result.agreement), f"{min(result.snr_db, 200.0):.1f}"] if main else []
+    closeness = (
+        [
+            _share(result.agreement),
+            "equal" if result.snr_db >= 200.0 else format_decibels(result.snr_db).removesuffix(" dB"),
+        ]
+        if main
+        else []
+    )
     return [value, own, change, interval, *closeness, f"{score.n:,}"]
 
 
@@ -70,6 +78,11 @@ def _ends(words: MetricWords, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "-"
     return f"{words.score(low).removesuffix(' %').removesuffix(' dB')}…{words.score(high)}"
+
+
+def _ratio(snr_db: float) -> str:
+    """The column of signal-to-noise ratios; what differs nowhere has none."""
+    return "equal" if snr_db >= 200.0 else format_decibels(snr_db).removesuffix(" dB")
 
 
 def _share(value: float | None) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tightfit.cli.terminal.console import name_room
-from tightfit.units import format_bytes
+from tightfit.units import format_bytes, format_percent
 
 
 def inspection(facts: Mapping[str, Any]) -> Group:
@@ -18,7 +18,7 @@ def inspection(facts: Mapping[str, Any]) -> Group:
     weights = ", ".join(f"{format_bytes(n)} {dtype}" for dtype, n in facts["weight_bytes"].items())
     lines = [
         f"{facts['scheme']}, {facts['parameters']:,} parameters ({weights or 'none'}), "
-        f"{facts['macs']:,} MACs, {facts['sparsity']:.1%} zeros",
+        f"{facts['macs']:,} MACs, {format_percent(facts['sparsity'])} zeros",
         f"needs runtime {facts['min_runtime_version'] or 'any'}; {facts['graphs']} graph(s), "
         f"{len(facts['signatures'])} signature(s); metadata: {', '.join(facts['metadata']) or 'none'}",
     ]

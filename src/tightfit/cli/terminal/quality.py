@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tightfit.evaluation.slices.quality import headline, lost_sentences, weak_sentences
+from tightfit.units import format_decibels
 
 if TYPE_CHECKING:
     from tightfit.evaluation.slices.quality import OutputQuality
@@ -30,7 +31,7 @@ def quality_words(outputs: Sequence[OutputQuality], snr_db: float, samples: int)
     if math.isnan(snr_db):
         return "not measured: the float model answers NaN or infinity to random input; pass --data"
     whole = min((o.snr_db for o in outputs), default=min(snr_db, 200.0))
-    ratio = "equal to the float model" if whole >= 200.0 else f"{whole:.1f} dB signal-to-noise"
+    ratio = "equal to the float model" if whole >= 200.0 else f"{format_decibels(whole)} signal-to-noise"
     where = "" if samples else " on one random input; --data measures it on samples"
     worst = headline(outputs) if samples else ""
     return f"{ratio}, {worst}" if worst else ratio + where

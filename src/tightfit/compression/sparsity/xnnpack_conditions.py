@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from tightfit.graph.ir import Graph, Op, Tensor
+from tightfit.units import format_percent
 
 VALID: Final = 1
 """``Padding.VALID`` of the schema; 0 is SAME."""
@@ -258,4 +259,6 @@ def _too_few_zeros(region: list[Op]) -> list[str]:
     zeros = total - sum(int(np.count_nonzero(a)) for a in arrays)
     if total and zeros > _LEAST_ZEROS * total:
         return []
-    return [f"{zeros / max(total, 1):.0%} of the 1×1 weights are zero; it takes more than 67 %"]
+    return [
+        f"{format_percent(zeros / max(total, 1), 0)} of the 1×1 weights are zero; it takes more than 67 %"
+    ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tightfit.streaming.slice_sums import SliceFacts, SliceSums
+from tightfit.units import format_decibels
 
 MOST_DB: Final = 200.0
 """What stands for equal: float32 resolves 150 dB."""
@@ -188,7 +189,7 @@ def _samples(count: int) -> str:
 
 
 def _db(value: float) -> str:
-    return "equal to float" if value >= MOST_DB else f"{value:.1f} dB"
+    return "equal to float" if value >= MOST_DB else format_decibels(value)
 
 
 def _worst_db(output: OutputQuality) -> float:
@@ -242,7 +243,7 @@ def _why_lost(row: SliceFacts, snr_db: float, limit: float) -> str:
         return f"one value, {row.got_low:.4g}, float {span}"
     if row.distinct is not None and row.distinct <= 4:
         return f"{row.distinct} values, {row.got_low:.4g}–{row.got_high:.4g}, float {span}"
-    return f"{snr_db:.1f} dB against its own spread, float {span}"
+    return f"{format_decibels(snr_db)} against its own spread, float {span}"
 
 
 def lost_sentence(output: OutputQuality) -> str:

@@ -15,6 +15,7 @@ from tightfit.quantization.grid import KEPT, grid_scales
 from tightfit.quantization.ops.op_rule import OpRule
 from tightfit.quantization.ops.rule_lookup import weight_of
 from tightfit.quantization.plan import OpPlan, Storage
+from tightfit.units import format_decibels
 
 _EXACT_DB: Final = 120.0
 """Beyond the rounding of float32 nothing is lost."""
@@ -115,7 +116,7 @@ def _symmetric(
     )
     made.notes.append(
         f"{op.kind} '{op.name}': its weights have the zero point {storage.zero_point[0]}, which its kernel "
-        f"does not take; requantized at {_noise_db(tensor.data, moved):.1f} dB"
+        f"does not take; requantized at {format_decibels(_noise_db(tensor.data, moved))}"
     )
     return moved
 

@@ -29,7 +29,7 @@ from tightfit.recovery.output_noise import noise_share, outputs_of, sample_noise
 from tightfit.recovery.slice_noise import SliceNoise
 from tightfit.recovery.state import RecoveryState
 from tightfit.types import Array
-from tightfit.units import format_count
+from tightfit.units import format_count, format_percent
 
 NOISE_SAMPLES: Final = 6
 CHECK_SAMPLES: Final = 18
@@ -98,9 +98,9 @@ def adopt_if_better(state: RecoveryState, model: Model, samples: list[dict[str, 
     if after >= before:
         state.original, state.model, state.plan = kept.original, kept.model, kept.plan
         state.ranges, state.moments = kept.ranges, kept.moments
-        state.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
+        state.notes.append(f"{what}: given up, as it gains nothing here ({_fall(before, after)} noise)")
         return
-    state.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
+    state.notes.append(f"{what}: noise {_fall(before, after)} of the outputs' power")
 
 
 def activation_ranges(state: RecoveryState) -> None:
@@ -125,11 +125,11 @@ def activation_ranges(state: RecoveryState) -> None:
     after = measured_noise(state, plan, wanted, samples)
     what = f"range of {format_count(len(chosen), 'activation')} clipped for the least output noise"
     if after >= before:
-        state.notes.append(f"{what}: given up, as it gains nothing here ({before:.2%} → {after:.2%} noise)")
+        state.notes.append(f"{what}: given up, as it gains nothing here ({_fall(before, after)} noise)")
         return
     state.ranges, state.plan = ranges, plan
     state.known |= chosen
-    state.notes.append(f"{what}: noise {before:.2%} → {after:.2%} of the outputs' power")
+    state.notes.append(f"{what}: noise {_fall(before, after)} of the outputs' power")
 
 
 def mixed_activations(state: RecoveryState) -> None:
@@ -270,10 +270,15 @@ def _scheme_of(op: Op) -> str:
 def _sentence(model: Model, choice: _Choice, before: float, what: str) -> str:
     costs = op_costs(model.main)
     share = sum(costs.get(o, 0.0) for o in choice.widened.ops)
+    fall = f"falls from {format_percent(before, 2)} to {format_percent(choice.noise, 2)}"
     return (
-        f"{len(choice.widened.ops)} ops with {share:.0%} of the multiply–accumulates use wider activations "
-        f"than int8: {what.format(f'falls from {before:.2%} to {choice.noise:.2%}')}"
+        f"{len(choice.widened.ops)} ops with {format_percent(share, 0)} of the multiply–accumulates use "
+        f"wider activations than int8: {what.format(fall)}"
     )
 
 
 __all__ = ["activation_ranges", "few_samples", "masks", "measured_noise", "mixed_activations", "smoothing"]
+
+
+def _fall(before: float, after: float) -> str:
+    return f"{format_percent(before, 2)} → {format_percent(after, 2)}"

@@ -25,7 +25,7 @@ from tightfit.recovery.automatic.shared_scales import float_joins
 from tightfit.recovery.bias_correction import correct_fast
 from tightfit.recovery.rounding.layerwise import round_with_data
 from tightfit.recovery.state import RecoveryState
-from tightfit.units import format_count
+from tightfit.units import format_count, format_percent
 
 OBSERVERS: Final = ("minmax", "mse", "percentile:99.99", "percentile:99.9")
 """The ranges that are tried for all activations together."""
@@ -242,4 +242,4 @@ def _float_activations(state: RecoveryState, check: HeldOutNoise, noise: float) 
 
 def _percent(noise: float) -> str:
     """A noise as people read it."""
-    return f"{noise:.2%}" if noise < 1 else "all"
+    return format_percent(noise, 2) if noise < 1 else "all"

@@ -19,6 +19,7 @@ from tightfit.recovery.activations.mixed_activations import choose_wider, op_cos
 from tightfit.recovery.activations.switchable_rounding import SwitchableRounding
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
 from tightfit.recovery.state import RecoveryState
+from tightfit.units import format_percent
 
 SAMPLES: Final = 3
 """Samples that each set of roundings is measured on."""
@@ -87,5 +88,5 @@ def _words(integer: Sequence[str], model: Model) -> str:
     costs = op_costs(model.main)
     left = sum(costs.get(name, 0.0) for name in integer)
     lifted = len(model.main.ops) - len(integer)
-    share = f"{lifted} ops with {1 - left:.0%} of the work"
+    share = f"{lifted} ops with {format_percent(1 - left, 0)} of the work"
     return f"{share} keep float activations (--layout npu keeps all in integers)"

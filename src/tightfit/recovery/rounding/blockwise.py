@@ -28,7 +28,7 @@ from tightfit.recovery.rounding.layerwise import replanned
 from tightfit.recovery.state import RecoveryState
 from tightfit.training.backend import choose_backend
 from tightfit.types import Array
-from tightfit.units import format_count
+from tightfit.units import format_count, format_percent
 
 FEWEST: Final = 16
 """Least number of samples; two of them are then held out."""
@@ -164,7 +164,7 @@ class _Learning:
             for model, plan in ((state.model, state.plan), (self.model, self.plan))
         )
         words = f"block reconstruction kept in {self.kept} of {format_count(len(self.blocks), 'block')}"
-        shares = f"{before:.2%} → {after:.2%}"
+        shares = f"{format_percent(before, 2)} → {format_percent(after, 2)}"
         if not self.kept:
             state.notes.append("block reconstruction was discarded: it gains in no block")
         elif after < before:

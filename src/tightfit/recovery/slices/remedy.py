@@ -44,7 +44,7 @@ from tightfit.recovery.state import RecoveryState
 from tightfit.streaming.columns import Columns
 from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array
-from tightfit.units import format_count
+from tightfit.units import format_count, format_decibels
 
 MARGIN_DB: Final = 3.0
 """Samples that were not seen may be so much worse."""
@@ -103,8 +103,9 @@ class _State:
     def gain(self, before: _State) -> str:
         """The gain in words."""
         if self.worst_db - before.worst_db >= _GAIN_DB:
-            return f"worst slice {before.worst_db:.1f} → {self.worst_db:.1f} dB"
-        return f"worst slice of a unit of its own {before.own_db:.1f} → {self.own_db:.1f} dB"
+            return f"worst slice {format_decibels(before.worst_db)} → {format_decibels(self.worst_db)}"
+        own = f"{format_decibels(before.own_db)} → {format_decibels(self.own_db)}"
+        return f"worst slice of a unit of its own {own}"
 
 
 @dataclass

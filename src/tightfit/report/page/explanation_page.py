@@ -10,7 +10,7 @@ from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
 from tightfit.files import atomic_file
 from tightfit.report.page.html import environment
 from tightfit.report.printable import printable
-from tightfit.units import format_bytes, format_percent
+from tightfit.units import format_bytes, format_decibels, format_percent
 
 _OPS: Final = 20
 
@@ -110,7 +110,7 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 
 def _db(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} dB"
+    return "–" if value is None else format_decibels(value)
 
 
 def _share(value: float | None) -> str:

@@ -26,7 +26,7 @@ from tightfit.search.candidates.recipes import Recipe, Shrink, recipes
 from tightfit.search.effort import Effort, Skip
 from tightfit.search.verdict.budget import Budget
 from tightfit.targets.profile import Target
-from tightfit.units import format_bytes
+from tightfit.units import format_bytes, format_percent
 
 NO_GAIN: Final = "No gain on this target: "
 _SKIPS: Final = "XNNPACK skips zeros on ARM and on x86 without AVX"
@@ -92,7 +92,10 @@ def _zeros(work: RecoveryState, share: float, layout: str, pruners: Pruners) -> 
     pruned = prune_weights(
         work.original, Pruning(share), work.layer_moments(), work.stage_progress("pruning")
     )
-    steps = [f"{share:.0%} of the weights of each large layer are zero, the others fitted to the samples"]
+    steps = [
+        f"{format_percent(share, 0)} of the weights of each large layer are zero, the others fitted "
+        "to the samples"
+    ]
     if layout != "cpu" or work.plan.scheme.compute != "float":
         return Changed(pruned.model, steps)
     eligible = make_eligible(pruned.model)

@@ -27,6 +27,7 @@ from tightfit.result import Result, Row
 from tightfit.runtime.session import Session
 from tightfit.targets.placement import check
 from tightfit.types import Array
+from tightfit.units import format_decibels, format_percent
 
 LARGEST: Final = 65504.0
 """The largest float16."""
@@ -75,9 +76,9 @@ class Float16Simulation(Result):
         if first is None:
             return []
         return [
-            f"{first.kind} '{first.name}' overflows float16 in {first.overflow:.2%} of its values: the "
-            f"largest is {first.largest:.3g}, the limit 65,504. Scale what it computes, or set full "
-            "precision (enforce_f32) in the application."
+            f"{first.kind} '{first.name}' overflows float16 in {format_percent(first.overflow, 2)} of its "
+            f"values: the largest is {first.largest:.3g}, the limit 65,504. Scale what it computes, or "
+            "set full precision (enforce_f32) in the application."
         ]
 
     @property
@@ -88,7 +89,7 @@ class Float16Simulation(Result):
     def headline(self) -> str:
         """Return the worst op."""
         worst = min((op.snr_db for op in self.ops if op.snr_db is not None), default=None)
-        told = "equal" if worst is None else f"at least {worst:.1f} dB"
+        told = "equal" if worst is None else f"at least {format_decibels(worst)}"
         return f"Float16Simulation('{self.path}', {told}, {'overflow' if self.overflows else 'no overflow'})"
 
     def table(self) -> tuple[tuple[str, ...], Iterable[Row]]:

@@ -50,6 +50,7 @@ from tightfit.training.transforms.mask import SMALLEST
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES
 from tightfit.training.transforms.weight_transforms import Cluster, Mask
 from tightfit.types import Array
+from tightfit.units import format_percent
 from tightfit.weights.zeros import COUNTED
 
 CALIBRATION: Final = 100
@@ -215,8 +216,9 @@ class _Training:
         whole = found * pruned / max(mask.counted, 1)
         note = (
             f"Pruned are {len(mask.sites)} tensors with {pruned:,} of the {mask.counted:,} weights in "
-            f"tensors of {COUNTED} elements or more, each to {found:.1%} zeros, which is {whole:.1%} of the "
-            f"file; depthwise convolutions and tensors of fewer than {SMALLEST} elements stay dense."
+            f"tensors of {COUNTED} elements or more, each to {format_percent(found)} zeros, "
+            f"which is {format_percent(whole)} of the file; depthwise convolutions and tensors of fewer than "
+            f"{SMALLEST} elements stay dense."
         )
         if note not in self.notes:
             self.notes.append(note)

@@ -18,8 +18,8 @@ RUNS = ("console", "python")
 ALL = {name: blocks(name) for name in pages()}
 QUICK = [name for name, found in ALL.items() if any(b.language in RUNS and not b.slow for b in found)]
 SLOW = [name for name, found in ALL.items() if any(b.slow for b in found)]
-OTHERS = {"--break-system-packages", "--batch-size"}
-"""Options of other tools that pages name in sentences."""
+OTHERS = {"--sparse"}
+"""Options of scripts in bench/ that pages name in sentences."""
 
 
 def missing(found: list[Block]) -> list[str]:

@@ -272,3 +272,34 @@ def test_a_verb_describes_each_argument_its_result_its_errors_and_has_an_example
     assert calls, "the example calls the verb"
     for call in calls:  # with arguments that it takes
         inspect.signature(verb).bind(*call.args, **{k.arg: k.value for k in call.keywords})
+
+
+def test_lists_of_results_are_small_to_look_at(model):
+    for found in (tightfit.models(), tightfit.benchmark([model, model], rounds=6, seconds=1.0)):
+        assert len(repr(found)) < 100
+        assert "<table>" in found._repr_html_()
+        json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_metrics_are_taken_as_other_libraries_write_them(model):
+    y = np.arange(40) % 5
+
+    def right(outputs, labels):
+        return [float(row.argmax() == label) for row, label in zip(outputs, labels, strict=True)]
+
+    def accuracy(y_true, y_pred):
+        return float(np.mean(y_true == y_pred.argmax(-1)))
+
+    values = {tightfit.evaluate(model, (X, y), metric=m)[0].value for m in (right, accuracy, "top1")}
+    assert len(values) == 1
+    named = tightfit.evaluate(model, (X, y), metric={"mine": right, "other": accuracy})[0]
+    assert list(named.metrics) == ["mine", "other"]
+    with pytest.raises(tightfit.OptionError, match="Received a metric of type int"):
+        tightfit.evaluate(model, (X, y), metric=3)
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    with pytest.raises(tightfit.ModelError, match="The 3 bytes are no model"):
+        tightfit.evaluate(b"abc", X)
+    with pytest.raises(tightfit.OptionError, match="Unknown candidate 'int9'"):
+        tightfit.optimize(tmp_path / "a.tflite", X, only="int9")

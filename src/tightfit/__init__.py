@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from tightfit.provenance.replay import Replay
     from tightfit.report.comparison.compare_runs import Comparison
     from tightfit.report.report import Report
+    from tightfit.result import ResultList
     from tightfit.search.advisor import Advice
     from tightfit.search.job import Job
     from tightfit.search.verdict.budget import Budget
@@ -132,6 +133,7 @@ _PLACES = {
     "QuantizationResult": "pipeline.write",
     "ReadyModel": "targets.hosted_models",
     "Report": "report.report",
+    "ResultList": "result",
     "Simulation": "training.simulation.comparison",
 }
 _OTHER_NAMES = {"Dataset": "IterableData"}
@@ -172,6 +174,7 @@ __all__ = [
     "ReadyModel",
     "Replay",
     "Report",
+    "ResultList",
     "RuntimeFailureError",
     "Simulation",
     "TightfitError",

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from tightfit.result import Result
 
 
 class KerasModel(Protocol):
@@ -52,9 +55,9 @@ Pathlike: TypeAlias = str | PathLike[str]
 
 FrameworkModel: TypeAlias = KerasModel | TorchModule | ExportedTorchProgram | OnnxModel
 
-ModelLike: TypeAlias = Pathlike | bytes | FrameworkModel | tuple[TorchModule, tuple[object, ...]]
+ModelLike: TypeAlias = Pathlike | bytes | FrameworkModel | tuple[TorchModule, tuple[object, ...]] | Result
 """A model: a path, ``module:attribute``, the bytes of a ``.tflite`` or an ONNX model, an object of a
-framework, or (torch module, example inputs)."""
+framework, (torch module, example inputs), or a result of this package that has a file."""
 
 DataLike: TypeAlias = Pathlike | Iterable[object] | NumberedBatches | Callable[[], object]
 """Samples: a path or ``module:function``; an array, ``(x, y)``, a dict by input name, a list, a loader; or a

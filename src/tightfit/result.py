@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from os import PathLike, fspath
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
+
+Item = TypeVar("Item")
 
 _LONGEST: Final = 180
 _FEW: Final = 40
@@ -61,6 +64,47 @@ class Result:
             return []
         facts = [(f.name, getattr(self, f.name)) for f in fields(self)]
         return [(n, _short(v)) for n, v in facts if isinstance(v, str | bool | int | float | PathLike)]
+
+
+class ResultList(list[Item]):
+    """A list of results with one line as ``repr`` and a table in a notebook."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the first result that has one."""
+        found = (getattr(each, "path", None) for each in self)
+        return next((Path(path) for path in found if path is not None), None)
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes of all."""
+        return [str(note) for each in self for note in getattr(each, "notes", ())]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data that JSON can hold."""
+        return {"results": [plain(each) for each in self]}
+
+    def __repr__(self) -> str:
+        if len(self) == 1:
+            return f"[{self[0]!r}]"
+        kind = type(self[0]).__name__ if self else "result"
+        return f"[{len(self)} × {kind}]"
+
+    def _repr_html_(self) -> str:
+        rows: list[dict[str, object]] = [_flat(each) for each in self]
+        titles = list(dict.fromkeys(name for row in rows for name in row))
+        shown = [[row.get(name) for name in titles] for row in rows]
+        return f"<p>{html.escape(repr(self))}</p>{html_table(titles, shown)}"
+
+
+def _flat(result: object) -> dict[str, object]:
+    """The fields that are one text, number or path, those of fields that are dataclasses too."""
+    if not is_dataclass(result):
+        return {"": result}
+    values = {f.name: getattr(result, f.name) for f in fields(result)}
+    own = {n: _short(v) for n, v in values.items() if isinstance(v, str | bool | int | float | PathLike)}
+    inner = [vars(v) for v in values.values() if is_dataclass(v) and not isinstance(v, type)]
+    return own | {n: v for each in inner for n, v in each.items() if isinstance(v, bool | int | float)}
 
 
 def html_table(titles: Sequence[str], rows: Iterable[Row]) -> str:

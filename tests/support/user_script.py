@@ -53,7 +53,7 @@ assert_type(tightfit.verify("a.tflite").equal, bool)
 assert_type(tightfit.diff("a.tflite", "b.tflite", x).equal, bool)
 assert_type(tightfit.inspect("a.tflite").to_dict(), dict[str, object])
 assert_type(tightfit.advise({"device": "gpu"}).scheme, str)
-assert_type(tightfit.models(max_size="5MB"), list[tightfit.ReadyModel])
+assert_type(tightfit.models(max_size="5MB"), tightfit.ResultList[tightfit.ReadyModel])
 
 folder = tightfit.Dataset(["a.png", "b.png"], lambda name: (x[0], len(name)))
 tightfit.quantize("m.tflite", "int8", data=folder)

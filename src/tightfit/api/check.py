@@ -18,7 +18,7 @@ from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.write import finish, write_recorded
 from tightfit.provenance.record import read_record, source_facts, versions
-from tightfit.result import Result, Row
+from tightfit.result import Result, ResultList, Row
 from tightfit.search.advisor import Advice, walk
 from tightfit.spoken import verb
 from tightfit.targets.fixes.apply_fixes import Applied, fix
@@ -193,7 +193,7 @@ def models(
     min_accuracy: float | None = None,
     target: str | None = None,
     task: str | None = None,
-) -> list[ReadyModel]:
+) -> ResultList[ReadyModel]:
     """Return the hosted, ready models that fit a budget and a target, the most accurate first.
 
     Args:
@@ -212,10 +212,11 @@ def models(
     Example:
         ``tightfit.models(max_size="5MB", task="classification")``
     """
-    return find_models(
+    found = find_models(
         max_size_bytes=parse_size(max_size),
         max_macs=max_macs,
         min_accuracy=min_accuracy,
         target=target,
         task=task,
     )
+    return ResultList(found)

@@ -26,7 +26,7 @@ from tightfit.evaluation.ssh_device import Device
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.kinds import DataLike, ModelLike
-from tightfit.result import Result, Row
+from tightfit.result import Result, ResultList, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
 from tightfit.streaming.slice_axes import NamedSlices
@@ -217,7 +217,7 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     on: Device | str | None = None,
     per_op: bool = False,
     signature: str | None = None,
-) -> list[Benchmark]:
+) -> ResultList[Benchmark]:
     """Return interleaved latency, memory and sizes of each model; ratios are to the first.
 
     Args:
@@ -249,9 +249,9 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     where, latencies = latencies_on(on, paths, threads=threads, rounds=rounds, seconds=seconds)
     named = zip(several, files, latencies, strict=True)
     ops = [tuple(profile_ops(p, threads=threads)) if per_op else () for p in paths]
-    return [
+    return ResultList(
         Benchmark(label_of(m), t, footprint(p), where, o) for (m, p, t), o in zip(named, ops, strict=True)
-    ]
+    )
 
 
 @dataclass(frozen=True, repr=False)

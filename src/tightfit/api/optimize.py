@@ -57,7 +57,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
     judge: str = INTERVAL,
     confident: bool = False,
     effort: str = "normal",
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     metric: Asked = "auto",
     image: Image = None,
     calibration_data: DataLike | None = None,
@@ -97,7 +97,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         judge: ``interval``: the drop's 95 % interval must lie within ``max_drop``; ``estimate``: the drop.
         confident: reject what is not surely within the budget instead of leaving it open.
         effort: ``quick``, ``normal`` or ``thorough``.
-        only: names of candidates to try, such as ``int8``.
+        only: names of candidates to try, such as ``"int8"`` or ``["int8", "int8+gptq"]``.
         metric: ``auto``, names with commas between them, a function of (outputs, labels), or several.
         image: how image files become arrays: ``ImageOptions``, its text, or a dict.
         calibration_data: samples to calibrate with; by default they are split off ``data``.
@@ -171,7 +171,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         threads=threads,
         layout=layout,
         observer=observer,
-        recipes=tuple(only),
+        recipes=tuple(filter(None, only.split(","))) if isinstance(only, str) else tuple(only),
         effort=effort,
         fresh=fresh,
         provenance=provenance,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tightfit.errors import ModelError
+from tightfit.result import Result
 from tightfit.scratch import kept_folder
 
 _folder: list[Path] = []
@@ -20,10 +21,19 @@ _folder: list[Path] = []
 
 def label_of(source: object) -> str:
     """Return what a model is called in messages and file names: its path, or its type."""
+    if isinstance(source, tuple) and source:
+        source = source[0]  # a torch module and its example inputs
+    source = file_of(source)
     return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 _MAGIC: Final = ((4, b"TFL3", ".tflite"), (0, b"\x89HDF", ".h5"))
+
+
+def file_of(source: object) -> object:
+    """Return the file of a result of this package, or the source as it is."""
+    path = getattr(source, "path", None) if isinstance(source, Result) else None
+    return source if path is None else path
 
 
 def held_file(data: bytes) -> Path:
@@ -48,8 +58,13 @@ def _suffix(data: bytes) -> str:
     for start, magic, suffix in _MAGIC:
         if data[start : start + len(magic)] == magic:
             return suffix
-    if not data.startswith(b"PK"):
+    if data.startswith(b"\x08"):  # ONNX: the first field is ir_version, a number
         return ".onnx"
+    if not data.startswith(b"PK"):
+        raise ModelError(
+            f"The {len(data):,} bytes are no model; expected those of a .tflite, .keras, .h5, .pt2 or "
+            ".onnx file."
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return ".keras" if "config.json" in archive.namelist() else ".pt2"

@@ -21,7 +21,7 @@ from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, 
 from tightfit.conversion.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.conversion.free_batch import free_batch
 from tightfit.conversion.fusions.fuse import fuse
-from tightfit.conversion.held_models import held_file, label_of, temporary_place
+from tightfit.conversion.held_models import file_of, held_file, label_of, temporary_place
 from tightfit.conversion.hub import fetch, is_hub_reference
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
@@ -73,6 +73,7 @@ def load(
 .h5, .onnx, .pt2, a SavedModel folder or module:attribute.
     """
     chosen, start = options or ConversionOptions(), time.perf_counter()
+    source = file_of(source)
     label = label_of(source)
     if is_hub_reference(source):
         source = fetch(source)
@@ -151,8 +152,7 @@ def open_model(source: Any, *, trust: bool = False) -> Path:
     Raises:
         ModelError, OptionError: see ``load``.
     """
-    if isinstance(source, ConversionResult):
-        return source.path
+    source = file_of(source)
     if is_hub_reference(source):
         source = fetch(source)
     if isinstance(source, str | os.PathLike):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from tightfit.data.dataset import scalar_labels
+from tightfit.data.images.held_images import HeldImages, is_picture
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import WEIGHT, DataRecord, InputSpec, fit_shape, label_of
 from tightfit.data.user_code import guarded, refused
 from tightfit.errors import DataError
@@ -39,14 +41,22 @@ class FunctionData:
         spec: ``module:function``, for messages.
         function: takes nothing, returns an iterable.
         inputs: the model's inputs, which tell a batch from a sample.
+        image: how pictures among the samples become arrays.
     """
 
     kind = "function"
 
-    def __init__(self, spec: str, function: Callable[[], Any], inputs: Sequence[InputSpec]) -> None:
+    def __init__(
+        self,
+        spec: str,
+        function: Callable[[], Any],
+        inputs: Sequence[InputSpec],
+        image: ImageOptions | None = None,
+    ) -> None:
         self.name = spec
         self._function = function
         self._specs = {s.name: s for s in inputs}
+        self._images = HeldImages(image, self._specs)
         self._survey: _Survey | None = None
         first = next(self.read(None), None)
         if first is None:
@@ -127,7 +137,7 @@ class FunctionData:
     def _unbatched(self) -> Iterator[tuple[dict[str, Array], Any]]:
         number = -1
         for number, item in enumerate(self._items()):
-            inputs, label = _pair(item, f"Element {number} of '{self.name}'")
+            inputs, label = _pair(item, f"Element {number} of '{self.name}'", self._images)
             yield from self._split(inputs, label, f"Element {number} of '{self.name}'")
 
     def _items(self) -> Iterator[Any]:
@@ -162,7 +172,7 @@ class FunctionData:
         return len(array)
 
 
-def _pair(item: Any, where: str) -> tuple[dict[str, Array], Any]:
+def _pair(item: Any, where: str, images: HeldImages) -> tuple[dict[str, Array], Any]:
     """Inputs by name and the label; a tuple is a pair, a list only when its first element is an array."""
     label = None
     is_pair = isinstance(item, tuple) or (isinstance(item, list) and item and _is_inputs(item[0]))
@@ -177,7 +187,8 @@ def _pair(item: Any, where: str) -> tuple[dict[str, Array], Any]:
         item = item[0]
     named = item if isinstance(item, Mapping) else {"x": item}
     try:
-        return {str(name): np.asarray(value) for name, value in named.items()}, label
+        held = {str(name): images.array(str(name), value, where) for name, value in named.items()}
+        return {name: np.asarray(value) for name, value in held.items()}, label
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise DataError(f"{where} is not an array: {str(error).rstrip('.')}.") from error
 
@@ -252,7 +263,7 @@ def _are_numbers(labels: list[Any]) -> bool:
 
 
 def _is_inputs(value: Any) -> bool:
-    return isinstance(value, Mapping) or hasattr(value, "shape")
+    return isinstance(value, Mapping) or hasattr(value, "shape") or is_picture(value)
 
 
 def _label(record: DataRecord) -> Any:

@@ -67,7 +67,7 @@ def open_data(
         return Dataset(RowSource(spec, specs, tuple(outputs), image), specs)
     if is_python_object(spec):
         name, function = restartable(spec, [s.name for s in specs], outputs)
-        return Dataset(FunctionData(name, function, specs), specs)
+        return Dataset(FunctionData(name, function, specs, image), specs)
     try:
         return Dataset(_source(os.fspath(spec), image, specs, tuple(outputs)), specs)
     except OSError as error:
@@ -94,7 +94,7 @@ def _source(
         raise DataError(f"Only .npz files hold arrays to choose from; '{file}' takes no ':{names}'.")
     if _FUNCTION.fullmatch(spec):
         function = load_function(spec, "a function that returns an iterable of samples")
-        return FunctionData(spec, function, inputs)
+        return FunctionData(spec, function, inputs, image)
     raise DataError(f"The data '{spec}' does not exist. {_EXPECTED}.")
 
 

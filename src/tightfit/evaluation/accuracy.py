@@ -7,7 +7,7 @@ its own; only scores are kept, so memory does not grow with the samples.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from tightfit.data.dataset import Dataset
-from tightfit.errors import DataError
+from tightfit.errors import DataError, OptionError
 from tightfit.evaluation.early_stopping import Limit, drop_bound
 from tightfit.evaluation.labels.label_kinds import INPUT, PLAIN, Probe
 from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
@@ -28,8 +28,14 @@ from tightfit.types import Array, Steps
 
 __all__ = ["PROBES", "THREADS", "Accuracy", "Asked", "evaluate", "understand", "wanted_metrics"]
 
-Asked = str | Callable[..., object] | Wanted | Sequence[str | Callable[..., object] | Wanted]
-"""A metric as the user gives it: its spelling, a function, or several of either."""
+Asked = (
+    str
+    | Callable[..., object]
+    | Wanted
+    | Sequence[str | Callable[..., object] | Wanted]
+    | Mapping[str, Callable[..., object]]
+)
+"""A metric as the user gives it: its spelling, a function, several of either, or functions by name."""
 
 _GLANCE = 4  # answers that show before a search whether labels fit
 PROBES: Final = 16
@@ -104,6 +110,13 @@ def wanted_metrics(metric: Asked) -> list[Wanted]:
         name = getattr(metric, "__name__", type(metric).__name__).strip("<>")
         options = {} if getattr(metric, "higher_is_better", True) else {"lower": True}
         return [Wanted(name, getattr(metric, "output", None), options, function=metric)]
+    if isinstance(metric, Mapping):
+        return [replace(wanted, name=name) for name, f in metric.items() for wanted in wanted_metrics(f)]
+    if not isinstance(metric, Iterable):
+        raise OptionError(
+            f"Received a metric of type {type(metric).__name__}; expected a name, a function of "
+            "(outputs, labels), a list of these, or a mapping from names to functions."
+        )
     return [wanted for each in metric for wanted in wanted_metrics(each)]
 
 

@@ -7,14 +7,17 @@ outputs at once, so only then memory grows with the samples.
 
 More is better, unless the function has an attribute ``higher_is_better = False`` or is spelled
 ``module:function(lower)``. A function with ``whole = True`` is never called with a part of the samples.
+Functions of (y_true, y_pred) and metrics of Keras are called in that order.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -41,12 +44,49 @@ def load_metric(spec: str) -> Function:
     return load_function(spec, "a function of outputs and labels that returns scores")
 
 
+_TRUTH: Final = frozenset({"y_true", "labels", "label", "target", "targets", "truth", "true"})
+"""Names of a first parameter that takes the labels, as in scikit-learn and Keras."""
+
+
+def in_our_order(function: Function) -> Function:
+    """Return a function of (outputs, labels).
+
+    One whose parameters are named (y_true, y_pred), as in scikit-learn, gets them in that order, as arrays
+    where labels are numbers; so does a ``keras.metrics.Metric``, which is reset before.
+
+    Example:
+        >>> in_our_order(lambda y_true, y_pred: [len(y_true), len(y_pred)])(np.zeros((3, 2)), [1])
+        [1, 3]
+    """
+    if hasattr(function, "update_state") and hasattr(function, "reset_state"):
+        return functools.partial(_keras_value, function)
+    try:
+        names = [p.name for p in inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        return function
+    if len(names) < 2 or names[0] not in _TRUTH or names[1] in _TRUTH:
+        return function
+    return lambda outputs, labels: function(_array_of(labels), outputs)
+
+
+def _keras_value(metric: Any, outputs: Any, labels: list[Any]) -> float:
+    metric.reset_state()
+    metric.update_state(_array_of(labels), outputs)
+    return float(metric.result())
+
+
+def _array_of(labels: list[Any]) -> Any:
+    """The labels as an array where they are numbers or arrays of one shape."""
+    shapes = {np.shape(label) for label in labels if not isinstance(label, Mapping | str)}
+    return np.asarray(labels) if len(shapes) == 1 and len(labels) else labels
+
+
 class UserScores:
     """What a user's metric says about one model."""
 
     def __init__(self, spec: str, function: Function) -> None:
         self._spec = spec
-        self._function = function
+        self._function = in_our_order(function)
         self._outputs: list[Mapping[str, Array]] = []
         self._labels: list[Any] = []
         self._scores: list[float] = []

@@ -42,16 +42,32 @@ def decode(source: Path | bytes, options: ImageOptions, where: str = "") -> Arra
     name = f"'{source.name}' in '{source.parent.name}'" if isinstance(source, Path) else where
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            _refuse_wide(image, name)
-            pixels = _convert(image, options.channels)
+            return decode_open(image, options, name)
     except UnidentifiedImageError:
         raise DataError(f"{name} is not an image that Pillow can read.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"Image {name} cannot be decoded: {error}.") from error
+
+
+def decode_open(image: Image.Image, options: ImageOptions, where: str) -> Array:
+    """An image of Pillow as uint8 array (height, width, channels), cut out and resized.
+
+    Args:
+        image: decoded or opened.
+        options: complete, as ``for_input`` gives them.
+        where: what messages call it.
+
+    Raises:
+        DataError: it has more than 8 bits a pixel.
+    """
+    from PIL import Image as Pillow  # noqa: PLC0415 - only data of images needs Pillow
+
+    _refuse_wide(image, where)
+    pixels = _convert(image, options.channels)
     height, width = options.size or (pixels.height, pixels.width)
     if options.crop is not None:
         pixels = pixels.crop(crop_box(pixels.size, (width, height), options.crop))
-    array = np.asarray(pixels.resize((width, height), Image.Resampling.BICUBIC))
+    array = np.asarray(pixels.resize((width, height), Pillow.Resampling.BICUBIC))
     return array.reshape(height, width, options.channels or 3)
 
 

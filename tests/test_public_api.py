@@ -303,3 +303,10 @@ def test_what_is_no_model_is_named(tmp_path):
         tightfit.evaluate(b"abc", X)
     with pytest.raises(tightfit.OptionError, match="Unknown candidate 'int9'"):
         tightfit.optimize(tmp_path / "a.tflite", X, only="int9")
+
+
+def test_a_result_is_a_model_for_the_next_verb(model):
+    made = tightfit.quantize(model, "float16")
+    measured = tightfit.evaluate([model, made], X[:4])
+    assert measured.to_dict()["models"][1]["path"] == str(made.path)
+    assert tightfit.inspect(tightfit.prune(made, sparsity=0.5)).path.is_file()

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from tightfit.search.verdict.budget import Budget
     from tightfit.streaming.slice_axes import NamedSlices
     from tightfit.targets.hosted_models import ReadyModel
+    from tightfit.targets.places.float16 import Float16Simulation
     from tightfit.training.simulation.comparison import Simulation
 
 __version__ = "0.1.0"
@@ -127,6 +128,7 @@ _PLACES = {
     "Clusters": "compression.clustering",
     "Comparison": "report.comparison.compare_runs",
     "Dataset": "data.python_objects",
+    "Float16Simulation": "targets.places.float16",
     "ImageOptions": "data.images.image_options",
     "Job": "search.job",
     "Pruning": "compression.sparsity.pruning",
@@ -160,6 +162,7 @@ __all__ = [
     "FileDifference",
     "FinetuneOptions",
     "FinetuneResult",
+    "Float16Simulation",
     "ImageOptions",
     "Inspection",
     "Job",

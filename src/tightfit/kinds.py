@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    from tightfit.result import Result
+from typing import Protocol, TypeAlias
 
 
 class KerasModel(Protocol):
@@ -42,6 +39,13 @@ class OnnxModel(Protocol):
         """Return the bytes of the model."""
 
 
+class OwnResult(Protocol):
+    """A result of this package that has a file."""
+
+    def headline(self) -> str:
+        """Return the result in one line."""
+
+
 class NumberedBatches(Protocol):
     """A ``keras.utils.PyDataset`` and what is like it: batches by number."""
 
@@ -55,7 +59,7 @@ Pathlike: TypeAlias = str | PathLike[str]
 
 FrameworkModel: TypeAlias = KerasModel | TorchModule | ExportedTorchProgram | OnnxModel
 
-ModelLike: TypeAlias = Pathlike | bytes | FrameworkModel | tuple[TorchModule, tuple[object, ...]] | Result
+ModelLike: TypeAlias = Pathlike | bytes | FrameworkModel | tuple[TorchModule, tuple[object, ...]] | OwnResult
 """A model: a path, ``module:attribute``, the bytes of a ``.tflite`` or an ONNX model, an object of a
 framework, (torch module, example inputs), or a result of this package that has a file."""
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tightfit.errors import ModelError
 from tightfit.result import Result
@@ -30,7 +30,7 @@ def label_of(source: object) -> str:
 _MAGIC: Final = ((4, b"TFL3", ".tflite"), (0, b"\x89HDF", ".h5"))
 
 
-def file_of(source: object) -> object:
+def file_of(source: Any) -> Any:
     """Return the file of a result of this package, or the source as it is."""
     path = getattr(source, "path", None) if isinstance(source, Result) else None
     return source if path is None else path

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: zoo docs fuzz release demo test test-all test-ray test-integrations check format clean
+.PHONY: zoo docs fuzz fuzz-guided test-floors release demo test test-all test-ray test-integrations check format clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,14 +47,29 @@ zoo: $(STAMP)  ## Real trained models through every scheme, fetched once into zo
 fuzz: $(STAMP)  ## Mutants for every reader of a stranger's file, a minute of them.
 	$(BIN)/python -m fuzz.run --seconds 60
 
-release: $(STAMP)  ## The wheel, built twice and compared, and a bill of materials.
+test-floors: $(STAMP)  ## The guards with the lowest and the newest versions that pyproject.toml permits, in environments of their own.
+	$(BIN)/pip install --quiet uv
+	$(BIN)/python bench/floors.py --folder $(VENV)-floors
+
+fuzz-guided:  ## Every reader under atheris for 20 s each, in an environment of its own with the extra.
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/pip install --quiet --editable '.[fuzz,keras,onnx,sign]'
+	KERAS_BACKEND=jax $(VENV)-fuzz/bin/python -m fuzz.guided all --seconds 20
+
+release: $(STAMP)  ## The wheel, built twice from two folders and compared, a bill of materials, and a statement that KEY=private.pem signs.
 	$(BIN)/pip install --quiet build cyclonedx-bom
 	rm -rf dist dist-again
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --outdir dist
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --outdir dist-again
+	mkdir -p dist-again/source && git archive HEAD | tar -x -C dist-again/source
+	cd dist-again/source && umask 077 && TZ=Asia/Kolkata SOURCE_DATE_EPOCH=$$(git -C ../.. log -1 --format=%ct) $(abspath $(BIN))/python -m build --wheel --outdir ..
 	cmp dist/*.whl dist-again/*.whl
 	rm -rf dist-again
-	$(BIN)/cyclonedx-py environment $(BIN)/python --output-file dist/tightfit.cdx.json
+	$(PYTHON) -m venv dist/environment
+	dist/environment/bin/pip install --quiet dist/*.whl
+	dist/environment/bin/pip uninstall --quiet --yes pip setuptools
+	$(BIN)/cyclonedx-py environment --output-reproducible --output-file dist/tightfit.cdx.json dist/environment/bin/python
+	rm -rf dist/environment
+	$(BIN)/python bench/release.py dist $(if $(KEY),--key $(KEY))
 
 format: $(STAMP)
 	$(BIN)/ruff format .

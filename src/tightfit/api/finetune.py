@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,8 @@ from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.builder import training_start
-from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
-from tightfit.pipeline.write import write_float, write_plan
-from tightfit.quantization.checking import random_probes
 from tightfit.spoken import verb
 from tightfit.training.backend import choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec
@@ -33,7 +31,7 @@ from tightfit.training.loop.loss_words import LossLike, LossWords, Weights
 from tightfit.weights.statistics import weight_facts
 
 if TYPE_CHECKING:
-    from tightfit.training.loop.training_data import Trained
+    pass
 from tightfit.api.parameters.finetune_options import (
     FinetuneOptions,
     as_plain,
@@ -43,7 +41,9 @@ from tightfit.api.parameters.finetune_options import (
     spec_of,
 )
 from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
+from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
+from tightfit.api.results.trained_or_start import Judged, write_better
 
 Listener = Callable[[str, int, int, dict[str, object]], None]
 
@@ -123,7 +123,8 @@ def finetune(  # noqa: PLR0913 - the options of one command
         loss_weights: output → weight of its loss, 1 for others.
         class_weights: class → weight, or ``balanced``.
         metric: what the file is measured by, as for ``evaluate``.
-        validation: data that chooses the epoch with the least loss; None: the last epoch.
+        validation: data that chooses the epoch with the least loss, and between the trained file and the one
+            before the training; None: a fifth of the training samples.
         test: data that measures; None: a quarter of ``data`` is held out.
         teacher: a larger float model; None for the model itself.
         train: most training samples.
@@ -187,31 +188,39 @@ def _finetune(
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     teacher = source.model if chosen.teacher is None else open_source(chosen.teacher).model
+    going_on = UserModel.of(given.model, given.data, chosen)
     material = TrainingData(
-        sets.dataset, sets.training, teacher, training_start, reading.heads, sets.validation
-    )
+        sets.dataset, sets.training, teacher, training_start, reading.heads,
+        sets.validation, sets.validating, None if going_on is None else going_on.training(sets, chosen),
+    )  # fmt: skip
     trained = train(source.model, material, request, checkpoint, listener)
     notes: list[str] = []
     if request.labels != "no":
         notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
-    notes += [*trained.notes, *_write(source, trained, output, chosen.layout)]
+    judged = Judged(sets.validation, sets.validating, chosen.metric, request.words().kinds())
+    original = source.path if chosen.teacher is None else open_model(chosen.teacher)
+    kept, more = write_better(source, trained, output, chosen.layout, original, judged)
+    notes += [*trained.notes, *more]
     if chosen.storage == "sparse":
         notes += leave_zeros_out(output)
 
     def measured(done: int, total: int) -> None:
         listener("measuring", done, total, {})
 
-    original = source.path if chosen.teacher is None else open_model(chosen.teacher)
     before, after = evaluate_models(
         [original, output], sets.measuring, sets.measured, metric=chosen.metric, progress=measured,
         slices=slices_of(source.model), kinds=request.words().kinds(),
     )  # fmt: skip
     checkpoint.unlink(missing_ok=True)
+    keras_model, more = None, list[str]()
+    if going_on is not None:
+        keras_model, more = going_on.trained(source.model, trained.of(kept), sets)
+        notes += more
     zeros, values = weight_facts(output)
     notes += ruin_notes(after) if chosen.teacher is None else []
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
-        trained.history, backend, notes, layer_facts(output), chosen.teacher is None,
+        trained.history, backend, notes, layer_facts(output), kept, chosen.teacher is None, keras_model,
     )  # fmt: skip
 
 
@@ -232,15 +241,3 @@ def _taught_alone(heads: Sequence[Head], words: LossWords) -> list[str]:
         f"Labels of the kind '{kind}' are measured and do not train: the float model's outputs teach."
         for kind in left
     ]
-
-
-def _write(source: Source, trained: Trained, output: Path, layout: str) -> list[str]:
-    """Writes the file, checked on LiteRT; a float result is compared with its own graph."""
-    if trained.plan is not None:
-        probes = random_probes(source.path, source.model)
-        written = write_plan(
-            replace(source, model=trained.model), trained.plan, output, layout=layout, probes=probes
-        )
-        return written.notes
-    write_float(trained.model, source, output, notes=trained.notes)
-    return []

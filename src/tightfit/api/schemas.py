@@ -30,7 +30,9 @@ def schemas() -> dict[str, dict[str, Any]]:
         "prune": pruned,
         "cluster": pruned,
         "finetune": object_of(
-            FinetuneResult, more={"original": accuracy, "accuracy": accuracy, "options": {}}
+            FinetuneResult,
+            without=["keras_model"],
+            more={"original": accuracy, "accuracy": accuracy, "options": {}},
         ),
     }
     made = {name: make() for name, make in SCHEMAS.items()} | own

@@ -213,12 +213,7 @@ class Builder:
         """The improved state; samples of a model with state cannot judge alone."""
         if self.seen is None or keeps_state(self.source.model):
             return state
-        kept = self.seen.kept
-        spread = np.linspace(0, len(kept) - 1, min(len(kept), JUDGES))
-        chosen: list[int] = np.unique(spread.astype(int)).tolist()
-        if self.seen.samples >= FEWEST_TO_HOLD_OUT:
-            state.held_out = frozenset(self.seen.places[i] for i in chosen)
-        check = HeldOutNoise(self.source.model, [kept[i] for i in chosen])
+        check = judges(state, self.source.model, self.seen)
         may_lift = spec.layout == "cpu" and spec.target is None
         return improve(state, check, may_lift=may_lift, thorough=spec.effort > 1)
 
@@ -229,20 +224,42 @@ class Builder:
 
 
 def training_start(model: Any, scheme: Scheme, samples: Samples, weights_free: bool) -> tuple[Any, Plan]:
-    """Return the float model and the plan that a training starts from: for 4-bit weights, after GPTQ.
+    """Return the float model and the plan that a training starts from: those of the best integer file.
 
     Args:
         model: the float model.
         scheme: of the file.
         samples: starts the calibration samples anew.
-        weights_free: whether no mask or cluster holds the weights.
+        weights_free: whether no mask or cluster holds the weights; those that are held stay as they are.
     """
-    ranges = Ranges([calibrate(model, samples()).statistics])
-    plan = make_plan(model, scheme, ranges)
-    if not weights_free or scheme.weights != "int4":
-        return model, plan
-    state = recover(RecoveryState(model, plan, ranges, samples, 0), ["gptq"])
-    return state.model, state.plan
+    seen = calibrate(model, samples(), detailed=weights_free)
+    ranges = Ranges([seen.statistics])
+    state = RecoveryState(model, make_plan(model, scheme, ranges), ranges, samples, 0)
+    recover(state, ("masks",) if weights_free else ())
+    if not weights_free or keeps_state(model):
+        return state.model, state.plan
+    check = judges(state, model, seen)
+    found = [improve(state, check, may_lift=False)]
+    if scheme.weights == "int4":
+        found.append(recover(state.twin(), ["gptq"]))
+    best = found[-1] if len(found) == 1 else min(found, key=lambda s: check.of_plan(s.model, s.plan))
+    return best.model, best.plan
+
+
+def judges(state: RecoveryState, model: Any, seen: Calibration) -> HeldOutNoise:
+    """Return the measure of a model's files on a few calibration samples; they fit nothing where many are.
+
+    Args:
+        state: its ``held_out`` becomes those samples.
+        model: the float model.
+        seen: its calibration.
+    """
+    kept = seen.kept
+    spread = np.linspace(0, len(kept) - 1, min(len(kept), JUDGES))
+    chosen: list[int] = np.unique(spread.astype(int)).tolist()
+    if seen.samples >= FEWEST_TO_HOLD_OUT:
+        state.held_out = frozenset(seen.places[i] for i in chosen)
+    return HeldOutNoise(model, [kept[i] for i in chosen])
 
 
 def quantize_file(  # noqa: PLR0913 - the options of one verb

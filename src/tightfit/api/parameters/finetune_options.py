@@ -31,7 +31,8 @@ class FinetuneOptions(TrainingOptions):
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file where that makes it smaller.
         metric: what the file is measured by, as for ``evaluate``.
-        validation: data that chooses the best epoch; None keeps the last epoch.
+        validation: data that chooses the best epoch, and between the trained and the untrained file; None
+            holds a fifth of the training samples out.
         test: data that measures; None holds a quarter of the training data out.
         provenance: False leaves it out of the file.
     """

@@ -26,6 +26,10 @@ _HELD_OUT: Final = 0.25
 
 
 _MOST_HELD_OUT: Final = 1000
+_CHOOSE: Final = 0.2
+"""Share of the training samples that choose the best epoch, where no validation data is given."""
+_FEWEST: Final = 4
+"""Fewer samples than this choose nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class GivenTraining:
 
 
 @dataclass(frozen=True)
-class _Sets:
+class TrainingSets:
     """The data of a training.
 
     Args:
@@ -47,7 +51,8 @@ class _Sets:
         training: the samples of it that do.
         measuring: the data that measures.
         measured: the samples of it that do; None for all.
-        validation: that chooses the epoch.
+        validation: that chooses the epoch; None where there are too few samples.
+        validating: the samples of it that do; None for all.
     """
 
     dataset: Dataset
@@ -55,15 +60,15 @@ class _Sets:
     measuring: Dataset
     measured: Array | None
     validation: Dataset | None
+    validating: Array | None = None
 
     def others(self) -> list[Dataset]:
         """The sets besides the one that trains."""
-        tests = [] if self.measuring is self.dataset else [self.measuring]
-        return tests if self.validation is None else [*tests, self.validation]
+        return [d for d in (self.measuring, self.validation) if d is not None and d is not self.dataset]
 
 
-def open_sets(source: Source, given: GivenTraining, options: FinetuneOptions) -> _Sets:
-    """Open training, validation and test data; without test data samples are held out."""
+def open_sets(source: Source, given: GivenTraining, options: FinetuneOptions) -> TrainingSets:
+    """Open training, validation and test data; what is not given is held out of the training data."""
 
     def opened(spec: DataLike) -> Dataset:
         specs, names = inputs_of(source.model, source.path), outputs_of(source.model)
@@ -72,14 +77,20 @@ def open_sets(source: Source, given: GivenTraining, options: FinetuneOptions) ->
     dataset = opened(given.data)
     validation = None if options.validation is None else opened(options.validation)
     if options.test is None:
-        training, held_out = divide(dataset, options)
-        return _Sets(dataset, training, dataset, held_out, validation)
-    training = np.random.default_rng(options.seed).permutation(len(dataset))[: options.train]
-    return _Sets(dataset, training, opened(options.test), None, validation)
+        rest, measured = divide(dataset, options)
+        measuring = dataset
+    else:
+        rest, measured = np.random.default_rng(options.seed).permutation(len(dataset)), None
+        measuring = opened(options.test)
+    if validation is not None:
+        return TrainingSets(dataset, rest[: options.train], measuring, measured, validation)
+    training, validating = _choosing(dataset, rest, options)
+    chooses = None if validating is None else dataset
+    return TrainingSets(dataset, training, measuring, measured, chooses, validating)
 
 
 def understood_labels(
-    source: Source, sets: _Sets, request: FinetuneSpec, options: FinetuneOptions
+    source: Source, sets: TrainingSets, request: FinetuneSpec, options: FinetuneOptions
 ) -> Reading:
     """What the labels mean, of all samples that train or measure.
 
@@ -109,5 +120,17 @@ def divide(dataset: Dataset, options: FinetuneOptions) -> tuple[Array, Array]:
         raise DataError(f"The data has {len(dataset)} sample; training takes many. Give at least 100.")
     held = min(_MOST_HELD_OUT, max(1, int(_HELD_OUT * len(dataset))))
     held_out, training = hold_out(dataset.classes(), len(dataset), held, seed=options.seed)
-    training = np.random.default_rng(options.seed).permutation(training)
-    return training if options.train is None else training[: options.train], held_out
+    return np.random.default_rng(options.seed).permutation(training), held_out
+
+
+def _choosing(dataset: Dataset, rest: Array, options: FinetuneOptions) -> tuple[Array, Array | None]:
+    """The samples that train, and those of the others that choose: each class in about its share."""
+    most = len(rest) if options.train is None else min(options.train, len(rest))
+    count = min(_MOST_HELD_OUT, round(_CHOOSE * most), len(rest) - min(options.batch, most))
+    if count < _FEWEST:
+        return rest[:most], None
+    classes = dataset.classes()
+    chosen, _ = hold_out(None if classes is None else classes[rest], len(rest), count, seed=options.seed)
+    trains = np.ones(len(rest), bool)
+    trains[chosen] = False
+    return rest[trains][:most], rest[chosen]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tightfit.api.results.ruin import is_ruined
 from tightfit.evaluation.accuracy import Accuracy
@@ -31,8 +32,10 @@ class FinetuneResult(Result):
         backend: that Keras ran.
         notes: what a reader should know.
         layers: name, op, number of weights and of zeros of each weight tensor of 256 elements or more.
+        kept: ``trained``, or ``start`` where the model before the training was better on validation data.
         reference_is_source: False where another teacher taught: the file is then compared with a model that
             it was not made from.
+        keras_model: a Keras model with the trained weights, where a compiled one trained on; else None.
     """
 
     path: Path
@@ -46,7 +49,9 @@ class FinetuneResult(Result):
     backend: str
     notes: list[str] = field(default_factory=list)
     layers: list[dict[str, object]] = field(default_factory=list)
+    kept: str = "trained"
     reference_is_source: bool = True
+    keras_model: Any = field(default=None, repr=False, compare=False)
 
     def headline(self) -> str:
         """Return the metric before and after."""
@@ -79,7 +84,8 @@ class FinetuneResult(Result):
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data; sizes in bytes, accuracies and shares as fractions."""
-        plain = asdict(self) | {"path": str(self.path), "ruined": self.ruined}
+        plain = asdict(replace(self, keras_model=None)) | {"path": str(self.path), "ruined": self.ruined}
+        plain.pop("keras_model")
         return plain | {"original": self.original.to_dict(), "accuracy": self.accuracy.to_dict()}
 
 

@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: a stop when the loss is NaN, with or without copies of the weights."""
+"""Keras callbacks of a training: a stop at a NaN loss, with or without copies of the weights; progress."""
 
 from __future__ import annotations
 
@@ -58,4 +58,29 @@ class KeepLastGood(StopAtNaN):
             self.model.set_weights(self.good)
 
 
-__all__ = ["KeepLastGood", "StopAtNaN", "UpdateMasks"]
+class Steps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Calls the progress callback after each step.
+
+    Args:
+        listener: called with (stage, step, steps, metrics); None for nothing.
+        stage: index of the stage.
+        done: steps that are done already.
+        length: (steps of an epoch, epochs).
+    """
+
+    def __init__(self, listener: Any, stage: int, done: int, length: tuple[int, int]) -> None:
+        super().__init__()
+        self.listener, self.stage, self.done = listener, stage, done
+        self.steps, self.epochs = length
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Call the progress callback."""
+        self.done += 1
+        if self.listener is not None:
+            epoch = {"epoch": -(-self.done // max(self.steps, 1)), "epochs": self.epochs}
+            self.listener(
+                f"stage {self.stage + 1}", self.done, self.steps * self.epochs, {**(logs or {}), **epoch}
+            )
+
+
+__all__ = ["KeepLastGood", "Steps", "StopAtNaN", "UpdateMasks"]

@@ -39,6 +39,7 @@ class Progress:
         epoch: number of finished epochs of that stage.
         history: one row for each epoch: ``stage``, ``epoch``, ``loss`` and the metrics.
         best: ``epoch`` and ``value`` of the best epoch of the running stage, where validation data tells.
+        gained: fraction of the loss on validation data that the last stage won over the model before it.
         counts: group of arrays in the checkpoint → number of its arrays.
     """
 
@@ -47,6 +48,7 @@ class Progress:
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
+    gained: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
 
     def finish_stage(self) -> None:

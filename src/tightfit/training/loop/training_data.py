@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import keras
+import numpy as np
 
 from tightfit.data.dataset import Dataset
 from tightfit.evaluation.labels.label_kinds import Head
@@ -18,6 +19,7 @@ from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.loop.finetune_spec import FinetuneSpec
 from tightfit.training.loop.loss_words import spelled
+from tightfit.training.loop.user_training import UserTraining
 from tightfit.types import Array, Samples
 
 
@@ -30,12 +32,20 @@ class Trained:
         plan: its plan; ``apply_plan`` of the two is the file. None for a float file.
         history: one row for each epoch.
         notes: remarks for the report.
+        gained: fraction of the loss on validation data that training won over ``start``, 0 where unknown.
+        start: the model and the plan before the training of an integer file, with its zeros and clusters.
     """
 
     model: Model
     plan: Plan | None
     history: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
+    gained: float = 0.0
+    start: tuple[Model, Plan | None] | None = None
+
+    def of(self, kept: str) -> Model:
+        """Return the float model of the file: ``start``, or the trained one."""
+        return self.start[0] if kept == "start" and self.start is not None else self.model
 
 
 Prepare = Callable[[Model, Scheme, Samples, bool], tuple[Model, Plan]]
@@ -52,7 +62,9 @@ class TrainingData:
         heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
         prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
             returns the float model and the plan to train from.
-        validation: samples that choose the best epoch; None keeps the last one.
+        validation: data that chooses the best epoch; None keeps the last one.
+        validating: the samples of it that do; None for all.
+        user: optimizer, loss, metrics and batches of a compiled Keras model that trains on; None for ours.
     """
 
     dataset: Dataset
@@ -61,16 +73,23 @@ class TrainingData:
     prepare: Prepare
     heads: Sequence[Head] | None = None
     validation: Dataset | None = None
+    validating: Sequence[int] | Array | None = None
+    user: UserTraining | None = None
 
 
 def checkpoint_settings(request: FinetuneSpec, data: TrainingData, model: Model) -> str:
     """Return what a checkpoint belongs to: the bytes of model, teacher and data, and the options."""
     facts = {f.name: spelled(getattr(request, f.name)) for f in fields(request)} | {
         "data": data.dataset.fingerprint(),
-        "samples": len(data.indices),
+        "samples": [_digest(data.indices), _digest(data.validating)],
         "validation": None if data.validation is None else data.validation.fingerprint(),
         "model": hashlib.sha256(serialize(model)).hexdigest(),
         "teacher": hashlib.sha256(serialize(data.teacher)).hexdigest(),
         "backend": keras.backend.backend(),
     }
     return json.dumps(facts, sort_keys=True, default=str)
+
+
+def _digest(indices: Any) -> str:
+    chosen = b"" if indices is None else np.asarray(indices, np.int64).tobytes()
+    return hashlib.sha256(chosen).hexdigest()

@@ -1,0 +1,129 @@
+"""Writes the trained file, or the one before the training where validation data shows that to be better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tightfit.data.dataset import Dataset
+from tightfit.errors import RuntimeFailureError
+from tightfit.evaluation.accuracy import Accuracy, Asked
+from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.graph.ir import Model
+from tightfit.pipeline.source import Source
+from tightfit.pipeline.write import write_float, write_plan
+from tightfit.quantization.checking import random_probes
+from tightfit.quantization.plan import Plan
+from tightfit.scratch import scratch_folder
+from tightfit.search.verdict.metric_words import metric_words
+from tightfit.types import Array
+
+if TYPE_CHECKING:
+    from tightfit.training.loop.training_data import Trained
+
+TRAINED: Final = "trained"
+START: Final = "start"
+_CLEARLY_LESS: Final = 0.1
+"""Where the metric is equal, the trained file is kept when the validation loss fell by this fraction."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What decides between two files.
+
+    Args:
+        dataset: data that trained nothing; None decides nothing.
+        indices: the samples of it; None for all.
+        metric: as for ``evaluate``.
+        kinds: output → kind of its labels that the user says.
+    """
+
+    dataset: Dataset | None
+    indices: Array | None
+    metric: Asked
+    kinds: Mapping[str, str]
+
+
+def write_better(
+    source: Source, trained: Trained, output: Path, layout: str, original: Path, judged: Judged
+) -> tuple[str, list[str]]:
+    """Write the better one of the trained file and the file before the training, checked on LiteRT.
+
+    Args:
+        source: the float model.
+        trained: the result of the training.
+        output: the file to write.
+        layout: ``cpu``, ``npu`` or ``micro``.
+        original: the float file that both are compared with.
+        judged: what decides; the trained file is kept where nothing does.
+
+    Returns:
+        ``trained`` or ``start``, and notes.
+    """
+    if trained.plan is None:
+        write_float(trained.model, source, output, notes=trained.notes)
+        return TRAINED, []
+    notes = _write(source, trained.model, trained.plan, output, layout)
+    if judged.dataset is None or trained.start is None or trained.start[1] is None:
+        return TRAINED, notes
+    with scratch_folder() as folder:
+        before = folder / output.name
+        try:
+            start_notes = _write(source, *trained.start, before, layout)
+        except RuntimeFailureError as error:
+            return TRAINED, [*notes, f"LiteRT does not run the file before the training: {error}"]
+        files = [original, before, output]
+        _, start, after = evaluate_models(
+            files, judged.dataset, judged.indices, metric=judged.metric, kinds=judged.kinds
+        )
+    better = gains(start, after, trained.gained)
+    words = _comparison(start, after, "the trained file" if better else "the file before the training")
+    if better:
+        return TRAINED, [*notes, words]
+    _write(source, *trained.start, output, layout)
+    return START, [*start_notes, words]
+
+
+def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
+    """Return whether a trained file is better than the one before.
+
+    By the metric where the two differ by more than one standard error; else by the loss, which changes with
+    each sample, also where all decisions stay.
+
+    Args:
+        start: of the file before the training, on validation data.
+        trained: of the trained file, on the same samples.
+        less_loss: fraction of the validation loss that the training won.
+    """
+    if start.failure is not None or trained.failure is not None:
+        return trained.failure is None
+    if start.value is None or trained.value is None:
+        return less_loss >= _CLEARLY_LESS
+    sign = trained.metrics[trained.metric].sign
+    change, error = sign * (trained.value - start.value), 0.0
+    if start.scores is not None and trained.scores is not None and len(start.scores) > 1:
+        error = float(np.std(trained.scores - start.scores, ddof=1)) / len(start.scores) ** 0.5
+    if abs(change) > error:
+        return change > 0.0
+    return less_loss >= _CLEARLY_LESS
+
+
+def _comparison(start: Accuracy, trained: Accuracy, kept: str) -> str:
+    """What decided, with both figures."""
+    words = metric_words(trained.metric)
+    found = [a.failure or ("-" if a.value is None else words.score(a.value)) for a in (start, trained)]
+    return (
+        f"{words.noun} on {trained.n:,} validation samples that trained nothing: before the training "
+        f"{found[0]}, trained {found[1]}; {kept} was kept."
+    )
+
+
+def _write(source: Source, model: Model, plan: Plan | None, output: Path, layout: str) -> list[str]:
+    assert plan is not None  # noqa: S101 - the caller checked
+    probes = random_probes(source.path, source.model)
+    made = write_plan(replace(source, model=model), plan, output, layout=layout, probes=probes)
+    return made.notes

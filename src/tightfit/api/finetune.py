@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from tightfit.api.parameters.finetune_options import (
     chosen_options,
     is_equal,
     spec_of,
+    teachers_of,
 )
 from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
 from tightfit.api.parameters.user_model import UserModel
@@ -77,7 +78,8 @@ def finetune(  # noqa: PLR0913 - the options of one command
     metric: Asked = "auto",
     validation: DataLike | None = None,
     test: DataLike | None = None,
-    teacher: Pathlike | None = None,
+    teacher: ModelLike | Sequence[ModelLike] | None = None,
+    teacher_outputs: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     train: int | None = None,
     layout: str = "cpu",
     storage: str = "dense",
@@ -126,7 +128,9 @@ def finetune(  # noqa: PLR0913 - the options of one command
         validation: data that chooses the epoch with the least loss, and between the trained file and the one
             before the training; None: a fifth of the training samples.
         test: data that measures; None: a quarter of ``data`` is held out.
-        teacher: a larger float model; None for the model itself.
+        teacher: a float model of any source with the same outputs, or a list of several; None for the model
+            itself. The better a teacher knows the labels, the more it counts.
+        teacher_outputs: output of the model → output of the teachers, where names and places do not tell.
         train: most training samples.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file.
@@ -155,7 +159,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
         {
             "model": model,
             "data": data,
-            "teacher": chosen.teacher,
+            **{f"teacher {i}": each for i, each in enumerate(teachers_of(chosen.teacher))},
             "validation": chosen.validation,
             "test": chosen.test,
         },
@@ -187,10 +191,11 @@ def _finetune(
     source.facts = _facts(sets.dataset, len(sets.training), chosen) if chosen.provenance else None
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    teacher = source.model if chosen.teacher is None else open_source(chosen.teacher).model
+    others = teachers_of(chosen.teacher)
+    teachers = [open_source(each).model for each in others] or [source.model]
     going_on = UserModel.of(given.model, given.data, chosen)
     material = TrainingData(
-        sets.dataset, sets.training, teacher, training_start, reading.heads,
+        sets.dataset, sets.training, teachers, training_start, reading.heads,
         sets.validation, sets.validating, None if going_on is None else going_on.training(sets, chosen),
     )  # fmt: skip
     trained = train(source.model, material, request, checkpoint, listener)
@@ -198,7 +203,7 @@ def _finetune(
     if request.labels != "no":
         notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
     judged = Judged(sets.validation, sets.validating, chosen.metric, request.words().kinds())
-    original = source.path if chosen.teacher is None else open_model(chosen.teacher)
+    original = open_model(others[0]) if others else source.path
     kept, more = write_better(source, trained, output, chosen.layout, original, judged)
     notes += [*trained.notes, *more]
     if chosen.storage == "sparse":

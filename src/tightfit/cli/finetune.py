@@ -40,6 +40,7 @@ from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality import quality_lines
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.errors import OptionError
 from tightfit.paths import check_paths
 from tightfit.report.page.training_page import write_training
 from tightfit.units import format_bytes, format_percent
@@ -139,7 +140,15 @@ _WORTH_A_TABLE: Final = 0.1
 @click.option(
     "--teacher",
     metavar="MODEL",
-    help="Teacher of the distillation, such as the model before pruning; by default MODEL.",
+    multiple=True,
+    help="Teacher of the distillation, such as the model before pruning; by default MODEL. May be repeated.",
+)
+@click.option(
+    "--teacher-output",
+    "teacher_outputs",
+    metavar="OURS=THEIRS",
+    multiple=True,
+    help="Output of MODEL and output of the teachers that belong together; may be repeated.",
 )
 @click.option("--train", type=click.IntRange(1), help="Largest number of training samples; by default all.")
 @layout_option
@@ -163,9 +172,13 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
     options["loss"] = options["loss"] or "auto"
+    options["teacher"] = list(options["teacher"]) or None
+    options["teacher_outputs"] = tuple(_pair(text) for text in options["teacher_outputs"])
     pages = {f"The file {s}": output.with_suffix(s) for s in (".training.json", ".training.html")}
     check_paths(
-        {"model": model, "data": data} | {n: options[n] for n in ("teacher", "validation", "test")},
+        {"model": model, "data": data}
+        | {n: options[n] for n in ("validation", "test")}
+        | {f"teacher {i}": each for i, each in enumerate(options["teacher"] or ())},
         {"The output": output, **pages},
     )
     with Bars(quiet=as_json) as bars:
@@ -177,8 +190,16 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        console().print(as_text(result, Path(options["teacher"] or model)))
+        console().print(as_text(result, Path(options["teacher"][0] if options["teacher"] else model)))
     return 1 if result.ruined else 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """OURS=THEIRS as a pair."""
+    ours, _, theirs = text.partition("=")
+    if not ours or not theirs:
+        raise OptionError(f"Received --teacher-output {text}; expected OURS=THEIRS, such as logits=dense_3.")
+    return ours, theirs
 
 
 class ProgressAdapter:

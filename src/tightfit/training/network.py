@@ -123,7 +123,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         """Return the outputs of a batch."""
         tensors = list(self.output_tensors.values())
         values = self.tensors(inputs, tensors, training=bool(training))
-        outputs = {n: _without_ones(v) for n, v in zip(self.output_tensors, values, strict=True)}
+        outputs = {n: without_ones(v) for n, v in zip(self.output_tensors, values, strict=True)}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def tensors(
@@ -222,8 +222,8 @@ def _sample_shape(tensor: Tensor) -> tuple[int, ...]:
     return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
 
 
-def _without_ones(value: Any) -> Any:
-    """(batch, 1, …) as (batch, …)."""
+def without_ones(value: Any) -> Any:
+    """Return (batch, 1, …) as (batch, …)."""
     if len(value.shape) > 1 and value.shape[1] == 1:
         return ops.reshape(value, (-1, *(int(d) for d in value.shape[2:])))
     return value

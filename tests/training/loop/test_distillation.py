@@ -11,7 +11,7 @@ from support.models import conv_net  # noqa: E402 - after the check for Keras
 from support.quantized_models import planned, samples_of  # noqa: E402
 from tightfit.errors import OptionError  # noqa: E402
 from tightfit.training.loop.callbacks import KeepLastGood, UpdateMasks  # noqa: E402
-from tightfit.training.loop.distillation import Distillation  # noqa: E402
+from tightfit.training.loop.distillation import Distillation, weigh  # noqa: E402
 from tightfit.training.network import Network  # noqa: E402
 from tightfit.training.transforms.sparsity_schedules import Polynomial  # noqa: E402
 from tightfit.training.transforms.weight_transforms import Mask  # noqa: E402
@@ -57,6 +57,46 @@ def test_labels_that_should_count_must_be_there():
 def test_an_unknown_feature_is_refused():
     with pytest.raises(OptionError, match="computes no tensor 'nowhere'"):
         Distillation(student(), Network(MODEL, check=False), ["nowhere"])
+
+
+def test_a_teacher_that_knows_the_labels_less_well_counts_less():
+    shares = [float(weigh(1.0, [loss], 0.5)[0]) for loss in (0.5, 1.0, 1.5, 3.0)]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.1 < shares[1] < shares[2]
+    assert shares[1] == pytest.approx(0.5)
+    assert shares[3] > 0.99
+    _, weights = weigh(1.0, [0.5, 1.0, 4.0], 0.5)
+    assert float(sum(weights)) == pytest.approx(1.0)
+    assert float(weights[0]) > 0.9
+
+
+def test_several_teachers_of_other_graphs_teach_features_by_shape():
+    """The second teacher has other names; its feature is that of the same shape."""
+    other = conv_net()
+    for tensor in other.main.tensors():
+        tensor.name = f"other/{tensor.name}"
+    teachers = [Network(MODEL, check=False), Network(other, check=False)]
+    feature = "conv_1"
+    pair = Distillation(student(), teachers, [feature], labels_share=0.5, measured=True)
+    assert [len(lesson.wanted[0]) for lesson in pair.lessons] == [2, 2]
+    assert pair.lessons[1].wanted[1][1].shape == pair.lessons[0].wanted[1][1].shape
+    pair.label_loss = lambda y, outputs, _w=None: (
+        keras.ops.mean(
+            keras.ops.square(next(iter(outputs.values())) if isinstance(outputs, dict) else outputs)
+        )
+        + 0.0 * keras.ops.mean(keras.ops.cast(y, "float32"))
+    )
+    pair.compile(keras.optimizers.Adam(1e-3))
+    history = pair.fit(X, np.arange(16) % 5, batch_size=8, verbose=0)
+    assert np.isfinite(history.history["loss"][0])
+
+
+def test_outputs_that_are_named_belong_together_and_a_wrong_name_is_refused():
+    name = next(iter(student().output_tensors))
+    pair = Distillation(student(), Network(MODEL, check=False), outputs={name: name})
+    assert list(pair.lessons[0].outputs) == [name]
+    with pytest.raises(OptionError, match="There is no output 'nowhere'"):
+        Distillation(student(), Network(MODEL, check=False), outputs={name: "nowhere"})
 
 
 def test_masks_follow_their_schedule():

@@ -53,7 +53,16 @@ def chosen_options(options: FinetuneOptions, keywords: Mapping[str, Any]) -> Fin
     plain, given = FinetuneOptions(), dict(keywords) | {"interface": keywords["io"]}
     changed = {f.name: given[f.name] for f in fields(FinetuneOptions)}
     changed |= {name: tuple(changed[name]) for name in ("features", "augment")}
+    pairs = changed["teacher_outputs"]
+    changed["teacher_outputs"] = tuple(pairs.items() if isinstance(pairs, Mapping) else map(tuple, pairs))
     return replace(options, **{k: v for k, v in changed.items() if not is_equal(v, getattr(plain, k))})
+
+
+def teachers_of(given: Any) -> list[Any]:
+    """Return the teachers of one, of several, or of None."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def is_equal(value: Any, default: Any) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TRAINED: Final = "trained"
 START: Final = "start"
+_ERRORS: Final = 1.5
+"""Standard errors by which a metric is better for sure enough."""
 _CLEARLY_LESS: Final = 0.1
 """Where the metric is equal, the trained file is kept when the validation loss fell by this fraction."""
 
@@ -91,8 +93,8 @@ def write_better(
 def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
     """Return whether a trained file is better than the one before.
 
-    By the metric where the two differ by more than one standard error; else by the loss, which changes with
-    each sample, also where all decisions stay.
+    Not where its metric is worse, and where it is better by 1.5 standard errors; between the two the loss
+    decides, which changes with each sample, also where all decisions stay.
 
     Args:
         start: of the file before the training, on validation data.
@@ -107,7 +109,7 @@ def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
     change, error = sign * (trained.value - start.value), 0.0
     if start.scores is not None and trained.scores is not None and len(start.scores) > 1:
         error = float(np.std(trained.scores - start.scores, ddof=1)) / len(start.scores) ** 0.5
-    if abs(change) > error:
+    if change < 0.0 or change > _ERRORS * error:
         return change > 0.0
     return less_loss >= _CLEARLY_LESS
 

@@ -1,7 +1,8 @@
-"""Knowledge distillation: train a network to match the outputs of the float graph, with or without labels."""
+"""Knowledge distillation: train a network to match the outputs of float graphs, with or without labels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,53 +10,63 @@ import keras
 from keras import ops
 
 from tightfit.errors import OptionError
-from tightfit.graph.ir import Op, Tensor
-from tightfit.training.network import Network
+from tightfit.training.loop.lessons import Lesson
+from tightfit.training.network import Network, without_ones
 from tightfit.training.transforms.mask_updates import with_mask_updates
 
-RESIDUAL: Final = "residual"
-"""Feature name for the outputs of all residual blocks."""
+_SHARPNESS: Final = 6.0
+"""Power of the ratio of two label losses: a tenth less loss halves a weight."""
+_LEAST_LOSS: Final = 1e-6
 
 
 class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """A Keras model that trains a student towards the outputs of a teacher; ``fit`` takes inputs and labels.
+    """A Keras model that trains a student towards the outputs of teachers; ``fit`` takes inputs and labels.
 
-    The loss is ``(1 - share) · Σ distance(teacher, student) + share · loss(label, output)`` with ``share`` =
-    ``labels_share``. ``distance`` is computed on the outputs before their softmax and on the features.
+    The loss is ``(1 - share) · Σ distance(teacher, student) + share · loss(label, output)``. ``distance`` is
+    computed on the outputs before their softmax and on the features. The share is ``labels_share``, or with
+    ``measured`` it follows the loss of the labels under the teacher and under the student, batch by batch:
+
+        share / (1 - share) = labels_share / (1 - labels_share) · (loss of teacher / loss of student) ** 6
+
+    so a teacher that knows the labels less well than its student counts less; validation keeps
+    ``labels_share``, so that epochs compare. Several teachers count by
+    ``loss ** -6``, or alike without labels.
 
     Args:
         student: a ``Network``; its variables are trained.
-        teacher: a ``Network`` of the same float graph.
+        teacher: a ``Network`` of the same float graph, or of another with the same outputs; or several.
         features: keys of intermediate tensors to match too; ``residual`` means all sums of two activations.
+            Another graph has its feature under the same key, as ``ours=theirs``, or by its shape.
         feature_weight: weight of all features together.
         temperature: divisor of the logits before the softmax.
         labels_share: weight of the label loss, 0–1; 0 needs no labels. The loss is ``label_loss`` where that
             is set, called with (labels, outputs), else the one given to ``compile``.
+        measured: whether the share follows the losses; it needs ``label_loss``.
 
-    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network". Departure: the
+    share is measured.
 
     Raises:
-        OptionError: a feature is not a tensor of the graph, or ``labels_share`` is outside of [0, 1].
+        OptionError: a feature is not a tensor of the graph, outputs differ, or ``labels_share`` is outside of
+            [0, 1].
     """
 
-    def __init__(
-        self, student: Network, teacher: Network, features: Sequence[str] = (), *,
+    def __init__(  # noqa: PLR0913 - the options of one loss
+        self, student: Network, teacher: Network | Sequence[Network], features: Sequence[str] = (), *,
         feature_weight: float = 1.0, temperature: float = 1.0, labels_share: float = 0.0,
+        measured: bool = False, outputs: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if not 0.0 <= labels_share <= 1.0:
             raise OptionError(f"The share of the labels is from 0 to 1; received {labels_share:g}.")
-        self.student, self.teacher = student, teacher
-        self.teacher.trainable = False
+        self.student = student
+        self.teachers = [teacher] if isinstance(teacher, Network) else list(teacher)
+        for each in self.teachers:
+            each.trainable = False
         self.feature_weight, self.labels_share, self.temperature = feature_weight, labels_share, temperature
-        ends = [_logits(t) for t in student.output_tensors.values()]
-        self.decides = [
-            logits is not end for logits, end in zip(ends, student.output_tensors.values(), strict=True)
-        ]
-        inner, outer = ends + _find(student, features), _twins(student, teacher, features)
-        # A pruned student has only some features with all channels.
-        alike = [i for i, (s, t) in enumerate(zip(inner, outer, strict=True)) if s.shape == t.shape]
-        self.wanted = [[tensors[i] for i in alike] for tensors in (inner, outer)]
+        self.measured = measured
+        self.lessons = [Lesson(student, each, features, outputs) for each in self.teachers]
+        self.decides = self.lessons[0].decides
         self.label_loss: Any = None
         self.built = True
 
@@ -75,33 +86,52 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         training: bool = True,
     ) -> Any:  # fmt: skip
         """Return the loss of one batch."""
-        loss = self.taught(x, training=training) * (1.0 - self.labels_share)
-        if self.labels_share > 0.0:
-            if y is None:
-                raise OptionError(
-                    "The label loss needs labels, but the data has none. Give labels, or labels_share=0."
-                )
-            if self.label_loss is not None:
-                labelled = self.label_loss(y, y_pred, sample_weight)
-            else:
-                labelled = super().compute_loss(x, y, y_pred, sample_weight, training)
-            loss = loss + labelled * self.labels_share
-        return loss
+        labelled = self._labelled(x, y, y_pred, sample_weight, training) if self.labels_share > 0.0 else None
+        if self.labels_share >= 1.0:
+            return labelled
+        if labelled is None:
+            return self.taught(x, training=training)
+        if not (training and self.measured) or self.label_loss is None:
+            return labelled * self.labels_share + self.taught(x, training=training) * (
+                1.0 - self.labels_share
+            )
+        found = [self._lesson(x, lesson, training=training) for lesson in self.lessons]
+        losses = [ops.stop_gradient(self.label_loss(y, outputs, sample_weight)) for _, outputs in found]
+        share, weights = weigh(labelled, losses, self.labels_share)
+        taught = sum(weight * distance for weight, (distance, _) in zip(weights, found, strict=True))
+        return labelled * share + taught * (1.0 - share)
+
+    def _labelled(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
+        """The loss of the labels."""
+        if y is None:
+            raise OptionError(
+                "The label loss needs labels, but the data has none. Give labels, or labels_share=0."
+            )
+        if self.label_loss is not None:
+            return self.label_loss(y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def taught(self, x: Any, *, training: bool) -> Any:
-        """Return the distance between the tensors of teacher and student for a batch."""
-        inner, outer = self.wanted
-        shown = self.teacher.tensors(x, outer, rounded=False)
+        """Return the mean distance from the teachers for a batch."""
+        found = [self._lesson(x, lesson, training=training)[0] for lesson in self.lessons]
+        return sum(found) / len(found)
+
+    def _lesson(self, x: Any, lesson: Lesson, *, training: bool) -> tuple[Any, dict[str, Any]]:
+        """The distance between the tensors of one teacher and of the student, and the teacher's outputs."""
+        inner, outer = lesson.wanted
+        ends = list(lesson.outputs.values())
+        shown = lesson.teacher.tensors(x, [*outer, *ends], rounded=False)
         given = self.student.tensors(x, inner, training=training)
         total = 0.0
-        for i, (wanted, found) in enumerate(zip(shown, given, strict=True)):
+        for i, (wanted, found) in enumerate(zip(shown, given, strict=False)):
             wanted, found = ops.stop_gradient(ops.cast(wanted, "float32")), ops.cast(found, "float32")  # noqa: PLW2901
-            if i < len(self.decides):
-                total = total + self.distance(wanted, found, decides=self.decides[i])
+            if i < len(lesson.decides):
+                total = total + self.distance(wanted, found, decides=lesson.decides[i])
             else:
-                share = self.feature_weight / max(len(inner) - len(self.decides), 1)
+                share = self.feature_weight / max(len(inner) - len(lesson.decides), 1)
                 total = total + share * relative_error(wanted, found)
-        return total
+        outputs = dict(zip(lesson.outputs, map(without_ones, shown[len(outer) :]), strict=True))
+        return total, outputs
 
     def distance(self, wanted: Any, found: Any, *, decides: bool) -> Any:
         """Return the KL divergence of class probabilities, or the relative error of other outputs.
@@ -118,64 +148,28 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         return ops.mean(ops.sum(ops.exp(target) * (target - given), axis=-1)) * self.temperature**2
 
 
-def residual_sums(network: Network) -> list[str]:
-    """Return the keys of the sums of two activations, which are the outputs of residual blocks."""
-    graph = network.source.main
-    keys = graph.keys()
-    varying = network.program.varying
-    return [
-        keys[op.outputs[0]]
-        for op in graph.ops
-        if op.kind == "ADD" and all(t in varying for t in op.inputs) and op.outputs[0] not in graph.outputs
-    ]
+def weigh(labelled: Any, losses: Sequence[Any], share: float) -> tuple[Any, list[Any]]:
+    """Return the share of the labels and the weights of the teachers, which sum to 1.
+
+    Args:
+        labelled: loss of the labels under the student.
+        losses: loss of the labels under each teacher.
+        share: of the labels where student and teacher have the same loss.
+
+    Example:
+        >>> share, weights = weigh(1.0, [1.0, 2.0], 0.5)
+        >>> round(float(share), 2), [round(float(w), 2) for w in weights]
+        (0.5, [0.98, 0.02])
+    """
+    known = [ops.maximum(ops.cast(loss, "float32"), _LEAST_LOSS) for loss in losses]
+    logs = ops.stack([-_SHARPNESS * ops.log(loss) for loss in known])
+    weights = ops.softmax(logs)
+    best = -ops.max(logs) / _SHARPNESS
+    student = ops.log(ops.maximum(ops.stop_gradient(ops.cast(labelled, "float32")), _LEAST_LOSS))
+    odds = math.log(share / (1.0 - share)) + _SHARPNESS * (best - student)
+    return ops.sigmoid(odds), [weights[i] for i in range(len(known))]
 
 
 def relative_error(wanted: Any, found: Any) -> Any:
     """Return ``mean (wanted - found)² / mean wanted²``."""
     return ops.mean(ops.square(wanted - found)) / (ops.mean(ops.square(wanted)) + 1e-12)
-
-
-def _logits(end: Tensor) -> Tensor:
-    """The input of a final SOFTMAX; other outputs unchanged."""
-    producer: Op | None = end.producer
-    source = None if producer is None or producer.kind != "SOFTMAX" else producer.inputs[0]
-    return end if source is None or source.is_constant else source
-
-
-def _find(network: Network, features: Sequence[str]) -> list[Tensor]:
-    keys: Mapping[str, Tensor] = {
-        key: t for t, key in network.source.main.keys().items() if t.producer is not None
-    }
-    features = [key for name in features for key in (residual_sums(network) if name == RESIDUAL else [name])]
-    unknown = [name for name in features if name not in keys]
-    if unknown:
-        raise OptionError(
-            f"The graph computes no tensor '{unknown[0]}'. Take a name that 'tightfit inspect' prints."
-        )
-    return [keys[name] for name in features]
-
-
-def _twins(student: Network, teacher: Network, features: Sequence[str]) -> list[Tensor]:
-    """Return the teacher's outputs before their softmax, in the student's order, and its features."""
-    return [_logits(t) for t in _matching_outputs(student, teacher)] + _find(teacher, features)
-
-
-def _matching_outputs(student: Network, teacher: Network) -> list[Tensor]:
-    """Return the teacher's outputs in the student's order: by name where all names agree, else by place.
-
-    Raises:
-        OptionError: the numbers or the shapes of the outputs differ.
-    """
-    ours, theirs = student.output_tensors, teacher.output_tensors
-    found = [theirs[n] for n in ours] if set(ours) == set(theirs) else list(theirs.values())
-    shapes = [tuple(t.shape) for t in ours.values()], [tuple(t.shape) for t in found]
-    if shapes[0] != shapes[1]:
-        raise OptionError(
-            f"The teacher has outputs of the shapes {_listed(shapes[1])}, the model {_listed(shapes[0])}; "
-            "give a teacher with the same outputs."
-        )
-    return found
-
-
-def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join("×".join(map(str, shape)) for shape in shapes) or "none"

@@ -6,7 +6,7 @@
     clusters + scheme       Cluster + plan                CQAT
     all three               Mask → Mask + Cluster + plan  PCQAT
 
-Without labels the loss is the distillation from the float model; with labels, half of each.
+Without labels the loss is the distillation from the float model; with labels, see ``distillation``.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class StageTraining:
         self, model: Model, data: TrainingData, request: FinetuneSpec, progress: Progress, *, labelled: bool
     ) -> None:
         self.current = model
-        self.teacher, self.prepare = data.teacher, data.prepare
+        self.teachers, self.prepare = data.teachers(), data.prepare
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
         self.progress = progress
         self.words, self.validation, self.validating = request.words(), data.validation, data.validating
@@ -79,11 +79,11 @@ class StageTraining:
 
     def _trained(self, given: Sequence[Head] | None) -> list[Head]:
         """The heads that train."""
-        outputs = list(output_names(self.teacher))
+        outputs = list(output_names(self.current))
         self.words.check_outputs(outputs)
         if given is None:
             given = heads_of(
-                Network(self.teacher, check=False),
+                Network(self.current, check=False),
                 self._first(_LOOKED_AT),
                 self._scalars(),
                 self.words.kinds(),
@@ -216,11 +216,14 @@ class StageTraining:
         return short_scales(self.starts[stage]) if self.request.ranges == "learned" else self.starts[stage]
 
     def _student(self, network: Network) -> Any:
-        teacher = Network(self.teacher, check=False)
+        teachers = [Network(each, check=False) for each in self.teachers]
         if self.user is not None:
-            return Distillation(network, teacher, labels_share=1.0)
+            return Distillation(network, teachers, labels_share=1.0)
         share = _LABELS_SHARE if self.labelled else 0.0
-        student = Distillation(network, teacher, self.request.features, labels_share=share)
+        student = Distillation(
+            network, teachers, self.request.features, labels_share=share, measured=self.labelled,
+            outputs=dict(self.request.teacher_outputs),
+        )  # fmt: skip
         if self.labelled:
             self.loss = loss_for(self.heads, student, self._first, self.words, self._scalars())
         student.label_loss = self.loss

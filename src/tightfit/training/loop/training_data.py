@@ -58,7 +58,7 @@ class TrainingData:
     Args:
         dataset: samples, with or without labels.
         indices: the samples to train and calibrate with.
-        teacher: the float model to distil from.
+        teacher: the float model to distil from, or several.
         heads: what the labels mean, see ``evaluation.labels``; None reads it from the teacher's answers.
         prepare: called with (model, scheme, calibration samples, whether its weights may be changed);
             returns the float model and the plan to train from.
@@ -69,12 +69,16 @@ class TrainingData:
 
     dataset: Dataset
     indices: Sequence[int] | Array
-    teacher: Model
+    teacher: Model | Sequence[Model]
     prepare: Prepare
     heads: Sequence[Head] | None = None
     validation: Dataset | None = None
     validating: Sequence[int] | Array | None = None
     user: UserTraining | None = None
+
+    def teachers(self) -> list[Model]:
+        """Return the teachers."""
+        return [self.teacher] if isinstance(self.teacher, Model) else list(self.teacher)
 
 
 def checkpoint_settings(request: FinetuneSpec, data: TrainingData, model: Model) -> str:
@@ -84,7 +88,7 @@ def checkpoint_settings(request: FinetuneSpec, data: TrainingData, model: Model)
         "samples": [_digest(data.indices), _digest(data.validating)],
         "validation": None if data.validation is None else data.validation.fingerprint(),
         "model": hashlib.sha256(serialize(model)).hexdigest(),
-        "teacher": hashlib.sha256(serialize(data.teacher)).hexdigest(),
+        "teacher": [hashlib.sha256(serialize(t)).hexdigest() for t in data.teachers()],
         "backend": keras.backend.backend(),
     }
     return json.dumps(facts, sort_keys=True, default=str)

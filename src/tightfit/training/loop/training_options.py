@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from tightfit.training.loop.loss_words import LossLike, Weights
 
@@ -35,8 +35,8 @@ class TrainingOptions:
         features: intermediate tensors of the teacher to match besides its outputs.
         seed: seed of the shuffling.
         augment: names of image augmentations (``augmentation.AUGMENTATIONS``), or functions like them.
-        teacher: file of a larger float model with the same outputs, for a model after channel pruning; None
-            for the model itself.
+        teacher: a float model with the same outputs, or several; None for the model itself.
+        teacher_outputs: (output of the model, output of the teacher), where names and places do not tell.
     """
 
     sparsity: float | None = None
@@ -57,4 +57,5 @@ class TrainingOptions:
     features: tuple[str, ...] = ()
     seed: int = 0
     augment: tuple[str | Callable[..., object], ...] = ()
-    teacher: str | Path | None = None
+    teacher: Any = None
+    teacher_outputs: tuple[tuple[str, str], ...] = ()

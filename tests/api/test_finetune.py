@@ -199,6 +199,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_what_was_good(work, tmp_pat
     result = train(work, tmp_path / "kept.tflite", epochs=3)
     assert calls
     assert not result.history
+    assert result.ruined  # a run that learned nothing is no success
     assert "became NaN or infinite in epoch 1" in result.notes[0]
     assert result.accuracy.agreement is not None
     assert result.accuracy.agreement >= 0.5

@@ -69,11 +69,13 @@ class FinetuneResult(Result):
 
     @property
     def ruined(self) -> bool:
-        """Whether the file lost what nobody ships unasked; the notes say what.
+        """Whether nothing was trained, or the file lost what nobody ships unasked; the notes say what.
 
         Training may change what an output is, and another teacher what it should be. So slices do not decide
         here, but NaN does, and the metrics where the reference is the model that was trained.
         """
+        if not self.history:
+            return True
         accuracy = self.accuracy
         broken = any(s.snr_db <= -MOST_DB for output in accuracy.outputs for s in output.lost)
         return broken or accuracy.failure is not None or (self.reference_is_source and is_ruined(accuracy))

@@ -86,4 +86,7 @@ def _is_callback(given: Any) -> bool:
 def _steps_done(network: Any) -> int:
     """The step that a second call of ``fit`` begins at."""
     optimizer = getattr(network, "optimizer", None)
-    return 0 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer.iterations))
+    if optimizer is None:
+        return 0
+    accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+    return int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated

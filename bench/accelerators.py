@@ -48,7 +48,7 @@ from tightfit.targets.placement import check
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.target_planning import rewrites_for
 from tightfit.targets.tools.agreement import noise_inputs
-from tightfit.targets.tools.table import TOOLS
+from tightfit.targets.tools.tool_table import TOOLS
 
 _MOST = 16
 SCHEMES = "float32,float16,weight8,dynamic,int8,int8io,int8x4,int16x8,weight4"

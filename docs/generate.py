@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from tightfit.api.schemas import schemas
+from tightfit.api.results.schemas import schemas
 from tightfit.evaluation.metrics.decoders import DECODERS
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT, NUMBER, SHARE, Metric
-from tightfit.evaluation.metrics.table import METRICS
+from tightfit.evaluation.metrics.metric_table import METRICS
 from tightfit.evaluation.task import DEFAULTS
 from tightfit.quantization.ops.float_only import FLOAT_ONLY
 from tightfit.quantization.ops.op_rule import RUNTIME, OpRule

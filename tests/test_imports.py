@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from support.places import SRC
@@ -95,3 +96,12 @@ def test_importing_the_package_loads_neither_keras_nor_litert():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_folder_is_small_and_a_file_name_means_one_thing():
+    files = [p.relative_to(ROOT) for p in ROOT.rglob("*.py") if p.name != "__init__.py"]
+    folders = Counter(p.parent for p in files)
+    assert max(folders.values()) <= 20, folders.most_common(1)
+    assert max(len(p.parts) for p in files) <= 3, "two folders deep"
+    rooms = [p.name for p in files if p.parts[0] not in ("api", "cli")]  # a command is in both
+    assert [name for name, count in Counter(rooms).items() if count > 1] == []

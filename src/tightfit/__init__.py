@@ -51,8 +51,8 @@ if TYPE_CHECKING:
         RuntimeFailureError,
         TightfitError,
     )
+    from tightfit.evaluation.devices.ssh_device import Device
     from tightfit.evaluation.scorecard import Accuracy
-    from tightfit.evaluation.ssh_device import Device
     from tightfit.pipeline.write import QuantizationResult
     from tightfit.provenance.replay import Replay
     from tightfit.report.comparison.compare_runs import Comparison
@@ -113,7 +113,7 @@ _PLACES = {
     "Budget": "search.verdict.budget",
     "ConversionResult": "conversion.conversion_result",
     "ConversionOptions": "conversion.conversion_options",
-    "Device": "evaluation.ssh_device",
+    "Device": "evaluation.devices.ssh_device",
     "ChannelPruningResult": "api.results.channel_pruning_result",
     "CompressionResult": "api.results.compression_result",
     "Diagnosis": "diagnosis.doctor.diagnosis",

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from support.models import conv_net
 from support.places import ROOT
-from tightfit.api.schemas import schemas
+from tightfit.api.results.schemas import schemas
 from tightfit.cli.app import app
 from tightfit.graph.writer import write_model
 

@@ -12,7 +12,7 @@ import pytest
 from support.models import conv_net
 from tightfit.api.evaluate import benchmark, evaluate
 from tightfit.errors import OptionError, RuntimeFailureError
-from tightfit.evaluation.adb_device import VARIABLE, AdbDevice, open_on_phone, runner_files
+from tightfit.evaluation.devices.adb_device import VARIABLE, AdbDevice, open_on_phone, runner_files
 from tightfit.graph.writer import write_model
 from tightfit.runtime.native.c_api import package_folder
 from tightfit.runtime.session import Session

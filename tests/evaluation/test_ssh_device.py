@@ -21,7 +21,7 @@ from support.models import conv_net, residual_net
 from tightfit.api.evaluate import benchmark, evaluate
 from tightfit.cli.evaluate import benchmark as command
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
-from tightfit.evaluation.ssh_device import Device, bundle, latency_on
+from tightfit.evaluation.devices.ssh_device import Device, bundle, latency_on
 from tightfit.graph.writer import write_model
 
 SSHD = shutil.which("sshd") or next((p for p in ("/usr/sbin/sshd",) if Path(p).exists()), None)
@@ -194,7 +194,7 @@ def test_what_is_sent_measures_by_itself(tmp_path, models):
         archive.extractall(tmp_path / "code")
     asked = {"models": [str(models[0])], "threads": 1, "rounds": 6, "seconds": 1}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "tightfit.evaluation.ssh_worker", json.dumps(asked)],
+        [sys.executable, "-P", "-m", "tightfit.evaluation.devices.ssh_worker", json.dumps(asked)],
         capture_output=True, text=True, check=False, cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path / "code")},
     )  # fmt: skip

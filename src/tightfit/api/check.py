@@ -26,7 +26,7 @@ from tightfit.targets.hosted_models import ReadyModel, find_models
 from tightfit.targets.placement import check as judge
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools.proof import Proof, judged, prove
-from tightfit.targets.tools.table import require_tool
+from tightfit.targets.tools.tool_table import require_tool
 from tightfit.targets.verdict import Verdict
 from tightfit.units import format_decibels
 

@@ -18,11 +18,11 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.evaluation.devices.ssh_device import Device
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.machine import machine
-from tightfit.evaluation.slices.files import slices_of
-from tightfit.evaluation.ssh_device import Device
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.kinds import DataLike, ModelLike

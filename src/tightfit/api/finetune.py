@@ -17,7 +17,7 @@ from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.labels.label_kinds import TRAINED, Head
-from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths

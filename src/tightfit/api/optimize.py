@@ -33,7 +33,7 @@ from tightfit.search.run import search
 from tightfit.search.run_file import read_run, refuse_functions, run_facts
 from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.budget import Budget
-from tightfit.search.verdict.checks import check_job
+from tightfit.search.verdict.job_checks import check_job
 from tightfit.search.verdict.judged_drop import INTERVAL
 from tightfit.spoken import verb
 from tightfit.streaming.slice_axes import NamedSlices

@@ -25,7 +25,7 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import wanted_metrics
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
-from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model

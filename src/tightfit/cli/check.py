@@ -24,7 +24,7 @@ from tightfit.plain_values import strict
 from tightfit.result import plain
 from tightfit.search.advisor import parse_answers, questions, walk
 from tightfit.targets.profile import find_target, targets
-from tightfit.targets.tools.table import TOOLS
+from tightfit.targets.tools.tool_table import TOOLS
 from tightfit.units import format_percent
 
 _LISTED = 20

@@ -28,10 +28,10 @@ from tightfit.cli.prune_channels import groups_table
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console, name_room
 from tightfit.cli.terminal.inspect_view import inspection
-from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import printable
-from tightfit.evaluation.ssh_device import Device
+from tightfit.evaluation.devices.ssh_device import Device
 from tightfit.plain_values import strict
 from tightfit.runtime.native.op_profile import OpTime
 from tightfit.units import format_bytes, format_percent

@@ -16,7 +16,7 @@ from rich.text import Text
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.options.shared_options import data_options, json_option, seed_option
 from tightfit.cli.terminal.console import console
-from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.explain.attribution import explain as run_explain
 from tightfit.diagnosis.explain.explanation import ExplainRequest

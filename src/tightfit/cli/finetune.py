@@ -38,7 +38,7 @@ from tightfit.cli.options.weight_options import (
 )
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console
-from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.paths import check_paths

@@ -17,7 +17,7 @@ from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.prune_channels import prune_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.console import console
-from tightfit.cli.terminal.quality import quality_lines
+from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.latency import compare_latency

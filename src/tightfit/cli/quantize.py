@@ -22,7 +22,7 @@ from tightfit.cli.options.shared_options import (
     slices_option,
     target_options,
 )
-from tightfit.cli.terminal.quality import signal_words
+from tightfit.cli.terminal.quality_view import signal_words
 from tightfit.conversion.load_model import open_model
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.files import atomic_file

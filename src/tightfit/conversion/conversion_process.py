@@ -15,7 +15,7 @@ import numpy as np
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
 from tightfit.conversion.formats import is_spec
-from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.conversion.qdq.qdq_parameters import Rounding
 from tightfit.conversion.stablehlo.converter_process import command as converter
 from tightfit.conversion.stablehlo.converter_process import leave
 from tightfit.conversion.state_variables import StateValue

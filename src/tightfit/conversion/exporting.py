@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.conversion.qdq.qdq_parameters import Rounding
 from tightfit.conversion.state_variables import StateValue
 from tightfit.errors import ModelError, first_line
 from tightfit.types import Array

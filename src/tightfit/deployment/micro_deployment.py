@@ -25,7 +25,7 @@ from tightfit.graph.sparsity import restore_sparse
 from tightfit.graph.writer import serialize
 from tightfit.result import Result, Row
 from tightfit.scratch import scratch_folder
-from tightfit.targets.memory import memory_by_op
+from tightfit.targets.needed_memory import memory_by_op
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.agreement import noise_inputs
 from tightfit.targets.tools.micro import MicroRun, run_bytes

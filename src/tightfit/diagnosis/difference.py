@@ -14,7 +14,7 @@ import numpy as np
 from tightfit.data.sample import Sample
 from tightfit.errors import DataError, ModelError
 from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
-from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.evaluation.slices.quality import (
     OutputQuality,
     headline,

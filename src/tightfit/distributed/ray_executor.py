@@ -15,7 +15,7 @@ from tightfit.distributed.sharded_accuracy import ShardedAccuracy
 from tightfit.distributed.submitter import Submitter
 from tightfit.distributed.task_queue import Key, Task
 from tightfit.errors import RuntimeFailureError
-from tightfit.evaluation.slices.files import refuse_unanswered
+from tightfit.evaluation.slices.model_slices import refuse_unanswered
 from tightfit.files import atomic_file
 from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import merge_lanes

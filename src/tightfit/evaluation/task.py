@@ -26,8 +26,8 @@ from tightfit.evaluation.metric_options import (
 )
 from tightfit.evaluation.metrics.classes import units
 from tightfit.evaluation.metrics.metric import Answer, Metric
+from tightfit.evaluation.metrics.metric_table import METRICS
 from tightfit.evaluation.metrics.spelling import AUTO, Wanted, parse_metrics
-from tightfit.evaluation.metrics.table import METRICS
 from tightfit.evaluation.slices.quality import LOST_DECIDED_DB
 from tightfit.types import Array
 

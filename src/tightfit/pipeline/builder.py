@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tightfit.evaluation.slices.files import by_name, refuse_unanswered, slices_of
+from tightfit.evaluation.slices.model_slices import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
-from tightfit.evaluation.slices.files import compare, slices_of
+from tightfit.evaluation.slices.model_slices import compare, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality, headline, lost_sentences, unfit_sentences
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.evaluation.slices.quality import signal_power
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import output_names

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
-from tightfit.evaluation.slices.files import answers_of, slices_of
+from tightfit.evaluation.slices.model_slices import answers_of, slices_of
 from tightfit.graph.format.packing import ALIGNMENT
 from tightfit.graph.writer import serialize
 from tightfit.plugins import entries, load_entry

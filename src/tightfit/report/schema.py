@@ -92,7 +92,7 @@ SCHEMAS: Final[dict[str, Callable[[], Schema]]] = {
     "explain": _explanation,
     "simulate": lambda: object_of(Simulation, more={"largest_steps": {"type": "number"}}),
 }
-"""What is described → its schema. The results of ``api`` are in ``api.schemas``, which adds to these."""
+"""What is described → its schema. ``api.results.schemas`` adds those of the verbs' results."""
 
 
 def document(name: str, schema: Schema) -> Schema:

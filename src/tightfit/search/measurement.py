@@ -14,9 +14,9 @@ from tightfit.evaluation.early_stopping import Limit
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.metrics.metric import NUMBER, SHARE
-from tightfit.evaluation.metrics.table import find_metric
+from tightfit.evaluation.metrics.metric_table import find_metric
 from tightfit.evaluation.parallel_runs import Runnable
-from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.pipeline.source import Source
 from tightfit.search.candidates.candidate import Candidate, Interval, LayerError
 from tightfit.search.effort import find_effort

@@ -30,9 +30,9 @@ from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal, file_sha256
 from tightfit.search.local_executor import LocalExecutor
 from tightfit.search.search_samples import open_samples
-from tightfit.search.verdict.checks import check_job, unlabelled_note
 from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
 from tightfit.search.verdict.gains import with_gain
+from tightfit.search.verdict.job_checks import check_job, unlabelled_note
 from tightfit.search.verdict.processors import COMPARED, processor_notes
 from tightfit.units import format_count
 

@@ -13,7 +13,7 @@ from typing import Final
 from tightfit.graph.ir import Graph, Model, Op
 from tightfit.graph.ops.macs import macs
 from tightfit.targets.limits.constraints import LimitRule
-from tightfit.targets.memory import peak_bytes, weight_bytes
+from tightfit.targets.needed_memory import peak_bytes, weight_bytes
 from tightfit.targets.partition import count_pieces, is_unpacking, one_piece
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.tools.vela_patterns import dilated_patterns, needless_ops, variable_handles

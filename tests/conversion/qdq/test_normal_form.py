@@ -27,7 +27,7 @@ from tightfit.conversion.qdq.normal_form import (
     normal_form,
     reals_of_inputs,
 )
-from tightfit.conversion.qdq.parameters import Parameters, digest, marker_name, parse_marker, symmetric16
+from tightfit.conversion.qdq.qdq_parameters import Parameters, digest, marker_name, parse_marker, symmetric16
 from tightfit.errors import ModelError
 
 STYLES = {

@@ -6,7 +6,7 @@ import pytest
 from tightfit.errors import DataError
 from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.metric import SHARE
-from tightfit.evaluation.metrics.table import METRICS
+from tightfit.evaluation.metrics.metric_table import METRICS
 from tightfit.evaluation.metrics.tally import tally_of
 from tightfit.evaluation.task import choose_tasks
 

@@ -21,7 +21,7 @@ from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder as FileBuilder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
-from tightfit.recovery.slices.split import Spread, find_pieces, split_outputs
+from tightfit.recovery.slices.divided_outputs import Spread, find_pieces, split_outputs
 from tightfit.runtime.session import Session
 from tightfit.streaming.slice_axes import Axis, Part
 from tightfit.targets.placement import check

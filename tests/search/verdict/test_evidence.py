@@ -11,9 +11,9 @@ from tightfit.report.sentences import choice_sentence, ending_sentence
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job
 from tightfit.search.verdict.budget import Budget
-from tightfit.search.verdict.checks import check_job
 from tightfit.search.verdict.choice import choose, judge
-from tightfit.search.verdict.evidence import evidence_of, missing_evidence
+from tightfit.search.verdict.job_checks import check_job
+from tightfit.search.verdict.verdict_evidence import evidence_of, missing_evidence
 
 
 def measured(name="int8", *, lost=0, gained=0, n=5, size=50, metric="top1", **more):

@@ -16,7 +16,7 @@ from support.vulkan import needs_vulkan
 from tightfit.api.evaluate import benchmark, evaluate
 from tightfit.data.sample import Sample
 from tightfit.errors import OptionError, RuntimeFailureError
-from tightfit.evaluation.device_session import DeviceSession
+from tightfit.evaluation.devices.device_session import DeviceSession
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import write_model
@@ -192,7 +192,7 @@ def serving(path, program):
 def worker(path):
     return (
         f'{sys.executable} -P -c \'import sys; sys.path.insert(0, "{PACKAGE}"); '
-        f"from tightfit.evaluation.stream_worker import main; main()' {path} "
+        f"from tightfit.evaluation.devices.stream_worker import main; main()' {path} "
         '\'{"signature": null, "inputs": ["x"], "outputs": ["y"]}\''
     )
 

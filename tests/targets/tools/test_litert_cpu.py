@@ -11,7 +11,7 @@ from tightfit.graph.writer import write_model
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools.litert_cpu import run
-from tightfit.targets.tools.table import TOOLS
+from tightfit.targets.tools.tool_table import TOOLS
 
 CPU = find_target("cpu")
 

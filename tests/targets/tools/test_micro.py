@@ -12,7 +12,7 @@ from support.limit_cases import CASES
 from support.models import conv_net, two_inputs_net
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
-from tightfit.targets.memory import peak_bytes
+from tightfit.targets.needed_memory import peak_bytes
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools import micro

@@ -13,7 +13,7 @@ from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
-from tightfit.targets.tools.table import require_tool
+from tightfit.targets.tools.tool_table import require_tool
 
 
 def observers_of(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:

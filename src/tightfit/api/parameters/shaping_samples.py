@@ -12,7 +12,7 @@ from tightfit.api.parameters.divided_data import DividedData, divide_data
 from tightfit.api.parameters.signature_data import data_by_signature, data_of_one, signature_file
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.accuracy import Accuracy
-from tightfit.evaluation.slices.files import refuse_unanswered, slices_of
+from tightfit.evaluation.slices.model_slices import refuse_unanswered, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signature_models import entry_points, signature_model

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.console import console
-from tightfit.cli.terminal.quality import flaw_lines, quality_words
+from tightfit.cli.terminal.quality_view import flaw_lines, quality_words
 from tightfit.plain_values import strict
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 

@@ -32,7 +32,7 @@ from tightfit.conversion.qdq.normal_form import (
     normal_form,
     reals_of_inputs,
 )
-from tightfit.conversion.qdq.parameters import Rounding
+from tightfit.conversion.qdq.qdq_parameters import Rounding
 from tightfit.conversion.stablehlo.jax_lowering import lower_function
 from tightfit.errors import ModelError, printable, unknown_name
 

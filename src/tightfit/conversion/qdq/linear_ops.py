@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from tightfit.conversion.qdq.node_order import MICROSOFT
-from tightfit.conversion.qdq.parameters import Parameters
+from tightfit.conversion.qdq.qdq_parameters import Parameters
 from tightfit.conversion.qdq.walker import Form, Walker
 
 _ONLY_INTEGER: Final = frozenset({"channels_last", "opset"})

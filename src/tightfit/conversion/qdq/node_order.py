@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnx
 
-from tightfit.conversion.qdq.parameters import LIMITS, Parameters
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters
 from tightfit.types import Array
 
 STANDARD: Final = ("", "ai.onnx")

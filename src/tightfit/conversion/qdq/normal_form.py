@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from tightfit.conversion.qdq import blocks, dynamic, linear_ops, qonnx, rounding_ops
 from tightfit.conversion.qdq.node_order import MICROSOFT, domain_of
-from tightfit.conversion.qdq.parameters import LIMITS, Parameters
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters
 from tightfit.conversion.qdq.walker import Form, NormalForm, Walker
 from tightfit.types import Array
 

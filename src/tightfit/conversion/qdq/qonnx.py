@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.conversion.qdq.parameters import Parameters
+from tightfit.conversion.qdq.qdq_parameters import Parameters
 from tightfit.conversion.qdq.walker import Form, Walker
 
 _LARGEST: Final = 8

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.conversion.qdq.parameters import LIMITS, MARKER, Array, Parameters, digest, parse_marker
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, MARKER, Array, Parameters, digest, parse_marker
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Tensor
 from tightfit.units import format_count
 

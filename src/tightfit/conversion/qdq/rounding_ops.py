@@ -7,7 +7,7 @@ from typing import Final
 import onnx
 from onnx import helper
 
-from tightfit.conversion.qdq.blocks import unblocked
+from tightfit.conversion.qdq.block_scales import unblocked
 from tightfit.conversion.qdq.node_order import MICROSOFT, TYPES
 from tightfit.conversion.qdq.walker import Form, Walker
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
-from tightfit.conversion.qdq.parameters import Parameters, marker_name
+from tightfit.conversion.qdq.qdq_parameters import Parameters, marker_name
 
 
 def _parameters(n: OnnxNode, scale: Any, zero_point: Any) -> Parameters:

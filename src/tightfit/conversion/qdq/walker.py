@@ -20,7 +20,7 @@ from tightfit.conversion.qdq.node_order import (
     plain_array,
     typed_array,
 )
-from tightfit.conversion.qdq.parameters import LIMITS, Parameters, digest, symmetric16
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters, digest, symmetric16
 from tightfit.errors import ModelError
 from tightfit.types import Array
 

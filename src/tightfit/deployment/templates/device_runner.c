@@ -1,4 +1,4 @@
-/* Runs a .tflite on a device without Python: requests on stdin, answers on stdout, as evaluation/stream_worker.py.
+/* Runs a .tflite on a device without Python: requests on stdin, answers on stdout, as evaluation/devices/stream_worker.py.
  *
  *   request: "run N\n", then N inputs: length (8 bytes, little-endian), content
  *            "time RUNS WARMUP\n": times calls on the last inputs

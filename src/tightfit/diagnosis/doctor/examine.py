@@ -35,7 +35,7 @@ from tightfit.diagnosis.doctor.observed_facts import (
     tensor_facts,
 )
 from tightfit.diagnosis.doctor.sample_log import SampleLog
-from tightfit.evaluation.slices.files import by_name
+from tightfit.evaluation.slices.model_slices import by_name
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.pipeline.source import Source, open_source

@@ -32,7 +32,7 @@ from tightfit.diagnosis.explain.remedy_trials import (
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.metrics import MOST_DB
-from tightfit.evaluation.slices.files import slices_of
+from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.files import atomic_file
 from tightfit.graph.ir import Op
 from tightfit.graph.ops.macs import weight_tensors

@@ -2,7 +2,7 @@
 
 from tightfit.evaluation.metrics.classes import class_labels, decisions, units
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT, NUMBER, SHARE, Answer, Metric
-from tightfit.evaluation.metrics.table import METRICS, find_metric
+from tightfit.evaluation.metrics.metric_table import METRICS, find_metric
 from tightfit.evaluation.metrics.values import MOST_DB, cosine, decibels, powers
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.evaluation.metrics.metric import Metric
-from tightfit.evaluation.metrics.table import METRICS, OLDER_NAMES, find_metric
+from tightfit.evaluation.metrics.metric_table import METRICS, OLDER_NAMES, find_metric
 from tightfit.plugins import entries, load_entry
 
 AUTO: Final = "auto"

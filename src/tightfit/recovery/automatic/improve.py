@@ -17,9 +17,9 @@ from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.activations.attention_masks import shrink_masks
 from tightfit.recovery.activations.cross_layer_equalization import equalize, find_pairs
+from tightfit.recovery.automatic.float_ops import lift
 from tightfit.recovery.automatic.function_ranges import function_ranges
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
-from tightfit.recovery.automatic.lifting import lift
 from tightfit.recovery.automatic.output_ranges import output_ranges
 from tightfit.recovery.automatic.shared_scales import float_joins
 from tightfit.recovery.bias_correction import correct_fast

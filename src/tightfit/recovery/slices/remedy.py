@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.errors import TightfitError
-from tightfit.evaluation.slices.files import Answered, measure_file
+from tightfit.evaluation.slices.model_slices import Answered, measure_file
 from tightfit.evaluation.slices.quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
@@ -32,11 +32,11 @@ from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import check_overrides, make_plan
 from tightfit.recovery.output_noise import outputs_of
-from tightfit.recovery.slices.columns import normalize, poor_inputs
 from tightfit.recovery.slices.deepen import Deepening, layers_before
+from tightfit.recovery.slices.divided_outputs import split_outputs
 from tightfit.recovery.slices.joins import even_joins
+from tightfit.recovery.slices.normalized_columns import normalize, poor_inputs
 from tightfit.recovery.slices.offsets import correct_offsets
-from tightfit.recovery.slices.split import split_outputs
 from tightfit.recovery.slices.split_input import split_inputs
 from tightfit.recovery.slices.standardize import HEADROOM, can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of

@@ -26,8 +26,8 @@ from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.signatures import input_names
 from tightfit.graph.split_inputs import INPUTS_KEY, InputPiece, metadata_of_inputs
 from tightfit.graph.split_outputs import Piece
-from tightfit.recovery.slices.columns import is_foldable, normalizing_ops, pads
-from tightfit.recovery.slices.split import Spread, divide
+from tightfit.recovery.slices.divided_outputs import Spread, divide
+from tightfit.recovery.slices.normalized_columns import is_foldable, normalizing_ops, pads
 from tightfit.streaming.columns import Columns
 
 Vector = npt.NDArray[np.float64]

@@ -18,7 +18,7 @@ from tightfit.targets.placement import check
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.target_planning import interface_for, scheme_for
 from tightfit.targets.tools.proof import Proof, judged, prove
-from tightfit.targets.tools.table import TOOLS, require_tool
+from tightfit.targets.tools.tool_table import TOOLS, require_tool
 from tightfit.targets.verdict import Placement, Verdict
 from tightfit.units import format_percent, short_name
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import DataError, OptionError, unknown_name
-from tightfit.evaluation.ssh_device import Device
+from tightfit.evaluation.devices.ssh_device import Device
 from tightfit.paths import read_text
 
 _KEYS: Final = {"ssh": str, "threads": int, "python": str, "config": str}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.errors import TightfitError
+from tightfit.evaluation.devices.ssh_device import latency_on
 from tightfit.evaluation.latency import Latency
-from tightfit.evaluation.ssh_device import latency_on
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.devices.device_file import NamedDevice
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
-from tightfit.search.verdict.evidence import evidence_of, missing_evidence
+from tightfit.search.verdict.verdict_evidence import evidence_of, missing_evidence
 
 NEAR_TIE = 1.02
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from tightfit.evaluation.intervals import samples_needed, unchanged_half
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT
+from tightfit.evaluation.metrics.metric_table import find_metric
 from tightfit.evaluation.metrics.spelling import Limit, parse_metrics
-from tightfit.evaluation.metrics.table import find_metric
 from tightfit.search.candidates.candidate import Candidate
 
 INTERVAL: Final = "interval"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tightfit.evaluation.metrics.metric import DECIBELS, NUMBER, SHARE
-from tightfit.evaluation.metrics.table import find_metric
+from tightfit.evaluation.metrics.metric_table import find_metric
 from tightfit.search.candidates.candidate import Interval
 from tightfit.units import format_decibels, format_number, format_percent, format_points
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tightfit.graph.ir import Model, Op, Quantization, Tensor
 from tightfit.quantization.arithmetic import dequantize
-from tightfit.targets.limits.operands import data_inputs
+from tightfit.targets.limits.operand_roles import data_inputs
 from tightfit.targets.limits.quantization_limits import equal_quantization
 
 

@@ -15,7 +15,7 @@ from tightfit.graph.ir import Op, Tensor
 from tightfit.targets.fixes.fix_constants import changed, stored
 from tightfit.targets.fixes.fix_layout import constant
 from tightfit.targets.fixes.fix_reduction import reshape, reshape_to
-from tightfit.targets.limits.operands import axes, option, values
+from tightfit.targets.limits.operand_roles import axes, option, values
 from tightfit.targets.partition import is_unpacking
 
 

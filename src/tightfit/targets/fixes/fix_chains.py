@@ -10,7 +10,7 @@ from typing import Final
 
 from tightfit.graph.ir import Graph, Op
 from tightfit.targets.fixes.fix_reduction import reshape_to
-from tightfit.targets.limits.operands import data
+from tightfit.targets.limits.operand_roles import data
 
 _RESHAPES: Final = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tightfit.graph.ir import Op, Tensor
 from tightfit.targets.fixes.fix_reduction import reshape, reshape_to
-from tightfit.targets.limits.operands import data, option, shape4, values
+from tightfit.targets.limits.operand_roles import data, option, shape4, values
 
 
 def repeat_pixels(op: Op) -> list[Op] | None:

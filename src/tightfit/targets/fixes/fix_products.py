@@ -12,7 +12,7 @@ from tightfit.targets.fixes.fix_batches import tiled
 from tightfit.targets.fixes.fix_constants import changed, stored
 from tightfit.targets.fixes.fix_layout import constant
 from tightfit.targets.fixes.fix_reduction import reshape, reshape_to
-from tightfit.targets.limits.operands import option, values, weights
+from tightfit.targets.limits.operand_roles import option, values, weights
 from tightfit.targets.partition import is_unpacking
 
 _ACTIVATION = "fusedActivationFunction"

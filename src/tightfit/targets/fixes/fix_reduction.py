@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tightfit.graph.ir import Op, Tensor
-from tightfit.targets.limits.operands import axes, data
+from tightfit.targets.limits.operand_roles import axes, data
 
 _LONGEST = 4096
 

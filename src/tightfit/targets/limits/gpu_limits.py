@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.versions.op_version import op_version
-from tightfit.targets.limits.operands import option, shape4
+from tightfit.targets.limits.operand_roles import option, shape4
 from tightfit.targets.limits.tensor_limits import listed
 from tightfit.targets.partition import is_unpacking
 

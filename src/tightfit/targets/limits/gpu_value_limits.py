@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tightfit.graph.ir import Op, Tensor
 from tightfit.targets.limits.gpu_limits import computed, is_fixed
-from tightfit.targets.limits.operands import axes, option, shape4, values, weights
+from tightfit.targets.limits.operand_roles import axes, option, shape4, values, weights
 from tightfit.targets.limits.tensor_limits import listed
 
 _SMALL_GROUP = 4

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tightfit.graph.ir import Op, Tensor
-from tightfit.targets.limits.operands import data, data_inputs, data_tensors, weights
+from tightfit.targets.limits.operand_roles import data, data_inputs, data_tensors, weights
 from tightfit.targets.limits.tensor_limits import listed
 
 _UNSIGNED = ("uint8", "uint16", "uint32")

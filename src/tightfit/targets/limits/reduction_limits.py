@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tightfit.graph.ir import Op
-from tightfit.targets.limits.operands import axes, data, option, shape4, values
+from tightfit.targets.limits.operand_roles import axes, data, option, shape4, values
 
 
 def mean_axis(op: Op, *, most: int) -> str | None:

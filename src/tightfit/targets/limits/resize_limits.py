@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tightfit.graph.ir import Op
-from tightfit.targets.limits.operands import data, option, shape4
+from tightfit.targets.limits.operand_roles import data, option, shape4
 
 
 def resize_powers(op: Op, *, half_pixel_most: int, most: int) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tightfit.graph.ir import Op
 from tightfit.graph.ops import activations
-from tightfit.targets.limits.operands import (
+from tightfit.targets.limits.operand_roles import (
     data,
     data_inputs,
     data_tensors,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tightfit.graph.ir import Op, Tensor
-from tightfit.targets.limits.operands import data, data_inputs, data_tensors, parameters
+from tightfit.targets.limits.operand_roles import data, data_inputs, data_tensors, parameters
 from tightfit.units import short_name
 
 

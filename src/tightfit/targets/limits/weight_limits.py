@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tightfit.graph.ir import Op
-from tightfit.targets.limits.operands import bias, data, option, weights
+from tightfit.targets.limits.operand_roles import bias, data, option, weights
 from tightfit.targets.limits.tensor_limits import listed
 from tightfit.types import Array
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tightfit.graph.ir import Op
-from tightfit.targets.limits.operands import data, option, shape4, values, weights
+from tightfit.targets.limits.operand_roles import data, option, shape4, values, weights
 
 SAME: Final = 0
 VALID: Final = 1

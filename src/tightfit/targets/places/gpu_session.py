@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tightfit.errors import RuntimeFailureError
-from tightfit.evaluation.device_session import spec_of
+from tightfit.evaluation.devices.device_session import spec_of
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names, output_names
 from tightfit.runtime.input_samples import fit_sample, random_sample

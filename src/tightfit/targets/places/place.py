@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError
-from tightfit.evaluation.adb_device import AdbDevice, open_on_phone
+from tightfit.evaluation.devices.adb_device import AdbDevice, open_on_phone
+from tightfit.evaluation.devices.ssh_device import Device, latency_on, open_on
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.evaluation.machine import machine
 from tightfit.evaluation.parallel_runs import Answering
-from tightfit.evaluation.ssh_device import Device, latency_on, open_on
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
 from tightfit.runtime.emulator import emulator_of

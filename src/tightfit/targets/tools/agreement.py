@@ -11,7 +11,7 @@ from tightfit.graph.signatures import main_signature
 from tightfit.provenance.probes import seeded_inputs
 from tightfit.provenance.record import read_record
 from tightfit.runtime.input_samples import TensorSpec
-from tightfit.targets.tools.result import OutputAgreement
+from tightfit.targets.tools.tool_result import OutputAgreement
 from tightfit.types import Array
 
 

@@ -25,7 +25,7 @@ from tightfit.runtime.native.c_api import (
 from tightfit.scratch import scratch_folder
 from tightfit.targets.placement import judge
 from tightfit.targets.profile import Target
-from tightfit.targets.tools.result import ToolResult
+from tightfit.targets.tools.tool_result import ToolResult
 from tightfit.types import Array
 
 TOOL: Final = "Intel OpenVINO plugin"

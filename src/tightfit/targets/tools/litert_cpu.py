@@ -18,7 +18,7 @@ from tightfit.runtime.session import Session
 from tightfit.scratch import scratch_folder
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.agreement import noise_inputs
-from tightfit.targets.tools.result import ToolResult
+from tightfit.targets.tools.tool_result import ToolResult
 from tightfit.types import Array
 
 TOOL: Final = "LiteRT with XNNPACK"

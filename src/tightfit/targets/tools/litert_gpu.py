@@ -23,7 +23,7 @@ from tightfit.scratch import scratch_folder
 from tightfit.targets.partition import is_unpacking, one_piece
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.agreement import agreement, noise_inputs
-from tightfit.targets.tools.result import OutputAgreement, Place, ToolResult
+from tightfit.targets.tools.tool_result import OutputAgreement, Place, ToolResult
 from tightfit.targets.tools.vulkan import MISSING, find_driver
 from tightfit.types import Array
 

@@ -24,7 +24,7 @@ from tightfit.runtime.child.memory import memory_limit
 from tightfit.runtime.child.sandbox import is_wanted
 from tightfit.scratch import scratch_folder
 from tightfit.targets.profile import Target
-from tightfit.targets.tools.result import ToolResult
+from tightfit.targets.tools.tool_result import ToolResult
 from tightfit.types import Array
 from tightfit.units import format_bytes
 

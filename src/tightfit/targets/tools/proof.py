@@ -7,8 +7,8 @@ from typing import Any
 
 from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.ir import Model
-from tightfit.targets.tools.result import Place, ToolResult
-from tightfit.targets.tools.table import TOOLS
+from tightfit.targets.tools.tool_result import Place, ToolResult
+from tightfit.targets.tools.tool_table import TOOLS
 from tightfit.targets.verdict import Placement, Verdict
 
 

@@ -27,7 +27,7 @@ from tightfit.runtime.child.process import last_line, run_tool
 from tightfit.runtime.native.c_api import package_folder
 from tightfit.scratch import scratch_folder
 from tightfit.targets.profile import Target
-from tightfit.targets.tools.result import ToolResult
+from tightfit.targets.tools.tool_result import ToolResult
 from tightfit.types import Array
 
 _LIMIT_S: Final = 600.0

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tightfit.errors import OptionError
-from tightfit.training.transforms.cluster import Cluster
 from tightfit.training.transforms.mask import Mask
+from tightfit.training.transforms.shared_values import Cluster
 
 _ORDER: Final = (Mask, Cluster)
 

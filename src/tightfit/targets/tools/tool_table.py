@@ -10,7 +10,7 @@ from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
 from tightfit.targets.profile import Target
 from tightfit.targets.tools import ethos_u, intel_npu, litert_cpu, litert_gpu, micro
-from tightfit.targets.tools.result import ToolResult
+from tightfit.targets.tools.tool_result import ToolResult
 from tightfit.targets.tools.vendor_aot import VENDORS
 from tightfit.types import Array
 

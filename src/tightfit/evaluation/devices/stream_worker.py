@@ -6,8 +6,8 @@ r"""What runs a file on a device with Python: one request a sample on stdin, its
               sentence
 
 Inputs and outputs are in the order and in the types and shapes of the file's signature; whoever asks reads
-them from the file. Called as ``python -m tightfit.evaluation.stream_worker FILE JSON`` with the signature's
-key and the names of its inputs and outputs; the C program of
+them from the file. Called as ``python -m tightfit.evaluation.devices.stream_worker FILE JSON`` with the
+signature's key and the names of its inputs and outputs; the C program of
 ``deployment/templates/device_runner.c`` speaks the same.
 """
 

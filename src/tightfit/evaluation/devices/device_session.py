@@ -20,7 +20,7 @@ from typing import Final, Self
 import numpy as np
 
 from tightfit.errors import RuntimeFailureError
-from tightfit.evaluation.transport import Transport, device_folder, last
+from tightfit.evaluation.devices.transport import Transport, device_folder, last
 from tightfit.graph.ir import Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names, output_names

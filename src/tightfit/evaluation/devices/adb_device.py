@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from tightfit.errors import OptionError
-from tightfit.evaluation.device_session import DeviceSession
-from tightfit.evaluation.transport import require, send
+from tightfit.evaluation.devices.device_session import DeviceSession
+from tightfit.evaluation.devices.transport import require, send
 from tightfit.scratch import scratch_folder
 
 VARIABLE: Final = "TIGHTFIT_ANDROID"

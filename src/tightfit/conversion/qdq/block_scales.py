@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from tightfit.conversion.qdq.node_order import MICROSOFT
-from tightfit.conversion.qdq.parameters import Array
+from tightfit.conversion.qdq.qdq_parameters import Array
 from tightfit.conversion.qdq.walker import Form, Walker
 
 

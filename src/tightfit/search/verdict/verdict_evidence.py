@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tightfit.evaluation.metrics.table import find_metric
+from tightfit.evaluation.metrics.metric_table import find_metric
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget, judged_drops
 from tightfit.search.verdict.judged_drop import ESTIMATE, JudgedDrop

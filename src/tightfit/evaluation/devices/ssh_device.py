@@ -20,9 +20,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tightfit.errors import OptionError, RuntimeFailureError
-from tightfit.evaluation.device_session import DeviceSession
-from tightfit.evaluation.latency import Latency
-from tightfit.evaluation.transport import (
+from tightfit.evaluation.devices.device_session import DeviceSession
+from tightfit.evaluation.devices.transport import (
     CONNECT_S,
     SPARE_S,
     ask,
@@ -33,13 +32,14 @@ from tightfit.evaluation.transport import (
     send,
     unreachable,
 )
+from tightfit.evaluation.latency import Latency
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names, main_signature, output_names
 from tightfit.scratch import scratch_folder
 
 PROGRAMS: Final = (
-    "evaluation/ssh_worker.py", "evaluation/stream_worker.py", "runtime/worker.py",
-    "runtime/child/confinement.py",
+    "evaluation/devices/ssh_worker.py", "evaluation/devices/stream_worker.py", "runtime/worker.py",
+    "runtime/child/confinement.py", "runtime/child/forking.py",
 )  # fmt: skip
 """Modules that run on the device as programs; what they import is sent along."""
 
@@ -169,7 +169,10 @@ def open_on(device: Device, path: Path) -> DeviceSession:
 
     def start(folder: str) -> str:
         sent = _send(device, [path], folder)[0]
-        return _module(device, folder, "tightfit.evaluation.stream_worker") + f"{sent} {shlex.quote(asked)}"
+        return (
+            _module(device, folder, "tightfit.evaluation.devices.stream_worker")
+            + f"{sent} {shlex.quote(asked)}"
+        )
 
     return DeviceSession(device, path, start)
 
@@ -178,7 +181,7 @@ def _module(device: Device, folder: str, name: str) -> str:
     return f"cd {folder} && PYTHONPATH=code {shlex.quote(device.python)} -m {name} "
 
 
-_WORKER: Final = "tightfit.evaluation.ssh_worker"
+_WORKER: Final = "tightfit.evaluation.devices.ssh_worker"
 
 
 def bundle() -> bytes:

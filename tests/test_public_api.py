@@ -310,3 +310,10 @@ def test_a_result_is_a_model_for_the_next_verb(model):
     measured = tightfit.evaluate([model, made], X[:4])
     assert measured.to_dict()["models"][1]["path"] == str(made.path)
     assert tightfit.inspect(tightfit.prune(made, sparsity=0.5)).path.is_file()
+
+
+def test_the_version_has_its_date_in_the_changelog():
+    page = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(tightfit.__version__)}\] - \d{{4}}-\d\d-\d\d$", page, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == tightfit.__version__

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from tightfit.targets.places.float16 import Float16Simulation
     from tightfit.training.simulation.comparison import Simulation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     **dict.fromkeys(

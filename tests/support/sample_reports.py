@@ -130,7 +130,7 @@ FACTS = {
     "not_tried": {"No limit of the budget asks for a smaller model.": ["int8+zeros60", "int8+channels75"]},
     "created": "2026-11-22T21:04:00+00:00",
     "seconds": 412.0,
-    "version": "0.1.0",
+    "version": "0.2.0",
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tightfit.conversion.qdq import blocks, dynamic, linear_ops, qonnx, rounding_ops
+from tightfit.conversion.qdq import block_scales, dynamic, linear_ops, qonnx, rounding_ops
 from tightfit.conversion.qdq.node_order import MICROSOFT, domain_of
 from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters
 from tightfit.conversion.qdq.walker import Form, NormalForm, Walker
@@ -146,4 +146,4 @@ def integer_outputs(form: NormalForm, results: list[Array]) -> list[Array]:
 
 def forms() -> dict[tuple[str, str], Form]:
     """Return the rows: (domain, op) → how it is rewritten."""
-    return rounding_ops.FORMS | linear_ops.FORMS | dynamic.FORMS | blocks.FORMS | qonnx.FORMS
+    return rounding_ops.FORMS | linear_ops.FORMS | dynamic.FORMS | block_scales.FORMS | qonnx.FORMS

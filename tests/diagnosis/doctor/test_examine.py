@@ -297,13 +297,28 @@ def test_wrong_range_of_unlabelled_data_is_found_by_the_answers():
     assert doctor(demo.MODEL, f"{__name__}:unlabelled_demo") == []
 
 
-@pytest.mark.parametrize(("count", "labelled"), [(20, True), (50, True), (300, True), (50, False)])
+@pytest.mark.parametrize(
+    ("count", "labelled"),
+    [(n, True) for n in (8, 10, 13, 20, 50, 300)] + [(n, False) for n in (8, 10, 13, 50)],
+)
 def test_the_wrong_range_is_found_at_any_number_of_samples(count, labelled):
     rows = [*demo.calibration(), *demo.evaluation()][:count]
     x = np.stack([np.asarray(image) for image, _ in rows]) * 255
     y = np.array([label for _, label in rows])
     found = doctor(demo.MODEL, (x, y) if labelled else x)
     assert found[0].kind == "input_range"
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("count", [5, 6, 7, 8, 10, 13])
+def test_few_clean_samples_raise_no_alarm_and_the_power_names_what_they_cannot_show(count, labelled):
+    rows = [*demo.calibration(), *demo.evaluation()][40 : 40 + count]
+    x = np.stack([np.asarray(image) for image, _ in rows])
+    y = np.array([label for _, label in rows])
+    found = doctor(demo.MODEL, (x, y) if labelled else x)
+    assert alarms(found) == []
+    assert "random_labels (from 20)" in found.power or not labelled
+    assert ("saturated_output" in found.power) == (count < 8)
 
 
 def test_errors_come_before_warnings(tmp_path):

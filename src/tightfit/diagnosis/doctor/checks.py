@@ -12,6 +12,7 @@ from typing import Final
 
 from tightfit.diagnosis.doctor import input_checks, label_checks, range_checks, sample_checks, slice_checks
 from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding
+from tightfit.units import format_count
 
 __all__ = ["CHECKS", "ERROR", "WARNING", "DoctorCheck", "Evidence", "Finding", "diagnose"]
 
@@ -22,11 +23,15 @@ class DoctorCheck:
 
     Args:
         summary: one line for people.
+        fewest: samples from which on it can find something.
+        by_labels: whether these must have labels.
     """
 
     kind: str
     look: Callable[[Evidence], Finding | None]
     summary: str
+    fewest: int = 1
+    by_labels: bool = False
 
 
 CHECKS: Final[dict[str, DoctorCheck]] = {
@@ -34,20 +39,39 @@ CHECKS: Final[dict[str, DoctorCheck]] = {
     for row in (
         DoctorCheck("not_finite", sample_checks.not_finite, "samples with NaN or infinity"),
         DoctorCheck("bad_output", range_checks.bad_output, "the float model answers NaN or infinity"),
-        DoctorCheck("input_range", input_checks.input_range, "values in another range than the model needs"),
-        DoctorCheck("channel_order", input_checks.channel_order, "colours in the wrong order"),
-        DoctorCheck("inverted", input_checks.inverted, "light for dark"),
-        DoctorCheck("constant_output", range_checks.constant_output, "an output that ignores the input"),
         DoctorCheck(
-            "saturated_output", range_checks.saturated_output, "answers at the ends of their range only"
+            "input_range",
+            input_checks.input_range,
+            "values in another range than the model needs",
+            input_checks.FEWEST,
         ),
-        DoctorCheck("shifted_labels", label_checks.shifted_labels, "labels off by one"),
-        DoctorCheck("permuted_labels", label_checks.permuted_labels, "classes in another order"),
-        DoctorCheck("random_labels", label_checks.random_labels, "labels that do not belong to the samples"),
-        DoctorCheck("outlier_sample", range_checks.outlier_sample, "one sample sets many ranges"),
-        DoctorCheck("single_class", sample_checks.single_class, "samples of one class"),
-        DoctorCheck("missing_classes", sample_checks.missing_classes, "classes without a sample"),
-        DoctorCheck("imbalance", sample_checks.imbalance, "one class has most of the samples"),
+        DoctorCheck(
+            "channel_order", input_checks.channel_order, "colours in the wrong order", input_checks.FEWEST
+        ),
+        DoctorCheck("inverted", input_checks.inverted, "light for dark", input_checks.FEWEST, by_labels=True),
+        DoctorCheck("constant_output", range_checks.constant_output, "an output that ignores the input", 2),
+        DoctorCheck(
+            "saturated_output", range_checks.saturated_output, "answers at the ends of their range only", 8
+        ),
+        DoctorCheck("shifted_labels", label_checks.shifted_labels, "labels off by one", 20, by_labels=True),
+        DoctorCheck(
+            "permuted_labels", label_checks.permuted_labels, "classes in another order", 12, by_labels=True
+        ),
+        DoctorCheck(
+            "random_labels",
+            label_checks.random_labels,
+            "labels that do not belong to the samples",
+            20,
+            by_labels=True,
+        ),
+        DoctorCheck("outlier_sample", range_checks.outlier_sample, "one sample sets many ranges", 8),
+        DoctorCheck("single_class", sample_checks.single_class, "samples of one class", 8),
+        DoctorCheck(
+            "missing_classes", sample_checks.missing_classes, "classes without a sample", 8, by_labels=True
+        ),
+        DoctorCheck(
+            "imbalance", sample_checks.imbalance, "one class has most of the samples", 8, by_labels=True
+        ),
         DoctorCheck("duplicates", sample_checks.duplicates, "copies among the samples"),
         DoctorCheck("blank", sample_checks.blank, "samples with one value everywhere"),
         DoctorCheck("few_samples", range_checks.few_samples, "ranges that still move with more samples"),
@@ -63,6 +87,40 @@ CHECKS: Final[dict[str, DoctorCheck]] = {
     )
 }
 """Kind → check, the gravest first."""
+
+
+def not_looked_for(samples: int, labelled: int) -> str:
+    """Return what so few samples cannot show, in a sentence, "" where they show everything.
+
+    Args:
+        samples: how many were examined.
+        labelled: of these, how many have a class as label.
+
+    Example:
+        >>> not_looked_for(300, 300)
+        ''
+        >>> not_looked_for(6, 0)[:67]
+        'With 6 samples the doctor cannot find saturated_output, outlier_sam'
+    """
+    if not samples:
+        return ""
+    sentences = []
+    for count, what, rows in (
+        (samples, "sample", [c for c in CHECKS.values() if not c.by_labels]),
+        (labelled, "label", [c for c in CHECKS.values() if c.by_labels and labelled]),
+    ):
+        kinds: dict[int, list[str]] = {}
+        for row in rows:
+            if row.fewest > count:
+                kinds.setdefault(row.fewest, []).append(row.kind)
+        if kinds:
+            listed = ", ".join(f"{_all(names)} (from {n})" for n, names in sorted(kinds.items()))
+            sentences.append(f"With {format_count(count, what)} the doctor cannot find {listed}.")
+    return " ".join(sentences)
+
+
+def _all(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:

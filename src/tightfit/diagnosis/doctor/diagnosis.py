@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tightfit.diagnosis.doctor.checks import diagnose
+from tightfit.diagnosis.doctor.checks import diagnose, not_looked_for
 from tightfit.diagnosis.doctor.evidence import (
     Evidence,
     Finding,
@@ -17,13 +17,14 @@ class Diagnosis(Result, list[Finding]):
     """Findings, errors first, with what the samples could not have shown.
 
     Attributes:
-        power: one or two sentences.
+        power: in sentences.
     """
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(diagnose(evidence))
         labelled = sum(s.label is not None for s in evidence.samples)
-        self.power = power(len(evidence.samples), labelled)
+        said = [power(len(evidence.samples), labelled), not_looked_for(len(evidence.samples), labelled)]
+        self.power = " ".join(filter(None, said))
 
     @property
     def path(self) -> None:

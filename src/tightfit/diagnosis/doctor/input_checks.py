@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from scipy.special import stdtrit
+
 from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding, Reading
 from tightfit.diagnosis.doctor.input_variants import ORDER, POLARITY, RANGE, READINGS
 from tightfit.units import format_percent
@@ -21,9 +23,13 @@ NEEDED_GAIN: Final = 0.15
 WORTH_TRYING: Final = 0.1
 """Share of wrong decisions from which on other ranges are tried at all."""
 
-_FEWEST: Final = 16
+FEWEST: Final = 5
+"""With fewer samples no other reading of them is believed."""
+
 _TRUER: Final = 0.05
-_CERTAIN: Final = 3.0
+_CHANCE: Final = 0.00135
+"""How rarely chance may give so clear a gain: three deviations of many samples, more of few (Student's t)."""
+
 _UNLIKELY: Final = 0.01
 _COLLAPSED: Final = 0.8
 _CLEARER: Final = 0.1
@@ -31,21 +37,25 @@ _WIDER: Final = 0.15
 _FROZEN: Final = 0.05
 _LIVELY: Final = 0.3
 _SURER: Final = 0.03
-_DEVIATIONS: Final = 3.0
 
 
 def better_labelled(reading: Reading) -> bool:
     """True when more labels are right, by at least 0.15 of them and with p < 0.01 in a sign test.
 
-    Or when no fewer are, and their classes get 0.05 more probability, three standard errors from none:
-    a model may stand a wrong range well and still answer better in the right one.
+    Or when no fewer are, and their classes get 0.05 more probability, which chance gives once in 740: a model
+    may stand a wrong range well and still answer better in the right one.
     """
-    if reading.labelled < _FEWEST or reading.wins < reading.losses:
+    if reading.labelled < FEWEST or reading.wins < reading.losses:
         return False
-    if reading.truth_gain >= _TRUER and reading.truth_z >= _CERTAIN:
+    if reading.truth_gain >= _TRUER and reading.truth_z >= _certain(reading.labelled):
         return True
     enough = reading.wins - reading.losses >= NEEDED_GAIN * reading.labelled
     return enough and sign_test(reading.wins, reading.losses) < _UNLIKELY
+
+
+def _certain(samples: int, chance: float = _CHANCE) -> float:
+    """The t statistic of paired differences that chance alone exceeds so rarely."""
+    return float(stdtrit(max(samples - 1, 1), 1 - chance))
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -61,16 +71,31 @@ def sign_test(wins: int, losses: int) -> float:
 
 def _revived(reading: Reading) -> bool:
     """True when answers become more various and more certain at once, or no longer all the same."""
-    if reading.labelled or reading.samples < _FEWEST or reading.share_after >= reading.share_before:
+    if _awakened(reading):
+        return True
+    if reading.labelled or reading.samples < FEWEST or reading.share_after >= reading.share_before:
         return False
     same = reading.share_before >= _COLLAPSED and reading.share_after <= reading.share_before / 2
     if READINGS[reading.name].magnifies:
         # Larger values alone make answers various and certain; then the old ones must not have moved at all.
         return same and reading.spread_before < _FROZEN and reading.spread_after >= _LIVELY
     clearer = reading.confidence_after - reading.confidence_before >= _CLEARER
-    clearer = clearer and reading.confidence_z >= _DEVIATIONS
+    clearer = clearer and reading.confidence_z >= _certain(reading.samples)
     wider = reading.spread_after - reading.spread_before >= _WIDER
     return wider and (clearer or (same and reading.spread_after >= _LIVELY))
+
+
+def _awakened(reading: Reading) -> bool:
+    """True when answers get more various and more certain though the values get smaller.
+
+    Smaller values alone do the contrary, so that a few samples are proof: p < 0.01 by Student's t.
+    """
+    if READINGS[reading.name].magnifies or reading.samples < FEWEST or reading.wins < reading.losses:
+        return False
+    wider = reading.spread_after - reading.spread_before >= _WIDER
+    clearer = reading.confidence_after - reading.confidence_before >= _CLEARER
+    sure = reading.confidence_z >= _certain(reading.samples, _UNLIKELY)
+    return wider and clearer and sure and reading.share_after <= reading.share_before
 
 
 def _surer(reading: Reading) -> bool:
@@ -78,7 +103,7 @@ def _surer(reading: Reading) -> bool:
     gain = reading.confidence_after - reading.confidence_before
     if reading.wins < reading.losses:
         return False
-    return reading.samples >= _FEWEST and gain >= _SURER and reading.confidence_z >= _DEVIATIONS
+    return reading.samples >= FEWEST and gain >= _SURER and reading.confidence_z >= _certain(reading.samples)
 
 
 def input_range(evidence: Evidence) -> Finding | None:

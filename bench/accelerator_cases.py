@@ -166,7 +166,7 @@ def _typed_moves(x: Operand, dtype: str) -> Iterator[Case]:
     )  # fmt: skip
     yield Case("TILE", [x, Fixed([1, 2, 1, 1])], [((1, 6, 4, 5), dtype)], "TileOptions", {}, dtype)
     yield Case("CONCATENATION", [x, x], [((1, 3, 4, 10), dtype)], "ConcatenationOptions", {"axis": 3}, dtype)
-    yield Case("ARG_MAX", [x, Fixed(3)], [((1, 3, 4), "int32")], "ArgMaxOptions", {"outputType": 2}, dtype)
+    yield Case("ARG_MAX", [x, Fixed(2)], [((1, 3, 5), "int32")], "ArgMaxOptions", {"outputType": 2}, dtype)
     yield Case("GATHER", [x, Fixed([2, 0])], [((1, 2, 4, 5), dtype)], "GatherOptions", {"axis": 1}, dtype)
 
 
@@ -188,8 +188,8 @@ def _reductions() -> Iterator[Case]:
             for kind in ("ARG_MAX", "ARG_MIN"):
                 table = "ArgMaxOptions" if kind == "ARG_MAX" else "ArgMinOptions"
                 yield Case(
-                    kind, [Value(shape), Fixed(axis)], [(kept, "int32")], table, {"outputType": 2},
-                    _note(shape, axis),
+                    kind, [Value(shape, -2.0, -0.25), Fixed(axis)], [(kept, "int32")], table,
+                    {"outputType": 2}, _note(shape, axis),
                 )  # fmt: skip
             yield Case("REVERSE_V2", [Value(shape), Fixed([axis])], [shape], None, {}, _note(shape, axis))
             for exclusive, reverse in itertools.product((False, True), repeat=2):

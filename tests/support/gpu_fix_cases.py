@@ -20,6 +20,10 @@ CASES = {
     "pad-in-four": Case(
         "PAD", [Value((2, 3, 4)), Fixed([[0, 0], [1, 1], [0, 2]])], [(2, 5, 6)], "PadOptions"
     ),
+    "argmax-of-width": Case(
+        "ARG_MAX", [Value((2, 3, 5), -2.0, -0.5), Fixed(2)], [((2, 3), "int32")],
+        "ArgMaxOptions", {"outputType": 2},
+    ),
     "forward-sum": Case(
         "CUMSUM", [Value((3, 4)), Fixed(0)], [(3, 4)], "CumsumOptions", {"exclusive": True, "reverse": True}
     ),

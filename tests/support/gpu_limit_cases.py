@@ -63,6 +63,17 @@ def grouped(depth: int) -> Model:
     return model
 
 
+def largest(channels: int) -> Model:
+    inputs = [real("x", (2, 3, channels)), fixed("axis", [2])]
+    return model_of("ARG_MAX", inputs, [Tensor("y", (2, 3), "int32")], "ArgMaxOptions", outputType=2)
+
+
+def updated(shape: Sequence[int]) -> Model:
+    part, begin = real("part", [1] * len(shape)), Tensor("begin", (len(shape),), "int32")
+    inputs = [real("x", shape), part, begin]
+    return model_of("DYNAMIC_UPDATE_SLICE", inputs, [real("y", shape)], "DynamicUpdateSliceOptions")
+
+
 def unpacked(count: int) -> Model:
     model = model_of("DEQUANTIZE", [feature("x", (4, 2))], [real("y", (4, 2))])
     q = model.main.inputs[0].quantization
@@ -167,6 +178,7 @@ GPU_CASES: dict[str, Limited] = {
     "group_depth": Limited(lambda: grouped(4), lambda: grouped(2)),
     "input_types": Limited(lambda: typed("float32", "bool"), lambda: typed("int64", "bool"), FLOATS),
     "kept_rank": Limited(lambda: kept((2, 3, 5)), lambda: kept((6, 5))),
+    "largest_of_channels": Limited(lambda: largest(8), lambda: largest(5)),
     "matching_batches": Limited(lambda: product((2, 3, 4), (2, 4, 5)), lambda: product((2, 3, 4), (1, 4, 5))),
     "no_computed_scalar": Limited(lambda: pair((4,), real("z", (1,))), lambda: pair((4,), real("z", ()))),
     "no_fused_tanh": Limited(lambda: tanh(1), lambda: tanh(4)),
@@ -177,6 +189,7 @@ GPU_CASES: dict[str, Limited] = {
     "output_types": Limited(lambda: typed("bool", "float32"), lambda: typed("bool", "int64"), FLOATS),
     "padded_batch": Limited(lambda: padded_rows(1), lambda: padded_rows(2)),
     "plain_sum": Limited(summed, lambda: summed(reverse=True)),
+    "updated_rank": Limited(lambda: updated((1, 2, 4, 6)), lambda: updated((4, 6))),
     "reflecting": Limited(lambda: mirrored(0), lambda: mirrored(1)),
     "slope_shape": Limited(lambda: prelu((1, 1, 3)), lambda: prelu((1, 1, 1))),
     "softmax_rank": Limited(lambda: softmax((1, 4)), lambda: softmax((4,))),

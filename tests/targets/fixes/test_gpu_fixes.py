@@ -7,7 +7,7 @@ import pytest
 
 from support.gpu_fix_cases import CASES, INTEGER
 from support.models import Builder
-from support.one_op_models import build, draw
+from support.one_op_models import Case, Fixed, Typed, build, draw
 from support.one_op_twins import make_twin, value_ranges
 from support.vulkan import needs_vulkan
 from tightfit.graph.ir import Model
@@ -85,3 +85,26 @@ def test_the_accelerator_runs_the_joined_model_in_one_piece():
     fixed = fix(cut_model(), GPU, ends=False)[0]
     found = run(read_model(bytes(serialize(fixed))), GPU)
     assert (found.pieces, len(found.accelerated)) == (1, len(fixed.main.ops))
+
+
+def less(shape: tuple[int, ...], constant: tuple[int, ...]) -> tuple[Model, dict[str, np.ndarray]]:
+    values = np.arange(np.prod(constant)).reshape(constant) % 3
+    case = Case("LESS", [Typed(shape, "int32", 0, 3), Fixed(values)], [(shape, "bool")], "LessOptions")
+    return build(case), draw(case)
+
+
+def test_an_int32_constant_of_fewer_dimensions_is_wrong_on_a_gpu_and_is_reshaped():
+    assert check(less((2, 3, 4), (2, 3, 4))[0], GPU).right
+    model, inputs = less((2, 3, 4), (4,))
+    assert not check(model, GPU).right
+    fixed, _ = fix(model, GPU, ends=False)
+    assert check(fixed, GPU).right
+    np.testing.assert_array_equal(answers(fixed, inputs), answers(model, inputs))
+
+
+@needs_vulkan
+@pytest.mark.slow
+def test_the_accelerator_compares_with_int32_constants_as_the_rule_says():
+    for shape, constant, right in (((2, 3, 4), (4,), False), ((2, 3, 4), (2, 3, 4), True)):
+        model, inputs = less(shape, constant)
+        assert run(model, GPU, list(inputs.values())).right == right

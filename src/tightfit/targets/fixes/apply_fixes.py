@@ -21,7 +21,13 @@ from tightfit.targets.fixes.fix_arithmetic import (
     requantize_inputs,
     widen_int4,
 )
-from tightfit.targets.fixes.fix_batches import forward_sum, four_dimensions, pad_in_four, softmax_row
+from tightfit.targets.fixes.fix_batches import (
+    argmax_of_width,
+    forward_sum,
+    four_dimensions,
+    pad_in_four,
+    softmax_row,
+)
 from tightfit.targets.fixes.fix_chains import join_reshapes
 from tightfit.targets.fixes.fix_interface import integer_interface
 from tightfit.targets.fixes.fix_layout import depth_to_space, gather_slices, repeat_pixels, space_to_depth
@@ -105,6 +111,7 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("equal-batches", "BATCH_MATMUL", equal_batches, "operands repeated to the same batch"),
     _fix("softmax-row", "SOFTMAX", softmax_row, "SOFTMAX of a row"),
     _fix("pad-in-four", "PAD PADV2 MIRROR_PAD", pad_in_four, "a padding of four dimensions"),
+    _fix("argmax-of-width", "ARG_MAX", argmax_of_width, "the largest value is looked for along the width"),
     _fix("forward-sum", "CUMSUM", forward_sum, "a running sum from the start, turned and shifted"),
     _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),

@@ -59,6 +59,22 @@ def _repeated(tensor: Tensor, batch: int, made: list[Op]) -> Tensor:
     return found
 
 
+def argmax_of_width(op: Op) -> list[Op] | None:
+    """Return an ARG_MAX over the last of several dimensions as one over the width of [1, rows, n, 1]."""
+    source, target = op.input(0), op.outputs[0]
+    if source is None or len(source.shape) < 2 or axes(op) != [len(source.shape) - 1]:
+        return None
+    rows, count = math.prod(source.shape[:-1]), source.shape[-1]
+    image, before = reshape(source, (1, rows, count, 1), "width")
+    places = Tensor(f"{op.name}/places", (1, rows, 1), target.dtype)
+    along = constant(f"{op.name}/axis", [2])
+    return [
+        before,
+        Op("ARG_MAX", [image, along], [places], dict(op.options), op.options_type),
+        reshape_to(places, target),
+    ]
+
+
 def tiled(source: Tensor, times: Sequence[int], name: str) -> tuple[Tensor, Op]:
     """Return a tensor repeated along its axes, and the TILE that makes it."""
     shape = [d * n for d, n in zip(source.shape, times, strict=True)]

@@ -68,12 +68,16 @@ def dense_rank(op: Op) -> str | None:
 def constant_batch(op: Op) -> str | None:
     """A constant operand does not vary along the batch, save with four dimensions in both.
 
+    An int32 constant may, and has as many dimensions as the other operand.
+
     Fix: --fix reshapes both operands to four dimensions.
     """
     fixed, other = _constant_pair(op)
     if fixed is None or other is None or fixed.size <= 1:
         return None
     rank = max(len(fixed.shape), len(other.shape))
+    if fixed.dtype == "int32":
+        return listed([fixed]) if len(fixed.shape) < rank else None
     if len(fixed.shape) < rank or fixed.shape[0] <= 1:
         return None
     if rank < 4 or (len(other.shape) < 4 or other.shape[0] != fixed.shape[0]):
@@ -165,7 +169,30 @@ def group_depth(op: Op) -> str | None:
     if filters is None or source is None or filters.shape[-1] == source.shape[-1]:
         return None
     depth = filters.shape[-1]
-    return f"it has {depth}" if depth < _SMALL_GROUP else None
+    as_depthwise = depth == 1 and filters.shape[0] == source.shape[-1]
+    return f"it has {depth}" if depth < _SMALL_GROUP and not as_depthwise else None
+
+
+def largest_of_channels(op: Op) -> str | None:
+    """The largest value is not looked for along channels whose number is no multiple of 4.
+
+    Four channels are stored together, the rest of the last four as zeros, which win over negative values.
+
+    Fix: --fix looks for it along the width.
+    """
+    source, along = op.input(0), axes(op)
+    if source is None or len(source.shape) < 2 or along != [len(source.shape) - 1]:
+        return None
+    return listed([source]) if source.shape[-1] % 4 and source.dtype not in ("uint8", "bool") else None
+
+
+def updated_rank(op: Op) -> str | None:
+    """A tensor that is updated at a computed place has four dimensions.
+
+    Fix: reshape it to four dimensions.
+    """
+    source = op.input(0)
+    return listed([source]) if source is not None and len(source.shape) < 4 else None
 
 
 def one_image(op: Op) -> str | None:

@@ -174,16 +174,18 @@ def group_depth(op: Op) -> str | None:
 
 
 def largest_of_channels(op: Op) -> str | None:
-    """The largest value is not looked for along channels whose number is no multiple of 4.
+    """The largest value is not looked for along channels whose number is no multiple of 4, nor among bools.
 
     Four channels are stored together, the rest of the last four as zeros, which win over negative values.
 
     Fix: --fix looks for it along the width.
     """
     source, along = op.input(0), axes(op)
+    if source is not None and source.dtype == "bool":
+        return listed([source])
     if source is None or len(source.shape) < 2 or along != [len(source.shape) - 1]:
         return None
-    return listed([source]) if source.shape[-1] % 4 and source.dtype not in ("uint8", "bool") else None
+    return listed([source]) if source.shape[-1] % 4 and source.dtype != "uint8" else None
 
 
 def updated_rank(op: Op) -> str | None:

@@ -22,13 +22,13 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from machine import describe_machine
 from sample_file import Array
-from tightfit.api.prune_channels import write
 from tightfit.compression.channels.channel_pruning import ChannelBudget, ChannelOptions, prune_channels
 from tightfit.evaluation.accuracy import evaluate
 from tightfit.evaluation.latency import compare_latency
 from tightfit.graph.ops.macs import macs
 from tightfit.graph.reader import read_model
 from tightfit.pipeline.source import open_source
+from tightfit.pipeline.write import write_float
 from tightfit.training.loop.finetuning import FinetuneSpec
 from training_cases import Case, demo_case, photo_case, train_file
 
@@ -55,7 +55,7 @@ def prune(case: Case, way: str, budget: ChannelBudget, path: Path) -> None:
 
     options = WAYS[way]
     done = prune_channels(case.source.model, budget, options, samples if options.refit else None)
-    write(done, case.source, path)
+    write_float(done.model, case.source, path, reference=case.source.model, notes=done.notes)
     print(f"{path.stem}: {time.perf_counter() - begin:.0f} s, {len(kept) if options.refit else 0} samples")
     print(
         "  kept " + ", ".join(f"{g.kept}/{g.channels}" for g in done.groups if g.frozen is None), flush=True

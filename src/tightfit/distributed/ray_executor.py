@@ -13,7 +13,7 @@ from tightfit.distributed.connection import Connection
 from tightfit.distributed.latency_node import LatencyNode
 from tightfit.distributed.sharded_accuracy import ShardedAccuracy
 from tightfit.distributed.submitter import Submitter
-from tightfit.distributed.task_queue import Key, Task
+from tightfit.distributed.task_queue import Task
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.model_slices import refuse_unanswered
 from tightfit.files import atomic_file
@@ -187,9 +187,6 @@ class RayExecutor:
         found = self.queue.result(parts[number])
         self.listener.advance(number + 1, len(parts))
         return found
-
-    def _do(self, key: Key, kind: str, *arguments: Any) -> Any:
-        return self.queue.result(self.submitter.add(key, kind, *arguments, wanted=True))
 
     def _artifact(self, path: Path) -> Artifact:
         return self.submitter.artifact(path)

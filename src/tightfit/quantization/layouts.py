@@ -148,8 +148,7 @@ def rescale_through_float(graph: Graph) -> int:
     """
     changed = 0
     for op in _rescales(graph):
-        source = op.inputs[0]
-        assert source is not None  # noqa: S101 - a conversion reads a tensor
+        source = op.operand(0)
         graph.set_input(op, 0, _dequantized(graph, op, source))
         op.version = 0
         changed += 1
@@ -160,8 +159,7 @@ def rescale_by_adding(graph: Graph) -> int:
     """Changes a scale by adding a zero, for devices without float: ADD rounds once, to the nearest step."""
     changed = 0
     for op in _rescales(graph):
-        source = op.inputs[0]
-        assert source is not None  # noqa: S101 - a conversion reads a tensor
+        source = op.operand(0)
         assert source.quantization is not None  # noqa: S101 - _rescales saw both scales
         data = np.full((1,), int(source.quantization.zero_point[0]), np.dtype(source.dtype))
         zero = Tensor(f"{op.name}/zero", (1,), source.dtype, data, source.quantization)

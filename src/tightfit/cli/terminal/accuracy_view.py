@@ -80,11 +80,6 @@ def _ends(words: MetricWords, low: float | None, high: float | None) -> str:
     return f"{words.score(low).removesuffix(' %').removesuffix(' dB')}…{words.score(high)}"
 
 
-def _ratio(snr_db: float) -> str:
-    """The column of signal-to-noise ratios; what differs nowhere has none."""
-    return "equal" if snr_db >= 200.0 else format_decibels(snr_db).removesuffix(" dB")
-
-
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 

@@ -115,9 +115,8 @@ def _convolve_back(trace: Trace, op: Op) -> None:
 
 def _set_output_shape(op: Op, kept: Mapping[Tensor, Kept]) -> None:
     if op.outputs[0] in kept:
-        shape = op.inputs[0]
-        assert shape is not None and shape.data is not None  # noqa: S101, PT018 - seen by the trace
-        replace_operand(op, 0, [*shape.data.reshape(-1)[:-1].tolist(), op.outputs[0].shape[-1]])
+        shape = op.operand(0)
+        replace_operand(op, 0, [*shape.values.reshape(-1)[:-1].tolist(), op.outputs[0].shape[-1]])
 
 
 def _convolve_volume(trace: Trace, op: Op) -> None:

@@ -70,9 +70,8 @@ def _slopes(
     factor: Tensor, source: Tensor, sign: float
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | None:
     """The factors as PRELU takes them: without the batch, one entry a dimension."""
-    assert factor.data is not None  # noqa: S101 - _halves saw a constant
     rank = len(source.shape)
     shape = (*[1] * (rank - len(factor.shape)), *factor.shape)
     if rank < 2 or len(shape) != rank or shape[0] != 1 or source.dtype != "float32":
         return None
-    return np.asarray(sign * factor.data.reshape(shape[1:]), np.float32)
+    return np.asarray(sign * factor.values.reshape(shape[1:]), np.float32)

@@ -50,8 +50,7 @@ def _name(op: Op) -> str:
 
 def _restore_rounding(graph: Graph, op: Op) -> int:
     parameters = parse_marker(_name(op))
-    source, result = op.inputs[0], op.outputs[0]
-    assert source is not None  # noqa: S101 - a marker has one input
+    source, result = op.operand(0), op.outputs[0]
     place = graph.ops.index(op)
     graph.remove(op)
     if parameters.axis is None:
@@ -131,22 +130,21 @@ def _restore_constants(graph: Graph, constants: Mapping[str, tuple[Parameters, b
 
 def _stored(tensor: Tensor, parameters: Parameters) -> Tensor | None:
     """The integers of a constant along the axis where they give its very reals, None where there is none."""
-    assert tensor.data is not None  # noqa: S101 - the caller saw a constant
     dtype = _WIDE.get(parameters.dtype, parameters.dtype)
     several = parameters.scale.size > 1
     axes = [i for i, n in enumerate(tensor.shape) if n == parameters.scale.size] if several else [None]
     for axis in axes:
         given = Parameters(parameters.dtype, parameters.scale, parameters.zero_point, axis)
         scale, zero = (
-            given.spread(tensor.data.ndim)
-            if tensor.data.ndim
+            given.spread(tensor.values.ndim)
+            if tensor.values.ndim
             else (parameters.scale[0], parameters.zero_point[0])
         )
         with np.errstate(all="ignore"):
-            integers = np.rint(tensor.data.astype(np.float64) / scale) + zero
+            integers = np.rint(tensor.values.astype(np.float64) / scale) + zero
         low, high = LIMITS[parameters.dtype]
         fits = bool(np.isfinite(integers).all()) and integers.min() >= low and integers.max() <= high
-        if fits and np.array_equal(((integers - zero) * scale).astype(np.float32), tensor.data):
+        if fits and np.array_equal(((integers - zero) * scale).astype(np.float32), tensor.values):
             numpy_type = np.int8 if dtype in ("int4", "int2") else np.dtype(dtype)
             data = integers.astype(numpy_type)
             how = Quantization(parameters.scale, parameters.zero_point, axis or 0)

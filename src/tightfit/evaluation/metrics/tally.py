@@ -12,7 +12,7 @@ import hashlib
 import math
 from array import array as flat_array
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
 
 import numpy as np
 
@@ -50,25 +50,6 @@ class Change:
     high: float | None
     lost: int | None = None
     gained: int | None = None
-
-
-class Tally(Protocol):
-    """What a metric collects of one model."""
-
-    latest: float | None
-    scores: Array | None
-
-    def add(self, answer: Answer, index: int) -> None:
-        """Takes in one sample; equal indices are resampled alike."""
-
-    def merge(self, following: Self) -> None:
-        """Takes in the samples that follow, of another shard."""
-
-    def estimate(self) -> Estimate:
-        """Return the metric with its interval."""
-
-    def change(self, reference: Self) -> Change:
-        """Return how much better this model is than the reference."""
 
 
 class Means:

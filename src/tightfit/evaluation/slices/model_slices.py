@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +10,8 @@ import numpy as np
 
 from tightfit.data.adapt import adapt_inputs, dequantize
 from tightfit.data.sample import Sample
-from tightfit.errors import ModelError, RuntimeFailureError
+from tightfit.errors import ModelError
 from tightfit.evaluation.output_matching import match_outputs
-from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
 from tightfit.evaluation.slices.quality import OutputQuality, qualities
 from tightfit.evaluation.slices.trace import find_slices
 from tightfit.graph.format.temporary_files import temporary_file
@@ -124,27 +122,6 @@ def measure_file(
         for outputs, (_, wanted) in zip(session.run_many(inputs), answered, strict=True):
             reals = join_values({s.name: _real(outputs[s.name], s) for s in session.outputs})
             sums.add({names[n]: v for n, v in reals.items() if n in names}, wanted)
-    return qualities(sums)
-
-
-def measure_beside(
-    reference: str | Path, file: str | Path, samples: Iterable[Mapping[str, Array]], slices: Slices
-) -> list[OutputQuality]:
-    """Return the quality of each output of a file beside a float file, on all samples.
-
-    Each sample is read once and goes to both; memory does not grow with their number.
-
-    Raises:
-        TightfitError: LiteRT does not run one of the files, or an output is NaN.
-    """
-    sums, runs = SliceSums(slices), [ModelRun(Path(reference), THREADS), ModelRun(Path(file), THREADS)]
-    stream = (Sample(dict(inputs), None) for inputs in samples)
-    with closing(run_side_by_side(stream, runs)) as rounds:
-        for each in rounds:
-            answer = each.answers[1]
-            if answer is None:
-                raise RuntimeFailureError(runs[1].failure or f"'{Path(file).name}' does not answer.")
-            sums.add(answer, each.reference)
     return qualities(sums)
 
 

@@ -44,11 +44,6 @@ def find_slices(outputs: Mapping[str, Tensor]) -> Slices:
     return {name: tuple(_axes(name, tensor, known)) for name, tensor in outputs.items()}
 
 
-def find_parts(tensor: Tensor) -> Traced:
-    """Return the parts of each axis of an activation that carries meaning."""
-    return _trace(tensor, 0, {})
-
-
 def _axes(name: str, tensor: Tensor, known: dict[Tensor, Traced]) -> Iterator[Axis]:
     rank, found = len(tensor.shape), _trace(tensor, 0, known)
     for axis, parts in sorted(found.items()):

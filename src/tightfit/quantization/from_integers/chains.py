@@ -57,8 +57,7 @@ def _converts(op: Op) -> bool:
 
 
 def _take_out(graph: Graph, op: Op, storages: Mapping[Tensor, Storage], chains: Chains) -> None:
-    source, result = op.inputs[0], op.outputs[0]
-    assert source is not None  # noqa: S101 - _converts saw it
+    source, result = op.operand(0), op.outputs[0]
     unpacked = (op, 0) in chains.unpacked or (source.is_constant and op.kind == "DEQUANTIZE")
     seen = chains.reads.pop((op, 0), [])
     if op.kind == "QUANTIZE":

@@ -77,11 +77,10 @@ def reals_of(tensor: Tensor) -> npt.NDArray[np.float32]:
     """
     quantization = tensor.quantization
     assert quantization is not None  # noqa: S101 - the caller asked stands_for_reals
-    assert tensor.data is not None  # noqa: S101 - a constant
     scale, zero_point = (
-        _along(v, tensor.data, quantization.axis) for v in (quantization.scale, quantization.zero_point)
+        _along(v, tensor.values, quantization.axis) for v in (quantization.scale, quantization.zero_point)
     )
-    return np.asarray((tensor.data.astype(np.float64) - zero_point) * scale, np.float32)
+    return np.asarray((tensor.values.astype(np.float64) - zero_point) * scale, np.float32)
 
 
 def _along(values: Array, data: Array, axis: int) -> npt.NDArray[np.float64]:

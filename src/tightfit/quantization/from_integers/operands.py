@@ -77,8 +77,7 @@ def decide_weights(
 
 def _on_grid(op: Op, tensor: Tensor, storage: Storage | None, rule: OpRule) -> Storage:
     if storage is None:
-        assert tensor.data is not None  # noqa: S101 - the caller saw it
-        found = grid_scales(tensor.data, rule.weight_axis)
+        found = grid_scales(tensor.values, rule.weight_axis)
         if found is None:
             raise Refusal("its weights are float in the source, and stay so")
         axis = rule.weight_axis if found.size > 1 else None
@@ -99,13 +98,12 @@ def _symmetric(
     """Weights with zero point 0; the note says what that costs."""
     if not any(storage.zero_point):
         return storage
-    assert tensor.data is not None  # noqa: S101 - the caller saw it
     plain = replace(storage, dtype="int8", zero_point=(0,) * len(storage.zero_point))
-    if _noise_db(tensor.data, plain) > _EXACT_DB:
+    if _noise_db(tensor.values, plain) > _EXACT_DB:
         return plain  # int8 holds all of them without the shift
     if zero_point and storage.axis is None and storage.dtype == "int8":
         return storage
-    scales = weight_scales(tensor.data, rule.weight_axis)
+    scales = weight_scales(tensor.values, rule.weight_axis)
     moved = Storage(
         "int8",
         tuple(scales.tolist()),
@@ -116,7 +114,7 @@ def _symmetric(
     )
     made.notes.append(
         f"{op.kind} '{op.name}': its weights have the zero point {storage.zero_point[0]}, which its kernel "
-        f"does not take; requantized at {format_decibels(_noise_db(tensor.data, moved))}"
+        f"does not take; requantized at {format_decibels(_noise_db(tensor.values, moved))}"
     )
     return moved
 
@@ -170,11 +168,10 @@ def _widened(
     weights: Tensor, storage: Storage, scales: npt.NDArray[np.float32], least: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Larger scales for channels whose weights are all zero: nothing else can change there."""
-    assert weights.data is not None  # noqa: S101 - the caller saw it
     if storage.axis is None:
-        return np.maximum(scales, least.max(keepdims=True)) if not weights.data.any() else scales
-    others = tuple(i for i in range(weights.data.ndim) if i != storage.axis)
-    empty = ~weights.data.any(axis=others)
+        return np.maximum(scales, least.max(keepdims=True)) if not weights.values.any() else scales
+    others = tuple(i for i in range(weights.values.ndim) if i != storage.axis)
+    empty = ~weights.values.any(axis=others)
     return np.where(empty, np.maximum(scales, least), scales).astype(np.float32)
 
 
@@ -189,20 +186,18 @@ def constant_operand(tensor: Tensor, storage: Storage | None, dtype: str) -> Sto
     Raises:
         Refusal: it stands on no grid of the type.
     """
-    assert tensor.data is not None  # noqa: S101 - the caller saw a constant
-    if storage is not None and _noise_db(tensor.data, storage) > _EXACT_DB:
+    if storage is not None and _noise_db(tensor.values, storage) > _EXACT_DB:
         return storage
     if storage is None:
-        found = grid_scales(tensor.data, None) if tensor.size > 1 else _of_one(tensor)
+        found = grid_scales(tensor.values, None) if tensor.size > 1 else _of_one(tensor)
         if found is not None:
             own = Storage(dtype, tuple(found.tolist()), (0,), reason="its values' own grid")
-            if _noise_db(tensor.data, own) > _EXACT_DB:
+            if _noise_db(tensor.values, own) > _EXACT_DB:
                 return own
     raise Refusal(f"its constant '{tensor.name}' has no scale in the source; it {EXACT_IN_FLOAT}")
 
 
 def _of_one(tensor: Tensor) -> npt.NDArray[np.float32]:
     """One number is a hundred steps of a hundredth of it."""
-    assert tensor.data is not None  # noqa: S101 - the caller saw a constant
-    value = float(np.abs(tensor.data).reshape(-1)[0])
+    value = float(np.abs(tensor.values).reshape(-1)[0])
     return np.asarray([value / 100 if value else 1.0], np.float32)

@@ -158,11 +158,6 @@ def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
     )
 
 
-def activation_outputs(rule: OpRule, op: Op) -> tuple[int, ...]:
-    """Return the positions of the outputs that are quantized."""
-    return tuple(i for i, t in enumerate(op.outputs) if i not in rule.keep_outputs and t.dtype == "float32")
-
-
 def shared_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
     """Return the positions of the inputs that share scale and zero point with the outputs."""
     inputs = activation_inputs(rule, op)

@@ -118,16 +118,13 @@ def _even(graph: Graph, op: Op, factors: Sequence[float]) -> None:
         if factor != 1.0:
             _scale_part(graph, op, position, factor)
     for reader in dict.fromkeys(readers):
-        weights = reader.input(1)
-        assert weights is not None  # noqa: S101 - _readers saw it
-        assert weights.data is not None  # noqa: S101 - _readers saw it
-        scaled = np.asarray(weights.data / columns, np.float32)
+        weights = reader.operand(1)
+        scaled = np.asarray(weights.values / columns, np.float32)
         graph.set_input(reader, 1, Tensor(weights.name, weights.shape, data=scaled))
 
 
 def _scale_part(graph: Graph, op: Op, position: int, factor: float) -> None:
-    tensor = op.inputs[position]
-    assert tensor is not None  # noqa: S101 - _factors saw it
+    tensor = op.operand(position)
     alone = len(tensor.consumers) == 1 and tensor not in graph.outputs
     if alone and can_standardize(tensor) and tensor.producer is not None:
         scale_rows(graph, tensor.producer, np.full(tensor.shape[-1], factor, np.float32))

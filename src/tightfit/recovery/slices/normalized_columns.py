@@ -131,16 +131,14 @@ def pads(op: Op) -> bool:
 def _take_back(
     graph: Graph, op: Op, factor: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]
 ) -> None:
-    weights, bias = op.input(1), op.input(2)
-    assert weights is not None  # noqa: S101 - _foldable saw it
-    assert weights.data is not None  # noqa: S101 - _foldable saw it
-    rows = weights.data.reshape(weights.shape[0], -1, weights.shape[-1]).astype(np.float64)
+    weights, bias = op.operand(1), op.input(2)
+    rows = weights.values.reshape(weights.shape[0], -1, weights.shape[-1]).astype(np.float64)
     moved = (rows * offset).sum(axis=(1, 2))
     before = np.zeros(weights.shape[0]) if bias is None or bias.data is None else bias.data.reshape(-1)
     name = f"{op.name}/bias" if bias is None else bias.name
     after = (before + moved).astype(np.float32)
     graph.set_input(
-        op, 1, Tensor(weights.name, weights.shape, data=(weights.data / factor).astype(np.float32))
+        op, 1, Tensor(weights.name, weights.shape, data=(weights.values / factor).astype(np.float32))
     )
     graph.set_input(op, 2, Tensor(name, after.shape, data=after))
 

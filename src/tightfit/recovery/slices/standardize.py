@@ -129,11 +129,9 @@ def standardize(
 
 def _fold(graph: Graph, op: Op, factor: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]) -> None:
     axis, place = CHANNEL_AXIS[op.kind], BIAS[op.kind]
-    weights, bias = op.input(_WEIGHT), op.input(place)
-    assert weights is not None  # noqa: S101 - can_standardize saw it
-    assert weights.data is not None  # noqa: S101 - can_standardize saw it
+    weights, bias = op.operand(_WEIGHT), op.input(place)
     shape = [-1 if i == axis else 1 for i in range(len(weights.shape))]
-    scaled = (weights.data * factor.reshape(shape)).astype(np.float32)
+    scaled = (weights.values * factor.reshape(shape)).astype(np.float32)
     graph.set_input(op, _WEIGHT, Tensor(weights.name, weights.shape, data=scaled))
     before = np.zeros(len(factor), np.float32) if bias is None or bias.data is None else bias.data.reshape(-1)
     # In float64: offset and bias are often nearly equal, and what is left of them counts.

@@ -91,8 +91,7 @@ class _Reading:
 
     def take_out(self, op: Op) -> None:
         """Remove a conversion; a QUANTIZE that other than integer ops read is kept."""
-        source, made = op.inputs[0], op.outputs[0]
-        assert source is not None  # noqa: S101 - these ops have one input
+        source, made = op.operand(0), op.outputs[0]
         if op.kind == "QUANTIZE":
             for reader, position in made.consumers.copy():
                 if self.decisions[reader].mode == INTEGER:

@@ -94,7 +94,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
         max_latency: fraction of the original's latency, measured on this machine.
         importance: ``magnitude``, ``reconstruction`` or ``taylor``.
         refit: fit what is left to the data.
-        multiple: a group keeps a multiple of it.
+        multiple: the kept channels of a group are rounded to a multiple of it.
         data: samples; labels measure.
         image: how image files become arrays.
         calibration: samples that rank and fit at most.

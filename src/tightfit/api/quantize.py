@@ -81,8 +81,8 @@ def quantize(  # noqa: PLR0913 - the options of one command
         recover: names of recoveries (docs/recoveries.md), also with commas between them.
         effort: 1 tries what gains accuracy in seconds, 2 also keeps more ops in float; 0 writes the scheme as
             it is.
-        max_noise: share of the outputs' power that mixed activations may cost, 0 to 1.
-        max_size: bytes that mixed precision may fill, or text such as ``"3.3MB"``.
+        max_noise: largest output noise of mixed activations (noise power / signal power), 0 to 1.
+        max_size: size limit of mixed precision, in bytes or as text such as ``"3.3MB"``.
         slices: slices of outputs that must each be kept, as ``"out=-1:0-4=boxes"``.
         mend: try remedies where a slice of an output is poor.
         provenance: store recipe, versions and expected outputs in the file.

@@ -136,7 +136,7 @@ class WeightCompression:
 
 
 def gains(size: Footprint, original: Footprint, latency: Latency) -> list[str]:
-    """Says in so many words where nothing is gained."""
+    """Return a sentence for each of size, compressed size and latency that does not gain."""
     notes = []
     if size.size_bytes >= original.size_bytes:
         notes.append("No gain in bytes on disk: the file is no smaller; only compressed it may be.")

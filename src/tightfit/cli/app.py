@@ -100,7 +100,7 @@ def _start_workers() -> None:
 
 
 def _leave_by_signals() -> None:
-    """Lets SIGTERM and SIGHUP do what Ctrl-C does: the best so far is kept, nothing is left behind."""
+    """Handle SIGTERM and SIGHUP as Ctrl-C: the best file so far is kept, and temporary files are removed."""
 
     def leave(number: int, frame: object) -> None:
         del number, frame

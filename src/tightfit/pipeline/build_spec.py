@@ -36,8 +36,8 @@ class BuildSpec:
         effort: 0 writes the plain file, 1 tries the automatic recoveries, 2 also keeps more ops in float.
         target: the device that the file is for, or None.
         layout: a key of ``LAYOUTS``.
-        max_size_bytes: the most that mixed precision may fill; None for its default.
-        max_noise: noise power / signal power that mixed activations may cost; None for 0.01.
+        max_size_bytes: size limit of mixed precision; None for its default.
+        max_noise: largest output noise of mixed activations (noise power / signal power); None for 0.01.
         folder: where a long recovery keeps what is finished; None for nowhere.
         mend: whether remedies are tried where a slice of an output is poor.
         slices: slices of outputs that the user named.

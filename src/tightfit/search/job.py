@@ -22,7 +22,7 @@ OUT_OF_TIME: Final = "out of time"
 
 
 class Listener(Protocol):
-    """Hears how the search goes on; the command line draws bars with it."""
+    """Is called as the search goes on; the command line draws bars with it."""
 
     def stage(self, name: str, total: int) -> None:
         """A new piece of work of ``total`` steps begins."""
@@ -65,7 +65,7 @@ class Job:
         threads: for latency; accuracy uses what is there.
         layout: key of ``quantization.layouts.LAYOUTS``; None for ``cpu``, or the target's.
         observer: key of ``OBSERVERS``; None for one by integer type.
-        recipes: names of ``recipes.recipes()`` to try, whatever the effort; empty leaves it to the effort.
+        recipes: names of ``recipes.recipes()`` to try; empty: those of the effort.
         effort: one of ``EFFORTS``: when to spend time on rounding with data.
         fresh: measure everything again, whatever the journal says.
         provenance: False leaves it out of the files.

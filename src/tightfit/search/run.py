@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from tightfit import __version__
 from tightfit.errors import ModelError, OptionError, TightfitError
 from tightfit.evaluation.accuracy import understand
 from tightfit.graph.summary import summary
@@ -21,20 +18,20 @@ from tightfit.search.candidates.recipes import Recipe, find_recipes
 from tightfit.search.candidates.selection import Selection
 from tightfit.search.candidates.shrink_recipes import training_notes, with_shrink_gain
 from tightfit.search.candidates.target_policy import TargetPolicy
-from tightfit.search.devices.device_choice import choose_for, judge_for_all
-from tightfit.search.devices.device_pool import DevicePool
+from tightfit.search.devices.device_choice import judge_for_all
+from tightfit.search.devices.device_results import measure_on_devices
 from tightfit.search.effort import Skip, find_effort
 from tightfit.search.executor import ExecutorFactory, ExecutorLostError
 from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
-from tightfit.search.journal import Journal, file_sha256
+from tightfit.search.journal import Journal
 from tightfit.search.local_executor import LocalExecutor
+from tightfit.search.measurement_facts import measurement_facts
 from tightfit.search.search_samples import open_samples
 from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
 from tightfit.search.verdict.gains import with_gain
 from tightfit.search.verdict.job_checks import check_job, unlabelled_note
 from tightfit.search.verdict.processors import COMPARED, processor_notes
-from tightfit.units import format_count
 
 
 def search(job: Job, listener: Listener, executor: ExecutorFactory = LocalExecutor) -> Outcome:
@@ -73,8 +70,8 @@ def _found(running: _Search) -> Outcome:
 class _Search:
     """One run over the recipes.
 
-    The plain ones are made first, their latency is measured together, then their accuracy; what follows is
-    for what they miss, and each of it is measured before the next is thought of.
+    Plain schemes are made first; their latency is measured together, then their accuracy. Recoveries and
+    smaller models follow, one at a time, while the budget is not met.
     """
 
     def __init__(self, job: Job, listener: Listener, executor: ExecutorFactory) -> None:
@@ -89,7 +86,7 @@ class _Search:
         self.samples = open_samples(job, self.source)
         tasks = understand(self.source.path, self.samples.dataset, self.samples.evaluating, job.metrics())
         self.executor = executor(job, self.source, self.samples, self.policy, listener)
-        self.journal = Journal(job.output, self._facts())
+        self.journal = Journal(job.output, measurement_facts(job, self.samples))
         if self.journal.is_of_another_model and not job.fresh:
             raise OptionError(
                 f"'{job.output}' holds the search of another model. Choose another folder with -o, or "
@@ -317,25 +314,15 @@ class _Search:
 
     def _measure_devices(self) -> None:
         """Measures all files on the boards, and chooses one for each and one for all."""
-        job, found = self.job, self.outcome.candidates
+        job, outcome = self.job, self.outcome
         if not job.devices:
             return
-        self.listener.stage(f"latency on {format_count(len(job.devices), 'device')}", len(job.devices))
-        pool = DevicePool(job.devices, self.effort.latency_seconds)
-        self._keep(*pool.measure(job.model, found, job.output, self.listener.advance))
-        found = self.outcome.candidates
-        known = {d.name: {"machine": {"on": d.device.url}} for d in job.devices if d.name in found[0].devices}
-        names = [n for n in (known | pool.found) if "machine" in (known | pool.found)[n]]
-        best = choose_for(found, job.budget, names)
-        self.outcome.devices = {
-            name: {**facts, "best": best.get(name)} for name, facts in (known | pool.found).items()
-        }
-        self.outcome.notes += [
-            f"Device {name}: {facts['failure']}" for name, facts in pool.found.items() if "failure" in facts
-        ]
-        self._put_known(found)
-        for name, chosen in best.items():
-            path = next((c.path for c in found if c.name == chosen), None)
+        found = measure_on_devices(job, outcome.candidates, self.effort.latency_seconds, self.listener)
+        outcome.candidates, outcome.devices = found.candidates, found.devices
+        outcome.notes += found.notes
+        self._put_known(found.candidates)
+        for name, chosen in found.best.items():
+            path = next((c.path for c in found.candidates if c.name == chosen), None)
             if path is not None:
                 copy_file(job.output / path, job.output / f"best-{name}.tflite")
         self.update()
@@ -348,29 +335,6 @@ class _Search:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.job.output).as_posix()
-
-    def _facts(self) -> dict[str, Any]:
-        """All that the measurements depend on."""
-        job, samples = self.job, self.samples
-        return {
-            "model": file_sha256(job.model),
-            "data": [samples.dataset.fingerprint(), samples.calibration_set.fingerprint()],
-            "versions": [version("ai-edge-litert"), __version__],
-            "settings": [
-                str(job.image),
-                job.calibration,
-                job.evaluation,
-                job.seed,
-                self._metrics(),
-                job.threads,
-            ],
-            "layout": [job.layout, job.observer, job.provenance, str(job.slices)],
-            "target": [job.budget.target, job.budget.target_memory, job.budget.min_accelerated],
-        }
-
-    def _metrics(self) -> str:
-        """The metrics as they are spelled, with their options."""
-        return "; ".join(f"{w.key} {dict(w.options) or ''}".strip() for w in self.job.metrics())
 
 
 def _is_unscored(candidate: Candidate) -> bool:

@@ -37,8 +37,8 @@ class QuantizeOptions:
         observers: integer type → observer.
         layout: ``cpu``, ``npu`` or ``micro``; None for ``cpu``, or the target's.
         recovery: names of ``recovery.steps.RECOVERIES``.
-        max_size: bytes that mixed precision may fill.
-        max_noise: share of the outputs' power that mixed activations may cost; None for 1 %.
+        max_size: size limit of mixed precision, in bytes.
+        max_noise: largest output noise of mixed activations (noise power / signal power); None for 1 %.
         target: name of the device that the file is for.
         provenance: False leaves it out of the file.
         doctor: False says nothing about the data.

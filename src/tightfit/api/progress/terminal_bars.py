@@ -17,7 +17,7 @@ shown: ContextVar[bool] = ContextVar("shown", default=True)
 
 
 class Bars:
-    """Hears a piece of work and draws it; plain lines where stderr is no terminal, nothing when quiet.
+    """Draws the progress of a piece of work; plain lines where stderr is no terminal, nothing when quiet.
 
     Args:
         pieces: how many stages there will be, for the overall bar; 0 draws none.
@@ -51,7 +51,7 @@ class Bars:
     def stage(self, name: str, total: int) -> None:
         """Begin a stage of ``total`` steps, 0 for an unknown number; the overall bar moves on."""
         if self._bar is not None:
-            # Of an unknown number of steps, rich wants to hear None.
+            # Rich takes None for an unknown number of steps.
             self._bar.reset(self._task, total=total or None, description=name[:44], visible=True)
             if self._overall is not None and self._started:
                 self._count += 1

@@ -29,7 +29,7 @@ class CompressionResult(CompressedFile):
         original_size: the same of the model before.
         lut_bytes: of the file in tflite-micro's look-up-table form, an estimate.
         zeros: share of zeros in the large weights.
-        values: the most different values in one of them.
+        values: the largest number of distinct values in one tensor.
         macs: multiply–accumulates, those by zero included.
         latency: of the file, in ms, measured in turns with the model before; with the peak memory of the
             process.

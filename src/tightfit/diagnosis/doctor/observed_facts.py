@@ -10,9 +10,9 @@ from tightfit.diagnosis.doctor.evidence import (
 )
 from tightfit.evaluation.labels.label_shift import LabelCheck, Shift
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Signature, Tensor
+from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.ops.macs import WEIGHTS
-from tightfit.graph.signatures import input_names, output_names
+from tightfit.graph.signatures import output_names, tap
 from tightfit.quantization.calibration.calibrate import watched_tensors
 from tightfit.streaming.extremes import Answers, Extremes
 from tightfit.types import Array
@@ -29,11 +29,10 @@ def tapped(model: Model) -> tuple[Model, dict[str, Tensor], dict[str, str]]:
     weighted = [t for op in graph.ops if op.kind in WEIGHTS for t in op.outputs if t.dtype == "float32"]
     watched = weighted or [t for t in watched_tensors(graph) if t.producer is not None]
     ends = {name: t for name, t in output_names(twin).items() if t.producer is not None}
-    graph.outputs = list(dict.fromkeys([*watched, *ends.values()])) or graph.outputs[:1]
-    outputs = {keys[t]: t for t in graph.outputs}
+    outputs = {keys[t]: t for t in dict.fromkeys([*watched, *ends.values()])}
     # A tensor that is watched and an output is observed twice, under two names.
     outputs |= {f"out {keys[t]}": t for t in ends.values()}
-    twin.signatures = [Signature("examine", input_names(twin), outputs)]
+    tap(twin, outputs)
     return twin, {keys[t]: t for t in watched}, {name: keys[t] for name, t in ends.items()}
 
 

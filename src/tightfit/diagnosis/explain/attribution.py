@@ -82,7 +82,7 @@ def explain(
 
 
 def _silent(*_: object) -> None:
-    """Hears nothing."""
+    """Ignores progress."""
 
 
 class _Explaining:

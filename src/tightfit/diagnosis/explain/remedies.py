@@ -1,6 +1,6 @@
 """What could bring an op's accuracy back: one row of ``REMEDIES`` each, from the damaged op to its trials.
 
-Nothing is supposed to help: ``workshop`` writes every trial, runs it in LiteRT and measures what it brought.
+A gain is measured, not assumed: ``remedy_trials`` writes every trial and runs it in LiteRT.
 """
 
 from __future__ import annotations

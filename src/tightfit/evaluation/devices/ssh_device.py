@@ -210,7 +210,7 @@ def _sources() -> dict[str, bytes]:
 
 
 def _refuse_unfit(device: Device) -> None:
-    """Tells apart a device that cannot be reached from one that lacks Python or LiteRT."""
+    """Raise another error for a device that cannot be reached than for one without Python or LiteRT."""
     done = attempt(device.words(_python(device, _LOOK)), CONNECT_S * 4)
     if done.returncode == 255:
         raise RuntimeFailureError(unreachable(device, done.stderr))

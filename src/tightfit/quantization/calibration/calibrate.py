@@ -14,8 +14,8 @@ import numpy as np
 
 from tightfit.errors import DataError
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Graph, Model, Signature, Tensor
-from tightfit.graph.signatures import input_names, keeps_state
+from tightfit.graph.ir import Graph, Model, Tensor
+from tightfit.graph.signatures import input_names, keeps_state, tap
 from tightfit.graph.split_inputs import split_values
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
@@ -50,12 +50,10 @@ def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[
     twin = copy_model(model)
     graph = twin.main
     keys = graph.keys()
-    inputs = input_names(twin)
     ends = [t for t in graph.outputs if t.producer is not None]
     measured = [t for t in watched_tensors(graph) if t.producer is not None]
     # A model whose outputs are its inputs still has to be run: to see that it can be.
-    graph.outputs = list(dict.fromkeys([*measured, *ends])) or graph.outputs[:1]
-    twin.signatures = [Signature("watch", inputs, {keys[t]: t for t in graph.outputs})]
+    tap(twin, {keys[t]: t for t in dict.fromkeys([*measured, *ends])})
     known = set(measured)
     watches = {
         keys[t]: Watch(

@@ -168,7 +168,7 @@ class _Graph:
     # -- values --------------------------------------------------------------------------------
 
     def _activation(self, tensor: Tensor, key: str, made: GraphPlan, by_op: dict[Op, OpPlan]) -> None:
-        """Says in which integers a value is held, and which readers take it in others."""
+        """Record in which integers a value is stored, and which readers take it in others."""
         reads = {r: self.chains.reads.get(r, [])[-1:] for r in tensor.consumers}
         given = self.chains.gives.get(tensor, [])[-1:] if tensor in self.graph.outputs else None
         taken = [*reads.values(), *([] if given is None else [given])]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.ops.elementwise_ops import BINARY, UNARY
-from tightfit.graph.signatures import input_names
+from tightfit.graph.signatures import tap
 from tightfit.quantization.modes import Override
 
 _TAIL: Final = (
@@ -122,8 +122,6 @@ def ending_at(model: Model, keys: Sequence[str]) -> Model:
     """Return a copy that gives the tensors of these keys, in order, and nothing else."""
     twin = copy_model(model)
     mine = {key: t for t, key in twin.main.keys().items()}
-    names = input_names(twin)
-    twin.main.outputs = [mine[key] for key in keys]
     # LiteRT gives a signature's outputs in the order of their names.
-    twin.signatures = [Signature("ends", names, {f"end{i:06}": mine[key] for i, key in enumerate(keys)})]
+    tap(twin, {f"end{i:06}": mine[key] for i, key in enumerate(keys)})
     return twin

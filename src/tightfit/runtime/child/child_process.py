@@ -178,7 +178,7 @@ class Child:
         return self._channel.receive(timeout_s)
 
     def describe_exit(self, fault: Exception, doing: str) -> str:
-        """Says how the child ended, and its own last words."""
+        """Return how the child ended, and the last lines that it printed."""
         if isinstance(fault, ChannelTimeoutError):
             return f"LiteRT did not answer in time while {doing}; its process was ended."
         self._wait()

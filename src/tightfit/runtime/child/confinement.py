@@ -46,7 +46,7 @@ def confine(settings: Mapping[str, Any]) -> None:
 
 
 def limit_memory(most_bytes: int) -> None:
-    """Lets this process allocate so many bytes of data at most; an earlier, lower limit stays.
+    """Limit the bytes of data that this process may allocate; an earlier, lower limit stays.
 
     ``RLIMIT_DATA`` counts private memory that can be written (Linux ≥ 4.7): a mapped file, such as a model,
     does not count. Systems that do not enforce it lose nothing.

@@ -14,7 +14,7 @@ from tightfit.targets.profile import Target
 
 
 class Selection:
-    """Says recipe after recipe whether it is worth its time; ``notes`` tell what was left out.
+    """Decides for each recipe whether it is tried; ``notes`` lists those that are not.
 
     Args:
         job: its budget, its effort and the recipes that it names.

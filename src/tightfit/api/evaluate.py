@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
@@ -30,8 +30,9 @@ from tightfit.result import Result, ResultList, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
 from tightfit.streaming.slice_axes import NamedSlices
-from tightfit.targets.places.place import find_place, latencies_on
-from tightfit.targets.places.place_difference import PlaceDifference, place_difference
+
+if TYPE_CHECKING:
+    from tightfit.targets.places.place_difference import PlaceDifference
 
 
 @verb()
@@ -72,6 +73,9 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     Example:
         ``tightfit.evaluate(["float.tflite", "int8.tflite"], "samples.npz:x_test,y_test")``
     """
+    from tightfit.targets.places.place import find_place  # noqa: PLC0415 - keeps inspect light
+    from tightfit.targets.places.place_difference import place_difference  # noqa: PLC0415 - the same
+
     wanted, place = wanted_metrics(metric), None if on is None else find_place(on)
     several = _several(models)
     paths = [signature_file(open_model(m), signature) for m in several]
@@ -241,6 +245,8 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     Example:
         ``tightfit.benchmark(["float.tflite", "int8.tflite"])``
     """
+    from tightfit.targets.places.place import latencies_on  # noqa: PLC0415 - keeps inspect light
+
     several = _several(models)
     files = [open_model(m) for m in several]
     paths = [signature_file(path, signature) for path in files]

@@ -15,7 +15,6 @@ from tightfit.api.evaluate import benchmark as run_benchmark
 from tightfit.api.evaluate import evaluate as run_evaluate
 from tightfit.api.evaluate import inspect as run_inspect
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.api.prune_channels import channel_groups
 from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
@@ -24,7 +23,6 @@ from tightfit.cli.options.shared_options import (
     slices_option,
     threads_option,
 )
-from tightfit.cli.prune_channels import groups_table
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console, name_room
 from tightfit.cli.terminal.inspect_view import inspection
@@ -209,6 +207,9 @@ def inspect(model: Path, groups: bool, as_json: bool) -> int:
 
 
 def _show_groups(model: Path, as_json: bool) -> int:
+    """Prints the channels that can only be removed together."""
+    from tightfit.api.prune_channels import channel_groups  # noqa: PLC0415 - keeps inspect light
+    from tightfit.cli.prune_channels import groups_table  # noqa: PLC0415 - the same
 
     found = channel_groups(model)
     if as_json:

@@ -13,7 +13,6 @@ from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.streaming.slice_axes import NamedSlices
 from tightfit.targets.profile import find_target
 from tightfit.targets.target_planning import scheme_for
-from tightfit.targets.tools.tool_table import require_tool
 
 
 def observers_of(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -79,6 +78,8 @@ class QuantizeOptions:
         if self.target is None:
             return find_scheme(name, self.interface or "float32")
         device = find_target(self.target)
+        from tightfit.targets.tools.tool_table import require_tool  # noqa: PLC0415 - only a target needs its tools
+
         require_tool(device)
         return scheme_for(device, name, self.interface)
 

@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from scipy.special import stdtrit
-
 from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding, Reading
 from tightfit.diagnosis.doctor.input_variants import ORDER, POLARITY, RANGE, READINGS
 from tightfit.units import format_percent
@@ -55,6 +53,8 @@ def better_labelled(reading: Reading) -> bool:
 
 def _certain(samples: int, chance: float = _CHANCE) -> float:
     """The t statistic of paired differences that chance alone exceeds so rarely."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - loading it takes longer than starting a command
+
     return float(stdtrit(max(samples - 1, 1), 1 - chance))
 
 

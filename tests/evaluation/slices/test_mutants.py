@@ -148,7 +148,27 @@ def nan(model: Model) -> None:
     constant(last_layer(model), 2).data[-1] = np.nan
 
 
-SPOILED = (one_slice, one_output, one_class, input_column, order, sign, nan)
+def half(model: Model) -> None:
+    """The last third of a layer's rows comes at half its size."""
+    op = last_layer(model)
+    for position in (1, 2):
+        rows = constant(op, position).data
+        rows[-max(1, len(rows) // 3) :] *= 0.5
+
+
+def bias(model: Model) -> None:
+    """One class is too likely."""
+    constant(last_layer(model), 2).data[0] += 1
+
+
+def two_rows(model: Model) -> None:
+    """Two rows of the last layer are exchanged."""
+    for position in (1, 2):
+        rows = constant(last_layer(model), position).data
+        rows[[0, 1]] = rows[[1, 0]]
+
+
+SPOILED = (one_slice, one_output, one_class, input_column, order, sign, nan, half, bias, two_rows)
 
 
 # -- the verdict -------------------------------------------------------------------------------

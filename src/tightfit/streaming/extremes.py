@@ -15,6 +15,11 @@ import numpy.typing as npt
 
 Reals = npt.NDArray[np.float32]
 
+_INT8_STEPS: Final = 255.0
+_FEW_STEPS: Final = 10.0
+"""So many steps of a uniform value leave noise of a hundredth of its spread."""
+
+_MOST_ENTRIES: Final = 1024
 _ENDS: Final = 1e-6
 _LONG: Final = 1024
 _ROWS: Final = 3000
@@ -128,14 +133,14 @@ class Answers:
     def __init__(self) -> None:
         self.count = self.bad = self.saturated = 0
         self.answers: list[tuple[int, float]] = []
-        self.columns = 0
+        self.columns, self.shape = 0, tuple[int, ...]()
         self.low: npt.NDArray[np.float64] | None = None
         self.high: npt.NDArray[np.float64] | None = None
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's output."""
         self.count += 1
-        self.columns = values.shape[-1] if values.ndim else 1
+        self.columns, self.shape = values.shape[-1] if values.ndim else 1, values.shape
         reals = np.asarray(values, np.float64).reshape(-1)
         if values.ndim and values.size == values.shape[-1] > 1:
             probability = probabilities(reals)
@@ -158,6 +163,7 @@ class Answers:
         for name in ("count", "bad", "saturated"):
             setattr(self, name, sum(getattr(lane, name) for lane in runs))
         self.columns = max(lane.columns for lane in runs)
+        self.shape = max((lane.shape for lane in runs), key=len)
         for other in others:
             if other.low is None or other.high is None:
                 continue
@@ -172,6 +178,30 @@ class Answers:
             return 0, 0
         low = self.low.reshape(-1, self.columns).min(axis=0)
         return int((low == self.high.reshape(-1, self.columns).max(axis=0)).sum()), self.columns
+
+    @property
+    def crushed(self) -> tuple[int, int, float, float] | None:
+        """The entries of an axis that vary by less than ten int8 steps of the whole output.
+
+        Returns:
+            How many there are, the first, how far it varies, the step; None without one. Probabilities of one
+            decision are left out, as a class may be rare.
+        """
+        if self.low is None or self.high is None or not self.columns or not self.low.size:
+            return None
+        step = (max(float(self.high.max()), 0.0) - min(float(self.low.min()), 0.0)) / _INT8_STEPS
+        if self.low.min() >= 0 and self.high.max() <= 1:
+            return None
+        for axis in {len(self.shape) - 1, 1} if len(self.shape) > 1 else ():
+            low, high = (
+                np.moveaxis(ends.reshape(self.shape), axis, 0).reshape(self.shape[axis], -1)
+                for ends in (self.low, self.high)
+            )
+            spans = high.max(axis=1) - low.min(axis=1)
+            places = np.flatnonzero((spans > 0) & (spans < _FEW_STEPS * step))
+            if 0 < len(places) < len(spans) <= _MOST_ENTRIES:
+                return len(places), int(places[0]), float(spans[places[0]]), step
+        return None
 
     @property
     def variation(self) -> float:

@@ -166,6 +166,14 @@ def map_for_classes(case):
     case.model = b.model(b.conv(b.input("image", [1, 8, 8, 3]), 4))
 
 
+def boxes_beside_scores(case):
+    """A row of pixels and a row that moves by hundredths in one output."""
+    b = Builder()
+    y = b.conv(b.input("image", [1, 8, 8, 3]), 4)
+    y.producer.inputs[1].data = (y.producer.inputs[1].data.T * np.float32([640, 640, 640, 0.01])).T
+    case.model = b.model(y)
+
+
 def ten_left(case):
     case.evaluating = case.evaluating[:10]
 
@@ -203,6 +211,7 @@ FAULTS = [
     (small_column, "mixed_units"),
     (unused_class, "dead_slices"),
     (map_for_classes, "labels_ignored"),
+    (boxes_beside_scores, "mixed_outputs"),
     (ten_left, "few_for_budget"),
 ]
 

@@ -76,6 +76,7 @@ CHECKS: Final[dict[str, DoctorCheck]] = {
         DoctorCheck("blank", sample_checks.blank, "samples with one value everywhere"),
         DoctorCheck("few_samples", range_checks.few_samples, "ranges that still move with more samples"),
         DoctorCheck("mixed_units", slice_checks.mixed_units, "input columns that share no scale"),
+        DoctorCheck("mixed_outputs", slice_checks.mixed_outputs, "parts of an output that share no scale"),
         DoctorCheck("dead_slices", slice_checks.dead_slices, "entries of an output that never change"),
         DoctorCheck("labels_ignored", slice_checks.labels_ignored, "labels that nothing is compared with"),
         DoctorCheck("few_for_budget", slice_checks.few_for_budget, "too few samples to show a small loss"),

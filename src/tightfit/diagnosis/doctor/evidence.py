@@ -110,6 +110,8 @@ class OutputFacts:
         variation: largest change of an entry between samples ÷ largest magnitude.
         entries: of the last axis.
         dead: those with one value at all places in all samples.
+        crushed: entries that vary by less than ten int8 steps of the whole output, the first of them, how far
+            that varies, and the step; None without one.
     """
 
     name: str
@@ -119,6 +121,7 @@ class OutputFacts:
     variation: float
     entries: int = 0
     dead: int = 0
+    crushed: tuple[int, int, float, float] | None = None
 
 
 @dataclass(frozen=True)

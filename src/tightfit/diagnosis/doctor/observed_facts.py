@@ -55,7 +55,9 @@ def decides_classes(answers: Answers, evidence: Evidence) -> bool:
 def output_facts(name: str, seen: Answers) -> OutputFacts:
     """Return what the answers of one output show, as plain data."""
     dead, entries = seen.dead
-    return OutputFacts(name, seen.count, seen.bad, seen.saturated, seen.variation, entries, dead)
+    return OutputFacts(
+        name, seen.count, seen.bad, seen.saturated, seen.variation, entries, dead, seen.crushed
+    )
 
 
 def tensor_facts(tensor: Tensor, seen: Extremes) -> TensorFacts:

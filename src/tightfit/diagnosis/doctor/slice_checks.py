@@ -39,6 +39,23 @@ def mixed_units(evidence: Evidence) -> Finding | None:
     return None
 
 
+def mixed_outputs(evidence: Evidence) -> Finding | None:
+    """An output with parts of different units: one integer scale rounds the small ones away."""
+    found = next((o for o in evidence.outputs if o.crushed is not None), None)
+    if found is None or found.crushed is None:
+        return None
+    count, first, span, step = found.crushed
+    return Finding(
+        "mixed_outputs",
+        f"{count} entries of output '{found.name}' vary by less than ten int8 steps of the whole output: "
+        f"entry {first} by {span:.3g}, while one step is {step:.3g}.",
+        "One integer scale serves a whole output, so these are rounded away.",
+        "Quantize with samples: remedies are tried, and a slice that stays lost or weak is named. Or give "
+        "the parts as outputs of their own.",
+        {"entries": count, "span": span, "step": step},
+    )
+
+
 def dead_slices(evidence: Evidence) -> Finding | None:
     """Entries of an output of the float model that never change."""
     found = [o for o in evidence.outputs if 0 < o.dead < o.entries]

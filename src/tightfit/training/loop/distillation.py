@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from tightfit.errors import OptionError
-from tightfit.training.loop.lessons import Lesson
+from tightfit.training.loop.lessons import Lesson, before_softmax
 from tightfit.training.network import Network, without_ones
 from tightfit.training.transforms.mask_updates import with_mask_updates
 
@@ -29,8 +29,8 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         share / (1 - share) = labels_share / (1 - labels_share) · (loss of teacher / loss of student) ** 6
 
     so a teacher that knows the labels less well than its student counts less; validation keeps
-    ``labels_share``, so that epochs compare. Several teachers count by
-    ``loss ** -6``, or alike without labels.
+    ``labels_share``, so that epochs compare. Several teachers count by ``loss ** -6``, or alike without
+    labels.
 
     Args:
         student: a ``Network``; its variables are trained.
@@ -42,6 +42,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         labels_share: weight of the label loss, 0–1; 0 needs no labels. The loss is ``label_loss`` where that
             is set, called with (labels, outputs), else the one given to ``compile``.
         measured: whether the share follows the losses; it needs ``label_loss``.
+        outputs: the student's output → the teachers', where names and places do not tell.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network". Departure: the
     share is measured.
@@ -66,7 +67,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.feature_weight, self.labels_share, self.temperature = feature_weight, labels_share, temperature
         self.measured = measured
         self.lessons = [Lesson(student, each, features, outputs) for each in self.teachers]
-        self.decides = self.lessons[0].decides
+        self.decides = [before_softmax(t) is not t for t in student.output_tensors.values()]
         self.label_loss: Any = None
         self.built = True
 
@@ -163,7 +164,7 @@ def weigh(labelled: Any, losses: Sequence[Any], share: float) -> tuple[Any, list
     """
     known = [ops.maximum(ops.cast(loss, "float32"), _LEAST_LOSS) for loss in losses]
     logs = ops.stack([-_SHARPNESS * ops.log(loss) for loss in known])
-    weights = ops.softmax(logs)
+    weights = ops.softmax(logs) if len(known) > 1 else ops.ones_like(logs)
     best = -ops.max(logs) / _SHARPNESS
     student = ops.log(ops.maximum(ops.stop_gradient(ops.cast(labelled, "float32")), _LEAST_LOSS))
     odds = math.log(share / (1.0 - share)) + _SHARPNESS * (best - student)

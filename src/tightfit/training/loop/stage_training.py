@@ -216,9 +216,9 @@ class StageTraining:
         return short_scales(self.starts[stage]) if self.request.ranges == "learned" else self.starts[stage]
 
     def _student(self, network: Network) -> Any:
-        teachers = [Network(each, check=False) for each in self.teachers]
         if self.user is not None:
-            return Distillation(network, teachers, labels_share=1.0)
+            return Distillation(network, [], labels_share=1.0)
+        teachers = [Network(each, check=False) for each in self.teachers]
         share = _LABELS_SHARE if self.labelled else 0.0
         student = Distillation(
             network, teachers, self.request.features, labels_share=share, measured=self.labelled,

@@ -20,6 +20,9 @@ CASES = {
     "pad-in-four": Case(
         "PAD", [Value((2, 3, 4)), Fixed([[0, 0], [1, 1], [0, 2]])], [(2, 5, 6)], "PadOptions"
     ),
+    "reverse-width": Case(
+        "REVERSE_V2", [Value((2, 3, 5)), Fixed([2])], [(2, 3, 5)], "ReverseV2Options"
+    ),
     "argmax-of-width": Case(
         "ARG_MAX", [Value((2, 3, 5), -2.0, -0.5), Fixed(2)], [((2, 3), "int32")],
         "ArgMaxOptions", {"outputType": 2},

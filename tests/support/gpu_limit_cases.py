@@ -63,6 +63,17 @@ def grouped(depth: int) -> Model:
     return model
 
 
+def turned(channels: int) -> Model:
+    inputs = [real("x", (2, 3, channels)), fixed("axis", [2])]
+    return model_of("REVERSE_V2", inputs, [real("y", (2, 3, channels))], "ReverseV2Options")
+
+
+def one_hot(shape: Sequence[int]) -> Model:
+    ends = [constant("on", ()), constant("off", ())]
+    inputs = [Tensor("x", shape, "int32"), fixed("depth", 4), *ends]
+    return model_of("ONE_HOT", inputs, [real("y", (*shape, 4))], "OneHotOptions", axis=-1)
+
+
 def largest(channels: int) -> Model:
     inputs = [real("x", (2, 3, channels)), fixed("axis", [2])]
     return model_of("ARG_MAX", inputs, [Tensor("y", (2, 3), "int32")], "ArgMaxOptions", outputType=2)
@@ -178,6 +189,8 @@ GPU_CASES: dict[str, Limited] = {
     "group_depth": Limited(lambda: grouped(4), lambda: grouped(2)),
     "input_types": Limited(lambda: typed("float32", "bool"), lambda: typed("int64", "bool"), FLOATS),
     "kept_rank": Limited(lambda: kept((2, 3, 5)), lambda: kept((6, 5))),
+    "index_rank": Limited(lambda: one_hot((2, 3)), lambda: one_hot((1, 2, 3))),
+    "reversed_channels": Limited(lambda: turned(8), lambda: turned(6)),
     "largest_of_channels": Limited(lambda: largest(8), lambda: largest(5)),
     "matching_batches": Limited(lambda: product((2, 3, 4), (2, 4, 5)), lambda: product((2, 3, 4), (1, 4, 5))),
     "no_computed_scalar": Limited(lambda: pair((4,), real("z", (1,))), lambda: pair((4,), real("z", ()))),

@@ -26,6 +26,7 @@ from tightfit.targets.fixes.fix_batches import (
     forward_sum,
     four_dimensions,
     pad_in_four,
+    reversed_width,
     softmax_row,
 )
 from tightfit.targets.fixes.fix_chains import join_reshapes
@@ -112,6 +113,7 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("softmax-row", "SOFTMAX", softmax_row, "SOFTMAX of a row"),
     _fix("pad-in-four", "PAD PADV2 MIRROR_PAD", pad_in_four, "a padding of four dimensions"),
     _fix("argmax-of-width", "ARG_MAX", argmax_of_width, "the largest value is looked for along the width"),
+    _fix("reverse-width", "REVERSE_V2", reversed_width, "the width is reversed instead of the channels"),
     _fix("forward-sum", "CUMSUM", forward_sum, "a running sum from the start, turned and shifted"),
     _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),

@@ -75,6 +75,22 @@ def argmax_of_width(op: Op) -> list[Op] | None:
     ]
 
 
+def reversed_width(op: Op) -> list[Op] | None:
+    """Return a REVERSE_V2 of the last of several dimensions as one of the width of [1, rows, n, 1]."""
+    source, target = op.input(0), op.outputs[0]
+    if source is None or len(source.shape) < 2 or axes(op) != [len(source.shape) - 1]:
+        return None
+    shape = (1, math.prod(source.shape[:-1]), source.shape[-1], 1)
+    image, before = reshape(source, shape, "width")
+    turned = Tensor(f"{op.name}/turned", shape, target.dtype, quantization=target.quantization)
+    along = constant(f"{op.name}/axis", [2])
+    return [
+        before,
+        Op("REVERSE_V2", [image, along], [turned], dict(op.options), op.options_type),
+        reshape_to(turned, target),
+    ]
+
+
 def tiled(source: Tensor, times: Sequence[int], name: str) -> tuple[Tensor, Op]:
     """Return a tensor repeated along its axes, and the TILE that makes it."""
     shape = [d * n for d, n in zip(source.shape, times, strict=True)]

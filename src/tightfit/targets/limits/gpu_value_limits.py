@@ -188,6 +188,26 @@ def largest_of_channels(op: Op) -> str | None:
     return listed([source]) if source.shape[-1] % 4 and source.dtype != "uint8" else None
 
 
+def reversed_channels(op: Op) -> str | None:
+    """Channels are reversed only where there are at most 4, or a multiple of 4.
+
+    Fix: --fix reverses the width.
+    """
+    source = op.input(0)
+    if source is None or len(source.shape) < 2 or len(source.shape) - 1 not in axes(op):
+        return None
+    return listed([source]) if source.shape[-1] > _SMALL_GROUP and source.shape[-1] % 4 else None
+
+
+def index_rank(op: Op) -> str | None:
+    """The indices have at most two dimensions.
+
+    Fix: reshape them before the op and its output after it.
+    """
+    source = op.input(0)
+    return listed([source]) if source is not None and len(source.shape) > 2 else None
+
+
 def updated_rank(op: Op) -> str | None:
     """A tensor that is updated at a computed place has four dimensions.
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from tightfit.report.report import Report
 from tightfit.report.sentences import choice_sentence, gain_notes
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.budget import Budget
@@ -71,3 +72,12 @@ def test_the_original_and_failures_have_no_notes():
     original = Candidate("float32", "float32", size_bytes=100, latency_ratio=1.0)
     assert gain_notes(original, original) == []
     assert gain_notes(Candidate("a", "int8", ["int8"], failure="It died."), original) == []
+
+
+def test_a_weak_slice_stands_in_the_verdict_of_a_file_that_fits():
+    weak = "output 'y' is weak in 'row 3' (entry 3 of axis 1): 14.6 dB against its own spread, below 20 dB"
+    outputs = [{"name": "y", "snr_db": 30.0, "weak": weak}]
+    found = Candidate("int8", "int8", ["int8"], size_bytes=5, outputs=outputs, meets_budget=True)
+    said = str(choice_sentence(Report({}, {}, {}, Budget(max_size=6), [found], "int8")))
+    assert said.startswith("int8 fits.")
+    assert f"O{weak[1:]}." in said

@@ -68,6 +68,11 @@ def turned(channels: int) -> Model:
     return model_of("REVERSE_V2", inputs, [real("y", (2, 3, channels))], "ReverseV2Options")
 
 
+def top(channels: int) -> Model:
+    outputs = [real("y", (2, 3)), Tensor("places", (2, 3), "int32")]
+    return model_of("TOPK_V2", [real("x", (2, channels)), fixed("k", 3)], outputs, "TopKV2Options")
+
+
 def one_hot(shape: Sequence[int]) -> Model:
     ends = [constant("on", ()), constant("off", ())]
     inputs = [Tensor("x", shape, "int32"), fixed("depth", 4), *ends]
@@ -202,6 +207,7 @@ GPU_CASES: dict[str, Limited] = {
     "output_types": Limited(lambda: typed("bool", "float32"), lambda: typed("bool", "int64"), FLOATS),
     "padded_batch": Limited(lambda: padded_rows(1), lambda: padded_rows(2)),
     "plain_sum": Limited(summed, lambda: summed(reverse=True)),
+    "top_of_channels": Limited(lambda: top(8), lambda: top(5)),
     "updated_rank": Limited(lambda: updated((1, 2, 4, 6)), lambda: updated((4, 6))),
     "reflecting": Limited(lambda: mirrored(0), lambda: mirrored(1)),
     "slope_shape": Limited(lambda: prelu((1, 1, 3)), lambda: prelu((1, 1, 1))),

@@ -199,6 +199,17 @@ def reversed_channels(op: Op) -> str | None:
     return listed([source]) if source.shape[-1] > _SMALL_GROUP and source.shape[-1] % 4 else None
 
 
+def top_of_channels(op: Op) -> str | None:
+    """The largest values are looked for among a multiple of 4.
+
+    Fix: look for them in the application, or pad the scores to a multiple of 4 with low values.
+    """
+    source = op.input(0)
+    if source is None or not source.shape:
+        return None
+    return listed([source]) if source.shape[-1] % 4 else None
+
+
 def index_rank(op: Op) -> str | None:
     """The indices have at most two dimensions.
 

@@ -35,6 +35,7 @@ _NORMALIZES: Final = frozenset({"SUB", "ADD", "MUL", "DIV"})
 _READS: Final = frozenset({"FULLY_CONNECTED", "CONV_2D"})
 
 
+_NAMED: Final = 4
 _REASON: Final = "the columns of the input have different units, which one integer scale cannot hold"
 
 
@@ -163,3 +164,14 @@ def _put_behind(
     for op, place in readers:
         graph.set_input(op, place, current)
     return made
+
+
+def unheld_sentence(name: str, poor: npt.NDArray[np.bool_]) -> str:
+    """Return what is left to the user where an input's columns keep different units."""
+    places = np.flatnonzero(poor)
+    listed = ", ".join(map(str, places[:_NAMED])) + (" …" if len(places) > _NAMED else "")
+    columns = f"column{'' if len(places) == 1 else 's'} {listed} of input '{name}'"
+    return (
+        f"{columns}: one integer scale of all columns rounds them away, and nothing in the file mends that. "
+        "Normalize the columns before the model, (x - mean) / deviation."
+    )

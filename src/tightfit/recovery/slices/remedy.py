@@ -13,12 +13,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.model_slices import Answered, measure_file
-from tightfit.evaluation.slices.quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import output_names
@@ -26,7 +23,6 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.observers import Range
-from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.layouts import lay_out
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import Plan
@@ -35,8 +31,9 @@ from tightfit.recovery.output_noise import outputs_of
 from tightfit.recovery.slices.deepen import Deepening, layers_before
 from tightfit.recovery.slices.divided_outputs import split_outputs
 from tightfit.recovery.slices.joins import even_joins
-from tightfit.recovery.slices.normalized_columns import normalize, poor_inputs
+from tightfit.recovery.slices.normalized_columns import normalize, poor_inputs, unheld_sentence
 from tightfit.recovery.slices.offsets import correct_offsets
+from tightfit.recovery.slices.remedy_state import AIM_DB, RemedyState
 from tightfit.recovery.slices.split_input import split_inputs
 from tightfit.recovery.slices.standardize import HEADROOM, can_standardize, row_spans, standardize
 from tightfit.recovery.slices.tails import ending_at, find_tail, move_to_end, overrides_of
@@ -44,13 +41,7 @@ from tightfit.recovery.state import RecoveryState
 from tightfit.streaming.columns import Columns
 from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array
-from tightfit.units import format_count, format_decibels
-
-MARGIN_DB: Final = 3.0
-"""Samples that were not seen may be so much worse."""
-
-AIM_DB: Final = GOOD_DB + MARGIN_DB
-"""What is aimed at where something is mended."""
+from tightfit.units import format_count
 
 FEWEST_TO_HOLD_OUT: Final = 24
 """Fewer samples fit and judge at once."""
@@ -63,49 +54,7 @@ FEWEST: Final = 8
 _SHARE: Final = 0.2
 """An output's own scale is to blame when its rounding makes this share of a poor slice's noise."""
 
-_GAIN_DB: Final = 0.5
-_NAMED: Final = 4
 _STEPS: Final = {"int8": 255.0, "int16": 65535.0}
-
-
-@dataclass
-class _State:
-    """A model on its way, and how good its outputs are."""
-
-    original: Model
-    model: Model
-    plan: Plan
-    ranges: Ranges
-    overrides: tuple[Override, ...]
-    found: list[OutputQuality]
-    known: dict[str, Range] = field(default_factory=dict)
-
-    @property
-    def worst_db(self) -> float:
-        output = worst_output(self.found)
-        return MOST_DB if output is None or output.worst_slice is None else output.worst_slice.snr_db
-
-    @property
-    def own_db(self) -> float:
-        """The ratio of the worst slice with a unit of its own."""
-        return min((o.own_db for o in self.found), default=MOST_DB)
-
-    @property
-    def is_poor(self) -> bool:
-        """Whether remedies are tried."""
-        return self.worst_db < GOOD_DB or self.own_db < AIM_DB
-
-    def gains_over(self, before: _State) -> bool:
-        """Whether one of the two ratios is clearly better, and neither clearly worse."""
-        own, worst = self.own_db - before.own_db, self.worst_db - before.worst_db
-        return max(own, worst) >= _GAIN_DB and min(own, worst) > -_GAIN_DB
-
-    def gain(self, before: _State) -> str:
-        """The gain in words."""
-        if self.worst_db - before.worst_db >= _GAIN_DB:
-            return f"worst slice {format_decibels(before.worst_db)} → {format_decibels(self.worst_db)}"
-        own = f"{format_decibels(before.own_db)} → {format_decibels(self.own_db)}"
-        return f"worst slice of a unit of its own {own}"
 
 
 @dataclass
@@ -147,7 +96,7 @@ class Remedies:
         self.work.model = after.model
         return after.found
 
-    def _mended(self, state: _State) -> _State:
+    def _mended(self, state: RemedyState) -> RemedyState:
         for remedy in (self._columns, self._joins, self._tails):
             if state.is_poor:
                 state = remedy(state)
@@ -163,7 +112,7 @@ class Remedies:
     def _judging(self) -> Sequence[Answered]:
         return self.answered[::_EVERY] if len(self.answered) >= FEWEST_TO_HOLD_OUT else self.answered
 
-    def _judged(self, start: _State) -> _State:
+    def _judged(self, start: RemedyState) -> RemedyState:
         """The state as it is without the samples that judge."""
         self.work.adopt(start.original)
         self.work.model = start.model
@@ -171,7 +120,7 @@ class Remedies:
 
     # -- remedies --------------------------------------------------------------------------------
 
-    def _columns(self, state: _State) -> _State:
+    def _columns(self, state: RemedyState) -> RemedyState:
         """Columns of an input that have different units."""
         steps = _STEPS[self.work.plan.scheme.activations or "int8"]
         poor = poor_inputs(state.original, [x for x, _ in self.answered], steps)
@@ -184,10 +133,10 @@ class Remedies:
             return divided
         kept = self._kept(state, model, overrides, f"columns of {names} brought to one size in float")
         if kept is state:
-            self.work.notes += [_unheld(name, columns.poor(steps)) for name, columns in poor.items()]
+            self.work.notes += [unheld_sentence(name, columns.poor(steps)) for name, columns in poor.items()]
         return kept
 
-    def _input_pieces(self, state: _State, poor: Mapping[str, Columns]) -> _State:
+    def _input_pieces(self, state: RemedyState, poor: Mapping[str, Columns]) -> RemedyState:
         """Inputs in pieces of one scale each, for a device that takes integers only."""
         if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
             return state
@@ -199,7 +148,7 @@ class Remedies:
             state, model, (), f"taken in pieces, each an input with a scale of its own: {names}"
         )
 
-    def _joins(self, state: _State) -> _State:
+    def _joins(self, state: RemedyState) -> RemedyState:
         """Parts of different size joined inside of the model."""
         model, overrides, count = even_joins(state.original, state.ranges)
         if not count:
@@ -208,7 +157,7 @@ class Remedies:
             state, model, overrides, f"{format_count(count, 'join')} of parts of different size evened"
         )
 
-    def _tails(self, state: _State) -> _State:
+    def _tails(self, state: RemedyState) -> RemedyState:
         """Outputs whose own scale is too coarse for some of their slices."""
         blamed = self._blamed(state)
         if not blamed:
@@ -224,7 +173,7 @@ class Remedies:
             return pieces
         return floated
 
-    def _pieces(self, state: _State, blamed: Sequence[str]) -> _State:
+    def _pieces(self, state: RemedyState, blamed: Sequence[str]) -> RemedyState:
         """Outputs in pieces of one scale each, for a device that takes integers only."""
         if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
             return state
@@ -239,7 +188,7 @@ class Remedies:
             state, model, (), f"given in pieces, each an output with a scale of its own: {names}"
         )
 
-    def _in_float(self, state: _State, blamed: Sequence[str]) -> _State:
+    def _in_float(self, state: RemedyState, blamed: Sequence[str]) -> RemedyState:
         """Outputs computed in float behind the last layers."""
         model, overrides, known = self._floated(state, blamed)
         names = ", ".join(f"'{n}'" for n in blamed)
@@ -248,7 +197,7 @@ class Remedies:
             what = f"range of {names} with room for values that were not seen"
         return self._kept(state, model, overrides, what, known)
 
-    def _deepened(self, state: _State) -> _State:
+    def _deepened(self, state: RemedyState) -> RemedyState:
         """More layers in front of a tail leave int8, and the mean error goes into the last biases."""
         ends = output_names(state.original)
         tail = find_tail(state.original.main, [ends[o.name] for o in state.found if o.own_db < AIM_DB])
@@ -263,7 +212,7 @@ class Remedies:
             best = self._gained(best, tried, heads)
         return self._chosen(state, best, "more layers before it and their mean error mended")
 
-    def _gained(self, best: _State, tried: _State, heads: Sequence[Tensor]) -> _State:
+    def _gained(self, best: RemedyState, tried: RemedyState, heads: Sequence[Tensor]) -> RemedyState:
         """The better of two states, the second with its mean error mended; LiteRT may refuse that one."""
         try:
             made = self._corrected(tried, heads) if heads else self._with_quality(tried)
@@ -275,7 +224,7 @@ class Remedies:
         integers = self.work.plan.scheme.activations
         return Deepening(self.allowed.float_macs, self.allowed.int16 and integers == "int8")
 
-    def _corrected(self, state: _State, heads: Sequence[Tensor]) -> _State:
+    def _corrected(self, state: RemedyState, heads: Sequence[Tensor]) -> RemedyState:
         keys = state.original.main.keys()
         names = [keys[t] for t in heads]
         model = correct_offsets(state.original, state.plan, names, self._fitting())
@@ -283,9 +232,9 @@ class Remedies:
 
     # -- trials ----------------------------------------------------------------------------------
 
-    def _state(self, found: list[OutputQuality]) -> _State:
+    def _state(self, found: list[OutputQuality]) -> RemedyState:
         work = self.work
-        return _State(
+        return RemedyState(
             work.original,
             work.model,
             work.plan,
@@ -297,12 +246,12 @@ class Remedies:
 
     def _kept(
         self,
-        state: _State,
+        state: RemedyState,
         model: Model,
         overrides: Sequence[Override],
         what: str,
         known: Mapping[str, Range] = MappingProxyType({}),
-    ) -> _State:
+    ) -> RemedyState:
         """The state after a remedy where it helps, else the one before."""
         self._put_back(state)
         self.work.overrides = (*overrides, *state.overrides)
@@ -316,7 +265,7 @@ class Remedies:
             return state
         return self._chosen(state, tried, what)
 
-    def _chosen(self, before: _State, after: _State, what: str) -> _State:
+    def _chosen(self, before: RemedyState, after: RemedyState, what: str) -> RemedyState:
         if not after.gains_over(before):
             return before
         gain = after.gain(before)
@@ -326,12 +275,12 @@ class Remedies:
         self.work.notes.append(f"{what}: {gain}")
         return after
 
-    def _put_back(self, state: _State) -> None:
+    def _put_back(self, state: RemedyState) -> None:
         work = self.work
         work.original, work.model, work.plan = state.original, state.model, state.plan
         work.ranges, work.overrides, work.known = state.ranges, state.overrides, state.known
 
-    def _with_quality(self, state: _State) -> _State:
+    def _with_quality(self, state: RemedyState) -> RemedyState:
         state.found = self.measured(state.model, state.plan)
         return state
 
@@ -347,7 +296,7 @@ class Remedies:
 
     # -- tails -----------------------------------------------------------------------------------
 
-    def _blamed(self, state: _State) -> list[str]:
+    def _blamed(self, state: RemedyState) -> list[str]:
         """The outputs with a poor slice of its own unit, or whose own scale makes much of the noise."""
         keys, ends = state.original.main.keys(), output_names(state.original)
         blamed = []
@@ -365,7 +314,7 @@ class Remedies:
         return blamed
 
     def _floated(
-        self, state: _State, blamed: Sequence[str]
+        self, state: RemedyState, blamed: Sequence[str]
     ) -> tuple[Model, tuple[Override, ...], dict[str, Range]]:
         """A copy whose rows have one size before the tails of some outputs, overrides, and ranges."""
         twin = copy_model(state.original)
@@ -383,22 +332,11 @@ class Remedies:
         known = {keys[tensor]: limits for tensor, limits in made} if room else {}
         return twin, overrides_of(tail.ops, "float"), known
 
-    def _spans(self, state: _State, keys: Sequence[str], room: float) -> list[tuple[Array, Array]]:
+    def _spans(self, state: RemedyState, keys: Sequence[str], room: float) -> list[tuple[Array, Array]]:
         if not keys:
             return []
         seen = list(outputs_of(ending_at(state.original, keys), self._fitting()))
         return [row_spans([row[i] for row in seen], room) for i in range(len(keys))]
-
-
-def _unheld(name: str, poor: npt.NDArray[np.bool_]) -> str:
-    """What is left to the user where an input's columns keep different units."""
-    places = np.flatnonzero(poor)
-    listed = ", ".join(map(str, places[:_NAMED])) + (" …" if len(places) > _NAMED else "")
-    columns = f"column{'' if len(places) == 1 else 's'} {listed} of input '{name}'"
-    return (
-        f"{columns}: one integer scale of all columns rounds them away, and nothing in the file mends that. "
-        "Normalize the columns before the model, (x - mean) / deviation."
-    )
 
 
 def mend(

@@ -1,0 +1,73 @@
+"""A model between two remedies, and whether one state of it is better than another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tightfit.evaluation.slices.quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
+from tightfit.graph.ir import Model
+from tightfit.quantization.calibration.observers import Range
+from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.modes import Override
+from tightfit.quantization.plan import Plan
+from tightfit.units import format_decibels
+
+MARGIN_DB: Final = 3.0
+"""Samples that were not seen may be so much worse."""
+
+AIM_DB: Final = GOOD_DB + MARGIN_DB
+"""What is aimed at where something is mended."""
+
+_GAIN_DB: Final = 0.5
+
+
+@dataclass
+class RemedyState:
+    """A model on its way, and how good its outputs are.
+
+    Args:
+        original: the float model of the same function that the plan was made for.
+        model: the same with the weights found so far.
+        plan: of the quantized file.
+        ranges: the calibrated ranges.
+        overrides: that the plan was made with.
+        found: the quality of each output.
+        known: tensor key → range that takes the place of the calibrated one.
+    """
+
+    original: Model
+    model: Model
+    plan: Plan
+    ranges: Ranges
+    overrides: tuple[Override, ...]
+    found: list[OutputQuality]
+    known: dict[str, Range] = field(default_factory=dict)
+
+    @property
+    def worst_db(self) -> float:
+        """The ratio of the worst slice."""
+        output = worst_output(self.found)
+        return MOST_DB if output is None or output.worst_slice is None else output.worst_slice.snr_db
+
+    @property
+    def own_db(self) -> float:
+        """The ratio of the worst slice with a unit of its own."""
+        return min((o.own_db for o in self.found), default=MOST_DB)
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether remedies are tried."""
+        return self.worst_db < GOOD_DB or self.own_db < AIM_DB
+
+    def gains_over(self, before: RemedyState) -> bool:
+        """Whether one of the two ratios is clearly better, and neither clearly worse."""
+        own, worst = self.own_db - before.own_db, self.worst_db - before.worst_db
+        return max(own, worst) >= _GAIN_DB and min(own, worst) > -_GAIN_DB
+
+    def gain(self, before: RemedyState) -> str:
+        """The gain in words."""
+        if self.worst_db - before.worst_db >= _GAIN_DB:
+            return f"worst slice {format_decibels(before.worst_db)} → {format_decibels(self.worst_db)}"
+        own = f"{format_decibels(before.own_db)} → {format_decibels(self.own_db)}"
+        return f"worst slice of a unit of its own {own}"

@@ -18,7 +18,7 @@ from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError, OptionError
 from tightfit.evaluation.early_stopping import Limit, drop_bound
 from tightfit.evaluation.labels.label_kinds import INPUT, PLAIN, Probe
-from tightfit.evaluation.metrics.spelling import Wanted, parse_metrics
+from tightfit.evaluation.metrics.spelling import Wanted, directed, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy
 from tightfit.evaluation.scoring import THREADS, empty_scores, score_rounds, user_functions
@@ -108,10 +108,14 @@ def wanted_metrics(metric: Asked) -> list[Wanted]:
         return [metric]
     if callable(metric):
         name = getattr(metric, "__name__", type(metric).__name__).strip("<>")
-        options = {} if getattr(metric, "higher_is_better", True) else {"lower": True}
+        options = directed(name, {}, metric)
         return [Wanted(name, getattr(metric, "output", None), options, function=metric)]
     if isinstance(metric, Mapping):
-        return [replace(wanted, name=name) for name, f in metric.items() for wanted in wanted_metrics(f)]
+        return [
+            replace(wanted, name=name, options=directed(name, wanted.options, wanted.function))
+            for name, f in metric.items()
+            for wanted in wanted_metrics(f)
+        ]
     if not isinstance(metric, Iterable):
         raise OptionError(
             f"Received a metric of type {type(metric).__name__}; expected a name, a function of "

@@ -236,6 +236,9 @@ class Scorecard:
         main = self._tasks[0]
         if self.failure is not None or not self._count:
             return Accuracy(main.name, n=self._count, failure=self.failure)
+        undefined = self.undefined()
+        if undefined is not None:
+            return Accuracy(main.name, n=self._count, failure=undefined)
         scores = {t.name: self._score(i, reference) for i, t in enumerate(self._tasks)}
         first = scores[main.name]
         drop, low, high = (
@@ -251,6 +254,11 @@ class Scorecard:
             scores=self._tallies[0].scores,
             outputs=qualities(self._slices, lost_db=self._lost_db()),
         )  # fmt: skip
+
+    def undefined(self) -> str | None:
+        """Why a metric of the user has no finite value for this model, or None."""
+        own = (tally for tally in self._tallies if isinstance(tally, OwnTally))
+        return next((why for why in (tally.undefined() for tally in own) if why is not None), None)
 
     def _lost_db(self) -> dict[str, float]:
         """Below how many dB a slice is lost, of outputs whose decisions or labels are scored."""

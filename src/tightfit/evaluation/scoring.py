@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tightfit.data.dataset import Dataset
+from tightfit.errors import DataError
 from tightfit.evaluation.labels.label_shift import LabelCheck
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy, Scorecard
@@ -41,7 +42,14 @@ class Scored:
         self.check.merge(following.check)
 
     def accuracies(self, notes: Sequence[str]) -> list[Accuracy]:
-        """Return the accuracy of each model, compared with the first."""
+        """Return the accuracy of each model, compared with the first.
+
+        Raises:
+            DataError: a metric of the user's own has no value for the first model.
+        """
+        undefined = self.cards[0].undefined()
+        if undefined is not None:
+            raise DataError(undefined.replace("this model cannot", "no model can"))
         return [replace(card.accuracy(self.cards[0]), notes=tuple(notes)) for card in self.cards]
 
 

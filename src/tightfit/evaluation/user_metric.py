@@ -5,8 +5,9 @@
 With scores per sample, outputs are scored in groups and forgotten; one number over all samples needs all
 outputs at once, so only then memory grows with the samples.
 
-More is better, unless the function has an attribute ``higher_is_better = False`` or is spelled
-``module:function(lower)``. A function with ``whole = True`` is never called with a part of the samples.
+More is better, unless the function has an attribute ``higher_is_better = False``, is spelled
+``module:function(lower)``, or is an error by its name, see ``metrics.direction``. A function with
+``whole = True`` is never called with a part of the samples.
 Functions of (y_true, y_pred) and metrics of Keras are called in that order.
 """
 
@@ -23,10 +24,11 @@ import numpy as np
 
 from tightfit.data.sample import WEIGHT
 from tightfit.data.user_code import load_function, refused
-from tightfit.errors import DataError
+from tightfit.errors import DataError, printable
 from tightfit.evaluation.intervals import student_quantile
+from tightfit.evaluation.metrics.direction import lower_is_better
 from tightfit.evaluation.metrics.metric import Answer
-from tightfit.evaluation.metrics.spelling import LOWER, Wanted
+from tightfit.evaluation.metrics.spelling import Wanted
 from tightfit.evaluation.metrics.tally import Change, Estimate, paired_change
 from tightfit.evaluation.paired_comparison import mean_score
 from tightfit.types import Array
@@ -85,7 +87,7 @@ class UserScores:
     """What a user's metric says about one model."""
 
     def __init__(self, spec: str, function: Function) -> None:
-        self._spec = spec
+        self.spec = spec
         self._function = in_our_order(function)
         self._outputs: list[Mapping[str, Array]] = []
         self._labels: list[Any] = []
@@ -115,7 +117,13 @@ class UserScores:
     def value(self, without: range | None = None) -> float:
         """The metric over all samples but some."""
         kept = [i for i in range(len(self._outputs)) if without is None or i not in without]
-        return float(self._call([self._outputs[i] for i in kept], [self._labels[i] for i in kept]))
+        found = self._numbers([self._outputs[i] for i in kept], [self._labels[i] for i in kept])
+        if found.size != 1:
+            raise DataError(
+                f"The metric '{self.spec}' returned one number, then an array of shape {found.shape}. Return "
+                "either one score for each sample, or one number."
+            )
+        return float(found.reshape(()))
 
     def folds(self) -> list[range]:
         """Up to 20 blocks of neighbouring samples, one left out at a time."""
@@ -123,25 +131,68 @@ class UserScores:
         return [range(a, b) for a, b in itertools.pairwise(edges.tolist())]
 
     def _score_group(self) -> None:
-        result = np.asarray(self._call(self._outputs, self._labels), dtype=np.float64)
+        result = self._numbers(self._outputs, self._labels)
         if result.ndim == 0:
             if self._scores:
-                raise DataError(f"The metric '{self._spec}' returned scores, then one number. Return either.")
+                raise DataError(f"The metric '{self.spec}' returned scores, then one number. Return either.")
             self._whole = True
             return
         if result.shape != (len(self._outputs),):
             raise DataError(
-                f"The metric '{self._spec}' returned shape {result.shape} for {len(self._outputs)} samples. "
+                f"The metric '{self.spec}' returned shape {result.shape} for {len(self._outputs)} samples. "
                 "Expected one score for each sample, or one number."
             )
         self._scores.extend(float(score) for score in result)
         self._outputs, self._labels = [], []
 
+    def _numbers(self, outputs: list[Mapping[str, Array]], labels: list[Any]) -> Array:
+        """What the metric returns, as real numbers."""
+        result = self._call(outputs, labels)
+        try:
+            array = np.asarray(result)
+            if array.dtype.kind in "OV":  # lists of tensors
+                array = np.asarray(result, dtype=np.float64)
+        except Exception:  # noqa: BLE001 - numpy raises what the object of the user raises
+            array = np.array("")
+        if array.dtype.kind not in "biuf" or result is None:
+            raise DataError(
+                f"The metric '{self.spec}' returned {printable(repr(result), 40)} of type "
+                f"{type(result).__name__}. Expected one real number for each sample, or one number for all: "
+                "return a float, or an array of them."
+            )
+        return array.astype(np.float64)
+
     def _call(self, outputs: list[Mapping[str, Array]], labels: list[Any]) -> Any:
         single = len(outputs[0]) == 1
         given = np.concatenate([next(iter(o.values())) for o in outputs]) if single else outputs
-        with refused(f"The metric '{self._spec}' failed with", "It gets (outputs, labels)."):
-            return self._function(given, labels)
+        try:
+            with refused(f"The metric '{self.spec}' failed with", _given(outputs, labels)):
+                return self._function(given, labels)
+        except DataError as error:
+            if isinstance(error.__cause__, Exception) and _takes_labels_first(self._function, given, labels):
+                raise DataError(
+                    f"{error} It runs when the labels come first: swap its parameters, or name them y_true "
+                    "and y_pred."
+                ) from error.__cause__
+            raise
+
+
+def _given(outputs: list[Mapping[str, Array]], labels: list[Any]) -> str:
+    """Say what a metric gets."""
+    several = "" if len(outputs[0]) == 1 else ", a list of one dict of arrays by output name a sample"
+    named = ", a list of one dict by label name a sample" if isinstance(labels[0], Mapping) else ", a list"
+    first = f"outputs{several or ', an array of one row a sample'}"
+    return f"It gets two arguments: {first}; and labels{named}."
+
+
+def _takes_labels_first(function: Function, outputs: Any, labels: list[Any]) -> bool:
+    """True where the metric runs with its arguments swapped."""
+    try:
+        with refused("swapped"):
+            np.asarray(function(labels, outputs), dtype=np.float64)
+    except (DataError, TypeError, ValueError):
+        return False
+    return True
 
 
 class OwnTally:
@@ -154,8 +205,7 @@ class OwnTally:
     def __init__(self, wanted: Wanted, function: Function) -> None:
         self._user = UserScores(wanted.key, function)
         self._one_output = wanted.output is not None
-        lower = LOWER in wanted.options or not getattr(function, "higher_is_better", True)
-        self.sign = -1.0 if lower else 1.0
+        self.sign = -1.0 if lower_is_better(wanted.name, wanted.options, function) else 1.0
         self.latest: float | None = None
 
     def add(self, answer: Answer, index: int) -> None:  # noqa: ARG002 - the order is the same for all models
@@ -174,6 +224,20 @@ class OwnTally:
     def scores(self) -> Array | None:
         """One score for each sample, or None."""
         return self._user.scores()
+
+    def undefined(self) -> str | None:
+        """Why the metric is no finite number, or None."""
+        scores = self.scores
+        values = np.array([self._user.value()]) if scores is None else scores
+        bad = np.flatnonzero(~np.isfinite(values))
+        if not bad.size:
+            return None
+        value = f"{values[bad[0]]:g}".replace("nan", "NaN")
+        where = "over all samples" if scores is None else f"for {bad.size} of {len(values)} samples"
+        return (
+            f"The metric '{self._user.spec}' returned {value} {where}, so this model cannot be compared. "
+            "Return finite numbers."
+        )
 
     def estimate(self) -> Estimate:
         """The metric with its interval: of a mean, or by the jackknife."""
@@ -200,7 +264,7 @@ def _jackknife(left_out: list[float], estimate: float, confidence: float) -> Int
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
     """
     groups = len(left_out)
-    if groups < _FEWEST_FOLDS:
+    if groups < _FEWEST_FOLDS or not np.isfinite(left_out).all():
         return None, None
     spread = float(((np.array(left_out) - np.mean(left_out)) ** 2).sum())
     half = student_quantile(confidence, groups - 1) * math.sqrt((groups - 1) / groups * spread)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tightfit.errors import OptionError, unknown_name
+from tightfit.evaluation.metrics.direction import LOWER, lower_is_better
 from tightfit.evaluation.metrics.metric import Metric
 from tightfit.evaluation.metrics.metric_table import METRICS, OLDER_NAMES, find_metric
 from tightfit.plugins import entries, load_entry
 
 AUTO: Final = "auto"
-LOWER: Final = "lower"
 _FORM = re.compile(
     r"(?P<name>[^@(=,\s]+)(\((?P<options>[^()]*)\))?(@(?P<output>[^=]+))?(=(?P<limit>.*))?", re.DOTALL
 )
@@ -198,7 +198,21 @@ def _parse(text: str) -> Wanted:
         raise OptionError(unknown_name("metric", name, [*METRICS, *entries("metrics"), AUTO]))
     if row is not None:
         _check_options(options, row)
+    elif name != AUTO:
+        options = directed(name, options, added)
     return Wanted(name, output, options, None if limit is None else Limit.parse(limit, name), added)
+
+
+def directed(
+    name: str, options: Mapping[str, Any], function: Callable[..., Any] | None = None
+) -> dict[str, Any]:
+    """Return the options of a user's metric with ``lower`` where it is an error, also by its name.
+
+    Raises:
+        OptionError: its direction cannot be told, see ``lower_is_better``.
+    """
+    lower = lower_is_better(name, options, function)
+    return {**options, LOWER: True} if lower else dict(options)
 
 
 def _options(text: str, whole: str) -> dict[str, Any]:

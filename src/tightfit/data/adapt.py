@@ -26,13 +26,15 @@ def adapt_inputs(sample: Sample, specs: Sequence[TensorLike]) -> dict[str, Array
         DataError: when the model's inputs differ from the sample's in number, names or shape.
     """
     names = [spec.name for spec in specs]
-    named = _by_name(_split(sample.inputs, names), names)
+    named = _by_name(_divided(sample, names), names)
     return {spec.name: _adapt(named[spec.name], InputSpec.of(spec)) for spec in specs}
 
 
-def _split(inputs: Mapping[str, Array], names: Sequence[str]) -> Mapping[str, Array]:
+def _divided(sample: Sample, names: Sequence[str]) -> Mapping[str, Array]:
     """The inputs with those split that the model takes in pieces; a lone input may have another name."""
-    wholes = input_pieces(names)
+    if set(names) == set(sample.inputs):
+        return sample.inputs
+    wholes, inputs = input_pieces(names), sample.whole
     if len(wholes) == len(inputs) == 1 and not set(wholes) & set(inputs):
         inputs = {next(iter(wholes)): next(iter(inputs.values()))}
     return split_values(inputs, names)

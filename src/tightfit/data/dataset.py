@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tightfit.data.divided_inputs import divide, whole_inputs
 from tightfit.data.sample import WEIGHT, DataRecord, InputSpec, Sample
 from tightfit.data.validation import check_record
 from tightfit.errors import DataError
@@ -51,12 +52,14 @@ class Dataset:
     """Samples that fit a model's inputs.
 
     Attributes:
-        source: where they come from. inputs: what the model takes.
+        source: where they come from. inputs: what the model takes; pieces of one input are made from the
+            whole.
     """
 
     def __init__(self, source: DataSource, inputs: Sequence[InputSpec]) -> None:
         self.source = source
         self.inputs = tuple(inputs)
+        self._wholes = whole_inputs(self.inputs)
 
     def __len__(self) -> int:
         """The number of samples; a function's iterable is read once to count them."""
@@ -76,9 +79,13 @@ class Dataset:
         wanted = None if indices is None else self._ascending(indices)
         try:
             for record in self.source.read(wanted):
-                yield check_record(record, self.inputs)
+                yield self.checked(record)
         except OSError as error:
             raise DataError(f"'{self.source.name}' cannot be read: {error}.") from error
+
+    def checked(self, record: DataRecord) -> Sample:
+        """The record as a sample that the model takes, see ``check_record``."""
+        return divide(check_record(record, self._wholes), [s.name for s in self.inputs])
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -105,6 +105,8 @@ class Sample:
         index: its position in the data.
         name: what messages call it.
         labels: labels with names, those of a model's outputs or ``boxes`` and ``classes``.
+        undivided: the inputs as the data has them, where ``inputs`` holds pieces of them; see
+            ``divided_inputs``.
     """
 
     inputs: dict[str, Array]
@@ -112,6 +114,12 @@ class Sample:
     index: int = 0
     name: str = field(default="")
     labels: Mapping[str, Label] = field(default_factory=dict)
+    undivided: Mapping[str, Array] | None = None
+
+    @property
+    def whole(self) -> Mapping[str, Array]:
+        """The inputs as the data has them."""
+        return self.inputs if self.undivided is None else self.undivided
 
 
 def fit_shape(array: Array, spec: InputSpec) -> Array | None:

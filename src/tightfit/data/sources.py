@@ -15,6 +15,7 @@ import numpy as np
 
 from tightfit.data.array_roles import chosen_arrays, default_arrays
 from tightfit.data.dataset import Dataset, DataSource
+from tightfit.data.divided_inputs import whole_inputs
 from tightfit.data.function_source import FunctionData
 from tightfit.data.images.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.images.image_options import ImageOptions, missing_options
@@ -53,23 +54,25 @@ def open_data(
             ``rows.parquet``, ``train-{000..099}.tar``, a folder of these two, or ``module:function``; or an
             object, see ``python_objects``, or a ``ray.data`` dataset.
         image: how images become arrays; needed for images only.
-        inputs: the model's inputs: ``InputSpec``, or what else has its fields, such as a session's inputs.
+        inputs: the model's inputs: ``InputSpec``, or what else has its fields, such as a session's inputs;
+            of an input in pieces the data holds the whole.
         outputs: names of the model's outputs, which labels may have; without them only unnamed labels are
             read.
 
     Raises:
         DataError: when it is missing, empty, not understood, or needs image options.
     """
-    specs = tuple(InputSpec.of(each) for each in inputs)
+    takes = tuple(InputSpec.of(each) for each in inputs)
+    specs = whole_inputs(takes)
     if is_ray_dataset(spec):
-        return Dataset(RowSource(RayBlocks(spec), specs, tuple(outputs), image), specs)
+        return Dataset(RowSource(RayBlocks(spec), specs, tuple(outputs), image), takes)
     if isinstance(spec, RayBlocks):
-        return Dataset(RowSource(spec, specs, tuple(outputs), image), specs)
+        return Dataset(RowSource(spec, specs, tuple(outputs), image), takes)
     if is_python_object(spec):
         name, function = restartable(spec, [s.name for s in specs], outputs)
-        return Dataset(FunctionData(name, function, specs, image), specs)
+        return Dataset(FunctionData(name, function, specs, image), takes)
     try:
-        return Dataset(_source(os.fspath(spec), image, specs, tuple(outputs)), specs)
+        return Dataset(_source(os.fspath(spec), image, specs, tuple(outputs)), takes)
     except OSError as error:
         raise DataError(f"The data '{spec}' cannot be read: {error}.") from error
 

@@ -106,7 +106,7 @@ def run_side_by_side(samples: Iterator[Sample], runs: Sequence[ModelRun]) -> Gen
         ]
         # The reference comes first: it meets every bad sample before the others do, and its end is the end.
         for first, sample, *rest in zip(reference, own, *others, strict=False):
-            yield RunRound(sample.label, first, (first, *rest), sample.labels, sample.inputs)
+            yield RunRound(sample.label, first, (first, *rest), sample.labels, sample.whole)
 
 
 def _fan_out(samples: Iterator[Sample], count: int) -> list[Iterator[Sample]]:

@@ -9,7 +9,6 @@ from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names, output_names
-from tightfit.graph.split_inputs import input_pieces, whole_shape
 from tightfit.kinds import ModelLike
 
 
@@ -33,13 +32,8 @@ def inputs_of(model: Model, path: ModelLike) -> list[InputSpec]:
     named = input_names(model)
     if not named:
         raise ModelError(f"'{label_of(path)}' has no input, so no data can be run through it.")
-    wholes = input_pieces(named)
-    inside = {piece.name for pieces in wholes.values() for piece in pieces}
-    shapes = {n: t.shape_signature or t.shape for n, t in named.items()}
-    specs = [InputSpec(n, whole_shape(pieces, shapes), "float32") for n, pieces in wholes.items()]
+    specs = []
     for name, tensor in named.items():
-        if name in inside:
-            continue
         q = tensor.quantization if tensor.is_quantized else None
         scale = None if q is None else float(q.scale[0])
         zero_point = None if q is None else int(q.zero_point[0])

@@ -9,7 +9,6 @@ import numpy as np
 
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
-from tightfit.data.validation import check_record
 from tightfit.diagnosis.doctor.evidence import Evidence, SampleFacts
 from tightfit.errors import DataError
 from tightfit.streaming.columns import ColumnSums
@@ -59,7 +58,7 @@ class SampleLog:
         try:
             for record in dataset.source.read(wanted):
                 if all(_is_finite(np.asarray(values)) for values in record.inputs.values()):
-                    yield check_record(record, dataset.inputs)
+                    yield dataset.checked(record)
                 else:
                     self.bad.append(record.name)
         except OSError as error:

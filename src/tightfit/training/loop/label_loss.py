@@ -214,7 +214,7 @@ def heads_of(
             name: np.asarray(ops.convert_to_numpy(value)).reshape([abs(d) for d in tensor.shape])
             for (name, tensor), value in zip(teacher.output_tensors.items(), values, strict=True)
         }
-        probes.append(Probe(sample.label, shaped, sample.labels, sample.inputs))
+        probes.append(Probe(sample.label, shaped, sample.labels, sample.whole))
     return read_labels(probes, scalars, None, kinds).heads
 
 

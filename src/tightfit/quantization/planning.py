@@ -152,11 +152,27 @@ def _interface_notes(graph: Graph, context: Context, plan: GraphPlan) -> list[st
     wanted = context.scheme.interface
     if wanted == "float32" or context.index != 0:
         return []
-    names = [f"'{t.name}'" for t in _float_ends(graph) if plan.interface[context.keys[t]] == "float32"]
-    if not names:
-        return []
-    verb, them = ("stays", "it") if len(names) == 1 else ("stay", "them")
-    return [f"{', '.join(names)} {verb} float32 instead of {wanted}: no integer op reads or writes {them}"]
+    decisions = dict(zip(graph.ops, plan.ops, strict=True))
+    reasons: dict[str, list[str]] = {}
+    for tensor in _float_ends(graph):
+        if plan.interface[context.keys[tensor]] == "float32":
+            why = _float_neighbour(graph, tensor, decisions)
+            reasons.setdefault(why, []).append(f"'{tensor.name}'")
+    return [
+        f"{', '.join(names)} {'stays' if len(names) == 1 else 'stay'} float32 instead of {wanted}: {why}"
+        for why, names in reasons.items()
+    ]
+
+
+def _float_neighbour(graph: Graph, end: Tensor, decisions: Mapping[Op, OpPlan]) -> str:
+    """Why an input or output is float: the op that gives or takes it, and why that op computes in float."""
+    near = [op for op in graph.ops if end in op.inputs] if end.producer is None else [end.producer]
+    op = next((o for o in near if decisions[o].mode != INTEGER), None)
+    if op is None:
+        return "no op of the model computes with it"
+    reason, verb = decisions[op].reason, "takes" if end.producer is None else "gives"
+    computes = f"{op.kind} '{op.name}', which {verb} it, computes in float"
+    return f"{computes} ({reason})" if reason else computes
 
 
 def _widening_note(widened: list[int]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.model_slices import Answered, measure_file
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import output_names
@@ -168,7 +168,7 @@ class Remedies:
             return pieces
         split, self.work.notes = list(self.work.notes), before
         floated = self._in_float(state, blamed)
-        if pieces.worst_db > floated.worst_db:
+        if floated is state or pieces.worst_db > floated.worst_db:
             self.work.notes = split
             return pieces
         return floated
@@ -191,6 +191,8 @@ class Remedies:
     def _in_float(self, state: RemedyState, blamed: Sequence[str]) -> RemedyState:
         """Outputs computed in float behind the last layers."""
         model, overrides, known = self._floated(state, blamed)
+        if overrides and min(state.own_db, state.worst_db) >= self._leaves_integers_db():
+            return state
         names = ", ".join(f"'{n}'" for n in blamed)
         what = f"{names} computed in float behind the last layers"
         if not overrides:
@@ -204,13 +206,18 @@ class Remedies:
         heads = [t for t in tail.heads if can_standardize(t)]
         best = self._gained(state, state, heads) if heads else state
         for step in layers_before(state.original, tail, self._deepening()):
-            if best.own_db >= AIM_DB:
+            if best.own_db >= self._leaves_integers_db():
                 break
             overrides = (*overrides_of(step.ops, step.scheme), *state.overrides)
             plan = make_plan(state.original, self.work.plan.scheme, state.ranges, overrides=overrides)
             tried = replace(state, model=state.original, plan=plan, overrides=overrides, found=[])
             best = self._gained(best, tried, heads)
         return self._chosen(state, best, "more layers before it and their mean error mended")
+
+    def _leaves_integers_db(self) -> float:
+        """The ratio below which ops become float; integers that were asked for stay while it is good."""
+        asked = self.allowed.integers_only or self.work.plan.scheme.interface != "float32"
+        return GOOD_DB if asked else AIM_DB
 
     def _gained(self, best: RemedyState, tried: RemedyState, heads: Sequence[Tensor]) -> RemedyState:
         """The better of two states, the second with its mean error mended; LiteRT may refuse that one."""

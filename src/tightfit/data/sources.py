@@ -19,6 +19,7 @@ from tightfit.data.divided_inputs import whole_inputs
 from tightfit.data.function_source import FunctionData
 from tightfit.data.images.image_files import ImageFile, ImageFiles, folder_images
 from tightfit.data.images.image_options import ImageOptions, missing_options
+from tightfit.data.keras_order import by_name
 from tightfit.data.manifest import JsonArrays, manifest_images
 from tightfit.data.npz_members import DAMAGE
 from tightfit.data.python_objects import is_python_object, restartable
@@ -69,6 +70,7 @@ def open_data(
     if isinstance(spec, RayBlocks):
         return Dataset(RowSource(spec, specs, tuple(outputs), image), takes)
     if is_python_object(spec):
+        spec = by_name(spec, specs, outputs)
         name, function = restartable(spec, [s.name for s in specs], outputs)
         return Dataset(FunctionData(name, function, specs, image), takes)
     try:

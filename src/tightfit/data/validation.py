@@ -42,6 +42,11 @@ def name_inputs(inputs: Mapping[str, Array], specs: Sequence[InputSpec], where: 
     names = [spec.name for spec in specs]
     if len(names) == 1 and list(inputs) == ["x"]:
         return {names[0]: inputs["x"]}
+    if list(inputs) == ["x"] and "x" not in names:
+        raise DataError(
+            f"{where} has one array without a name, and the model has {len(names)} inputs: "
+            f"{', '.join(map(repr, names))}. Pass a dict of arrays by input name."
+        )
     for name in inputs:
         if name not in names:
             raise DataError(f"{where}: {unknown_name('input', name, names)}")
@@ -68,9 +73,10 @@ def _check_array(array: Array, spec: InputSpec, where: str) -> Array:
         )
     cast = _cast(fitted, spec, where)
     if cast.dtype.kind in "fc" and not np.isfinite(cast).all():
+        count = int((~np.isfinite(cast)).sum())
+        values = "1 value that is" if count == 1 else f"{count} values that are"
         raise DataError(
-            f"{where} has {int((~np.isfinite(cast)).sum())} values that are NaN or infinite in input "
-            f"'{spec.name}'. Remove the sample or repair it."
+            f"{where} has {values} NaN or infinite in input '{spec.name}'. Remove the sample or repair it."
         )
     return cast
 

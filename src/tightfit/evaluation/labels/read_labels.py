@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from tightfit.data.keras_order import only_order
 from tightfit.data.sample import WEIGHT, Label
 from tightfit.errors import DataError
 from tightfit.evaluation.labels.class_ranges import options_for
@@ -97,11 +98,9 @@ def _named(probe: Probe, reading: Reading) -> dict[str, str]:
     """Each named label with its output; what belongs to none is noted, or refused when nothing fits."""
     found: dict[str, str] = {}
     outputs = list(probe.outputs)
-    lower = {name.lower(): name for name in outputs}
+    lower = {name.lower(): name for name in outputs} | _by_number(probe)
     for key, label in probe.labels.items():
         name = lower.get(key.lower())
-        if key.startswith("#") and int(key[1:]) < len(outputs):
-            name = outputs[int(key[1:])]
         if name is None and key in _OF_THE_FIRST:
             name = outputs[0]
         if name is not None and _could_fit(label, probe.outputs[name]):
@@ -121,6 +120,28 @@ def _named(probe: Probe, reading: Reading) -> dict[str, str]:
             "nothing is measured with them. Name each label as its output."
         )
     return found
+
+
+def _by_number(probe: Probe) -> dict[str, str]:
+    """The outputs of labels that have a number instead of a name: by their sizes, else by numbered names.
+
+    Raises:
+        DataError: several orders fit, as the file sorts outputs by name.
+    """
+    keys = [key for key in probe.labels if key.startswith("#")]
+    outputs = list(probe.outputs)
+    if len(keys) != len(outputs):
+        return dict(zip(keys, outputs, strict=False))
+    pairs = [[(probe.labels[key], probe.outputs[name]) for name in outputs] for key in keys]
+    exact = [[np.asarray(label).size == output.size for label, output in row] for row in pairs]
+    loose = [[_could_fit(label, output) for label, output in row] for row in pairs]
+    order = only_order(exact, outputs) or only_order(loose, outputs)
+    if order is None and keys:
+        raise DataError(
+            f"The labels are {len(keys)} arrays without names, and their shapes do not say which belongs to "
+            f"which of the outputs {', '.join(map(repr, outputs))}. Pass a dict of labels by output name."
+        )
+    return {key: outputs[place] for key, place in zip(keys, order or [], strict=True)}
 
 
 def _could_fit(label: Label, output: Array) -> bool:

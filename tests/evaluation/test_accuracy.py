@@ -152,7 +152,7 @@ def test_shifted_labels_are_refused_with_numbers(data):
 def test_a_bad_sample_is_named(data):
     x = X.copy()
     x[17, 2] = np.inf
-    with pytest.raises(DataError, match=r"Sample 17 of 'd.npz' has 1 values that are NaN or infinite"):
+    with pytest.raises(DataError, match=r"Sample 17 of 'd.npz' has 1 value that is NaN or infinite"):
         evaluate([linear_model(WEIGHTS), linear_model(WEIGHTS)], data(x=x, y=LABELS))
 
 

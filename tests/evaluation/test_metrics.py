@@ -81,7 +81,7 @@ def test_labels_outside_of_the_classes_are_refused():
             score("top1", [[0, 0, 1]], label)
     with pytest.raises(DataError, match="not one-hot"):
         score("top1", [[0, 0, 1]], np.array([0.5, 0.5, 0]))
-    with pytest.raises(DataError, match="label of shape 2 does not name the classes"):
+    with pytest.raises(DataError, match="label of shape 2 is no class of an output"):
         score("top1", [[0, 0, 1]], np.array([1, 2]))
 
 

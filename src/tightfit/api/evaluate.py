@@ -23,13 +23,14 @@ from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.machine import machine
 from tightfit.evaluation.slices.model_slices import slices_of
+from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.result import Result, ResultList, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
-from tightfit.streaming.slice_axes import NamedSlices
+from tightfit.streaming.slice_axes import NamedSlices, named_slices
 
 if TYPE_CHECKING:
     from tightfit.targets.places.place_difference import PlaceDifference
@@ -43,7 +44,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     image: Image = None,
     metric: Asked = "auto",
     limit: int | None = None,
-    slices: Sequence[NamedSlices | str] = (),
+    slices: str | Sequence[NamedSlices | str] = (),
     signature: str | None = None,
     on: Device | str | None = None,
     progress: ProgressLike = None,
@@ -86,7 +87,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.classes(), len(dataset), limit, overlap=True)
-    named = tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices)
+    named = named_slices(slices)
     with tracked(progress) as tracker:
         runs = paths if place is None else [partial(place.open, path) for path in paths]
         results = evaluate_models(
@@ -129,6 +130,11 @@ class Evaluation(Result, Sequence[Accuracy]):
     def path(self) -> Path:
         """The first model."""
         return Path(self.models[0])
+
+    @property
+    def usable(self) -> bool:
+        """False where a model failed, or has an output that is of no use beside the first model's."""
+        return not any(r.failure or any(lost_sentences(r.outputs)) for r in self.results)
 
     @property
     def notes(self) -> list[str]:

@@ -36,7 +36,7 @@ from tightfit.search.verdict.budget import Budget
 from tightfit.search.verdict.job_checks import check_job
 from tightfit.search.verdict.judged_drop import INTERVAL
 from tightfit.spoken import verb
-from tightfit.streaming.slice_axes import NamedSlices
+from tightfit.streaming.slice_axes import NamedSlices, named_slices
 from tightfit.targets.profile import find_target
 
 
@@ -69,7 +69,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
     observer: str | None = None,
     fresh: bool = False,
     provenance: bool = True,
-    slices: Sequence[NamedSlices | str] = (),
+    slices: str | Sequence[NamedSlices | str] = (),
     run: Pathlike | None = None,
     trust_code: bool = False,
     cluster: RayCluster | str | None = None,
@@ -175,7 +175,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         effort=effort,
         fresh=fresh,
         provenance=provenance,
-        slices=tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices),
+        slices=named_slices(slices),
         devices=() if devices is None else read_devices(devices),
         read={} if devices is None else {"file of devices": Path(devices)},
     )

@@ -11,9 +11,11 @@ from tightfit.api.parameters.calibration_samples import CalibrationSamples
 from tightfit.api.parameters.quantize_options import QuantizeOptions, as_names, observers_of
 from tightfit.api.parameters.signature_data import data_by_signature, data_of_one
 from tightfit.api.progress.tracking import ProgressLike, tracked
+from tightfit.conversion.formats import is_model_name, swapped_scheme
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.notes import quick_check
+from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
@@ -33,7 +35,7 @@ from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
 from tightfit.spoken import verb
-from tightfit.streaming.slice_axes import NamedSlices
+from tightfit.streaming.slice_axes import NamedSlices, named_slices
 from tightfit.types import Stage
 
 
@@ -55,7 +57,7 @@ def quantize(  # noqa: PLR0913 - the options of one command
     effort: int = 1,
     max_noise: float | None = None,
     max_size: Size = None,
-    slices: Sequence[NamedSlices | str] = (),
+    slices: str | Sequence[NamedSlices | str] = (),
     mend: bool = True,
     provenance: bool = True,
     doctor: bool = True,
@@ -114,8 +116,10 @@ def quantize(  # noqa: PLR0913 - the options of one command
         provenance=provenance,
         doctor=doctor,
         mend=mend,
-        slices=tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in slices),
+        slices=named_slices(slices),
     )
+    if isinstance(scheme, str | Path) and is_model_name(scheme):
+        raise OptionError(swapped_scheme(scheme))
     place = temporary_place(label_of(model)) if output is None else Path(output)
     given = _Given(model, data, image_options(image))
     recipe = _recipe(scheme)

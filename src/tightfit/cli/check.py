@@ -39,7 +39,7 @@ _LISTED = 20
     help="Device to check for, such as ethos-u55-128; 'list' lists all.",
 )
 @click.option(
-    "--memory", metavar="SIZE", help="Memory of the device, in bytes or with a unit, such as 256KiB."
+    "--memory", metavar="SIZE", help="Memory of the device, such as 256KiB; a number of bytes from 1000 on."
 )
 @click.option(
     "--fix",
@@ -180,7 +180,7 @@ def _ask(question: Any) -> str:
 
 
 @click.command()
-@click.option("--max-size", metavar="SIZE", help="Largest file, in bytes or with a unit, such as 5MB.")
+@click.option("--max-size", metavar="SIZE", help="Largest file, such as 5MB; a number of bytes from 1000 on.")
 @click.option("--max-macs", metavar="COUNT", help="Most multiply–accumulates, such as 300M.")
 @click.option("--min-accuracy", type=float, help="Least published accuracy, as a fraction: 0.7 is 70 %.")
 @click.option("--target", metavar="NAME", help="Only models in a form that this device runs.")

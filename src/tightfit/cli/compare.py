@@ -23,7 +23,8 @@ def compare(reports: tuple[Path, ...], output: Path | None, *, as_json: bool) ->
     """Compare the searches of REPORTS: the choice of each, the best of all, what was asked differently.
 
     REPORTS are folders of 'optimize' or report.json files. One report of a search on several devices
-    compares the devices. Exit code 1: no run meets its budget.
+    compares the devices. The column 'fits' says whether the chosen file is within the budget of its search.
+    Exit code 1: no run fits its budget.
     """
     found = run_compare(reports, output)
     if as_json:
@@ -38,4 +39,6 @@ def compare(reports: tuple[Path, ...], output: Path | None, *, as_json: bool) ->
             click.echo(note)
         if found.path is not None:
             click.echo(f"\n{found.path} has every candidate and what was asked differently.")
+    if found.best is None:
+        click.echo("No run fits its budget, so none is best (exit code 1).", err=as_json)
     return 0 if found.best is not None else 1

@@ -67,7 +67,8 @@ _python_option = click.option(
 def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure the accuracy of MODELS on the data, with the paired change from the first (− is worse).
 
-    With --on, also how far the outputs at that place are from those on this computer.
+    With --on, also how far the outputs at that place are from those on this computer. Exit code 1: a model
+    fails, or has an output that is of no use beside the first model's.
     """
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
@@ -87,14 +88,14 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     if as_json:
         named = zip(models, results.rows(), strict=True)
         click.echo(_json([row | {"path": str(path)} for path, row in named]))
-        return 0
+        return 0 if results.usable else 1
     console().print(*metric_tables([path.name for path in models], results), sep="\n")
     for path, result in zip(models[1:], results[1:], strict=True):
         for line in quality_lines(result.outputs):
             click.echo(f"{path.name}: {line}")
     for note in results.notes:
         click.echo(f"note: {note}")
-    return 0
+    return 0 if results.usable else 1
 
 
 def _place(on: str | None, config: Path | None, python: str) -> Device | str | None:

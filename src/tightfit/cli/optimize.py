@@ -79,11 +79,11 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     help="Largest drop: 0.01 is one point of a share, 1 % of an error; or of each metric, as "
     "map50=0.01,top1@class=0.005,rmse=5%.",
 )
-@click.option("--max-size", metavar="SIZE", help="Largest file, in bytes or with a unit, such as 5MB.")
+@click.option("--max-size", metavar="SIZE", help="Largest file, such as 5MB; a number of bytes from 1000 on.")
 @click.option(
     "--max-zip",
     metavar="SIZE",
-    help="Largest file after zip compression, in bytes or with a unit, such as 2MB.",
+    help="Largest file after zip compression, such as 2MB; a number of bytes from 1000 on.",
 )
 @click.option(
     "--max-latency",

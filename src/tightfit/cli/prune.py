@@ -30,7 +30,7 @@ _CHANNEL = "channel"
 )
 @click.option("--macs", type=float, help="Channels: fraction of the multiply-accumulates to keep, 0 to 1.")
 @click.option(
-    "--max-size", metavar="SIZE", help="Channels: largest file, in bytes or with a unit, such as 5MB."
+    "--max-size", metavar="SIZE", help="Channels: largest file, such as 5MB; a number of bytes from 1000 on."
 )
 @click.option(
     "--max-latency", metavar="TIME", help="Channels: largest latency here, in ms (12ms) or relative (0.6x)."

@@ -23,8 +23,10 @@ from tightfit.cli.options.shared_options import (
     target_options,
 )
 from tightfit.cli.terminal.quality_view import signal_words
+from tightfit.conversion.formats import is_model_name, swapped_scheme
 from tightfit.conversion.load_model import open_model
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.errors import OptionError
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
@@ -44,6 +46,8 @@ class SchemeOrRecipe(Names):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name or the path."""
+        if is_model_name(str(value)):
+            raise OptionError(swapped_scheme(str(value)))
         return value if str(value).endswith(".json") else super().convert(value, param, ctx)
 
 

@@ -43,8 +43,9 @@ def check_installed(title: str, needs: tuple[str, ...], extra: str) -> None:
     """Refuses when a package that a route needs is missing; see ``Format.check_installed``."""
     missing = [name for name in needs if find_spec(name) is None]
     if missing:
+        verb = "which is" if len(missing) == 1 else "which are"
         raise OptionError(
-            f"Converting {title} needs {', '.join(missing)}, which is not installed: "
+            f"Converting {title} needs {' and '.join(missing)}, {verb} not installed: "
             f"pip install 'tightfit[{extra}]'."
         )
 
@@ -108,6 +109,20 @@ def is_tflite(source: str | Path) -> bool:
     path = Path(source)
     known = any(row.fits(path) for row in FORMATS) or path.suffix.lower() in _REFUSED
     return path.suffix.lower() == ".tflite" or (path.is_file() and not known)
+
+
+def is_model_name(text: str | Path) -> bool:
+    """True for the name of a model file, there or not: ``net.keras``, ``net.tflite``."""
+    path = Path(text)
+    return path.suffix.lower() == ".tflite" or any(row.fits(path) for row in FORMATS)
+
+
+def swapped_scheme(received: str | Path) -> str:
+    """Return the message for a model in the place of a scheme."""
+    return (
+        f"Received the model '{received}' in the place of the scheme; expected the model first, then the "
+        "scheme, such as 'net.tflite' 'int8'. Swap the two."
+    )
 
 
 def is_spec(source: str | Path) -> bool:

@@ -188,8 +188,11 @@ def read_report(path: str | Path) -> Report:
     """
     try:
         text = read_text(Path(path), "The report")
+    except FileNotFoundError as error:
+        raise DataError(f"There is no report '{path}'; {_FROM_A_REPORT}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the report '{path}' ({error}); {_FROM_A_REPORT}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"Cannot read the report '{path}' ({why}); {_FROM_A_REPORT}") from error
     return Report.from_json(text)
 
 

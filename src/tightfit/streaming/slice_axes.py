@@ -96,6 +96,20 @@ class NamedSlices:
             ) from None
 
 
+def named_slices(given: str | Sequence[NamedSlices | str]) -> tuple[NamedSlices, ...]:
+    """Return slices of one text or of several; see ``NamedSlices.parse``.
+
+    Raises:
+        OptionError: a text has another form.
+
+    Example:
+        >>> named_slices("out=-1:0-4=boxes")[0].output
+        'out'
+    """
+    several = [given] if isinstance(given, str | NamedSlices) else given
+    return tuple(s if isinstance(s, NamedSlices) else NamedSlices.parse(s) for s in several)
+
+
 def _part(text: str) -> Part:
     span, _, name = text.partition("=")
     begin, end = (int(n) for n in span.split("-"))

@@ -72,7 +72,9 @@ def target_options(function: F) -> F:
         help="Device that the file must fit; 'tightfit check --target list' lists all.",
     )
     memory = click.option(
-        "--memory", metavar="SIZE", help="Memory of the device, in bytes or with a unit, such as 256KiB."
+        "--memory",
+        metavar="SIZE",
+        help="Memory of the device, such as 256KiB; a number of bytes from 1000 on.",
     )
     return target(memory(function))
 

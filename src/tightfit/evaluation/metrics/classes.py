@@ -35,9 +35,11 @@ def class_labels(label: Label, output: Array) -> Array:
     if values.size == classes * decided and classes > 1:
         return _one_hot(values.reshape(decided, classes))
     if values.size != decided or (values != np.floor(values)).any():
+        what = "a class index from 0" if decided == 1 else f"{decided} class indices from 0"
+        shown = f"{values[0]:g}" if values.size == 1 else f"of shape {shape_text(np.shape(label))}"
         raise DataError(
-            f"A label of shape {shape_text(np.shape(label))} does not name the classes of an output of shape "
-            f"{shape_text(output.shape)}. Expected {decided} class indices; or another metric."
+            f"The label {shown} is no class of an output of shape {shape_text(output.shape)}; expected "
+            f"{what}. Give class indices as labels, or a metric for real numbers such as mae."
         )
     return values.astype(np.int64)
 

@@ -1,0 +1,51 @@
+"""Sentences for what a newcomer writes: swapped arguments, missing files, plain strings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tightfit
+from support.linear_models import linear_model
+from tightfit.conversion.formats import check_installed
+from tightfit.errors import OptionError, TightfitError
+from tightfit.evaluation.metrics.classes import class_labels
+from tightfit.streaming.slice_axes import named_slices
+
+
+@pytest.mark.parametrize("order", [("int8", "two.tflite"), ("int8", "two.keras")])
+def test_a_model_in_the_place_of_the_scheme_is_told(order):
+    with pytest.raises(TightfitError, match=r"in the place of the scheme; .* Swap the two"):
+        tightfit.quantize(*order)
+
+
+def test_a_report_that_is_not_there_is_said_in_words():
+    with pytest.raises(TightfitError, match="There is no report 'nowhere'; expected") as caught:
+        tightfit.compare(["nowhere", "nowhere"])
+    assert "Errno" not in str(caught.value)
+
+
+def test_one_text_of_slices_is_one():
+    assert [s.output for s in named_slices("out=-1:0-4=boxes")] == ["out"]
+
+
+def test_packages_are_counted():
+    with pytest.raises(OptionError, match="needs no_such_a and no_such_b, which are not installed"):
+        check_installed("a program", ("no_such_a", "no_such_b"), "torch")
+
+
+def test_a_real_number_is_no_class():
+    with pytest.raises(TightfitError, match=r"The label 0\.5 is no class .* a class index from 0\. Give"):
+        class_labels(0.5, np.zeros((1, 1)))
+
+
+def test_an_output_of_no_use_is_no_success(tmp_path):
+    rows = np.random.default_rng(0).random((40, 3)).astype(np.float32)
+    np.savez(tmp_path / "set.npz", x=rows)
+    weights = np.eye(3, dtype=np.float32)
+    files = [linear_model(weights), linear_model(-weights)]
+    for number, file in enumerate(files):
+        (tmp_path / f"{number}.tflite").write_bytes(file)
+    names = [str(tmp_path / f"{number}.tflite") for number in range(2)]
+    assert tightfit.evaluate(names[:1] * 2, str(tmp_path / "set.npz")).usable
+    assert not tightfit.evaluate(names, str(tmp_path / "set.npz")).usable

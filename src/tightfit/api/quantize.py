@@ -216,7 +216,7 @@ def _quantize_source(source: Source, data: DataLike | None, output: Path, ask: _
     if found is None or not chosen.doctor:
         return written
     assert builder.seen is not None  # noqa: S101 - samples were given
-    checked = quick_check(source, found.log, builder.seen)
+    checked = quick_check(source, found.log, builder.seen, written.notes)
     return replace(written, notes=[*checked, *written.notes])
 
 

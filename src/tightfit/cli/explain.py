@@ -24,7 +24,7 @@ from tightfit.files import atomic_file
 from tightfit.paths import check_paths
 from tightfit.plain_values import strict
 from tightfit.report.page.explanation_page import write_explanation
-from tightfit.units import format_percent
+from tightfit.units import MINUS, format_percent
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.explain.explanation import Explanation, OpReport, Remedy
@@ -159,7 +159,8 @@ def advice(found: Explanation, reading: str) -> list[Text]:
     usable = next((r for r in found.remedies if r.helps and r.options), None)
     if usable is None:
         return []
-    words = [shlex.quote(found.model), found.scheme, reading, usable.options, "-o fixed.tflite"]
+    options = [reading, found.made_with, usable.options, "-o fixed.tflite"]
+    words = [shlex.quote(found.model), found.scheme, *filter(None, options)]
     return [Text(), Text(f"To apply: tightfit quantize {' '.join(words)}")]
 
 
@@ -175,4 +176,8 @@ def short(name: str) -> str:
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    """The number with a typographic minus; one that rounds to zero has no sign."""
+    if value is None:
+        return "-"
+    text = f"{abs(value):.{digits}f}"
+    return MINUS + text if value < 0 and float(text) else text

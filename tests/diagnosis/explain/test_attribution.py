@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from support.colour_model import classifier, pictures
 from support.planted_models import loud_channel, loud_weight
@@ -15,13 +18,14 @@ from tightfit import demo
 from tightfit.api.evaluate import evaluate as accuracy_of
 from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.api.quantize import quantize
-from tightfit.cli.explain import advice, short, typed
+from tightfit.cli.explain import advice, as_text, short, typed
 from tightfit.cli.explain import explain as command
 from tightfit.cli.options.shared_options import parse_overrides
 from tightfit.data.sample import Sample
 from tightfit.data.sources import open_data
 from tightfit.diagnosis.explain.attribution import explain
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Remedy
+from tightfit.diagnosis.explain.file_options import options_of
 from tightfit.diagnosis.explain.graph_matching import Pairing
 from tightfit.diagnosis.explain.model_explorer import graph_name
 from tightfit.diagnosis.explain.op_branches import Branches
@@ -147,6 +151,7 @@ def test_the_best_remedy_is_written_where_it_was_asked_for(loud_channel_case):
     _, fixed = evaluate([request.model, request.output], dataset, range(1000, 1100))
     assert fixed.drop <= 0.03
     assert found.remedies[0].helps
+    assert f"'{request.output}' was written: {found.remedies[0].title}." in found.notes
 
 
 def test_the_given_files_are_not_changed_and_a_good_file_gets_no_miracles(tmp_path, colour_data):
@@ -257,6 +262,35 @@ def test_the_printed_command_reads_images_as_explain_did(loud_channel_case):
     _, _, found = loud_channel_case
     command = advice(found, typed(data="a b", image="mean=127,std=128"))[-1].plain
     assert f"{found.scheme} --data 'a b' --image mean=127,std=128 --" in command
+
+
+def test_the_printed_command_keeps_the_target_and_the_ends_of_the_file(tmp_path, loud_channel_case):
+    request, _, found = loud_channel_case
+    assert "--io" not in advice(found, "")[-1].plain
+    file, samples = tmp_path / "ends.tflite", "tightfit.demo:calibration"
+    quantize(request.model, "int8", file, data=samples, target="micro", io="int8", effort=0, doctor=False)
+    made_with = options_of(read_model(file))
+    assert made_with == "--target micro --io int8"
+    assert f" {made_with} " in advice(replace(found, made_with=made_with), "")[-1].plain
+
+
+def test_swapped_files_are_named(tmp_path, loud_channel_case):
+    request, _, _ = loud_channel_case
+    other = tmp_path / "float.keras"
+    other.write_bytes(b"PK of another format")
+    for model in (request.model, other):
+        with pytest.raises(ModelError, match="swap the two"):
+            explain(replace(request, model=request.file, file=model))
+
+
+def test_a_gain_that_rounds_to_zero_has_no_sign(loud_channel_case):
+    _, _, found = loud_channel_case
+    small = replace(found.remedies[0], failure=None, gain_db=-0.01, snr_db=-0.26, drop=None)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(as_text(replace(found, remedies=[small]), ""))
+    words = console.export_text()
+    assert "-0.0" not in words
+    assert "\u22120.3" in words
 
 
 def test_names_of_fused_ops_are_shortened_to_their_first_part():

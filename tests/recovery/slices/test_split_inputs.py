@@ -76,6 +76,19 @@ def test_columns_of_different_units_become_inputs_with_scales_of_their_own(tmp_p
     assert all(t.dtype == "int8" for t in input_names(model).values())
 
 
+@pytest.mark.parametrize(("target", "way"), [("micro", "taken in pieces"), (None, "brought to one size")])
+def test_a_remedy_takes_the_place_of_the_doctor_s_fix(tmp_path, target, way):
+    write_model(sensor_model(), tmp_path / "m.tflite")
+    io = "int8" if target else None
+    made = quantize(
+        tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), target=target, io=io
+    )
+    (said,) = [note for note in made.notes if "(mixed_units)" in note]
+    assert "solved" in said
+    assert way in said
+    assert "Fix:" not in said
+
+
 def test_evaluate_feeds_the_pieces_from_the_whole_input(tmp_path):
     write_model(sensor_model(), tmp_path / "m.tflite")
     quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), target="edge-tpu")

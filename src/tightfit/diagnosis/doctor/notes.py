@@ -13,6 +13,7 @@ from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import TightfitError
 from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import Calibration
+from tightfit.recovery.slices.remedy import COLUMNS, PIECES
 from tightfit.types import Array
 
 _OF_FEW: Final = frozenset(
@@ -23,20 +24,21 @@ _OF_FEW: Final = frozenset(
 Indices = Sequence[int] | Array
 
 
-def quick_check(source: Source, log: SampleLog, seen: Calibration) -> list[str]:
+def quick_check(source: Source, log: SampleLog, seen: Calibration, remedies: Sequence[str] = ()) -> list[str]:
     """Return what is wrong with calibration samples as notes; other readings of some of them are tried.
 
     Args:
         source: the float model.
         log: has watched the samples go by.
         seen: what calibration kept of the samples.
+        remedies: notes of the file that was made; a finding that one of them settles has no fix any more.
     """
     found = diagnose(log.evidence())
     try:
         found += [f for f in diagnose(look(source, log, seen)) if f.kind in _OF_FEW]
     except TightfitError as error:
-        return [*notes_of(found), f"doctor: could not run the float model: {error}"]
-    return notes_of(found)
+        return [*notes_of(found, remedies), f"doctor: could not run the float model: {error}"]
+    return notes_of(found, remedies)
 
 
 def full_check(
@@ -54,11 +56,24 @@ def full_check(
     return notes_of(found)
 
 
-def notes_of(findings: Sequence[Finding]) -> list[str]:
+def notes_of(findings: Sequence[Finding], remedies: Sequence[str] = ()) -> list[str]:
     """Return each finding as one line: what and how to mend it.
 
     Example:
         >>> notes_of([Finding("blank", "3 are blank.", "No value.", "Leave them out.", {}, "warning")])
         ['doctor: 3 are blank. Fix: Leave them out. (blank)']
     """
-    return [f"doctor: {f.what} Fix: {f.fix} ({f.kind})" for f in findings]
+    return [_settled(f, remedies) or f"doctor: {f.what} Fix: {f.fix} ({f.kind})" for f in findings]
+
+
+def _settled(finding: Finding, remedies: Sequence[str]) -> str:
+    """A sentence where a remedy has settled a finding; "" where none has."""
+    name = finding.what.partition(" of input '")[2].partition("' varies")[0]
+    if finding.kind != "mixed_units" or not name:
+        return ""
+    for note in remedies:
+        way = next((w for w in (PIECES, COLUMNS) if w in note), None)
+        named = f"'{name}'" in note or f"'{name}[" in note
+        if way is not None and named and ": given up" not in note:
+            return f"doctor: columns of different units in input '{name}': solved, {way}. ({finding.kind})"
+    return ""

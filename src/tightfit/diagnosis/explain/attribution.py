@@ -14,6 +14,7 @@ from tightfit.data.sources import open_data
 from tightfit.data.split import Indices, split
 from tightfit.diagnosis.explain.causes import find_causes
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation, OpReport
+from tightfit.diagnosis.explain.file_options import options_of
 from tightfit.diagnosis.explain.graph_matching import Pairing
 from tightfit.diagnosis.explain.layer_error import layer_errors
 from tightfit.diagnosis.explain.model_explorer import overlay
@@ -34,7 +35,7 @@ from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.metrics import MOST_DB
 from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.files import atomic_file
-from tightfit.graph.ir import Op
+from tightfit.graph.ir import Model, Op
 from tightfit.graph.ops.macs import weight_tensors
 from tightfit.graph.reader import read_model
 from tightfit.graph.scheme_detection import describe_scheme
@@ -91,7 +92,9 @@ class _Explaining:
     def __init__(self, request: ExplainRequest, stage: Stage, advance: Steps) -> None:
         self.request, self.stage, self.advance = request, stage, advance
         self.source = open_source(request.model)
-        self.pairing = Pairing(self.source.model, read_model(request.file))
+        candidate = _candidate(request, quantized_first=self.source.start is not None)
+        self.made_with = options_of(candidate)
+        self.pairing = Pairing(self.source.model, candidate)
         if not any(self.pairing.twin(op) for op in self.source.model.main.ops):
             raise ModelError(
                 f"'{request.file}' has no op in common with '{request.model}'. "
@@ -121,7 +124,7 @@ class _Explaining:
         result = Explanation(
             str(request.model), str(request.file), scheme.name if scheme else "unknown", reference.metric,
             reference.value, found, Path(request.file).stat().st_size, ops=self._ranked(own),
-            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}),
+            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}), made_with=self.made_with,
         )  # fmt: skip
         if result.ops:
             seen = self._calibrate()
@@ -236,6 +239,29 @@ class _Explaining:
             return
         with files[first.title].open("rb") as data, atomic_file(output) as file:
             shutil.copyfileobj(data, file)
+        result.notes.append(f"'{output}' was written: {first.title}.")
+        if result.made_with:
+            result.notes.append(
+                f"'{output}' has float inputs and outputs; 'tightfit quantize' with {result.made_with} and "
+                "the remedy's options makes it for the device."
+            )
+
+
+def _candidate(request: ExplainRequest, *, quantized_first: bool) -> Model:
+    """The file to explain; the float model in its place is refused by name, whatever it was saved as."""
+    swapped = ModelError(
+        f"'{request.model}' is quantized and '{request.file}' is not; expected the float model first: "
+        "swap the two."
+    )
+    try:
+        candidate = read_model(request.file)
+    except ModelError as error:
+        if quantized_first and Path(request.file).suffix != ".tflite" and Path(request.file).exists():
+            raise swapped from error
+        raise
+    if quantized_first and describe_scheme(candidate) == "float32":
+        raise swapped
+    return candidate
 
 
 def _report(error: OwnError, together: float | None, effect: Accuracy | None) -> OpReport:

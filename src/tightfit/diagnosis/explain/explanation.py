@@ -91,6 +91,7 @@ class Explanation(Result):
         remedies: what was tried, the best first.
         notes: what a reader should know.
         overlay: node data for Model Explorer, as JSON.
+        made_with: options of ``tightfit quantize`` that the file shows: its target, the type of its ends.
     """
 
     model: str
@@ -105,6 +106,7 @@ class Explanation(Result):
     remedies: list[Remedy] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     overlay: str = ""
+    made_with: str = ""
 
     @property
     def path(self) -> Path:

@@ -46,6 +46,10 @@ from tightfit.units import format_count
 FEWEST_TO_HOLD_OUT: Final = 24
 """Fewer samples fit and judge at once."""
 
+PIECES: Final = "taken in pieces, each an input with a scale of its own"
+COLUMNS: Final = "brought to one size in float"
+"""What the notes of the two remedies for columns of different units say."""
+
 _EVERY: Final = 3
 
 FEWEST: Final = 8
@@ -131,7 +135,7 @@ class Remedies:
         divided = self._input_pieces(state, poor)
         if divided is not state:
             return divided
-        kept = self._kept(state, model, overrides, f"columns of {names} brought to one size in float")
+        kept = self._kept(state, model, overrides, f"columns of {names} {COLUMNS}")
         if kept is state:
             self.work.notes += [unheld_sentence(name, columns.poor(steps)) for name, columns in poor.items()]
         return kept
@@ -144,9 +148,7 @@ class Remedies:
         if not splits:
             return state
         names = ", ".join(f"'{p.name}'" for pieces in splits.values() for p in pieces)
-        return self._kept(
-            state, model, (), f"taken in pieces, each an input with a scale of its own: {names}"
-        )
+        return self._kept(state, model, (), f"{PIECES}: {names}")
 
     def _joins(self, state: RemedyState) -> RemedyState:
         """Parts of different size joined inside of the model."""

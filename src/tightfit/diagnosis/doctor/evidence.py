@@ -189,6 +189,7 @@ class Evidence:
     Args:
         samples: one a calibration sample, without those of ``bad``.
         bad: names of the samples with NaN or infinity in an input.
+        finite: samples that were only looked over for these and have none.
         classes: number of scores of the output that decides, None where none does.
         answers: one a sample, when an output decides.
         tensors: of the float model over the calibration samples.
@@ -202,6 +203,7 @@ class Evidence:
 
     samples: list[SampleFacts] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    finite: int = 0
     classes: int | None = None
     answers: list[ModelAnswer] = field(default_factory=list)
     tensors: list[TensorFacts] = field(default_factory=list)

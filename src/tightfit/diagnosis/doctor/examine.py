@@ -171,6 +171,8 @@ class _Examination:
         self, calibrating: Indices | None, evaluating: Indices | None, evaluation_set: Dataset
     ) -> Evidence:
         seen = self._observe(self._offered(self.log.read(self.dataset, calibrating)))
+        if calibrating is not None:
+            self.log.look_over(self.dataset, np.setdiff1d(np.arange(len(self.dataset)), calibrating))
         evidence = self.log.evidence()
         if not evidence.samples:
             return evidence

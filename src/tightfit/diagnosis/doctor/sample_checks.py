@@ -17,7 +17,7 @@ def not_finite(evidence: Evidence) -> Finding | None:
     """Samples with NaN or infinity."""
     if not evidence.bad:
         return None
-    bad, total = len(evidence.bad), len(evidence.bad) + len(evidence.samples)
+    bad, total = len(evidence.bad), len(evidence.bad) + len(evidence.samples) + evidence.finite
     return Finding(
         "not_finite",
         f"{bad} of {format_count(total, 'sample')} hold NaN or infinity, the first is {evidence.bad[0]}.",

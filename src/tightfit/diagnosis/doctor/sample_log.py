@@ -34,6 +34,7 @@ class SampleLog:
     def __init__(self) -> None:
         self.samples: list[SampleFacts] = []
         self.bad: list[str] = []
+        self.finite = 0
         self.columns: dict[str, ColumnSums] = {}
 
     def watch(self, samples: Iterable[Sample]) -> Iterator[Sample]:
@@ -64,10 +65,25 @@ class SampleLog:
         except OSError as error:
             raise DataError(f"'{dataset.source.name}' cannot be read: {error}.") from error
 
+    def look_over(self, dataset: Dataset, indices: Sequence[int] | Array) -> None:
+        """Note which of the other samples have NaN or infinity, where reading arrays is cheap.
+
+        Args:
+            dataset: arrays are read; other kinds of data are left alone.
+            indices: the samples that were not read for another reason.
+        """
+        wanted = [int(i) for i in np.unique(np.asarray(indices, np.int64))]
+        if dataset.source.kind == "arrays" and wanted:
+            known = set(self.bad)
+            records = dataset.source.read(wanted)
+            names = [r.name for r in records if not all(map(_is_finite, map(np.asarray, r.inputs.values())))]
+            self.bad += [name for name in names if name not in known]
+            self.finite += len(wanted) - len(names)
+
     def evidence(self) -> Evidence:
         """What can be judged without running a model."""
         columns = {name: sums.columns() for name, sums in self.columns.items()}
-        return Evidence(samples=list(self.samples), bad=list(self.bad), columns=columns)
+        return Evidence(samples=list(self.samples), bad=list(self.bad), finite=self.finite, columns=columns)
 
 
 def _is_finite(values: Array) -> bool:

@@ -16,8 +16,8 @@ from sample_file import Array
 from tightfit.data.sources import Dataset, ImageOptions, InputSpec, open_data
 from tightfit.demo import MODEL as DEMO
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import Source, open_source
+from tightfit.pipeline.training_start import training_start
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.calibration.calibrate import Probe, calibrate
 from tightfit.runtime.session import Session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
-from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
+from tightfit.pipeline.training_start import training_start
 from tightfit.spoken import verb
 from tightfit.training.backend import choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec
@@ -195,7 +196,7 @@ def _finetune(
     teachers = [open_source(each).model for each in others] or [source.model]
     going_on = UserModel.of(given.model, given.data, chosen)
     material = TrainingData(
-        sets.dataset, sets.training, teachers, training_start, reading.heads,
+        sets.dataset, sets.training, teachers, partial(training_start, layout=chosen.layout), reading.heads,
         sets.validation, sets.validating, None if going_on is None else going_on.training(sets, chosen),
     )  # fmt: skip
     trained = train(source.model, material, request, checkpoint, listener)

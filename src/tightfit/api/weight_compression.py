@@ -26,6 +26,7 @@ from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import write_sparse
+from tightfit.pipeline.training_start import training_start
 from tightfit.pipeline.write import write_float, write_plan
 from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.calibration.ranges import Ranges
@@ -81,7 +82,10 @@ class WeightCompression:
         self.notes.append(found.sentence())
 
     def plan(self) -> Plan | None:
-        """How the weights as they are now will be stored, None for float."""
+        """Return how the present weights will be stored, with the remedies of ``quantize``; None for float.
+
+        A remedy may add ops to the model or change its biases.
+        """
         if self.options.scheme == FLOAT:
             return None
         scheme = find_scheme(self.options.scheme, self.options.interface)
@@ -92,7 +96,12 @@ class WeightCompression:
                 f"The scheme '{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 "
                 "samples)."
             )
-        return make_plan(self.source.model, scheme, Ranges(self.samples.statistics(self.source.model)))
+        if self.samples.several:
+            return make_plan(self.source.model, scheme, Ranges(self.samples.statistics(self.source.model)))
+        samples = next(iter(self.samples.divided.values())).inputs
+        model, plan = training_start(self.source.model, scheme, samples, False, self.options.layout)
+        self.source = replace(self.source, model=model)
+        return plan
 
     def write(self, plan: Plan | None, layers: list[Any]) -> CompressionResult:
         """Writes dense, then sparse where that is smaller, and measures."""
@@ -107,7 +116,7 @@ class WeightCompression:
     def _write_dense(self, plan: Plan | None, path: Path) -> float:
         reference = replace(self.original, facts=self.source.facts)
         if plan is not None:
-            changed = replace(reference, model=self.source.model)
+            changed = replace(reference, model=self.source.model, reference=self.original.model)
             written = write_plan(changed, plan, path, layout=self.options.layout, probes=self.probes)
             self.notes += written.notes
             return written.snr_db

@@ -22,7 +22,6 @@ from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
-from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
@@ -221,29 +220,6 @@ class Builder:
         counts = itertools.count(1)
         what = f"calibrating on {self.count} samples" if self.count else "calibrating"
         return lambda: None if self.stage is None else self.stage(what, next(counts), self.count)
-
-
-def training_start(model: Any, scheme: Scheme, samples: Samples, weights_free: bool) -> tuple[Any, Plan]:
-    """Return the float model and the plan that a training starts from: those of the best integer file.
-
-    Args:
-        model: the float model.
-        scheme: of the file.
-        samples: starts the calibration samples anew.
-        weights_free: whether no mask or cluster holds the weights; those that are held stay as they are.
-    """
-    seen = calibrate(model, samples(), detailed=weights_free)
-    ranges = Ranges([seen.statistics])
-    state = RecoveryState(model, make_plan(model, scheme, ranges), ranges, samples, 0)
-    recover(state, ("masks",) if weights_free else ())
-    if not weights_free or keeps_state(model):
-        return state.model, state.plan
-    check = judges(state, model, seen)
-    found = [improve(state, check, may_lift=False)]
-    if scheme.weights == "int4":
-        found.append(recover(state.twin(), ["gptq"]))
-    best = found[-1] if len(found) == 1 else min(found, key=lambda s: check.of_plan(s.model, s.plan))
-    return best.model, best.plan
 
 
 def judges(state: RecoveryState, model: Any, seen: Calibration) -> HeldOutNoise:

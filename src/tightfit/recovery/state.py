@@ -48,6 +48,7 @@ class RecoveryState:
         overrides: the overrides that ``plan`` was made with.
         known: tensor key → range that a step found; it replaces the calibrated range.
         moments: layer name → second moments of its input; collected when a step first needs them.
+        holds_weights: whether zeros or shared values of weights must stay: only biases are then fitted.
         held_out: samples (0 for the first) that weights and biases are not fitted to, because they judge.
         progress: progress callback, called with (stage, steps done, steps in total).
         folder: folder of checkpoints, from which a stopped step resumes; None for no checkpoints.
@@ -66,6 +67,7 @@ class RecoveryState:
     overrides: Overrides = ()
     known: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    holds_weights: bool = False
     held_out: frozenset[int] = frozenset()
     progress: Stage | None = None
     folder: Path | None = None

@@ -17,6 +17,7 @@ from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Storage
 from tightfit.training.fake_quant.fake_quantize import halve_precision
 from tightfit.training.fake_quant.learned_scales import LearnedScales
 from tightfit.training.fake_quant.quantizers import WeightQuantizer
+from tightfit.training.fixed_constants import normalizing_ops
 from tightfit.training.integer.accumulators import Accumulator, Accumulators, InputScale
 from tightfit.training.lowering.op_lowerings import trained_positions
 from tightfit.types import Array
@@ -101,6 +102,7 @@ class GraphWeights:
         self.accumulators = Accumulators((), lambda _index, _cache: None)
         self._shared: dict[tuple[int, tuple[int, ...]], Tensor] = {}
         self.first: dict[Tensor, Tensor] = {}
+        self.fixed = normalizing_ops(graph)
         for index, op in enumerate(graph.ops):
             for position in trained_positions(op):
                 self._add(index, op, position)
@@ -110,7 +112,7 @@ class GraphWeights:
                 self.attached.setdefault(tensor, []).append(attached)
 
     def _add(self, index: int, op: Op, position: int) -> None:
-        tensor = self._owner(op.operand(position))
+        tensor = self._owner(op.operand(position), trainable=op not in self.fixed)
         if tensor not in self.weights and position in _KERNELS.get(op.kind, ()):
             decision = self.decisions[index]
             storage = None if decision is None else decision.constants.get(position)
@@ -118,13 +120,14 @@ class GraphWeights:
             variable = self.variables[tensor]
             self.weights[tensor] = TrainedWeight(self.keys[tensor], op, position, values, storage, variable)
 
-    def _owner(self, tensor: Tensor) -> Tensor:
+    def _owner(self, tensor: Tensor, *, trainable: bool) -> Tensor:
         """Return the first of the constants that share memory in the file; they share one variable."""
         if tensor not in self.first:
             place = (tensor.values.__array_interface__["data"][0], tensor.shape)
             owner = self._shared.setdefault(place, tensor)
             if owner is tensor:
-                self.variables[tensor] = self.owner.add_constant(self.keys[tensor], tensor.values)
+                key, values = self.keys[tensor], tensor.values
+                self.variables[tensor] = self.owner.add_constant(key, values, trainable=trainable)
             self.first[tensor], self.variables[tensor] = owner, self.variables[owner]
         return self.first[tensor]
 

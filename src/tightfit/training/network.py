@@ -90,9 +90,9 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     # -- variables -----------------------------------------------------------------------------
 
-    def add_constant(self, name: str, values: Array) -> Any:
-        """Return a new trained variable for a constant."""
-        return self._add(name, values, trainable=True)
+    def add_constant(self, name: str, values: Array, *, trainable: bool = True) -> Any:
+        """Return a new variable for a constant; those that normalize an input are not trained."""
+        return self._add(name, values, trainable=trainable)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
         """Return a new float32 variable of a tensor: a range, a mask, centroids.

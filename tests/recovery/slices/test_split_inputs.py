@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from support.models import NONE, RELU, Builder
+from support.models import Builder
+from support.sensor_models import readings, sensor_model
 from tightfit.api.evaluate import evaluate
 from tightfit.api.quantize import quantize
 from tightfit.graph.reader import read_model
@@ -15,31 +16,6 @@ from tightfit.graph.signatures import input_names
 from tightfit.graph.split_inputs import INPUTS_KEY, InputPiece, split_values
 from tightfit.graph.writer import write_model
 from tightfit.runtime.session import Session
-
-UNITS = np.float32([500, 8, 0.2, 0.25, 900])
-MIDDLES = np.float32([101325, 283, 0.5, 0.4, 0])
-
-
-def readings(count=120, seed=0):
-    """Pascals, kelvins, two shares and a height."""
-    random = np.random.default_rng(seed)
-    return (random.uniform(-1, 1, (count, 5)) * UNITS + MIDDLES).astype(np.float32)
-
-
-def sensor_model(*, normalized=False, signature="serving_default"):
-    """Two dense layers; the first takes each column by its unit, or follows SUB and MUL."""
-    b = Builder(seed=3)
-    x = b.input("x", [1, 5])
-    y = x
-    if normalized:
-        y = b.op("SUB", [y, b.constant("mean", MIDDLES)], [1, 5], table="SubOptions")
-        y = b.op("MUL", [y, b.constant("scale", 1 / UNITS)], [1, 5], table="MulOptions")
-    hidden = b.dense(y, 24, RELU)
-    if not normalized:
-        _, weights, bias = hidden.producer.inputs
-        weights.data = (weights.data / UNITS).astype(np.float32)
-        bias.data = (bias.data - weights.data.astype(np.float64) @ MIDDLES).astype(np.float32)
-    return b.model(b.dense(hidden, 3, NONE), signature=signature)
 
 
 def measured_db(float_file, file, x):

@@ -16,7 +16,7 @@ from tightfit.data.sample import InputSpec  # noqa: E402 - after the check for K
 from tightfit.data.sources import open_data  # noqa: E402 - after the check for Keras
 from tightfit.errors import DataError, OptionError  # noqa: E402 - after the check for Keras
 from tightfit.graph.writer import write_model  # noqa: E402 - after the check for Keras
-from tightfit.pipeline.builder import training_start  # noqa: E402 - after the check for Keras
+from tightfit.pipeline.training_start import training_start  # noqa: E402 - after the check for Keras
 from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the check for Keras
 from tightfit.quantization.scheme import INT8, find_scheme  # noqa: E402 - after the check for Keras
 from tightfit.training.loop.finetuning import FinetuneSpec, finetune  # noqa: E402 - after the check for Keras

@@ -127,5 +127,6 @@ def _comparison(start: Accuracy, trained: Accuracy, kept: str) -> str:
 def _write(source: Source, model: Model, plan: Plan | None, output: Path, layout: str) -> list[str]:
     assert plan is not None  # noqa: S101 - the caller checked
     probes = random_probes(source.path, source.model)
-    made = write_plan(replace(source, model=model), plan, output, layout=layout, probes=probes)
+    changed = replace(source, model=model, reference=source.compared)
+    made = write_plan(changed, plan, output, layout=layout, probes=probes)
     return made.notes

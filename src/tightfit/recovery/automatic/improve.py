@@ -177,7 +177,7 @@ def _biases(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # 
 
 def _equalization(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:  # noqa: ARG001 - of all ways
     """Channels of equal reach between layers."""
-    if not find_pairs(state.original, state.plan):
+    if state.holds_weights or not find_pairs(state.original, state.plan):
         return ""
     report, counted = state.stage_progress("channels between layers"), [0]
 
@@ -222,6 +222,9 @@ def _weights(state: RecoveryState, check: HeldOutNoise, noise: float) -> str:
     plain = correct_fast(state.original, state.original, state.plan, state.layer_means(FEW_SAMPLES))
     corrected = check.of_plan(plain, state.plan)
     best = min(noise, corrected)
+    if state.holds_weights:
+        state.model = plain
+        return "biases corrected"
     # The same weights under float activations: what the weights alone cost.
     weights = check.of_plan(state.original, make_plan(state.original, "weight8"))
     if best > state.noise / 2 and weights > _WEIGHTS * best:

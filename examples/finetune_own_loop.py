@@ -21,8 +21,8 @@ import numpy as np
 
 from tightfit.demo import MODEL, calibration
 from tightfit.graph.signatures import input_names
-from tightfit.pipeline.builder import training_start
 from tightfit.pipeline.source import open_source
+from tightfit.pipeline.training_start import training_start
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.training.export import export

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import Any, Final, overload
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
@@ -22,6 +22,7 @@ from tightfit.evaluation.devices.ssh_device import Device
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.machine import machine
+from tightfit.evaluation.output_difference import PlaceDifference
 from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.graph.reader import read_model
@@ -31,9 +32,6 @@ from tightfit.result import Result, ResultList, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
 from tightfit.streaming.slice_axes import NamedSlices, named_slices
-
-if TYPE_CHECKING:
-    from tightfit.targets.places.place_difference import PlaceDifference
 
 
 @verb()

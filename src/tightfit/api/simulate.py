@@ -141,9 +141,15 @@ def simulate_float16(
         limit: most samples.
         seed: of the choice of samples.
 
+    Returns:
+        Float16Simulation: for each op what rounding to float16 changes and what overflows.
+
     Raises:
         ModelError: the model cannot be read.
         DataError: the data does not fit it.
+
+    Example:
+        ``tightfit.simulate_float16("model.tflite", "samples.npz")``
     """
     path = open_model(model)
     stored = read_model(path)

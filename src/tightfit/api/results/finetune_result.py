@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from tightfit.api.results.ruin import is_ruined
 from tightfit.evaluation.accuracy import Accuracy
@@ -51,7 +50,7 @@ class FinetuneResult(Result):
     layers: list[dict[str, object]] = field(default_factory=list)
     kept: str = "trained"
     reference_is_source: bool = True
-    keras_model: Any = field(default=None, repr=False, compare=False)
+    keras_model: object = field(default=None, repr=False, compare=False)
 
     def headline(self) -> str:
         """Return the metric before and after."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tightfit.training.loop.loss_words import LossLike, Weights
 
@@ -57,5 +56,5 @@ class TrainingOptions:
     features: tuple[str, ...] = ()
     seed: int = 0
     augment: tuple[str | Callable[..., object], ...] = ()
-    teacher: Any = None
+    teacher: object = None
     teacher_outputs: tuple[tuple[str, str], ...] = ()

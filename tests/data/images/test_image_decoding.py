@@ -133,3 +133,17 @@ def test_an_image_that_is_cut_off_is_named(tmp_path):
 def test_options_that_do_not_fit_the_model_are_refused(text, spec, message):
     with pytest.raises(DataError, match=message):
         ImageOptions.parse(text).for_input(spec)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError("0"), KeyError(3)])
+def test_whatever_pillow_raises_on_a_damaged_file_becomes_one_sentence(monkeypatch, tmp_path, error):
+    def opener(*_):
+        raise error
+
+    Image.init()  # the order of formats is fixed before one more is added
+    monkeypatch.setattr(Image, "ID", ["DAMAGED", *Image.ID])
+    monkeypatch.setitem(Image.OPEN, "DAMAGED", (opener, lambda start: start == b"damaged file of "))
+    path = tmp_path / "odd.img"
+    path.write_bytes(b"damaged file of 18")
+    with pytest.raises(DataError, match=r"'odd.img' in .* cannot be decoded: "):
+        decode(path, ImageOptions.parse("size=8").for_input(PHOTO))

@@ -45,8 +45,10 @@ def decode(source: Path | bytes, options: ImageOptions, where: str = "") -> Arra
             return decode_open(image, options, name)
     except UnidentifiedImageError:
         raise DataError(f"{name} is not an image that Pillow can read.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"Image {name} cannot be decoded: {error}.") from error
+    except DataError:
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise errors of any class
+        raise DataError(f"Image {name} cannot be decoded: {error or type(error).__name__}.") from error
 
 
 def decode_open(image: Image.Image, options: ImageOptions, where: str) -> Array:

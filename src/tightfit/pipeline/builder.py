@@ -247,6 +247,7 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
     overrides: Overrides = (),
     observers: Mapping[str, str] | None = None,
     layout: str = "cpu",
+    mend: bool = True,
 ) -> QuantizationResult:
     """Quantize one file by one scheme, without recoveries.
 
@@ -258,13 +259,14 @@ def quantize_file(  # noqa: PLR0913 - the options of one verb
         overrides: see ``make_plan``.
         observers: integer type → observer name.
         layout: a key of ``LAYOUTS``.
+        mend: whether remedies are tried where a slice of an output is poor.
 
     Raises:
         OptionError: samples are missing for a scheme that needs them, or an option is unknown.
         ModelError, DataError, QuantizationError, RuntimeFailureError: see the steps.
     """
     wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
-    spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout)
+    spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout, mend=mend)
     spec.check_samples(given=samples is not None)
     prepare_shared(worker_count())
     source = path if isinstance(path, Source) else open_source(path)

@@ -93,7 +93,8 @@ def test_a_random_network_is_integer_whole_and_runs_on_a_microcontroller(seed, t
         {tensor.name: x[None]}
         for x in np.random.default_rng(0).normal(0, 1, (16, *tensor.shape[1:])).astype("f4")
     ]
-    written = quantize_file(converted.path, "int8", tmp_path / "int8.tflite", samples)
+    # A remedy may compute a poor slice of these random networks in float; the plain form has none.
+    written = quantize_file(converted.path, "int8", tmp_path / "int8.tflite", samples, mend=False)
     model = read_model(written.path)
     floats = [
         op

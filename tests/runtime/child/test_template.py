@@ -94,7 +94,9 @@ def test_a_session_survives_the_end_of_another_sessions_worker():
 def test_a_killed_template_ends_its_sessions_and_the_next_one_gets_another():
     with Session(negation()) as session:
         first = parent_of(worker(session))
+        process = worker(session)
         os.kill(first, signal.SIGKILL)
+        wait_for_the_end_of([process])
         with pytest.raises(RuntimeFailureError, match="died with SIGKILL"):
             session.run(GIVEN)
     for _ in range(2):  # the first may notice it only now, and is started without a template

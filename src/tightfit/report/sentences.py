@@ -31,8 +31,9 @@ def choice_sentence(report: Report) -> Choice:  # noqa: PLR0911 - one line for e
 
     Example:
         >>> from tightfit.search.verdict.budget import Budget
-        >>> small = Candidate("int8", "int8", ["int8"], size_bytes=5_300_000, latency_ratio=0.95)
-        >>> small.meets_budget = True
+        >>> small = Candidate(
+        ...     "int8", "int8", ["int8"], size_bytes=5_300_000, latency_ratio=0.95, meets_budget=True
+        ... )
         >>> print(choice_sentence(Report({}, {}, {}, Budget(max_size=6_000_000), [small], "int8")))
         int8 fits. 5.3 MB, 0.95× the latency of the original on this machine.
     """

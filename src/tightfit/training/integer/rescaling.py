@@ -119,7 +119,7 @@ class Multiplier:
 
         Example:
             >>> Multiplier.of(0.25).times_half_up(np.array([2, -2, 5])).tolist()
-            [1, 0, 1]
+            [1, 0, 2]
         """
         product = (values.astype(np.int64) << np.maximum(self.shift, 0)) * self.mantissa
         right = np.maximum(-self.shift, 0)

@@ -22,9 +22,9 @@ def offset_model(offset):
 @pytest.mark.parametrize(
     ("offset", "target", "io", "stays"),
     [
-        (14, "micro", "int8", True),
-        (14, None, "int8", True),
-        (14, None, None, False),
+        (13, "micro", "int8", True),
+        (13, None, "int8", True),
+        (13, None, None, False),
         (80, "micro", "int8", False),
     ],
 )

@@ -8,6 +8,7 @@ Nothing is tried where the slices are good, or where what spoils them is not a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -217,9 +218,14 @@ class Remedies:
         return self._chosen(state, best, "more layers before it and their mean error mended")
 
     def _leaves_integers_db(self) -> float:
-        """The ratio below which ops become float; integers that were asked for stay while it is good."""
+        """The ratio below which ops become float; integers that were asked for stay while it is surely good.
+
+        The noise is a mean of squares over the n judging samples, known to two standard errors, a fraction
+        2·√(2/n) of it; so much worse it must still be ``GOOD_DB``.
+        """
         asked = self.allowed.integers_only or self.work.plan.scheme.interface != "float32"
-        return GOOD_DB if asked else AIM_DB
+        unsure_db = 10 * math.log10(1 + 2 * math.sqrt(2 / len(self._judging())))
+        return min(GOOD_DB + unsure_db, AIM_DB) if asked else AIM_DB
 
     def _gained(self, best: RemedyState, tried: RemedyState, heads: Sequence[Tensor]) -> RemedyState:
         """The better of two states, the second with its mean error mended; LiteRT may refuse that one."""

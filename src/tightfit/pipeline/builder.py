@@ -17,7 +17,6 @@ from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import UNFIT, QuantizationResult, write_plan
-from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
@@ -150,10 +149,8 @@ class Builder:
         if not spec.mends or self.seen is None:
             return False
         before, answered = len(state.notes), by_name(self.source.model, self.seen.kept)
-        allowed = Allowed()
-        if spec.target is not None:
-            allowed = allowed_on(spec.target, apply_plan(state.model, state.plan))
-        mend(state, answered, self.slices(spec), allowed, found)
+        _allow(state, spec)
+        mend(state, answered, self.slices(spec), state.allowed, found)
         return len(state.notes) > before
 
     def _adapts(self, spec: BuildSpec) -> bool:
@@ -182,6 +179,7 @@ class Builder:
         recover(state, ("masks",) if masks else ())
         steps = tuple(step for step in spec.recovery if step != "masks" or not masks)
         if steps:
+            _allow(state, spec)
             self.mend(state, spec)
         recover(state, steps)
 
@@ -220,6 +218,12 @@ class Builder:
         counts = itertools.count(1)
         what = f"calibrating on {self.count} samples" if self.count else "calibrating"
         return lambda: None if self.stage is None else self.stage(what, next(counts), self.count)
+
+
+def _allow(state: RecoveryState, spec: BuildSpec) -> None:
+    """Tell the state what the target of a file takes, now that its plan is known."""
+    if spec.target is not None:
+        state.allowed = allowed_on(spec.target, apply_plan(state.model, state.plan))
 
 
 def judges(state: RecoveryState, model: Any, seen: Calibration) -> HeldOutNoise:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.graph.ir import Model
+from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.collect_moments import collect_means, collect_moments
 from tightfit.quantization.calibration.layers import layers_of
@@ -49,6 +50,7 @@ class RecoveryState:
         known: tensor key → range that a step found; it replaces the calibrated range.
         moments: layer name → second moments of its input; collected when a step first needs them.
         holds_weights: whether zeros or shared values of weights must stay: only biases are then fitted.
+        allowed: what the device that the file is for takes.
         held_out: samples (0 for the first) that weights and biases are not fitted to, because they judge.
         progress: progress callback, called with (stage, steps done, steps in total).
         folder: folder of checkpoints, from which a stopped step resumes; None for no checkpoints.
@@ -68,6 +70,7 @@ class RecoveryState:
     known: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
     holds_weights: bool = False
+    allowed: Allowed = field(default_factory=Allowed)
     held_out: frozenset[int] = frozenset()
     progress: Stage | None = None
     folder: Path | None = None

@@ -17,7 +17,6 @@ from tightfit.graph.format.packing import ALIGNMENT
 from tightfit.graph.writer import serialize
 from tightfit.plugins import entries, load_entry
 from tightfit.provenance.record import room_for
-from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.modes import Override
 from tightfit.quantization.planning import make_plan
@@ -119,7 +118,7 @@ def slices(state: RecoveryState) -> None:
     """Mend slices of outputs that one scale cannot hold (``slices.remedy``)."""
     samples = few_samples(state, SLICE_SAMPLES)
     answered = answers_of(state.original, samples)
-    mend(state, answered, slices_of(state.original), Allowed())
+    mend(state, answered, slices_of(state.original), state.allowed)
 
 
 @dataclass(frozen=True)

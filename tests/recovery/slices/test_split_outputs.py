@@ -92,11 +92,12 @@ def test_a_split_model_answers_the_same_in_pieces(make, axis, size, wanted):
     np.testing.assert_allclose(joined, answers[name][0], rtol=2e-6, atol=1e-6 * np.abs(joined).max())
 
 
-def test_the_file_for_integers_only_gives_pieces_and_is_measured_as_the_whole(tmp_path):
+@pytest.mark.parametrize("options", [{}, {"recovery": ("slices",), "mend": False}])
+def test_the_file_for_integers_only_gives_pieces_and_is_measured_as_the_whole(tmp_path, options):
     model = head_model(BOXES)
     write_model(model, tmp_path / "m.tflite")
     target = find_target("edge-tpu")
-    spec = BuildSpec(scheme_for(target, "int8"), target=target, layout=target.family.layout)
+    spec = BuildSpec(scheme_for(target, "int8"), target=target, layout=target.family.layout, **options)
     made = FileBuilder(open_source(tmp_path / "m.tflite"), images()).build(spec, tmp_path / "o.tflite")
     assert any("given in pieces" in note for note in made.notes), made.notes
     ((name, _),) = output_names(model).items()

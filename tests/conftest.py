@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +31,16 @@ FOREIGN = (
     "ignore::UserWarning:keras.*",
     "ignore::UserWarning:torch.*",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_user_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget modules that the tests of a file wrote: one of the same name in another file is its own."""
+    yield
+    place = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(place):
+            del sys.modules[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -134,12 +134,12 @@ def test_functions_that_only_a_run_file_names_do_not_run(name, work, monkeypatch
 
 def test_functions_run_where_they_are_spelled_or_trusted(work, monkeypatch):
     monkeypatch.chdir(work)
-    (work / "spelled.py").write_text(
+    (work / "run_file_data.py").write_text(
         "import numpy as np\n\n\ndef samples():\n    return iter(np.load('set.npz')['x'])\n"
     )
-    known = {"model": "net.tflite", "data": "spelled:samples", "only": ["float16"], "calibration": 8}
+    known = {"model": "net.tflite", "data": "run_file_data:samples", "only": ["float16"], "calibration": 8}
     (work / "own.toml").write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in known.items()))
-    for words in (("--data", "spelled:samples"), ("--trust-code",)):
+    for words in (("--data", "run_file_data:samples"), ("--trust-code",)):
         done = run("--run", "own.toml", *words, "-o", work / "fourth", "--effort", "quick")
         assert done.exception is None, done.output
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,95 @@ def test_template_and_worker_end_with_the_process_that_started_them(end, tmp_pat
         running.send_signal(end)
     running.communicate()
     wait_for_the_end_of(processes)
+
+
+def test_a_fork_of_this_process_works_though_another_thread_was_starting_a_template():
+    with Session(negation()):
+        pass
+    with template._lock:  # as another thread may hold it at the fork
+        forked = os.fork()
+        if forked == 0:
+            signal.alarm(30)  # its default ends the fork
+            try:
+                with Session(negation()) as session:
+                    os._exit(0 if (session.run(GIVEN)["y"] == -1).all() else 1)
+            finally:
+                os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+
+
+def test_a_template_ends_with_its_owner_though_a_fork_of_that_lives_on(tmp_path):
+    model = tmp_path / "model.tflite"
+    model.write_bytes(negation())
+    code = (
+        "import os, sys, threading, time; from tightfit.runtime.session import Session\n"
+        "found = []\n"
+        "thread = threading.Thread(target=lambda: found.append(Session(sys.argv[1])))\n"
+        "thread.start(); thread.join()\n"  # whose end must not end the template
+        "forked = os.fork()\n"
+        "if forked: print(found[0]._exchange._child._process.pid, forked, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    words = [sys.executable, "-c", code, str(model)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={"PYTHONPATH": str(SRC)}) as running:
+        assert running.stdout is not None
+        process, forked = map(int, running.stdout.readline().split())
+        processes = [process, parent_of(process)]
+        running.kill()
+        try:
+            wait_for_the_end_of(processes)
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+def test_a_template_starts_where_a_thousand_files_are_open(tmp_path):
+    model = tmp_path / "model.tflite"
+    model.write_bytes(negation())
+    code = (
+        "import os, resource, sys; from tightfit.runtime.session import Session\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "kept = [os.dup(0) for _ in range(1100)]\n"
+        "for _ in range(2):\n"
+        "    with Session(sys.argv[1]): pass\n"
+    )
+    words = [sys.executable, "-c", code, str(model)]
+    done = subprocess.run(words, env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_fork_that_fails_ends_no_other_worker(monkeypatch):
+    code = (
+        f"import errno, os, sys; sys.path[:0] = [{str(SRC)!r}]\n"
+        "real, calls = os.fork, []\n"
+        "def fork():\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 2: raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
+        "    return real()\n"
+        "os.fork = fork\n"
+        "from tightfit.runtime.child import forking; forking.main()\n"
+    )
+    monkeypatch.setattr(template, "_template", None)
+    command = [sys.executable, "-c", code]
+    monkeypatch.setattr(template.process, "command", lambda _, arguments, *__, **___: [*command, *arguments])
+    with Session(negation()) as kept:
+        with pytest.raises(RuntimeFailureError, match="Resource temporarily unavailable"):
+            Session(negation())
+        np.testing.assert_array_equal(kept.run(GIVEN)["y"], -GIVEN["x"])
+    monkeypatch.setattr(template, "_template", None)
+
+
+def test_all_threads_that_wait_for_a_worker_are_told_the_same_end(monkeypatch):
+    real = os.read
+
+    def slow(descriptor: int, count: int) -> bytes:
+        data = real(descriptor, count)
+        time.sleep(0.05 if data else 0)  # what comes after is the end of the pipe
+        return data
+
+    with Session(negation()) as session, ThreadPoolExecutor(4) as threads:
+        running = session._exchange._child._process
+        process = running.pid
+        monkeypatch.setattr(os, "read", slow)
+        told = [threads.submit(running.wait, 20) for _ in range(4)]
+        os.kill(process, signal.SIGSEGV)
+        assert [each.result() for each in told] == [-signal.SIGSEGV] * 4

@@ -4,9 +4,10 @@ A worker that is started afresh spends its time on imports; a fork of this proce
 clean: nothing of a model, of data or of the user's code ever runs in the template. It has one thread, which
 is what makes the fork safe.
 
-A request is one packet on the control socket: JSON, and for a worker its file descriptors (those of its
-channels, its log, its status pipe). On the status pipe the template writes the worker's process number, and
-its return code once it has ended. The end of the control socket ends the template and all workers.
+A request is one packet on the control socket: JSON, and for a worker its file descriptors (its status pipe,
+those of its channels, its log). On the status pipe the template writes the worker's process number, 0 where
+it could not fork, and its return code once it has ended. The end of the control socket ends the template and
+all workers.
 """
 
 from __future__ import annotations
@@ -53,8 +54,11 @@ class _Template:
 
     def serve(self) -> None:
         """Fork, end and reap workers until the other end of the socket is closed."""
+        poll = select.poll()  # select takes no descriptor over 1,023
+        for fd in (self._control.fileno(), self._wake):
+            poll.register(fd, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
+            ready = [fd for fd, _ in poll.poll()]
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 1 << 12)
@@ -78,15 +82,19 @@ class _Template:
         return True
 
     def _fork(self, request: Mapping[str, Any], fds: Sequence[int]) -> None:
-        *kept, status = fds
-        process = os.fork()
-        if process == 0:
-            self._leave(status)
-            _become_worker(request, kept)
+        status, *kept = fds
+        try:
+            process = os.fork()
+        except OSError as error:
+            _refuse(status, kept[-1], error)
+        else:
+            if process == 0:
+                self._leave(status)
+                _become_worker(request, kept)
+            self._running[request["number"]] = (process, status)
+            _tell(status, process)
         for fd in kept:
             os.close(fd)
-        self._running[request["number"]] = (process, status)
-        _tell(status, process)
 
     def _leave(self, status: int) -> None:
         """Close in the worker what belongs to the template."""
@@ -104,6 +112,15 @@ class _Template:
                 del self._running[number]
                 _tell(status, os.waitstatus_to_exitcode(code))
                 os.close(status)
+
+
+def _refuse(status: int, log: int, error: OSError) -> None:
+    """Tell that a worker could not be forked: too many processes, or too little memory."""
+    with contextlib.suppress(OSError):  # the disk of the log is full
+        os.write(log, f"{error}\n".encode())
+    for value in (0, 1):
+        _tell(status, value)
+    os.close(status)
 
 
 def _tell(status: int, value: int) -> None:

@@ -11,25 +11,25 @@ import errno
 import itertools
 import json
 import os
-import select
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Final
 
 from tightfit.runtime.child import process
+from tightfit.runtime.child.forked_worker import KILLED, Forked
 
 MOST_BYTES: Final = 1 << 16
 """Length of a request to a template at most."""
-_KILLED: Final = -9
 _numbers = itertools.count()
-_lock = threading.Lock()
+_lock = threading.RLock()
 _template: Template | None = None
+_alive: weakref.WeakSet[Template] = weakref.WeakSet()
 
 
 def fork_worker(
@@ -71,6 +71,17 @@ def _forget() -> None:
         _template = None
 
 
+def _let_go() -> None:
+    """In a fork of this process: leave the templates to their owner, who could else not end them."""
+    for template in list(_alive):
+        template.let_go()
+    _lock.release()
+
+
+# No fork while another thread starts a template: it would keep an end of the control socket for good.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_let_go)
+
+
 class Template:
     """A running template process. Its workers may outlive its place here, not its process.
 
@@ -98,6 +109,7 @@ class Template:
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
         self._finalizer = weakref.finalize(self, _end, self._control, self._running, self.owner)
+        _alive.add(self)
 
     def fork(
         self, fds: Sequence[int], variables: Mapping[str, str], confinement: process.Confinement
@@ -108,12 +120,13 @@ class Template:
             OSError: the template is gone, or the request is too long.
         """
         reads, status = os.pipe()
-        worker = Forked(self, next(_numbers), reads)
+        number = next(_numbers)
+        worker = Forked(reads, partial(self._tell, {"kill": number}), self._end_code)
         changed = {k: v for k, v in variables.items() if self._variables.get(k) != v}
         unset = [k for k in self._variables if k not in variables]
         request = {"set": changed, "unset": unset, "settings": asdict(confinement)}
         try:
-            self.tell(request | {"number": worker.number}, [*fds, status])
+            self._tell(request | {"number": number}, [status, *fds])
         except OSError:
             worker.close()
             raise
@@ -121,7 +134,11 @@ class Template:
             os.close(status)
         return worker
 
-    def tell(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> None:
+    def let_go(self) -> None:
+        """Close this process's end of the control socket; the template ends when no process has it."""
+        self._control.close()
+
+    def _tell(self, request: Mapping[str, object], fds: Sequence[int] = ()) -> None:
         """Send one request.
 
         Raises:
@@ -135,11 +152,11 @@ class Template:
         else:
             self._control.send(packet)
 
-    def end_code(self) -> int:
+    def _end_code(self) -> int:
         """Return the return code of the template, which is ending."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._running.wait(timeout=5)
-        return _KILLED
+        return KILLED
 
 
 def _end(control: socket.socket, running: subprocess.Popen[bytes], owner: int) -> None:
@@ -148,78 +165,3 @@ def _end(control: socket.socket, running: subprocess.Popen[bytes], owner: int) -
     if os.getpid() == owner:
         running.kill()
         running.wait()
-
-
-class Forked:
-    """A worker that a template forked, with what ``subprocess.Popen`` offers of a process.
-
-    Args:
-        template: kept alive as long as this.
-        number: of the worker, in requests to its template.
-        status_fd: where the template writes its process number, then its return code.
-
-    Attributes:
-        returncode: as of ``subprocess.Popen``; None while it runs, or before anyone asked.
-    """
-
-    def __init__(self, template: Template, number: int, status_fd: int) -> None:
-        self.number = number
-        self.returncode: int | None = None
-        self._template, self._status_fd = template, status_fd
-        self._told = b""
-        self._finalizer = weakref.finalize(self, os.close, status_fd)
-
-    @property
-    def pid(self) -> int:
-        """The process number; waits until the template has forked it.
-
-        Raises:
-            ProcessLookupError: the template ended before.
-        """
-        while len(self._told) < 4 and self.returncode is None:
-            self._read(None)
-        if len(self._told) < 4:
-            raise ProcessLookupError("The worker was never started; its template process ended.")
-        return int(struct.unpack("<i", self._told[:4])[0])
-
-    def poll(self) -> int | None:
-        """Return the return code, None while it runs."""
-        while self.returncode is None and self._read(0):
-            pass
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return the return code once it has ended.
-
-        Raises:
-            subprocess.TimeoutExpired: it runs on.
-        """
-        while (code := self.returncode) is None:
-            if not self._read(timeout):
-                raise subprocess.TimeoutExpired("worker", timeout or 0)
-        return code
-
-    def kill(self) -> None:
-        """End the process; one that has ended is left alone."""
-        if self.poll() is None:
-            with contextlib.suppress(OSError):  # the template is gone, and the worker with it
-                self._template.tell({"kill": self.number})
-
-    def close(self) -> None:
-        """Free what belongs to it; may be called twice."""
-        self._finalizer()
-
-    def _read(self, timeout_s: float | None) -> bool:
-        """Take in what the template told meanwhile; False when that is nothing."""
-        poll = select.poll()  # select takes no descriptor over 1,023
-        poll.register(self._status_fd, select.POLLIN)
-        if not poll.poll(None if timeout_s is None else timeout_s * 1e3):
-            return False
-        data = os.read(self._status_fd, 8)
-        self._told += data
-        if len(self._told) >= 8:
-            self.returncode = int(struct.unpack("<i", self._told[4:8])[0])
-        elif not data:
-            # A worker dies with its template; one that was never forked ended as the template did.
-            self.returncode = _KILLED if self._told else self._template.end_code()
-        return True

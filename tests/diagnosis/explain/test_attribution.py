@@ -42,6 +42,8 @@ from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.scheme import SCHEMES
 from tightfit.runtime.session import Session
+from tightfit.targets.placement import check
+from tightfit.targets.profile import find_target
 
 DEMO = "tightfit.demo:everything"
 
@@ -269,9 +271,26 @@ def test_the_printed_command_keeps_the_target_and_the_ends_of_the_file(tmp_path,
     assert "--io" not in advice(found, "")[-1].plain
     file, samples = tmp_path / "ends.tflite", "tightfit.demo:calibration"
     quantize(request.model, "int8", file, data=samples, target="micro", io="int8", effort=0, doctor=False)
-    made_with = options_of(read_model(file))
+    made_with = options_of(read_model(file)).words()
     assert made_with == "--target micro --io int8"
     assert f" {made_with} " in advice(replace(found, made_with=made_with), "")[-1].plain
+
+
+@pytest.mark.parametrize(("target", "io"), [("micro", "int8"), ("edge-tpu", "uint8")])
+def test_remedies_keep_the_target_and_the_ends_of_the_file(target, io, tmp_path, loud_channel_case):
+    request, _, _ = loud_channel_case
+    file, better = tmp_path / "device.tflite", tmp_path / "better.tflite"
+    made = {"target": target, "io": io, "effort": 0, "doctor": False}
+    quantize(request.model, "int8", file, data="tightfit.demo:calibration", **made)
+    found = explain(replace(request, file=file, output=better))
+    floats = [r for r in found.remedies if r.kind == "float"]
+    if target == "edge-tpu":  # an 8-bit scale holds no loud channel, and it computes nothing else
+        assert all(f"'{target}' does not take it" in r.failure for r in floats)
+        assert not better.exists()
+    else:
+        assert found.remedies[0].helps
+        assert options_of(read_model(better)) == options_of(read_model(file))
+        assert check(read_model(better), find_target(target)).runs
 
 
 def test_swapped_files_are_named(tmp_path, loud_channel_case):

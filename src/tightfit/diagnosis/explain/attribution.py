@@ -124,7 +124,7 @@ class _Explaining:
         result = Explanation(
             str(request.model), str(request.file), scheme.name if scheme else "unknown", reference.metric,
             reference.value, found, Path(request.file).stat().st_size, ops=self._ranked(own),
-            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}), made_with=self.made_with,
+            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}), made_with=self.made_with.words(),
         )  # fmt: skip
         if result.ops:
             seen = self._calibrate()
@@ -216,7 +216,8 @@ class _Explaining:
         if scheme is None or not self.request.remedies:
             return result
         with scratch_folder() as folder:
-            attempts = RemedyTrials(Builder(self.source, self._inputs, seen=seen), scheme, Path(folder))
+            builder = Builder(self.source, self._inputs, seen=seen)
+            attempts = RemedyTrials(builder, scheme, Path(folder), self.made_with)
             attempts.adopt_overrides(self.pairing)
             state, _ = attempts.state(BASELINE)
             share = int8_share(state.model, state.plan)
@@ -240,11 +241,6 @@ class _Explaining:
         with files[first.title].open("rb") as data, atomic_file(output) as file:
             shutil.copyfileobj(data, file)
         result.notes.append(f"'{output}' was written: {first.title}.")
-        if result.made_with:
-            result.notes.append(
-                f"'{output}' has float inputs and outputs; 'tightfit quantize' with {result.made_with} and "
-                "the remedy's options makes it for the device."
-            )
 
 
 def _candidate(request: ExplainRequest, *, quantized_first: bool) -> Model:

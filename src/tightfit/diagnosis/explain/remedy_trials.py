@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tightfit.diagnosis.explain.explanation import Remedy
+from tightfit.diagnosis.explain.file_options import FileOptions
 from tightfit.diagnosis.explain.graph_matching import Pairing, scheme_name
 from tightfit.diagnosis.explain.remedies import Pairs, Trial
 from tightfit.errors import OptionError, TightfitError
@@ -16,9 +17,13 @@ from tightfit.graph.ir import Model
 from tightfit.graph.ops.macs import macs
 from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder
+from tightfit.quantization.allowed import Allowed
+from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.targets.profile import Target
+from tightfit.targets.target_planning import allowed_on
 from tightfit.types import Steps
 
 SIDE_BY_SIDE: Final = 4
@@ -42,31 +47,50 @@ class RemedyTrials:
         builder: of the float model, with its calibration samples.
         scheme: the file's.
         folder: where files are written.
+        made_with: the file's target and its types of inputs and outputs, which every trial keeps.
         present: the overrides that the file shows that it was made with.
     """
 
     builder: Builder
     scheme: Scheme
     folder: Path
+    made_with: FileOptions = field(default_factory=FileOptions)
     present: Pairs = ()
     made: int = field(default=0, init=False)
+    _taken: Allowed | None = field(default=None, init=False, repr=False)
 
     def state(self, trial: Trial) -> tuple[RecoveryState, BuildSpec]:
         """Return the model and its plan with a remedy applied.
 
         Raises:
-            OptionError: the remedy changes nothing in this model.
+            OptionError: the remedy changes nothing in this model, or the file's target does not take it.
         """
         spec = BuildSpec(
-            self.scheme,
+            self.made_with.scheme(self.scheme),
             overrides=(*trial.overrides, *self.present),
             observers=dict.fromkeys(("int8", "int16"), trial.observer) if trial.observer else None,
             recovery=tuple(trial.recovery),
+            target=self.made_with.target,
+            layout=self.made_with.layout,
         )
         state = self.builder.begin(spec)
+        if spec.target is not None:
+            state.allowed = self._allowed(spec.target, state)
         if trial.recovery and not recover(state, trial.recovery).notes:
             raise OptionError("there is nothing in this model that it would change")
+        if spec.target is not None and trial is not BASELINE:
+            self._refuse_for(spec.target, state)
         return state, spec
+
+    def _refuse_for(self, target: Target, state: RecoveryState) -> None:
+        if not state.allowed.accepts(apply_plan(state.model, state.plan)):
+            raise OptionError(f"the target '{target.name}' does not take it, or runs less of it")
+
+    def _allowed(self, target: Target, state: RecoveryState) -> Allowed:
+        """Return what the target takes, by the file without a remedy, which the first trial shows."""
+        if self._taken is None:
+            self._taken = allowed_on(target, apply_plan(state.model, state.plan))
+        return self._taken
 
     def write(self, trial: Trial) -> tuple[Path, float]:
         """The file with a remedy, checked in LiteRT, and its share of work on int8.
@@ -77,7 +101,7 @@ class RemedyTrials:
         state, spec = self.state(trial)
         self.made += 1
         path = self.folder / f"remedy-{self.made}.tflite"
-        self.builder.write(state, spec, path, self.builder.source.facts)
+        self.builder.write(state, spec, path, _facts(spec))
         return path, int8_share(state.model, state.plan)
 
     def adopt_overrides(self, pairing: Pairing) -> None:
@@ -90,6 +114,14 @@ class RemedyTrials:
             if row.mode == INTEGER and planned != actual and pairing.twin(op) is not None:
                 found.append((op.name, actual))
         self.present = tuple(found)
+
+
+def _facts(spec: BuildSpec) -> dict[str, object]:
+    """What the file records about the options that it was made with, as ``tightfit quantize`` does."""
+    target = "" if spec.target is None else spec.target.name
+    chosen = {"target": target, "observers": dict(spec.observers or {})}
+    rules = [list(o) if isinstance(o, tuple) else [o.pattern, o.scheme] for o in spec.overrides]
+    return {"overrides": rules, "recovery": list(spec.recovery)} | {k: v for k, v in chosen.items() if v}
 
 
 def int8_share(model: Model, plan: Plan) -> float:

@@ -41,12 +41,25 @@ def test_a_fit_solves_each_row_on_its_mask():
     kept = keep(rows, 0.5, "unstructured", 0)
     mean = moments(values).mean()
     fitted, shift = refit(rows, kept, mean)
-    damped = mean + 0.01 * np.trace(mean[:-1, :-1]) / 16 * np.diag([*np.ones(16), 0.0])
+    damped = mean + 0.01 * np.diag([*(np.diagonal(mean)[:-1] - mean[:-1, -1] ** 2), 0.0])
     for row, mask, found, moved in zip(rows, kept, fitted, shift, strict=True):
         free = np.append(np.nonzero(mask)[0], 16)
         exact = np.linalg.solve(damped[np.ix_(free, free)], (damped @ np.append(row, 0.0))[free])
         np.testing.assert_allclose(np.append(found[mask], moved), exact, atol=2e-2 * np.abs(exact).max())
         assert not found[~mask].any()
+
+
+def test_the_units_of_inputs_do_not_decide_which_weights_stay():
+    values, model = correlated(400, 64), dense_net()
+    units, middles = np.float64(10.0) ** np.arange(64) ** 0.25, np.linspace(0, 9, 64)
+    weights = model.main.ops[0].inputs[1]
+    plain = prune_weights(model, Pruning(0.5), {model.main.ops[0].name: moments(values)})
+    weights.data = (weights.data / units).astype(np.float32)
+    moved = moments(((values + middles) * units).astype(np.float32))
+    other = prune_weights(model, Pruning(0.5), {model.main.ops[0].name: moved})
+    kept, found = (p.model.main.ops[0].inputs[1].data for p in (plain, other))
+    assert ((kept == 0) == (found == 0)).mean() > 0.999
+    np.testing.assert_allclose(found * units, kept, atol=0.02 * np.abs(kept).max())
 
 
 def test_samples_make_pruning_cost_less():

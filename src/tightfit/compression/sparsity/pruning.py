@@ -1,8 +1,10 @@
 """One-shot magnitude or Wanda pruning of a float graph.
 
-Without data the score of a weight is its magnitude. With samples the score is ``|w| · sqrt(E[x²])`` (Wanda:
-Sun et al. 2023, "A Simple and Effective Pruning Approach"), and the remaining weights are refitted so that
-the layer's output changes least (``weight_refit.refit``).
+Without data the score of a weight is its magnitude. With samples the score is ``|w| · std(x)``, and the
+remaining weights and the bias are refitted so that the layer's output changes least (``weight_refit.refit``).
+
+Source: Wanda (Sun et al. 2023, "A Simple and Effective Pruning Approach"). Departure: it takes
+``sqrt(E[x²])``; here the fitted bias takes the mean of an input, and only its deviation is lost.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.compression.sparsity.weight_refit import refit
+from tightfit.compression.sparsity.weight_refit import refit, variances
 from tightfit.errors import OptionError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
@@ -202,8 +204,8 @@ def _scores(op: Op, moments: Matrix | None) -> Array:
     values = _values(op)
     if moments is None:
         return np.abs(values)
-    power = np.sqrt(np.maximum(np.diagonal(moments)[:-1], 0.0))
-    return np.abs(values) * power.reshape((1, *values.shape[1:])).astype(np.float32)
+    spread = np.sqrt(variances(moments))
+    return np.abs(values) * spread.reshape((1, *values.shape[1:])).astype(np.float32)
 
 
 def _values(op: Op) -> Array:

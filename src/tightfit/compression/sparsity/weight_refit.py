@@ -1,9 +1,11 @@
 """Refit the remaining weights after pruning, so that the layer's outputs change least on the samples.
 
 For each output channel, ``min (w − w₀) · E[x̃ x̃ᵀ] · (w − w₀)ᵀ`` over weights that are zero outside of the
-mask, with ``x̃ = (x, 1)``, so that the bias is fitted too. Optimal Brain Surgeon (Hassibi and Stork 1993) and
-SparseGPT (Frantar and Alistarh 2023) minimize the same quadratic form. Departure: those remove weights one by
-one; here the mask is given and conjugate gradients solve all channels at once, for any pattern.
+mask, with ``x̃ = (x, 1)``, so that the bias is fitted too: it takes the means, and the covariance of the
+inputs remains. Optimal Brain Surgeon (Hassibi and Stork 1993) and SparseGPT (Frantar and Alistarh 2023)
+minimize the same quadratic form. Departure: those remove weights one by one; here the mask is given and
+conjugate gradients solve all channels at once, for any pattern. Each input counts in units of its standard
+deviation, so that a column of pascals does not decide how far one of shares may move.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _DAMPING: Final = 0.01
-"""Damping, as a fraction of the mean power of an input, added to the diagonal. It keeps weights that the
-samples do not determine near their old values."""
+"""Damping, as a fraction of each input's variance, added to the diagonal. It keeps weights that the samples
+do not determine near their old values, whatever the units of the inputs."""
 _ROUNDS: Final = 40
 _CLOSE: Final = 1e-6
 
@@ -42,14 +44,28 @@ def refit(rows: Array, kept: Mask, moments: Float64) -> tuple[Float64, Float64]:
         >>> fitted.round(1).tolist(), shift.round(2).tolist()  # the one that stays does the work of both
         ([[2.0, 0.0]], [0.0])
     """
-    scale = float(np.trace(moments[:-1, :-1])) / max(len(moments) - 1, 1)
-    form = moments + _DAMPING * scale * np.diag([*np.ones(len(moments) - 1), 0.0])
-    nothing = np.zeros((len(rows), 1), np.float32)
-    goal = np.concatenate([rows, nothing], axis=1, dtype=np.float32)
-    free = np.concatenate([kept, nothing == 0], axis=1)
+    spread = np.sqrt(variances(moments))
+    unit = np.where(spread > 0.0, spread, 1.0)
+    means = moments[:-1, -1]
+    form = (moments[:-1, :-1] - np.outer(means, means)) / np.outer(unit, unit)
+    form += _DAMPING * np.diag(spread > 0.0)
     # Single precision halves the time; the rest of the error is far above its rounding.
-    found = _minimum(goal * free, goal, free, form.astype(np.float32)).astype(np.float64)
-    return found[:, :-1], found[:, -1]
+    goal = (rows * unit).astype(np.float32)
+    found = _minimum(goal * kept, goal, kept, form.astype(np.float32)).astype(np.float64) / unit
+    return found, (rows - found) @ means
+
+
+def variances(moments: Float64) -> Float64:
+    """Return the variance of each input, (K,): what a change of its weights costs beside a fitted bias.
+
+    Args:
+        moments: ``E[x̃ x̃ᵀ]``, (K + 1, K + 1); the last row is the bias's.
+
+    Example:
+        >>> variances(np.array([[10.0, 3.0], [3.0, 1.0]]))  # a power of 10 about a mean of 3
+        array([1.])
+    """
+    return np.maximum(np.diagonal(moments)[:-1] - moments[:-1, -1] ** 2, 0.0)
 
 
 def _minimum(start: Float32, goal: Float32, free: Mask, form: Float32) -> Float32:

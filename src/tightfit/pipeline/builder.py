@@ -150,7 +150,7 @@ class Builder:
             return False
         before, answered = len(state.notes), by_name(self.source.model, self.seen.kept)
         _allow(state, spec)
-        mend(state, answered, self.slices(spec), state.allowed, found)
+        mend(state, answered, self.slices(spec), found)
         return len(state.notes) > before
 
     def _adapts(self, spec: BuildSpec) -> bool:

@@ -8,7 +8,6 @@ from tightfit.evaluation.slices.model_slices import by_name, slices_of
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.builder import judges
-from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.plan import Plan
@@ -44,7 +43,7 @@ def training_start(
     recover(state, ("masks",))
     if not keeps_state(model):
         state = _improved(state, model, seen, layout)
-    mend(state, by_name(model, seen.kept), slices_of(model), Allowed())
+    mend(state, by_name(model, seen.kept), slices_of(model))
     return state.model, replace(state.plan, notes=[*state.plan.notes, *state.notes])
 
 

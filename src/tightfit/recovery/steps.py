@@ -118,7 +118,7 @@ def slices(state: RecoveryState) -> None:
     """Mend slices of outputs that one scale cannot hold (``slices.remedy``)."""
     samples = few_samples(state, SLICE_SAMPLES)
     answered = answers_of(state.original, samples)
-    mend(state, answered, slices_of(state.original), state.allowed)
+    mend(state, answered, slices_of(state.original))
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,33 @@ def decibels(signal: float, noise: float) -> float:
     return float(min(max(10 * math.log10(max(signal, 1e-300) / noise), -MOST_DB), MOST_DB))
 
 
+def unsure_db(samples: int) -> float:
+    """Return by how many dB a ratio of two files may differ by chance.
+
+    The noise is a mean of squares over n samples, known to two standard errors, a fraction 2·√(2/n) of it.
+
+    Example:
+        >>> round(unsure_db(32), 2)
+        1.76
+    """
+    return 10 * math.log10(1 + 2 * math.sqrt(2 / max(samples, 1)))
+
+
+def newly_poor(before: Sequence[OutputQuality], after: Sequence[OutputQuality]) -> OutputQuality | None:
+    """Return the output with a slice of its own unit that is poor in one file and better in that before it.
+
+    Poor is below ``GOOD_DB``, and better by more than chance (``unsure_db``); None where no output is so.
+
+    Example:
+        >>> start, trained = (OutputQuality("y", 30.0, None, samples=32, own_db=db) for db in (16.1, 8.4))
+        >>> newly_poor([start], [trained]).name
+        'y'
+    """
+    known = {o.name: o.own_db for o in before}
+    fallen = [o for o in after if o.own_db < min(GOOD_DB, known.get(o.name, -MOST_DB) - unsure_db(o.samples))]
+    return min(fallen, key=lambda o: o.own_db, default=None)
+
+
 def qualities(sums: SliceSums, *, lost_db: float | Mapping[str, float] = LOST_DB) -> list[OutputQuality]:
     """Return the quality of each output that has real values.
 

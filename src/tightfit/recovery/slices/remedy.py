@@ -8,20 +8,18 @@ Nothing is tried where the slices are good, or where what spoils them is not a s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.model_slices import Answered, measure_file
-from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality
+from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, unsure_db
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import output_names
 from tightfit.graph.writer import serialize
-from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.layouts import lay_out
@@ -67,7 +65,8 @@ class Remedies:
     """The remedies for one model.
 
     Args:
-        work: what is to be mended; its model, plan, ranges and overrides change where a remedy helps.
+        work: what is to be mended, for the device that its ``allowed`` describes; its model, plan, ranges
+            and overrides change where a remedy helps.
         answered: samples with the answers of the float model.
         slices: of its outputs.
     """
@@ -75,7 +74,6 @@ class Remedies:
     work: RecoveryState
     answered: Sequence[Answered]
     slices: Slices
-    allowed: Allowed = field(default_factory=Allowed)
 
     def run(self, found: Sequence[OutputQuality]) -> list[OutputQuality]:
         """Mend what can be mended, and return the quality of the outputs after it.
@@ -143,7 +141,7 @@ class Remedies:
 
     def _input_pieces(self, state: RemedyState, poor: Mapping[str, Columns]) -> RemedyState:
         """Inputs in pieces of one scale each, for a device that takes integers only."""
-        if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
+        if not self.work.allowed.integers_only or self.work.plan.scheme.interface == "float32":
             return state
         model, splits = split_inputs(state.original, poor, AIM_DB)
         if not splits:
@@ -178,7 +176,7 @@ class Remedies:
 
     def _pieces(self, state: RemedyState, blamed: Sequence[str]) -> RemedyState:
         """Outputs in pieces of one scale each, for a device that takes integers only."""
-        if not self.allowed.integers_only or self.work.plan.scheme.interface == "float32":
+        if not self.work.allowed.integers_only or self.work.plan.scheme.interface == "float32":
             return state
         poor = {o.name: o.poor[0].axis for o in state.found if o.name in blamed and o.poor}
         axes = {n: a for n, axis in poor.items() for a in self.slices.get(n, ()) if a.axis == axis}
@@ -220,12 +218,10 @@ class Remedies:
     def _leaves_integers_db(self) -> float:
         """The ratio below which ops become float; integers that were asked for stay while it is surely good.
 
-        The noise is a mean of squares over the n judging samples, known to two standard errors, a fraction
-        2·√(2/n) of it; so much worse it must still be ``GOOD_DB``.
+        So much worse as chance allows (``unsure_db``) it must still be ``GOOD_DB``.
         """
-        asked = self.allowed.integers_only or self.work.plan.scheme.interface != "float32"
-        unsure_db = 10 * math.log10(1 + 2 * math.sqrt(2 / len(self._judging())))
-        return min(GOOD_DB + unsure_db, AIM_DB) if asked else AIM_DB
+        asked = self.work.allowed.integers_only or self.work.plan.scheme.interface != "float32"
+        return min(GOOD_DB + unsure_db(len(self._judging())), AIM_DB) if asked else AIM_DB
 
     def _gained(self, best: RemedyState, tried: RemedyState, heads: Sequence[Tensor]) -> RemedyState:
         """The better of two states, the second with its mean error mended; LiteRT may refuse that one."""
@@ -237,7 +233,7 @@ class Remedies:
 
     def _deepening(self) -> Deepening:
         integers = self.work.plan.scheme.activations
-        return Deepening(self.allowed.float_macs, self.allowed.int16 and integers == "int8")
+        return Deepening(self.work.allowed.float_macs, self.work.allowed.int16 and integers == "int8")
 
     def _corrected(self, state: RemedyState, heads: Sequence[Tensor]) -> RemedyState:
         keys = state.original.main.keys()
@@ -284,7 +280,7 @@ class Remedies:
         if not after.gains_over(before):
             return before
         gain = after.gain(before)
-        if not self.allowed.accepts(apply_plan(after.model, after.plan)):
+        if not self.work.allowed.accepts(apply_plan(after.model, after.plan)):
             self.work.notes.append(f"{what}: given up, as the target does not take it ({gain})")
             return before
         self.work.notes.append(f"{what}: {gain}")
@@ -358,7 +354,6 @@ def mend(
     work: RecoveryState,
     answered: Sequence[Answered],
     slices: Slices,
-    allowed: Allowed,
     found: Sequence[OutputQuality] | None = None,
 ) -> list[OutputQuality]:
     """Mend the outputs of a work whose slices are poor; see ``Remedies``.
@@ -367,8 +362,7 @@ def mend(
         work: what is to be mended; it changes where a remedy helps.
         answered: samples with the answers of the float model.
         slices: of its outputs.
-        allowed: what the device takes.
         found: the quality of the file that the work's plan gives, None to measure it.
     """
-    remedies = Remedies(work, answered, slices, allowed)
+    remedies = Remedies(work, answered, slices)
     return remedies.run(remedies.measured(work.model, work.plan) if found is None else found)

@@ -7,13 +7,17 @@ import pytest
 
 from tightfit.api.results.trained_or_start import gains
 from tightfit.evaluation.scorecard import Accuracy, Score
+from tightfit.evaluation.slices.quality import OutputQuality
 
 
-def scored(values, sign=1.0):
-    """An accuracy with these scores of samples."""
+def scored(values, sign=1.0, metric="m", worst_db=30.0):
+    """An accuracy with these scores of samples, and an output whose worst slice has this ratio."""
     value = float(np.mean(values))
-    metrics = {"m": Score(value, sign=sign)}
-    return Accuracy("m", value, metrics=metrics, scores=np.asarray(values, float), n=len(values))
+    outputs = [OutputQuality("y", 30.0, None, samples=len(values), own_db=worst_db)]
+    return Accuracy(
+        metric, value, metrics={metric: Score(value, sign=sign)}, scores=np.asarray(values, float),
+        n=len(values), outputs=outputs,
+    )  # fmt: skip
 
 
 FEW = [1.0] * 90 + [0.0] * 10
@@ -40,3 +44,18 @@ def test_a_file_that_does_not_run_never_wins():
     broken = Accuracy("m", failure="no kernel")
     assert gains(broken, scored(FEW))
     assert not gains(scored(FEW), broken, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("before_db", "after_db", "metric", "after", "wanted"),
+    [
+        (16.1, 8.4, "cosine", MORE, False),  # a slice was lost, though the outputs as a whole are closer
+        (16.1, 15.9, "cosine", MORE, True),  # no more than chance
+        (40.0, 25.0, "cosine", MORE, True),  # still good
+        (16.1, 8.4, "top1", MORE, True),  # labels show that it is better
+        (16.1, 8.4, "top1", FEW, False),  # they do not, and the loss does not see slices
+    ],
+)
+def test_a_slice_that_became_poor_decides_where_labels_do_not(before_db, after_db, metric, after, wanted):
+    start = scored(FEW, metric=metric, worst_db=before_db)
+    assert gains(start, scored(after, metric=metric, worst_db=after_db), 0.5) is wanted

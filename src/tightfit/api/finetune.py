@@ -6,11 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.finetune_options import (
+    FinetuneOptions,
+    as_plain,
+    check_options,
+    chosen_options,
+    is_equal,
+    spec_of,
+    teachers_of,
+)
+from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
+from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.api.results.ruin import ruin_notes
+from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
+from tightfit.api.results.ruin import ruin_notes, sound_notes
+from tightfit.api.results.trained_or_start import KEPT_TRAINED, Judged, write_better
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.conversion.load_model import open_model
 from tightfit.data.dataset import Dataset
@@ -30,22 +43,6 @@ from tightfit.training.backend import choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec
 from tightfit.training.loop.loss_words import LossLike, LossWords, Weights
 from tightfit.weights.statistics import weight_facts
-
-if TYPE_CHECKING:
-    pass
-from tightfit.api.parameters.finetune_options import (
-    FinetuneOptions,
-    as_plain,
-    check_options,
-    chosen_options,
-    is_equal,
-    spec_of,
-    teachers_of,
-)
-from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
-from tightfit.api.parameters.user_model import UserModel
-from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
-from tightfit.api.results.trained_or_start import Judged, write_better
 
 Listener = Callable[[str, int, int, dict[str, object]], None]
 
@@ -205,7 +202,7 @@ def _finetune(
         notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
     judged = Judged(sets.validation, sets.validating, chosen.metric, request.words().kinds())
     original = open_model(others[0]) if others else source.path
-    kept, more = write_better(source, trained, output, chosen.layout, original, judged)
+    kept, more, start = write_better(source, trained, output, chosen.layout, original, judged)
     notes += [*trained.notes, *more]
     if chosen.storage == "sparse":
         notes += leave_zeros_out(output)
@@ -223,7 +220,8 @@ def _finetune(
         keras_model, more = going_on.trained(source.model, trained.of(kept), sets)
         notes += more
     zeros, values = weight_facts(output)
-    notes += ruin_notes(after) if chosen.teacher is None else []
+    lost = ruin_notes(after) if chosen.teacher is None else []
+    notes += [*lost, *sound_notes(start)] if lost and kept == KEPT_TRAINED else lost
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes, layer_facts(output), kept, chosen.teacher is None, keras_model,

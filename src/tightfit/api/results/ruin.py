@@ -23,6 +23,29 @@ def is_ruined(accuracy: Accuracy | None, outputs: Sequence[OutputQuality] = ()) 
     return any(lost_sentences(outputs)) or (accuracy is not None and bool(ruin_notes(accuracy)))
 
 
+def sound_notes(start: Accuracy | None) -> list[str]:
+    """Return the figure of the file before a training, beside a trained one that is ruined.
+
+    Args:
+        start: of that file, beside the model that it was made from; None where it was not measured.
+
+    Returns:
+        One sentence, or none where that file is ruined too.
+
+    Example:
+        >>> from tightfit.evaluation.scorecard import Score
+        >>> sound_notes(Accuracy("top1", 0.971, metrics={"top1": Score(0.971, change=-0.007)}, n=120))
+        ['Without training it is not: accuracy 97.1 % on 120 samples (quantize, prune or cluster).']
+    """
+    if start is None or start.value is None or is_ruined(start, start.outputs):
+        return []
+    words = metric_words(start.metric)
+    return [
+        f"Without training it is not: {words.noun} {words.score(start.value)} on {start.n:,} samples "
+        "(quantize, prune or cluster)."
+    ]
+
+
 def ruin_notes(accuracy: Accuracy) -> list[str]:
     """Return a warning for each metric that a file lost far too much of; none when it is sound.
 

@@ -13,6 +13,9 @@ from tightfit.data.dataset import Dataset
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, Asked
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
+from tightfit.evaluation.metrics.metric_table import find_metric
+from tightfit.evaluation.slices.model_slices import slices_of
+from tightfit.evaluation.slices.quality import newly_poor
 from tightfit.graph.ir import Model
 from tightfit.pipeline.source import Source
 from tightfit.pipeline.write import write_float, write_plan
@@ -21,12 +24,13 @@ from tightfit.quantization.plan import Plan
 from tightfit.scratch import scratch_folder
 from tightfit.search.verdict.metric_words import metric_words
 from tightfit.types import Array
+from tightfit.units import format_decibels
 
 if TYPE_CHECKING:
     from tightfit.training.loop.training_data import Trained
 
-TRAINED: Final = "trained"
-START: Final = "start"
+KEPT_TRAINED: Final = "trained"
+KEPT_START: Final = "start"
 _ERRORS: Final = 1.5
 """Standard errors by which a metric is better for sure enough."""
 _CLEARLY_LESS: Final = 0.1
@@ -52,7 +56,7 @@ class Judged:
 
 def write_better(
     source: Source, trained: Trained, output: Path, layout: str, original: Path, judged: Judged
-) -> tuple[str, list[str]]:
+) -> tuple[str, list[str], Accuracy | None]:
     """Write the better one of the trained file and the file before the training, checked on LiteRT.
 
     Args:
@@ -64,37 +68,40 @@ def write_better(
         judged: what decides; the trained file is kept where nothing does.
 
     Returns:
-        ``trained`` or ``start``, and notes.
+        ``trained`` or ``start``, notes, and the accuracy of the file before the training on the samples that
+        decided, None where nothing did.
     """
     if trained.plan is None:
         write_float(trained.model, source, output, notes=trained.notes)
-        return TRAINED, []
+        return KEPT_TRAINED, [], None
     notes = _write(source, trained.model, trained.plan, output, layout)
     if judged.dataset is None or trained.start is None or trained.start[1] is None:
-        return TRAINED, notes
+        return KEPT_TRAINED, notes, None
     with scratch_folder() as folder:
         before = folder / output.name
         try:
             start_notes = _write(source, *trained.start, before, layout)
         except RuntimeFailureError as error:
-            return TRAINED, [*notes, f"LiteRT does not run the file before the training: {error}"]
+            return KEPT_TRAINED, [*notes, f"LiteRT does not run the file before the training: {error}"], None
         files = [original, before, output]
         _, start, after = evaluate_models(
-            files, judged.dataset, judged.indices, metric=judged.metric, kinds=judged.kinds
-        )
+            files, judged.dataset, judged.indices, metric=judged.metric, kinds=judged.kinds,
+            slices=slices_of(source.model),
+        )  # fmt: skip
     better = gains(start, after, trained.gained)
     words = _comparison(start, after, "the trained file" if better else "the file before the training")
     if better:
-        return TRAINED, [*notes, words]
+        return KEPT_TRAINED, [*notes, words], start
     _write(source, *trained.start, output, layout)
-    return START, [*start_notes, words]
+    return KEPT_START, [*start_notes, words], start
 
 
 def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
     """Return whether a trained file is better than the one before.
 
     Not where its metric is worse, and where it is better by 1.5 standard errors; between the two the loss
-    decides, which changes with each sample, also where all decisions stay.
+    decides, which changes with each sample, also where all decisions stay. A slice of an output that became
+    poor beside the float model decides against the trained file, unless labels show that it is better.
 
     Args:
         start: of the file before the training, on validation data.
@@ -103,21 +110,37 @@ def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
     """
     if start.failure is not None or trained.failure is not None:
         return trained.failure is None
+    keeps_slices = newly_poor(start.outputs, trained.outputs) is None
     if start.value is None or trained.value is None:
-        return less_loss >= _CLEARLY_LESS
+        return keeps_slices and less_loss >= _CLEARLY_LESS
     sign = trained.metrics[trained.metric].sign
     change, error = sign * (trained.value - start.value), 0.0
     if start.scores is not None and trained.scores is not None and len(start.scores) > 1:
         error = float(np.std(trained.scores - start.scores, ddof=1)) / len(start.scores) ** 0.5
-    if change < 0.0 or change > _ERRORS * error:
-        return change > 0.0
-    return less_loss >= _CLEARLY_LESS
+    if change < 0.0:
+        return False
+    if change > _ERRORS * error:
+        return keeps_slices or _by_labels(trained.metric)
+    return keeps_slices and less_loss >= _CLEARLY_LESS
+
+
+def _by_labels(metric: str) -> bool:
+    """Whether a metric compares with labels, and not with the float model."""
+    row = find_metric(metric.partition("@")[0])
+    return row is None or row.needs_labels
 
 
 def _comparison(start: Accuracy, trained: Accuracy, kept: str) -> str:
     """What decided, with both figures."""
     words = metric_words(trained.metric)
     found = [a.failure or ("-" if a.value is None else words.score(a.value)) for a in (start, trained)]
+    poor = newly_poor(start.outputs, trained.outputs)
+    if poor is not None:
+        was = next(o.own_db for o in start.outputs if o.name == poor.name)
+        found[1] += (
+            f"; the worst slice of the output '{poor.name}' fell from {format_decibels(was)} to "
+            f"{format_decibels(poor.own_db)}"
+        )
     return (
         f"{words.noun} on {trained.n:,} validation samples that trained nothing: before the training "
         f"{found[0]}, trained {found[1]}; {kept} was kept."

@@ -133,6 +133,20 @@ def test_verbs_take_keywords(model, tmp_path):
     assert tightfit.evaluate(model, X)[0].value == 1.0
 
 
+def test_none_is_the_default_of_an_option(model, tmp_path):
+    empty = dict.fromkeys(("recover", "override", "slices", "calibration", "effort", "seed"))
+    same = {"data": X, "provenance": False, "doctor": False}
+    found = tightfit.quantize(model, "int8", tmp_path / "none.tflite", **same, **empty)
+    plain = tightfit.quantize(model, "int8", tmp_path / "plain.tflite", **same)
+    assert found.path.read_bytes() == plain.path.read_bytes()
+
+
+@pytest.mark.parametrize("verb", [getattr(tightfit, n) for n in tightfit.__all__ if n.islower()])
+def test_the_types_of_a_verb_can_be_read(verb):
+    if inspect.isfunction(verb) and hasattr(verb, "__wrapped__"):
+        assert typing.get_type_hints(verb.__wrapped__)
+
+
 def test_stages_are_logged(model, tmp_path, caplog):
     caplog.set_level("INFO", "tightfit")
     tightfit.optimize(model, X, tmp_path / "out", only=["float16"], judge="estimate", calibration=10)

@@ -1,7 +1,7 @@
 """The options in messages as the caller writes them: ``--image`` in a command, ``image=`` in Python.
 
 Messages name options as on the command line. ``verb`` marks the functions of the package: it rewrites their
-errors for a Python caller, and names the nearest keyword where one is unknown.
+errors for a Python caller, names the nearest keyword where one is unknown, and reads None as the default.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
 from tightfit.errors import OptionError, TightfitError, unknown_name
 
@@ -43,6 +43,8 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 for name in older.keys() & kwargs.keys():
                     kwargs[older[name]] = kwargs.pop(name)
                 check_keywords(function, kwargs)
+                for name in _defaults(function, kwargs):
+                    del kwargs[name]
                 return function(*args, **kwargs)
             except TightfitError as error:
                 if not _in_command() and error.args:
@@ -75,6 +77,16 @@ def check_keywords(function: Callable[..., object], keywords: Mapping[str, objec
     for name in keywords:
         if name not in known:
             raise OptionError(unknown_name(f"option of {function.__name__}", name, known))
+
+
+def _defaults(function: Callable[..., object], keywords: Mapping[str, Any]) -> list[str]:
+    """Return the keywords that are None and mean their default: those whose type does not admit None."""
+    empty = {name for name, value in keywords.items() if value is None}
+    if not empty:
+        return []
+    parameters, types = signature(function).parameters, get_type_hints(function)
+    plain = {name for name in empty & parameters.keys() if parameters[name].default is not Parameter.empty}
+    return [name for name in plain if type(None) not in get_args(types[name])]
 
 
 def in_python(text: str) -> str:

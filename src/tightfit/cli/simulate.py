@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Group
@@ -20,10 +20,8 @@ from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.targets.places.float16 import Float16Simulation
+from tightfit.training.simulation.comparison import UNDECIDED, Simulation
 from tightfit.units import format_count, format_percent
-
-if TYPE_CHECKING:
-    from tightfit.training.simulation.comparison import Simulation
 
 _SHOWN = 10
 
@@ -93,12 +91,20 @@ def _float16(found: Float16Simulation) -> Group:
     return Group(*map(Text, [*lines, *(f"note: {note}" for note in found.notes)]), Text(), table)
 
 
+def _decisions(found: Simulation) -> str:
+    if not found.decides:
+        return UNDECIDED
+    return (
+        f"{format_percent(found.equal_decisions, 2)} equal decisions on "
+        f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} counting ties)"
+    )
+
+
 def as_text(found: Simulation) -> Group:
     """Return a comparison for a person: the ops that differ most first."""
     lines = [
         *([found.ran_on] if found.ran_on else []),
-        f"{format_percent(found.equal_decisions, 2)} equal decisions on "
-        f"{format_count(found.samples, 'sample')} ({format_percent(found.tied_decisions, 2)} counting ties); "
+        _decisions(found),
         f"every op given the device's inputs: at most {found.largest_steps:g} steps apart, on "
         f"{format_count(len(found.ops), 'op')} and {format_count(found.compared, 'sample')}",
     ]

@@ -16,6 +16,7 @@ from keras import ops
 from support.models import Builder
 from support.quantized_models import MODELS, cleaned, planned, samples_of, written
 from tightfit import demo
+from tightfit.cli.simulate import as_text
 from tightfit.data.sample import Sample
 from tightfit.graph.reader import read_model
 from tightfit.training.network import Network
@@ -48,6 +49,19 @@ def test_int4_convolutions_compute_what_this_processor_does(tmp_path):
     file = written(model, plan, samples, tmp_path)
     assert any(op.kind == "CONV_2D" and op.operand(1).dtype == "int4" for op in read_model(file).main.ops)
     assert differing(simulate(model, plan, file, samples)) == {}
+
+
+@pytest.mark.parametrize(("outputs", "decides"), [(1, False), (2, True)])
+def test_outputs_of_one_number_have_no_decisions(outputs, decides, tmp_path):
+    builder = Builder(seed=3)
+    model = builder.model(builder.dense(builder.input("x", [1, 8]), outputs))
+    samples = samples_of(model, 4)
+    plan = planned(model, "int8", samples)
+    found = simulate(model, plan, written(model, plan, samples, tmp_path), samples)
+    assert found.decides is decides
+    said = " ".join(found.notes) + str(as_text(found).renderables[0])
+    assert said.count("no top-1 decisions") == (0 if decides else 2)
+    assert ("equal decisions" in said) is decides
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8"])

@@ -72,7 +72,9 @@ def gelu(op: Op, values: list[Any]) -> Any:
 
 
 def softmax(op: Op, values: list[Any]) -> Any:
-    """SOFTMAX of beta · x over the last axis."""
+    """SOFTMAX of beta · x over the last axis; 1 where that has one value, which Keras would warn of."""
+    if values[0].shape[-1] == 1:
+        return ops.ones_like(values[0])
     beta = float(op.options.get("beta", 1.0))
     return ops.softmax(values[0] if beta == 1.0 else values[0] * beta, axis=-1)
 

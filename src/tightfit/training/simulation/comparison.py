@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tightfit.result import Result, Row
+
+
+UNDECIDED: Final = "Each output is one number: there are no top-1 decisions to compare."
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Simulation(Result):
         path: the file that was compared.
         device: the processor whose kernels were simulated, ``x86`` or ``arm``.
         ran_on: where LiteRT ran the file, "" for this computer.
+        decides: False where each output is one number, which has no top-1 decision: the shares are 1 then.
     """
 
     ops: list[OpDifference]
@@ -52,12 +57,14 @@ class Simulation(Result):
     path: Path | None = None
     device: str = "x86"
     ran_on: str = ""
+    decides: bool = True
 
     @property
     def notes(self) -> list[str]:
         """What was compared where, and what was not compared."""
         left = [f"{self.left_out} integer ops have no tensor in the file."] if self.left_out else []
-        return left + ([self.ran_on] if self.ran_on else [])
+        undecided = [] if self.decides else [UNDECIDED]
+        return left + undecided + ([self.ran_on] if self.ran_on else [])
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return the difference of every op, in steps."""

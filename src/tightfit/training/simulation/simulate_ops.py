@@ -101,7 +101,10 @@ def simulate(  # noqa: PLR0913 - the options of one comparison
     differences = [OpDifference(o.name, o.kind, float(w[0]), float(w[1]) / over) for o, w in worst.items()]
     shares = (decisions.equal / max(count, 1), decisions.tied / max(count, 1))
     left_out, simulated = tapped.left_out, kernels.device
-    return Simulation(differences, *shares, count, min(compared, count), left_out, device=simulated)
+    return Simulation(
+        differences, *shares, count, min(compared, count), left_out, device=simulated,
+        decides=decisions.decides,
+    )  # fmt: skip
 
 
 def _known_values(network: Network, kernels: DeviceKernels, sample: Sample) -> dict[Tensor, Array]:

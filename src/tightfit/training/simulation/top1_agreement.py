@@ -25,12 +25,16 @@ class Decisions:
     Args:
         network: a network with fixed ranges.
         kernels: its ``DeviceKernels``; None to compute as in training.
+
+    Attributes:
+        decides: whether an output has more than one value, so that one of them is the largest.
     """
 
     def __init__(self, network: Any, kernels: DeviceKernels | None) -> None:
         self.network, self.kernels = network, kernels
         self.waiting: list[tuple[Mapping[str, Array], list[Array]]] = []
         self.equal = self.tied = self.count = self.bytes = 0
+        self.decides = False
 
     def add(self, sample: Sample, device: Mapping[str, Array]) -> None:
         """Add one sample and the device's outputs for it, integers or reals."""
@@ -39,6 +43,7 @@ class Decisions:
         # A file with one output may have another name for it; with several the names are equal.
         outputs = [device[n] for n in names] if set(names) <= set(device) else given
         inputs = {n: np.asarray(sample.inputs[n]) for n in self.network.input_tensors}
+        self.decides |= any(np.size(o) > 1 for o in outputs)
         self.waiting.append((inputs, [_largest(o) for o in outputs]))
         self.bytes += sum(a.nbytes for a in inputs.values())
         if len(self.waiting) == _BATCH or self.bytes > _BATCH_BYTES:

@@ -7,13 +7,14 @@ errors for a Python caller, names the nearest keyword where one is unknown, and 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
-from tightfit.errors import OptionError, TightfitError, unknown_name
+from tightfit.errors import OptionError, TightfitError, printable, unknown_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +46,7 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 check_keywords(function, kwargs)
                 for name in _defaults(function, kwargs):
                     del kwargs[name]
+                _check_output(function, args, kwargs)
                 return function(*args, **kwargs)
             except TightfitError as error:
                 if not _in_command() and error.args:
@@ -87,6 +89,23 @@ def _defaults(function: Callable[..., object], keywords: Mapping[str, Any]) -> l
     parameters, types = signature(function).parameters, get_type_hints(function)
     plain = {name for name in empty & parameters.keys() if parameters[name].default is not Parameter.empty}
     return [name for name in plain if type(None) not in get_args(types[name])]
+
+
+def _check_output(
+    function: Callable[..., object], given: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> None:
+    """Refuse an output that is no path, such as a number that was meant for the next argument.
+
+    Raises:
+        OptionError: says what an output is.
+    """
+    places = [*signature(function).parameters][: len(given)]
+    output = {**dict(zip(places, given, strict=False)), **keywords}.get("output")
+    if output is not None and not isinstance(output, str | os.PathLike):
+        raise OptionError(
+            f"Received {printable(output, 60)} as the output; expected the path of what is written. Pass "
+            "further options by keyword."
+        )
 
 
 def in_python(text: str) -> str:

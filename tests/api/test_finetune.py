@@ -186,6 +186,12 @@ def test_bad_use_is_answered_in_a_sentence(work, tmp_path, data, options, error,
     assert not list(tmp_path.iterdir())
 
 
+def test_fewer_samples_than_the_default_batch_train_together_and_it_is_said(work, tmp_path):
+    result = train(work, tmp_path / "few.tflite", batch=32, epochs=1)
+    assert len(result.history) == 1
+    assert "Each training step takes all 30 samples: there are fewer than the 32 of a batch." in result.notes
+
+
 def test_a_loss_that_is_not_a_number_stops_and_keeps_what_was_good(work, tmp_path, monkeypatch):
     from tightfit.training.loop.distillation import Distillation  # noqa: PLC0415 - loads Keras
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,33 @@ from tightfit.streaming.slice_axes import named_slices
 def test_a_model_in_the_place_of_the_scheme_is_told(order):
     with pytest.raises(TightfitError, match=r"in the place of the scheme; .* Swap the two"):
         tightfit.quantize(*order)
+
+
+SWAPPED = {
+    "optimize": tightfit.optimize,
+    "evaluate": tightfit.evaluate,
+    "finetune": partial(tightfit.finetune, scheme="int8"),
+    "explain": lambda data, model: tightfit.explain(data, model, model),
+    "doctor": tightfit.doctor,
+    "simulate": tightfit.simulate,
+    "describe_data": lambda data, model: tightfit.describe_data(model, data),
+}
+
+
+@pytest.mark.parametrize("name", ["set.npz", "set.npy", "list.csv", "rows.parquet"])
+@pytest.mark.parametrize("verb", SWAPPED)
+def test_data_in_the_place_of_the_model_is_told(verb, name, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(TightfitError, match=r"Received the data .* place of the model; .* Swap the two"):
+        SWAPPED[verb](str(tmp_path / name), "net.keras")
+
+
+@pytest.mark.parametrize("verb", [tightfit.prune, tightfit.cluster])
+def test_a_number_in_the_place_of_another_argument_is_told(verb):
+    with pytest.raises(OptionError, match=r"Received 0\.5 as the output; expected the path"):
+        verb("net.tflite", 0.5)
+    with pytest.raises(OptionError, match=r"Received 0\.5 as the third argument; expected .* Write "):
+        verb("net.tflite", "small.tflite", 0.5)
 
 
 def test_a_report_that_is_not_there_is_said_in_words():

@@ -70,6 +70,8 @@ def cluster(  # noqa: PLR0913 - the options of one command
         if clusters is None:
             raise OptionError("Received no number of clusters; expected 2 to 256, such as clusters=16.")
         wanted = Clusters(clusters, per, initial)
+    if not isinstance(wanted, Clusters):
+        raise OptionError(f"Received {wanted!r} as the third argument; expected Clusters. Write clusters=16.")
     chosen = shrink_options(options, data, image, scheme, (io, layout, calibration, provenance, seed, metric))
     with tracked(stage if progress is None else progress) as tracker:
         work = WeightCompression(model, output, chosen, tracker.stages)

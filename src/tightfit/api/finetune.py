@@ -110,7 +110,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
         initial: centroid initialization: ``kmeans++``, ``linear`` or ``density``.
         ranges: range updates: ``learned``, ``average`` or ``fixed``.
         epochs: of all stages together.
-        batch: samples in a step.
+        batch: samples in a step; the default takes all where there are fewer.
         learning_rate: relative to the size of each channel's weights; None: set automatically.
         labels: train on labels: ``auto``, ``yes``, ``no`` (distillation from the float model), or ``input``
             (the model gives back its input).

@@ -80,6 +80,8 @@ def prune(  # noqa: PLR0913 - the options of one command
         if sparsity is None:
             raise OptionError("Received no sparsity for prune; expected a fraction, such as sparsity=0.8.")
         wanted = Pruning(sparsity, pattern, scope, tuple(skip))
+    if not isinstance(wanted, Pruning):
+        raise OptionError(f"Received {wanted!r} as the third argument; expected Pruning. Write sparsity=0.8.")
     chosen = shrink_options(options, data, image, scheme, (io, layout, calibration, provenance, seed, metric))
     with tracked(stage if progress is None else progress) as tracker:
         work = WeightCompression(model, output, chosen, tracker.stages)

@@ -82,7 +82,11 @@ _WORTH_A_TABLE: Final = 0.1
 )
 @click.option("--epochs", default=5, show_default=True, type=int, help="Total epochs of all stages.")
 @click.option(
-    "--batch", default=32, show_default=True, type=click.IntRange(1), help="Samples in a training step."
+    "--batch",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Samples in a training step; the default takes all where there are fewer.",
 )
 @click.option(
     "--learning-rate",

@@ -96,7 +96,8 @@ def export_object(model: Any, options: ConversionOptions) -> Exported:
             return _exported(row, model, options)
     raise ModelError(
         f"Received an object of type {type(model).__name__}; expected a Keras model, a torch module, an ONNX "
-        "ModelProto, (torch module, example inputs), bytes, a path, or a function that gives one."
+        "ModelProto, (torch module, example inputs), bytes, a path, or a function that gives one. Samples "
+        "are given as the data."
     )
 
 

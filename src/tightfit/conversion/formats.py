@@ -77,12 +77,15 @@ _REFUSED: Final = {
     ".pickle": "a pickle, which runs code when it is opened",
     ".joblib": "a pickle, which runs code when it is opened",
     ".safetensors": "a file of weights without the model",
-    ".npz": "a file of arrays without the model",
 }
 _CURE: Final = (
     "Load it in a function of yours and pass module:function, or save the model whole: torch.export.save to "
     ".pt2, model.save to .keras"
 )
+
+
+_SAMPLES: Final = frozenset({".npz", ".npy", ".csv", ".jsonl", ".parquet", ".tar"})
+"""Files of samples, which a caller gave in the place of the model."""
 
 
 def find_format(path: Path) -> Format:
@@ -95,19 +98,25 @@ def find_format(path: Path) -> Format:
         if row.fits(path) and path.exists():
             return row
     suffix = path.suffix.lower()
+    if suffix in _SAMPLES:
+        raise ModelError(
+            f"Received the data '{path}' in the place of the model; expected a model, such as "
+            "'net.tflite', and the samples as the data. Swap the two."
+        )
     if suffix in _REFUSED:
         raise ModelError(f"'{path}' is {_REFUSED[suffix]}. {_CURE}.")
     known = ".tflite, .keras, .h5, .onnx, .pt2, a SavedModel folder or module:attribute"
     if not path.exists():
         raise ModelError(f"There is no model '{path}'; check the path. Expected {known}.")
-    what = "is a folder without saved_model.pb" if path.is_dir() else "is of no known kind"
+    folder = "is a folder without saved_model.pb (a folder of samples is given as the data)"
+    what = folder if path.is_dir() else "is of no known kind"
     raise ModelError(f"'{path}' {what}; expected {known}.")
 
 
 def is_tflite(source: str | Path) -> bool:
     """True for what is read as ``.tflite``: the suffix, or any file of another, unknown suffix."""
     path = Path(source)
-    known = any(row.fits(path) for row in FORMATS) or path.suffix.lower() in _REFUSED
+    known = any(row.fits(path) for row in FORMATS) or path.suffix.lower() in {*_REFUSED, *_SAMPLES}
     return path.suffix.lower() == ".tflite" or (path.is_file() and not known)
 
 

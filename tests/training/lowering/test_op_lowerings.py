@@ -11,6 +11,7 @@ keras = pytest.importorskip("keras", reason="training needs Keras: pip install t
 
 from support.backend_gradients import value_and_gradients, with_variables  # noqa: E402 - after the check for Keras
 from support.lowering_cases import CASES  # noqa: E402
+from support.models import Builder  # noqa: E402
 from support.one_op_models import Case, build, draw  # noqa: E402
 from support.one_op_twins import run_each  # noqa: E402
 from tightfit.training.lowering.op_lowerings import OP_LOWERINGS, trained_positions  # noqa: E402
@@ -111,3 +112,13 @@ def test_gradients_are_finite_and_agree_with_differences(name):
 
 def test_every_row_has_a_case():
     assert {case.kind for case in CASES.values()} | {"QUANTIZE", "DEQUANTIZE", "DENSIFY"} == set(OP_LOWERINGS)
+
+
+def test_a_softmax_over_one_value_is_one_and_warns_of_nothing(recwarn):
+    builder = Builder()
+    network = Network(
+        builder.model(builder.softmax(builder.dense(builder.input("x", [1, 3]), 1))), check=False
+    )
+    (found,) = outputs(network, {"x": np.ones((2, 3), np.float32)})
+    assert np.asarray(keras.ops.convert_to_numpy(found)).ravel().tolist() == [1.0, 1.0]
+    assert not [str(w.message) for w in recwarn if "softmax" in str(w.message)]

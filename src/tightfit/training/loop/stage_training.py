@@ -75,7 +75,13 @@ class StageTraining:
         self.plan: Plan | None = None
         self.start: tuple[Model, Plan | None] | None = None
         self.starts: dict[str, Plan] = {}
+        self.batch = request.batch_of(len(data.indices))
         self.notes: list[str] = []
+        if self.batch < request.batch and self.user is None:
+            self.notes.append(
+                f"Each training step takes all {self.batch} samples: there are fewer than the "
+                f"{request.batch} of a batch."
+            )
 
     def _trained(self, given: Sequence[Head] | None) -> list[Head]:
         """The heads that train."""
@@ -173,7 +179,7 @@ class StageTraining:
         request = self.request
         transforms: list[Any] = []
         if request.sparsity is not None:
-            steps = epochs * max(1, len(self.indices) // request.batch)
+            steps = epochs * max(1, len(self.indices) // self.batch)
             ramps = stage == "prune" or len(request.stages()) == 1
             schedule = SCHEDULES[request.schedule if ramps else "one-shot"]
             transforms.append(Mask(schedule(request.sparsity, steps), request.pattern, request.scope))
@@ -189,7 +195,7 @@ class StageTraining:
 
     def _steps(self) -> int:
         """Steps of an epoch."""
-        return max(1, len(self.indices) // self.request.batch) if self.user is None else self.user.steps
+        return max(1, len(self.indices) // self.batch) if self.user is None else self.user.steps
 
     def _note_zeros(self, mask: Mask, sparsity: float) -> None:
         """Note what stays dense, and the sparsity of the layers that make up for it."""
@@ -285,7 +291,7 @@ class StageTraining:
         request, targets = self.request, None if self.loss is None else self.loss.targets
         weighted = WEIGHT in self._first(1)[0].labels
         batches = Batches(
-            self.dataset, self.indices, request.batch, targets=targets, weighted=weighted,
+            self.dataset, self.indices, self.batch, targets=targets, weighted=weighted,
             seed=request.seed, epoch=epoch, augment=request.augment,
         )  # fmt: skip
         return batches, len(batches)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from tightfit.training.loop.loss_words import LossLike, Weights
+
+BATCH: Final = 32
+"""Samples in a step where nothing is said of it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class TrainingOptions:
         initial: centroid initialization (``weights.centroids.INITIAL``).
         ranges: range updates (``fake_quant.quantizers.RANGES``).
         epochs: total epochs of all stages.
-        batch: samples in a step.
+        batch: samples in a step; the default takes all where there are fewer, see ``batch_of``.
         learning_rate: most relative change of a weight in a step (``RelativeAdam``), with a cosine decay to
             zero; None for a default that depends on the other options.
         labels: ``auto`` (both losses where there are labels), ``yes``, ``no``, or ``input``: the model gives
@@ -47,7 +51,7 @@ class TrainingOptions:
     initial: str = "kmeans++"
     ranges: str = "learned"
     epochs: int = 5
-    batch: int = 32
+    batch: int = BATCH
     learning_rate: float | None = None
     labels: str = "auto"
     loss: LossLike = "auto"
@@ -58,3 +62,12 @@ class TrainingOptions:
     augment: tuple[str | Callable[..., object], ...] = ()
     teacher: object = None
     teacher_outputs: tuple[tuple[str, str], ...] = ()
+
+    def batch_of(self, samples: int) -> int:
+        """Return the samples in a step: of fewer samples than the default batch, all.
+
+        Example:
+            >>> TrainingOptions().batch_of(20), TrainingOptions(batch=64).batch_of(20)
+            (20, 64)
+        """
+        return max(1, min(self.batch, samples)) if self.batch == BATCH else self.batch

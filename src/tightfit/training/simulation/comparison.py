@@ -9,7 +9,6 @@ from typing import Final
 
 from tightfit.result import Result, Row
 
-
 UNDECIDED: Final = "Each output is one number: there are no top-1 decisions to compare."
 
 

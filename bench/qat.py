@@ -30,7 +30,8 @@ from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import INT8X4, Scheme
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.training.loop.finetuning import FinetuneSpec
 from training_cases import Case, demo_case, photo_case, probes_of, train_file
 

@@ -31,7 +31,8 @@ from tightfit.pipeline.write import write_plan
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.streaming.moments import Moments
 
 STEPS: dict[str, tuple[tuple[str, ...], ...]] = {

@@ -35,7 +35,8 @@ from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.runtime.session import Session
 
 LENGTH = 64

@@ -26,7 +26,7 @@ _GUIDES: Final = (
     "tightfit.conversion.keras.safe_files", "tightfit.conversion.onnx.external_weights",
     "tightfit.report.report",
     "tightfit.search.journal", "tightfit.search.run_file", "tightfit.search.devices.device_file",
-    "tightfit.provenance.record", "tightfit.cli.options.configuration", "tightfit.cli.command_group",
+    "tightfit.provenance.record", "tightfit.cli.options.configuration", "tightfit.cli.options.command_group",
     "tightfit.runtime.child.memory", "tightfit.targets.placement",
 )  # fmt: skip
 """Modules whose branches guide libFuzzer: those that read what a stranger wrote."""

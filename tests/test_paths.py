@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tightfit.cli.options.configuration import read_config
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.errors import OptionError
 from tightfit.evaluation.metrics.decoders import read_numbers
 from tightfit.files import atomic_file

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from tightfit.api.deploy import deploy
     from tightfit.api.describe_data import DataDescription, describe_data
     from tightfit.api.doctor import doctor
-    from tightfit.api.evaluate import Benchmark, Evaluation, Inspection, benchmark, evaluate, inspect
+    from tightfit.api.evaluate import Benchmark, Evaluation, benchmark, evaluate
     from tightfit.api.explain import explain
     from tightfit.api.finetune import finetune
+    from tightfit.api.inspect import Inspection, inspect
     from tightfit.api.optimize import optimize
     from tightfit.api.parameters.finetune_options import FinetuneOptions
     from tightfit.api.progress.tracking import Progress
@@ -69,9 +70,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _PLACES = {
-    **dict.fromkeys(
-        ("Benchmark", "Evaluation", "Inspection", "benchmark", "evaluate", "inspect"), "api.evaluate"
-    ),
+    **dict.fromkeys(("Benchmark", "Evaluation", "benchmark", "evaluate"), "api.evaluate"),
+    **dict.fromkeys(("Inspection", "inspect"), "api.inspect"),
     **dict.fromkeys(("diff", "sign", "verify"), "api.verify"),
     **dict.fromkeys(("CheckResult", "advise", "check", "models"), "api.check"),
     **dict.fromkeys(("channel_groups", "prune_channels"), "api.prune_channels"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,3 +24,15 @@ def strict(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value
+
+
+def json_text(value: Any) -> str:
+    """Return what ``--json`` prints: strict JSON, one space a level, names as they are.
+
+    Example:
+        >>> print(json_text({"größe": 1.0}))
+        {
+         "größe": 1.0
+        }
+    """
+    return json.dumps(strict(value), indent=1, ensure_ascii=False)

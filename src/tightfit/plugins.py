@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tightfit.errors import OptionError, first_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @functools.cache
@@ -22,6 +24,8 @@ def entries(table: str) -> Mapping[str, EntryPoint]:
     Args:
         table: ``targets``, ``metrics``, ``data`` or ``recoveries``.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it loads 40 modules, most of them of email
+
     return {entry.name: entry for entry in entry_points(group=f"tightfit.{table}")}
 
 

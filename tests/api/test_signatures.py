@@ -9,7 +9,8 @@ import pytest
 
 from support import two_signatures
 from tightfit.api.cluster import cluster
-from tightfit.api.evaluate import evaluate, inspect
+from tightfit.api.evaluate import evaluate
+from tightfit.api.inspect import inspect
 from tightfit.api.parameters.signature_data import keyed_data
 from tightfit.api.prune import prune
 from tightfit.api.quantize import quantize

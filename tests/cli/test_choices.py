@@ -11,8 +11,8 @@ from tightfit import demo
 from tightfit.api.parameters.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.app import app, run
-from tightfit.cli.command_group import COMMANDS
 from tightfit.cli.options import choices
+from tightfit.cli.options.command_group import COMMANDS
 from tightfit.errors import OptionError, unknown_name
 
 TABLES = {

@@ -12,7 +12,7 @@ import pytest
 
 from support.places import ROOT
 from tightfit.cli.app import app
-from tightfit.cli.command_group import COMMANDS
+from tightfit.cli.options.command_group import COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from tightfit.cli.app import app
-from tightfit.cli.command_group import file_value
+from tightfit.cli.options.command_group import file_value
 from tightfit.errors import OptionError
 
 

@@ -10,7 +10,8 @@ from tightfit.conversion import formats
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.formats import FORMATS, Format, find_format, is_spec, is_tflite
 from tightfit.conversion.interface import plain_name
-from tightfit.conversion.load_model import load, open_model
+from tightfit.conversion.load_model import load
+from tightfit.conversion.open_model import open_model
 from tightfit.errors import ModelError, OptionError
 
 

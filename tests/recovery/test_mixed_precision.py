@@ -19,7 +19,8 @@ from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.mixed_precision import mix, widen
 from tightfit.recovery.sensitivity import Sensitivity
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.runtime.session import Session
 
 LAYERS = st.lists(

@@ -13,7 +13,8 @@ from tightfit.quantization.calibration.collect_moments import collect_moments
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.rounding.damping import CHOICES, choose_damping
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.runtime.session import Session
 
 FEW_BITS = [("FULLY_CONNECTED", "int8x4")]

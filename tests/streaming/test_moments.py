@@ -11,7 +11,8 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.runtime.session import Session
 from tightfit.streaming.moments import MOST_INPUTS, Means, Moments, vectors, window_of
 

@@ -18,7 +18,7 @@ from support.doc_blocks import Block, commands
 from support.doc_inputs import FILES, NAMES, make
 from support.places import ROOT
 from tightfit.cli.app import app, run
-from tightfit.cli.command_group import COMMANDS
+from tightfit.cli.options.command_group import COMMANDS
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tightfit.api.parameters.arguments import Size, parse_size
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.diagnosis.difference import FileDifference, difference
 from tightfit.errors import OptionError
 from tightfit.files import checked_write, refuse_input_as_output

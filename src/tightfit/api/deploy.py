@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tightfit.compression.decoding.decode_ops import FORMS
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.deployment.c_project import source_names
 from tightfit.deployment.host_build import named_sources
 from tightfit.deployment.micro_deployment import REPORT, TOOL, Deployment, DeployOptions, deploy_micro

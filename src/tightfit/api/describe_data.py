@@ -13,7 +13,7 @@ import numpy as np
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample, shape_text
 from tightfit.data.sources import open_data

@@ -1,8 +1,8 @@
-"""What a file is, how accurate it is and what it costs."""
+"""How accurate files are and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.held_models import label_of
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
@@ -26,12 +26,13 @@ from tightfit.evaluation.output_difference import PlaceDifference
 from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.evaluation.slices.quality import lost_sentences
 from tightfit.graph.reader import read_model
-from tightfit.graph.summary import summary
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.result import Result, ResultList, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
 from tightfit.streaming.slice_axes import NamedSlices, named_slices
+from tightfit.targets.places.place import find_place, latencies_on
+from tightfit.targets.places.place_difference import place_difference
 
 
 @verb()
@@ -72,9 +73,6 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     Example:
         ``tightfit.evaluate(["float.tflite", "int8.tflite"], "samples.npz:x_test,y_test")``
     """
-    from tightfit.targets.places.place import find_place  # noqa: PLC0415 - keeps inspect light
-    from tightfit.targets.places.place_difference import place_difference  # noqa: PLC0415 - the same
-
     wanted, place = wanted_metrics(metric), None if on is None else find_place(on)
     several = _several(models)
     paths = [signature_file(open_model(m), signature) for m in several]
@@ -249,8 +247,6 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     Example:
         ``tightfit.benchmark(["float.tflite", "int8.tflite"])``
     """
-    from tightfit.targets.places.place import latencies_on  # noqa: PLC0415 - keeps inspect light
-
     several = _several(models)
     files = [open_model(m) for m in several]
     paths = [signature_file(path, signature) for path in files]
@@ -262,59 +258,3 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     return ResultList(
         Benchmark(label_of(m), t, footprint(p), where, o) for (m, p, t), o in zip(named, ops, strict=True)
     )
-
-
-@dataclass(frozen=True, repr=False)
-class Inspection(Result, Mapping[str, object]):
-    """What a model is, also as a mapping of the names that ``tightfit inspect --json`` prints.
-
-    Args:
-        path: the file.
-        facts: by name.
-        notes: none.
-    """
-
-    path: Path
-    facts: dict[str, object]
-    notes: tuple[str, ...] = ()
-
-    def __getitem__(self, name: str) -> object:
-        return self.facts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.facts)
-
-    def __len__(self) -> int:
-        return len(self.facts)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the facts."""
-        return dict(self.facts)
-
-    def headline(self) -> str:
-        """Return the size of the model."""
-        return f"Inspection('{self.path}', {self['parameters']:,} parameters, {self['macs']:,} MACs)"
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return the facts by name."""
-        return ("", ""), list(self.facts.items())
-
-
-@verb()
-def inspect(model: ModelLike) -> Inspection:
-    """Return what a model is: inputs, outputs, ops, parameters, MACs, how it is quantized.
-
-    Args:
-        model: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
-
-    Returns:
-        inputs, outputs, ops, parameters, multiply-accumulates and scheme.
-
-    Raises:
-        ModelError: the file cannot be read.
-
-    Example:
-        ``tightfit.inspect("model.tflite")``
-    """
-    path = open_model(model)
-    return Inspection(path, summary(read_model(path)))

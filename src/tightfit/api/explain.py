@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.progress.tracking import ProgressLike, tracked
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.diagnosis.explain.attribution import explain as explain_files
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation
 from tightfit.evaluation.accuracy import Asked

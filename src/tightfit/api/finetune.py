@@ -25,7 +25,7 @@ from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
 from tightfit.api.results.ruin import ruin_notes, sound_notes
 from tightfit.api.results.trained_or_start import KEPT_TRAINED, Judged, write_better
 from tightfit.conversion.held_models import label_of, temporary_place
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.accuracy import evaluate as evaluate_models

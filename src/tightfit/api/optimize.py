@@ -18,7 +18,7 @@ from tightfit.api.parameters.arguments import (
     parse_size,
 )
 from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked

@@ -13,7 +13,7 @@ from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.quantize import quantize
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError

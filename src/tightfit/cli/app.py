@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from tightfit import __version__
-from tightfit.cli.command_group import COMMANDS, CommandGroup
+from tightfit.cli.options.command_group import COMMANDS, CommandGroup
 from tightfit.cli.terminal import streams
 from tightfit.cli.terminal.streams import INTERRUPTED
 from tightfit.errors import LONGEST_SENTENCE, TightfitError, first_line, printable, sentence

@@ -20,7 +20,7 @@ from tightfit.api.parameters.arguments import parse_size
 from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
 from tightfit.errors import OptionError
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 from tightfit.result import plain
 from tightfit.search.advisor import parse_answers, questions, walk
 from tightfit.targets.profile import find_target, targets
@@ -77,7 +77,7 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
         compile=not options["no_compile"],
     )
     if as_json:
-        click.echo(json.dumps(strict(found.as_json()), indent=1, ensure_ascii=False))
+        click.echo(json_text(found.as_json()))
     else:
         _show(found)
     return 0 if found.runs else 1
@@ -131,7 +131,7 @@ def _places(places: Sequence[Any]) -> Table:
 def _list_targets(*, as_json: bool) -> None:
     if as_json:
         rows = [{"name": t.name, "device": t.title, "aliases": list(t.aliases)} for t in targets().values()]
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        click.echo(json_text(rows))
         return
     table = Table("name", "device", "also", box=None)
     for target in targets().values():
@@ -166,7 +166,7 @@ def advise(answer: tuple[str, ...], listing: bool, as_json: bool) -> int:
             break
         given[missing.name] = _ask(missing)
     advice = run_advise(given)
-    click.echo(json.dumps(advice.as_json(), indent=1, ensure_ascii=False) if as_json else advice.text())
+    click.echo(json_text(advice.as_json()) if as_json else advice.text())
     return 0
 
 
@@ -196,7 +196,7 @@ def models(max_size: str | None, max_macs: str | None, as_json: bool, **options:
         task=options["task"],
     )
     if as_json:
-        click.echo(json.dumps([m.as_json() for m in found], indent=1, ensure_ascii=False))
+        click.echo(json_text([m.as_json() for m in found]))
         return 0
     if not found:
         click.echo("No model of the catalogue fits these limits. Raise the sizes, or lower --min-accuracy.")

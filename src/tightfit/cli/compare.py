@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from rich.table import Table
 from tightfit.api.compare import compare as run_compare
 from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
+from tightfit.plain_values import json_text
 
 
 @click.command()
@@ -28,7 +28,7 @@ def compare(reports: tuple[Path, ...], output: Path | None, *, as_json: bool) ->
     """
     found = run_compare(reports, output)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
     else:
         titles, rows = found.table()
         table = Table(*titles, box=None)

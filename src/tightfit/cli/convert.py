@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import wanted_metrics
+from tightfit.plain_values import json_text
 from tightfit.units import format_bytes
 
 
@@ -87,7 +87,7 @@ def convert(model: Path, as_json: bool, **options: Any) -> int:
         accuracy = _measured(result.path, data, image, metric)
         facts["accuracy"] = accuracy.to_dict()
         words += "".join(f"\n{line}" for line in value_lines(accuracy))
-    click.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else words)
+    click.echo(json_text(facts) if as_json else words)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tightfit.api.describe_data import DataDescription, describe_data
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 
 
 @click.command()
@@ -39,7 +38,7 @@ def data(data: str, as_json: bool, **options: Any) -> int:
     with Bars(quiet=as_json) as bars:
         found = describe_data(data, progress=bars, **options)
     if as_json:
-        click.echo(json.dumps(strict(found.to_dict()), indent=1, ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
     else:
         show(found)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tightfit.api.deploy import deploy as run_deploy
 from tightfit.cli.options.shared_options import json_option
 from tightfit.compression.decoding.decode_ops import FORMS
 from tightfit.deployment.host_build import VARIABLE
+from tightfit.plain_values import json_text
 
 _SHOWN = 10
 
@@ -51,7 +51,7 @@ def deploy(model: Path, *, as_json: bool, **options: Any) -> int:
         sources=options["sources"],
     )
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
     else:
         _show(found)
     return 0 if found.fits and not found.host.failed else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS
 from tightfit.diagnosis.doctor.examine import doctor as run_doctor
+from tightfit.plain_values import json_text
 
 if TYPE_CHECKING:
     from tightfit.diagnosis.doctor.evidence import Finding
@@ -60,7 +60,7 @@ def as_document(findings: Sequence[Finding], checks: int) -> str:
     rows = [{**asdict(f), "numbers": dict(f.numbers)} for f in findings]
     document = {"findings": rows, "errors": errors, "warnings": len(findings) - errors, "checks": checks}
     document["power"] = getattr(findings, "power", "")
-    return json.dumps(document, indent=1, ensure_ascii=False)
+    return json_text(document)
 
 
 def as_text(findings: Sequence[Finding], checks: int) -> Group:

@@ -1,8 +1,7 @@
-"""``tightfit evaluate``, ``benchmark`` and ``inspect``: the commands that measure files."""
+"""``tightfit evaluate`` and ``benchmark``: the commands that measure files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ from rich.table import Table
 
 from tightfit.api.evaluate import benchmark as run_benchmark
 from tightfit.api.evaluate import evaluate as run_evaluate
-from tightfit.api.evaluate import inspect as run_inspect
 from tightfit.api.progress.terminal_bars import Bars
 from tightfit.cli.options.shared_options import (
     data_options,
@@ -25,12 +23,11 @@ from tightfit.cli.options.shared_options import (
 )
 from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console, name_room
-from tightfit.cli.terminal.inspect_view import inspection
 from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import printable
 from tightfit.evaluation.devices.ssh_device import Device
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 from tightfit.runtime.native.op_profile import OpTime
 from tightfit.units import format_bytes, format_percent
 
@@ -87,7 +84,7 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
         )
     if as_json:
         named = zip(models, results.rows(), strict=True)
-        click.echo(_json([row | {"path": str(path)} for path, row in named]))
+        click.echo(json_text([row | {"path": str(path)} for path, row in named]))
         return 0 if results.usable else 1
     console().print(*metric_tables([path.name for path in models], results), sep="\n")
     for path, result in zip(models[1:], results[1:], strict=True):
@@ -154,7 +151,7 @@ def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     where = results[0].machine
     if as_json:
         rows = [{k: v for k, v in asdict(r).items() if k != "machine" and (k != "ops" or v)} for r in results]
-        click.echo(_json({"machine": where, "models": rows}))
+        click.echo(json_text({"machine": where, "models": rows}))
         return 0
     costs = _narrow("median ms", "quartiles", "ratio", "95 %", "memory")
     bytes_of = _narrow("on disk", "as zip", "as zstd")
@@ -191,42 +188,8 @@ def _op_times(ops: Sequence[OpTime]) -> Table:
     return table
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--groups", is_flag=True, help="Show the groups of channels that can only be pruned together.")
-@json_option
-def inspect(model: Path, groups: bool, as_json: bool) -> int:
-    """Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."""
-    if groups:
-        return _show_groups(model, as_json)
-    facts = run_inspect(model).facts
-    if as_json:
-        click.echo(_json(facts))
-    else:
-        console().print(inspection(facts))
-    return 0
-
-
-def _show_groups(model: Path, as_json: bool) -> int:
-    """Prints the channels that can only be removed together."""
-    from tightfit.api.prune_channels import channel_groups  # noqa: PLC0415 - keeps inspect light
-    from tightfit.cli.prune_channels import groups_table  # noqa: PLC0415 - the same
-
-    found = channel_groups(model)
-    if as_json:
-        click.echo(_json({"channel_groups": found}))
-    else:
-        console().print(groups_table(found))
-    return 0
-
-
 def _number(value: float | None, digits: int = 4) -> str:
     if value is None:
         return "-"
     small = 0 < abs(value) < 10.0 ** (1 - digits)
     return f"{value:.2g}" if small else f"{value:.{digits}f}"
-
-
-def _json(value: Any) -> str:
-
-    return json.dumps(strict(value), indent=1, ensure_ascii=False)

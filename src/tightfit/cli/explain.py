@@ -22,7 +22,7 @@ from tightfit.diagnosis.explain.attribution import explain as run_explain
 from tightfit.diagnosis.explain.explanation import ExplainRequest
 from tightfit.files import atomic_file
 from tightfit.paths import check_paths
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 from tightfit.report.page.explanation_page import write_explanation
 from tightfit.units import MINUS, format_percent
 
@@ -96,7 +96,7 @@ def as_document(found: Explanation) -> str:
     plain["accuracy"].pop("scores")
     plain["accuracy"]["outputs"] = [output.to_dict() for output in found.accuracy.outputs]
     plain["overlay"] = json.loads(found.overlay)
-    return json.dumps(strict(plain), indent=1, ensure_ascii=False)
+    return json_text(plain)
 
 
 def as_text(found: Explanation, reading: str) -> Group:

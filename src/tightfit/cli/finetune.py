@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +41,7 @@ from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.paths import check_paths
+from tightfit.plain_values import json_text
 from tightfit.report.page.training_page import write_training
 from tightfit.units import format_bytes, format_percent
 
@@ -192,7 +192,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     facts = result.facts() | {"options": options}
     write_training(facts, output)
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        click.echo(json_text(facts))
     else:
         console().print(as_text(result, Path(options["teacher"][0] if options["teacher"] else model)))
     return 1 if result.ruined else 0

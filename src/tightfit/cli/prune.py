@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tightfit.api.parameters.arguments import parse_latency, parse_size
 from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.prune import prune as run_prune
+from tightfit.api.prune_channels import prune_channels
 from tightfit.cli.options.choices import IMPORTANCES, Names
 from tightfit.cli.options.shared_options import data_options
 from tightfit.cli.options.weight_options import compressed_file_options, compression_options, sparsity_options
-from tightfit.cli.prune_channels import prune_by_channels
+from tightfit.cli.terminal.channels_view import pruned_table
 from tightfit.cli.terminal.compression_view import show_compression
+from tightfit.cli.terminal.console import console
 from tightfit.compression.sparsity.pruning import Pruning
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
+from tightfit.evaluation.latency import compare_latency
+from tightfit.plain_values import json_text
 
 _CHANNEL = "channel"
 
@@ -76,7 +83,6 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
 
 
 def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_json: bool) -> int:
-
     if options["sparsity"] is not None:
         raise OptionError(
             "--sparsity counts single weights; for --pattern channel give --macs, for example 0.5."
@@ -88,4 +94,47 @@ def _prune_channels(model: Path, output: Path, options: dict[str, Any], *, as_js
     budget = {"macs": options["macs"], "size": options["max_size"], "latency": options["max_latency"]}
     given = {n: options[n] for n in ("importance", "data", "image", "seed", "refit", "multiple")}
     given["calibration"] = options["calibration"]
-    return prune_by_channels(model, output, budget, given, as_json=as_json)
+    return _prune_by_channels(model, output, budget, given, as_json=as_json)
+
+
+def _prune_by_channels(
+    model: Path, output: Path, budget: Mapping[str, Any], options: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Prunes channels for a command and prints what was done; 1 when the budget is not met.
+
+    Args:
+        model: the float model.
+        output: the ``.tflite`` to write.
+        budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not
+            given.
+        options: what ``api.prune_channels.prune_channels`` takes besides; ``image`` as the user wrote
+            it.
+        as_json: prints the result as JSON instead of a table.
+    """
+    image = options.get("image")
+    given = dict(options) | {"image": ImageOptions.parse(image) if image else None}
+    limits: dict[str, Any] = {
+        "macs": budget.get("macs"),
+        "max_size": parse_size(budget.get("size")),
+        "max_latency": _fraction(model, budget.get("latency")),
+    }
+    with Bars(quiet=as_json) as bars:
+        result = prune_channels(model, output, **limits, **given, progress=Stages(bars))
+    if as_json:
+        click.echo(json_text(result.to_json()))
+    else:
+        console().print(pruned_table(result))
+    return 0 if result.meets_budget and not result.ruined else 1
+
+
+def _fraction(model: Path, text: str | None) -> float | None:
+    """The share of the model's own latency that a limit such as ``12ms`` or ``0.6x`` is."""
+    wanted, ratio = parse_latency(text)
+    if wanted is None:
+        return ratio
+    own = compare_latency([model])[0].median_ms
+    if own is None or wanted >= own:
+        raise OptionError(
+            f"Received the latency '{text}', but the model itself takes {own or 0:.2f} ms here; give less."
+        )
+    return wanted / own

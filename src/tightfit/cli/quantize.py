@@ -24,14 +24,14 @@ from tightfit.cli.options.shared_options import (
 )
 from tightfit.cli.terminal.quality_view import signal_words
 from tightfit.conversion.formats import is_model_name, swapped_scheme
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
 from tightfit.pipeline.write import UNFIT
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.report.printable import printable
 from tightfit.targets.placement import check
@@ -154,7 +154,7 @@ def quantize(model: Path, scheme: str, as_json: bool, **options: Any) -> int:
     if verdict is not None:
         facts["target"] = verdict.as_json()
     said = [_words(facts, written)] + ([] if verdict is None else [f"target: {verdict.summary()}"])
-    click.echo(json.dumps(strict(facts), indent=1) if as_json else "\n".join(said))
+    click.echo(json_text(facts) if as_json else "\n".join(said))
     fits = verdict is None or (verdict.runs and verdict.fits)
     return 0 if fits and not facts["unfit"] else 1
 

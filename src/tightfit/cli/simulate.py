@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tightfit.cli.options.choices import TRAINED, Names
 from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.plain_values import json_text
 from tightfit.targets.places.float16 import Float16Simulation
 from tightfit.training.simulation.comparison import UNDECIDED, Simulation
 from tightfit.units import format_count, format_percent
@@ -61,9 +61,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
             return _show_float16(simulate_float16(model, options["data"], **kept), as_json=as_json)
         found = run_simulate(model, progress=bars.advance, **options)
     if as_json:
-        click.echo(
-            json.dumps(found.to_dict() | {"largest_steps": found.largest_steps}, indent=1, ensure_ascii=False)
-        )
+        click.echo(json_text(found.to_dict() | {"largest_steps": found.largest_steps}))
     else:
         console().print(as_text(found))
     return 0
@@ -71,7 +69,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
 
 def _show_float16(found: Float16Simulation, *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
     else:
         console().print(_float16(found))
     return int(found.overflows)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from tightfit.api.track import track as run_track
 from tightfit.cli.options.shared_options import json_option
+from tightfit.plain_values import json_text
 
 
 @click.command()
@@ -37,7 +37,7 @@ def track(
     """
     found = run_track(report, mlflow=mlflow, tracking_uri=tracking_uri, tensorboard=tensorboard, name=name)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
         return 0
     if found.mlflow_run is not None:
         click.echo(f"MLflow run {found.mlflow_run} ({found.name})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tightfit.api.verify import verify as run_verify
 from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 from tightfit.units import format_decibels, format_percent, short_name
 
 _SHOWN = 6
@@ -45,7 +44,7 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     found = run_verify(model, options["data"], image=image, key=options["key"], on=options["on"])
     if as_json:
-        click.echo(_json(found.as_json()))
+        click.echo(json_text(found.as_json()))
     else:
         click.echo("\n".join(_replayed(found)))
     same = found.data_matches is not False and found.signature_matches is not False
@@ -60,7 +59,7 @@ def verify(model: Path, as_json: bool, **options: Any) -> int:
 def sign(model: Path, key: Path, output: Path, *, as_json: bool) -> int:
     """Write a copy of MODEL signed with a key, so that 'verify --key' finds any change."""
     written = run_sign(model, output, key)
-    click.echo(_json({"path": str(written)}) if as_json else f"{written}: signed")
+    click.echo(json_text({"path": str(written)}) if as_json else f"{written}: signed")
     return 0
 
 
@@ -114,7 +113,7 @@ def diff(first: Path, second: Path, as_json: bool, **options: Any) -> int:
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     found = run_diff(first, second, options["data"], image=image, limit=options["limit"])
     if as_json:
-        click.echo(_json(found.as_json()))
+        click.echo(json_text(found.as_json()))
     else:
         _show(found, first, second)
     return 0 if found.equal else 1
@@ -159,8 +158,3 @@ def _output(found: Any, samples: int) -> str:
     off = f"off by {found.largest:.3g} at most{noise}{decisions}"
     lost = "".join(f"; {words}" for words in (found.lost, found.weak) if words)
     return f"output {found.name}: {off} ({samples} samples){worst}{lost}"
-
-
-def _json(value: Any) -> str:
-
-    return json.dumps(strict(value), indent=1, ensure_ascii=False)

@@ -1,7 +1,7 @@
 """From any model to a float ``.tflite`` that was compared with its source: export, clean, rename, write, run.
 
-``load`` is the verb; ``open_model`` is the boundary through which the other verbs take any MODEL. Neither
-knows a framework: ``formats`` has a row for each.
+``load`` is the verb; the other verbs take any MODEL through ``open_model``. Neither knows a framework:
+``formats`` has a row for each.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.kinds import ModelLike, Pathlike
-from tightfit.paths import check_paths, refuse_endless
+from tightfit.paths import check_paths
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
@@ -144,46 +144,6 @@ def _free(model: Model, probes: Sequence[Probe]) -> None:
     }
     if names and not free_batch(model, sorted(names)):
         raise ModelError("An op of the file for one sample fixes the batch.")
-
-
-def open_model(source: Any, *, trust: bool = False) -> Path:
-    """Return the path of a ``.tflite``: the source itself, or what it is converted to for this process.
-
-    Raises:
-        ModelError, OptionError: see ``load``.
-    """
-    source = file_of(source)
-    if is_hub_reference(source):
-        source = fetch(source)
-    if isinstance(source, str | os.PathLike):
-        refuse_endless(Path(source), "The model")
-    if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
-        return Path(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        source = held_file(bytes(source))
-        if is_tflite(str(source)):
-            return Path(source)
-    if not isinstance(source, str | os.PathLike):
-        return load(source, options=ConversionOptions(trust=trust)).path
-    key = (str(source), trust, _state(Path(source)))
-    if key not in _opened:
-        _opened[key] = load(source, options=ConversionOptions(trust=trust)).path
-    return _opened[key]
-
-
-_opened: dict[tuple[str, bool, tuple[int, ...]], Path] = {}
-"""Conversions of this process; a source that changed on disk is converted anew."""
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file or a folder is written anew; empty for ``module:attribute``."""
-    if path.is_dir():
-        return tuple(v for inner in sorted(path.rglob("*")) for v in _state(inner) if inner.is_file())
-    try:
-        facts = path.stat()
-    except OSError:
-        return ()
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _tidy(model: Model) -> list[str]:

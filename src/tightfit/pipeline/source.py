@@ -8,7 +8,7 @@ from typing import Any
 
 from tightfit.conversion.fusions.lookups import look_up_rows
 from tightfit.conversion.held_models import temporary_place
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
 from tightfit.graph.reader import read_model
@@ -53,7 +53,7 @@ def open_source(model: Any) -> Source:
     A quantized model becomes the float graph that its integers stand for, and its scales stand in ``start``.
 
     Args:
-        model: anything that ``load_model.open_model`` takes.
+        model: anything that ``open_model.open_model`` takes.
 
     Returns:
         The source with its notes.

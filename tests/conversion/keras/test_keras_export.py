@@ -9,7 +9,8 @@ import pytest
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.keras.safe_files import check_file, modules_in
-from tightfit.conversion.load_model import load, open_model
+from tightfit.conversion.load_model import load
+from tightfit.conversion.open_model import open_model
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 

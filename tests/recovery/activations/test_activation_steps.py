@@ -23,7 +23,8 @@ from tightfit.recovery.activations.smoothing import smooth
 from tightfit.recovery.activations.switchable_rounding import Edge, SwitchableRounding
 from tightfit.recovery.output_noise import noise_share, outputs_of
 from tightfit.recovery.slice_noise import SliceNoise
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 
 
 def reals(count, seed=0):

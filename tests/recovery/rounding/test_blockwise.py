@@ -17,7 +17,8 @@ from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.planning import make_plan
 from tightfit.recovery.output_noise import outputs_of, tensor_noise
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 
 FEW_BITS = (("FULLY_CONNECTED", "int8x4"),)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tightfit.conversion.held_models import label_of
-from tightfit.conversion.load_model import open_model
+from tightfit.conversion.open_model import open_model
 from tightfit.data.sample import InputSpec
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tightfit.cli.command_group import COMMANDS
+from tightfit.cli.options.command_group import COMMANDS
 from tightfit.errors import DataError, OptionError, unknown_name
 from tightfit.paths import read_text
 

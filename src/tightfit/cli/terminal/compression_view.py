@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from rich.text import Text
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality_view import flaw_lines, quality_words
-from tightfit.plain_values import strict
+from tightfit.plain_values import json_text
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def show_compression(result: CompressionResult, model: Path, *, as_json: bool) -> int:
     """Print a result, and return the exit code: 1 for a file that is ruined."""
     if as_json:
-        click.echo(json.dumps(strict(result.to_json()), indent=1, ensure_ascii=False))
+        click.echo(json_text(result.to_json()))
     else:
         console().print(as_text(result, model))
     return 1 if result.ruined else 0

@@ -21,7 +21,8 @@ from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.quantization.scheme import Scheme
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.targets.profile import Target
 from tightfit.targets.target_planning import allowed_on
 from tightfit.types import Steps

@@ -12,7 +12,8 @@ from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import Calibration
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import EXACT, INTEGER, Plan
-from tightfit.recovery.steps import RecoveryState, recover
+from tightfit.recovery.state import RecoveryState
+from tightfit.recovery.steps import recover
 from tightfit.search.candidates.candidate import Candidate, FloatOp, PlanSummary
 from tightfit.search.candidates.recipes import Recipe
 from tightfit.search.candidates.shrink_recipes import Shrinker

@@ -20,7 +20,7 @@ from tightfit.evaluation.machine import machine
 from tightfit.graph.ir import Model
 from tightfit.pipeline.sparse_files import leave_zeros_out
 from tightfit.quantization.scheme import find_scheme
-from tightfit.recovery.steps import RecoveryState
+from tightfit.recovery.state import RecoveryState
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.candidates.recipes import Recipe, Shrink, recipes
 from tightfit.search.effort import Effort, Skip

@@ -1,76 +1,22 @@
-"""Channels on the command line: what ``tightfit prune --pattern channel`` does, and groups as a table."""
+"""Channels on a terminal: groups that go together, and what their pruning did."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tightfit.api.parameters.arguments import parse_latency, parse_size
-from tightfit.api.progress.terminal_bars import Bars, Stages
-from tightfit.api.prune_channels import prune_channels
 from tightfit.cli.terminal.accuracy_view import accuracy_lines
-from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality_view import quality_lines
-from tightfit.data.images.image_options import ImageOptions
-from tightfit.errors import OptionError
-from tightfit.evaluation.latency import compare_latency
 from tightfit.units import format_bytes, format_milliseconds, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from tightfit.api.results.channel_pruning_result import ChannelPruningResult
 
 _NAME = 34
-
-
-def prune_by_channels(
-    model: Path, output: Path, budget: Mapping[str, Any], options: Mapping[str, Any], *, as_json: bool
-) -> int:
-    """Prune channels for a command and prints what was done; 1 when the budget is not met.
-
-    Args:
-        model: the float model.
-        output: the ``.tflite`` to write.
-        budget: ``macs`` as a fraction, ``size`` and ``latency`` as the user wrote them, None where not
-            given.
-        options: what ``api.prune_channels.prune_channels`` takes besides; ``image`` as the user wrote
-            it.
-        as_json: prints the result as JSON instead of a table.
-    """
-    image = options.get("image")
-    given = dict(options) | {"image": ImageOptions.parse(image) if image else None}
-    limits: dict[str, Any] = {
-        "macs": budget.get("macs"),
-        "max_size": parse_size(budget.get("size")),
-        "max_latency": _fraction(model, budget.get("latency")),
-    }
-    with Bars(quiet=as_json) as bars:
-        result = prune_channels(model, output, **limits, **given, progress=Stages(bars))
-    if as_json:
-        click.echo(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
-    else:
-        console().print(pruned_table(result))
-    return 0 if result.meets_budget and not result.ruined else 1
-
-
-def _fraction(model: Path, text: str | None) -> float | None:
-    """The share of the model's own latency that a limit such as ``12ms`` or ``0.6x`` is."""
-    wanted, ratio = parse_latency(text)
-    if wanted is None:
-        return ratio
-
-    own = compare_latency([model])[0].median_ms
-    if own is None or wanted >= own:
-        raise OptionError(
-            f"Received the latency '{text}', but the model itself takes {own or 0:.2f} ms here; give less."
-        )
-    return wanted / own
 
 
 def groups_table(groups: Sequence[Mapping[str, Any]]) -> Group:

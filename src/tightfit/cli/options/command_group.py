@@ -77,7 +77,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "check",
         "List hosted models that fit a budget, with their published accuracy and their address.",
     ),
-    "inspect": ("evaluate", "Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."),
+    "inspect": ("inspect", "Show the inputs, outputs, ops, parameters, MACs and quantization of MODEL."),
     "convert": ("convert", "Convert MODEL to a .tflite and compare it with its source on random inputs."),
     "simulate": (
         "simulate",

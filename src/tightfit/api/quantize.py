@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tightfit.api import parameters
 from tightfit.api.parameters.arguments import Image, Size, image_options, parse_size
-from tightfit.api.parameters.calibration_samples import CalibrationSamples
 from tightfit.api.parameters.quantize_options import QuantizeOptions, as_names, observers_of
 from tightfit.api.parameters.signature_data import data_by_signature, data_of_one
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.formats import is_model_name, swapped_scheme
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.diagnosis.doctor.notes import quick_check
+from tightfit.diagnosis import doctor as calibration_doctor
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, shared_weights, signature_model
@@ -201,7 +201,7 @@ class _Asked:
 def _quantize_source(source: Source, data: DataLike | None, output: Path, ask: _Asked) -> QuantizationResult:
     """Build the file of an open source, look at the samples."""
     chosen, spec = ask.chosen, ask.spec
-    found = None if data is None else CalibrationSamples.of(source, data, ask.image, chosen)
+    found = None if data is None else parameters.CalibrationSamples.of(source, data, ask.image, chosen)
     if source.start is not None and found is None and not chosen.recovery:
         return build_with_own_scales(source, spec, output, ends=chosen.ends)
     spec.check_samples(given=found is not None)
@@ -216,7 +216,7 @@ def _quantize_source(source: Source, data: DataLike | None, output: Path, ask: _
     if found is None or not chosen.doctor:
         return written
     assert builder.seen is not None  # noqa: S101 - samples were given
-    checked = quick_check(source, found.log, builder.seen, written.notes)
+    checked = calibration_doctor.quick_check(source, found.log, builder.seen, written.notes)
     return replace(written, notes=[*checked, *written.notes])
 
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tightfit import conversion
+from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.formats import is_spec, is_tflite
 from tightfit.conversion.held_models import file_of, held_file
 from tightfit.conversion.hub import fetch, is_hub_reference
@@ -53,7 +55,4 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 def _converted(source: Any, *, trust: bool) -> Path:
-    from tightfit.conversion.conversion_options import ConversionOptions  # noqa: PLC0415 - see the first line
-    from tightfit.conversion.load_model import load  # noqa: PLC0415 - the same
-
-    return load(source, options=ConversionOptions(trust=trust)).path
+    return conversion.load(source, options=ConversionOptions(trust=trust)).path

@@ -1,1 +1,12 @@
 """How what a caller passes is read: sizes, images, inputs of a model, samples that shape and measure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tightfit.late import late
+
+if TYPE_CHECKING:
+    from tightfit.api.parameters.calibration_samples import CalibrationSamples as CalibrationSamples
+else:
+    __getattr__ = late(__name__, {"CalibrationSamples": "calibration_samples"})

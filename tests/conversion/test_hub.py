@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,3 +50,32 @@ def test_references_have_one_form():
     assert is_hub_reference("hf:/owner/name/a.tflite"), "a path joins the slashes"
     with pytest.raises(tightfit.OptionError, match="expected hf://owner/name/file"):
         fetch("hf://owner")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "hf://owner/name/../../secret.tflite",
+        "hf://owner/name/a.tflite@../main",
+        "hf://owner/name/..\\..\\secret.tflite",
+        "hf://../name/a.tflite",
+        "hf://owner/name/a\x1b[2J.tflite",
+        "hf://owner/name/a\nb.tflite",
+        f"hf://owner/name/{'a' * 5000}.tflite",
+    ],
+)
+def test_a_name_that_leaves_its_folder_or_moves_the_cursor_is_refused(reference):
+    with pytest.raises(tightfit.OptionError, match="expected hf://owner/name/file") as refused:
+        fetch(reference)
+    assert len(str(refused.value)) <= 300
+    assert str(refused.value).isprintable()
+
+
+def test_a_file_that_does_not_fit_the_disk_is_refused_before_it_is_read(monkeypatch, tmp_path):
+    hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: the extra 'hub'")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none" / "yet"))
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda _: SimpleNamespace(size=1 << 60))
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(tightfit.ModelError, match="free some or set HF_HUB_CACHE"):
+        fetch("hf://owner/name/net.tflite")

@@ -70,6 +70,16 @@ OTHER_ELEMENTS = [
     Case("Equal", [SPOTS, np.zeros(4, np.float32)]),
     Case("Where", [RNG.random((3, 4)) > 0.5, SPOTS, (4,)]),
 ]
+OTHER_ELEMENTS += [
+    Case("IsInf", [SPOTS]),
+]
+ATTENTION = [
+    Case("Attention", [(1, 4, 3, 8), (1, 2, 5, 8), (1, 2, 5, 8), real(3, 5)], {"is_causal": 1}),
+    Case("Attention", [(1, 3, 8), (1, 3, 8), (1, 3, 8)], {"q_num_heads": 2, "kv_num_heads": 2}),
+    Case("RotaryEmbedding", [(1, 2, 3, 8), real(1, 3, 4), real(1, 3, 4)]),
+    Case("RotaryEmbedding", [(1, 2, 3, 8), real(1, 3, 2), real(1, 3, 2)],
+         {"interleaved": 1, "rotary_embedding_dim": 4}),
+]  # fmt: skip
 KNOWN = [  # ops on constants are computed beforehand
     Case("Sqrt", [np.abs(real(3))]), Case("Log", [np.abs(real(3)) + 1]), Case("Acosh", [np.abs(real(3)) + 1]),
     Case("Reciprocal", [real(3) + 3]), Case("Not", [np.array([True, False])]),
@@ -88,7 +98,10 @@ REDUCTIONS = [
     Case("ReduceLogSum", [np.abs(real(2, 3)) + 1, ints(1)]),
     Case("ReduceSum", [SPOTS], {"noop_with_empty_axes": 1}),
     Case("ArgMax", [SPOTS], {"axis": 1}),
+    Case("LpPool", [IMAGE], {"kernel_shape": [2, 2]}),
+    Case("GlobalLpPool", [IMAGE], {"p": 1}),
     Case("ArgMin", [SPOTS], {"axis": -1, "keepdims": 0}),
+    Case("ArgMax", [(2, 3)], {"axis": 1, "select_last_index": 1}),
     Case("CumSum", [SPOTS, np.int64(1)]),
     Case("CumSum", [SPOTS, np.int64(2)], {"exclusive": 1, "reverse": 1}),
 ]
@@ -107,7 +120,17 @@ MOVES = [
     Case("Gather", [SPOTS, np.int64(-1)], {"axis": 2}),
     Case("GatherElements", [SPOTS, RNG.integers(0, 3, (2, 2, 4))], {"axis": 1}),
     Case("GatherND", [SPOTS, ints([0, 1], [1, 2])]),
+    Case("GatherND", [SPOTS, ints([[1]], [[-1]])], {"batch_dims": 1}),
     Case("ScatterND", [(4, 3), ints([1], [3]), real(2, 3)]),
+    Case("ScatterND", [(4, 3), ints([1], [3]), (2, 3)], {"reduction": "max"}),
+    Case("ScatterND", [(4, 3), ints([1, 2], [1, 2]), (2,)], {"reduction": "add"}),
+    Case("ScatterElements", [(4, 3), ints([3, -2, 0], [1, 1, 1]), (2, 3)]),
+    Case("Col2Im", [(1, 12, 9), ints(4, 4), ints(2, 2)]),
+    Case("Compress", [SPOTS, np.array([True, False, True])], {"axis": 1}),
+    Case("ReverseSequence", [(4, 2, 3), ints(3, 4)]),
+    Case("EyeLike", [(3, 4)], {"k": 1}),
+    Case("CenterCropPad", [SPOTS, ints(1, 6)], {"axes": [1, 2]}),
+    Case("AffineGrid", [(1, 2, 3), ints(1, 3, 4, 5)]),
     Case("Expand", [(3, 1), ints(2, 1, 4)]),
     Case("Tile", [SPOTS, ints(1, 2, 1)]),
     Case("Pad", [SPOTS, ints(0, 1, 0, 0, 0, 2), np.float32(1.5)]),
@@ -115,6 +138,7 @@ MOVES = [
     Case("Pad", [SPOTS, ints(0, -1, 0, 0, 1, 0)]),
     Case("OneHot", [RNG.integers(0, 4, (3,)), np.int64(4), np.array([0, 2], np.float32)]),
     Case("TopK", [SPOTS, ints(2)], {}, 2),
+    Case("TopK", [SPOTS, ints(2)], {"largest": 0, "axis": 1}, 2),
     Case("Trilu", [SPOTS]),
     Case("Trilu", [SPOTS, np.int64(-1)], {"upper": 0}),
     Case("DepthToSpace", [(1, 8, 2, 3)], {"blocksize": 2}),
@@ -139,6 +163,11 @@ LAYERS = [
     Case("MaxPool", [IMAGE], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]}),
     Case("MaxPool", [IMAGE], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
     Case("MaxPool", [(1, 4, 9)], {"kernel_shape": [2], "strides": [2]}),
+    Case("AveragePool", [IMAGE], {"kernel_shape": [3, 2], "dilations": [2, 3], "pads": [1, 1, 1, 1]}),
+    Case("MaxPool", [IMAGE], {"kernel_shape": [3, 2], "dilations": [2, 3], "strides": [2, 1]}),
+    Case("GridSample", [IMAGE, (1, 3, 2, 2)]),
+    Case("GridSample", [IMAGE, (1, 3, 2, 2)],
+         {"align_corners": 1, "mode": "nearest", "padding_mode": "border"}),
     Case("GlobalAveragePool", [IMAGE]),
     Case("GlobalMaxPool", [IMAGE]),
     Case("BatchNormalization", [IMAGE, real(4), real(4), real(4), np.abs(real(4)) + 0.1]),
@@ -152,7 +181,8 @@ LAYERS = [
     Case("MatMul", [SPOTS, real(4, 5)]),
     Case("MatMul", [SPOTS, (2, 4, 3)]),
     Case("Einsum", [SPOTS, (2, 4, 5)], {"equation": "bij,bjk->bik"}),
-]
+    Case("Einsum", [(3, 3, 2)], {"equation": "iij->ij"}),
+]  # fmt: skip
 RESIZES = [
     Case("Resize", [IMAGE, None, np.array([1, 1, 2, 2], np.float32)], {"mode": mode, **rest})
     for mode, rest in (
@@ -161,7 +191,15 @@ RESIZES = [
         ("linear", {"coordinate_transformation_mode": "align_corners"}),
         ("linear", {"coordinate_transformation_mode": "asymmetric"}),
     )
-] + [Case("Resize", [IMAGE, None, None, ints(1, 4, 9, 5)], {"mode": "nearest"})]
+] + [
+    Case("Resize", [IMAGE, None, None, ints(1, 4, 9, 5)], {"mode": "nearest"}),
+    Case("Resize", [IMAGE, None, None, ints(1, 4, 3, 5)], {"mode": "linear", "antialias": 1}),
+    Case("Resize", [IMAGE, None, None, ints(1, 4, 9, 5)], {"mode": "cubic", "exclude_outside": 1}),
+    Case("Resize", [IMAGE, None, None, ints(12, 20)],
+         {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}),
+    Case("Resize", [IMAGE, np.array([0, 0, 0.1, -0.2, 1, 1, 0.8, 0.9], np.float32), None, ints(1, 4, 5, 6)],
+         {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}),
+]  # fmt: skip
 RECURRENT = [
     Case("LSTM", [(3, 1, 4), real(2, 20, 4), real(2, 20, 5), real(2, 40)],
          {"hidden_size": 5, "direction": "bidirectional"}, 3),
@@ -173,5 +211,5 @@ RECURRENT = [
 
 FAMILIES = {
     "one input": UNARY, "elements": OTHER_ELEMENTS, "constants": KNOWN, "reductions": REDUCTIONS,
-    "moves": MOVES, "layers": LAYERS, "resizes": RESIZES, "recurrent": RECURRENT,
+    "moves": MOVES, "layers": LAYERS, "attention": ATTENTION, "resizes": RESIZES, "recurrent": RECURRENT,
 }  # fmt: skip

@@ -66,7 +66,7 @@ NEWER = {"Swish"}
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_row_computes_what_onnxruntime_computes(family):
     cases = [c for c in FAMILIES[family] if c.kind not in NEWER]
-    result = load(joined(cases, 23 if family == "layers" else 21))
+    result = load(joined(cases, 23 if family in ("layers", "attention") else 21))
     apart = {d.output: d.largest for d in result.differences if d.largest > 2e-5 * max(1.0, d.scale)}
     assert not apart
     assert len(result.differences) == 1 + sum(c.outputs for c in cases)
@@ -74,14 +74,101 @@ def test_every_row_computes_what_onnxruntime_computes(family):
 
 def test_every_row_has_a_case():
     tested = {case.kind for cases in FAMILIES.values() for case in cases}
-    # Upsample is gone since opset 10: tested below. The roundings have tests of their own, see qdq/.
-    assert set(ONNX_OPS) - tested == {"Upsample", "QuantizeLinear", "DequantizeLinear"}
+    # Upsample and Scatter are gone since opsets 10 and 11. The roundings have tests of their own, see qdq/.
+    assert set(ONNX_OPS) - tested == {"Upsample", "Scatter", "QuantizeLinear", "DequantizeLinear"}
 
 
 def test_the_old_upsample_is_a_resize():
     node = helper.make_node("Upsample", ["x", "s"], ["y"], mode="nearest")
     result = load(image_model([node], ["y"], [("s", np.array([1, 1, 2, 2], np.float32))], opset=9))
     assert kinds(result)["RESIZE_NEAREST_NEIGHBOR"] == 1
+
+
+def test_an_asymmetric_resize_is_one_op_of_the_old_coordinates():
+    node = helper.make_node(
+        "Resize", ["x", "", "s"], ["y"], mode="linear", coordinate_transformation_mode="asymmetric"
+    )
+    result = load(image_model([node], ["y"], [("s", np.array([1, 1, 2, 3], np.float32))]))
+    (resize,) = [op for op in result.model.main.ops if op.kind == "RESIZE_BILINEAR"]
+    assert not resize.options["halfPixelCenters"]
+    assert not resize.options["alignCorners"]
+    assert len(result.model.graphs) == 1
+
+
+def loop_body(*extra):
+    values = [
+        helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+    ]
+    state = [helper.make_tensor_value_info("v", FLOAT, [1, 4])]
+    nodes = [
+        helper.make_node("Tanh", ["v"], ["next"]),
+        helper.make_node("Identity", ["go"], ["on"]),
+        helper.make_node("Add", ["next", "shift"], ["row"]),
+    ]
+    results = [helper.make_tensor_value_info("on", TensorProto.BOOL, [])]
+    results += [helper.make_tensor_value_info(n, FLOAT, [1, 4]) for n in ("next", "row")]
+    return helper.make_graph(nodes, "body", [*values, *state, *extra], results)
+
+
+def test_a_loop_of_known_length_is_written_out():
+    node = helper.make_node("Loop", ["count", "", "x"], ["last", "rows"], body=loop_body())
+    constants = [("count", np.int64(3)), ("shift", np.float32(0.5))]
+    result = load(model_of([node], [("x", [1, 4])], ["last", "rows"], constants))
+    assert kinds(result)["TANH"] == 3
+    assert {d.output for d in result.differences} == {"last", "rows"}
+
+
+def test_a_scan_is_written_out():
+    inputs = [helper.make_tensor_value_info(n, FLOAT, [3]) for n in ("total", "row")]
+    nodes = [
+        helper.make_node("Add", ["total", "row"], ["sum"]),
+        helper.make_node("Identity", ["sum"], ["kept"]),
+    ]
+    outputs = [helper.make_tensor_value_info(n, FLOAT, [3]) for n in ("sum", "kept")]
+    body = helper.make_graph(nodes, "body", inputs, outputs)
+    node = helper.make_node("Scan", ["zero", "x"], ["last", "all"], body=body, num_scan_inputs=1)
+    result = load(model_of([node], [("x", [4, 3])], ["last", "all"], [("zero", np.zeros(3, np.float32))]))
+    assert max(d.largest for d in result.differences) < 1e-6
+
+
+def test_lists_of_tensors_are_resolved():
+    nodes = [
+        helper.make_node("SplitToSequence", ["x", "size"], ["parts"], axis=1),
+        helper.make_node("SequenceAt", ["parts", "last"], ["part"]),
+        helper.make_node("SequenceConstruct", ["part", "part"], ["two"]),
+        helper.make_node("ConcatFromSequence", ["two"], ["y"], axis=1),
+    ]
+    result = load(
+        model_of(nodes, [("x", [1, 6])], ["y"], [("size", np.int64(2)), ("last", np.int64(-1))], 17)
+    )
+    assert kinds(result) == {"SLICE": 1, "CONCATENATION": 1}
+
+
+def test_ops_on_constants_alone_need_no_row():
+    nodes = [helper.make_node("HannWindow", ["n"], ["h"]), helper.make_node("Mul", ["x", "h"], ["y"])]
+    result = load(model_of(nodes, [("x", [1, 8])], ["y"], [("n", np.int64(8))], 17))
+    assert kinds(result) == {"MUL": 1}
+
+
+def test_functions_of_the_file_are_inlined():
+    inner = helper.make_function(
+        "acme",
+        "Twice",
+        ["a"],
+        ["b"],
+        [helper.make_node("Add", ["a", "a"], ["b"])],
+        [helper.make_opsetid("", 17)],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Twice", ["x"], ["y"], domain="acme")],
+        "graph",
+        [helper.make_tensor_value_info("x", FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", FLOAT, [1, 4])],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("acme", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, functions=[inner], ir_version=9)
+    assert sum(kinds(load(model)).values()) == 1
 
 
 def network():

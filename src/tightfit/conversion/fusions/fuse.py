@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tightfit.conversion.fusions.activation_fusions import fuse_scalar_functions
+from tightfit.conversion.fusions.composites import write_composites
 from tightfit.conversion.fusions.crops import fuse_crops
 from tightfit.conversion.fusions.epilogues import fuse_epilogues
 from tightfit.conversion.fusions.layout_fusions import (
@@ -26,6 +27,7 @@ from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import Pass, clean
 
 FUSIONS: Final[tuple[Pass, ...]] = (
+    write_composites,
     lower_windows,
     fuse_lookups,
     look_up_rows,

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from tightfit.conversion.onnx.constant_nodes import evaluate
+from tightfit.conversion.onnx.control_flow import CONTROL, LISTS, control, of_lists
 from tightfit.conversion.onnx.onnx_ops import ONNX_OPS
 from tightfit.conversion.onnx.onnx_values import ChannelLast, Layout, OnnxNode, OnnxOp, channel_last, logical
 from tightfit.errors import ModelError, first_line
@@ -45,14 +47,21 @@ class OnnxProgram:
         return [values[o.name] for o in self.graph.output]
 
     def _node(self, proto: onnx.NodeProto, values: Values) -> Sequence[Any]:
-        if proto.op_type == "If":
-            return self._branch(proto, values)
         inputs = [values[name] for name in proto.input]
         attributes = {a.name: _plain(a) for a in proto.attribute}
         name = proto.name or (proto.output[0] if proto.output else proto.op_type)
         wanted = sum(bool(o) for o in proto.output)
         node = OnnxNode(proto.op_type, name, self.opset, attributes, wanted)
         try:
+            if proto.op_type in CONTROL:
+                graphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
+                return control(
+                    node, graphs, inputs, lambda g, given: OnnxProgram(g, self.opset)(given, values)
+                )
+            if proto.op_type in LISTS:
+                return of_lists(node, inputs)
+            if proto.op_type not in ONNX_OPS:
+                return evaluate(proto, self.opset, inputs)
             return _apply(ONNX_OPS[proto.op_type], node, inputs)
         except ModelError:
             raise
@@ -60,18 +69,6 @@ class OnnxProgram:
             raise node.refuse(
                 f"cannot be translated ({type(error).__name__}: {first_line(error)})"
             ) from error
-
-    def _branch(self, proto: onnx.NodeProto, values: Values) -> Sequence[Any]:
-        """If: its condition is known once the shapes are."""
-        condition = values[proto.input[0]]
-        if not isinstance(condition, np.ndarray | np.generic):
-            raise ModelError(
-                f"The ONNX op If '{proto.name}' decides by a value of run time; a .tflite needs one graph. "
-                "Hold the input that decides at a value (--hold NAME=NUMBER), or export one branch."
-            )
-        branch = "then_branch" if bool(np.asarray(condition).reshape(())) else "else_branch"
-        graph = next(a.g for a in proto.attribute if a.name == branch)
-        return OnnxProgram(graph, self.opset)({}, values)
 
 
 def _apply(row: OnnxOp, node: OnnxNode, inputs: list[Any]) -> Sequence[Any]:

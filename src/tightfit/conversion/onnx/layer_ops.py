@@ -1,11 +1,10 @@
-"""ONNX ops with weights or windows: convolutions, pooling, products, normalization. One row an op.
+"""ONNX ops with weights or windows: convolutions, products, normalization. One row an op.
 
 Images are (N, …, C) here. One spatial dimension becomes two, since ``.tflite`` has no op for one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,53 +13,11 @@ import numpy as np
 from jax import lax
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
+from tightfit.conversion.onnx.onnx_window import OnnxWindow, Pairs, as_image
+from tightfit.conversion.onnx.pool_ops import POOLS
 from tightfit.conversion.stablehlo.transposed_convolution import crop, dilate, widened
 
-Pairs = list[tuple[int, int]]
-
-
-# -- windows ---------------------------------------------------------------------------------------
-
-
-class OnnxWindow:
-    """Kernel, strides, dilations and pads of a node, for images of one to three spatial dimensions."""
-
-    def __init__(self, n: OnnxNode, sizes: Sequence[int], kernel: Sequence[int]) -> None:
-        rank = len(sizes)
-        self.kernel = list(kernel)
-        self.strides = list(n.get("strides") or [1] * rank)
-        self.dilations = list(n.get("dilations") or [1] * rank)
-        self.pads = self._pads(n, sizes)
-
-    def _pads(self, n: OnnxNode, sizes: Sequence[int]) -> Pairs:
-        auto = n.get("auto_pad", "NOTSET")
-        rank = len(sizes)
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            return [self._same(i, size, lower=auto == "SAME_LOWER") for i, size in enumerate(sizes)]
-        given = [0] * (2 * rank) if auto == "VALID" else n.get("pads") or [0] * (2 * rank)
-        pairs = list(zip(given[:rank], given[rank:], strict=True))
-        return [self._ceiled(i, p, sizes[i]) for i, p in enumerate(pairs)] if n.get("ceil_mode", 0) else pairs
-
-    def _reach(self, i: int) -> int:
-        return int((self.kernel[i] - 1) * self.dilations[i] + 1)
-
-    def _same(self, i: int, size: int, *, lower: bool) -> tuple[int, int]:
-        total = max(0, (-(-size // self.strides[i]) - 1) * self.strides[i] + self._reach(i) - size)
-        small, large = total // 2, total - total // 2
-        return (large, small) if lower else (small, large)
-
-    def _ceiled(self, i: int, pair: tuple[int, int], size: int) -> tuple[int, int]:
-        """More padding at the end, so that the last, incomplete window counts."""
-        free = size + sum(pair) - self._reach(i)
-        steps = math.ceil(free / self.strides[i])
-        if steps * self.strides[i] >= size + pair[0]:  # a window that starts in the padding does not count
-            steps -= 1
-        return pair[0], pair[1] + max(0, steps * self.strides[i] - free)
-
-
-def _widened(x: Any) -> Any:
-    """(N, L, C) as (N, 1, L, C)."""
-    return x.reshape((x.shape[0], 1, *x.shape[1:]))
+# -- convolutions ----------------------------------------------------------------------------------
 
 
 def _conv(n: OnnxNode, x: Any, weights: Any, bias: Any = None) -> Any:
@@ -68,7 +25,7 @@ def _conv(n: OnnxNode, x: Any, weights: Any, bias: Any = None) -> Any:
     window = OnnxWindow(n, x.shape[1:-1], w.shape[:-2])
     strides, dilations, pads = window.strides, window.dilations, window.pads
     if x.ndim == 3:
-        x, w = _widened(x), w.reshape((1, *w.shape))
+        x, w = as_image(x), w.reshape((1, *w.shape))
         strides, dilations, pads = [1, *strides], [1, *dilations], [(0, 0), *pads]
     letters = "DHW"[-(x.ndim - 2) :]
     y = lax.conv_general_dilated(
@@ -92,7 +49,7 @@ def _conv_transpose(n: OnnxNode, x: Any, weights: Any, bias: Any = None) -> Any:
         pads.append((reaches[i] - low, reaches[i] - high + extra[i]))
     strides, dilations = window.strides, window.dilations
     if rank == 1:
-        x, w = _widened(x), w.reshape((1, *w.shape))
+        x, w = as_image(x), w.reshape((1, *w.shape))
         strides, dilations, pads, reaches = [1, *strides], [1, *dilations], [(0, 0), *pads], [0, *reaches]
     letters = "DHW"[-(x.ndim - 2) :]
     upsamples = any(s > 1 for s in strides)
@@ -135,67 +92,6 @@ def _grouped_transpose(n: OnnxNode, x: Any, weights: Any, bias: Any) -> Any:
     return y if bias is None else y + bias
 
 
-def _pool(n: OnnxNode, x: Any) -> tuple[Any, OnnxWindow, list[int], list[int], Pairs]:
-    window = OnnxWindow(n, x.shape[1:-1], n.get("kernel_shape"))
-    if any(d != 1 for d in window.dilations):
-        raise n.refuse("has dilations, which no pooling op of .tflite takes")
-    if x.ndim == 3:
-        return _widened(x), window, [1, 1, *window.kernel, 1], [1, 1, *window.strides, 1], [
-            (0, 0), (0, 0), *window.pads, (0, 0)]  # fmt: skip
-    around = [1, *window.kernel, 1], [1, *window.strides, 1], [(0, 0), *window.pads, (0, 0)]
-    return x, window, *around
-
-
-def _max_pool(n: OnnxNode, x: Any) -> Any:
-    if n.outputs > 1:
-        raise n.refuse("gives indices, which no op of .tflite does")
-    flat = x.ndim == 3
-    x, _, kernel, strides, pads = _pool(n, x)
-    y = lax.reduce_window(x, -jnp.inf, lax.max, kernel, strides, pads)
-    return y.reshape((y.shape[0], *y.shape[2:])) if flat else y
-
-
-def _average_pool(n: OnnxNode, x: Any) -> Any:
-    flat = x.ndim == 3
-    x, window, kernel, strides, pads = _pool(n, x)
-    if any(p for pair in pads for p in pair):
-        x, bare = jnp.pad(x, pads), x.shape
-    else:
-        bare = None
-    # litert-converter 0.5 takes a transpose before an averaging window for a part of it, and drops it.
-    x = lax.optimization_barrier(x)  # type: ignore[no-untyped-call] # JAX's own
-    size = math.prod(window.kernel)
-    y = lax.reduce_window(x, 0.0, lax.add, kernel, strides, [(0, 0)] * x.ndim) / size
-    if bare is not None:
-        share = size / _counts(n, bare, kernel, strides, pads)
-        y = y if (share == 1).all() else y * share
-    return y.reshape((y.shape[0], *y.shape[2:])) if flat else y
-
-
-def _counts(n: OnnxNode, shape: Sequence[int], kernel: list[int], strides: list[int], pads: Pairs) -> Any:
-    """How many values each window averages: the padding counts only when it was asked for."""
-    grid: Any = np.ones((1, 1), np.float32)
-    given = n.get("pads") or [0] * (2 * (len(n.get("kernel_shape"))))
-    for axis in range(1, len(shape) - 1):
-        size, (low, high) = shape[axis], pads[axis]
-        line = np.zeros(low + size + high, np.float32)
-        line[low : low + size] = 1
-        if n.get("count_include_pad", 0):
-            line[: low + size + given[len(given) // 2 :][axis - len(shape) + 1]] = 1
-        steps = range(0, line.size - kernel[axis] + 1, strides[axis])
-        counts = np.asarray([line[s : s + kernel[axis]].sum() for s in steps], np.float32)
-        grid = grid[..., None] * counts if axis > 1 else counts
-    return np.maximum(grid, 1)[None, ..., None]
-
-
-def _global(function: Any) -> OnnxOp:
-    def reduce(_: OnnxNode, x: Any) -> Any:
-        y = function(x, axis=tuple(range(1, x.ndim - 1)))
-        return y.reshape((y.shape[0], *[1] * (x.ndim - 2), y.shape[-1]))
-
-    return OnnxOp(reduce, Layout.STORED)
-
-
 # -- products --------------------------------------------------------------------------------------
 
 
@@ -213,7 +109,22 @@ def _gemm(n: OnnxNode, a: Any, b: Any, c: Any = None) -> Any:
 
 def _einsum(n: OnnxNode, *arrays: Any) -> Any:
     equation = n.get("equation")
-    return n.xp.einsum(equation.decode() if isinstance(equation, bytes) else equation, *arrays)
+    text = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = [_diagonal(n, t, a) for t, a in zip(left.split(","), arrays, strict=True)]
+    return n.xp.einsum(",".join(t for t, _ in terms) + arrow + right, *(a for _, a in terms))
+
+
+def _diagonal(n: OnnxNode, letters: str, x: Any) -> tuple[str, Any]:
+    """A term without repeated letters: elements with equal indices are read from a flat copy."""
+    for letter in dict.fromkeys(letters.replace(".", "")):
+        if letters.count(letter) == 2 and "." not in letters:
+            first, second = (i for i, c in enumerate(letters) if c == letter)
+            x = n.xp.moveaxis(x, (first, second), (0, 1))
+            size = x.shape[0]
+            x = x.reshape((size * size, *x.shape[2:]))[:: size + 1]
+            letters = letter + letters.replace(letter, "")
+    return letters, x
 
 
 # -- normalization ---------------------------------------------------------------------------------
@@ -276,21 +187,16 @@ def _lrn(n: OnnxNode, x: Any) -> Any:
 
 
 def _same(n: OnnxNode, x: Any, *_: Any) -> Any:
-    if n.outputs > 1:
-        raise n.refuse("gives its mask, which only training needs")
-    return x
+    return (x, np.ones(x.shape, bool)) if n.outputs > 1 else x
 
 
-LAYERS: Final[dict[str, OnnxOp]] = {
-    "AveragePool": OnnxOp(_average_pool, Layout.STORED, "without dilations"),
+LAYERS: Final[dict[str, OnnxOp]] = POOLS | {
     "BatchNormalization": OnnxOp(_batch_norm, Layout.STORED, "inference, constant parameters"),
     "Conv": OnnxOp(_conv, Layout.STORED),
     "ConvTranspose": OnnxOp(_conv_transpose, Layout.STORED),
     "Dropout": OnnxOp(_same, Layout.AXES, "inference"),
     "Einsum": OnnxOp(_einsum),
     "Gemm": OnnxOp(_gemm),
-    "GlobalAveragePool": _global(jnp.mean),
-    "GlobalMaxPool": _global(jnp.max),
     "GroupNormalization": OnnxOp(_group_norm, Layout.STORED),
     "Identity": OnnxOp(_same, Layout.AXES),
     "InstanceNormalization": OnnxOp(_instance_norm, Layout.STORED),
@@ -298,6 +204,5 @@ LAYERS: Final[dict[str, OnnxOp]] = {
     "LayerNormalization": OnnxOp(_layer_norm, note="without mean and deviation as outputs"),
     "LpNormalization": OnnxOp(_lp_norm),
     "MatMul": OnnxOp(lambda n, a, b: n.xp.matmul(a, b)),
-    "MaxPool": OnnxOp(_max_pool, Layout.STORED, "without dilations and indices"),
     "RMSNormalization": OnnxOp(_rms_norm),
 }

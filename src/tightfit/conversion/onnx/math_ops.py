@@ -144,11 +144,11 @@ def _logsumexp(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
 def _extreme(name: str) -> OnnxOp:
     def find(n: OnnxNode, x: Any) -> Any:
         axis = n.axis(n.get("axis", 0), x.ndim)
-        if n.get("select_last_index", 0):
-            raise n.refuse("wants the last of equal values")
-        return n.xp.expand_dims(getattr(n.xp, name)(x, axis=axis), axis)
+        last = n.get("select_last_index", 0)
+        found = getattr(n.xp, name)(n.xp.flip(x, axis) if last else x, axis=axis)
+        return n.xp.expand_dims(x.shape[axis] - 1 - found if last else found, axis)
 
-    return OnnxOp(find, Layout.AXES, "not the last of equal values")
+    return OnnxOp(find, Layout.AXES)
 
 
 def _softmax(function: Callable[..., Any]) -> OnnxOp:
@@ -177,6 +177,19 @@ def _cumsum(n: OnnxNode, x: Any, axis: Any) -> Any:
     return n.xp.flip(total, place) if n.get("reverse", 0) else total
 
 
+def _is_infinite(n: OnnxNode, x: Any) -> Any:
+    sides = [s for s, name in ((np.inf, "detect_positive"), (-np.inf, "detect_negative")) if n.get(name, 1)]
+    found = n.xp.zeros(x.shape, bool)
+    for side in sides:
+        found = n.xp.logical_or(found, x == np.asarray(side, x.dtype))
+    return found
+
+
+def _exclusive_or(n: OnnxNode, a: Any, b: Any) -> Any:
+    """LiteRT has no LOGICAL_XOR: one is true and not both are."""
+    return n.xp.logical_and(n.xp.logical_or(a, b), n.xp.logical_not(n.xp.logical_and(a, b)))
+
+
 _SAME_NAMES: Final = {
     "Abs": "abs", "Acos": "arccos", "Acosh": "arccosh", "Asin": "arcsin", "Asinh": "arcsinh",
     "Atan": "arctan", "Atanh": "arctanh", "Ceil": "ceil", "Cos": "cos", "Cosh": "cosh", "Exp": "exp",
@@ -184,7 +197,7 @@ _SAME_NAMES: Final = {
     "Round": "round", "Sign": "sign",
     "Sin": "sin", "Sinh": "sinh", "Sqrt": "sqrt", "Tan": "tan", "Tanh": "tanh",
     "Add": "add", "Sub": "subtract", "Mul": "multiply", "And": "logical_and", "Or": "logical_or",
-    "Xor": "logical_xor", "Equal": "equal", "Greater": "greater", "GreaterOrEqual": "greater_equal",
+    "Equal": "equal", "Greater": "greater", "GreaterOrEqual": "greater_equal",
     "Less": "less", "LessOrEqual": "less_equal", "Where": "where", "BitwiseAnd": "bitwise_and",
     "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor", "BitwiseNot": "invert",
 }  # fmt: skip
@@ -200,6 +213,7 @@ _ELEMENTS: Final[dict[str, OnnxOp]] = {
     "Gelu": OnnxOp(_gelu, Layout.ELEMENTWISE),
     "HardSigmoid": _scaled(lambda x, a, b: jnp.clip(a * x + b, 0, 1), alpha=0.2, beta=0.5),
     "HardSwish": _of(lambda x: x * jnp.clip(x / 6 + 0.5, 0, 1)),
+    "IsInf": OnnxOp(_is_infinite, Layout.ELEMENTWISE),
     "LeakyRelu": _scaled(_leaky, alpha=0.01),
     "Max": _folded(lambda xp, a, b: xp.maximum(a, b)),
     "Mean": OnnxOp(_mean, Layout.ELEMENTWISE),
@@ -224,6 +238,7 @@ _ELEMENTS: Final[dict[str, OnnxOp]] = {
     "Sum": _SUM,
     "Swish": _scaled(lambda x, a: x * nn.sigmoid(a * x), alpha=1.0),
     "ThresholdedRelu": _scaled(lambda x, a: jnp.where(x > a, x, 0), alpha=1.0),
+    "Xor": OnnxOp(_exclusive_or, Layout.ELEMENTWISE),
 }  # fmt: skip
 
 _REDUCTIONS: Final[dict[str, OnnxOp]] = {

@@ -7,6 +7,7 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnx
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
 
@@ -112,18 +113,6 @@ def _gather_elements(n: OnnxNode, x: Any, indices: Any) -> Any:
     return n.xp.take_along_axis(x, wrapped, axis=axis)
 
 
-def _gather_nd(n: OnnxNode, x: Any, indices: Any) -> Any:
-    if n.get("batch_dims", 0):
-        raise n.refuse("gathers with batch_dims")
-    return x[tuple(n.xp.moveaxis(indices, -1, 0))]
-
-
-def _scatter_nd(n: OnnxNode, x: Any, indices: Any, updates: Any) -> Any:
-    place = tuple(jnp.moveaxis(jnp.asarray(indices), -1, 0))
-    how = {"none": "set", "add": "add", "mul": "multiply", "max": "max", "min": "min"}
-    return getattr(jnp.asarray(x).at[place], how[n.get("reduction", "none")])(updates)
-
-
 def _expand(n: OnnxNode, x: Any, shape: Any) -> Any:
     wanted = np.broadcast_shapes(tuple(x.shape), tuple(n.numbers("shape", shape) or ()))
     return x if wanted == tuple(x.shape) else n.xp.broadcast_to(x, wanted)
@@ -205,9 +194,10 @@ def _space_to_depth(n: OnnxNode, x: Any) -> Any:
 def _top_k(n: OnnxNode, x: Any, k: Any = None) -> Any:
     count = n.get("k") if k is None else int(n.constant(k, "k").reshape(-1)[0])
     axis = n.get("axis", -1) % x.ndim
-    if axis != x.ndim - 1 or not n.get("largest", 1):
-        raise n.refuse("looks for the smallest, or along another axis than the last")
-    return jax.lax.top_k(x, count)
+    moved = jnp.moveaxis(x, axis, -1)
+    largest = n.get("largest", 1)
+    values, places = jax.lax.top_k(moved if largest else -moved, count)
+    return tuple(jnp.moveaxis(v, -1, axis) for v in (values if largest else -values, places))
 
 
 def _triangle(n: OnnxNode, x: Any, k: Any = None) -> Any:
@@ -218,21 +208,65 @@ def _triangle(n: OnnxNode, x: Any, k: Any = None) -> Any:
     return n.xp.where(keep, x, np.zeros((), x.dtype))
 
 
+def _compress(n: OnnxNode, x: Any, condition: Any) -> Any:
+    chosen = np.flatnonzero(n.constant(condition, "condition"))
+    axis = n.get("axis")
+    flat, place = (x.reshape(-1), 0) if axis is None else (x, axis % x.ndim)
+    return n.xp.take(flat, chosen, axis=place)
+
+
+def _reversed(n: OnnxNode, x: Any, lengths: Any) -> Any:
+    """Each row of the batch reversed over its length, which is a constant."""
+    time, batch = n.get("time_axis", 0), n.get("batch_axis", 1)
+    counts = n.constant(lengths, "lengths").reshape(-1)
+    at = np.arange(x.shape[time])
+    rows = [np.where(at < c, c - 1 - at, at) for c in counts]
+    if all(np.array_equal(row, rows[0]) for row in rows):
+        return n.xp.flip(x, time) if counts[0] == at.size else n.xp.take(x, rows[0], axis=time)
+    parts = n.xp.split(x, len(rows), axis=batch)
+    return n.xp.concatenate(
+        [n.xp.take(p, r, axis=time) for p, r in zip(parts, rows, strict=True)], axis=batch
+    )
+
+
+def _eye_like(n: OnnxNode, x: Any) -> Any:
+    dtype, (rows, columns) = n.get("dtype"), x.shape
+    kind = x.dtype if dtype is None else onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    return np.eye(rows, columns, n.get("k", 0)).astype(kind)
+
+
+def _centred(n: OnnxNode, x: Any, shape: Any) -> Any:
+    """Cropped where a size is smaller, padded where it is larger, around the centre."""
+    wanted = n.numbers("shape", shape) or []
+    axes = n.get("axes") or list(range(x.ndim))
+    place, pads = [slice(None)] * x.ndim, [(0, 0)] * x.ndim
+    for axis, size in zip(axes, wanted, strict=True):
+        at = n.axis(axis, x.ndim)
+        more = size - x.shape[at]
+        if more > 0:
+            pads[at] = (more // 2, more - more // 2)
+        else:
+            place[at] = slice(-more // 2, -more // 2 + size)
+    return n.xp.pad(x[tuple(place)], pads)
+
+
 MOVES: Final[dict[str, OnnxOp]] = {
+    "CenterCropPad": OnnxOp(_centred, Layout.AXES, "shape as a constant"),
+    "Compress": OnnxOp(_compress, note="condition as a constant"),
     "Concat": OnnxOp(_concat, Layout.AXES),
     "Constant": OnnxOp(_constant),
     "ConstantOfShape": OnnxOp(_constant_of_shape),
     "DepthToSpace": OnnxOp(_depth_to_space, Layout.STORED),
     "Expand": OnnxOp(_expand),
+    "EyeLike": OnnxOp(_eye_like),
     "Flatten": OnnxOp(_flatten),
     "Gather": OnnxOp(_gather),
     "GatherElements": OnnxOp(_gather_elements),
-    "GatherND": OnnxOp(_gather_nd, note="without batch_dims"),
     "OneHot": OnnxOp(_one_hot),
     "Pad": OnnxOp(_pad, Layout.AXES, "pads as constants"),
     "Range": OnnxOp(_range, note="of constants"),
     "Reshape": OnnxOp(_reshape, note="shape as a constant"),
-    "ScatterND": OnnxOp(_scatter_nd),
+    "ReverseSequence": OnnxOp(_reversed, note="lengths as constants"),
     "Shape": OnnxOp(_shape),
     "Size": OnnxOp(lambda _, x: np.asarray(int(np.prod(x.shape)), np.int64)),
     "Slice": OnnxOp(_slice, Layout.AXES, "bounds as constants"),
@@ -240,7 +274,7 @@ MOVES: Final[dict[str, OnnxOp]] = {
     "Split": OnnxOp(_split, Layout.AXES),
     "Squeeze": OnnxOp(_squeeze),
     "Tile": OnnxOp(_tile),
-    "TopK": OnnxOp(_top_k, note="the largest along the last axis"),
+    "TopK": OnnxOp(_top_k),
     "Transpose": OnnxOp(_transpose),
     "Trilu": OnnxOp(_triangle),
     "Unsqueeze": OnnxOp(_unsqueeze),

@@ -6,7 +6,7 @@ and nothing in it is executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
+from onnx.inliner import inline_local_functions
+from onnx.reference import ReferenceEvaluator
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Probe, Specs, first_line, random_arrays
+from tightfit.conversion.onnx.constant_nodes import untranslated
 from tightfit.conversion.onnx.external_weights import check_external
 from tightfit.conversion.onnx.graph_walk import OnnxProgram
 from tightfit.conversion.onnx.onnx_ops import NEWEST_OPSET, OLDEST_OPSET, ONNX_OPS
@@ -38,7 +41,6 @@ from tightfit.errors import ModelError, printable, unknown_name
 
 _DOMAINS = ("", "ai.onnx")
 _ELEMENT_TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
-_CONTROL = frozenset({"If"})
 _KERNEL_NOISE = 0.005
 _NARROW = {"int64": "int32", "float64": "float32", "uint64": "uint32"}
 
@@ -50,6 +52,8 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         ModelError: it is damaged, its weights are missing, an op is not covered, or a shape is not known.
     """
     model = load_file(source) if isinstance(source, Path) else source
+    if model.functions:
+        model = inline_local_functions(model)
     form = normal_form(model) if is_quantized(model) else None
     source_model, model = model, model if form is None else form.model
     check_ops(model)
@@ -134,14 +138,7 @@ def check_ops(model: onnx.ModelProto) -> None:
     Raises:
         ModelError: names them all.
     """
-    unknown: dict[str, int] = {}
-    local = {(f.domain, f.name) for f in model.functions}
-    for node in _nodes(model.graph):
-        own = node.domain in _DOMAINS and (node.op_type in ONNX_OPS or node.op_type in _CONTROL)
-        if not own:
-            kind = node.op_type if node.domain in _DOMAINS else f"{node.domain}.{node.op_type}"
-            kind += " (a function of the file)" if (node.domain, node.op_type) in local else ""
-            unknown[kind] = unknown.get(kind, 0) + 1
+    unknown = Counter(untranslated(model.graph))
     if unknown:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(unknown.items()))
         raise ModelError(
@@ -193,14 +190,6 @@ def _held(model: onnx.ModelProto, options: ConversionOptions) -> dict[str, Any]:
         name: np.asarray(value, helper.tensor_dtype_to_np_dtype(inputs[name]))
         for name, value in options.held.items()
     }
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -279,6 +268,15 @@ def _trusted(results: list[Any], computed: list[Any], form: NormalForm) -> list[
     return results
 
 
+def _reference(model: onnx.ModelProto) -> Any:
+    """ONNX's reference; None where it has no implementation either."""
+    try:
+        reference = ReferenceEvaluator(model)
+    except NotImplementedError:
+        return None
+    return lambda inputs: reference.run(None, inputs)
+
+
 def _evaluator(model: onnx.ModelProto, *, optimized: bool = True) -> Any:
     """onnxruntime; a quantized model as it is written, since its optimizer rounds otherwise."""
     if find_spec("onnxruntime") is None:
@@ -294,5 +292,7 @@ def _evaluator(model: onnx.ModelProto, *, optimized: bool = True) -> Any:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
+        if "NOT_IMPLEMENTED" in str(error):  # onnxruntime has no kernel: ONNX's own reference computes it
+            return _reference(model)
         raise ModelError(f"The ONNX model itself does not load: {first_line(error)}") from error
     return lambda inputs: session.run(None, inputs)

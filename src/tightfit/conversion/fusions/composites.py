@@ -1,0 +1,73 @@
+"""Composites that carry the name of an op of ``.tflite`` become that op; see ``stablehlo.composite_ops``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tightfit.conversion.fusions.edits import constant, each_op
+from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.unused_graphs import remove_unused_graphs
+
+PREFIX: Final = "tightfit."
+Numbers = Mapping[str, int]
+
+
+def write_composites(model: Model) -> list[str]:
+    """Replace each composite that names an op by the op, and drop the graphs that described them.
+
+    Condition: the name starts with "tightfit." and the table below has the op.
+    """
+    each_op(model, _replace, "{}")
+    remove_unused_graphs(model)
+    return []
+
+
+def _replace(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
+    del kept
+    if op.kind != "STABLEHLO_COMPOSITE":
+        return False
+    kind, numbers = parse_name(op.options.get("name", b""))
+    if kind not in _OPS:
+        return False
+    inputs, result = [t for t in op.inputs if t is not None], op.outputs[0]
+    graph.insert_before(op, made := _OPS[kind](inputs, Tensor(result.name, result.shape), numbers))
+    graph.remove(op)
+    graph.set_output(made, 0, result)
+    return True
+
+
+def parse_name(name: bytes | str) -> tuple[str, dict[str, int]]:
+    """Return the op and the numbers that a composite's name holds.
+
+    Example:
+        >>> parse_name(b"tightfit.RESIZE_BILINEAR.corners_0.half_1")
+        ('RESIZE_BILINEAR', {'corners': 0, 'half': 1})
+    """
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    if not text.startswith(PREFIX):
+        return "", {}
+    kind, *words = text.removeprefix(PREFIX).split(".")
+    return kind, {key: int(value) for key, value in (word.rsplit("_", 1) for word in words)}
+
+
+def _resize(kind: str, table: str) -> Callable[[list[Tensor], Tensor, Numbers], Op]:
+    def build(inputs: list[Tensor], result: Tensor, numbers: Numbers) -> Op:
+        options = {"alignCorners": bool(numbers["corners"]), "halfPixelCenters": bool(numbers["half"])}
+        size = constant(f"{result.name}/size", result.shape[1:3])
+        return Op(kind, [inputs[0], size], [result], options, table)
+
+    return build
+
+
+def _scatter(inputs: list[Tensor], result: Tensor, numbers: Numbers) -> Op:
+    del numbers
+    shape = constant(f"{result.name}/shape", result.shape)
+    return Op("SCATTER_ND", [*inputs, shape], [result], {}, "ScatterNdOptions")
+
+
+_OPS: Final[dict[str, Callable[[list[Tensor], Tensor, Numbers], Op]]] = {
+    "RESIZE_BILINEAR": _resize("RESIZE_BILINEAR", "ResizeBilinearOptions"),
+    "RESIZE_NEAREST_NEIGHBOR": _resize("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"),
+    "SCATTER_ND": _scatter,
+}

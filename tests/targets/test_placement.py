@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.integer_models import conv, feature, fixed, model_of, unary, weights, with_float_ends
-from support.models import conv_net
+from support.models import Builder, conv_net
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.reader import read_model
@@ -39,11 +39,18 @@ def test_a_float_model_is_accelerated_by_xnnpack():
     assert not check(conv_net(), "cpu").fallbacks
 
 
-def test_a_float16_model_is_accelerated_by_the_gpu(tmp_path):
-    write_model(conv_net(), tmp_path / "float.tflite")
+def wide_net() -> Model:
+    b = Builder()
+    return b.model(b.dense(b.input("x", [1, 64]), 160))
+
+
+@pytest.mark.parametrize(("make", "rank"), [(conv_net, 4), (wide_net, 1)])
+def test_a_float16_model_is_accelerated_by_the_gpu(make, rank, tmp_path):
+    write_model(make(), tmp_path / "float.tflite")
     quantize_file(tmp_path / "float.tflite", "float16", tmp_path / "half.tflite")
     half = read_model(tmp_path / "half.tflite")
-    assert any(t.dtype == "float16" and len(t.shape) == 1 for t in half.main.tensors()), "no bias was halved"
+    halved = [t for t in half.main.tensors() if t.dtype == "float16" and len(t.shape) == rank]
+    assert halved, "no weight of a convolution, or no wide bias, was halved"
     assert check(half, "gpu").accelerated_share == 1.0
     assert not check(half, "gpu").fallbacks
 

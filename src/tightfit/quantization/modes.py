@@ -29,11 +29,14 @@ from tightfit.quantization.plan import EXACT, FLOAT, HYBRID, INTEGER, UNPACKED, 
 from tightfit.quantization.refusals import constant_range, integer_refusal, kernel_range
 from tightfit.quantization.scheme import SCHEMES, Scheme, find_op_scheme
 
-SMALLEST_WEIGHT: Final = 1024
-"""Constants with fewer elements stay float where they would only be unpacked: the file would not shrink."""
+_CHANNEL_BYTES: Final = 12
+"""What a channel of int8 weights adds to a file: a float32 scale and a 64-bit zero point."""
 
-SMALLEST_HALF: Final = 16
-"""The same for float16, which needs no scales: biases and slopes are stored as float16 too."""
+_OP_BYTES: Final = 256
+"""What a DEQUANTIZE with its tensor and names adds to a file, at most."""
+
+SMALLEST_HALF: Final = 128
+"""Constants with fewer elements stay float32 under float16: two bytes an element are less than a DEQUANTIZE."""
 
 
 NARROW: Final = ("int4", "int2")
@@ -89,22 +92,31 @@ def decide_modes(graph: Graph, context: Context) -> list[OpPlan]:
     return plans
 
 
-def weight_positions(op: Op, rule: OpRule | None, smallest: int = SMALLEST_WEIGHT) -> list[int]:
+def weight_positions(op: Op, rule: OpRule | None, smallest: int | None = None) -> list[int]:
     """Return the input positions of float constants that are stored in a smaller type.
 
     Args:
         op: the op.
         rule: its rule, or None.
-        smallest: least number of elements.
+        smallest: least number of elements; None for those that make the file smaller.
     """
     positions: Sequence[int] = range(len(op.inputs))
     if rule is not None:
         positions = rule.dynamic_weights() or ([TABLES[op.kind]] if op.kind in TABLES else [])
-    return [i for i in positions if is_float_constant(op.input(i), smallest)]
+    axis = TABLES.get(op.kind) if rule is None else rule.weight_axis
+    return [i for i in positions if _shrinks(op.input(i), axis, smallest)]
+
+
+def _shrinks(tensor: Tensor | None, axis: int | None, smallest: int | None) -> bool:
+    """True for a float constant that saves more than its scales and a DEQUANTIZE take: 3 bytes an element."""
+    if tensor is None or smallest is not None:
+        return is_float_constant(tensor, smallest or 0)
+    channels = tensor.shape[axis] if axis is not None and axis < len(tensor.shape) else 1
+    return is_float_constant(tensor) and 3 * tensor.size > _CHANNEL_BYTES * channels + _OP_BYTES
 
 
 def hybrid_positions(
-    op: Op, rule: OpRule | None, weights: str = "int8", smallest: int = SMALLEST_WEIGHT
+    op: Op, rule: OpRule | None, weights: str = "int8", smallest: int | None = None
 ) -> list[int]:
     """Return the weight positions of an op with a kernel for float activations and integer weights.
 
@@ -114,7 +126,7 @@ def hybrid_positions(
         op: the op.
         rule: its rule, or None.
         weights: type of the stored weights.
-        smallest: least number of elements of one of them.
+        smallest: least number of elements of one of them; None for what makes the file smaller.
     """
     if rule is None or rule.version("float32", weights) is None or not weight_positions(op, rule, smallest):
         return []
@@ -210,7 +222,7 @@ def _integer(op: Op, plan: OpPlan, scheme: Scheme, context: Context) -> None:
 def _is_shared_table(op: Op) -> bool:
     """True for a look-up in a table that another op reads as weights (tied embeddings)."""
     table = op.input(1) if op.kind == "EMBEDDING_LOOKUP" else None
-    if table is None or table.data is None or op.graph is None or table.size < SMALLEST_WEIGHT:
+    if table is None or table.data is None or op.graph is None or not _shrinks(table, 0, None):
         return False
     place = table.data.__array_interface__["data"][0]
     return any(w.values.__array_interface__["data"][0] == place for w in _row_weights(op.graph, table.shape))

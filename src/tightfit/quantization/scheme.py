@@ -26,8 +26,8 @@ class Scheme:
         least_narrow: weights with fewer elements, and those of depthwise convolutions, are stored as int8
             where the scheme's own type is narrower: they take few bytes and lose the most accuracy.
         one_scale: op kinds whose integer weights get one scale instead of one for each channel.
-        smallest: constants with fewer elements stay float where they would only be unpacked: the file would
-            not shrink. A recipe of another tool sets 1.
+        smallest: constants with fewer elements stay float where no integer kernel reads them; None: those
+            that would not make the file smaller. A recipe of another tool sets 1.
         summary: one line for ``--help`` and the report.
         effort: the least effort at which the search tries the scheme alone; None: only with a recovery.
         tried_interfaces: other types of inputs and outputs that a ``normal`` search tries.
@@ -41,7 +41,7 @@ class Scheme:
     summary: str = ""
     least_narrow: int = 0
     one_scale: tuple[str, ...] = ()
-    smallest: int = 1024
+    smallest: int | None = None
     effort: str | None = field(default="quick", compare=False)
     tried_interfaces: tuple[str, ...] = field(default=(), compare=False)
 

@@ -36,7 +36,7 @@ _OP_BYTES: Final = 256
 """What a DEQUANTIZE with its tensor and names adds to a file, at most."""
 
 SMALLEST_HALF: Final = 128
-"""Constants with fewer elements stay float32 under float16: two bytes an element are less than a DEQUANTIZE."""
+"""Constants with fewer elements stay float32 under float16: they save less than a DEQUANTIZE takes."""
 
 
 NARROW: Final = ("int4", "int2")

@@ -9,11 +9,14 @@ import pytest
 
 from support import two_signatures
 from tightfit.api.cluster import cluster
+from tightfit.api.doctor import doctor
 from tightfit.api.evaluate import evaluate
+from tightfit.api.explain import explain
 from tightfit.api.inspect import inspect
 from tightfit.api.parameters.signature_data import keyed_data
 from tightfit.api.prune import prune
 from tightfit.api.quantize import quantize
+from tightfit.api.simulate import simulate
 from tightfit.cli.app import app
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Op, Tensor
@@ -100,6 +103,18 @@ def test_evaluate_runs_the_signature_that_is_named(files):
     models = [files / "shared.tflite", files / "apart.tflite"]
     scores = evaluate(models, files / "decode.npz", signature="decode")
     assert scores[1].outputs[0].name == "out"
+
+
+def test_doctor_explain_and_simulate_look_at_the_signature_that_is_named(files, tmp_path):
+    path, output = files / "apart.tflite", tmp_path / "q.tflite"
+    quantize(path, "int8", output, data=keyed(files), effort=0)
+    decode = files / "decode.npz"
+    assert doctor(path, decode, signature="decode") == []
+    found = explain(path, output, decode, signature="decode", remedies=False)
+    assert found.accuracy.outputs[0].name == "out"
+    assert simulate(output, decode, signature="decode", limit=8).largest_steps == 0
+    with pytest.raises(OptionError, match="Unknown signature 'decod'"):
+        doctor(path, decode, signature="decod")
 
 
 def test_inspect_shows_the_ends_of_every_signature(files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.signature_data import model_of_signature
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.diagnosis.doctor.diagnosis import Diagnosis
 from tightfit.diagnosis.doctor.examine import doctor as examine_data
@@ -19,6 +20,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     calibration: int = 100,
     calibration_data: DataLike | None = None,
     seed: int = 0,
+    signature: str | None = None,
     progress: ProgressLike = None,
 ) -> Diagnosis:
     """Return what is wrong with data to calibrate a float model with, errors first.
@@ -30,6 +32,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
         calibration: how many samples calibrate; the others evaluate.
         calibration_data: samples of their own to calibrate with.
         seed: of the split, the same as in ``optimize``.
+        signature: the signature to look at, where the model has several.
         progress: see ``tightfit.Progress``.
 
     Returns:
@@ -44,7 +47,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     """
     with tracked(progress) as tracker:
         return examine_data(
-            model,
+            model_of_signature(model, signature),
             data,
             image=image_options(image),
             calibration=calibration,

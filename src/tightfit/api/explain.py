@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tightfit.api.parameters.arguments import Image, image_options
+from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.open_model import open_model
 from tightfit.diagnosis.explain.attribution import explain as explain_files
@@ -27,6 +28,7 @@ def explain(  # noqa: PLR0913 - the options of one command
     metric: Asked = "auto",
     remedies: bool = True,
     seed: int = 0,
+    signature: str | None = None,
     progress: ProgressLike = None,
 ) -> Explanation:
     """Return the ops that lose the accuracy of a quantized file, ranked, with causes and measured remedies.
@@ -42,6 +44,7 @@ def explain(  # noqa: PLR0913 - the options of one command
         metric: as in ``evaluate``; the main one is explained.
         remedies: False only tells which op and why.
         seed: of the split.
+        signature: the signature to look at, where the models have several.
         progress: see ``tightfit.Progress``.
 
     Returns:
@@ -54,8 +57,8 @@ def explain(  # noqa: PLR0913 - the options of one command
         ``tightfit.explain("float.tflite", "int8.tflite", "samples.npz")``
     """
     request = ExplainRequest(
-        open_model(model),
-        Path(quantized),
+        signature_file(open_model(model), signature),
+        signature_file(Path(quantized), signature),
         data,
         image_options(image),
         calibration,

@@ -11,6 +11,7 @@ from typing import Final
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import inputs_of
+from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.quantize import quantize
 from tightfit.conversion.open_model import open_model
@@ -39,6 +40,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
     limit: int = 1000,
     seed: int = 0,
     device: str | None = None,
+    signature: str | None = None,
     progress: ProgressLike = None,
 ) -> Simulation:
     """Return the comparison of a quantized model's simulation with LiteRT, on the same samples.
@@ -53,6 +55,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
         device: whose arithmetic is simulated: ``x86`` or ``arm`` (by default this computer's), where LiteRT
             runs on an emulated core if one is found; ``gpu``, LiteRT's GPU accelerator beside this computer's
             kernels. ``simulate_float16`` simulates a phone's.
+        signature: the signature to look at, where the model has several.
         progress: see ``tightfit.Progress``.
 
     Returns:
@@ -72,7 +75,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
     from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
     from tightfit.training.simulation.simulate_ops import simulate as compare  # noqa: PLC0415 - loads Keras
 
-    path = open_model(model)
+    path = signature_file(open_model(model), signature)
     stored = read_model(path)
     options = image_options(image)
     dataset = open_data(data, image=options, inputs=inputs_of(stored, path))
@@ -130,7 +133,13 @@ def _open_on_gpu(model: str | Path | bytes) -> GpuSession:
 
 @verb()
 def simulate_float16(
-    model: ModelLike, data: DataLike, *, image: Image = None, limit: int = 1000, seed: int = 0
+    model: ModelLike,
+    data: DataLike,
+    *,
+    image: Image = None,
+    limit: int = 1000,
+    seed: int = 0,
+    signature: str | None = None,
 ) -> Float16Simulation:
     """Return what the float16 arithmetic of a phone's GPU does to each op of a model.
 
@@ -140,6 +149,7 @@ def simulate_float16(
         image: preprocessing of images.
         limit: most samples.
         seed: of the choice of samples.
+        signature: the signature to look at, where the model has several.
 
     Returns:
         Float16Simulation: for each op what rounding to float16 changes and what overflows.
@@ -151,7 +161,7 @@ def simulate_float16(
     Example:
         ``tightfit.simulate_float16("model.tflite", "samples.npz")``
     """
-    path = open_model(model)
+    path = signature_file(open_model(model), signature)
     stored = read_model(path)
     dataset = open_data(data, image=image_options(image), inputs=inputs_of(stored, path))
     chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), seed=seed, overlap=True)

@@ -12,8 +12,9 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
+from tightfit.api.parameters.signature_data import model_of_signature
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.cli.options.shared_options import data_options, json_option, seed_option
+from tightfit.cli.options.shared_options import data_options, json_option, seed_option, signature_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS
@@ -38,12 +39,14 @@ _STYLES = {"error": "bold red", "warning": "bold yellow"}
     "--calibration", default=100, show_default=True, type=click.IntRange(1), help="Calibration samples."
 )
 @seed_option
+@signature_option
 @json_option
 def doctor(model: Path, as_json: bool, **options: Any) -> int:
     """Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more."""
     image = ImageOptions.parse(options.pop("image")) if options["image"] else options.pop("image")
     with Bars(quiet=as_json) as bars:
         bars.stage("examining", options["calibration"])
+        model = model_of_signature(model, options.pop("signature"))
         findings = run_doctor(model, options.pop("data"), image=image, progress=bars.advance, **options)
     if as_json:
         click.echo(as_document(findings, len(CHECKS)))

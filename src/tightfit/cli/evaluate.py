@@ -18,6 +18,7 @@ from tightfit.cli.options.shared_options import (
     json_option,
     metric_option,
     parse_slices,
+    signature_option,
     slices_option,
     threads_option,
 )
@@ -34,9 +35,6 @@ from tightfit.units import format_bytes, format_percent
 _MOST_OPS = 20
 _NAME: Final = 20
 """Columns of a model's name where numbers need the other 60."""
-_signature_option = click.option(
-    "--signature", metavar="KEY", help="Signature to run, where the models have several."
-)
 _config_option = click.option(
     "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
 )
@@ -51,7 +49,7 @@ _python_option = click.option(
 @metric_option
 @click.option("--limit", type=click.IntRange(1), help="Largest number of samples; by default all.")
 @slices_option
-@_signature_option
+@signature_option
 @click.option(
     "--on",
     metavar="PLACE",
@@ -137,7 +135,7 @@ def _span(low: float | None, high: float | None, digits: int) -> str:
 @_python_option
 @click.option("--per-op", is_flag=True, help="Also show the time of each op on this machine, slowest first.")
 @threads_option
-@_signature_option
+@signature_option
 @json_option
 def benchmark(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Measure MODELS interleaved: latency (ms), peak memory, size on disk and compressed (bytes).

@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tightfit.api.parameters.signature_data import model_of_signature
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.cli.options.shared_options import data_options, json_option, seed_option
+from tightfit.cli.options.shared_options import data_options, json_option, seed_option, signature_option
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
@@ -64,6 +65,7 @@ _LONGEST = 44
     help="Measure remedies too, or only error and cause per op. On by default.",
 )
 @seed_option
+@signature_option
 @json_option
 def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, **options: Any) -> int:
     """Find the ops of QUANTIZED with the most error against FLOAT, its cause, and measure remedies."""
@@ -74,10 +76,10 @@ def explain(model: Path, quantized: Path, as_json: bool, overlay: Path | None, *
         {"float model": model, "quantized model": quantized, "data": options["data"]},
         {"The output": options["output"], "The overlay": overlay, "The page": page},
     )
+    key = options.pop("signature")
+    first, second = (model_of_signature(path, key) for path in (model, quantized))
     with Bars(quiet=as_json) as bars:
-        found = run_explain(
-            ExplainRequest(model, quantized, **options), stage=bars.stage, advance=bars.advance
-        )
+        found = run_explain(ExplainRequest(first, second, **options), stage=bars.stage, advance=bars.advance)
     if overlay is not None:
         with atomic_file(overlay) as file:
             file.write(found.overlay.encode())

@@ -15,7 +15,7 @@ from tightfit.api.simulate import simulate as run_simulate
 from tightfit.api.simulate import simulate_float16
 from tightfit.cli.explain import short
 from tightfit.cli.options.choices import TRAINED, Names
-from tightfit.cli.options.shared_options import data_options, json_option
+from tightfit.cli.options.shared_options import data_options, json_option, signature_option
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.plain_values import json_text
@@ -46,6 +46,7 @@ _SHOWN = 10
     type=click.Choice(["x86", "arm", "gpu", "phone"]),
     help="Whose arithmetic: a processor's (by default this one's), the GPU's, or a phone's float16.",
 )
+@signature_option
 @json_option
 def simulate(model: Path, as_json: bool, **options: Any) -> int:
     """Compare the simulation of MODEL with LiteRT: steps of difference per op, equal decisions.
@@ -57,7 +58,7 @@ def simulate(model: Path, as_json: bool, **options: Any) -> int:
     with Bars(quiet=as_json) as bars:
         bars.stage("simulating", options["limit"])
         if options["device"] == "phone":
-            kept = {name: options[name] for name in ("image", "limit")}
+            kept = {name: options[name] for name in ("image", "limit", "signature")}
             return _show_float16(simulate_float16(model, options["data"], **kept), as_json=as_json)
         found = run_simulate(model, progress=bars.advance, **options)
     if as_json:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tightfit.conversion.held_models import temporary_place
+from tightfit.conversion.open_model import open_model
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
@@ -15,6 +16,7 @@ from tightfit.graph.signature_models import entry_points, signature_model
 from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import write_model
 
+Given = TypeVar("Given")
 _WORD: Final = re.compile(r"([\w.\-/]+)=(.+)", re.DOTALL)
 
 
@@ -112,6 +114,15 @@ def signature_file(model: Path, key: str | None) -> Path:
     path = temporary_place(f"{model.stem}_{key}")
     write_model(alone, path)
     return path
+
+
+def model_of_signature(model: Given, key: str | None) -> Given | Path:
+    """Return a model with one signature alone; the model itself where none is wanted.
+
+    Raises:
+        OptionError: the model has no such signature.
+    """
+    return model if key is None else signature_file(open_model(model), key)
 
 
 def _inputs(model: Model) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -21,6 +21,9 @@ threads_option = click.option(
     type=click.IntRange(1, 1024),
     help="CPU threads of LiteRT for latency.",
 )
+signature_option = click.option(
+    "--signature", metavar="KEY", help="Signature to run, where the models have several."
+)
 seed_option = click.option(
     "--seed",
     default=0,

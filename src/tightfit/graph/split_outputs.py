@@ -11,11 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from tightfit.types import Array
+
+T = TypeVar("T")
 
 KEY: Final = "tightfit.split"
 """Name of the metadata entry: a JSON list of ``{"output", "axis", "pieces": [{"name", "entries"}]}``."""
@@ -89,6 +91,21 @@ def pieces_of(names: Iterable[str]) -> dict[str, list[Piece]]:
         if piece is not None:
             found.setdefault(piece.output, []).append(piece)
     return {name: pieces for name, pieces in found.items() if name not in given and _is_whole(pieces)}
+
+
+def whole_or_pieces(outputs: Mapping[str, T], name: str) -> list[T]:
+    """Return what belongs to an output: its own value, or those of its pieces where it comes in pieces.
+
+    Args:
+        outputs: by name, such as tensors.
+        name: of a whole output.
+
+    Example:
+        >>> whole_or_pieces({"y[1:0-2]": 1, "y[1:2-3]": 2, "z": 3}, "y")
+        [1, 2]
+    """
+    pieces = [] if name in outputs else pieces_of(outputs).get(name, [])
+    return [outputs[piece.name] for piece in pieces] or [outputs[name]]
 
 
 def _is_whole(pieces: Sequence[Piece]) -> bool:

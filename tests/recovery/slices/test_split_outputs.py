@@ -21,6 +21,7 @@ from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder as FileBuilder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
+from tightfit.recovery.slices import remedy
 from tightfit.recovery.slices.divided_outputs import Spread, find_pieces, split_outputs
 from tightfit.runtime.session import Session
 from tightfit.streaming.slice_axes import Axis, Part
@@ -117,6 +118,16 @@ def test_the_file_for_integers_only_gives_pieces_and_is_measured_as_the_whole(tm
     assert found.failure is None
     assert found.outputs[0].worst_slice.snr_db > 20
     assert found.cosine > 0.999
+
+
+def test_more_layers_leave_int8_where_pieces_stay_below_the_aim(tmp_path, monkeypatch):
+    monkeypatch.setattr(remedy, "AIM_DB", 60.0)
+    write_model(head_model(BOXES), tmp_path / "m.tflite")
+    target = find_target("edge-tpu")
+    spec = BuildSpec(scheme_for(target, "int8"), target=target, layout=target.family.layout)
+    made = FileBuilder(open_source(tmp_path / "m.tflite"), images()).build(spec, tmp_path / "o.tflite")
+    assert len(output_names(read_model(tmp_path / "o.tflite"))) == 2
+    assert made.outputs[0].worst_slice.snr_db > 20
 
 
 def test_without_a_target_the_output_stays_one(tmp_path):

@@ -19,6 +19,7 @@ from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, unsure_db
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import output_names
+from tightfit.graph.split_outputs import whole_or_pieces
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.observers import Range
@@ -203,7 +204,8 @@ class Remedies:
     def _deepened(self, state: RemedyState) -> RemedyState:
         """More layers in front of a tail leave int8, and the mean error goes into the last biases."""
         ends = output_names(state.original)
-        tail = find_tail(state.original.main, [ends[o.name] for o in state.found if o.own_db < AIM_DB])
+        poor = [o.name for o in state.found if o.own_db < AIM_DB]
+        tail = find_tail(state.original.main, [t for name in poor for t in whole_or_pieces(ends, name)])
         heads = [t for t in tail.heads if can_standardize(t)]
         best = self._gained(state, state, heads) if heads else state
         for step in layers_before(state.original, tail, self._deepening()):

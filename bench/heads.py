@@ -30,6 +30,10 @@ from rich.table import Table
 import tightfit
 from head_networks import HEADS, trunk
 from head_networks_joined import JOINED
+from tightfit.data.adapt import adapt_inputs
+from tightfit.data.sample import Sample
+from tightfit.graph.reader import read_model
+from tightfit.graph.signatures import input_names
 from tightfit.graph.split_outputs import join_values
 from tightfit.runtime.session import Session
 
@@ -74,16 +78,14 @@ def cases_of(folder: Path) -> Iterator[Case]:
 
 
 def answers(file: Path, samples: Any) -> dict[str, Any]:
-    """Each output of a file over all samples, as reals."""
+    """Each output of a file over all samples, as reals; an input in pieces is fed from the whole."""
+    (whole,) = input_names(read_model(file.with_name("float.tflite")))
     found: dict[str, list[Any]] = {}
     with Session(file) as session:
-        (taken,), specs = session.inputs, {s.name: s for s in session.outputs}
+        specs = {s.name: s for s in session.outputs}
         for sample in samples:
-            values = sample[None]
-            if taken.scale is not None:
-                values = np.rint(values / taken.scale) + (taken.zero_point or 0)
-                values = np.clip(values, -128, 127).astype(np.int8)
-            reals = {n: real(v, specs[n]) for n, v in session.run({taken.name: values}).items()}
+            given = adapt_inputs(Sample({whole: sample[None]}), session.inputs)
+            reals = {n: real(v, specs[n]) for n, v in session.run(given).items()}
             for name, value in join_values(reals).items():
                 found.setdefault(name, []).append(value)
     return {name: np.stack(rows) for name, rows in found.items()}

@@ -25,7 +25,8 @@ from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
 from tightfit.recovery.automatic.improve import improve
-from tightfit.recovery.slices.remedy import mend
+from tightfit.recovery.slices.normalized_columns import poor_inputs
+from tightfit.recovery.slices.remedy import mend, mend_inputs
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import recover
 from tightfit.runtime.child.child_process import prepare_shared
@@ -197,7 +198,8 @@ class Builder:
             spec: of the file.
         """
         whose = None if spec.target is None else spec.target.name
-        key = (replace(spec.scheme, interface="float32"), spec.effort, spec.layout, whose)
+        own_inputs = spec.target is not None and spec.scheme.interface != "float32"
+        key = (replace(spec.scheme, interface="float32"), spec.effort, spec.layout, whose, own_inputs)
         if key not in self._repaired:
             self._repaired[key] = self._improve(state, spec)
         known = self._repaired[key]
@@ -210,9 +212,20 @@ class Builder:
         """The improved state; samples of a model with state cannot judge alone."""
         if self.seen is None or keeps_state(self.source.model):
             return state
+        state = self._with_even_inputs(state, spec)
         check = judges(state, self.source.model, self.seen)
         may_lift = spec.layout == "cpu" and spec.target is None
         return improve(state, check, may_lift=may_lift, thorough=spec.effort > 1)
+
+    def _with_even_inputs(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
+        """The state with columns of inputs mended first: while they are rounded away nothing shows a gain."""
+        if not spec.mends or self.seen is None:
+            return state
+        state, answered = state.twin(), by_name(self.source.model, self.seen.kept)
+        if poor_inputs(self.source.model, [inputs for inputs, _ in answered]):
+            _allow(state, spec)
+            mend_inputs(state, answered, self.slices(spec))
+        return state
 
     def _counter(self) -> Callable[[], None]:
         counts = itertools.count(1)

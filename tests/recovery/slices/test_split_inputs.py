@@ -14,7 +14,9 @@ from tightfit.api.quantize import quantize
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names
 from tightfit.graph.split_inputs import INPUTS_KEY, InputPiece, split_values
-from tightfit.graph.writer import write_model
+from tightfit.graph.writer import serialize, write_model
+from tightfit.recovery.slices.normalized_columns import poor_inputs
+from tightfit.recovery.slices.split_input import split_inputs
 from tightfit.runtime.session import Session
 
 
@@ -75,19 +77,65 @@ def test_evaluate_feeds_the_pieces_from_the_whole_input(tmp_path):
     assert beside[1].snr_db > 20
 
 
+PRESSURE_AND_SHARE = np.float32([101325, 0.3]), np.float32([500, 0.4])
+
+
+def padded_net(*, normalized):
+    """A convolution that adds zeros around pressures and shares, behind SUB and MUL or not."""
+    b = Builder(seed=1)
+    middles, units = PRESSURE_AND_SHARE
+    y = x = b.input("x", [1, 6, 6, 2])
+    if normalized:
+        y = b.op("SUB", [x, b.constant("mean", middles)], x.shape, table="SubOptions")
+        y = b.op("MUL", [y, b.constant("scale", 1 / units)], x.shape, table="MulOptions")
+    y = b.conv(y, 8)
+    if not normalized:
+        weights = y.producer.inputs[1]
+        weights.data = (weights.data * np.float32([2e-3, 1])).astype(np.float32)
+    return b.model(b.dense(b.mean(y), 2))
+
+
+def maps(count=60, seed=0):
+    """Inputs of ``padded_net``."""
+    middles, units = PRESSURE_AND_SHARE
+    random = np.random.default_rng(seed)
+    return (random.uniform(-1, 1, (count, 6, 6, 2)) * units + middles).astype(np.float32)
+
+
+def test_pieces_are_normalized_where_the_layer_behind_adds_zeros(tmp_path):
+    model = padded_net(normalized=True)
+    write_model(model, tmp_path / "m.tflite")
+    made = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=maps(), target="edge-tpu")
+    assert not made.unfit
+    assert len(input_names(read_model(tmp_path / "o.tflite"))) == 2
+    assert measured_db(tmp_path / "m.tflite", tmp_path / "o.tflite", maps(32, seed=4)) >= 20
+    twin, _ = split_inputs(model, poor_inputs(model, [{"x": row[None]} for row in maps()]), 30.0)
+    with Session(tmp_path / "m.tflite") as one, Session(bytes(serialize(twin))) as other:
+        row = maps(1, seed=7)
+        (wanted,) = one.run({"x": row}).values()
+        (got,) = other.run(split_values({"x": row}, [s.name for s in other.inputs])).values()
+    np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())  # 101,325 in float32 over 500
+
+
+@pytest.mark.parametrize("target", [None, "edge-tpu"])
+def test_units_of_inputs_and_of_an_output_are_mended_together(tmp_path, target):
+    """Either alone leaves the worst slice as it was."""
+    model = sensor_model(normalized=True)
+    weights, bias = model.main.ops[-1].inputs[1:]
+    units = np.float32([1e4, 1, 0.01])
+    weights.data, bias.data = weights.data * units[:, None], bias.data * units
+    write_model(model, tmp_path / "m.tflite")
+    made = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), target=target)
+    assert not made.unfit
+    found = evaluate([tmp_path / "m.tflite", tmp_path / "o.tflite"], readings(64, seed=9))[-1]
+    assert found.outputs[0].worst_slice.snr_db >= 20
+    assert not any("one integer scale of all columns rounds them away" in note for note in made.notes)
+
+
 def test_where_no_exact_form_exists_the_file_is_unfit_by_name(tmp_path):
     """A padded convolution adds zeros to what it reads, which are no zeros behind a shift."""
-    b = Builder(seed=1)
-    x = b.input("x", [1, 6, 6, 2])
-    y = b.conv(x, 8)
-    weights = y.producer.inputs[1]
-    weights.data = (weights.data * np.float32([2e-3, 1])).astype(np.float32)
-    write_model(b.model(b.dense(b.mean(y), 2)), tmp_path / "m.tflite")
-    random = np.random.default_rng(0)
-    data = random.uniform(-1, 1, (60, 6, 6, 2)) * [500, 0.4] + [101325, 0]
-    made = quantize(
-        tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=data.astype("f"), target="edge-tpu"
-    )
+    write_model(padded_net(normalized=False), tmp_path / "m.tflite")
+    made = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=maps(), target="edge-tpu")
     assert made.unfit
     assert any("one integer scale of all columns rounds them away" in note for note in made.notes)
 

@@ -53,8 +53,9 @@ def poor_inputs(
     for name, tensor in input_names(model).items():
         if tensor.dtype != "float32" or len(tensor.shape) < 2 or not 1 < tensor.shape[-1] <= MOST_COLUMNS:
             continue
-        columns = Columns.of(s[name] for s in samples if name in s)
-        if columns.poor(steps).any():
+        values = [s[name] for s in samples if name in s]  # none for a piece of an input
+        columns = Columns.of(values)
+        if values and columns.poor(steps).any():
             found[name] = columns
     return found
 

@@ -8,7 +8,7 @@ Nothing is tried where the slices are good, or where what spoils them is not a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -18,7 +18,7 @@ from tightfit.evaluation.slices.model_slices import Answered, measure_file
 from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, unsure_db
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Tensor
-from tightfit.graph.signatures import output_names
+from tightfit.graph.signatures import input_names, output_names
 from tightfit.graph.split_outputs import whole_or_pieces
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
@@ -82,23 +82,34 @@ class Remedies:
         Args:
             found: the quality of the file that the work's plan gives.
         """
-        start, whole = self._state(list(found)), self.work.samples
-        few = len(self.answered) < FEWEST
-        if few or not start.is_poor or self.work.plan.scheme.activations is None:
-            return start.found
+        start = self._state(list(found))
+        return self._on_part(start, self._mended).found if self._can_judge and start.is_poor else start.found
+
+    def run_inputs(self) -> None:
+        """Mend columns of inputs alone, before other steps are judged by outputs that do not see them."""
+        if self._can_judge and self._poor_inputs(self._state([])):
+            self._on_part(self._state([]), self._columns)
+
+    @property
+    def _can_judge(self) -> bool:
+        return len(self.answered) >= FEWEST and self.work.plan.scheme.activations is not None
+
+    def _on_part(self, start: RemedyState, remedy: Callable[[RemedyState], RemedyState]) -> RemedyState:
+        """What a remedy makes of a state, fitted and judged on samples of their own, then made with all."""
+        whole = self.work.samples
         self.work.samples = lambda: iter(self._fitting())
         try:
             before = self._judged(start)
-            after = self._mended(before)
+            after = remedy(before)
         finally:
             self.work.samples = whole
         if after is before:
             self._put_back(start)
-            return start.found
+            return start
         self._put_back(after)
         self.work.adopt(after.original)
         self.work.model = after.model
-        return after.found
+        return after
 
     def _mended(self, state: RemedyState) -> RemedyState:
         for remedy in (self._columns, self._joins, self._tails):
@@ -126,8 +137,7 @@ class Remedies:
 
     def _columns(self, state: RemedyState) -> RemedyState:
         """Columns of an input that have different units."""
-        steps = _STEPS[self.work.plan.scheme.activations or "int8"]
-        poor = poor_inputs(state.original, [x for x, _ in self.answered], steps)
+        poor = self._poor_inputs(state)
         if not poor:
             return state
         model, overrides, _ = normalize(state.original, poor)
@@ -137,8 +147,20 @@ class Remedies:
             return divided
         kept = self._kept(state, model, overrides, f"columns of {names} {COLUMNS}")
         if kept is state:
-            self.work.notes += [unheld_sentence(name, columns.poor(steps)) for name, columns in poor.items()]
+            unheld = [unheld_sentence(name, columns.poor(self._steps)) for name, columns in poor.items()]
+            self.work.notes += [sentence for sentence in unheld if sentence not in self.work.notes]
         return kept
+
+    @property
+    def _steps(self) -> float:
+        return _STEPS[self.work.plan.scheme.activations or "int8"]
+
+    def _poor_inputs(self, state: RemedyState) -> dict[str, Columns]:
+        """The inputs that the plan rounds though their columns have different units."""
+        ends, keys = input_names(state.original), state.original.main.keys()
+        poor = poor_inputs(state.original, [x for x, _ in self.answered], self._steps)
+        stored = state.plan.graphs[0].tensors
+        return {n: columns for n, columns in poor.items() if stored.get(keys[ends[n]])}
 
     def _input_pieces(self, state: RemedyState, poor: Mapping[str, Columns]) -> RemedyState:
         """Inputs in pieces of one scale each, for a device that takes integers only."""
@@ -283,7 +305,8 @@ class Remedies:
             return before
         gain = after.gain(before)
         if not self.work.allowed.accepts(apply_plan(after.model, after.plan)):
-            self.work.notes.append(f"{what}: given up, as the target does not take it ({gain})")
+            refused = f"{what}: given up, as the target does not take it ({gain})"
+            self.work.notes += [refused] if refused not in self.work.notes else []
             return before
         self.work.notes.append(f"{what}: {gain}")
         return after
@@ -368,3 +391,14 @@ def mend(
     """
     remedies = Remedies(work, answered, slices)
     return remedies.run(remedies.measured(work.model, work.plan) if found is None else found)
+
+
+def mend_inputs(work: RecoveryState, answered: Sequence[Answered], slices: Slices) -> None:
+    """Bring the columns of inputs to one size where one integer scale rounds them away.
+
+    Args:
+        work: what is to be mended; it changes where the remedy helps.
+        answered: samples with the answers of the float model.
+        slices: of its outputs.
+    """
+    Remedies(work, answered, slices).run_inputs()

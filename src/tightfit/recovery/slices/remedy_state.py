@@ -20,6 +20,8 @@ AIM_DB: Final = GOOD_DB + MARGIN_DB
 """What is aimed at where something is mended."""
 
 _GAIN_DB: Final = 0.5
+_GAIN_SHARE: Final = 0.1
+"""The same of what poor slices together lack: many of them change a little with any remedy."""
 
 
 @dataclass
@@ -60,14 +62,28 @@ class RemedyState:
         """Whether remedies are tried."""
         return self.worst_db < GOOD_DB or self.own_db < AIM_DB
 
+    @property
+    def missing_db(self) -> float:
+        """What all poor slices together lack to ``GOOD_DB``; one of noise alone counts like one of 0 dB."""
+        return sum(GOOD_DB - max(s.snr_db, 0.0) for o in self.found for s in o.poor)
+
     def gains_over(self, before: RemedyState) -> bool:
-        """Whether one of the two ratios is clearly better, and neither clearly worse."""
+        """Whether a ratio or the poor slices together are clearly better, and neither ratio is clearly worse.
+
+        Of two faults in one model, such as units of inputs and units of an output, mending the first may
+        leave the worst slice as it is.
+        """
         own, worst = self.own_db - before.own_db, self.worst_db - before.worst_db
-        return max(own, worst) >= _GAIN_DB and min(own, worst) > -_GAIN_DB
+        least = max(_GAIN_DB, _GAIN_SHARE * before.missing_db)
+        better = max(own, worst) >= _GAIN_DB or before.missing_db - self.missing_db >= least
+        return better and min(own, worst) > -_GAIN_DB
 
     def gain(self, before: RemedyState) -> str:
         """The gain in words."""
         if self.worst_db - before.worst_db >= _GAIN_DB:
             return f"worst slice {format_decibels(before.worst_db)} → {format_decibels(self.worst_db)}"
-        own = f"{format_decibels(before.own_db)} → {format_decibels(self.own_db)}"
-        return f"worst slice of a unit of its own {own}"
+        if self.own_db - before.own_db >= _GAIN_DB:
+            own = f"{format_decibels(before.own_db)} → {format_decibels(self.own_db)}"
+            return f"worst slice of a unit of its own {own}"
+        lack = f"{format_decibels(before.missing_db)} → {format_decibels(self.missing_db)}"
+        return f"poor slices together lack {lack}"

@@ -6,8 +6,9 @@ its integers stay as they are, and joined,
 
     W·x + b = (W·diag(r))·join((xᵍ − mᵍ) / rᵍ) + (b + Σ Wᵍ·mᵍ),
 
-and a normalization by constants goes into the weights too. Signature and metadata say how the input is
-divided (``graph.split_inputs``).
+and a normalization by constants goes into the weights too. Where the layers behind a normalization cannot
+take it up, such as a convolution that adds zeros around its input, one MUL and one ADD of the joined pieces
+take its place. Signature and metadata say how the input is divided (``graph.split_inputs``).
 """
 
 from __future__ import annotations
@@ -71,22 +72,28 @@ def _split(model: Model, name: str, columns: Columns, decibels: float) -> list[I
     chain = normalizing_ops(tensor)
     end = chain[-1].outputs[0] if chain else tensor
     readers = list(end.consumers)
-    taken = {tensor, end} & set(graph.outputs)
-    if not readers or taken or not all(is_foldable(op, place, end) for op, place in readers):
-        return []
     affine = _composed(chain, tensor.shape[-1])
+    if not readers or {tensor, end} & set(graph.outputs) or affine is None:
+        return []
     shifts = _shifts(columns, decibels)
-    padded = any(pads(op) for op, _ in readers)
-    if affine is None or (padded and (shifts.any() or affine.shift.any())):
+    folds = all(is_foldable(op, place, end) for op, place in readers)
+    if folds and any(pads(op) for op, _ in readers):
+        folds = not (shifts.any() or affine.shift.any())
+    if not folds and not chain:
         return []
     pieces = _pieces(name, len(tensor.shape) - 1, columns, shifts, decibels)
+    if not folds:
+        pieces = [run for piece in pieces for run in _runs(piece)]
     if not 1 < len(pieces) <= MOST_INPUTS:
         return []
     ends = [_input_of(piece, tensor) for piece in pieces]
     sizes = _sizes(pieces, columns)
     joined = _join(graph, tensor, ends, sizes)
-    for op, _ in readers:
-        _read(graph, op, joined, (pieces, sizes), affine)
+    if folds:
+        for op, _ in readers:
+            _read(graph, op, joined, (pieces, sizes), affine)
+    else:
+        _normalize(graph, joined, end, (pieces, sizes), affine)
     _replace_input(model, name, dict(zip((p.name for p in pieces), ends, strict=True)))
     return pieces
 
@@ -132,6 +139,14 @@ def _pieces(name: str, axis: int, columns: Columns, shifts: Vector, decibels: fl
     return sorted(found, key=lambda piece: piece.entries.entries)
 
 
+def _runs(piece: InputPiece) -> list[InputPiece]:
+    """A piece in runs of neighbouring columns, so that all pieces together keep the order of the columns."""
+    whole = piece.entries
+    return [
+        InputPiece(Piece(whole.output, whole.axis, tuple(range(*span))), piece.shift) for span in whole.spans
+    ]
+
+
 def _input_of(piece: InputPiece, whole: Tensor) -> Tensor:
     shape = [*whole.shape[:-1], len(piece.entries.entries)]
     free = whole.shape_signature
@@ -167,14 +182,10 @@ def _read(
     graph: Graph, op: Op, joined: Tensor, how: tuple[Sequence[InputPiece], Sequence[float]], affine: _Affine
 ) -> None:
     """Lets a layer read the joined pieces instead of the input."""
-    pieces, sizes = how
     weights, bias = _constant(op, 1), op.input(2)
     start = np.zeros(weights.shape[0]) if bias is None or bias.data is None else bias.data.reshape(-1)
-    order = [i for piece in pieces for i in piece.entries.entries]
-    shifts, reach = np.zeros(len(order)), np.ones(len(order))
-    for piece, size in zip(pieces, sizes, strict=True):
-        own = list(piece.entries.entries)
-        shifts[own], reach[own] = piece.shift, size
+    order = [i for piece in how[0] for i in piece.entries.entries]
+    shifts, reach = _of_columns(*how)
     rows = weights.reshape(weights.shape[0], -1, weights.shape[-1]).sum(axis=1)
     lifted = (start.astype(np.float64) + rows @ (affine.shift - affine.gain * shifts)).astype(np.float32)
     scaled = np.ascontiguousarray((weights * affine.gain * reach)[..., order], np.float32)
@@ -182,6 +193,38 @@ def _read(
     graph.set_input(op, 0, joined)
     graph.set_input(op, 1, Tensor(name, scaled.shape, data=scaled))
     graph.set_input(op, 2, Tensor(f"{name}/bias", lifted.shape, data=lifted))
+
+
+def _of_columns(pieces: Sequence[InputPiece], sizes: Sequence[float]) -> tuple[Vector, Vector]:
+    """The shift and the size of each column, in the order of the whole input."""
+    count = sum(len(piece.entries.entries) for piece in pieces)
+    shifts, reach = np.zeros(count), np.ones(count)
+    for piece, size in zip(pieces, sizes, strict=True):
+        own = list(piece.entries.entries)
+        shifts[own], reach[own] = piece.shift, size
+    return shifts, reach
+
+
+def _normalize(
+    graph: Graph,
+    joined: Tensor,
+    end: Tensor,
+    how: tuple[Sequence[InputPiece], Sequence[float]],
+    affine: _Affine,
+) -> None:
+    """Lets the readers of a normalized input read the joined pieces, normalized by one MUL and one ADD."""
+    shifts, reach = _of_columns(*how)
+    place = len(how[0]) + 1
+    for kind, values in (("MUL", affine.gain * reach), ("ADD", affine.shift - affine.gain * shifts)):
+        constant = Tensor(
+            f"{joined.name}/{kind.lower()}/values", values.shape, data=values.astype(np.float32)
+        )
+        made = Tensor(f"{joined.name}/{kind.lower()}", joined.shape, shape_signature=joined.shape_signature)
+        options = {"fusedActivationFunction": 0}
+        graph.insert(place, Op(kind, [joined, constant], [made], options, f"{kind.title()}Options"))
+        joined, place = made, place + 1
+    for op, at in list(end.consumers):
+        graph.set_input(op, at, joined)
 
 
 def _replace_input(model: Model, name: str, ends: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,7 +16,9 @@ from support.models import conv_net
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
+from tightfit.quantization.exchange import recipe_expressions
 from tightfit.quantization.exchange.read_recipe import read_recipe, recipe_of
+from tightfit.quantization.exchange.recipe_expressions import Matching, expression
 
 X = np.random.default_rng(0).standard_normal((24, 16, 16, 3)).astype(np.float32)
 NAMED = ("int8", "int16x8", "dynamic", "weight8", "float16")
@@ -97,6 +100,8 @@ def test_what_is_not_done_is_said(model):
         ([entry(3)], "3-bit weights"),
         ([entry(8, regex="(a+)+b")], "no repeated group"),
         ([entry(8, regex="a.*b.*c.*d.*e")], "at most 3 repeats"),
+        ([entry(8, regex="[a-z]?" * 30 + "!")], "at most 3 repeats, 256 ways"),
+        ([entry(8, regex="([a-z]|aa)" * 30 + "!")], "256 ways to choose"),
         ([entry(8, regex="(")], "which is none"),
         ([{**entry(8), "algorithm_key": "min_max"}], "Unknown algorithm of a recipe"),
     ],
@@ -104,6 +109,29 @@ def test_what_is_not_done_is_said(model):
 def test_a_recipe_that_cannot_be_followed_is_refused(entries, words):
     with pytest.raises(OptionError, match=words):
         recipe_of(entries)
+
+
+def test_an_expression_names_many_ops_one_by_one():
+    names = "|".join(f"block_{i}/(query|key|value)/kernel.*" for i in range(40))
+    rules = recipe_of([entry(8, 8), entry(8, regex=f".*{names}")]).overrides
+    assert {rule.matching.finds(rule.pattern, "net/block_7/key/kernel;") for rule in rules} == {True}
+
+
+def test_an_expression_is_refused_before_it_searches_a_very_long_name():
+    matching = Matching()
+    with pytest.raises(OptionError, match=r"takes too long on a name of 5,000 characters.*one by one"):
+        matching.finds(expression({"regex": "[a-z]*[a-z]*[a-z]*!"}), "a" * 5000)
+    assert matching.finds(".*conv.*/kernel.*", "a" * 5000 + "conv/kernel")
+
+
+def test_all_matches_of_a_recipe_share_one_time(monkeypatch):
+    seconds = itertools.count(0, 3)  # each look at the clock is three seconds later
+    monkeypatch.setattr(recipe_expressions.time, "process_time", lambda: next(seconds))
+    matching = Matching()
+    found = [matching.finds("a.*b", "ab") for _ in range(4)]
+    assert found == [True] * 4
+    with pytest.raises(OptionError, match="takes too long"):
+        matching.finds("a.*b", "ab")
 
 
 def test_a_file_that_is_no_recipe_is_refused(tmp_path):

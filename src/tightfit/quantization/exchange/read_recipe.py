@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import DataError, OptionError, unknown_name
+from tightfit.quantization.exchange.recipe_expressions import Matching, expression
 from tightfit.quantization.exchange.recipe_rules import (
     ALGORITHMS,
     ALL,
@@ -16,7 +17,6 @@ from tightfit.quantization.exchange.recipe_rules import (
     ROTATED,
     ROTATION,
     RecipeRule,
-    expression,
     granularity,
     is_symmetric,
     scheme_name,
@@ -90,8 +90,10 @@ def recipe_of(entries: Sequence[object]) -> Recipe:
     """
     if len(entries) > _MOST:
         raise DataError(f"The recipe has {len(entries):,} entries; expected at most {_MOST:,}.")
-    kept = _in_order([_object(entry) for entry in entries])
-    rules: list[RecipeRule] = [rule for entry in reversed(kept) for rule in _rules(entry)]
+    kept, matching = _in_order([_object(entry) for entry in entries]), Matching()
+    rules: list[RecipeRule] = [
+        replace(rule, matching=matching) for entry in reversed(kept) for rule in _rules(entry)
+    ]
     end = next((i for i, rule in enumerate(rules) if _is_for_all(rule)), None)
     rules = rules if end is None else rules[: end + 1]
     base = next((r.scheme for r in reversed(rules) if r.scheme != "float"), None)

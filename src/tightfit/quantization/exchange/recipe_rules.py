@@ -5,19 +5,16 @@ Source: ``recipe_manager.py`` and ``default_policy.py`` of litert-quantizer 0.11
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Op
+from tightfit.quantization.exchange.recipe_expressions import Matching
 from tightfit.quantization.modes import Override
 
 ALL: Final = "*"
-_LONGEST: Final = 2000
-_MOST_REPEATS: Final = 3
-_QUANTIFIER: Final = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|(\)(?:[*+]|\{))|([*+]|\{\d*,?\d*\})")
 
 CONFIGS: Final[dict[tuple[int | None, int, bool, bool], str]] = {
     (16, 8, True, True): "int16x8",
@@ -62,49 +59,27 @@ class RecipeRule(Override):
         kinds: op kinds that it holds for; empty for all.
         fewest: least number of elements of the largest constant.
         below: the same as an end: ops whose largest constant has as many or more are not meant; None for all.
+        matching: matches the expressions of one recipe, within a time for all of them.
     """
 
     kinds: frozenset[str] = field(default_factory=frozenset)
     fewest: int = 0
     below: int | None = None
     is_optional: bool = True
+    matching: Matching = field(default_factory=Matching, compare=False, repr=False)
 
     def matches(self, op: Op) -> bool:
-        """Return True when kind, size and names match."""
+        """Return True when kind, size and names match.
+
+        Raises:
+            OptionError: matching takes too long.
+        """
         if self.kinds and op.kind not in self.kinds:
             return False
         largest = max((t.size for t in op.inputs if t is not None and t.is_constant), default=0)
         if largest < self.fewest or (self.below is not None and not 0 < largest < self.below):
             return False
-        scope = "".join(f"{t.name};" for t in op.outputs)
-        return re.search(self.pattern, scope) is not None
-
-
-def expression(entry: Mapping[str, object]) -> str:
-    """Return the regular expression of an entry.
-
-    Raises:
-        OptionError: it is none, or could take very long: a repeated group, or more than three repeats.
-
-    Example:
-        >>> expression({"regex": "block_1/.*"})
-        'block_1/.*'
-    """
-    text = str(entry.get("regex", ".*"))
-    inner = re.sub(r"^\^?(\.\*)+|(\.\*)+\$?$", "", text)
-    found = [m for m in _QUANTIFIER.finditer(inner) if m[1] or m[2]]
-    if len(text) > _LONGEST or len(found) > _MOST_REPEATS or any(m[1] for m in found):
-        raise OptionError(
-            f"Received the regex '{text[:80]}' in a recipe; expected at most {_MOST_REPEATS} repeats and no "
-            "repeated group. Name the ops one by one."
-        )
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise OptionError(
-            f"Received the regex '{text[:80]}' in a recipe, which is none ({error}); expected one of Python."
-        ) from error
-    return text
+        return self.matching.finds(self.pattern, "".join(f"{t.name};" for t in op.outputs))
 
 
 def scheme_name(config: Mapping[str, object]) -> str:

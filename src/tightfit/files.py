@@ -12,6 +12,7 @@ from typing import Any, Final
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.paths import identity, refuse_irregular
 from tightfit.scratch import BESIDE, scratch_file, scratch_folder, sweep
+from tightfit.watched import refuse_changed
 
 _TRIAL_FOLDER: Final = re.compile(rf"[^\s'\"]*{re.escape(BESIDE)}[^/\\]*[/\\]")
 
@@ -28,7 +29,7 @@ def checked_write(output: Path) -> Iterator[Path]:
 
     Raises:
         ModelError: the folder cannot be written; or the block raised it, with the output's name in place of
-            the trial path.
+            the trial path; or a file that the verb reads changed meanwhile.
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +38,7 @@ def checked_write(output: Path) -> Iterator[Path]:
         with scratch_folder(output.parent) as folder:
             trial = folder / output.name
             yield trial
+            refuse_changed()
             trial.replace(output)
     except OSError as error:
         raise ModelError(f"Cannot write '{output}': {_reason(error)}. Choose a writable place.") from error

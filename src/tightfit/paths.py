@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tightfit.errors import OptionError, printable
 from tightfit.scratch import BESIDE
+from tightfit.watched import watch
 
 _FOLDER_FILES: Final = (
     "best.tflite", "journal.json", "report.json", "report.html", "tightfit.toml", "gate.md", "gate.xml",
@@ -43,6 +44,8 @@ def check_paths(
 ) -> None:
     """Checks that a command replaces nothing that it reads, and no two results have one place.
 
+    The files that are read are watched from now on; see ``watched``.
+
     Args:
         read: what messages call it (``model``) → a path, a DATA word, or anything else, which names no file.
         written: what messages call it (``The output``) → the path of a file to write, None where there is
@@ -61,6 +64,8 @@ def check_paths(
     if folder is not None:
         results |= {f"The result {name},": path for name, path in _in_folder(Path(folder)).items()}
     _refuse_same(sources, results)
+    for what, path in sources:
+        watch(what, path)
 
 
 def refuse_irregular(path: Path, what: str = "The output") -> None:

@@ -15,6 +15,7 @@ from inspect import Parameter, signature
 from typing import Any, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
 from tightfit.errors import OptionError, TightfitError, printable, unknown_name
+from tightfit.watched import watching
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +29,10 @@ _WORDS: Final = frozenset(
 _FLAGS: Final = frozenset(
     {"confident", "dequantize", "fix", "fresh", "prove", "trust", "provenance", "refit", "mend"}
 )
+
+
+_READ: Final = ("model", "models", "data", "first", "second", "original", "quantized", "validation", "test")
+"""Parameters that name files which a verb reads."""
 
 
 def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -47,7 +52,8 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 for name in _defaults(function, kwargs):
                     del kwargs[name]
                 _check_output(function, args, kwargs)
-                return function(*args, **kwargs)
+                with watching(_files(function, args, kwargs)):
+                    return function(*args, **kwargs)
             except TightfitError as error:
                 if not _in_command() and error.args:
                     error.args = (in_python(str(error.args[0])), *error.args[1:])
@@ -106,6 +112,14 @@ def _check_output(
             f"Received {printable(output, 60)} as the output; expected the path of what is written. Pass "
             "further options by keyword."
         )
+
+
+def _files(
+    function: Callable[..., object], given: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments that name models and data, by parameter."""
+    passed = {**dict(zip(signature(function).parameters, given, strict=False)), **keywords}
+    return {name: value for name, value in passed.items() if name in _READ}
 
 
 def in_python(text: str) -> str:

@@ -5,9 +5,11 @@ Each kind of data is a file of its own; here is only the choice between them.
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +33,7 @@ from tightfit.data.tables.tar_blocks import tar_files
 from tightfit.data.user_code import load_function
 from tightfit.errors import DataError, first_line
 from tightfit.plugins import entries, load_entry
+from tightfit.types import Array
 
 __all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
 
@@ -148,7 +151,39 @@ def _single_array(path: Path, inputs: tuple[InputSpec, ...]) -> FunctionData:
             f"'{path.name}' holds one array of shape {list(rows.shape)}, but the model has {len(inputs)} "
             "input(s), each with one array of samples. Pass an .npz file with an array for each."
         )
-    return FunctionData(path.name, lambda: (np.array(row) for row in rows), inputs)
+    if not rows.flags.c_contiguous:
+        whole = np.array(rows)
+        return FunctionData(path.name, lambda: iter(whole), inputs)
+    layout = _Rows(path, rows.offset, rows.shape, rows.dtype)
+    return FunctionData(path.name, layout.read, inputs)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of an ``.npy`` file, one after another; a map would end this process where the file is cut."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self) -> Iterator[Array]:
+        """Yield each row.
+
+        Raises:
+            DataError: the file has become shorter.
+        """
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            for number in range(self.shape[0]):
+                data = file.read(size)
+                if len(data) < size:
+                    raise DataError(
+                        f"'{self.path.name}' ends in row {number} of {self.shape[0]}; it was whole when "
+                        "it was opened. Run the command again when the file stays as it is."
+                    )
+                yield np.frombuffer(data, self.dtype).reshape(self.shape[1:])
 
 
 def _images(

@@ -32,6 +32,7 @@ from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pa
 from tightfit.search.verdict.gains import with_gain
 from tightfit.search.verdict.job_checks import check_job, unlabelled_note
 from tightfit.search.verdict.processors import COMPARED, processor_notes
+from tightfit.watched import refuse_changed
 
 
 def search(job: Job, listener: Listener, executor: ExecutorFactory = LocalExecutor) -> Outcome:
@@ -235,6 +236,7 @@ class _Search:
         except ExecutorLostError:
             raise
         except TightfitError as error:
+            refuse_changed()  # all others would fail too
             return replace(candidate, failure=str(error))
         except Exception as error:  # noqa: BLE001 - see above
             said = f"It broke on {type(error).__name__}: {error}. Please report this."

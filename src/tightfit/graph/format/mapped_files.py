@@ -6,34 +6,58 @@ import contextlib
 import ctypes
 import gc
 import mmap
+import os
+import shutil
 import weakref
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tightfit.errors import ModelError
 from tightfit.paths import refuse_endless
 
+_COPIED_BYTES: Final = 64 << 20
+_CHUNK_BYTES: Final = 1 << 20
 _maps: Final[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
 
 
 def map_file(path: Path) -> mmap.mmap:
     """Return the bytes of a file as a read-only map, which stays valid after the file is removed.
 
+    A file of up to 64 MiB is copied first: one that another program cuts or writes anew meanwhile would else
+    end this process with SIGBUS, or change the model. Larger files are mapped where they lie.
+
     Raises:
-        ModelError: it cannot be read, or is empty.
+        ModelError: it cannot be read, is empty, or changes while it is copied.
     """
     refuse_endless(path, "The model")
     if path.is_dir():
         raise ModelError(f"'{path}' is a folder; expected a .tflite file.")
     try:
         with path.open("rb") as file:
-            if path.stat().st_size == 0:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
                 raise ModelError(f"'{path}' is empty; expected a .tflite model.")
-            found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if size <= _COPIED_BYTES and hasattr(os, "memfd_create"):
+                found = _copy(file, size, path)
+            else:
+                found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise ModelError(f"Cannot read the model '{path}': {error.strerror}. Check the path.") from error
     _maps.add(found)
     return found
+
+
+def _copy(file: IO[bytes], size: int, path: Path) -> mmap.mmap:
+    """Return a map of a file's bytes as they are now."""
+    handle = os.memfd_create("model")
+    try:
+        with os.fdopen(handle, "wb", closefd=False) as copy:
+            shutil.copyfileobj(file, copy, _CHUNK_BYTES)
+        if os.fstat(handle).st_size != size:
+            raise ModelError(f"The model '{path}' changed while it was read. Run the command again.")
+        return mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
+    finally:
+        os.close(handle)
 
 
 def give_back_memory() -> None:

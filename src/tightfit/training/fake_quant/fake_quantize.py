@@ -73,10 +73,12 @@ def _forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
 def _backward(x: Any, scale: Any, low: Any, high: Any, upstream: Any) -> tuple[Any, Any]:
     """The gradients of values and scale, computed again from ``x``, so that only ``x`` is stored."""
     steps = x * (1.0 / scale)
-    passed = upstream * ops.cast((steps >= low) & (steps <= high), "float32")
+    inside = (steps >= low) & (steps <= high)
     # Clipped, as 0 · inf is NaN: a mask of −3.4e38 divided by its scale is −inf.
     clipped = ops.clip(steps, low, high)
-    terms = upstream * ops.round(clipped) - passed * clipped
+    # One product with the gradient: XLA computes a sum of two in twice the time.
+    terms = upstream * ops.where(inside, ops.round(clipped) - clipped, clipped)
+    passed = ops.where(inside, upstream, 0.0)
     rank = len(scale.shape)
     shared = [i for i in range(len(x.shape)) if rank == 0 or scale.shape[i] == 1]
     return passed, ops.sum(terms, axis=shared, keepdims=rank > 0)
@@ -120,7 +122,7 @@ def _backward_sum(  # noqa: PLR0913 - what the forward pass takes, and what come
     total = y + bias
     passed, stretched = _backward(_clipped(total, ends), scale, low, high, upstream)
     for inside in _inside(total, ends):
-        passed = passed * ops.cast(inside, "float32")
+        passed = ops.where(inside, passed, 0.0)
     return passed, ops.sum(passed, axis=tuple(range(len(y.shape) - 1))), stretched
 
 

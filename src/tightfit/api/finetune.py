@@ -18,6 +18,7 @@ from tightfit.api.parameters.finetune_options import (
     spec_of,
     teachers_of,
 )
+from tightfit.api.parameters.frozen import frozen_in
 from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
 from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.progress.tracking import ProgressLike, tracked
@@ -192,9 +193,11 @@ def _finetune(
     others = teachers_of(chosen.teacher)
     teachers = [open_source(each).model for each in others] or [source.model]
     going_on = UserModel.of(given.model, given.data, chosen)
+    frozen, frozen_notes = frozen_in(given.model, source.model)
+    user = None if going_on is None else going_on.training(sets, chosen)
     material = TrainingData(
         sets.dataset, sets.training, teachers, partial(training_start, layout=chosen.layout), reading.heads,
-        sets.validation, sets.validating, None if going_on is None else going_on.training(sets, chosen),
+        sets.validation, sets.validating, user, frozen,
     )  # fmt: skip
     trained = train(source.model, material, request, checkpoint, listener)
     notes: list[str] = []
@@ -203,7 +206,7 @@ def _finetune(
     judged = Judged(sets.validation, sets.validating, chosen.metric, request.words().kinds())
     original = open_model(others[0]) if others else source.path
     kept, more, start = write_better(source, trained, output, chosen.layout, original, judged)
-    notes += [*trained.notes, *more]
+    notes += [*frozen_notes, *trained.notes, *more]
     if chosen.storage == "sparse":
         notes += leave_zeros_out(output)
 

@@ -26,7 +26,7 @@ _AXES: Final = {"DEPTHWISE_CONV_2D": -1, "CONV_3D": -1}
 
 
 @dataclass
-class _Match:
+class Match:
     """A constant and the variable of a layer.
 
     Args:
@@ -52,8 +52,28 @@ def with_trained_weights(model: Any, before: Graph, after: Graph) -> Any | None:
     if found is None:
         return None
     changes = {a: b for a, b in zip(before.tensors(), after.tensors(), strict=True) if _is_changed(a, b)}
-    free, placed = list(_variables(found)), set[Tensor]()
-    for op in before.ops:
+    placed = set[Tensor]()
+    for op, layer, match in matches(found, before):
+        placed |= {match.tensor}
+        if match.tensor in changes:
+            _assign(op, match, changes[match.tensor])
+        bias = bias_of(op)
+        if bias is not None and bias in changes and bias not in placed:
+            if not _move_bias(found, layer, match, _values(changes[bias]) - _values(bias)):
+                return None
+            placed |= {bias}
+    return found if set(changes) <= placed else None
+
+
+def matches(model: Any, graph: Graph) -> Iterator[tuple[Op, Any, Match]]:
+    """Yield (op, layer, match) of each constant matrix that belongs to a variable of a layer.
+
+    Args:
+        model: a Keras model.
+        graph: what it was converted to.
+    """
+    free, placed = list(_variables(model)), set[Tensor]()
+    for op in graph.ops:
         for position in (0, 1):
             tensor = op.input(position)
             if tensor is None or not _is_weight(tensor) or tensor in placed:
@@ -64,14 +84,7 @@ def with_trained_weights(model: Any, before: Graph, after: Graph) -> Any | None:
             layer = next(la for la, v in free if v is match.variable)
             free = [(la, v) for la, v in free if v is not match.variable]
             placed |= {tensor}
-            if tensor in changes:
-                _assign(op, match, changes[tensor])
-            bias = _bias_of(op)
-            if bias is not None and bias in changes and bias not in placed:
-                if not _move_bias(found, layer, match, _values(changes[bias]) - _values(bias)):
-                    return None
-                placed |= {bias}
-    return found if set(changes) <= placed else None
+            yield op, layer, match
 
 
 def _copy(model: Any) -> Any | None:
@@ -123,7 +136,7 @@ def _kernel_rows(variable: Any, split: int) -> Array:
     return np.ascontiguousarray(values.reshape(-1, channels).T)
 
 
-def _match(op: Op, tensor: Tensor, free: list[tuple[Any, Any]]) -> _Match | None:
+def _match(op: Op, tensor: Tensor, free: list[tuple[Any, Any]]) -> Match | None:
     wanted = _rows(op, _values(tensor))
     for _, variable in free:
         if int(np.prod(variable.shape)) != wanted.size:
@@ -134,9 +147,9 @@ def _match(op: Op, tensor: Tensor, free: list[tuple[Any, Any]]) -> _Match | None
                 continue
             factors = _factors(rows, wanted)
             if factors is not None:
-                return _Match(tensor, variable, factors, split)
+                return Match(tensor, variable, factors, split)
     if op.kind == "GATHER":
-        return next((_Match(tensor, v, np.ones(1), 0) for _, v in free if _is_table(v, tensor)), None)
+        return next((Match(tensor, v, np.ones(1), 0) for _, v in free if _is_table(v, tensor)), None)
     return None
 
 
@@ -155,7 +168,7 @@ def _factors(rows: Array, wanted: Array) -> Array | None:
     return factors if size > 0 and error <= _EQUAL * size and (np.abs(factors) > 0).all() else None
 
 
-def _assign(op: Op, match: _Match, after: Tensor) -> None:
+def _assign(op: Op, match: Match, after: Tensor) -> None:
     shape = tuple(match.variable.shape)
     if match.split == 0:
         match.variable.assign(_values(after))
@@ -164,23 +177,28 @@ def _assign(op: Op, match: _Match, after: Tensor) -> None:
     match.variable.assign(np.ascontiguousarray(rows.T).reshape(shape))
 
 
-def _bias_of(op: Op) -> Tensor | None:
+def bias_of(op: Op) -> Tensor | None:
+    """Return the constant bias of an op, or None."""
     rule = find_rule(op.kind)
     found = None if rule is None or rule.bias is None else op.input(rule.bias)
     return found if found is not None and found.is_constant else None
 
 
-def _move_bias(model: Any, layer: Any, match: _Match, change: Array) -> bool:
-    """Add a change of a folded bias: to the shift of the batch norm that gave the factors, or to the bias."""
-    if np.allclose(match.factors, 1.0, atol=1e-6):
-        target = getattr(layer, "bias", None)
-    else:
-        target = next((n.beta for n in _norms(model) if _gives(n, match.factors)), None)
+def _move_bias(model: Any, layer: Any, match: Match, change: Array) -> bool:
+    """Add a change of a folded bias to its variable."""
+    target = bias_variable(model, layer, match)
     if target is None or int(np.prod(target.shape)) != change.size:
         return not np.abs(change).max() > 0
     moved = np.asarray(keras.ops.convert_to_numpy(target)) + change.reshape(tuple(target.shape))
     target.assign(moved)
     return True
+
+
+def bias_variable(model: Any, layer: Any, match: Match) -> Any:
+    """Return the variable that a folded bias is the sum of: a layer's bias, or the shift of a batch norm."""
+    if np.allclose(match.factors, 1.0, atol=1e-6):
+        return getattr(layer, "bias", None)
+    return next((n.beta for n in _norms(model) if _gives(n, match.factors)), None)
 
 
 def _norms(model: Any) -> Iterator[Any]:

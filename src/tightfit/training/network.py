@@ -44,6 +44,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         plan: the plan whose fake-quantizers are used in training, or None to train in float.
         transforms: weight transforms, in the order of ``weight_transforms``.
         ranges: range updates: ``learned``, ``average`` or ``fixed`` (``quantizers``).
+        frozen: keys of constants that are not trained (``frozen_layers``).
         check: compare the network, without plan and transforms, with LiteRT on random samples.
 
     Raises:
@@ -58,6 +59,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         transforms: Sequence[Any] = (),
         *,
         ranges: str = "learned",
+        frozen: Iterable[str] = (),
         check: bool = True,
         **options: Any,
     ) -> None:
@@ -66,6 +68,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.plan = plan
         self.transforms = check_order(transforms)
         self.ranges = check_ranges(ranges)
+        self.frozen = frozenset(frozen)
         main, decisions = self.source.main, None if plan is None else plan.graphs[0]
         self._refuse_other_plan(decisions)
         points = Points() if decisions is None else find_points(main, decisions)
@@ -91,8 +94,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     # -- variables -----------------------------------------------------------------------------
 
     def add_constant(self, name: str, values: Array, *, trainable: bool = True) -> Any:
-        """Return a new variable for a constant; those that normalize an input are not trained."""
-        return self._add(name, values, trainable=trainable)
+        """Return a new variable for a constant; frozen ones and those that scale inputs do not train."""
+        return self._add(name, values, trainable=trainable and name not in self.frozen)
 
     def add_state(self, name: str, kind: str, values: Array, *, trainable: bool) -> Any:
         """Return a new float32 variable of a tensor: a range, a mask, centroids.
@@ -123,6 +126,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         """Return the outputs of a batch."""
         tensors = list(self.output_tensors.values())
         values = self.tensors(inputs, tensors, training=bool(training))
+        return self.named_outputs(values)
+
+    def named_outputs(self, values: Sequence[Any]) -> Any:
+        """Return the values of the output tensors as a call does: one alone, several by name."""
         outputs = {n: without_ones(v) for n, v in zip(self.output_tensors, values, strict=True)}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
@@ -196,6 +203,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             "plan": None if self.plan is None else self.plan.to_json(),
             "transforms": [keras.saving.serialize_keras_object(t) for t in self.transforms],
             "ranges": self.ranges,
+            "frozen": sorted(self.frozen),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 

@@ -68,7 +68,7 @@ class StageTraining:
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
         self.progress = progress
         self.words, self.validation, self.validating = request.words(), data.validation, data.validating
-        self.user = data.user
+        self.user, self.frozen = data.user, data.frozen
         self.heads = self._trained(data.heads) if labelled and self.user is None else []
         self.labelled = bool(self.heads)
         self.loss: LabelLoss | None = None
@@ -188,7 +188,7 @@ class StageTraining:
         plan = None
         if stage == "finish" and request.scheme is not None:
             plan = self._plan(stage, request.scheme, free=not transforms)
-        network = Network(self.current, plan, transforms, ranges=request.ranges)
+        network = Network(self.current, plan, transforms, ranges=request.ranges, frozen=self.frozen)
         if stage == self.request.stages()[0] and request.sparsity is not None:
             self._note_zeros(transforms[0], request.sparsity)
         return network

@@ -33,7 +33,8 @@ class Trained:
         history: one row for each epoch.
         notes: remarks for the report.
         gained: fraction of the loss on validation data that training won over ``start``, 0 where unknown.
-        start: the model and the plan before the training of an integer file, with its zeros and clusters.
+        start: the model and the plan before the training, with all zeros and clusters; None where a teacher
+            alone trains.
     """
 
     model: Model
@@ -65,6 +66,7 @@ class TrainingData:
         validation: data that chooses the best epoch; None keeps the last one.
         validating: the samples of it that do; None for all.
         user: optimizer, loss, metrics and batches of a compiled Keras model that trains on; None for ours.
+        frozen: keys of constants that are not trained.
     """
 
     dataset: Dataset
@@ -75,6 +77,7 @@ class TrainingData:
     validation: Dataset | None = None
     validating: Sequence[int] | Array | None = None
     user: UserTraining | None = None
+    frozen: frozenset[str] = frozenset()
 
     def teachers(self) -> list[Model]:
         """Return the teachers."""
@@ -90,6 +93,7 @@ def checkpoint_settings(request: FinetuneSpec, data: TrainingData, model: Model)
         "model": hashlib.sha256(serialize(model)).hexdigest(),
         "teacher": [hashlib.sha256(serialize(t)).hexdigest() for t in data.teachers()],
         "backend": keras.backend.backend(),
+        "frozen": sorted(data.frozen),
     }
     return json.dumps(facts, sort_keys=True, default=str)
 

@@ -100,7 +100,7 @@ class Clustering:
         start = np.stack(
             [INITIAL[settings.initial](_not_zero(r) if self.keep_zeros else r, count) for r in rows]
         )
-        self.centroids = owner.add_state(weight.name, "centroids", start, trainable=True)
+        self.centroids = owner.add_state(weight.name, "centroids", start, trainable=weight.variable.trainable)
 
     def __call__(self, value: Any, scales: Any) -> Any:
         """Return the nearest centroid of each weight; gradients are passed to weights and centroids."""

@@ -36,6 +36,25 @@ def test_without_labels_the_student_comes_nearer_to_the_teacher():
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_a_step_runs_the_student_once(monkeypatch):
+    pair = Distillation(student(), Network(MODEL, check=False), ["conv_1"], labels_share=0.5)
+    pair.compile("adam", "sparse_categorical_crossentropy")
+    tensors, runs = Network.tensors, []
+
+    def counted(self, *args, **options):
+        runs.append(self is pair.student)
+        return tensors(self, *args, **options)
+
+    y = np.arange(8) % 5
+    outputs = pair(X[:8], training=True)
+    alone = pair.compute_loss(X[:8], y, outputs * 1.0)  # other outputs than those of the last pass
+    np.testing.assert_allclose(pair.compute_loss(X[:8], y, pair(X[:8], training=True)), alone, rtol=1e-5)
+    pair.train_on_batch(X[:8], y)
+    monkeypatch.setattr(Network, "tensors", counted)
+    pair.train_on_batch(X[:4], y[:4])  # traced anew, by some backends
+    assert runs.count(True) == runs.count(False) > 0
+
+
 def test_the_teacher_is_not_trained():
     teacher = Network(MODEL, check=False)
     before = teacher.get_weights()

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tightfit.errors import OptionError
+from tightfit.graph.ir import Tensor
 from tightfit.training.loop.lessons import Lesson, before_softmax
 from tightfit.training.network import Network, without_ones
 from tightfit.training.transforms.mask_updates import with_mask_updates
@@ -69,14 +70,22 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.lessons = [Lesson(student, each, features, outputs) for each in self.teachers]
         self.decides = [before_softmax(t) is not t for t in student.output_tensors.values()]
         self.label_loss: Any = None
+        self.inner = list(dict.fromkeys(t for lesson in self.lessons for t in lesson.wanted[0]))
+        self.last = _Pass()
         self.built = True
 
     def build(self, input_shape: Any = None) -> None:
         """Do nothing: the variables of both networks exist already."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Return the student's outputs."""
-        return self.student(inputs, training=training)
+        """Return the student's outputs, and keep what the lessons compare for the loss of this batch."""
+        ends = self.student.output_tensors
+        if not self.inner or self.student.compute_dtype != "float32":
+            return self.student(inputs, training=training)
+        values = self.student.tensors(inputs, [*ends.values(), *self.inner], training=bool(training))
+        outputs = self.student.named_outputs(values[: len(ends)])
+        self.last = _Pass(outputs, dict(zip(self.inner, values[len(ends) :], strict=True)))
+        return outputs
 
     def fit(self, *args: Any, **options: Any) -> Any:
         """Train as any Keras model; masks of the student follow their schedules without a callback."""
@@ -87,16 +96,17 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         training: bool = True,
     ) -> Any:  # fmt: skip
         """Return the loss of one batch."""
+        given = self.last.tensors if y_pred is not None and self.last.outputs is y_pred else None
+        self.last = _Pass()  # torch would hold the graph of the batch
         labelled = self._labelled(x, y, y_pred, sample_weight, training) if self.labels_share > 0.0 else None
         if self.labels_share >= 1.0:
             return labelled
         if labelled is None:
-            return self.taught(x, training=training)
+            return self.taught(x, training=training, given=given)
         if not (training and self.measured) or self.label_loss is None:
-            return labelled * self.labels_share + self.taught(x, training=training) * (
-                1.0 - self.labels_share
-            )
-        found = [self._lesson(x, lesson, training=training) for lesson in self.lessons]
+            taught = self.taught(x, training=training, given=given)
+            return labelled * self.labels_share + taught * (1.0 - self.labels_share)
+        found = [self._lesson(x, lesson, training=training, given=given) for lesson in self.lessons]
         losses = [ops.stop_gradient(self.label_loss(y, outputs, sample_weight)) for _, outputs in found]
         share, weights = weigh(labelled, losses, self.labels_share)
         taught = sum(weight * distance for weight, (distance, _) in zip(weights, found, strict=True))
@@ -112,19 +122,27 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
             return self.label_loss(y, y_pred, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def taught(self, x: Any, *, training: bool) -> Any:
-        """Return the mean distance from the teachers for a batch."""
-        found = [self._lesson(x, lesson, training=training)[0] for lesson in self.lessons]
+    def taught(self, x: Any, *, training: bool, given: Mapping[Tensor, Any] | None = None) -> Any:
+        """Return the mean distance from the teachers for a batch.
+
+        Args:
+            x: inputs of the batch.
+            training: whether the student is in training.
+            given: the student's tensors for this batch; None computes them.
+        """
+        found = [self._lesson(x, lesson, training=training, given=given)[0] for lesson in self.lessons]
         return sum(found) / len(found)
 
-    def _lesson(self, x: Any, lesson: Lesson, *, training: bool) -> tuple[Any, dict[str, Any]]:
+    def _lesson(
+        self, x: Any, lesson: Lesson, *, training: bool, given: Mapping[Tensor, Any] | None
+    ) -> tuple[Any, dict[str, Any]]:
         """The distance between the tensors of one teacher and of the student, and the teacher's outputs."""
         inner, outer = lesson.wanted
         ends = list(lesson.outputs.values())
         shown = lesson.teacher.tensors(x, [*outer, *ends], rounded=False)
-        given = self.student.tensors(x, inner, training=training)
+        own = [given[t] for t in inner] if given else self.student.tensors(x, inner, training=training)
         total = 0.0
-        for i, (wanted, found) in enumerate(zip(shown, given, strict=False)):
+        for i, (wanted, found) in enumerate(zip(shown, own, strict=False)):
             wanted, found = ops.stop_gradient(ops.cast(wanted, "float32")), ops.cast(found, "float32")  # noqa: PLW2901
             if i < len(lesson.decides):
                 total = total + self.distance(wanted, found, decides=lesson.decides[i])
@@ -147,6 +165,17 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         target = ops.log_softmax(wanted / self.temperature, axis=-1)
         given = ops.log_softmax(found / self.temperature, axis=-1)
         return ops.mean(ops.sum(ops.exp(target) * (target - given), axis=-1)) * self.temperature**2
+
+
+class _Pass:
+    """The last forward pass of a student; two passes would be differentiated twice.
+
+    Args:
+        outputs: what the call returned. tensors: the values that the lessons compare.
+    """
+
+    def __init__(self, outputs: Any = None, tensors: Mapping[Tensor, Any] | None = None) -> None:
+        self.outputs, self.tensors = outputs, tensors
 
 
 def weigh(labelled: Any, losses: Sequence[Any], share: float) -> tuple[Any, list[Any]]:

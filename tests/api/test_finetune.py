@@ -197,9 +197,9 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_what_was_good(work, tmp_pat
 
     taught, calls = Distillation.taught, []
 
-    def spoilt(self, x, *, training):
-        calls.append(training)
-        return taught(self, x, training=training) * float("nan")
+    def spoilt(self, x, **options):
+        calls.append(options["training"])
+        return taught(self, x, **options) * float("nan")
 
     monkeypatch.setattr(Distillation, "taught", spoilt)
     result = train(work, tmp_path / "kept.tflite", epochs=3)
@@ -209,6 +209,14 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_what_was_good(work, tmp_pat
     assert "became NaN or infinite in epoch 1" in result.notes[0]
     assert result.accuracy.agreement is not None
     assert result.accuracy.agreement >= 0.5
+
+
+def test_a_float_training_that_ruins_gives_the_pruned_file_without_it(work, tmp_path):
+    result = train(work, tmp_path / "kept.tflite", scheme=None, sparsity=0.3, epochs=1, learning_rate=0.9)
+    assert result.kept == "start"
+    assert any("the file before the training was kept" in note for note in result.notes)
+    assert not result.ruined
+    assert result.zeros == pytest.approx(0.3, abs=0.01)
 
 
 def test_without_keras_the_answer_says_what_to_install(monkeypatch):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -71,16 +72,14 @@ def write_better(
         ``trained`` or ``start``, notes, and the accuracy of the file before the training on the samples that
         decided, None where nothing did.
     """
-    if trained.plan is None:
-        write_float(trained.model, source, output, notes=trained.notes)
-        return KEPT_TRAINED, [], None
-    notes = _write(source, trained.model, trained.plan, output, layout)
-    if judged.dataset is None or trained.start is None or trained.start[1] is None:
+    write = partial(_write, source, layout=layout, steps=trained.notes)
+    notes = write(trained.model, trained.plan, output)
+    if judged.dataset is None or trained.start is None:
         return KEPT_TRAINED, notes, None
     with scratch_folder() as folder:
         before = folder / output.name
         try:
-            start_notes = _write(source, *trained.start, before, layout)
+            start_notes = write(*trained.start, before)
         except RuntimeFailureError as error:
             return KEPT_TRAINED, [*notes, f"LiteRT does not run the file before the training: {error}"], None
         files = [original, before, output]
@@ -92,7 +91,7 @@ def write_better(
     words = _comparison(start, after, "the trained file" if better else "the file before the training")
     if better:
         return KEPT_TRAINED, [*notes, words], start
-    _write(source, *trained.start, output, layout)
+    write(*trained.start, output)
     return KEPT_START, [*start_notes, words], start
 
 
@@ -147,8 +146,13 @@ def _comparison(start: Accuracy, trained: Accuracy, kept: str) -> str:
     )
 
 
-def _write(source: Source, model: Model, plan: Plan | None, output: Path, layout: str) -> list[str]:
-    assert plan is not None  # noqa: S101 - the caller checked
+def _write(
+    source: Source, model: Model, plan: Plan | None, output: Path, *, layout: str, steps: Sequence[str]
+) -> list[str]:
+    """Write a float file, or that of a plan, and return its notes."""
+    if plan is None:
+        write_float(model, source, output, notes=steps)
+        return []
     probes = random_probes(source.path, source.model)
     changed = replace(source, model=model, reference=source.compared)
     made = write_plan(changed, plan, output, layout=layout, probes=probes)

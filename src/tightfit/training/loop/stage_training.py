@@ -123,10 +123,14 @@ class StageTraining:
             save_progress(checkpoint, progress, {group: arrays_of(network.variables, student)})
         else:
             restore(network.variables, stored_arrays(checkpoint, progress, group))
-        if network.plan is not None:
+        if self._has_start(network, stage):
             held = bool(network.transforms)
             self.start = export(self._beginning(stage)) if held else (self.current, network.plan)
         self.current, self.plan = export(network)
+
+    def _has_start(self, network: Network, stage: str) -> bool:
+        """Whether the file could be written before the stage: it rounds, or is the last to change weights."""
+        return network.plan is not None or (bool(network.transforms) and stage == self.request.stages()[-1])
 
     def _beginning(self, stage: str) -> Network:
         """The network of a stage before its training, with all zeros."""
@@ -140,10 +144,10 @@ class StageTraining:
     ) -> None:
         """Take the weights of the best epoch: with validation data that of the least loss, else the last.
 
-        The weights before the training of an integer file are an epoch like the others.
+        The weights before the training, with all zeros, are an epoch like the others.
         """
         progress, best = self.progress, self.progress.best
-        judged = self._validating() is not None and network.plan is not None
+        judged = self._validating() is not None and self._has_start(network, stage)
         if judged or not (finite or best or progress.epoch):
             restore(network.variables, arrays_of(self._beginning(stage).variables, student))
         loss = self._validation_loss(student) if judged else math.inf

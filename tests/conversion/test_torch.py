@@ -12,6 +12,7 @@ pytest.importorskip("litert_torch", reason="needs litert-torch: the extra 'torch
 from tightfit.conversion.conversion_options import ConversionOptions  # noqa: E402 - after the skip
 from tightfit.conversion.load_model import load  # noqa: E402 - after the skip
 from tightfit.conversion.torch import check_program  # noqa: E402 - after the skip
+from tightfit.conversion.torch_rewrites import without_crops  # noqa: E402 - after the skip
 from tightfit.errors import ModelError  # noqa: E402 - after the skip
 
 
@@ -23,6 +24,31 @@ class Net(torch.nn.Module):
 
     def forward(self, x):
         return self.head(torch.nn.functional.gelu(self.stem(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("kernel", "padding", "extra"), [(3, 1, 1), (3, 1, 0)])
+def test_a_transposed_convolution_that_litert_torch_refuses_crops_apart(kernel, padding, extra):
+    layer = torch.nn.ConvTranspose2d(3, 4, kernel, 2, padding, extra).eval()
+    result = load((layer, (torch.rand(1, 3, 5, 5),)))
+    assert "TRANSPOSE_CONV" in {op.kind for op in result.model.main.ops}
+    assert result.largest_difference < 1e-5
+
+
+def test_padding_at_the_end_of_a_transposed_convolution_has_the_bias_alone():
+    layer = torch.nn.ConvTranspose2d(3, 4, 3, 3, 0, 2).eval()
+    module = without_crops(layer, (torch.rand(1, 3, 5, 5),))
+    x = torch.rand(1, 3, 5, 5)
+    assert torch.allclose(module(x), layer(x), atol=1e-6)
+
+
+class Two(torch.nn.Module):
+    def forward(self, x):
+        return {"double": x * 2, "half": x / 2}
+
+
+def test_outputs_in_a_mapping_keep_their_names():
+    result = load((Two().eval(), (torch.rand(1, 4),)))
+    assert {d.output for d in result.differences} == {"double", "half"}
 
 
 @pytest.fixture(scope="module")

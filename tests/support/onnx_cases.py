@@ -124,6 +124,7 @@ MOVES = [
     Case("ScatterND", [(4, 3), ints([1], [3]), real(2, 3)]),
     Case("ScatterND", [(4, 3), ints([1], [3]), (2, 3)], {"reduction": "max"}),
     Case("ScatterND", [(4, 3), ints([1, 2], [1, 2]), (2,)], {"reduction": "add"}),
+    Case("ScatterND", [(4, 3), ints([1], [1]), (2, 3)], {"reduction": "mul"}),
     Case("ScatterElements", [(4, 3), ints([3, -2, 0], [1, 1, 1]), (2, 3)]),
     Case("Col2Im", [(1, 12, 9), ints(4, 4), ints(2, 2)]),
     Case("Compress", [SPOTS, np.array([True, False, True])], {"axis": 1}),

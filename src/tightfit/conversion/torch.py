@@ -21,6 +21,8 @@ import torch
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Probe, first_line
+from tightfit.conversion.stablehlo.converter_process import refusal
+from tightfit.conversion.torch_rewrites import without_crops
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize
@@ -149,17 +151,15 @@ def _convert(
 ) -> Exported:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            data = litert_torch.convert(module, samples).model_content()
-        except Exception as error:
-            raise ModelError(f"litert-torch cannot convert the module: {_reason(error)}") from error
+        data = _converted(module, samples)
     names = list(inputs) or [f"args_{i}" for i in range(len(samples))]
     probes = []
     for seed in range(2):
         arrays = [_sample(tuple(s.shape), str(s.dtype).removeprefix("torch."), seed) for s in samples]
         with torch.no_grad():
-            results = _leaves(module(*arrays))
-        given = list(outputs) or [f"output_{i}" for i in range(len(results))]
+            answer = module(*arrays)
+        results, own_names = _leaves(answer), _names(answer)
+        given = list(outputs) or own_names or [f"output_{i}" for i in range(len(results))]
         probes.append(
             Probe(
                 {n: a.numpy() for n, a in zip(names, arrays, strict=True)},
@@ -167,6 +167,35 @@ def _convert(
             )
         )
     return Exported(_renamed(data, inputs, outputs) if inputs else data, probes, _ROUTE)
+
+
+def _converted(module: Any, samples: tuple[Any, ...]) -> bytes:
+    """What litert-torch writes; of a module that it refuses, with transposed convolutions that crop apart."""
+    try:
+        return _content(module, samples)
+    except Exception as error:
+        try:
+            apart = without_crops(module, samples)
+            if apart is not None:
+                return _content(apart, samples)
+        except Exception as other:  # noqa: BLE001 - the first refusal is of the user's own module
+            error.add_note(first_line(other))
+        raise ModelError(
+            f"litert-torch cannot convert the module: {_reason(error)} Replace that part, or export the "
+            "module with torch.onnx.export and convert the .onnx file."
+        ) from error
+
+
+def _content(module: Any, samples: tuple[Any, ...]) -> bytes:
+    content: bytes = litert_torch.convert(module, samples).model_content()
+    return content
+
+
+def _names(answer: Any) -> list[str]:
+    """The keys of a mapping of tensors: litert-torch names the outputs by them."""
+    if isinstance(answer, dict) and all(isinstance(value, torch.Tensor) for value in answer.values()):
+        return [str(key) for key in answer]
+    return []
 
 
 def _renamed(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -223,6 +252,8 @@ def _channel_last(sample: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    if "failed to legalize operation" in str(error):
+        return refusal(error).partition(";")[0] + "."
     ops = re.findall(r"(aten\.[\w.]+|torch\.ops\.[\w.]+)", str(error))
     named = f"no form for {', '.join(sorted(set(ops)))}. " if ops else ""
-    return named + first_line(error)
+    return (named + first_line(error)).rstrip(".") + "."

@@ -17,6 +17,7 @@ from tightfit.conversion.fusions.layout_fusions import (
 )
 from tightfit.conversion.fusions.lookups import fuse_lookups, look_up_rows
 from tightfit.conversion.fusions.reshapes import keep_four_dimensions
+from tightfit.conversion.fusions.scatter_regions import name_scatter_regions
 from tightfit.conversion.fusions.slopes import fuse_slopes
 from tightfit.conversion.fusions.sorted_values import write_top_k
 from tightfit.conversion.fusions.stride_folding import fold_strides
@@ -28,6 +29,7 @@ from tightfit.graph.passes.clean import Pass, clean
 
 FUSIONS: Final[tuple[Pass, ...]] = (
     write_composites,
+    name_scatter_regions,
     lower_windows,
     fuse_lookups,
     look_up_rows,

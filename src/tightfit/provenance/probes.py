@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.graph.ir import Tensor
+from tightfit.runtime.free_sizes import runnable_inputs
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -116,7 +117,8 @@ def answers(session: Session, limits: Limits, count: int = PROBES) -> list[dict[
     Raises:
         RuntimeFailureError: LiteRT refuses a probe or crashes.
     """
-    return [session.run(seeded_inputs(session.inputs, limits, seed)) for seed in range(count)]
+    inputs = runnable_inputs(session)
+    return [session.run(seeded_inputs(inputs, limits, seed)) for seed in range(count)]
 
 
 def summarize(values: Array, known: float | None, most: int) -> ProbeAnswer:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tightfit.errors import RuntimeFailureError
+from tightfit.errors import DataError, RuntimeFailureError
 from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
@@ -18,6 +18,7 @@ from tightfit.graph.split_outputs import join_values
 from tightfit.provenance.probes import THREADS, Limits, answers
 from tightfit.quantization.arithmetic import dequantize, quantize
 from tightfit.quantization.calibration.calibrate import PROBES, Probe
+from tightfit.runtime.free_sizes import runnable_inputs
 from tightfit.runtime.input_samples import TensorSpec, random_sample
 from tightfit.runtime.session import Session
 from tightfit.types import Array
@@ -51,7 +52,7 @@ def random_probes(path: Path, model: Model, *, threads: int = 2) -> list[Probe]:
     if not _is_callable(model):
         return []
     with _session(path, model, threads) as session:
-        sample = random_sample(session.inputs)
+        sample = random_sample(runnable_inputs(session))
         outputs = session.run(sample)
     return [(sample, _by_key(outputs, model))]
 
@@ -137,7 +138,7 @@ def _ask(session: Session, model: Model, seeded: Limits | None) -> tuple[list[di
         return [], ""
     try:
         return answers(session, seeded), ""
-    except RuntimeFailureError as error:
+    except (DataError, RuntimeFailureError) as error:
         return [], str(error)
 
 

@@ -47,7 +47,8 @@ class MainGraph:
         except (RuntimeError, ValueError) as error:
             raise DataMismatchError(
                 f"The model cannot run on the shapes {_shape_words(wanted)}; its file says "
-                f"{_shape_words(self._shapes)}. LiteRT: {sentence(error)}"
+                f"{_shape_words(self._shapes)}. Give samples of a size that its layers take (--data). "
+                f"LiteRT: {sentence(error)}"
             ) from error
         self._shapes = wanted
 

@@ -59,7 +59,7 @@ def test_int8_of_a_clustered_model_keeps_columns_of_different_units(model, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on jax
-@pytest.mark.parametrize("layout", ["cpu", "npu"])
+@pytest.mark.parametrize("layout", ["cpu", pytest.param("npu", marks=pytest.mark.slow)])
 def test_a_trained_file_is_as_good_as_the_quantized_one(model, tmp_path, layout):
     pytest.importorskip("keras", reason="training needs Keras: pip install tightfit[keras]")
     from tightfit.api.finetune import finetune  # noqa: PLC0415 - after the check for Keras

@@ -46,6 +46,11 @@ def test_a_file_that_does_not_run_never_wins():
     assert not gains(scored(FEW), broken, 0.9)
 
 
+@pytest.mark.parametrize(("original", "wanted"), [(FEW, False), (MORE, True)])
+def test_where_nothing_was_lost_less_loss_is_no_gain(original, wanted):
+    assert gains(scored(FEW), scored(FEW), 0.5, scored(original)) is wanted
+
+
 @pytest.mark.parametrize(
     ("before_db", "after_db", "metric", "after", "wanted"),
     [

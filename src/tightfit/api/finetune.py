@@ -23,7 +23,7 @@ from tightfit.api.parameters.training_sets import GivenTraining, open_sets, unde
 from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
-from tightfit.api.results.ruin import ruin_notes, sound_notes
+from tightfit.api.results.ruin import known_notes, ruin_notes, sound_notes
 from tightfit.api.results.trained_or_start import KEPT_TRAINED, Judged, write_better
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.conversion.open_model import open_model
@@ -205,7 +205,7 @@ def _finetune(
         notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
     judged = Judged(sets.validation, sets.validating, chosen.metric, request.words().kinds())
     original = open_model(others[0]) if others else source.path
-    kept, more, start = write_better(source, trained, output, chosen.layout, original, judged)
+    kept, more, chosen_by = write_better(source, trained, output, chosen.layout, original, judged)
     notes += [*frozen_notes, *trained.notes, *more]
     if chosen.storage == "sparse":
         notes += leave_zeros_out(output)
@@ -224,7 +224,10 @@ def _finetune(
         notes += more
     zeros, values = weight_facts(output)
     lost = ruin_notes(after) if chosen.teacher is None else []
-    notes += [*lost, *sound_notes(start)] if lost and kept == KEPT_TRAINED else lost
+    notes += lost
+    if chosen_by:
+        notes += sound_notes(chosen_by[1]) if lost and kept == KEPT_TRAINED else []
+        notes += known_notes(chosen_by[0], before)
     return FinetuneResult(
         output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes, layer_facts(output), kept, chosen.teacher is None, keras_model,

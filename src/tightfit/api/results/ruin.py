@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from tightfit.evaluation.accuracy import Accuracy
+from tightfit.evaluation.metrics.metric_table import find_metric
 from tightfit.evaluation.slices.quality import OutputQuality, lost_sentences
 from tightfit.search.verdict.metric_words import metric_words
 
 _MUCH: Final = 0.1
 """A loss of ten points of a share, or of a tenth of an error: beyond what anybody ships unasked."""
+_KNOWN: Final = 4.0
+"""Standard errors by which samples that a model was trained on score better than others."""
+_FEW: Final = 20
 
 
 def is_ruined(accuracy: Accuracy | None, outputs: Sequence[OutputQuality] = ()) -> bool:
@@ -43,6 +49,45 @@ def sound_notes(start: Accuracy | None) -> list[str]:
     return [
         f"Without training it is not: {words.noun} {words.score(start.value)} on {start.n:,} samples "
         "(quantize, prune or cluster)."
+    ]
+
+
+def known_notes(validation: Accuracy, test: Accuracy) -> list[str]:
+    """Return a note where a model knows the validation samples, because it was trained on them.
+
+    Args:
+        validation: of the original model on the samples that choose.
+        test: of it on the samples that measure.
+
+    Returns:
+        One sentence where a metric of labels is better there by four standard errors, else none.
+
+    Example:
+        >>> from tightfit.evaluation.scorecard import Score
+        >>> def seen(values):
+        ...     scores = np.asarray(values, float)
+        ...     mean = float(scores.mean())
+        ...     return Accuracy("top1", mean, metrics={"top1": Score(mean)}, n=len(values), scores=scores)
+        >>> half = seen([1, 0] * 50)
+        >>> len(known_notes(seen([1] * 100), half)), known_notes(half, half)
+        (1, [])
+    """
+    row = find_metric(test.metric.partition("@")[0])
+    found = [(a.value, a.scores) for a in (validation, test)]
+    if row is None or not row.needs_labels or validation.metric != test.metric:
+        return []
+    known = [(v, s) for v, s in found if v is not None and s is not None and len(s) >= _FEW]
+    if len(known) < len(found) or not all(np.isclose(s.mean(), v) for v, s in known):
+        return []  # no mean over samples
+    (value, first), (other, second) = known
+    error = float(np.sqrt(np.var(first, ddof=1) / len(first) + np.var(second, ddof=1) / len(second)))
+    if test.metrics[test.metric].sign * (value - other) <= _KNOWN * error:
+        return []
+    words = metric_words(test.metric)
+    return [
+        f"The original knows the validation samples ({words.noun} {words.score(value)} on them, "
+        f"{words.score(other)} on the test samples), so they choose less well: give validation data that "
+        "it was not trained on."
     ]
 
 

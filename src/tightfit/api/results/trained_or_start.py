@@ -34,6 +34,8 @@ KEPT_TRAINED: Final = "trained"
 KEPT_START: Final = "start"
 _ERRORS: Final = 1.5
 """Standard errors by which a metric is better for sure enough."""
+_SURELY: Final = 2.5
+"""The same where the file before the training lost nothing, so that training has nothing to win back."""
 _CLEARLY_LESS: Final = 0.1
 """Where the metric is equal, the trained file is kept when the validation loss fell by this fraction."""
 
@@ -57,7 +59,7 @@ class Judged:
 
 def write_better(
     source: Source, trained: Trained, output: Path, layout: str, original: Path, judged: Judged
-) -> tuple[str, list[str], Accuracy | None]:
+) -> tuple[str, list[str], list[Accuracy]]:
     """Write the better one of the trained file and the file before the training, checked on LiteRT.
 
     Args:
@@ -69,43 +71,48 @@ def write_better(
         judged: what decides; the trained file is kept where nothing does.
 
     Returns:
-        ``trained`` or ``start``, notes, and the accuracy of the file before the training on the samples that
-        decided, None where nothing did.
+        ``trained`` or ``start``, notes, and the accuracies of the original and of the file before the
+        training on the samples that decided; none where nothing did.
     """
     write = partial(_write, source, layout=layout, steps=trained.notes)
     notes = write(trained.model, trained.plan, output)
     if judged.dataset is None or trained.start is None:
-        return KEPT_TRAINED, notes, None
+        return KEPT_TRAINED, notes, []
     with scratch_folder() as folder:
         before = folder / output.name
         try:
             start_notes = write(*trained.start, before)
         except RuntimeFailureError as error:
-            return KEPT_TRAINED, [*notes, f"LiteRT does not run the file before the training: {error}"], None
+            return KEPT_TRAINED, [*notes, f"LiteRT does not run the file before the training: {error}"], []
         files = [original, before, output]
-        _, start, after = evaluate_models(
+        whole, start, after = evaluate_models(
             files, judged.dataset, judged.indices, metric=judged.metric, kinds=judged.kinds,
             slices=slices_of(source.model),
         )  # fmt: skip
-    better = gains(start, after, trained.gained)
+    better = gains(start, after, trained.gained, whole)
     words = _comparison(start, after, "the trained file" if better else "the file before the training")
     if better:
-        return KEPT_TRAINED, [*notes, words], start
+        return KEPT_TRAINED, [*notes, words], [whole, start]
     write(*trained.start, output)
-    return KEPT_START, [*start_notes, words], start
+    return KEPT_START, [*start_notes, words], [whole, start]
 
 
-def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
+def gains(
+    start: Accuracy, trained: Accuracy, less_loss: float = 0.0, original: Accuracy | None = None
+) -> bool:
     """Return whether a trained file is better than the one before.
 
     Not where its metric is worse, and where it is better by 1.5 standard errors; between the two the loss
-    decides, which changes with each sample, also where all decisions stay. A slice of an output that became
-    poor beside the float model decides against the trained file, unless labels show that it is better.
+    decides, which changes with each sample, also where all decisions stay. Where the file before lost nothing
+    by the labels, less loss is no gain, and the metric must be better by 2.5 standard errors. A slice of an
+    output that became poor beside the float model decides against the trained file, unless labels show that
+    it is better.
 
     Args:
         start: of the file before the training, on validation data.
         trained: of the trained file, on the same samples.
         less_loss: fraction of the validation loss that the training won.
+        original: of the model that both were made from, on the same samples; None counts as better than both.
     """
     if start.failure is not None or trained.failure is not None:
         return trained.failure is None
@@ -118,9 +125,17 @@ def gains(start: Accuracy, trained: Accuracy, less_loss: float = 0.0) -> bool:
         error = float(np.std(trained.scores - start.scores, ddof=1)) / len(start.scores) ** 0.5
     if change < 0.0:
         return False
-    if change > _ERRORS * error:
+    lost = not _by_labels(trained.metric) or _has_lost(original, start, sign)
+    if change > (_ERRORS if lost else _SURELY) * error:
         return keeps_slices or _by_labels(trained.metric)
-    return keeps_slices and less_loss >= _CLEARLY_LESS
+    return keeps_slices and lost and less_loss >= _CLEARLY_LESS
+
+
+def _has_lost(original: Accuracy | None, start: Accuracy, sign: float) -> bool:
+    """Whether a file is worse than the original, or that is not known."""
+    if original is None or original.value is None or start.value is None:
+        return True
+    return sign * (original.value - start.value) > 0.0
 
 
 def _by_labels(metric: str) -> bool:

@@ -111,6 +111,20 @@ def check_program(path: Path) -> None:
     Raises:
         ModelError: it is no archive, or names something else.
     """
+    found = doubtful_text(path)
+    if found is not None:
+        raise ModelError(
+            f"'{path.name}' names '{found[:80]}', which could run code. Pass --trust (trust=True) if you "
+            "trust where it comes from."
+        )
+
+
+def doubtful_text(path: Path) -> str | None:
+    """Return the first operator or expression of a ``.pt2`` that is not torch's own; None without any.
+
+    Raises:
+        ModelError: it is no archive.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             tables = [json.loads(archive.read(n)) for n in archive.namelist() if n.endswith(".json")]
@@ -118,10 +132,8 @@ def check_program(path: Path) -> None:
         raise ModelError(f"'{path.name}' is not a torch.export archive ({error}).") from error
     for key, text in (pair for table in tables for pair in _texts(table)):
         if (key == "target" and not _TARGET.fullmatch(text)) or (key == "expr_str" and not _is_plain(text)):
-            raise ModelError(
-                f"'{path.name}' names '{text[:80]}', which could run code. Pass --trust (trust=True) if you "
-                "trust where it comes from."
-            )
+            return text
+    return None
 
 
 def _is_plain(expression: str) -> bool:

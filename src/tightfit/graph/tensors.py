@@ -121,6 +121,28 @@ class Tensor:
         return self.data
 
     @property
+    def grid(self) -> Quantization:
+        """The quantization of a quantized tensor.
+
+        Raises:
+            ModelError: it has none.
+        """
+        if self.quantization is None:
+            raise ModelError(f"Tensor '{self.name}' has no scale; expected a quantized one.")
+        return self.quantization
+
+    @property
+    def writer(self) -> Op:
+        """The op that writes a computed tensor.
+
+        Raises:
+            ModelError: no op does.
+        """
+        if self.producer is None:
+            raise ModelError(f"Tensor '{self.name}' is written by no op; expected a computed one.")
+        return self.producer
+
+    @property
     def is_constant(self) -> bool:
         """True when the value is stored in the file."""
         return self.data is not None
@@ -187,6 +209,17 @@ class Op:
     def name(self) -> str:
         """The op's name in reports: the name of its first output."""
         return self.outputs[0].name if self.outputs else self.kind
+
+    @property
+    def owner(self) -> Graph:
+        """The graph that the op is in.
+
+        Raises:
+            ModelError: it is in none.
+        """
+        if self.graph is None:
+            raise ModelError(f"{self.kind} '{self.name}' is in no graph; expected an op of one.")
+        return self.graph
 
     def input(self, position: int) -> Tensor | None:
         """Return the tensor at an input, None when absent (trailing optional inputs may be missing)."""

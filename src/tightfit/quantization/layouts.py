@@ -160,8 +160,7 @@ def rescale_by_adding(graph: Graph) -> int:
     changed = 0
     for op in _rescales(graph):
         source = op.operand(0)
-        assert source.quantization is not None  # noqa: S101 - _rescales saw both scales
-        data = np.full((1,), int(source.quantization.zero_point[0]), np.dtype(source.dtype))
+        data = np.full((1,), int(source.grid.zero_point[0]), np.dtype(source.dtype))
         zero = Tensor(f"{op.name}/zero", (1,), source.dtype, data, source.quantization)
         target = op.outputs[0]
         anchor = graph.ops.index(op)
@@ -195,8 +194,7 @@ def _dequantized(graph: Graph, reader: Op, tensor: Tensor) -> Tensor:
 
 
 def _float_constant(tensor: Tensor) -> Tensor:
-    assert tensor.quantization is not None  # noqa: S101 - the caller asked for quantized tensors
-    q = tensor.quantization
+    q = tensor.grid
     axis = q.axis if q.scale.size > 1 else None
     # int64 does not fit into float32 exactly, but the float op adds it in float32 anyway.
     values = dequantize(tensor.values, q.scale, q.zero_point, axis)

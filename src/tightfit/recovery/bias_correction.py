@@ -53,9 +53,7 @@ def pairs_of(model: Model, twin: Model, plan: Plan) -> list[tuple[Layer, Layer]]
 
 def _set_bias(original: Layer, layer: Layer, mean: Vector) -> None:
     """``b = W·E[x] + b₀ − Ŵ·E[x]``."""
-    first, bias = original.bias, layer.bias
-    assert bias is not None  # noqa: S101 - of pairs with a bias
-    assert first is not None  # noqa: S101 - of pairs with a bias
+    first, bias = original.known_bias, layer.known_bias
     means = (original.rows(original.weights.values) * mean).sum(axis=1)
     stored = (layer.rows(stored_weights(layer)) * mean).sum(axis=1)
     values = first.values.reshape(-1).astype(np.float64) + means - stored
@@ -64,6 +62,5 @@ def _set_bias(original: Layer, layer: Layer, mean: Vector) -> None:
 
 def stored_weights(layer: Layer) -> Array:
     """Return the real values of the weights as stored in the file."""
-    storage, values = layer.plan.constants[1], layer.weights.data
-    assert values is not None  # noqa: S101 - layers have constant weights
+    storage, values = layer.plan.constants[1], layer.weights.values
     return dequantize(store(values, storage, layer.op.name), storage.scale, storage.zero_point, storage.axis)

@@ -133,8 +133,7 @@ def make_up(subject: Subject, pruned: Model, stays: Mask) -> None:
 
 def _spread(op: Op, original: Op, shares: Matrix, subject: Subject, stays: Mask) -> None:
     """Add the weights of the removed columns to the kept ones, by the coefficients of a regression."""
-    weights, bias = weights_of(op), op.inputs[2]
-    assert bias is not None  # noqa: S101 - the caller looked
+    weights, bias = weights_of(op), op.operand(2)
     label = subject.found.labels.get(original.outputs[0])
     columns = next(r.columns for r in subject.readers() if r.op is original)
     whole = rows(np.asarray(weights_of(original).data), original.kind)

@@ -181,11 +181,10 @@ class ChannelRule(NamedTuple):
 
 def replace_operand(op: Op, position: int, values: Any) -> None:
     """Replace an integer operand of an op by a constant of its own with other values."""
-    old = op.inputs[position]
-    assert old is not None and old.data is not None and op.graph is not None  # noqa: S101, PT018 - constants
-    array = np.asarray(values, old.data.dtype).reshape(old.shape if np.size(values) == old.size else [-1])
-    if not np.array_equal(array, old.data):
-        op.graph.set_input(op, position, Tensor(old.name, array.shape, old.dtype, array))
+    old = op.operand(position)
+    array = np.asarray(values, old.values.dtype).reshape(old.shape if np.size(values) == old.size else [-1])
+    if not np.array_equal(array, old.values):
+        op.owner.set_input(op, position, Tensor(old.name, array.shape, old.dtype, array))
 
 
 def last(label: ChannelLabel | None, rank: int) -> bool:

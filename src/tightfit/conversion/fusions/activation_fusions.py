@@ -178,8 +178,7 @@ def _computed(source: Tensor, region: list[Op], last: Op, points: Array) -> Arra
     values: dict[Tensor, Array] = {source: points}
     for op in region:
         arrays = []
-        for tensor in op.inputs:
-            assert tensor is not None  # noqa: S101 - _operands saw it
+        for tensor in map(op.operand, range(len(op.inputs))):
             known = tensor.data is not None
             arrays.append(np.asarray(tensor.data, np.float64).reshape(()) if known else values[tensor])
         if op.kind in ("SELECT", "SELECT_V2"):

@@ -71,9 +71,8 @@ def reshape_before(anchor: Op, tensor: Tensor, shape: Sequence[int], name: str) 
     """
     if tuple(shape) == tensor.shape:
         return tensor
-    assert anchor.graph is not None  # noqa: S101 - the anchor is in a graph
     result = Tensor(name, shape, tensor.dtype, shape_signature=freed(tensor, shape))
-    anchor.graph.insert_before(anchor, reshape_op(tensor, result))
+    anchor.owner.insert_before(anchor, reshape_op(tensor, result))
     return result
 
 

@@ -231,8 +231,7 @@ def _is_plain(tensor: Tensor, kind: str, kept: set[Tensor]) -> bool:
 
 
 def _pairs(tensor: Tensor) -> list[tuple[Any, Any]]:
-    assert tensor.producer is not None  # noqa: S101 - _is_plain saw it
-    a, b = tensor.producer.inputs
+    a, b = tensor.writer.inputs
     return [(a, b), (b, a)]
 
 
@@ -252,10 +251,9 @@ def _scaled(graph: Graph, last: Op, centred: Tensor, scale: Tensor) -> Op:
         a, b = scale.producer.inputs
         if a is not None and b is not None and (a.is_constant or b.is_constant):
             factors = [b, a] if a.is_constant else [a, b]
-    value, made = centred, None
+    value = centred
     for factor in factors:
         result = Tensor(f"{last.name}/scaled", centred.shape)
-        made = graph.insert_before(last, Op("MUL", [value, factor], [result], {}, "MulOptions"))
+        graph.insert_before(last, Op("MUL", [value, factor], [result], {}, "MulOptions"))
         value = result
-    assert made is not None  # noqa: S101 - there is a factor
-    return made
+    return value.writer

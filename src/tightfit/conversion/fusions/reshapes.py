@@ -146,10 +146,9 @@ def _before_squeeze(tensor: Tensor) -> Tensor | None:
 def _expanded_elsewhere(op: Op, tensor: Tensor, alignment: Alignment, rank: int) -> Tensor | None:
     """The tensor with more dimensions, where an earlier RESHAPE gives it."""
     shape = spread(tensor.shape, alignment, rank, 1) if len(tensor.shape) == len(alignment) else []
-    assert op.graph is not None  # noqa: S101 - the op is in a graph
     for reader, _ in tensor.consumers:
         if reader.kind == "RESHAPE" and list(reader.outputs[0].shape) == shape and not is_free_inside(tensor):
-            ops = op.graph.ops
+            ops = op.owner.ops
             return reader.outputs[0] if ops.index(reader) < ops.index(op) else None
     return None
 

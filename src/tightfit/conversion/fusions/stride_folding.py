@@ -81,21 +81,19 @@ def _folded(weight: Array, positions: int, stride: int) -> Array:
 
 
 def _pad(op: Op, x: Tensor, low: int, high: int) -> Tensor:
-    assert op.graph is not None  # noqa: S101 - the op is in a graph
     widths = constant(f"{op.name}/widths", [(0, 0), (low, high), (0, 0), (0, 0)])
     shape = (x.shape[0], x.shape[1] + low + high, *x.shape[2:])
     signature = (-1, *shape[1:]) if -1 in (x.shape_signature or ()) else None
     result = Tensor(f"{op.name}/padded", shape, shape_signature=signature)
-    op.graph.insert_before(op, Op("PAD", [x, widths], [result], {}, "PadOptions"))
+    op.owner.insert_before(op, Op("PAD", [x, widths], [result], {}, "PadOptions"))
     return result
 
 
 def _cut(op: Op, x: Tensor, length: int) -> Tensor:
     """The values that a window reads: the last ones may be left over."""
-    assert op.graph is not None  # noqa: S101 - the op is in a graph
     begin, sizes = constant(f"{op.name}/begin", [0] * 4), constant(f"{op.name}/sizes", [-1, length, -1, -1])
     shape = (x.shape[0], length, *x.shape[2:])
     signature = (-1, *shape[1:]) if -1 in (x.shape_signature or ()) else None
     result = Tensor(f"{op.name}/cut", shape, shape_signature=signature)
-    op.graph.insert_before(op, Op("SLICE", [x, begin, sizes], [result], {}, "SliceOptions"))
+    op.owner.insert_before(op, Op("SLICE", [x, begin, sizes], [result], {}, "SliceOptions"))
     return result

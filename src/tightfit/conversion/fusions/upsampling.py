@@ -103,6 +103,4 @@ def _replace(graph: Graph, source: Tensor, chain: list[Op]) -> None:
         y = reshape_before(last, y, result.shape, f"{result.name}/line")
     for op in chain:
         graph.remove(op)
-    producer = y.producer
-    assert producer is not None  # noqa: S101 - it was just made
-    graph.set_output(producer, 0, result)
+    graph.set_output(y.writer, 0, result)

@@ -104,5 +104,4 @@ def _like(x: Tensor, name: str, shape: list[int] | tuple[int, ...]) -> Tensor:
 
 
 def _before(op: Op, made: Op) -> None:
-    assert op.graph is not None  # noqa: S101 - the op is in a graph
-    op.graph.insert_before(op, made)
+    op.owner.insert_before(op, made)

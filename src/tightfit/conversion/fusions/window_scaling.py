@@ -27,15 +27,13 @@ def scale_sum(op: Op, value: Tensor, factor: Array, kept: set[Tensor]) -> None:
     scale = None if reader is None else _constant_scale(reader, op.outputs[0])
     if reader is not None and scale is not None:
         last, total = reader, total * scale
-    graph, result = op.graph, last.outputs[0]
-    assert graph is not None  # noqa: S101 - the op is in a graph
+    graph, result = op.owner, last.outputs[0]
     if last is not op:
         graph.remove(op)
     position = graph.ops.index(last)
     graph.remove(last)
     if np.all(np.abs(total - 1) <= _ROUNDING):
-        producer = value.producer
-        assert producer is not None  # noqa: S101 - a pooling op or a reshape wrote it
+        producer = value.writer
         graph.set_output(producer, producer.outputs.index(value), result)
         return
     plain: Any = total.flat[0] if np.all(total == total.flat[0]) else total

@@ -215,7 +215,7 @@ def _pool(op: Op, value: Tensor, window: Window, stage: tuple[int, ...]) -> tupl
     size = (image[0], height.count, width.count, image[3])
     signature = (-1, *size[1:]) if -1 in (x.shape_signature or ()) else None
     result = Tensor(f"{op.name}/pool", size, shape_signature=signature)
-    _graph(op).insert_before(op, Op(_POOL[window.combine], [x], [result], options, "Pool2DOptions"))
+    op.owner.insert_before(op, Op(_POOL[window.combine], [x], [result], options, "Pool2DOptions"))
     back = (*shape[:first], *(window.axes[i].count for i in stage), *shape[last + 1 :])
     counts = np.outer(height.inside(), width.inside()) if padding == 0 else np.full(
         (height.count, width.count), height.window * width.window)  # fmt: skip
@@ -227,7 +227,7 @@ def _running_sum(op: Op, value: Tensor, place: int, axis: Axis) -> Tensor:
     result = Tensor(f"{op.name}/sum", value.shape, shape_signature=value.shape_signature)
     options = {"exclusive": False, "reverse": axis.pads[0] == 0}
     inputs = [value, constant(f"{op.name}/axis", place)]
-    _graph(op).insert_before(op, Op("CUMSUM", inputs, [result], options, "CumsumOptions"))
+    op.owner.insert_before(op, Op("CUMSUM", inputs, [result], options, "CumsumOptions"))
     return result
 
 
@@ -243,7 +243,7 @@ def _by_slices(op: Op, value: Tensor, window: Window, place: int) -> Tensor:
             continue
         result = Tensor(f"{op.name}/combined", part.shape, shape_signature=part.shape_signature)
         table = "AddOptions" if window.combine == "ADD" else "MaximumMinimumOptions"
-        _graph(op).insert_before(op, Op(window.combine, [total, part], [result], {}, table))
+        op.owner.insert_before(op, Op(window.combine, [total, part], [result], {}, table))
         total = result
     assert total is not None  # noqa: S101 - a window has a place
     return total
@@ -272,13 +272,13 @@ def _slice(op: Op, value: Tensor, place: int, start: int, axis: Axis) -> Tensor:
     inputs = [value, *(constant(f"{op.name}/{n}", v) for n, v in
                        (("begin", begin), ("end", end), ("strides", steps)))]  # fmt: skip
     options = {"beginMask": whole, "endMask": whole}
-    _graph(op).insert_before(op, Op("STRIDED_SLICE", inputs, [result], options, "StridedSliceOptions"))
+    op.owner.insert_before(op, Op("STRIDED_SLICE", inputs, [result], options, "StridedSliceOptions"))
     return result
 
 
 def _unary(op: Op, kind: str, value: Tensor) -> Tensor:
     result = Tensor(f"{op.name}/{kind.lower()}", value.shape, shape_signature=value.shape_signature)
-    _graph(op).insert_before(op, Op(kind, [value], [result], {}, f"{kind.title()}Options"))
+    op.owner.insert_before(op, Op(kind, [value], [result], {}, f"{kind.title()}Options"))
     return result
 
 
@@ -290,8 +290,3 @@ def _take_over(graph: Graph, op: Op, value: Tensor) -> None:
         graph.replace_uses(result, value)
         return
     graph.set_output(producer, producer.outputs.index(value), result)
-
-
-def _graph(op: Op) -> Graph:
-    assert op.graph is not None  # noqa: S101 - the op is in a graph
-    return op.graph

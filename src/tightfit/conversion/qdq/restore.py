@@ -169,8 +169,7 @@ def _connect(graph: Graph, tensor: Tensor, twin: Tensor, *, dynamic: bool) -> No
 
 
 def _points(tensor: Tensor) -> Array:
-    assert tensor.quantization is not None  # noqa: S101 - _stored made it
-    return tensor.quantization.zero_point
+    return tensor.grid.zero_point
 
 
 # -- ends and subgraphs ----------------------------------------------------------------------------

@@ -46,6 +46,15 @@ class Layer:
         return self.op.input(2)
 
     @property
+    def known_bias(self) -> Tensor:
+        """The bias of a layer that has one.
+
+        Raises:
+            ModelError: it has none.
+        """
+        return self.op.operand(2)
+
+    @property
     def window(self) -> MomentWindow:
         """The window of the input that one output is computed from."""
         return window_of(self.op.kind, self.weights.shape, self.op.options)

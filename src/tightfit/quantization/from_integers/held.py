@@ -52,8 +52,7 @@ def storage_of(tensor: Tensor) -> Storage:
         >>> storage_of(Tensor("x", (2,), "uint8", quantization=given)).zero_point
         (0,)
     """
-    quantization = tensor.quantization
-    assert quantization is not None  # noqa: S101 - the caller asked stands_for_reals
+    quantization = tensor.grid
     if quantization.details is not None:
         raise ModelError(
             f"'{tensor.name}' has its scales in blocks ({quantization.details[0]}), which no plan of this "
@@ -75,8 +74,7 @@ def reals_of(tensor: Tensor) -> npt.NDArray[np.float32]:
     Args:
         tensor: dense, constant, quantized; int32 biases are multiplied in float64.
     """
-    quantization = tensor.quantization
-    assert quantization is not None  # noqa: S101 - the caller asked stands_for_reals
+    quantization = tensor.grid
     scale, zero_point = (
         _along(v, tensor.values, quantization.axis) for v in (quantization.scale, quantization.zero_point)
     )

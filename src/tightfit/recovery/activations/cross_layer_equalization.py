@@ -277,9 +277,7 @@ def _absorb(pair: Pair, absorbed: Vector) -> None:
     """Move the constant part of channels into the second layer's bias."""
     if not absorbed.any():
         return
-    first, second = pair.first.bias, pair.second.bias
-    assert first is not None  # noqa: S101 - absorbed is zero without biases
-    assert second is not None  # noqa: S101 - absorbed is zero without biases
+    first, second = pair.first.known_bias, pair.second.known_bias
     first.data = (first.values.reshape(-1) - absorbed).astype(np.float32).reshape(first.shape)
     columns = _columns(pair.second).sum(axis=2)
     given = columns[0] * absorbed if pair.second.window.depthwise else columns @ absorbed

@@ -65,8 +65,7 @@ def _means(model: Model, samples: Sequence[dict[str, Array]]) -> list[Array]:
 
 
 def _shift(model: Model, tensor: Tensor, error: Array) -> None:
-    op = tensor.producer
-    assert op is not None  # noqa: S101 - heads are written by layers
+    op = tensor.writer
     place = BIAS[op.kind]
     bias = op.input(place)
     before = (

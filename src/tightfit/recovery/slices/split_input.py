@@ -117,9 +117,7 @@ def _composed(chain: Sequence[Op], columns: int) -> _Affine | None:
 
 
 def _constant(op: Op, place: int) -> Vector:
-    data = op.operand(place).data
-    assert data is not None  # noqa: S101 - the caller saw a constant
-    return np.asarray(data, np.float64)
+    return np.asarray(op.operand(place).values, np.float64)
 
 
 def _shifts(columns: Columns, decibels: float) -> Vector:

@@ -111,8 +111,7 @@ def standardize(
     Returns:
         what the layer writes now, and the range that holds the spans of all rows in it.
     """
-    op = tensor.producer
-    assert op is not None  # noqa: S101 - can_standardize saw it
+    op = tensor.writer
     rectified = fused_activation(op) == "RELU"
     low = np.maximum(low, 0.0) if rectified else low
     found = factors(low, high, rectified=rectified)

@@ -92,10 +92,9 @@ def leaky_relu(work: IntegerOperands) -> Array:
 
 def prelu(work: IntegerOperands) -> Array:
     """PRELU, the slopes from the file. Source: ``prelu.h``."""
-    assert work.weights is not None  # noqa: S101 - the row runs with weights only
-    x, slopes = work.shifted().astype(np.int64), work.weights.values.astype(np.int64)
+    x, slopes = work.shifted().astype(np.int64), work.products.values.astype(np.int64)
     above = work.grid().scale / work.output.scale
-    below = work.grid().scale * work.weights.scales[0] / work.output.scale
+    below = work.grid().scale * work.products.scales[0] / work.output.scale
     made = np.where(x >= 0, Multiplier.of(above).times_int32(x), Multiplier.of(below).times_int32(x * slopes))
     return work.output.within(made + work.output.zero_point)
 

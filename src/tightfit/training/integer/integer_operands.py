@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.errors import ModelError
 from tightfit.graph.ir import Op
 from tightfit.graph.ops.activations import fused_activation
 from tightfit.quantization.arithmetic import bias_integers, quantize
@@ -69,16 +70,43 @@ class IntegerOperands:
     device: str = "x86"
 
     def grid(self, position: int = 0) -> Grid:
-        """Return the grid of an input."""
+        """Return the grid of an input.
+
+        Raises:
+            ModelError: it has none.
+        """
         found = self.grids[position]
-        assert found is not None  # noqa: S101 - rows ask for inputs that hold reals
+        if found is None:
+            raise ModelError(f"Input {position} of {self.op.kind} '{self.op.name}' holds no reals.")
         return found
+
+    @property
+    def products(self) -> Weights:
+        """The weights of an op that has some.
+
+        Raises:
+            ModelError: it has none.
+        """
+        if self.weights is None:
+            raise ModelError(f"{self.op.kind} '{self.op.name}' has no weights; expected constant ones.")
+        return self.weights
+
+    def stored(self, position: int = 0) -> Array:
+        """Return the integers of an input.
+
+        Raises:
+            ModelError: the op lacks it.
+        """
+        values = self.values[position]
+        if values is None:
+            raise ModelError(
+                f"{self.op.kind} '{self.op.name}' lacks its input {position}; expected integers."
+            )
+        return values
 
     def shifted(self, position: int = 0) -> npt.NDArray[np.int32]:
         """Return the integers of an input without their zero point."""
-        values = self.values[position]
-        assert values is not None  # noqa: S101 - rows ask for inputs that hold reals
-        return np.subtract(values, self.grid(position).zero_point, dtype=np.int32)
+        return np.subtract(self.stored(position), self.grid(position).zero_point, dtype=np.int32)
 
     def both(self) -> list[Array]:
         """Return both inputs without their zero points, axes of one after the batch where ranks differ."""

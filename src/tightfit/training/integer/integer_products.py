@@ -35,12 +35,14 @@ def conv_2d(work: IntegerOperands) -> Array:
 
 
 def _convolve(op: Op, x: Array, weights: Array) -> Array:
-    total: Array | None = None
-    for row, column, window in _windows(op, x, weights.shape[1:3]):
+    def product(row: int, column: int, window: Array) -> Array:
         flat = np.ascontiguousarray(window).reshape(-1, window.shape[-1])
-        product = (flat @ weights[:, row, column].T).reshape(*window.shape[:-1], -1)
-        total = product if total is None else np.add(total, product, out=total)
-    assert total is not None  # noqa: S101 - a kernel has at least one place
+        return (flat @ weights[:, row, column].T).reshape(*window.shape[:-1], -1)
+
+    places = _windows(op, x, weights.shape[1:3])
+    total = product(*next(places))
+    for place in places:
+        np.add(total, product(*place), out=total)
     return total
 
 
@@ -49,12 +51,12 @@ def depthwise_conv_2d(work: IntegerOperands) -> Array:
     x, weights = _operands(work)
     multiplier = weights.shape[-1] // x.shape[-1]
     x = np.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
-    total: Array | None = None
-    product: Array | None = None
-    for row, column, window in _windows(work.op, x, weights.shape[1:3]):
-        product = np.multiply(window, weights[0, row, column], out=product)
-        total = product.copy() if total is None else np.add(total, product, out=total)
-    assert total is not None  # noqa: S101 - a kernel has at least one place
+    places = _windows(work.op, x, weights.shape[1:3])
+    row, column, window = next(places)
+    total = np.multiply(window, weights[0, row, column])
+    product = np.empty_like(total)
+    for row, column, window in places:
+        np.add(total, np.multiply(window, weights[0, row, column], out=product), out=total)
     return _rescaled(work, total)
 
 
@@ -89,8 +91,7 @@ def fully_connected(work: IntegerOperands) -> Array:
 
 def _operands(work: IntegerOperands, *, merged: bool = True) -> tuple[Array, Array]:
     """The shifted activation and the weights in a type in which every sum is exact."""
-    assert work.weights is not None  # noqa: S101 - the rows of products run with weights only
-    grid, weights = work.grid(work.activation), work.weights
+    grid, weights = work.grid(work.activation), work.products
     reach = max(grid.high - grid.zero_point, grid.zero_point - grid.low)
     axes = tuple(i for i in range(weights.values.ndim) if i != weights.axis)
     largest = int(np.abs(weights.values.astype(np.int64)).sum(axis=axes).max(initial=0)) * reach
@@ -103,8 +104,7 @@ def _operands(work: IntegerOperands, *, merged: bool = True) -> tuple[Array, Arr
 
 def _rescaled(work: IntegerOperands, total: Array, *, merged: bool = True) -> Array:
     """Add the bias and rescale the sums to the output's grid."""
-    assert work.weights is not None  # noqa: S101 - the rows of products run with weights only
-    weights, grid, source = work.weights, work.output, work.grid(work.activation)
+    weights, grid, source = work.products, work.output, work.grid(work.activation)
     total = total.reshape(work.batch, -1, *total.shape[1:]) if merged else total
     if work.dtype == "int8":
         if weights.bias is not None:

@@ -63,8 +63,7 @@ def max_pool(work: IntegerOperands) -> Array:
 
 
 def _pool(work: IntegerOperands, function: Callable[[Array], Array]) -> Array:
-    values, options = work.values[0], work.op.options
-    assert values is not None  # noqa: S101 - a pool has an input
+    values, options = work.stored(), work.op.options
     x = values.reshape(-1, *values.shape[2:]).astype(np.int32)
     size = [int(options.get(f"filter{d}", 1)) for d in ("Height", "Width")]
     strides = [int(options.get(f"stride{d}", 1)) for d in "HW"]

@@ -24,6 +24,7 @@ from typing import Final
 from fuzz.kills import Setting
 from fuzz.mutation import TEXTS, mutate_bytes
 from fuzz.readers import READERS
+from fuzz.seeds import two_graphs
 from tightfit.cli.app import run
 from tightfit.errors import LONGEST_SENTENCE
 
@@ -59,7 +60,10 @@ _OPTIONS: Final = {
 
 def cases(folder: Path, dice: Random) -> Iterator[Case]:
     """Yield commands without end; files that they name are written before."""
-    kinds = (_bad_model, _bad_data, _bad_option, _bad_path, _bad_source)
+    kinds = (
+        _bad_model, _bad_data, _bad_option, _bad_path, _bad_source, _bad_recipe, _bad_options_file,
+        _bad_held_out_data, _bad_signature_data, _bad_reference,
+    )  # fmt: skip
     while True:
         yield dice.choice(kinds)(folder, dice)
 
@@ -110,6 +114,47 @@ def _bad_source(folder: Path, dice: Random) -> Case:
     return "convert", f"bad{suffix}", "-o", "q.tflite"
 
 
+def _bad_recipe(folder: Path, dice: Random) -> Case:
+    data = READERS["recipe"].mutate(dice.choice(READERS["recipe"].seeds()), dice)
+    (folder / "bad.json").write_bytes(dice.choice((data, data[: len(data) // 2], b"")))
+    return "quantize", "m.tflite", "bad.json", "-o", "q.tflite"
+
+
+def _bad_options_file(folder: Path, dice: Random) -> Case:
+    data = READERS["options"].mutate(dice.choice(READERS["options"].seeds()), dice)
+    (folder / "bad.toml").write_bytes(data)
+    return dice.choice(
+        (("--config", "bad.toml", "quantize", "m.tflite", "float16", "-o", "q.tflite"),
+         ("optimize", "--run", "bad.toml", "-o", "out"),
+         ("optimize", "m.tflite", "--data", "d.npz", "--devices", "bad.toml", "-o", "out"))
+    )  # fmt: skip
+
+
+def _bad_held_out_data(folder: Path, dice: Random) -> Case:
+    whole = (folder / "d.npz").read_bytes()
+    bad = (whole[: len(whole) // 2], b"", b"text", READERS["npz"].seeds()[0])
+    (folder / "bad.npz").write_bytes(dice.choice(bad))
+    word = dice.choice(("bad.npz", "bad.npz:a,b", "d.npz:nothing", "missing.npz", ".", "bad:f"))
+    return (
+        "finetune", "m.tflite", "--data", "d.npz", dice.choice(("--validation", "--test")), word,
+        "--scheme", "int8", "--epochs", "1", "-o", "q.tflite",
+    )  # fmt: skip
+
+
+def _bad_signature_data(folder: Path, dice: Random) -> Case:
+    (folder / "two.tflite").write_bytes(two_graphs())
+    key = dice.choice(("NEG", "ABS", "neg", "", "NEG=ABS", "\x1b", "x" * 400))
+    word = dice.choice(("d.npz", "bad.npz", "missing.npz", "", "=", "NEG=d.npz"))
+    return "quantize", "two.tflite", "int8", "--data", f"{key}={word}", "--data", word, "-o", "q.tflite"
+
+
+def _bad_reference(_folder: Path, dice: Random) -> Case:
+    odd = dice.choice(("..", "../..", ".", "a\\..\\b", "a\x1b[2J", "x" * 400, "a b", "", "%2e%2e", "-o"))
+    name = dice.choice((f"{odd}/name/m.tflite", f"owner/{odd}/m.tflite", f"owner/name/{odd}/m.tflite",
+                        f"owner/name/m.tflite@{odd}", odd))  # fmt: skip
+    return "inspect", f"hf://{name}"
+
+
 def judge(case: Case, folder: Path) -> str | None:
     """Run a command in this process; return "" when it ends as it must, None when its input is good."""
     err, out = io.StringIO(), io.StringIO()
@@ -153,6 +198,7 @@ def main() -> int:
         Setting.of(folder)
         (folder / "m.keras").write_bytes(READERS["keras"].seeds()[0])
         os.chdir(folder)
+        os.environ["HF_HUB_OFFLINE"] = "1"
         for case in cases(folder, dice):
             verdict = judge(case, folder)
             if verdict is None:

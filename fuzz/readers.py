@@ -30,12 +30,14 @@ from tightfit.data.images.image_decoding import decode
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
+from tightfit.demo import MODEL
 from tightfit.errors import ModelError, OptionError, TightfitError
 from tightfit.graph.reader import read_model
 from tightfit.graph.summary import summary
 from tightfit.graph.writer import serialize
 from tightfit.provenance.record import ProvenanceRecord
 from tightfit.quantization.calibration.ranges import Ranges
+from tightfit.quantization.exchange.read_recipe import read_recipe
 from tightfit.quantization.planning import make_plan
 from tightfit.quantization.scheme import find_scheme
 from tightfit.report.gate import compare_reports, markdown
@@ -51,6 +53,7 @@ _FOLDER: Final = Path(tempfile.mkdtemp(prefix="fuzzing-"))
 _SPEC: Final = InputSpec("x", (1, 2, 2, 1), "float32")
 _IMAGE: Final = ImageOptions.parse("size=2").for_input(_SPEC)
 _OPTIMIZE: Final[Any] = app.get_command(click.Context(app), "optimize")
+_MODEL: Final = read_model(MODEL)
 _KEY: Final = Journal(_FOLDER / "none", {"model": "x"}).key
 
 
@@ -145,6 +148,13 @@ def read_options(data: bytes) -> None:
         raise OptionError(error.format_message()) from error
 
 
+def read_recipe_file(data: bytes) -> None:
+    """Reads a recipe of litert-quantizer and applies it to the ops of a model."""
+    path = _FOLDER / "recipe.json"
+    path.write_bytes(data)
+    make_plan(_MODEL, (found := read_recipe(path)).scheme, Ranges([]), overrides=found.overrides)
+
+
 def read_onnx(data: bytes) -> None:
     """Checks where the weights of an ONNX model lie."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
@@ -171,5 +181,6 @@ READERS: Final = {
     "report": Reader(seeds.reports, mutate_json, read_report),
     "journal": Reader(lambda: seeds.journals(_KEY), mutate_json, read_journal),
     "provenance": Reader(seeds.records, mutate_bytes, read_record),
+    "recipe": Reader(seeds.recipes, mutate_json, read_recipe_file),
     "options": Reader(seeds.options, mutate_options, read_options),
 } | ({} if find_spec("onnx") is None else {"onnx": Reader(seeds.onnx_models, mutate_bytes, read_onnx)})

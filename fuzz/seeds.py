@@ -103,6 +103,20 @@ def reports() -> list[bytes]:
     return [json.dumps(plain).encode(), json.dumps(whole).encode()]
 
 
+def recipes() -> list[bytes]:
+    """Return recipes of litert-quantizer: weights alone, and two entries with an expression."""
+    weights = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
+    config = {"weight_tensor_config": weights, "compute_precision": "INTEGER", "min_weight_elements": 64}
+    entry = {
+        "regex": ".*",
+        "operation": "*",
+        "algorithm_key": "min_max_uniform_quantize",
+        "op_config": config,
+    }
+    left = {"regex": "(conv|dense)_[0-9]+/.*", "operation": "CONV_2D", "algorithm_key": "no_quantize"}
+    return [json.dumps([entry]).encode(), json.dumps([entry, left]).encode()]
+
+
 def journals(key: str) -> list[bytes]:
     """Return a journal of a key."""
     candidate = {"name": "int8", "scheme": "int8", "path": "candidates/int8.tflite", "sha256": "0" * 64}

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,11 @@ def measure(model: ZooModel, path: Path, peer: str | None) -> dict[str, Any]:
         source = path if path.suffix == ".tflite" else load(path, options=options).path
     except TightfitError as error:
         return {scheme: {"refused": f"convert: {error}"} for scheme in SCHEMES}
-    inputs = inputs_of(read_model(source), source)
+    shapes = model.shapes()
+    inputs = [
+        replace(spec, shape=shapes.get(spec.name, spec.shape))
+        for spec in inputs_of(read_model(source), source)
+    ]
     given = make_samples(model.samples, inputs, CALIBRATION)
     rows: dict[str, Any] = {"float": {"bytes": source.stat().st_size}}
     for scheme in SCHEMES:

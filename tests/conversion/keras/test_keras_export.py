@@ -108,6 +108,14 @@ def test_recurrent_layers_are_written_out_and_the_model_is_as_before():
     assert any("Unrolled" in note for note in result.notes)
 
 
+def test_attention_whose_values_are_wider_than_its_keys_converts():
+    query, value = keras.Input((5, 8)), keras.Input((7, 8))
+    attention = keras.layers.MultiHeadAttention(2, 4, value_dim=3)
+    result = load(keras.Model([query, value], attention(query, value)))
+    assert result.largest_difference < 1e-5
+    assert attention._dropout == 0.0
+
+
 def test_a_free_batch_is_written_as_minus_one():
     result = load(small_network(), options=ConversionOptions(batch=None))
     assert result.model.main.inputs[0].shape_signature == (-1, 8, 8, 3)

@@ -20,6 +20,7 @@ import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Lowered, RouteError, Specs, first_line, reason
+from tightfit.conversion.keras.attention_layers import written_out
 from tightfit.conversion.keras.float_policies import full_precision, in_float32, rebuilt
 from tightfit.conversion.keras.kept_state import StatefulCall, kept_state
 from tightfit.conversion.keras.old_configs import migrated, writer_version
@@ -42,7 +43,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     model = load_file(source, options) if isinstance(source, Path) else source
     quantized = dequantize_layers(model)
     model = model if isinstance(source, Path) else rebuilt(model)
-    with unrolled(model) as layers, in_float32(model) as half:
+    with unrolled(model) as layers, in_float32(model) as half, written_out(model):
         call = ExportCall(model, options)
         _check_steps(call, layers)
         route = _ROUTES[keras.backend.backend()]

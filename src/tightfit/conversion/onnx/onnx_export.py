@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 from onnx import helper
 from onnx.inliner import inline_local_functions
-from onnx.reference import ReferenceEvaluator
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, Probe, Specs, first_line, random_arrays
@@ -270,6 +269,8 @@ def _trusted(results: list[Any], computed: list[Any], form: NormalForm) -> list[
 
 def _reference(model: onnx.ModelProto) -> Any:
     """ONNX's reference; None where it has no implementation either."""
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - slow to load, and few models need it
+
     try:
         reference = ReferenceEvaluator(model)
     except NotImplementedError:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.evaluation.slices.model_slices import by_name, refuse_unanswered, slices_of
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.quality import OutputQuality, lower
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
 from tightfit.pipeline.source import Source, open_source
@@ -171,6 +171,7 @@ class Builder:
         written = self.write(state, spec, output, self._facts(state))
         if not spec.recovery and self.mend(state, spec, written.outputs):
             written = self.write(state, spec, output, self._facts(state))
+            written = replace(written, outputs=lower(written.outputs, state.judged))
         unfit = [f"{UNFIT}{sentence}" for sentence in written.unfit]
         return replace(written, notes=[*state.notes, *written.notes, *unfit])
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tightfit.evaluation.slices.quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.calibration.calibrate import calibrate
@@ -51,6 +52,7 @@ class RecoveryState:
         moments: layer name → second moments of its input; collected when a step first needs them.
         holds_weights: whether zeros or shared values of weights must stay: only biases are then fitted.
         allowed: what the device that the file is for takes.
+        judged: the quality of outputs after remedies, on samples that fitted none of them.
         held_out: samples (0 for the first) that weights and biases are not fitted to, because they judge.
         progress: progress callback, called with (stage, steps done, steps in total).
         folder: folder of checkpoints, from which a stopped step resumes; None for no checkpoints.
@@ -71,6 +73,7 @@ class RecoveryState:
     moments: dict[str, Moments] = field(default_factory=dict)
     holds_weights: bool = False
     allowed: Allowed = field(default_factory=Allowed)
+    judged: tuple[OutputQuality, ...] = ()
     held_out: frozenset[int] = frozenset()
     progress: Stage | None = None
     folder: Path | None = None

@@ -143,6 +143,22 @@ def newly_poor(before: Sequence[OutputQuality], after: Sequence[OutputQuality]) 
     return min(fallen, key=lambda o: o.own_db, default=None)
 
 
+def lower(found: Sequence[OutputQuality], judged: Sequence[OutputQuality]) -> list[OutputQuality]:
+    """Return the qualities, those that fewer samples saw in the place of others where these are below good.
+
+    Args:
+        found: on all samples.
+        judged: on those that fitted nothing.
+
+    Example:
+        >>> low, high = (OutputQuality("y", 30.0, None, own_db=db) for db in (17.6, 22.0))
+        >>> lower([high], [low])[0].own_db
+        17.6
+    """
+    known = {o.name: o for o in judged if o.own_db < GOOD_DB}
+    return [min(o, known.get(o.name, o), key=lambda o: o.own_db) for o in found]
+
+
 def qualities(sums: SliceSums, *, lost_db: float | Mapping[str, float] = LOST_DB) -> list[OutputQuality]:
     """Return the quality of each output that has real values.
 

@@ -83,7 +83,12 @@ class Remedies:
             found: the quality of the file that the work's plan gives.
         """
         start = self._state(list(found))
-        return self._on_part(start, self._mended).found if self._can_judge and start.is_poor else start.found
+        if not self._can_judge or not start.is_poor:
+            return start.found
+        after = self._on_part(start, self._mended)
+        if after is not start and len(self.answered) >= FEWEST_TO_HOLD_OUT:
+            self.work.judged = tuple(after.found)
+        return after.found
 
     def run_inputs(self) -> None:
         """Mend columns of inputs alone, before other steps are judged by outputs that do not see them."""

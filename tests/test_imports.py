@@ -13,7 +13,7 @@ from support.places import SRC
 ROOT = SRC / "tightfit"
 ORDER = (
     "errors",
-    "watched",
+    "argument_types watched",
     "types kinds result spoken plugins late",
     "units scratch plain_values",
     "paths",

@@ -89,8 +89,6 @@ _PLACES = {
             "prune",
             "quantize",
             "simulate",
-            "simulate_float16",
-            "simulate_float16",
         )
     },
     **dict.fromkeys(("Tracked", "track"), "api.track"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any, Final, ParamSpec, TypeVar, get_args, get_type_hints
 
+from tightfit.argument_types import check_arguments
 from tightfit.errors import OptionError, TightfitError, printable, unknown_name
 from tightfit.watched import watching
 
@@ -51,7 +52,9 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 check_keywords(function, kwargs)
                 for name in _defaults(function, kwargs):
                     del kwargs[name]
-                _check_output(function, args, kwargs)
+                given = dict(zip(signature(function).parameters, args, strict=False)) | kwargs
+                _check_output(given.get("output"))
+                check_arguments(function, given)
                 with watching(_files(function, args, kwargs)):
                     return function(*args, **kwargs)
             except TightfitError as error:
@@ -97,16 +100,12 @@ def _defaults(function: Callable[..., object], keywords: Mapping[str, Any]) -> l
     return [name for name in plain if type(None) not in get_args(types[name])]
 
 
-def _check_output(
-    function: Callable[..., object], given: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> None:
+def _check_output(output: object) -> None:
     """Refuse an output that is no path, such as a number that was meant for the next argument.
 
     Raises:
         OptionError: says what an output is.
     """
-    places = [*signature(function).parameters][: len(given)]
-    output = {**dict(zip(places, given, strict=False)), **keywords}.get("output")
     if output is not None and not isinstance(output, str | os.PathLike):
         raise OptionError(
             f"Received {printable(output, 60)} as the output; expected the path of what is written. Pass "

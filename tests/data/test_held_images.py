@@ -8,8 +8,8 @@ from PIL import Image
 
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec
-from tightfit.data.sources import open_data
-from tightfit.errors import DataError
+from tightfit.data.sources import open_data, open_part, refuse_unused
+from tightfit.errors import DataError, OptionError
 
 SPECS = [InputSpec("image", (1, 8, 8, 3), "float32")]
 OPTIONS = ImageOptions.parse("size=8,crop=0.9,mean=127,std=128")
@@ -58,4 +58,19 @@ def test_without_options_a_path_is_refused_and_a_picture_is_its_pixels(folder):
 
 def test_arrays_stay_as_they_are():
     x = np.ones((2, 8, 8, 3), np.float32)
-    assert all(np.array_equal(a.reshape(8, 8, 3), x[0]) for a, _ in samples(x))
+    assert all(np.array_equal(a.reshape(8, 8, 3), x[0]) for a, _ in samples(x, None))
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda x: (x, [0, 1]), lambda x: lambda: iter(x)])
+def test_image_options_beside_arrays_are_refused(kind):
+    x = [np.ones((8, 8, 3), np.float32)] * 2
+    with pytest.raises(OptionError, match=r"Received --image for .* no pictures; .* Leave --image out"):
+        samples(kind(x))
+
+
+def test_image_options_may_be_for_the_other_data(folder):
+    arrays = [np.ones((8, 8, 3), np.float32)] * 2
+    parts = [open_part(d, image=OPTIONS, inputs=SPECS) for d in (str(folder), arrays)]
+    refuse_unused(OPTIONS, parts)
+    with pytest.raises(OptionError, match="no pictures"):
+        refuse_unused(OPTIONS, parts[1:])

@@ -20,7 +20,8 @@ def folder(tmp_path):
 
 
 def opened(path, *specs):
-    return open_data(str(path), image=ImageOptions.parse("size=4"), inputs=list(specs) or [PHOTO])
+    image = None if specs else ImageOptions.parse("size=4")
+    return open_data(str(path), image=image, inputs=list(specs) or [PHOTO])
 
 
 def test_a_csv_lists_images_beside_it_with_labels(folder):

@@ -14,6 +14,7 @@ from tightfit.conversion.conversion_result import ConversionResult
 from tightfit.conversion.formats import is_spec, is_tflite
 from tightfit.conversion.held_models import held_file, label_of, temporary_place
 from tightfit.conversion.load_model import load
+from tightfit.errors import OptionError, unknown_name
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.kinds import ModelLike, Pathlike
@@ -24,6 +25,7 @@ from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.write import write_float
 from tightfit.provenance.record import grouped
 from tightfit.quantization.from_integers.held import is_quantized
+from tightfit.quantization.layouts import LAYOUTS
 from tightfit.spoken import verb
 
 
@@ -76,6 +78,8 @@ def convert(  # noqa: PLR0913 - the options of one command
         ``tightfit.convert("model.onnx", "model.tflite")``
     """
     began, source = time.perf_counter(), model
+    if layout not in LAYOUTS:
+        raise OptionError(unknown_name("layout", layout, LAYOUTS))
     place = temporary_place(label_of(source)) if output is None else Path(output)
     check_paths({"model": source}, {"The output": output})
     chosen = options or ConversionOptions(

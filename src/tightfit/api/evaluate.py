@@ -16,6 +16,7 @@ from tightfit.conversion.held_models import label_of
 from tightfit.conversion.open_model import open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
+from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.devices.ssh_device import Device
@@ -105,7 +106,12 @@ def _several(models: ModelLike | Sequence[ModelLike]) -> list[ModelLike]:
     """Return a list of models; one model, also a (torch module, example inputs), is a list of one."""
     given: Any = models
     is_pair = isinstance(models, tuple) and len(models) == 2 and isinstance(models[1], tuple | list)
-    return list(given) if isinstance(models, list | tuple) and not is_pair else [given]
+    several = list(given) if isinstance(models, list | tuple) and not is_pair else [given]
+    if not several:
+        raise OptionError(
+            "Received no model; expected one or several, such as ['float.tflite', 'int8.tflite']."
+        )
+    return several
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,6 +10,7 @@ from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.errors import OptionError
 from tightfit.kinds import DataLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.provenance.replay import Replay, replay
@@ -48,6 +49,7 @@ def verify(
     Example:
         ``tightfit.verify("model.tflite", data="samples.npz")``
     """
+    _refuse_lone_image(data, image)
     emulator = None if on is None else emulator_of(on)
     signed = None if key is None else is_signed_by(model, key)
     fingerprint = None
@@ -107,6 +109,7 @@ def diff(
     Example:
         ``tightfit.diff("old.tflite", "new.tflite")``
     """
+    _refuse_lone_image(data, image)
     if data is None:
         return difference(Path(first), Path(second))
     dataset = open_data(data, image=image_options(image), inputs=model_inputs(first))
@@ -114,3 +117,9 @@ def diff(
     if limit < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
     return difference(Path(first), Path(second), dataset.samples(indices))
+
+
+def _refuse_lone_image(data: DataLike | None, image: Image) -> None:
+    """Refuses preprocessing without data that it could be for."""
+    if data is None and image_options(image) is not None:
+        raise OptionError("Received --image without data; expected the pictures that it prepares. Give both.")

@@ -39,6 +39,7 @@ from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
 from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
+from tightfit.spoken import verb
 
 _BACKENDS: Final = {
     "jax": (("keras", "jax", "litert_converter"), "keras"),
@@ -47,6 +48,7 @@ _BACKENDS: Final = {
 }
 
 
+@verb()
 def load(
     source: ModelLike, output: Pathlike | None = None, options: ConversionOptions | None = None
 ) -> ConversionResult:

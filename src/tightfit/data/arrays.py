@@ -48,6 +48,7 @@ class NpzArrays:
     """
 
     kind = "arrays"
+    decodes = False
 
     def __init__(
         self,

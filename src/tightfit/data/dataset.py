@@ -25,6 +25,10 @@ class DataSource(Protocol):
     name: str
 
     @property
+    def decodes(self) -> bool:
+        """True where the image options have something to prepare."""
+
+    @property
     def has_labels(self) -> bool:
         """True when every record has a label, without a name or with one."""
 

@@ -65,6 +65,11 @@ class FunctionData:
 
     notes: Sequence[str] = ()
 
+    @property
+    def decodes(self) -> bool:
+        """True when the first element has a picture."""
+        return self._images.met
+
     def named_labels(self) -> Mapping[str, Array]:
         """The labels with names that are one number each, after one pass."""
         return self._surveyed().named

@@ -31,6 +31,7 @@ class JsonArrays:
     """A ``.jsonl`` file whose lines hold arrays, as a source of records; only line offsets are held."""
 
     kind = "arrays"
+    decodes = False
     notes: Sequence[str] = ()
 
     def __init__(self, path: Path, names: Collection[str] = ()) -> None:

@@ -31,11 +31,11 @@ from tightfit.data.tables.ray_blocks import RayBlocks, is_ray_dataset
 from tightfit.data.tables.row_source import RowBlocks, RowSource
 from tightfit.data.tables.tar_blocks import tar_files
 from tightfit.data.user_code import load_function
-from tightfit.errors import DataError, first_line
+from tightfit.errors import DataError, OptionError, first_line
 from tightfit.plugins import entries, load_entry
 from tightfit.types import Array
 
-__all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data"]
+__all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data", "open_part", "refuse_unused"]
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
 _EXPECTED = (
@@ -52,6 +52,41 @@ def open_data(
     spec: Any, *, image: ImageOptions | None = None, inputs: Sequence[TensorLike], outputs: Sequence[str] = ()
 ) -> Dataset:
     """Return the samples that a DATA argument names or is, checked against the model's inputs.
+
+    Args:
+        spec: see ``open_part``.
+        image: how images become arrays; needed for images only.
+        inputs: the model's inputs.
+        outputs: names of the model's outputs, which labels may have.
+
+    Raises:
+        DataError: it is missing, empty, not understood, or needs image options.
+        OptionError: it has image options and no images.
+    """
+    dataset = open_part(spec, image=image, inputs=inputs, outputs=outputs)
+    refuse_unused(image, [dataset])
+    return dataset
+
+
+def refuse_unused(image: ImageOptions | None, datasets: Sequence[Dataset]) -> None:
+    """Refuse image options where no set has images that they would prepare.
+
+    Raises:
+        OptionError: names the data.
+    """
+    if image is None or any(d.source.decodes for d in datasets):
+        return
+    names = " and ".join(dict.fromkeys(f"'{d.source.name}'" for d in datasets))
+    raise OptionError(
+        f"Received --image for {names}, which has no pictures; arrays are taken as they are. Leave --image "
+        "out, or give image files."
+    )
+
+
+def open_part(
+    spec: Any, *, image: ImageOptions | None = None, inputs: Sequence[TensorLike], outputs: Sequence[str] = ()
+) -> Dataset:
+    """Return the samples of one of several DATA arguments; the image options may be for another.
 
     Args:
         spec: ``photos/``, ``set.npz``, ``set.npz:x_test,y_test``, ``list.csv``, ``list.jsonl``,

@@ -111,17 +111,19 @@ def wanted_metrics(metric: Asked) -> list[Wanted]:
         options = directed(name, {}, metric)
         return [Wanted(name, getattr(metric, "output", None), options, function=metric)]
     if isinstance(metric, Mapping):
-        return [
+        named = [
             replace(wanted, name=name, options=directed(name, wanted.options, wanted.function))
             for name, f in metric.items()
             for wanted in wanted_metrics(f)
         ]
+        return named or parse_metrics("")
     if not isinstance(metric, Iterable):
         raise OptionError(
             f"Received a metric of type {type(metric).__name__}; expected a name, a function of "
             "(outputs, labels), a list of these, or a mapping from names to functions."
         )
-    return [wanted for each in metric for wanted in wanted_metrics(each)]
+    several = [wanted for each in metric for wanted in wanted_metrics(each)]
+    return several or parse_metrics("")
 
 
 def understand(

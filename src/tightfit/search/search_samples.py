@@ -8,7 +8,7 @@ from typing import Any
 
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import InputSpec
-from tightfit.data.sources import open_data
+from tightfit.data.sources import open_part, refuse_unused
 from tightfit.data.split import Indices, split
 from tightfit.errors import DataError
 from tightfit.graph.signatures import input_names, output_names
@@ -82,10 +82,11 @@ def open_sets(job: Job, source: Source) -> tuple[Dataset, Dataset]:
     named = input_names(source.model)
     specs = [InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in named.items()]
     outputs = list(output_names(source.model))
-    dataset = open_data(job.data, image=job.image, inputs=specs, outputs=outputs)
-    if job.calibration_data is None:
-        return dataset, dataset
-    return dataset, open_data(job.calibration_data, image=job.image, inputs=specs)
+    dataset = calibrating = open_part(job.data, image=job.image, inputs=specs, outputs=outputs)
+    if job.calibration_data is not None:
+        calibrating = open_part(job.calibration_data, image=job.image, inputs=specs)
+    refuse_unused(job.image, [dataset, calibrating])
+    return dataset, calibrating
 
 
 def _fewer(used: int, asked: int, *, apart: bool) -> tuple[str, ...]:

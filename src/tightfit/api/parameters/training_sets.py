@@ -12,7 +12,7 @@ from tightfit.api.parameters.finetune_options import FinetuneOptions
 from tightfit.api.parameters.model_inputs import inputs_of, outputs_of
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.data.sources import open_data
+from tightfit.data.sources import open_part, refuse_unused
 from tightfit.data.split import hold_out
 from tightfit.errors import DataError
 from tightfit.evaluation.accuracy import understand, wanted_metrics
@@ -72,16 +72,16 @@ def open_sets(source: Source, given: GivenTraining, options: FinetuneOptions) ->
 
     def opened(spec: DataLike) -> Dataset:
         specs, names = inputs_of(source.model, source.path), outputs_of(source.model)
-        return open_data(spec, image=given.image, inputs=specs, outputs=names)
+        return open_part(spec, image=given.image, inputs=specs, outputs=names)
 
     dataset = opened(given.data)
     validation = None if options.validation is None else opened(options.validation)
+    measuring = dataset if options.test is None else opened(options.test)
+    refuse_unused(given.image, [dataset, measuring, *([] if validation is None else [validation])])
     if options.test is None:
         rest, measured = divide(dataset, options)
-        measuring = dataset
     else:
         rest, measured = np.random.default_rng(options.seed).permutation(len(dataset)), None
-        measuring = opened(options.test)
     if validation is not None:
         return TrainingSets(dataset, rest[: options.train], measuring, measured, validation)
     training, validating = _choosing(dataset, rest, options)

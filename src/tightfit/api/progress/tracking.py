@@ -115,10 +115,10 @@ def _adapted(progress: Progress | Stage | Steps | bool) -> Progress:
         return _Silent()
     if isinstance(progress, Progress):
         return progress
-    if not callable(progress):
+    if not callable(progress) or not (_takes(progress, 3) or _takes(progress, 2)):
         raise OptionError(
             f"Received progress of type {type(progress).__name__}; expected a function of (stage, done, "
-            "total), an object with stage and advance, or False."
+            "total) or of (done, total), an object with stage and advance, or False."
         )
     return _Called(progress)
 

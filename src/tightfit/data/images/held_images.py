@@ -18,11 +18,15 @@ class HeldImages:
     Args:
         options: how pixels become numbers; None: pictures of Pillow are their pixels, files are refused.
         specs: input name → the model's input.
+
+    Attributes:
+        met: whether a picture was among the samples so far.
     """
 
     def __init__(self, options: ImageOptions | None, specs: Mapping[str, InputSpec]) -> None:
         self._options, self._specs = options, specs
         self._complete: dict[str, ImageOptions] = {}
+        self.met = False
 
     def array(self, name: str, value: Any, where: str) -> Any:
         """Return the array of a picture, or the value.
@@ -38,6 +42,7 @@ class HeldImages:
         is_file = _is_image_file(value)
         if not is_file and not is_picture(value):
             return value
+        self.met = True
         spec = self._specs.get(name) or next(iter(self._specs.values()))
         if self._options is None:
             if is_file:

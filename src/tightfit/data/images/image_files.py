@@ -43,6 +43,7 @@ class ImageFiles:
     """A list of image files as a source of records with the one array ``x``; each is decoded once."""
 
     kind = "images"
+    decodes = True
 
     def __init__(
         self, name: str, files: Sequence[ImageFile], options: ImageOptions, notes: Sequence[str] = ()

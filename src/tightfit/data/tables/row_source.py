@@ -79,6 +79,7 @@ class RowSource:
     """
 
     notes: Sequence[str] = ()
+    decodes = True
 
     def __init__(
         self,

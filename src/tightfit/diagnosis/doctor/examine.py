@@ -14,7 +14,7 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec, Sample
-from tightfit.data.sources import open_data
+from tightfit.data.sources import open_part, refuse_unused
 from tightfit.data.split import split
 from tightfit.diagnosis.doctor.diagnosis import Diagnosis
 from tightfit.diagnosis.doctor.evidence import (
@@ -147,9 +147,10 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     specs = [
         InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in input_names(source.model).items()
     ]
-    evaluated = calibrated = open_data(data, image=image, inputs=specs)
+    evaluated = calibrated = open_part(data, image=image, inputs=specs)
     if calibration_data is not None:
-        calibrated = open_data(calibration_data, image=image, inputs=specs)
+        calibrated = open_part(calibration_data, image=image, inputs=specs)
+    refuse_unused(image, [evaluated, calibrated])
     count = len(calibrated)
     chosen = min(calibration, count)
     used, rest = split(calibrated.labels(), count, chosen, seed=seed, overlap=True)

@@ -24,6 +24,7 @@ OPEN = {
     "metric",
     "progress",
     "stage",
+    "wanted",
     "model",
     "models",
     "data",

@@ -27,7 +27,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "effort": (0, 2), "max_noise": (0, 1), "min_accelerated": (0, 1),
 }  # fmt: skip
 """Argument → least and largest number, of those that no other module checks."""
-_READ_APART: Final = frozenset({"metric", "progress", "stage", "output"})
+_READ_APART: Final = frozenset({"metric", "progress", "stage", "output", "wanted"})
 """Arguments whose readers say more of what they may be."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import tightfit
 from support.linear_models import linear_model
+from tightfit import demo
 from tightfit.conversion.formats import check_installed
 from tightfit.errors import OptionError, TightfitError
 from tightfit.evaluation.metrics.classes import class_labels
@@ -78,3 +80,19 @@ def test_an_output_of_no_use_is_no_success(tmp_path):
     names = [str(tmp_path / f"{number}.tflite") for number in range(2)]
     assert tightfit.evaluate(names[:1] * 2, str(tmp_path / "set.npz")).usable
     assert not tightfit.evaluate(names, str(tmp_path / "set.npz")).usable
+
+
+@pytest.mark.parametrize(("name", "said"), [("report.html", "is the page of"), ("x.json", "x.json': ")])
+def test_what_is_no_report_is_named(tmp_path, name, said):
+    (tmp_path / name).write_text("<html>")
+    with pytest.raises(TightfitError, match=said):
+        tightfit.compare([tmp_path / name, tmp_path / name])
+
+
+@pytest.mark.parametrize(("scale", "code"), [(1.0, 0), (255.0, 1)])
+def test_the_doctor_exits_with_1_where_it_finds_an_error(call, tmp_path, scale, code):
+    with np.load(demo.MODEL.with_name("images.npz")) as given:
+        images = given["x_calibration"][::5, ..., None].astype(np.float32) / 255 * scale
+        np.savez(tmp_path / "d.npz", x=images, y=given["y_calibration"][::5])
+    found, out, _ = call("doctor", demo.MODEL, "--data", tmp_path / "d.npz", "--json")
+    assert (found, json.loads(out)["errors"] > 0) == (code, code == 1)

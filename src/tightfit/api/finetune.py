@@ -180,18 +180,18 @@ def _finetune(
     """Open what was given, train, write, measure."""
     model, output = given.model, given.output
     backend = choose_backend()
-    from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
-    from tightfit.training.loop.training_data import TrainingData  # noqa: PLC0415 - loads Keras
-
     source = open_source(model)
     refuse_input_as_output(output, source.path)
     sets = open_sets(source, given, chosen)
+    others = teachers_of(chosen.teacher)
+    teachers = [open_source(each).model for each in others] or [source.model]
+    from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
+    from tightfit.training.loop.training_data import TrainingData  # noqa: PLC0415 - loads Keras
+
     reading = understood_labels(source, sets, request, chosen)
     source.facts = _facts(sets.dataset, len(sets.training), chosen) if chosen.provenance else None
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    others = teachers_of(chosen.teacher)
-    teachers = [open_source(each).model for each in others] or [source.model]
     going_on = UserModel.of(given.model, given.data, chosen)
     frozen, frozen_notes = frozen_in(given.model, source.model)
     user = None if going_on is None else going_on.training(sets, chosen)

@@ -20,6 +20,7 @@ from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike
+from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.emulator import find_emulator, is_available
 from tightfit.runtime.session import Session
 from tightfit.scratch import kept_folder, scratch_folder
@@ -71,14 +72,16 @@ def simulate(  # noqa: PLR0913 - the options of one command
     """
     if device not in (None, *DEVICES):
         raise OptionError(f"Received '{device}' as the device; expected one of {', '.join(DEVICES)}.")
+    if scheme is not None:
+        find_scheme(scheme)
     choose_backend()
-    from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
-    from tightfit.training.simulation.simulate_ops import simulate as compare  # noqa: PLC0415 - loads Keras
-
     path = signature_file(open_model(model), signature)
     stored = read_model(path)
     options = image_options(image)
     dataset = open_data(data, image=options, inputs=inputs_of(stored, path))
+    from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras
+    from tightfit.training.simulation.simulate_ops import simulate as compare  # noqa: PLC0415 - loads Keras
+
     chosen, _ = split(dataset.labels(), len(dataset), min(limit, len(dataset)), seed=seed, overlap=True)
     with scratch_folder() as folder:
         file = path

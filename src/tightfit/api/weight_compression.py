@@ -93,7 +93,7 @@ class WeightCompression:
             return make_plan(self.source.model, scheme, Ranges([]))
         if not self.samples.count:
             raise OptionError(
-                f"The scheme '{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 "
+                f"The scheme '{scheme.name}' needs sample inputs to calibrate with; pass --data (about 100 "
                 "samples)."
             )
         if self.samples.several:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Group
@@ -18,11 +18,9 @@ from tightfit.cli.options.shared_options import data_options, json_option, seed_
 from tightfit.cli.terminal.console import console
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis.doctor.checks import CHECKS
+from tightfit.diagnosis.doctor.evidence import ERROR, Finding
 from tightfit.diagnosis.doctor.examine import doctor as run_doctor
 from tightfit.plain_values import json_text
-
-if TYPE_CHECKING:
-    from tightfit.diagnosis.doctor.evidence import Finding
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 
@@ -42,7 +40,10 @@ _STYLES = {"error": "bold red", "warning": "bold yellow"}
 @signature_option
 @json_option
 def doctor(model: Path, as_json: bool, **options: Any) -> int:
-    """Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more."""
+    """Check the calibration data of MODEL: preprocessing, ranges, labels, duplicates and more.
+
+    Exits with 1 where an error is found; warnings exit with 0.
+    """
     image = ImageOptions.parse(options.pop("image")) if options["image"] else options.pop("image")
     with Bars(quiet=as_json) as bars:
         bars.stage("examining", options["calibration"])
@@ -54,7 +55,7 @@ def doctor(model: Path, as_json: bool, **options: Any) -> int:
         console().print(as_text(findings, len(CHECKS)))
         if findings.power:
             click.echo(findings.power)
-    return 0
+    return int(any(f.severity == ERROR for f in findings))
 
 
 def as_document(findings: Sequence[Finding], checks: int) -> str:

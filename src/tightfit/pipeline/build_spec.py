@@ -77,12 +77,12 @@ class BuildSpec:
             return
         if self.recovery:
             raise OptionError(
-                f"Recovery ({', '.join(self.recovery)}) looks at samples; pass data (about 100)."
+                f"Recovery ({', '.join(self.recovery)}) looks at samples; pass --data (about 100)."
             )
         if self.scheme.needs_data:
             raise OptionError(
                 f"The scheme '{self.scheme.name}' needs sample inputs to calibrate with; "
-                "pass data (about 100 samples)."
+                "pass --data (about 100 samples)."
             )
 
     @property

@@ -186,6 +186,8 @@ def read_report(path: str | Path) -> Report:
     Raises:
         DataError: the file is missing or no report.
     """
+    if Path(path).suffix.lower() in (".html", ".htm"):
+        raise DataError(f"'{path}' is the page of a report; expected the report.json beside it.")
     try:
         text = read_text(Path(path), "The report")
     except FileNotFoundError as error:
@@ -193,7 +195,10 @@ def read_report(path: str | Path) -> Report:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"Cannot read the report '{path}' ({why}); {_FROM_A_REPORT}") from error
-    return Report.from_json(text)
+    try:
+        return Report.from_json(text)
+    except DataError as error:
+        raise DataError(f"'{path}': {error}") from error
 
 
 def _only_fields(kind: type[Any], plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def plan_from_start(
     if start.activations is None:
         raise OptionError(
             f"The source has integer weights beside float activations ({start.plan.scheme.name}), so "
-            f"'{scheme.name}' needs sample inputs to calibrate with; pass data (about 100 samples)."
+            f"'{scheme.name}' needs sample inputs to calibrate with; pass --data (about 100 samples)."
         )
     plan = make_plan(model, scheme, known_ranges(start.plan))
     bits = 8 if start.activations == "int8" else 16

@@ -31,12 +31,15 @@ _READ_APART: Final = frozenset({"metric", "progress", "stage", "output", "wanted
 """Arguments whose readers say more of what they may be."""
 
 
-def check_arguments(function: Callable[..., object], given: Mapping[str, object]) -> None:
+def check_arguments(
+    function: Callable[..., object], given: Mapping[str, object], *, in_command: bool = False
+) -> None:
     """Refuse an argument that its annotation or its range does not admit, also inside an object of options.
 
     Args:
         function: whose annotations are read.
         given: argument → value.
+        in_command: whether the arguments are options of the command line, ``--max-size 5``.
 
     Raises:
         OptionError: names the argument, what it may be, and the value.
@@ -51,7 +54,8 @@ def check_arguments(function: Callable[..., object], given: Mapping[str, object]
     hints = get_type_hints(function) if given else {}
     for name, value in given.items():
         if name in hints.keys() - _READ_APART:
-            _check(name, name, value, hints[name])
+            label = f"--{name.replace('_', '-')} {value}" if in_command else f"{name}={value!r}"
+            _check(label, name, value, hints[name])
             _check_fields(value)
 
 
@@ -62,13 +66,13 @@ def _check_fields(options: object) -> None:
         return
     hints = get_type_hints(type(options))
     for field in fields(options):
-        label = f"{type(options).__name__}.{field.name}"
-        _check(label, field.name, getattr(options, field.name), hints[field.name])
+        value = getattr(options, field.name)
+        _check(f"{type(options).__name__}.{field.name}={value!r}", field.name, value, hints[field.name])
 
 
 def _check(label: str, name: str, value: object, hint: Any) -> None:
     """Refuse a value that an annotation or the range of a name does not admit."""
-    received = f"Received {label}={printable(' '.join(repr(value).split()), 60)}"
+    received = f"Received {printable(' '.join(label.split()), 90)}"
     if not fits(value, hint):
         *others, last = _words(hint)
         expected = f"{', '.join(others)} or {last}" if others else last

@@ -54,7 +54,7 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     del kwargs[name]
                 given = dict(zip(signature(function).parameters, args, strict=False)) | kwargs
                 _check_output(given.get("output"))
-                check_arguments(function, given)
+                check_arguments(function, given, in_command=_in_command())
                 with watching(_files(function, args, kwargs)):
                     return function(*args, **kwargs)
             except TightfitError as error:

@@ -67,7 +67,6 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """
     image = ImageOptions.parse(options["image"]) if options["image"] else None
     with Bars(quiet=as_json) as bars:
-        bars.stage("evaluating", options["limit"] or 0)
         metric, limit = options["metric"], options["limit"]
         results = run_evaluate(
             models,
@@ -75,7 +74,7 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
             image=image,
             metric=metric,
             limit=limit,
-            progress=bars.advance,
+            progress=bars,
             slices=parse_slices(options["slices"]),
             signature=options["signature"],
             on=_place(options["on"], options["ssh_config"], options["remote_python"]),

@@ -193,7 +193,7 @@ def read_report(path: str | Path) -> Report:
     except FileNotFoundError as error:
         raise DataError(f"There is no report '{path}'; {_FROM_A_REPORT}") from error
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or "it is no text"
         raise DataError(f"Cannot read the report '{path}' ({why}); {_FROM_A_REPORT}") from error
     try:
         return Report.from_json(text)

@@ -125,6 +125,11 @@ def test_numbers_out_of_range_are_told(verb, option, said):
         VERBS[verb](**given | option)
 
 
+def test_a_command_names_its_option(call):
+    code, _, err = call("benchmark", demo.MODEL, "--seconds", "-3")
+    assert (code, err) == (2, "tightfit: Received --seconds -3.0; expected 0 or more.\n")
+
+
 def test_true_and_one_number_are_told_apart():
     def verb(seed: int = 0, *, sure: bool = False) -> None: ...
 

@@ -169,7 +169,7 @@ def test_quantize_recovers_with_samples(call, tmp_path):
     code, out, _ = call(*common, "--data", IMAGES, "--calibration", 24, "--recover", "gptq")
     assert code == 0
     assert json.loads(out)["notes"] == ["weights rounded with data"]
-    refused(call(*common, "--recover", "gptq"), "gptq", "pass data")
+    refused(call(*common, "--recover", "gptq"), "gptq", "pass --data")
     refused(call(*common, "--data", IMAGES, "--recover", "gptx"), "gptx", "Did you mean 'gptq'?")
 
 

@@ -37,9 +37,10 @@ SWAPPED = {
 @pytest.mark.parametrize("name", ["set.npz", "set.npy", "list.csv", "rows.parquet"])
 @pytest.mark.parametrize("verb", SWAPPED)
 def test_data_in_the_place_of_the_model_is_told(verb, name, tmp_path):
-    (tmp_path / name).write_bytes(b"x")
+    for each in (name, "net.keras"):
+        (tmp_path / each).write_bytes(b"x")
     with pytest.raises(TightfitError, match=r"Received the data .* place of the model; .* Swap the two"):
-        SWAPPED[verb](str(tmp_path / name), "net.keras")
+        SWAPPED[verb](str(tmp_path / name), str(tmp_path / "net.keras"))
 
 
 @pytest.mark.parametrize("verb", [tightfit.prune, tightfit.cluster])
@@ -87,6 +88,13 @@ def test_what_is_no_report_is_named(tmp_path, name, said):
     (tmp_path / name).write_text("<html>")
     with pytest.raises(TightfitError, match=said):
         tightfit.compare([tmp_path / name, tmp_path / name])
+
+
+@pytest.mark.parametrize("verb", [v for v in SWAPPED if v != "explain"])
+def test_data_that_is_not_there_is_refused_before_a_model_is_opened(verb, tmp_path):
+    for name in ("nowhere.npz", "nowhere/", "nowhere.npz:x,y"):
+        with pytest.raises(TightfitError, match="does not exist"):
+            SWAPPED[verb](str(tmp_path / "no.keras"), str(tmp_path / name))
 
 
 @pytest.mark.parametrize(("scale", "code"), [(1.0, 0), (255.0, 1)])

@@ -16,7 +16,7 @@ from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
 from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample, shape_text
-from tightfit.data.sources import open_data
+from tightfit.data.sources import check_data, open_data
 from tightfit.evaluation.accuracy import Asked, understand
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
@@ -142,6 +142,7 @@ def describe_data(  # noqa: PLR0913 - the options of one command
         ``tightfit.describe_data("samples.npz", "model.tflite")``
     """
     check_paths({"model": model, "data": data}, {"The sheet": output})
+    check_data(data)
     path = open_model(model)
     read = read_model(path)
     dataset = open_data(

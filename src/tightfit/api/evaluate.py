@@ -14,7 +14,7 @@ from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.held_models import label_of
 from tightfit.conversion.open_model import open_model
-from tightfit.data.sources import open_data
+from tightfit.data.sources import check_data, open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
@@ -76,6 +76,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     """
     wanted, place = wanted_metrics(metric), None if on is None else find_place(on)
     several = _several(models)
+    check_data(data)
     paths = [signature_file(open_model(m), signature) for m in several]
     read = [read_model(path) for path in paths]
     dataset = open_data(

@@ -8,9 +8,10 @@ from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.open_model import open_model
+from tightfit.data.sources import check_data
 from tightfit.diagnosis.explain.attribution import explain as explain_files
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation
-from tightfit.evaluation.accuracy import Asked
+from tightfit.evaluation.accuracy import Asked, wanted_metrics
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.spoken import verb
 
@@ -56,6 +57,8 @@ def explain(  # noqa: PLR0913 - the options of one command
     Example:
         ``tightfit.explain("float.tflite", "int8.tflite", "samples.npz")``
     """
+    wanted_metrics(metric)
+    check_data(data)
     request = ExplainRequest(
         signature_file(open_model(model), signature),
         signature_file(Path(quantized), signature),

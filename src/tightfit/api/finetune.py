@@ -28,6 +28,7 @@ from tightfit.api.results.trained_or_start import KEPT_TRAINED, Judged, write_be
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
+from tightfit.data.sources import check_data
 from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import footprint
@@ -180,6 +181,7 @@ def _finetune(
     """Open what was given, train, write, measure."""
     model, output = given.model, given.output
     backend = choose_backend()
+    check_data(given.data, chosen.validation, chosen.test)
     source = open_source(model)
     refuse_input_as_output(output, source.path)
     sets = open_sets(source, given, chosen)

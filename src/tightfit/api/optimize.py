@@ -19,6 +19,7 @@ from tightfit.api.parameters.arguments import (
 )
 from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
 from tightfit.conversion.open_model import open_model
+from tightfit.data.sources import check_data
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
@@ -198,6 +199,7 @@ def _given(data: DataLike | None) -> DataLike:
 def _run(job: Job, progress: ProgressLike, cluster: RayCluster | str | None) -> Report:
     """Return the report of a job."""
     check_job(job)
+    check_data(job.data, job.calibration_data)
     run = run_facts(job)
     job = replace(job, model=open_model(job.model))
     with tracked(progress) as tracker:

@@ -21,6 +21,7 @@ from tightfit.compression.channels.channel_pruning import (
 from tightfit.compression.channels.channel_pruning import prune_channels as prune
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.cached_samples import remembered
+from tightfit.data.sources import check_data
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.accuracy import wanted_metrics
 from tightfit.evaluation.footprint import footprint
@@ -116,6 +117,7 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     wanted_metrics(metric)
     budget = ChannelBudget(macs, parse_size(max_size), max_latency)
     options = ChannelOptions(importance, refit, multiple)
+    check_data(data)
     source = open_source(model)
     divided = None
     if data is not None:

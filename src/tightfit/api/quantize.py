@@ -14,6 +14,7 @@ from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.formats import is_model_name, swapped_scheme
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.data.sources import check_data
 from tightfit.diagnosis import doctor as calibration_doctor
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
@@ -164,6 +165,7 @@ def _quantize(
     check_paths({"model": given.model, "data": given.data}, {"The output": output})
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, output)
+    check_data(given.data)
     prepare_shared(worker_count())
     source = open_source(given.model)
     source.facts = chosen.facts()

@@ -15,7 +15,7 @@ from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.quantize import quantize
 from tightfit.conversion.open_model import open_model
-from tightfit.data.sources import open_data
+from tightfit.data.sources import check_data, open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
@@ -75,6 +75,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
     if scheme is not None:
         find_scheme(scheme)
     choose_backend()
+    check_data(data)
     path = signature_file(open_model(model), signature)
     stored = read_model(path)
     options = image_options(image)
@@ -164,6 +165,7 @@ def simulate_float16(
     Example:
         ``tightfit.simulate_float16("model.tflite", "samples.npz")``
     """
+    check_data(data)
     path = signature_file(open_model(model), signature)
     stored = read_model(path)
     dataset = open_data(data, image=image_options(image), inputs=inputs_of(stored, path))

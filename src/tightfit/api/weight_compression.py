@@ -15,6 +15,7 @@ from tightfit.compression.lookup_tables import saved_bytes
 from tightfit.compression.sparsity.sparse_storage import StoredLayer
 from tightfit.compression.sparsity.xnnpack_rewrites import make_eligible
 from tightfit.conversion.held_models import label_of, temporary_place
+from tightfit.data.sources import check_data
 from tightfit.errors import OptionError
 from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
@@ -51,6 +52,7 @@ class WeightCompression:
         self.options, self.stage = options, stage
         self.output = temporary_place(label_of(model)) if output is None else Path(output)
         check_paths({"model": model, "data": options.data}, {"The output": self.output})
+        check_data(options.data)
         self.original = self.source = open_source(model)
         refuse_bad_weights(self.source.model)
         if not options.provenance:

@@ -147,7 +147,7 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     "--only",
     multiple=True,
     metavar="NAME",
-    help="Candidate to try, such as int8 or int8+gptq; may be repeated.",
+    help="Candidates to try, such as int8,int8+gptq; may be repeated.",
 )
 @click.option(
     "--devices",
@@ -170,6 +170,7 @@ def optimize(model: Path, as_json: bool, **options: Any) -> int:
     """
     _refuse_functions(click.get_current_context(), trust=options["trust_code"])
     baseline = None if options["baseline"] is None else read_report(options["baseline"])
+    options["only"] = tuple(name for words in options["only"] for name in words.split(",") if name)
     job = job_of(model, options)
     cluster = chosen_cluster(options)
     pieces = 1 + 2 * (1 + len(options["only"] or recipes()))

@@ -35,7 +35,16 @@ from tightfit.errors import DataError, OptionError, first_line
 from tightfit.plugins import entries, load_entry
 from tightfit.types import Array
 
-__all__ = ["Dataset", "ImageOptions", "InputSpec", "Sample", "open_data", "open_part", "refuse_unused"]
+__all__ = [
+    "Dataset",
+    "ImageOptions",
+    "InputSpec",
+    "Sample",
+    "check_data",
+    "open_data",
+    "open_part",
+    "refuse_unused",
+]
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*")
 _EXPECTED = (
@@ -66,6 +75,34 @@ def open_data(
     dataset = open_part(spec, image=image, inputs=inputs, outputs=outputs)
     refuse_unused(image, [dataset])
     return dataset
+
+
+def check_data(*specs: object) -> None:
+    """Refuse data that names nothing on disk, before a model is converted for it; objects are left alone.
+
+    Args:
+        specs: as ``open_data`` takes them, or None.
+
+    Raises:
+        DataError: names the data that is not there.
+
+    Example:
+        >>> check_data(None, "package.module:function")
+    """
+    for spec in specs:
+        text = os.fspath(spec) if isinstance(spec, str | os.PathLike) else None
+        if isinstance(text, str) and not _FUNCTION.fullmatch(text) and _is_nothing(text):
+            raise DataError(f"The data '{text}' does not exist. {_EXPECTED}.")
+
+
+def _is_nothing(spec: str) -> bool:
+    """True for what is neither a file or folder, nor tars, nor arrays of a file."""
+    try:
+        several = tar_files(spec) != [Path(spec)]
+        found = several or Path(spec).exists() or Path(spec.rpartition(":")[0] or spec).is_file()
+    except (OSError, ValueError):  # no name that a disk may have: opening it says so
+        return False
+    return not found
 
 
 def refuse_unused(image: ImageOptions | None, datasets: Sequence[Dataset]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.data.sample import InputSpec, Sample
-from tightfit.data.sources import open_part, refuse_unused
+from tightfit.data.sources import check_data, open_part, refuse_unused
 from tightfit.data.split import split
 from tightfit.diagnosis.doctor.diagnosis import Diagnosis
 from tightfit.diagnosis.doctor.evidence import (
@@ -143,6 +143,7 @@ def doctor(  # noqa: PLR0913 - the options of one verb
     Raises:
         ModelError: no float model. DataError: the data does not fit it.
     """
+    check_data(data, calibration_data)
     source = open_source(model)
     specs = [
         InputSpec(n, t.shape_signature or t.shape, t.dtype) for n, t in input_names(source.model).items()

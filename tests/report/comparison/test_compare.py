@@ -38,6 +38,14 @@ def test_what_differs_is_listed_and_what_is_not_comparable_is_said():
     assert found.candidates["int4-io"] == ["failed", "failed"]
 
 
+def test_what_differs_is_in_words():
+    pair = [replace(build(), run={"only": only}) for only in ([], ["int8", "float16"])]
+    pair[1] = replace(pair[1], budget=replace(pair[1].budget, max_size=100_000))
+    found = tightfit.compare(pair)
+    assert found.differences["only"] == ["—", "int8, float16"]
+    assert found.differences["max_size"][1] == "100 kB"
+
+
 def test_the_boards_of_one_report_are_rows():
     report = build(devices={"phone": {"machine": {}, "best": "int8"}})
     phone = {"phone": {"latency_ms": 3.5, "latency_ratio": 0.4}}

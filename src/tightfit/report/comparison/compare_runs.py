@@ -11,9 +11,10 @@ from tightfit.report.report import Report
 from tightfit.result import Result, Row
 from tightfit.search.candidates.candidate import Candidate
 from tightfit.search.verdict.metric_words import metric_words
-from tightfit.units import MISSING, format_bytes, format_milliseconds, format_ratio
+from tightfit.units import MISSING, format_bytes, format_count, format_milliseconds, format_ratio
 
 _ASKED: Final = ("max_drop", "max_drops", "max_size", "max_zip", "max_latency", "max_latency_ratio", "target")
+_SIZES: Final = ("max_size", "max_zip", "memory")
 _MACHINE: Final = ("cpu", "arch", "cores", "threads", "litert")
 
 
@@ -106,7 +107,7 @@ def run_row(run: Run, *, best: bool) -> list[str]:
         format_bytes(run.size_bytes),
         format_milliseconds(run.latency_ms),
         format_ratio(run.latency_ratio),
-        f"{words.score(run.accuracy)} {words.noun}",
+        words.score(run.accuracy) + ("" if words.noun == "accuracy" else f" {words.noun}"),
         words.change(run.drop),
         fits,
         run.machine,
@@ -180,7 +181,9 @@ def _best(runs: Sequence[Run]) -> Run | None:
 
 def _machine(facts: Mapping[str, object]) -> str:
     """A machine in a few words."""
-    return f"{facts.get('cpu') or 'this machine'}, {facts.get('threads', 1)} threads"
+    threads = facts.get("threads", 1)
+    counted = format_count(threads, "thread") if isinstance(threads, int) else f"{threads} threads"
+    return f"{facts.get('cpu') or 'this machine'}, {counted}"
 
 
 def _differences(reports: Sequence[Report]) -> dict[str, list[str]]:
@@ -191,18 +194,32 @@ def _differences(reports: Sequence[Report]) -> dict[str, list[str]]:
         "data's fingerprint": [str(r.data.get("fingerprint") or "")[:12] for r in reports],
         "evaluation samples": [str(r.data.get("evaluation_samples") or "") for r in reports],
         "tightfit": [r.version or "" for r in reports],
-        **{key: [_shown(getattr(r.budget, key)) for r in reports] for key in _ASKED},
+        **{key: [_shown(getattr(r.budget, key), key) for r in reports] for key in _ASKED},
         **{key: [_shown(r.machine.get(key)) for r in reports] for key in _MACHINE},
         **{
-            key: [_shown(r.run.get(key)) for r in reports]
+            key: [_shown(r.run.get(key), key) for r in reports]
             for key in sorted({k for r in reports for k in r.run} - {*_ASKED, "model", "data", "output"})
         },
     }
     return {name: values for name, values in rows.items() if len(set(values)) > 1}
 
 
-def _shown(value: object) -> str:
-    return MISSING if value in (None, {}, []) else str(value)
+def _shown(value: object, key: str = "") -> str:
+    """Return a value in words: sizes with their unit, lists and mappings without Python's signs.
+
+    Example:
+        >>> _shown(100_000, "max_size"), _shown(["int8", "float16"]), _shown({"top1": 0.01}), _shown(True)
+        ('100 kB', 'int8, float16', 'top1=0.01', 'yes')
+    """
+    if value is None or value in ({}, [], ()):
+        return MISSING
+    if key in _SIZES and isinstance(value, int):
+        return format_bytes(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_shown(each)}" for name, each in value.items())
+    return ", ".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _candidates(reports: Sequence[Report]) -> dict[str, list[str]]:

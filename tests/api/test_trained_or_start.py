@@ -46,6 +46,17 @@ def test_a_file_that_does_not_run_never_wins():
     assert not gains(scored(FEW), broken, 0.9)
 
 
+@pytest.mark.parametrize(("half", "wanted"), [(0.002, True), (0.02, False)])
+def test_a_metric_over_all_samples_must_be_better_than_its_interval(half, wanted):
+    def over_all(value):
+        score = Score(
+            value, change=value - 0.7, change_low=value - 0.7 - half, change_high=value - 0.7 + half
+        )
+        return Accuracy("f1", value, metrics={"f1": score}, n=400)
+
+    assert gains(over_all(0.68), over_all(0.69)) is wanted
+
+
 @pytest.mark.parametrize(("original", "wanted"), [(FEW, False), (MORE, True)])
 def test_where_nothing_was_lost_less_loss_is_no_gain(original, wanted):
     assert gains(scored(FEW), scored(FEW), 0.5, scored(original)) is wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,8 @@ _ERRORS: Final = 1.5
 """Standard errors by which a metric is better for sure enough."""
 _SURELY: Final = 2.5
 """The same where the file before the training lost nothing, so that training has nothing to win back."""
+_INTERVAL: Final = 2 * 1.96
+"""Standard errors in an interval of 95 %."""
 _CLEARLY_LESS: Final = 0.1
 """Where the metric is equal, the trained file is kept when the validation loss fell by this fraction."""
 
@@ -120,15 +123,24 @@ def gains(
     if start.value is None or trained.value is None:
         return keeps_slices and less_loss >= _CLEARLY_LESS
     sign = trained.metrics[trained.metric].sign
-    change, error = sign * (trained.value - start.value), 0.0
-    if start.scores is not None and trained.scores is not None and len(start.scores) > 1:
-        error = float(np.std(trained.scores - start.scores, ddof=1)) / len(start.scores) ** 0.5
+    change, error = sign * (trained.value - start.value), _error(start, trained)
     if change < 0.0:
         return False
     lost = not _by_labels(trained.metric) or _has_lost(original, start, sign)
     if change > (_ERRORS if lost else _SURELY) * error:
         return keeps_slices or _by_labels(trained.metric)
     return keeps_slices and lost and less_loss >= _CLEARLY_LESS
+
+
+def _error(start: Accuracy, trained: Accuracy) -> float:
+    """The standard error of the difference, of samples' scores or of both changes from the original."""
+    if start.scores is not None and trained.scores is not None:
+        count = len(start.scores)
+        return float(np.std(trained.scores - start.scores, ddof=1)) / count**0.5 if count > 1 else 0.0
+    found = [a.metrics[a.metric] for a in (start, trained)]
+    ends = [(s.change_low, s.change_high) for s in found]
+    spans = [high - low for low, high in ends if low is not None and high is not None]
+    return math.hypot(*spans) / _INTERVAL if len(spans) == len(found) else 0.0
 
 
 def _has_lost(original: Accuracy | None, start: Accuracy, sign: float) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.model_slices import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality, lower
 from tightfit.graph.signatures import keeps_state
@@ -21,6 +23,8 @@ from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
+from tightfit.quantization.modes import Override
+from tightfit.quantization.plan import INTEGER
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
@@ -35,6 +39,22 @@ from tightfit.streaming.moments import Moments
 from tightfit.streaming.slice_axes import Slices
 from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
+
+_FAILED: Final = re.compile(r"Node number \d+ \((\w+)\) failed to invoke")
+_MOST_FAILING: Final = 3
+
+
+def failing_op(error: RuntimeFailureError) -> Override | None:
+    """Return the rule that keeps ops of the kind whose kernel failed in float; None where none is named.
+
+    Example:
+        >>> failing_op(RuntimeFailureError("div.cc:262 … Node number 12 (DIV) failed to invoke.")).pattern
+        'DIV'
+    """
+    found = _FAILED.search(str(error))
+    if found is None:
+        return None
+    return Override(found[1], "float", "its integer kernel fails on a sample", is_optional=True)
 
 
 @dataclass
@@ -161,9 +181,22 @@ class Builder:
     def build(self, spec: BuildSpec, output: Path) -> QuantizationResult:
         """Build one file: plan, recover, write.
 
+        An op whose kernel fails on a sample computes in float, with that reason; then the file is built anew.
+
         Raises:
             TightfitError: see ``begin`` and ``write``.
         """
+        for _ in range(_MOST_FAILING):
+            try:
+                return self._built(spec, output)
+            except RuntimeFailureError as error:
+                failing = failing_op(error)
+                if failing is None or spec.scheme.compute != INTEGER:
+                    raise
+                spec = replace(spec, overrides=(*spec.overrides, failing))
+        return self._built(spec, output)
+
+    def _built(self, spec: BuildSpec, output: Path) -> QuantizationResult:
         state = self.begin(spec)
         if spec.is_automatic:
             state = self.improved(state, spec)

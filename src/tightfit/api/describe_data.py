@@ -17,7 +17,7 @@ from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample, shape_text
 from tightfit.data.sources import check_data, open_data
-from tightfit.evaluation.accuracy import Asked, understand
+from tightfit.evaluation.accuracy import Asked, understand, wanted_metrics
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
@@ -143,6 +143,7 @@ def describe_data(  # noqa: PLR0913 - the options of one command
     """
     check_paths({"model": model, "data": data}, {"The sheet": output})
     check_data(data)
+    wanted_metrics(metric)
     path = open_model(model)
     read = read_model(path)
     dataset = open_data(

@@ -12,6 +12,7 @@ from tightfit.data.sources import check_data
 from tightfit.diagnosis.explain.attribution import explain as explain_files
 from tightfit.diagnosis.explain.explanation import ExplainRequest, Explanation
 from tightfit.evaluation.accuracy import Asked, wanted_metrics
+from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.spoken import verb
 
@@ -59,6 +60,8 @@ def explain(  # noqa: PLR0913 - the options of one command
     """
     wanted_metrics(metric)
     check_data(data)
+    if not Path(quantized).exists():
+        read_model(Path(quantized))  # says so before the other model is converted
     request = ExplainRequest(
         signature_file(open_model(model), signature),
         signature_file(Path(quantized), signature),

@@ -5,7 +5,7 @@ Filled by ``diagnosis.doctor.examine``, which runs the float model; judged by ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -201,7 +201,7 @@ class Evidence:
         evaluation_samples: how many are left to evaluate with, None where that was not asked.
     """
 
-    samples: list[SampleFacts] = field(default_factory=list)
+    samples: Sequence[SampleFacts] = ()
     bad: list[str] = field(default_factory=list)
     finite: int = 0
     classes: int | None = None

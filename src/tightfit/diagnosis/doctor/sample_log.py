@@ -10,6 +10,7 @@ import numpy as np
 from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
 from tightfit.diagnosis.doctor.evidence import Evidence, SampleFacts
+from tightfit.diagnosis.doctor.facts_table import FactsTable
 from tightfit.errors import DataError
 from tightfit.streaming.columns import ColumnSums
 from tightfit.types import Array
@@ -32,7 +33,7 @@ class SampleLog:
     """
 
     def __init__(self) -> None:
-        self.samples: list[SampleFacts] = []
+        self.samples = FactsTable()
         self.bad: list[str] = []
         self.finite = 0
         self.columns: dict[str, ColumnSums] = {}
@@ -83,7 +84,7 @@ class SampleLog:
     def evidence(self) -> Evidence:
         """What can be judged without running a model."""
         columns = {name: sums.columns() for name, sums in self.columns.items()}
-        return Evidence(samples=list(self.samples), bad=list(self.bad), finite=self.finite, columns=columns)
+        return Evidence(samples=self.samples, bad=list(self.bad), finite=self.finite, columns=columns)
 
 
 def _is_finite(values: Array) -> bool:

@@ -19,7 +19,7 @@ from tightfit.quantization.apply import apply_plan  # noqa: E402 - after the che
 from tightfit.training.export import export  # noqa: E402 - after the check for Keras
 from tightfit.training.network import Network  # noqa: E402 - after the check for Keras
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES, Constant, OneShot, Polynomial  # noqa: E402 - after the check for Keras
-from tightfit.training.transforms.weight_transforms import Cluster, Mask, check_order  # noqa: E402 - after the check
+from tightfit.training.transforms.weight_transforms import Cluster, Mask, check_order, check_sites  # noqa: E402 - after the check
 from tightfit.weights.patterns import keep, keep_globally  # noqa: E402 - after the check for Keras
 
 
@@ -100,6 +100,17 @@ def test_patterns_survive_in_the_integers(pattern):
         blocks = matrix[:, : matrix.shape[1] // width * width]
         blocks = blocks.reshape(matrix.shape[0] // height, height, -1, width)
         assert (~blocks.any((1, 3))).mean() >= 0.45
+
+
+@pytest.mark.parametrize(("make", "said"), [(Mask, "Nothing to prune"), (Cluster, "Nothing to cluster")])
+def test_a_transform_that_finds_no_weights_is_refused(make, said):
+    amount = 0.5 if make is Mask else 8
+    enough, none = make(amount, smallest=600), make(amount, smallest=800)
+    for each in (enough, none):
+        Network(pointwise(), None, [each], check=False)
+    check_sites([enough])
+    with pytest.raises(OptionError, match=f"{said}: no weights with at least 800 elements"):
+        check_sites([none])
 
 
 def test_without_keep_zeros_no_value_need_be_zero():

@@ -39,7 +39,7 @@ from tightfit.training.loop.training_data import TrainingData
 from tightfit.training.network import Network
 from tightfit.training.transforms.mask import SMALLEST
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES
-from tightfit.training.transforms.weight_transforms import Cluster, Mask
+from tightfit.training.transforms.weight_transforms import Cluster, Mask, check_sites
 from tightfit.types import Array
 from tightfit.units import format_percent
 from tightfit.weights.zeros import COUNTED
@@ -193,6 +193,7 @@ class StageTraining:
         if stage == "finish" and request.scheme is not None:
             plan = self._plan(stage, request.scheme, free=not transforms)
         network = Network(self.current, plan, transforms, ranges=request.ranges, frozen=self.frozen)
+        check_sites(transforms)
         if stage == self.request.stages()[0] and request.sparsity is not None:
             self._note_zeros(transforms[0], request.sparsity)
         return network

@@ -33,4 +33,19 @@ def check_order(transforms: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(transforms)
 
 
-__all__ = ["Cluster", "Mask", "check_order"]
+def check_sites(transforms: Sequence[Any]) -> None:
+    """Check that each transform of a network has found weights to change.
+
+    Raises:
+        OptionError: every weight is too small.
+    """
+    for transform in transforms:
+        prunes = isinstance(transform, Mask)
+        if not (transform.sites if prunes else getattr(transform, "trained", True)):
+            raise OptionError(
+                f"Nothing to {'prune' if prunes else 'cluster'}: no weights with at least "
+                f"{transform.smallest} elements; leave out {'the sparsity' if prunes else 'the clusters'}."
+            )
+
+
+__all__ = ["Cluster", "Mask", "check_order", "check_sites"]

@@ -17,9 +17,11 @@ from tightfit.graph.signatures import input_names
 from tightfit.graph.split_inputs import INPUTS_KEY, InputPiece, split_values
 from tightfit.graph.writer import serialize, write_model
 from tightfit.pipeline import builder
+from tightfit.recovery.slices import remedy
+from tightfit.recovery.slices.input_remedies import InputRemedies
 from tightfit.recovery.slices.normalized_columns import poor_inputs
-from tightfit.recovery.slices.remedy import Remedies
 from tightfit.recovery.slices.remedy_state import RemedyState
+from tightfit.recovery.slices.slice_trials import SliceTrials
 from tightfit.recovery.slices.split_input import split_inputs
 from tightfit.runtime.session import Session
 
@@ -154,7 +156,7 @@ def test_a_piece_is_what_its_name_says():
 def test_samples_that_fitted_no_remedy_judge_the_file(tmp_path, monkeypatch):
     """Where they see less than all samples together, theirs is what the file is said to be."""
     write_model(sensor_model(), tmp_path / "m.tflite")
-    judging = Remedies.measured
+    judging = SliceTrials.measured
 
     def worse(self, model, plan):
         return [replace(o, own_db=12.5) for o in judging(self, model, plan)]
@@ -162,8 +164,8 @@ def test_samples_that_fitted_no_remedy_judge_the_file(tmp_path, monkeypatch):
     plain = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), effort=0)
     assert plain.outputs[0].own_db < 10  # without remedies there is nothing to judge
     monkeypatch.setattr(builder, "mend_inputs", lambda *_: None)
-    monkeypatch.setattr(Remedies, "_mended", lambda self, state: self._columns(state))
-    monkeypatch.setattr(Remedies, "measured", worse)
+    monkeypatch.setattr(remedy, "_mended", lambda trials, state: InputRemedies(trials).columns(state))
+    monkeypatch.setattr(SliceTrials, "measured", worse)
     monkeypatch.setattr(RemedyState, "gains_over", lambda *_: True)
     made = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), doctor=False)
     assert made.outputs[0].own_db == 12.5

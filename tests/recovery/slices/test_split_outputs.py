@@ -21,7 +21,7 @@ from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder as FileBuilder
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.scheme import find_scheme
-from tightfit.recovery.slices import remedy
+from tightfit.recovery.slices import output_remedies, remedy, remedy_state, slice_trials
 from tightfit.recovery.slices.divided_outputs import Spread, find_pieces, split_outputs
 from tightfit.runtime.session import Session
 from tightfit.streaming.slice_axes import Axis, Part
@@ -121,7 +121,8 @@ def test_the_file_for_integers_only_gives_pieces_and_is_measured_as_the_whole(tm
 
 
 def test_more_layers_leave_int8_where_pieces_stay_below_the_aim(tmp_path, monkeypatch):
-    monkeypatch.setattr(remedy, "AIM_DB", 60.0)
+    for module in (remedy, remedy_state, output_remedies, slice_trials):
+        monkeypatch.setattr(module, "AIM_DB", 60.0)
     write_model(head_model(BOXES), tmp_path / "m.tflite")
     target = find_target("edge-tpu")
     spec = BuildSpec(scheme_for(target, "int8"), target=target, layout=target.family.layout)

@@ -13,7 +13,7 @@ from tightfit.diagnosis.doctor.sample_log import SampleLog
 from tightfit.errors import TightfitError
 from tightfit.pipeline.source import Source
 from tightfit.quantization.calibration.calibrate import Calibration
-from tightfit.recovery.slices.remedy import COLUMNS, PIECES
+from tightfit.recovery.slices.input_remedies import COLUMNS, PIECES
 from tightfit.types import Array
 
 _OF_FEW: Final = frozenset(

@@ -78,8 +78,10 @@ def onnx_page() -> str:
     parts = [
         "# ONNX ops",
         _NOTICE,
-        f"{len(ops)} ops of opset {oldest} to {newest} are translated; If too, where its condition "
-        "is known once the shapes are. Any other op is refused by name, all of a model at once.",
+        f"{len(ops)} ops of opset {oldest} to {newest} are translated; Loop and Scan of known length "
+        "and lists of tensors are written out, and If where its condition is known once the shapes are. "
+        "Other ops on constants alone are computed beforehand. Any other op is refused by name, all of a "
+        "model at once.",
         _table(["op", "covered"], rows),
     ]
     return "\n\n".join(parts) + "\n"

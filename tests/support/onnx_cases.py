@@ -208,6 +208,7 @@ RECURRENT = [
     Case("GRU", [(3, 1, 4), real(1, 15, 4), real(1, 15, 5), real(1, 30)],
          {"hidden_size": 5, "linear_before_reset": 1, "direction": "reverse"}, 2),
     Case("RNN", [(3, 1, 4), real(1, 5, 4), real(1, 5, 5)], {"hidden_size": 5}, 2),
+    Case("RNN", [(3, 1, 4), real(1, 5, 4), real(1, 5, 5)], {"hidden_size": 5, "activations": ["Relu"]}, 2),
 ]  # fmt: skip
 
 FAMILIES = {

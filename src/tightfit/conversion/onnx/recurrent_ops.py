@@ -19,6 +19,16 @@ _DEFAULTS: Final = {
 }  # fmt: skip
 
 
+_PLAIN: Final[dict[str, Callable[[Any], Any]]] = {
+    "Relu": lambda v: jnp.maximum(v, 0), "Sigmoid": nn.sigmoid, "Tanh": jnp.tanh,
+}  # fmt: skip
+"""Activations of an RNN, the same in both directions."""
+
+
+def _names(n: OnnxNode) -> list[str]:
+    return [_text(a) for a in n.get("activations") or []]
+
+
 def _lstm_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
     """Gates in the order input, output, forget, cell."""
     del n
@@ -52,8 +62,8 @@ def _gru_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
 
 
 def _rnn_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
-    del n
-    return lambda gates, state: (jnp.tanh(gates + jnp.matmul(state[0], recurrent) + bias),)
+    activation = _PLAIN[_names(n)[0] if _names(n) else "Tanh"]
+    return lambda gates, state: (activation(gates + jnp.matmul(state[0], recurrent) + bias),)
 
 
 _STEPS: Final = {"LSTM": (_lstm_step, 2), "GRU": (_gru_step, 1), "RNN": (_rnn_step, 1)}
@@ -102,7 +112,9 @@ def _check(n: OnnxNode, lengths: Any, peepholes: Any) -> None:
         raise n.refuse("takes the lengths of its sequences at run time")
     if peepholes is not None or n.get("clip") is not None or n.get("input_forget", 0):
         raise n.refuse("has peepholes, a clip or coupled gates")
-    names = [_text(a) for a in n.get("activations") or []]
+    names = _names(n)
+    if n.kind == "RNN" and set(names) <= set(_PLAIN) and len(set(names)) == 1:
+        return
     default = _DEFAULTS[n.kind]
     if names and names[: len(default)] != default:
         raise n.refuse(f"has the activations {', '.join(names)}; {', '.join(default)} are covered")
@@ -112,7 +124,7 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-_NOTE: Final = f"default activations, at most {LONGEST} steps, written out"
+_NOTE: Final = f"default activations (RNN: Relu and Sigmoid too), at most {LONGEST} steps, written out"
 RECURRENT: Final[dict[str, OnnxOp]] = {
     kind: OnnxOp(_recurrent, note=_NOTE) for kind in ("GRU", "LSTM", "RNN")
 }

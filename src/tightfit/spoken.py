@@ -32,6 +32,9 @@ _FLAGS: Final = frozenset(
 )
 
 
+_MAPPINGS: Final = frozenset({"hold", "input-shape"})
+"""Options whose NAME=VALUE is a mapping in Python."""
+
 _READ: Final = ("model", "models", "data", "first", "second", "original", "quantized", "validation", "test")
 """Parameters that name files which a verb reads."""
 
@@ -134,6 +137,18 @@ def in_python(text: str) -> str:
     return "".join(part if i % 2 else _OPTION.sub(_keyword, part) for i, part in enumerate(parts))
 
 
+def _mapping(value: str) -> str:
+    """Return NAME=NUMBERS as a mapping, and numbers alone as a tuple.
+
+    Example:
+        >>> _mapping("x=1,?,3"), _mapping("1,3"), _mapping("rate=16000")
+        ("{'x': (1, ?, 3)}", '(1, 3)', "{'rate': 16000}")
+    """
+    name, equals, numbers = value.rpartition("=")
+    shown = f"({', '.join(numbers.split(','))})" if "," in numbers else numbers
+    return f"{{{name!r}: {shown}}}" if equals else shown
+
+
 def _keyword(found: re.Match[str]) -> str:
     """Return one option as a keyword, with its value where one follows."""
     option, value, follows = found[1], found[2] or "", found[0][2 + len(found[1]) :]
@@ -144,6 +159,8 @@ def _keyword(found: re.Match[str]) -> str:
         return f"{name[3:]}=False{follows}"
     is_word = option in _WORDS and value.isalpha()
     if value and (is_word or re.search(r"[0-9=/]", value) or (value.isupper() and len(value) > 1)):
+        if option in _MAPPINGS:
+            return f"{name}={_mapping(value)}"
         is_number = re.fullmatch(r"-?[0-9.]+", value) is not None
         return f"{name}={value if is_number else repr(value)}"
     return f"{name}={follows}"

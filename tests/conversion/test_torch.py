@@ -83,7 +83,7 @@ def test_a_module_takes_channels_last_on_request():
 
 
 def test_a_module_without_a_shape_is_asked_for_one():
-    with pytest.raises(ModelError, match=r"torch module Net .* --input-shape 1,3,224,224"):
+    with pytest.raises(ModelError, match=r"torch module Net .* input_shape=\(1, 3, 224, 224\)"):
         load(Net())
 
 

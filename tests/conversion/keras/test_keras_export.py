@@ -133,7 +133,7 @@ def test_a_batch_of_four_is_written_as_four():
 def test_free_dimensions_ask_for_a_shape_and_take_it():
     x = keras.Input((None, None, 3), name="image")
     model = keras.Model(x, layers.Conv2D(2, 3)(x))
-    with pytest.raises(ModelError, match=r"--input-shape image=1,\?,\?,3"):
+    with pytest.raises(ModelError, match=r"input_shape=\{'image': \(1, \?, \?, 3\)\}"):
         load(model)
     result = load(model, options=ConversionOptions(shapes={"image": (1, 6, 7, 3)}))
     assert result.model.main.inputs[0].shape == (1, 6, 7, 3)

@@ -291,7 +291,7 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path, content):
 def test_free_dimensions_ask_for_a_shape():
     node = helper.make_node("Relu", ["x"], ["y"])
     model = model_of([node], [("x", ["n", 3, "height", 4])], ["y"])
-    with pytest.raises(ModelError, match=r"--input-shape x=\?,3,\?,4"):
+    with pytest.raises(ModelError, match=r"input_shape=\{'x': \(\?, 3, \?, 4\)\}"):
         load(model)
     result = load(model, options=ConversionOptions(shapes={"x": (1, 3, 5, 4)}))
     assert result.model.main.inputs[0].shape == (1, 3, 5, 4)
@@ -315,7 +315,7 @@ def branching():
 
 
 def test_a_branch_needs_its_input_held():
-    with pytest.raises(ModelError, match=r"If .*--hold NAME=NUMBER"):
+    with pytest.raises(ModelError, match=r"If .*hold=\{'NAME': NUMBER\}"):
         load(branching())
     result = load(branching(), options=ConversionOptions(held={"rate": 16}))
     assert kinds(result) == {"RELU": 1}

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tightfit import targets
 from tightfit.api.parameters.arguments import parse_size
 from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.quantize import quantize as run_quantize
@@ -34,7 +35,6 @@ from tightfit.pipeline.write import UNFIT
 from tightfit.plain_values import json_text
 from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.report.printable import printable
-from tightfit.targets.placement import check
 from tightfit.units import format_bytes, format_ratio
 
 
@@ -187,7 +187,7 @@ def _verdict(written: Any, options: dict[str, Any]) -> Any:
     if options["target"] is None:
         return None
     memory = parse_size(options["memory"])
-    return check(read_model(written.path), options["target"], memory_bytes=memory)
+    return targets.check(read_model(written.path), options["target"], memory_bytes=memory)
 
 
 def _facts(model: Path, written: Any) -> dict[str, Any]:

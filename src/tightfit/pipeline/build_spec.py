@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.quantization.calibration.ranges import Ranges
@@ -14,7 +14,9 @@ from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme
 from tightfit.recovery.steps import check_steps
 from tightfit.streaming.slice_axes import NamedSlices
-from tightfit.targets.profile import Target
+
+if TYPE_CHECKING:
+    from tightfit.targets.profile import Target
 
 JUDGES: Final = 16
 """Samples that judge automatic recoveries."""

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tightfit import recovery, targets
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.model_slices import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.quality import OutputQuality, lower
@@ -27,18 +28,17 @@ from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import INTEGER
 from tightfit.quantization.planning import Overrides, check_overrides, make_plan
 from tightfit.quantization.scheme import Scheme, find_scheme
-from tightfit.recovery.automatic.held_out_noise import HeldOutNoise
-from tightfit.recovery.automatic.improve import improve
 from tightfit.recovery.slices.normalized_columns import poor_inputs
-from tightfit.recovery.slices.remedy import mend, mend_inputs
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import recover
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
 from tightfit.streaming.moments import Moments
 from tightfit.streaming.slice_axes import Slices
-from tightfit.targets.target_planning import allowed_on, overrides_for, rewrites_for
 from tightfit.types import Samples, SampleStream, Stage
+
+if TYPE_CHECKING:
+    from tightfit.recovery import HeldOutNoise
 
 _FAILED: Final = re.compile(r"Node number \d+ \((\w+)\) failed to invoke")
 _MOST_FAILING: Final = 3
@@ -107,7 +107,7 @@ class Builder:
         seen = self.calibration(detailed=spec.detailed)
         ranges = Ranges([seen.statistics] if seen else [], spec.observers)
         if spec.target is not None and seen is not None:
-            rules = overrides_for(spec.target, model, spec.scheme, ranges, rules)
+            rules = targets.overrides_for(spec.target, model, spec.scheme, ranges, rules)
         return RecoveryState(
             model,
             make_plan(model, spec.scheme, ranges, overrides=rules),
@@ -138,7 +138,11 @@ class Builder:
         """
         source = replace(self.source, model=state.model, facts=facts, reference=self.source.model)
         probes = self.seen.kept if self.seen else random_probes(source.path, source.model)
-        adapt = partial(rewrites_for, spec.target) if spec.target is not None and self._adapts(spec) else None
+        adapt = (
+            partial(targets.rewrites_for, spec.target)
+            if spec.target is not None and self._adapts(spec)
+            else None
+        )
         made = write_plan(
             source,
             state.plan,
@@ -171,7 +175,7 @@ class Builder:
             return False
         before, answered = len(state.notes), by_name(self.source.model, self.seen.kept)
         _allow(state, spec)
-        mend(state, answered, self.slices(spec), found)
+        recovery.mend(state, answered, self.slices(spec), found)
         return len(state.notes) > before
 
     def _adapts(self, spec: BuildSpec) -> bool:
@@ -249,7 +253,7 @@ class Builder:
         state = self._with_even_inputs(state, spec)
         check = judges(state, self.source.model, self.seen)
         may_lift = spec.layout == "cpu" and spec.target is None
-        return improve(state, check, may_lift=may_lift, thorough=spec.effort > 1)
+        return recovery.improve(state, check, may_lift=may_lift, thorough=spec.effort > 1)
 
     def _with_even_inputs(self, state: RecoveryState, spec: BuildSpec) -> RecoveryState:
         """The state with columns of inputs mended first: while they are rounded away nothing shows a gain."""
@@ -258,7 +262,7 @@ class Builder:
         state, answered = state.twin(), by_name(self.source.model, self.seen.kept)
         if poor_inputs(self.source.model, [inputs for inputs, _ in answered]):
             _allow(state, spec)
-            mend_inputs(state, answered, self.slices(spec))
+            recovery.mend_inputs(state, answered, self.slices(spec))
         return state
 
     def _counter(self) -> Callable[[], None]:
@@ -270,7 +274,7 @@ class Builder:
 def _allow(state: RecoveryState, spec: BuildSpec) -> None:
     """Tell the state what the target of a file takes, now that its plan is known."""
     if spec.target is not None:
-        state.allowed = allowed_on(spec.target, apply_plan(state.model, state.plan))
+        state.allowed = targets.allowed_on(spec.target, apply_plan(state.model, state.plan))
 
 
 def judges(state: RecoveryState, model: Any, seen: Calibration) -> HeldOutNoise:
@@ -286,7 +290,7 @@ def judges(state: RecoveryState, model: Any, seen: Calibration) -> HeldOutNoise:
     chosen: list[int] = np.unique(spread.astype(int)).tolist()
     if seen.samples >= FEWEST_TO_HOLD_OUT:
         state.held_out = frozenset(seen.places[i] for i in chosen)
-    return HeldOutNoise(model, [kept[i] for i in chosen])
+    return recovery.HeldOutNoise(model, [kept[i] for i in chosen])
 
 
 def quantize_file(  # noqa: PLR0913 - the options of one verb

@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from tightfit import targets
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
 from tightfit.pipeline.build_spec import BuildSpec
@@ -18,10 +19,11 @@ from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import own_probes
 from tightfit.quantization.from_integers.start import demote, plan_from_start
 from tightfit.quantization.plan import Plan
-from tightfit.targets.placement import check
-from tightfit.targets.profile import Target
-from tightfit.targets.target_planning import rewrites_for
 from tightfit.units import format_decibels
+
+if TYPE_CHECKING:
+    from tightfit.targets.profile import Target
+
 
 _ROUNDS: Final = 3
 """An op that goes to float may bring its neighbours' conversions into sight."""
@@ -59,7 +61,7 @@ def build_with_own_scales(
     if device is not None and plan.pinned:
         _keep_off(device, source.model, plan)
     probes = own_answers(source)
-    adapt = None if device is None else partial(rewrites_for, device)
+    adapt = None if device is None else partial(targets.rewrites_for, device)
     written = write_plan(source, plan, output, layout=spec.layout, probes=probes, adapt=adapt)
     said = [source.start.summary(), *source.notes, *written.notes, loss(written.snr_db, len(probes))]
     return replace(written, notes=said)
@@ -91,7 +93,7 @@ def loss(snr_db: float, count: int) -> str:
 def _keep_off(device: Target, model: Model, plan: Plan) -> None:
     """Puts ops that the target refuses back on float, where it has a fallback; the plan says why."""
     for _ in range(_ROUNDS if device.family.fallback else 0):
-        verdict = check(apply_plan(model, plan), device)
+        verdict = targets.check(apply_plan(model, plan), device)
         refused = {
             p.name: f"for {device.name}: {p.reason}" for p in verdict.fallbacks if p.refuses and p.rule
         }

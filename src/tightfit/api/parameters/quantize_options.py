@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tightfit import targets
 from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.quantization.planning import Overrides
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.streaming.slice_axes import NamedSlices
-from tightfit.targets.profile import find_target
-from tightfit.targets.target_planning import scheme_for
 
 
 def observers_of(observer: str | Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -77,11 +76,9 @@ class QuantizeOptions:
             return self.base.with_interface(self.interface or "float32")
         if self.target is None:
             return find_scheme(name, self.interface or "float32")
-        device = find_target(self.target)
-        from tightfit.targets.tools.tool_table import require_tool  # noqa: PLC0415 - only a target needs its tools
-
-        require_tool(device)
-        return scheme_for(device, name, self.interface)
+        device = targets.find_target(self.target)
+        targets.require_tool(device)
+        return targets.scheme_for(device, name, self.interface)
 
     @property
     def ends(self) -> str | None:
@@ -90,7 +87,7 @@ class QuantizeOptions:
 
     def spec(self, scheme: Scheme, output: Path) -> BuildSpec:
         """Return what file is asked for; the layout is the target's where none is named."""
-        target = None if self.target is None else find_target(self.target)
+        target = None if self.target is None else targets.find_target(self.target)
         own = "cpu" if target is None else target.family.layout
         return BuildSpec(
             scheme,

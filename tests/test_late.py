@@ -13,6 +13,7 @@ from support.places import SRC
 LATE = {
     "tightfit.api.parameters": ("CalibrationSamples",),
     "tightfit.conversion": ("load",),
+    "tightfit.data": ("check_data",),
     "tightfit.diagnosis.doctor": ("quick_check",),
     "tightfit.recovery": ("HeldOutNoise", "improve", "mend", "mend_inputs"),
     "tightfit.targets": (

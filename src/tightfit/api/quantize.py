@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tightfit import data as samples
 from tightfit.api import parameters
 from tightfit.api.parameters.arguments import Image, Size, image_options, parse_size
 from tightfit.api.parameters.quantize_options import QuantizeOptions, as_names, observers_of
@@ -14,7 +15,6 @@ from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.formats import is_model_name, swapped_scheme
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.data.sources import check_data
 from tightfit.diagnosis import doctor as calibration_doctor
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
@@ -165,7 +165,8 @@ def _quantize(
     check_paths({"model": given.model, "data": given.data}, {"The output": output})
     wanted = chosen.scheme(scheme)
     spec = chosen.spec(wanted, output)
-    check_data(given.data)
+    if given.data is not None:
+        samples.check_data(given.data)
     prepare_shared(worker_count())
     source = open_source(given.model)
     source.facts = chosen.facts()

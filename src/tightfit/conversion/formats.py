@@ -101,7 +101,7 @@ def find_format(path: Path) -> Format:
     if suffix in _SAMPLES:
         raise ModelError(
             f"Received the data '{path}' in the place of the model; expected a model, such as "
-            "'net.tflite', and the samples as the data. Swap the two."
+            "'net.tflite'. Swap the two where the model was given as the data."
         )
     if suffix in _REFUSED:
         raise ModelError(f"'{path}' is {_REFUSED[suffix]}. {_CURE}.")

@@ -20,6 +20,7 @@ from tightfit.data.split import split
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike
+from tightfit.quantization.from_integers.held import is_quantized
 from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.emulator import find_emulator, is_available
 from tightfit.runtime.session import Session
@@ -78,6 +79,8 @@ def simulate(  # noqa: PLR0913 - the options of one command
     check_data(data)
     path = signature_file(open_model(model), signature)
     stored = read_model(path)
+    if scheme is None and not is_quantized(stored):
+        raise OptionError(f"'{path.name}' is float; name a scheme to simulate: int8, int16x8 or int8x4.")
     options = image_options(image)
     dataset = open_data(data, image=options, inputs=inputs_of(stored, path))
     from tightfit.training.integer.integer_file import as_float, is_integer  # noqa: PLC0415 - loads Keras

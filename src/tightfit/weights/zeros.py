@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from tightfit.errors import OptionError, unknown_name
@@ -14,8 +15,29 @@ that stay dense. ``layer``: of each pruned layer. ``global``: of the pruned laye
 COUNTED: Final = 256
 """Fewest elements of a weight tensor that counts."""
 
+LARGE: Final = 1024
+"""Elements from which a weight tensor is pruned: smaller ones are few weights, which matter more."""
+
 _MOST: Final = 0.98
 """Most zeros of a pruned layer: of fewer weights than this leaves little is left of a layer."""
+
+
+def smallest_pruned(sizes: Iterable[int]) -> int:
+    """Return the elements from which the weight tensors of a network are pruned.
+
+    ``LARGE``, but ``COUNTED`` in a network of small layers, where tensors of ``LARGE`` elements hold less
+    than half of the weights that count.
+
+    Args:
+        sizes: of the weight tensors that may be pruned.
+
+    Example:
+        >>> smallest_pruned([9216, 512]), smallest_pruned([512, 768])
+        (1024, 256)
+    """
+    counted = [size for size in sizes if size >= COUNTED]
+    large = sum(size for size in counted if size >= LARGE)
+    return LARGE if 2 * large >= sum(counted) else COUNTED
 
 
 def check_zeros(sparsity: float, pattern: str, scope: str) -> None:

@@ -49,6 +49,15 @@ def test_a_fit_solves_each_row_on_its_mask():
         assert not found[~mask].any()
 
 
+def test_a_network_of_small_layers_is_pruned_too():
+    builder = Builder(seed=2)
+    hidden = builder.dense(builder.input("x", [1, 20]), 32)  # 640 elements
+    model = builder.model(builder.dense(builder.dense(hidden, 24), 4))  # 768 and 96
+    done = prune_weights(model, Pruning(0.75))
+    zeros = [float((op.inputs[1].data == 0).mean()) for op in done.model.main.ops]
+    assert zeros == [0.75, 0.75, 0]
+
+
 def test_the_units_of_inputs_do_not_decide_which_weights_stay():
     values, model = correlated(400, 64), dense_net()
     units, middles = np.float64(10.0) ** np.arange(64) ** 0.25, np.linspace(0, 9, 64)

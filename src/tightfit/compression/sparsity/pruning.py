@@ -24,11 +24,10 @@ from tightfit.streaming.moments import Moments
 from tightfit.types import Array, Mask
 from tightfit.weights.patterns import UNSTRUCTURED, keep, keep_globally
 from tightfit.weights.statistics import weight_values
-from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity
+from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity, smallest_pruned
 
 Matrix = npt.NDArray[np.float64]
 
-_SMALLEST: Final = 1024
 _PRUNED: Final = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
@@ -104,9 +103,11 @@ def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
         if op.kind not in _PRUNED or weight is None or weight.data is None or weight.dtype != "float32":
             continue
         named = op.name in skip or op.kind in skip
-        if weight.size >= _SMALLEST and weight.sparsity is None and not named:
+        if weight.sparsity is None and not named:
             found.setdefault(weight.data.__array_interface__["data"][0], op)
-    return list(found.values())
+    sizes = {key: op.operand(1).size for key, op in found.items()}
+    smallest = smallest_pruned(sizes.values())
+    return [op for key, op in found.items() if sizes[key] >= smallest]
 
 
 def prune_weights(
@@ -135,7 +136,7 @@ def prune_weights(
     sharing = _sharing(twin, wanted.skip)
     if not sharing:
         raise OptionError(
-            f"Nothing to prune: no {', '.join(_PRUNED)} with at least {_SMALLEST} constant float weights."
+            f"Nothing to prune: no {', '.join(_PRUNED)} with at least {COUNTED} constant float weights."
         )
     by_graph = [moments] if isinstance(moments, Mapping) else list(moments or ())
     seen = [_merged(ops, twin, by_graph) for ops in sharing]

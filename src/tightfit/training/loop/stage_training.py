@@ -37,7 +37,6 @@ from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.loop.training_data import TrainingData
 from tightfit.training.network import Network
-from tightfit.training.transforms.mask import SMALLEST
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES
 from tightfit.training.transforms.weight_transforms import Cluster, Mask, check_sites
 from tightfit.types import Array
@@ -211,7 +210,7 @@ class StageTraining:
             f"Pruned are {len(mask.sites)} tensors with {pruned:,} of the {mask.counted:,} weights in "
             f"tensors of {COUNTED} elements or more, each to {format_percent(found)} zeros, "
             f"which is {format_percent(whole)} of the file; depthwise convolutions and tensors of fewer than "
-            f"{SMALLEST} elements stay dense."
+            f"{mask.least:,} elements stay dense."
         )
         if note not in self.notes:
             self.notes.append(note)

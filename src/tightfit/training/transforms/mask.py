@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,10 +13,9 @@ from tightfit.graph.ir import Tensor
 from tightfit.training.graph_weights import TrainedWeight
 from tightfit.training.transforms.sparsity_schedules import OneShot, Schedule
 from tightfit.weights.patterns import UNSTRUCTURED, keep, keep_globally
-from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity
+from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity, smallest_pruned
 
 Attached = Callable[[Any, Any], Any]
-SMALLEST: Final = 1024
 
 
 @keras.saving.register_keras_serializable("tightfit")
@@ -28,7 +27,8 @@ class Mask:
         pattern: ``unstructured``, N:M, or blocks (``patterns.check_pattern``).
         scope: ``layer``: each pruned layer has the sparsity; ``file``: all weights of the network in tensors
             of 256 elements or more; ``global``: the pruned layers together (unstructured only).
-        smallest: weights with fewer elements are not pruned.
+        smallest: weights with fewer elements are not pruned; None decides by their sizes
+            (``weights.zeros.smallest_pruned``).
         depthwise: prune depthwise convolutions too. They have few weights and lose the most accuracy: with
             half of them pruned, a classifier fell from 0.85 to 0.41, with the other layers pruned before.
     """
@@ -38,7 +38,7 @@ class Mask:
         schedule: Schedule | float,
         pattern: str = UNSTRUCTURED,
         scope: str = "layer",
-        smallest: int = SMALLEST,
+        smallest: int | None = None,
         *,
         depthwise: bool = False,
     ) -> None:
@@ -47,15 +47,18 @@ class Mask:
         check_zeros(self.schedule.sparsity, pattern, scope)
         self.scope, self.depthwise = scope, depthwise
         self.sites: list[tuple[TrainedWeight, Any]] = []
-        self.counted = 0
+        self.counted = self.least = 0
 
     def attach_all(self, owner: Any, weights: Mapping[Tensor, TrainedWeight]) -> dict[Tensor, Attached]:
         """Return a transform for each weight, with a mask of its own."""
         self.sites = []
         self.counted = sum(w.values.size for w in weights.values() if w.values.size >= COUNTED)
         attached: dict[Tensor, Attached] = {}
+        self.least = self.smallest or smallest_pruned(
+            w.values.size for w in weights.values() if not self.stays_dense(w)
+        )
         for tensor, weight in weights.items():
-            if weight.values.size < self.smallest or self.stays_dense(weight):
+            if weight.values.size < self.least or self.stays_dense(weight):
                 continue
             mask = owner.add_state(weight.name, "mask", np.ones(weight.values.shape), trainable=False)
             self.sites.append((weight, mask))

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import io
 import os
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -169,9 +170,8 @@ def judge(case: Case, folder: Path) -> str | None:
         p.name for p in folder.iterdir() if p.name in ("q.tflite", "out") or p.name.startswith(".tightfit")
     ]
     if code in (0, 1, None):
-        for name in left:
-            if name == "q.tflite":
-                (folder / name).unlink()
+        (folder / "q.tflite").unlink(missing_ok=True)
+        shutil.rmtree(folder / "out", ignore_errors=True)
         return None
     said = [line for line in err.getvalue().splitlines() if line.startswith("tightfit: ")]
     lines = [line for line in err.getvalue().splitlines() if line and line not in said]

@@ -10,13 +10,13 @@ import pytest
 
 from support.models import Builder
 from support.sensor_models import readings, sensor_model
+from tightfit import recovery
 from tightfit.api.evaluate import evaluate
 from tightfit.api.quantize import quantize
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names
 from tightfit.graph.split_inputs import INPUTS_KEY, InputPiece, split_values
 from tightfit.graph.writer import serialize, write_model
-from tightfit.pipeline import builder
 from tightfit.recovery.slices import remedy
 from tightfit.recovery.slices.input_remedies import InputRemedies
 from tightfit.recovery.slices.normalized_columns import poor_inputs
@@ -163,7 +163,7 @@ def test_samples_that_fitted_no_remedy_judge_the_file(tmp_path, monkeypatch):
 
     plain = quantize(tmp_path / "m.tflite", "int8", tmp_path / "o.tflite", data=readings(), effort=0)
     assert plain.outputs[0].own_db < 10  # without remedies there is nothing to judge
-    monkeypatch.setattr(builder, "mend_inputs", lambda *_: None)
+    monkeypatch.setattr(recovery, "mend_inputs", lambda *_: None)
     monkeypatch.setattr(remedy, "_mended", lambda trials, state: InputRemedies(trials).columns(state))
     monkeypatch.setattr(SliceTrials, "measured", worse)
     monkeypatch.setattr(RemedyState, "gains_over", lambda *_: True)

@@ -13,7 +13,7 @@ from tightfit.recovery.slices.input_remedies import InputRemedies
 from tightfit.recovery.slices.joins import even_joins
 from tightfit.recovery.slices.output_remedies import OutputRemedies
 from tightfit.recovery.slices.remedy_state import AIM_DB, RemedyState
-from tightfit.recovery.slices.slice_trials import FEWEST_TO_HOLD_OUT, SliceTrials
+from tightfit.recovery.slices.slice_trials import SliceTrials
 from tightfit.recovery.state import RecoveryState
 from tightfit.streaming.slice_axes import Slices
 from tightfit.units import format_count
@@ -39,7 +39,7 @@ def mend(
     if not trials.can_judge or not start.is_poor:
         return start.found
     after = trials.on_part(start, lambda state: _mended(trials, state))
-    if after is not start and len(answered) >= FEWEST_TO_HOLD_OUT:
+    if after is not start and trials.holds_out:
         work.judged = tuple(after.found)
     return after.found
 

@@ -15,6 +15,7 @@ from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.model_slices import Answered, measure_file
 from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, unsure_db
 from tightfit.graph.ir import Model
+from tightfit.graph.signatures import keeps_state
 from tightfit.graph.writer import serialize
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.observers import Range
@@ -27,8 +28,8 @@ from tightfit.recovery.state import RecoveryState
 from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array
 
-FEWEST_TO_HOLD_OUT: Final = 24
-"""Fewer samples fit and judge at once."""
+FEWEST_TO_HOLD_OUT: Final = 32
+"""Fewer samples fit and judge at once: a third of them would say little about the spread of a slice."""
 
 FEWEST: Final = 8
 """Fewer samples say nothing sure about the spread of a slice."""
@@ -56,14 +57,18 @@ class SliceTrials:
         """Whether there are samples enough, and integers that share scales."""
         return len(self.answered) >= FEWEST and self.work.plan.scheme.activations is not None
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether other samples judge than fit; of a model with state each sample follows the one before."""
+        return len(self.answered) >= FEWEST_TO_HOLD_OUT and not keeps_state(self.work.original)
+
     def fitting(self) -> list[dict[str, Array]]:
         """Return the samples that ranges, factors and biases come from."""
-        held_out = len(self.answered) >= FEWEST_TO_HOLD_OUT
-        return [dict(x) for i, (x, _) in enumerate(self.answered) if i % _EVERY or not held_out]
+        return [dict(x) for i, (x, _) in enumerate(self.answered) if i % _EVERY or not self.holds_out]
 
     def judging(self) -> Sequence[Answered]:
         """Return the samples that the outputs are measured on, with their answers."""
-        return self.answered[::_EVERY] if len(self.answered) >= FEWEST_TO_HOLD_OUT else self.answered
+        return self.answered[::_EVERY] if self.holds_out else self.answered
 
     def leaves_integers_db(self) -> float:
         """Return the ratio below which ops become float; integers that were asked for stay while surely good.

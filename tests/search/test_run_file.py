@@ -12,6 +12,7 @@ from tightfit.cli.app import app
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import DataError, OptionError
 from tightfit.graph.writer import write_model
+from tightfit.report.gate import compare_reports
 from tightfit.report.report import read_report
 from tightfit.search.job import Job
 from tightfit.search.run_file import command_of, image_text, read_run, run_facts, to_toml
@@ -151,3 +152,16 @@ def test_a_baseline_with_values_of_other_types_is_refused(change, work):
     (work / "odd.json").write_text(json.dumps(report))
     with pytest.raises(DataError, match=r"values of other types|cannot be read"):
         read_report(work / "odd.json")
+
+
+@pytest.mark.parametrize(("interval", "passes"), [((0.95, 1.2), True), ((1.2, 1.4), False)])
+def test_a_latency_is_a_regression_beyond_the_noise_of_both_runs(interval, passes, work):
+    reports = []
+    for ratio, limits in ((0.7, (0.6, 0.9)), (sum(interval) / 2, interval)):
+        report = json.loads((work / "first" / "report.json").read_text())
+        for candidate in report["candidates"]:
+            candidate |= {"latency_ratio": ratio, "latency_interval": limits}
+        (work / "changed.json").write_text(json.dumps(report))
+        reports.append(read_report(work / "changed.json"))
+    (check,) = [c for c in compare_reports(*reports) if c.name == "latency ratio"]
+    assert check.passed is passes

@@ -114,7 +114,7 @@ def check_program(path: Path) -> None:
     found = doubtful_text(path)
     if found is not None:
         raise ModelError(
-            f"'{path.name}' names '{found[:80]}', which could run code. Pass --trust (trust=True) if you "
+            f"'{path.name}' names '{found[:80]}', which could run code. Pass --trust if you "
             "trust where it comes from."
         )
 

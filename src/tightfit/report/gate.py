@@ -17,7 +17,7 @@ from tightfit.units import format_bytes, format_decibels, format_ratio
 _SIZE: Final = 0.01
 """Growth of the file that is no regression: provenance and versions take some bytes."""
 _LATENCY: Final = 0.15
-"""Growth of the latency ratio: two runs on one machine differ by so much."""
+"""Growth of the latency ratio that is no regression, beyond the 95 % intervals of both runs."""
 _POINT: Final = 0.005
 """Loss of a share, half a point; of other metrics the share of the original's value."""
 _DECIBELS: Final = 3.0
@@ -91,9 +91,9 @@ def _sizes(before: Candidate, now: Candidate) -> Iterator[GateCheck]:
         yield _check("size", words, passed=now.size_bytes <= before.size_bytes * (1 + _SIZE))
     if before.latency_ratio is not None and now.latency_ratio is not None:
         words = format_ratio(before.latency_ratio), format_ratio(now.latency_ratio)
-        yield _check(
-            "latency ratio", words, passed=now.latency_ratio <= before.latency_ratio * (1 + _LATENCY)
-        )
+        known = (before.latency_interval or (before.latency_ratio,))[-1]
+        found = (now.latency_interval or (now.latency_ratio,))[0]
+        yield _check("latency ratio", words, passed=found <= known * (1 + _LATENCY))
 
 
 def _metrics(before: Candidate, now: Candidate, original: Candidate | None) -> Iterator[GateCheck]:

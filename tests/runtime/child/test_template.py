@@ -136,19 +136,28 @@ def test_template_and_worker_end_with_the_process_that_started_them(end, tmp_pat
     wait_for_the_end_of(processes)
 
 
-def test_a_fork_of_this_process_works_though_another_thread_was_starting_a_template():
-    with Session(negation()):
-        pass
-    with template._lock:  # as another thread may hold it at the fork
-        forked = os.fork()
-        if forked == 0:
-            signal.alarm(30)  # its default ends the fork
-            try:
-                with Session(negation()) as session:
-                    os._exit(0 if (session.run(GIVEN)["y"] == -1).all() else 1)
-            finally:
-                os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+def test_a_fork_of_a_process_works_though_another_thread_was_starting_a_template(tmp_path):
+    model = tmp_path / "model.tflite"
+    model.write_bytes(negation())
+    code = (
+        "import os, signal, sys, numpy as np; from tightfit.runtime.child import template\n"
+        "from tightfit.runtime.session import Session\n"
+        "def answers():\n"
+        "    with Session(sys.argv[1]) as session:\n"
+        "        name = session.inputs[0].name\n"
+        "        return (session.run({name: np.ones(session.inputs[0].shape, 'f')})['y'] == -1).all()\n"
+        "assert answers()\n"
+        "with template._lock:  # as another thread may hold it at the fork\n"
+        "    forked = os.fork()\n"
+        "    if forked == 0:\n"
+        "        signal.alarm(30)  # its default ends the fork\n"
+        "        try: os._exit(0 if answers() else 1)\n"
+        "        finally: os._exit(2)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]))\n"
+    )
+    words = [sys.executable, "-c", code, str(model)]
+    done = subprocess.run(words, env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_template_ends_with_its_owner_though_a_fork_of_that_lives_on(tmp_path):

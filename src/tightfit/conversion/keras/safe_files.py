@@ -66,7 +66,7 @@ def check_file(path: Path, *, trust: bool) -> None:
     for reason in _code_in(config):
         raise ModelError(
             f"'{path.name}' {reason}, which runs with your rights when it is loaded. "
-            "Pass --trust to tightfit convert (trust=True) if you trust where it comes from."
+            "Pass --trust if you trust where it comes from."
         )
 
 

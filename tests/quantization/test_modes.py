@@ -321,6 +321,16 @@ def test_an_op_that_is_refused_still_has_small_weights():
     assert len(row.constants[1].scale) == 64
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int8x4", "int16x8"])
+def test_few_weights_of_an_op_in_float_stay_float_beside_integers(scheme):
+    """It is in float for its accuracy; 160 weights would save 480 bytes."""
+    b = Builder()
+    model = b.model(b.dense(b.input("x", [1, 160]), 1))
+    made = make_plan(model, scheme, {}, overrides=(("FULLY_CONNECTED", "weight8"),))
+    assert op_plan(made, "dense_0").mode == FLOAT
+    assert op_plan(plan(model, "weight8"), "dense_0").mode == UNPACKED
+
+
 def test_an_embedding_table_is_stored_by_rows():
     b = Builder()
     ids = b.input("ids", [5], "int32")

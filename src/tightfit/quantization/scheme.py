@@ -81,6 +81,9 @@ SEARCH_TRAITS: Final = ("effort", "tried_interfaces")
 """Fields of a scheme that are used by the search and not by a plan."""
 
 FLOAT16 = Scheme("float16", "float", "float16", summary="weights as float16, float compute; half the size")
+_FLOAT_LEAST: Final = 1024
+"""In a file of integers an op is in float for its accuracy: constants of fewer elements stay float there."""
+
 WEIGHT8 = Scheme("weight8", "float", "int8", summary="weights as int8, unpacked once at load; float speed")
 DYNAMIC = Scheme("dynamic", "hybrid", "int8", summary="int8 weights, activations quantized at each call")
 WEIGHT4 = Scheme(
@@ -96,9 +99,17 @@ INT8 = Scheme(
     "int8",
     "int8",
     summary="int8 weights and activations; integer accelerators",
+    smallest=_FLOAT_LEAST,
     tried_interfaces=("int8", "uint8"),
 )
-INT16X8 = Scheme("int16x8", "integer", "int8", "int16", summary="int16 activations, int8 weights")
+INT16X8 = Scheme(
+    "int16x8",
+    "integer",
+    "int8",
+    "int16",
+    summary="int16 activations, int8 weights",
+    smallest=_FLOAT_LEAST,
+)
 INT8X4 = Scheme(
     "int8x4",
     "integer",
@@ -106,6 +117,7 @@ INT8X4 = Scheme(
     "int8",
     summary="int8 activations, 4-bit weights in large layers; needs data and a recovery",
     least_narrow=16384,
+    smallest=_FLOAT_LEAST,
     effort=None,
 )
 

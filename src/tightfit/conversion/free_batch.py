@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant, integers
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.passes.clean import called_graphs
+from tightfit.graph.passes.edits import constant, integers
 
 Rule = Callable[[Graph, Op], bool]
 """Changes an op for a free batch in its first input; False where the op cannot be."""

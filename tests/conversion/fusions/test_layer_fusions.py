@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.graph_builder import Builder, assert_fires, assert_refuses, kinds
 from tightfit.conversion.fusions.epilogues import fuse_epilogues
 from tightfit.conversion.fusions.slopes import fuse_slopes
-from tightfit.conversion.fusions.stride_folding import fold_strides
 from tightfit.conversion.fusions.twins import merge_twins
 from tightfit.conversion.fusions.upsampling import resize_repeated
+from tightfit.conversion.windows.stride_folding import fold_strides
 from tightfit.graph.ir import Op, Tensor
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tightfit.conversion.fusions.edits import constant, each_op
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, each_op
 from tightfit.graph.passes.unused_graphs import remove_unused_graphs
 
 PREFIX: Final = "tightfit."

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tightfit.conversion.fusions.edits import constant, each_op, integers, only_reader
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, each_op, integers, only_reader
 
 _SAME, _VALID = 0, 1
 _AXES: Final = ((1, "H"), (2, "W"))

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import each_op, only_reader
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import each_op, only_reader
 from tightfit.types import Array
 
 _LAYERS: Final[dict[str, tuple[int, int, int]]] = {

@@ -20,10 +20,10 @@ from tightfit.conversion.fusions.reshapes import keep_four_dimensions
 from tightfit.conversion.fusions.scatter_regions import name_scatter_regions
 from tightfit.conversion.fusions.slopes import fuse_slopes
 from tightfit.conversion.fusions.sorted_values import write_top_k
-from tightfit.conversion.fusions.stride_folding import fold_strides
 from tightfit.conversion.fusions.twins import merge_twins
 from tightfit.conversion.fusions.upsampling import resize_repeated
-from tightfit.conversion.fusions.windows import lower_windows
+from tightfit.conversion.windows.stride_folding import fold_strides
+from tightfit.conversion.windows.windows import lower_windows
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import Pass, clean
 

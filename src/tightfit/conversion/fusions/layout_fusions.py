@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import each_op, integers, only_reader
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import each_op, integers, only_reader
 
 _REDUCTIONS: Final = frozenset({"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"})
 _WINDOWS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D"})

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any, Final
 
-from tightfit.conversion.fusions.edits import constant, integers
 from tightfit.graph.ir import Op, Tensor
+from tightfit.graph.passes.edits import constant, integers
 
 Alignment = tuple[int, ...]
 Inputs = list[Tensor | None]

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant, each_op, is_free_inside, only_reader, reshape_op
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, each_op, is_free_inside, only_reader, reshape_op
 
 _RESHAPES: Final = frozenset({"RESHAPE", "EXPAND_DIMS"})
 

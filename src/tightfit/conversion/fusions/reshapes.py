@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tightfit.conversion.fusions.edits import each_op, freed, is_free_inside, reshape_op
 from tightfit.conversion.fusions.epilogues import fuse_epilogues
 from tightfit.conversion.fusions.lifting import ACTIVATIONS, LIFTS, Alignment, Inputs, alignments, spread
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.passes.clean import remove_dead_ops, remove_identities
 from tightfit.graph.passes.constant_folding import kept_tensors
+from tightfit.graph.passes.edits import each_op, freed, is_free_inside, reshape_op
 from tightfit.units import format_count
 
 _RESHAPING: Final = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import each_op, only_reader
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import each_op, only_reader
 
 
 def fuse_slopes(model: Model) -> list[str]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tightfit.conversion.fusions.edits import constant, integers
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, integers
 from tightfit.graph.passes.unused_graphs import remove_unused_graphs
 from tightfit.units import format_count
 

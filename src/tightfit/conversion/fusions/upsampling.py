@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant, each_op, integers, reshape_before
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, each_op, integers, reshape_before
 from tightfit.types import Array
 
 _MOVES: Final = frozenset({"RESHAPE", "BROADCAST_TO", "TILE"})

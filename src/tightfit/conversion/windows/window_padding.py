@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant
-from tightfit.conversion.fusions.window_axis import Axis
+from tightfit.conversion.windows.window_axis import Axis
 from tightfit.graph.ir import Op, Tensor
+from tightfit.graph.passes.edits import constant
 
 SAME: Final = 0
 VALID: Final = 1

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant, each_op, is_free_inside, reshape_before
-from tightfit.conversion.fusions.window_axis import Axis
+from tightfit.conversion.windows.window_axis import Axis
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, each_op, is_free_inside, reshape_before
 from tightfit.types import Array
 
 _FEW: Final = 4

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant, only_reader
 from tightfit.graph.ir import Op, Tensor
+from tightfit.graph.passes.edits import constant, only_reader
 from tightfit.types import Array
 
 _ROUNDING: Final = 4 * float(np.finfo(np.float32).eps)

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.conversion.fusions.edits import constant, each_op, is_free_inside, reshape_before
-from tightfit.conversion.fusions.window_axis import Axis
-from tightfit.conversion.fusions.window_padding import pad_window
-from tightfit.conversion.fusions.window_scaling import scale_sum
+from tightfit.conversion.windows.window_axis import Axis
+from tightfit.conversion.windows.window_padding import pad_window
+from tightfit.conversion.windows.window_scaling import scale_sum
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.passes.edits import constant, each_op, is_free_inside, reshape_before
 from tightfit.graph.passes.unused_graphs import remove_unused_graphs
 from tightfit.types import Array
 

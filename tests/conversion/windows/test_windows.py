@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tightfit.conversion.fusions.window_axis import Axis
-from tightfit.conversion.fusions.windows import Window, lower_windows, window_values
+from tightfit.conversion.windows.window_axis import Axis
+from tightfit.conversion.windows.windows import Window, lower_windows, window_values
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.writer import serialize

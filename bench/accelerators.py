@@ -39,7 +39,7 @@ from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import serialize
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.arithmetic import quantize
 from tightfit.quantization.planning import make_plan

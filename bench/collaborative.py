@@ -28,7 +28,7 @@ import numpy as np
 import peers
 from combinations import Combination, combinations, combinations_text, write_combinations
 from machine import describe_machine
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.quantization.scheme import INT8
 from tightfit.training.loop.finetuning import FinetuneSpec
 from training_cases import Case, demo_case, probes_of, train_file

@@ -29,7 +29,7 @@ from tightfit.distributed.sharded_accuracy import shard_bounds
 from tightfit.evaluation.accuracy import PROBES, evaluate, understand
 from tightfit.evaluation.metrics.spelling import parse_metrics
 from tightfit.evaluation.scoring import score_shard
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.runtime.session import Session
 
 METRIC = "top1,cosine"

@@ -20,7 +20,7 @@ from rich.table import Table
 import peers
 from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.tally import tally_of
-from tightfit.evaluation.task import choose_tasks
+from tightfit.evaluation.task_choice import choose_tasks
 
 SAMPLES = 200
 ALPHABET = "abcdefg '"

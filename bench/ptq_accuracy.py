@@ -31,7 +31,7 @@ from tightfit.data.split import split
 from tightfit.errors import TightfitError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.paired_comparison import paired_drop
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.runtime.session import Session
 
 OWN, PEER = "tightfit", "litert-quantizer"

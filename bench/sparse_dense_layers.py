@@ -19,7 +19,7 @@ from machine import describe_machine
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.weights.patterns import keep
 

@@ -24,7 +24,7 @@ from tightfit.errors import ModelError, TightfitError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools.ethos_u import compile_ethos_u

@@ -21,7 +21,7 @@ from tightfit.api.results.schemas import schemas
 from tightfit.evaluation.metrics.decoders import DECODERS
 from tightfit.evaluation.metrics.metric import DECIBELS, LABELS_UNIT, NUMBER, SHARE, Metric
 from tightfit.evaluation.metrics.metric_table import METRICS
-from tightfit.evaluation.task import DEFAULTS
+from tightfit.evaluation.task_choice import DEFAULTS
 from tightfit.quantization.ops.float_only import FLOAT_ONLY
 from tightfit.quantization.ops.op_rule import RUNTIME, OpRule
 from tightfit.quantization.ops.op_table import OP_RULES

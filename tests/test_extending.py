@@ -13,7 +13,7 @@ from support.places import ROOT
 from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.metric import LABELS_UNIT, Metric
 from tightfit.evaluation.metrics.metric_table import METRICS
-from tightfit.evaluation.task import choose_tasks
+from tightfit.evaluation.task_choice import choose_tasks
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.ops import op_table
 from tightfit.quantization.ops.op_rule import OpRule

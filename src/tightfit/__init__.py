@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from tightfit.conversion.load_model import load
     from tightfit.data.images.image_options import ImageOptions
     from tightfit.data.python_objects import IterableData as Dataset
-    from tightfit.diagnosis.difference import FileDifference
     from tightfit.diagnosis.doctor.diagnosis import Diagnosis
     from tightfit.diagnosis.explain.explanation import Explanation
+    from tightfit.diagnosis.file_difference import FileDifference
     from tightfit.distributed.options import RayCluster
     from tightfit.errors import (
         DataError,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from tightfit.evaluation.devices.ssh_device import Device
     from tightfit.evaluation.scorecard import Accuracy
-    from tightfit.pipeline.write import QuantizationResult
+    from tightfit.pipeline.quantization_result import QuantizationResult
     from tightfit.provenance.replay import Replay
     from tightfit.report.comparison.compare_runs import Comparison
     from tightfit.report.report import Report

@@ -7,7 +7,7 @@ import pytest
 
 from tightfit.api.results.trained_or_start import gains
 from tightfit.evaluation.scorecard import Accuracy, Score
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 
 
 def scored(values, sign=1.0, metric="m", worst_db=30.0):

@@ -12,7 +12,7 @@ from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.evaluation.footprint import footprint
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 
 
 def test_rows_carry_what_the_files_hold(tmp_path):

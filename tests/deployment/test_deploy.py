@@ -15,7 +15,7 @@ import tightfit
 from support.integer_models import conv, unary, with_float_ends
 from tightfit.cli.deploy import deploy as command
 from tightfit.deployment.c_project import check_name
-from tightfit.deployment.ends import c_values
+from tightfit.deployment.c_tensors import c_values
 from tightfit.deployment.host_build import VARIABLE, named_sources
 from tightfit.deployment.resolver import resolver_methods
 from tightfit.deployment.strip import PLANNED, strip_model

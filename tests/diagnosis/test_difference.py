@@ -9,7 +9,7 @@ from support.models import conv_net, random_inputs, residual_net
 from tightfit.data.sample import Sample
 from tightfit.diagnosis.difference import difference
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 
 
 @pytest.fixture

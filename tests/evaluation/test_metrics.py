@@ -8,7 +8,7 @@ import pytest
 from tightfit.errors import DataError, TightfitError
 from tightfit.evaluation.labels.label_shift import LabelCheck
 from tightfit.evaluation.metrics import METRICS, Answer, decibels, decisions
-from tightfit.evaluation.task import choose_task
+from tightfit.evaluation.task_choice import choose_task
 
 
 def score(name, output, label=None, reference=None, **facts):

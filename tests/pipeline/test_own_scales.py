@@ -31,8 +31,8 @@ from tightfit.api.quantize import quantize
 from tightfit.errors import ModelError, OptionError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
 from tightfit.pipeline.own_scales import loss
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.from_integers.take import take_plan

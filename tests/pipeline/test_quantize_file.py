@@ -16,9 +16,10 @@ from tightfit.graph.ir import Graph, Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
 from tightfit.pipeline import write as writing
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantization_result import QuantizationResult
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.source import Source, open_source
-from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.pipeline.write import write_plan
 from tightfit.provenance.record import LEAST_BYTES
 from tightfit.quantization import layouts
 from tightfit.quantization.apply import apply_plan

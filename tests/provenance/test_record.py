@@ -14,7 +14,7 @@ from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.write import finish
 from tightfit.provenance.probes import digest, limits_of, places, seeded_inputs

@@ -9,7 +9,7 @@ from support.models import conv_net, loop_model, random_inputs
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.source import open_source
 from tightfit.provenance.record import KEY, read_record
 from tightfit.provenance.replay import replay

@@ -8,7 +8,7 @@ from tightfit.api.verify import sign, verify
 from tightfit.cli.app import app
 from tightfit.demo import MODEL
 from tightfit.errors import ModelError, OptionError
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.source import open_source
 from tightfit.provenance.signature import is_signed_by
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.models import NONE, Builder
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 
 
 def test_weight4_computes_pointwise_convolutions_as_dense_layers(tmp_path):

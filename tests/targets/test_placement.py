@@ -10,7 +10,7 @@ from tightfit.errors import OptionError
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.targets.needed_memory import peak_bytes, weight_bytes
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target, targets

@@ -6,7 +6,7 @@ import numpy as np
 
 from support.models import Builder
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.weights.statistics import weight_values
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tightfit.api.parameters.arguments import Size, parse_size
 from tightfit.conversion.open_model import open_model
-from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.diagnosis.difference import difference
+from tightfit.diagnosis.file_difference import FileDifference
 from tightfit.errors import OptionError
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model

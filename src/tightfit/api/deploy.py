@@ -9,8 +9,10 @@ from typing import Final
 from tightfit.compression.decoding.decode_ops import FORMS
 from tightfit.conversion.open_model import open_model
 from tightfit.deployment.c_project import source_names
+from tightfit.deployment.deployed_files import REPORT
+from tightfit.deployment.deployment import Deployment
 from tightfit.deployment.host_build import named_sources
-from tightfit.deployment.micro_deployment import REPORT, TOOL, Deployment, DeployOptions, deploy_micro
+from tightfit.deployment.micro_deployment import TOOL, DeployOptions, deploy_micro
 from tightfit.errors import OptionError
 from tightfit.graph.reader import read_model
 from tightfit.kinds import ModelLike, Pathlike

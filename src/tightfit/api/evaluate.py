@@ -25,7 +25,7 @@ from tightfit.evaluation.latency import Latency
 from tightfit.evaluation.machine import machine
 from tightfit.evaluation.output_difference import PlaceDifference
 from tightfit.evaluation.slices.model_slices import slices_of
-from tightfit.evaluation.slices.quality import lost_sentences
+from tightfit.evaluation.slices.output_quality import lost_sentences
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.result import Result, ResultList, Row

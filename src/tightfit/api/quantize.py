@@ -24,10 +24,11 @@ from tightfit.paths import check_paths
 from tightfit.pipeline.build_spec import BuildSpec
 from tightfit.pipeline.builder import Builder
 from tightfit.pipeline.own_scales import build_with_own_scales
+from tightfit.pipeline.quantization_result import QuantizationResult
 from tightfit.pipeline.signature_files import build_by_signature, has_entry_points
 from tightfit.pipeline.source import Source, open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
-from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.pipeline.write import write_plan
 from tightfit.provenance.record import KEY
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes

@@ -9,7 +9,8 @@ from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import model_inputs
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
-from tightfit.diagnosis.difference import FileDifference, difference
+from tightfit.diagnosis.difference import difference
+from tightfit.diagnosis.file_difference import FileDifference
 from tightfit.errors import OptionError
 from tightfit.kinds import DataLike, Pathlike
 from tightfit.paths import check_paths

@@ -31,7 +31,7 @@ from tightfit.errors import OptionError
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
 from tightfit.paths import check_paths
-from tightfit.pipeline.write import UNFIT
+from tightfit.pipeline.quantization_result import UNFIT
 from tightfit.plain_values import json_text
 from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.report.printable import printable

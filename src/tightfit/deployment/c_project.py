@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.deployment.ends import ModelEnd, c_bytes, c_values
+from tightfit.deployment.c_tensors import CTensor, c_bytes, c_values
 from tightfit.deployment.resolver import resolver_methods
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
@@ -95,8 +95,8 @@ def file_name(template: str, name: str) -> str:
 
 def _view(project: Project) -> dict[str, Any]:
     graph = project.model.main
-    inputs = [ModelEnd.of(t, i) for i, t in enumerate(graph.inputs)]
-    outputs = [ModelEnd.of(t, i) for i, t in enumerate(graph.outputs)]
+    inputs = [CTensor.of(t, i) for i, t in enumerate(graph.inputs)]
+    outputs = [CTensor.of(t, i) for i, t in enumerate(graph.outputs)]
     floats = [float(np.abs(a).max(initial=0.0)) for a in project.outputs if a.dtype.kind == "f"]
     tolerance = f"{_FLOAT_TOLERANCE * max(*floats, 1e-6):.3g}" if floats else "0.0"
     return {

@@ -2,162 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
-import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from tightfit.compression.decoding.decode_ops import FORMS, StoredWeight, store_encoded
-from tightfit.deployment.c_project import Project, check_name, source_names, write_project
-from tightfit.deployment.host_build import HostBuild, build
+from tightfit.deployment.c_project import Project, check_name, write_project
+from tightfit.deployment.deployed_files import REPORT, digest_of, publish, refuse_other_files
+from tightfit.deployment.deployment import Deployment, LayerMemory, Measured
+from tightfit.deployment.host_build import build
 from tightfit.deployment.strip import PLANNED, strip_model
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError, unknown_name
-from tightfit.files import atomic_file
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.graph.sparsity import restore_sparse
 from tightfit.graph.writer import serialize
-from tightfit.result import Result, Row
 from tightfit.scratch import scratch_folder
 from tightfit.targets.needed_memory import memory_by_op
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.agreement import noise_inputs
 from tightfit.targets.tools.micro import MicroRun, run_bytes
 from tightfit.types import Array
-from tightfit.units import format_ratio
 
 TOOL: Final = "tflite-micro"
+
+
 SAMPLES: Final = 8
+
+
 _ALIGNMENT: Final = 16
+
+
 _ATTEMPTS: Final = 8
-REPORT: Final = "deployment.json"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A file in tflite-micro.
-
-    Args:
-        flash_bytes: size of the file.
-        arena_bytes: least arena.
-        persistent_bytes: its part for the interpreter's own structures.
-    """
-
-    flash_bytes: int
-    arena_bytes: int
-    persistent_bytes: int
-
-
-@dataclass(frozen=True)
-class LayerMemory:
-    """What one op costs.
-
-    Args:
-        op: its kind.
-        flash_bytes: constants that it is the first to read.
-        ram_bytes: tensors alive in it.
-    """
-
-    op: str
-    flash_bytes: int
-    ram_bytes: int
-
-
-@dataclass(frozen=True, repr=False)
-class Deployment(Result):
-    """The sources of an application, and what was measured.
-
-    Args:
-        folder: where they are.
-        files: their names.
-        target: name of the device.
-        given_bytes: size of the file as it was given.
-        plain: the file without what tflite-micro does not read.
-        deployed: the file in the sources.
-        stored: constants in a compressed form.
-        samples: on so many samples of noise both files give equal outputs, bit for bit.
-        layers: of the deployed file, in its order.
-        host: what was compiled and run on this computer.
-        problems: why it does not fit the device; empty when it does or nothing is known of it.
-        notes: other sentences.
-    """
-
-    folder: Path
-    files: tuple[str, ...]
-    target: str
-    given_bytes: int
-    plain: Measured
-    deployed: Measured
-    stored: tuple[StoredWeight, ...]
-    samples: int
-    layers: tuple[LayerMemory, ...]
-    host: HostBuild
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default_factory=tuple)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self.folder
-
-    @property
-    def fits(self) -> bool:
-        """True when no limit of the device is known to be broken."""
-        return not self.problems
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return what each op costs."""
-        return ("op", "flash bytes", "RAM bytes"), [(r.op, r.flash_bytes, r.ram_bytes) for r in self.layers]
-
-    def headline(self) -> str:
-        """Return flash and RAM in one line."""
-        made = self.deployed
-        return f"Deployment({self.target}, flash {made.flash_bytes:,}, arena {made.arena_bytes:,} bytes)"
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values."""
-        return {
-            "folder": str(self.folder),
-            "files": list(self.files),
-            "target": self.target,
-            "given_bytes": self.given_bytes,
-            "plain": vars(self.plain),
-            "deployed": vars(self.deployed),
-            "stored": [vars(s) for s in self.stored],
-            "equal_on_samples": self.samples,
-            "layers": [vars(layer) for layer in self.layers],
-            "compiled": list(self.host.compiled),
-            "example_ran": self.host.ran,
-            "example": list(self.host.said),
-            "fits": self.fits,
-            "problems": list(self.problems),
-            "notes": list(self.notes),
-        }
-
-    def lines(self) -> list[str]:
-        """Return what people read of it."""
-        plain, file = self.plain, self.deployed
-        ratio = format_ratio(file.flash_bytes / self.given_bytes)
-        lines = [f"flash: {file.flash_bytes:,} bytes, {ratio} of the {self.given_bytes:,} of the given file"]
-        if self.stored:
-            lines[0] += f", {format_ratio(file.flash_bytes / plain.flash_bytes)} of it without compression"
-        arena = f"arena: {file.arena_bytes:,} bytes of RAM, measured in tflite-micro on this computer"
-        lines.append(arena + (f" ({plain.arena_bytes:,} without compression)" if self.stored else ""))
-        lines.append(f"outputs: equal to the given file's, bit for bit, on {self.samples} samples of noise")
-        for form in FORMS:
-            own = [s for s in self.stored if s.form == form]
-            if own:
-                before, after = sum(s.before for s in own), sum(s.after for s in own)
-                lines.append(f"{FORMS[form].title}: {len(own)} constants, {before:,} → {after:,} bytes")
-        compiled = ", ".join(self.host.compiled)
-        lines += [f"compiled without warnings (-Wall -Wextra): {compiled}"] if compiled else []
-        return [*lines, *(f"example: {words}" for words in self.host.said), *self.notes, *self.problems]
 
 
 @dataclass(frozen=True)
@@ -201,7 +82,7 @@ def deploy_micro(
         OptionError: tflite-micro is not installed, or the folder holds other files.
         RuntimeFailureError: the compressed file gives other outputs.
     """
-    _refuse_other_files(output, options.name)
+    refuse_other_files(output, options.name)
     dense = copy_model(model)
     notes = restore_sparse(dense)
     samples = [noise_inputs(dense, seed) for seed in range(SAMPLES)]
@@ -231,9 +112,9 @@ def deploy_micro(
             plain_measured, measured, tuple(stored), SAMPLES, _layers(deployed), host,
             _problems(target, measured), tuple(notes),
         )  # fmt: skip
-        facts = found.to_dict() | {"sha256": {p.name: _sha256(p) for p in sorted(scratch.iterdir())}}
+        facts = found.to_dict() | {"sha256": {p.name: digest_of(p) for p in sorted(scratch.iterdir())}}
         (scratch / REPORT).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-        _publish(scratch, output)
+        publish(scratch, output)
     return found
 
 
@@ -300,51 +181,3 @@ def _problems(target: Target, measured: Measured) -> tuple[str, ...]:
         for memory, limit, needed, what in limits
         if limit is not None and needed > limit
     )
-
-
-def _refuse_other_files(output: Path, name: str) -> None:
-    """Checks that a folder has no files but those of an earlier deployment, as that wrote them."""
-    if output.exists() and not output.is_dir():
-        raise OptionError(f"Received the output '{output}', which is a file; expected a folder.")
-    if not output.is_dir() or not any(output.iterdir()):
-        return
-    if not (output / REPORT).is_file():
-        raise OptionError(
-            f"The folder '{output}' holds other files; expected an empty or new folder, or one of an earlier "
-            "deployment."
-        )
-    known = _earlier_files(output / REPORT)
-    for path in (output / file for file in (*source_names(name), f"{name}.tflite")):
-        if path.is_file() and known.get(path.name, "") not in ("", _sha256(path)):
-            raise OptionError(
-                f"'{path}' was changed after it was deployed; choose another folder, or move the file away."
-            )
-        if path.is_file() and path.name not in known:
-            raise OptionError(
-                f"'{path}' is no file of the earlier deployment; choose another folder or --name."
-            )
-
-
-def _earlier_files(report: Path) -> dict[str, str]:
-    """The files of an earlier deployment with their SHA-256, "" where the report does not have it."""
-    try:
-        facts = json.loads(report.read_text(encoding="utf-8"))
-        return dict.fromkeys(map(str, facts["files"]), "") | dict(facts.get("sha256", {}))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _publish(scratch: Path, output: Path) -> None:
-    """Moves the files into the output; the report last, so that a folder with one is complete."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for path in sorted(scratch.iterdir(), key=lambda p: p.name == REPORT):
-            with path.open("rb") as source, atomic_file(output / path.name) as file:
-                shutil.copyfileobj(source, file)
-    except OSError as error:
-        raise ModelError(f"Cannot write '{output}': {error.strerror}. Choose a writable place.") from error

@@ -1,27 +1,23 @@
-"""What two files differ in: ends, ops, how tensors are stored, weights, size, and what they answer."""
+"""What two files differ in: inputs and outputs, ops, storage of tensors, weights, size, answers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from tightfit.data.sample import Sample
+from tightfit.diagnosis.file_difference import FileDifference, Output, WeightDifference
 from tightfit.errors import DataError, ModelError
 from tightfit.evaluation.parallel_runs import ModelRun, run_side_by_side
 from tightfit.evaluation.slices.model_slices import slices_of
-from tightfit.evaluation.slices.quality import (
-    OutputQuality,
-    headline,
-    lost_sentence,
-    qualities,
-    weak_sentence,
-)
+from tightfit.evaluation.slices.output_quality import OutputQuality, headline, lost_sentence, weak_sentence
+from tightfit.evaluation.slices.quality import qualities
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.sparsity import dense_values
@@ -29,122 +25,15 @@ from tightfit.graph.summary import stored_bytes
 from tightfit.provenance.probes import PROBES, Limits, seeded_inputs
 from tightfit.provenance.record import read_record
 from tightfit.quantization.arithmetic import dequantize
-from tightfit.result import Result, Row
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.runtime.session import Session
 from tightfit.streaming.slice_sums import SliceSums
 from tightfit.types import Array
 
 _THREADS: Final = 2
+
+
 _LISTED: Final = 20
-
-
-@dataclass(frozen=True)
-class WeightDifference:
-    """A constant of both files that differs: how it is stored in each, and by how much its reals differ.
-
-    Args:
-        different: share of the elements, 0–1.
-        largest: of the differences, in reals.
-    """
-
-    name: str
-    first: str
-    second: str
-    different: float
-    largest: float
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output over all samples: whether it is equal to the bit, and how far it is off.
-
-    Args:
-        largest: of the differences of the reals.
-        snr_db: of the second to the first, None when equal.
-        decisions: share of samples with the same largest entry, None for a single number.
-        worst: the worst slice in words, None where all are equal.
-        worst_slice: the same as plain values.
-        lost: why the output is of no use beside the first's, or "".
-        weak: which slice is between lost and good, or "".
-    """
-
-    name: str
-    equal: bool
-    largest: float
-    snr_db: float | None
-    decisions: float | None
-    worst: str | None = None
-    worst_slice: dict[str, Any] | None = None
-    lost: str = ""
-    weak: str = ""
-
-
-@dataclass(repr=False)
-class FileDifference(Result):
-    """Two files side by side; lists hold what differs, at most 20 of a kind, with the counts beside them.
-
-    Args:
-        sizes: bytes of both files, on disk and compressed.
-        ends: differences of inputs and outputs, as sentences.
-        ops: kind of op → count in each file, where they differ.
-        tensors: tensors of one name that are stored in different ways, as sentences.
-        tensors_different: number of these tensors.
-        weights: constants of one name with other real values, the largest difference first.
-        weights_equal: number of constants with equal real values.
-        weights_different: number of constants with other real values.
-        only_first: number of constants that only the first file has.
-        only_second: number of constants that only the second file has.
-        outputs: difference of each output on the samples.
-        samples: number of samples that both files ran on.
-        unanswered: why the files were not run; empty where they were.
-        path: the second file.
-    """
-
-    sizes: dict[str, tuple[int, int]]
-    ends: list[str] = field(default_factory=list)
-    ops: dict[str, tuple[int, int]] = field(default_factory=dict)
-    tensors: list[str] = field(default_factory=list)
-    tensors_different: int = 0
-    weights: list[WeightDifference] = field(default_factory=list)
-    weights_equal: int = 0
-    weights_different: int = 0
-    only_first: int = 0
-    only_second: int = 0
-    outputs: list[Output] = field(default_factory=list)
-    samples: int = 0
-    unanswered: str = ""
-    path: Path = field(default_factory=Path)
-
-    @property
-    def notes(self) -> list[str]:
-        """Why the answers could not be compared, where that is so."""
-        return [self.unanswered] if self.unanswered else []
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values."""
-        return dict(self.as_json())
-
-    def headline(self) -> str:
-        """Return whether the files are equal."""
-        said = "equal" if self.equal else f"{self.weights_different} weights differ, {self.samples} samples"
-        return f"FileDifference({said})"
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return the difference of each output."""
-        rows = [(o.name, o.equal, o.largest, o.snr_db) for o in self.outputs]
-        return ("output", "equal", "largest", "dB"), rows
-
-    @property
-    def equal(self) -> bool:
-        """True when ends, ops, storage and weights agree and every answer is equal to the bit."""
-        counts = (self.tensors_different, self.weights_different, self.only_first, self.only_second)
-        same = not (self.ends or self.ops or self.unanswered or any(counts))
-        return same and all(o.equal for o in self.outputs)
-
-    def as_json(self) -> dict[str, object]:
-        """Return plain values."""
-        return {"equal": self.equal} | asdict(self) | {"path": str(self.path)}
 
 
 def difference(first: Path, second: Path, samples: Iterable[Sample] | None = None) -> FileDifference:
@@ -161,7 +50,7 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
     """
     models = read_model(first), read_model(second)
     found = FileDifference(_sizes((first, second), models), path=second)
-    found.ends = list(_ends(*models))
+    found.ends = list(_signature_changes(*models))
     kinds = [Counter(op.kind for g in m.graphs for op in g.ops) for m in models]
     found.ops = {
         k: (kinds[0][k], kinds[1][k]) for k in sorted(kinds[0] | kinds[1]) if kinds[0][k] != kinds[1][k]
@@ -182,7 +71,7 @@ def _sizes(paths: Sequence[Path], models: Sequence[Model]) -> dict[str, tuple[in
     return {name: (pair[0], pair[1]) for name, pair in rows.items()}
 
 
-def _ends(first: Model, second: Model) -> Iterator[str]:
+def _signature_changes(first: Model, second: Model) -> Iterator[str]:
     for what in ("inputs", "outputs"):
         words = [[_type(t) for t in getattr(m.main, what)] for m in (first, second)]
         if words[0] != words[1]:
@@ -250,9 +139,6 @@ def _reals(tensor: Tensor) -> Array:
         return values.astype(np.float64)
     axis = q.axis if q.scale.size > 1 else None
     return dequantize(values, q.scale, q.zero_point, axis).astype(np.float64)
-
-
-# -- answers ---------------------------------------------------------------------------------------
 
 
 def _compare_outputs(

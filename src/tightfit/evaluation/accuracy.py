@@ -22,7 +22,8 @@ from tightfit.evaluation.metrics.spelling import Wanted, directed, parse_metrics
 from tightfit.evaluation.parallel_runs import ModelRun, Runnable, RunRound, run_side_by_side
 from tightfit.evaluation.scorecard import Accuracy
 from tightfit.evaluation.scoring import THREADS, empty_scores, score_rounds, user_functions
-from tightfit.evaluation.task import Tasks, choose_tasks
+from tightfit.evaluation.task import Tasks
+from tightfit.evaluation.task_choice import choose_tasks
 from tightfit.streaming.slice_axes import Slices
 from tightfit.types import Array, Steps
 

@@ -11,7 +11,8 @@ from tightfit.evaluation.metrics.classes import decisions
 from tightfit.evaluation.metrics.metric import Answer, Metric
 from tightfit.evaluation.metrics.tally import Change, Estimate, tally_of
 from tightfit.evaluation.metrics.values import cosine, decibels, powers
-from tightfit.evaluation.slices.quality import OutputQuality, qualities
+from tightfit.evaluation.slices.output_quality import OutputQuality
+from tightfit.evaluation.slices.quality import qualities
 from tightfit.evaluation.task import Task
 from tightfit.evaluation.user_metric import Function, OwnTally
 from tightfit.streaming.pairwise_sums import PairwiseSum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,32 +15,34 @@ import numpy as np
 from tightfit import recovery, targets
 from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.model_slices import by_name, refuse_unanswered, slices_of
-from tightfit.evaluation.slices.quality import OutputQuality, lower
+from tightfit.evaluation.slices.output_quality import OutputQuality
+from tightfit.evaluation.slices.quality import lower
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
-from tightfit.pipeline.source import Source, open_source
-from tightfit.pipeline.write import UNFIT, QuantizationResult, write_plan
+from tightfit.pipeline.quantization_result import UNFIT, QuantizationResult
+from tightfit.pipeline.source import Source
+from tightfit.pipeline.write import write_plan
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Calibration, calibrate
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.modes import Override
 from tightfit.quantization.plan import INTEGER
-from tightfit.quantization.planning import Overrides, check_overrides, make_plan
-from tightfit.quantization.scheme import Scheme, find_scheme
+from tightfit.quantization.planning import check_overrides, make_plan
 from tightfit.recovery.slices.normalized_columns import poor_inputs
 from tightfit.recovery.state import LEAST_NOISE, RecoveryState
 from tightfit.recovery.steps import recover
-from tightfit.runtime.child.child_process import prepare_shared
-from tightfit.runtime.child.process import worker_count
 from tightfit.streaming.moments import Moments
 from tightfit.streaming.slice_axes import Slices
-from tightfit.types import Samples, SampleStream, Stage
+from tightfit.types import Samples, Stage
 
 if TYPE_CHECKING:
     from tightfit.recovery import HeldOutNoise
 
+
 _FAILED: Final = re.compile(r"Node number \d+ \((\w+)\) failed to invoke")
+
+
 _MOST_FAILING: Final = 3
 
 
@@ -291,42 +293,6 @@ def judges(state: RecoveryState, model: Any, seen: Calibration) -> HeldOutNoise:
     if seen.samples >= FEWEST_TO_HOLD_OUT:
         state.held_out = frozenset(seen.places[i] for i in chosen)
     return recovery.HeldOutNoise(model, [kept[i] for i in chosen])
-
-
-def quantize_file(  # noqa: PLR0913 - the options of one verb
-    path: str | Path | Source,
-    scheme: Scheme | str,
-    output: str | Path,
-    samples: SampleStream | None = None,
-    *,
-    overrides: Overrides = (),
-    observers: Mapping[str, str] | None = None,
-    layout: str = "cpu",
-    mend: bool = True,
-) -> QuantizationResult:
-    """Quantize one file by one scheme, without recoveries.
-
-    Args:
-        path: a float ``.tflite``, or one that ``open_source`` has read.
-        scheme: a ``Scheme`` or its name.
-        output: the file to write.
-        samples: calibration inputs by name, read once; needed by int8 and int16x8.
-        overrides: see ``make_plan``.
-        observers: integer type → observer name.
-        layout: a key of ``LAYOUTS``.
-        mend: whether remedies are tried where a slice of an output is poor.
-
-    Raises:
-        OptionError: samples are missing for a scheme that needs them, or an option is unknown.
-        ModelError, DataError, QuantizationError, RuntimeFailureError: see the steps.
-    """
-    wanted = find_scheme(scheme) if isinstance(scheme, str) else scheme
-    spec = BuildSpec(wanted, overrides=overrides, observers=observers, layout=layout, mend=mend)
-    spec.check_samples(given=samples is not None)
-    prepare_shared(worker_count())
-    source = path if isinstance(path, Source) else open_source(path)
-    builder = Builder(source, None if samples is None else lambda: iter(samples))
-    return builder.build(spec, Path(output))
 
 
 def _no_samples() -> Any:

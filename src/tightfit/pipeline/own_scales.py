@@ -12,8 +12,9 @@ from tightfit import targets
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model
 from tightfit.pipeline.build_spec import BuildSpec
+from tightfit.pipeline.quantization_result import QuantizationResult
 from tightfit.pipeline.source import Source
-from tightfit.pipeline.write import QuantizationResult, write_plan
+from tightfit.pipeline.write import write_plan
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import own_probes

@@ -10,14 +10,15 @@ from typing import Final
 import numpy as np
 
 from tightfit.errors import RuntimeFailureError
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.signature_models import entry_points, join_models, signature_model
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.quantization_result import QuantizationResult
 from tightfit.pipeline.source import Source
-from tightfit.pipeline.write import QuantizationResult, finish, provenance, write_recorded
+from tightfit.pipeline.write import finish, provenance, write_recorded
 from tightfit.quantization.checking import random_probes
 from tightfit.quantization.plan import Plan
 from tightfit.runtime.input_samples import random_sample

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit.errors import OptionError, RuntimeFailureError, unknown_name
 from tightfit.evaluation.slices.model_slices import compare, slices_of
-from tightfit.evaluation.slices.quality import OutputQuality, headline, lost_sentences, unfit_sentences
+from tightfit.evaluation.slices.output_quality import headline, unfit_sentences
 from tightfit.files import checked_write, refuse_input_as_output
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
@@ -19,88 +17,28 @@ from tightfit.graph.signature_models import share_equal_constants
 from tightfit.graph.signatures import main_signature, output_names
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
+from tightfit.pipeline.quantization_result import QuantizationResult
 from tightfit.pipeline.source import Source
 from tightfit.provenance.probes import limits_of, output_steps
 from tightfit.provenance.record import KEY, ProvenanceRecord, fill, grouped, reserve, source_facts, versions
 from tightfit.quantization.apply import apply_plan
 from tightfit.quantization.calibration.calibrate import Probe
 from tightfit.quantization.checking import Check, check_file, snr_db
-from tightfit.quantization.exchange.write_recipe import recipe_entries
 from tightfit.quantization.layouts import LAYOUTS, alternatives, lay_out
 from tightfit.quantization.plan import Plan
-from tightfit.result import Result, Row
 from tightfit.streaming.slice_axes import Slices
 from tightfit.units import format_decibels
 
 Adapt = Callable[[Model], tuple[Model, list[str]]]
 """Rewrite a quantized model for a device; give it and what was done."""
 
+
 # A layout computes the same integers on another path: rounding may differ by a step here and there, which
 # costs a few dB against the float model; garbage costs tens.
 _LAYOUT_LOSS_DB: Final = 6.0
+
+
 _CLEARLY_RIGHT_DB: Final = 45.0
-
-
-UNFIT: Final = "unfit: "
-"""How a note begins that names a lost or weak slice of an output."""
-
-
-@dataclass(frozen=True, repr=False)
-class QuantizationResult(Result):
-    """A quantized file that LiteRT ran.
-
-    Args:
-        path: the file.
-        plan: what was decided for each tensor and op.
-        layout: rewrite → number of ops that it changed.
-        snr_db: signal-to-noise of the outputs against the float model on the probes, in dB.
-        notes: fallbacks and other things to know.
-        outputs: quality of each output, slice by slice.
-        samples: how many ``outputs`` and ``snr_db`` rest on, 0 for random inputs.
-    """
-
-    path: Path
-    plan: Plan
-    layout: dict[str, int]
-    snr_db: float
-    notes: list[str]
-    outputs: list[OutputQuality] = field(default_factory=list)
-    samples: int = 0
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data: the plan as it is written to JSON."""
-        return {
-            "path": str(self.path),
-            "plan": json.loads(self.plan.to_json()),
-            "layout": self.layout,
-            "snr_db": self.snr_db if math.isfinite(self.snr_db) else None,
-            "notes": self.notes,
-            "outputs": [output.to_dict() for output in self.outputs],
-            "unfit": self.unfit,
-            "samples": self.samples,
-        }
-
-    def recipe(self) -> list[dict[str, object]]:
-        """Return the plan as a recipe of litert-quantizer, which ``quantize`` also takes as a scheme."""
-        return recipe_entries(self.plan)
-
-    @property
-    def unfit(self) -> list[str]:
-        """One sentence for each output with a lost slice, or, where samples show it, with a weak one."""
-        return unfit_sentences(self.outputs) if self.samples else list(lost_sentences(self.outputs))
-
-    def headline(self) -> str:
-        """Return one line; ``to_dict`` has everything."""
-        rests = f"on {self.samples} samples" if self.samples else "on random inputs"
-        noise = format_decibels(self.snr_db)
-        return f"QuantizationResult('{self.path}', {self.plan.scheme.name}, {noise} {rests})"
-
-    def table(self) -> tuple[Sequence[str], Iterable[Row]]:
-        """Return the outputs, or what stayed in float where none was measured."""
-        if self.outputs:
-            rows = [(o.name, o.snr_db) for o in self.outputs]
-            return ("output", "signal-to-noise, dB"), rows
-        return ("op", "kind", "in float because"), [(p.name, p.kind, p.reason) for p in self.plan.refusals()]
 
 
 def _none_narrow(plan: Plan) -> list[str]:

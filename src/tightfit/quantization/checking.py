@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tightfit.errors import DataError, RuntimeFailureError
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state, main_signature, output_names
 from tightfit.graph.split_inputs import split_values

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.quantization.allowed import Allowed
 from tightfit.quantization.calibration.calibrate import calibrate

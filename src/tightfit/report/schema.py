@@ -9,8 +9,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
 
-from tightfit.diagnosis.difference import FileDifference
 from tightfit.diagnosis.explain.explanation import Explanation
+from tightfit.diagnosis.file_difference import FileDifference
 from tightfit.evaluation.scorecard import Accuracy
 from tightfit.report.report import Report
 from tightfit.search.candidates.candidate import Candidate

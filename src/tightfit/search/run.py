@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tightfit.errors import ModelError, OptionError, TightfitError
+from tightfit.errors import ModelError, OptionError
 from tightfit.evaluation.accuracy import understand
 from tightfit.graph.summary import summary
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
+from tightfit.search.candidate_pool import CandidatePool, attempt
 from tightfit.search.candidates.candidate import ORIGINAL_SCHEME, Candidate
 from tightfit.search.candidates.recipes import Recipe, find_recipes
 from tightfit.search.candidates.selection import Selection
 from tightfit.search.candidates.shrink_recipes import training_notes, with_shrink_gain
 from tightfit.search.candidates.target_policy import TargetPolicy
-from tightfit.search.devices.device_choice import judge_for_all
 from tightfit.search.devices.device_results import measure_on_devices
 from tightfit.search.effort import Skip, find_effort
-from tightfit.search.executor import ExecutorFactory, ExecutorLostError
+from tightfit.search.executor import ExecutorFactory
 from tightfit.search.folder import copy_file, output_folder
 from tightfit.search.job import INTERRUPTED, OUT_OF_TIME, Job, Listener, Outcome
 from tightfit.search.journal import Journal
 from tightfit.search.local_executor import LocalExecutor
 from tightfit.search.measurement_facts import measurement_facts
 from tightfit.search.search_samples import open_samples
-from tightfit.search.verdict.choice import beaten_by, by_cost, choose, judge, pareto, tie_notes
+from tightfit.search.verdict.choice import beaten_by, by_cost, tie_notes
 from tightfit.search.verdict.gains import with_gain
 from tightfit.search.verdict.job_checks import check_job, unlabelled_note
 from tightfit.search.verdict.processors import COMPARED, processor_notes
-from tightfit.watched import refuse_changed
 
 
 def search(job: Job, listener: Listener, executor: ExecutorFactory = LocalExecutor) -> Outcome:
@@ -100,6 +99,7 @@ class _Search:
         self.outcome = Outcome(job, [], model=kept, data=self.samples.describe(job))
         self.outcome.notes += [*self.source.notes, *self.samples.dataset.notes, *tasks.reading.notes]
         self.outcome.notes += unlabelled_note(tasks)
+        self.pool = CandidatePool(job, self.outcome, self.journal)
         self.selection = Selection(job, self.policy.target)
         self._refuse(named)
 
@@ -134,20 +134,10 @@ class _Search:
 
     def update(self) -> None:
         """Judges all, keeps the best file up to date and tells the listener."""
-        outcome = self.outcome
-        names = [name for name, facts in outcome.devices.items() if "machine" in facts]
-        if names:
-            outcome.candidates, chosen = judge_for_all(outcome.candidates, self.job.budget, names)
-        else:
-            outcome.candidates = judge(outcome.candidates, self.job.budget)
-            chosen = choose(outcome.candidates, self.job.budget)
-        outcome.best = None if chosen is None else chosen.name
-        outcome.pareto = pareto(outcome.candidates)
-        outcome.seconds = time.monotonic() - self.started
-        outcome.not_tried = self.selection.not_tried()
-        if chosen is not None and chosen.path is not None:
-            copy_file(self.job.output / chosen.path, self.job.output / "best.tflite")
-        self.listener.found(outcome)
+        self.pool.judge()
+        self.outcome.seconds = time.monotonic() - self.started
+        self.outcome.not_tried = self.selection.not_tried()
+        self.listener.found(self.outcome)
 
     def _refuse(self, named: Sequence[Recipe]) -> None:
         """Notes the recipes that neither the user nor the target left to try."""
@@ -188,27 +178,16 @@ class _Search:
         known = self.journal.get(recipe.name, self.job.output)
         candidate = known or self.policy.candidate(recipe, self.job.layout)
         if known is None:
-            candidate = self._attempt(candidate, partial(self._make, candidate, recipe))
-        self.outcome.candidates.append(candidate)
-        order = [recipe.name for recipe in self.recipes]
-        self.outcome.candidates[1:] = sorted(self.outcome.candidates[1:], key=lambda c: order.index(c.name))
+            candidate = attempt(candidate, partial(self._make, candidate, recipe))
+        self.pool.add(candidate, [recipe.name for recipe in self.recipes])
         if recipe.is_plain:
             self.journal.put(candidate)
         self.update()
-        return self._latest(candidate.name), known is None
+        return self.pool.latest(candidate.name), known is None
 
     def _make(self, candidate: Candidate, recipe: Recipe) -> Candidate:
         path = self.job.output / "candidates" / f"{recipe.name}.tflite"
         return replace(self.executor.make(candidate, recipe, path), path=self._relative(path))
-
-    def _latest(self, name: str) -> Candidate:
-        """The candidate of a name in its latest stage."""
-        return next(c for c in self.outcome.candidates if c.name == name)
-
-    def _keep(self, *changed: Candidate) -> None:
-        """Puts candidates in the place of their earlier stages, as their next stage."""
-        latest = {c.name: c for c in changed}
-        self.outcome.candidates = [latest.get(c.name, c) for c in self.outcome.candidates]
 
     def _try(self, recipe: Recipe) -> None:
         """Makes and measures one candidate, and says what it gained."""
@@ -217,30 +196,17 @@ class _Search:
             return
         candidate, _ = added
         if candidate.failure is None:
-            self._keep(self._attempt(candidate, partial(self._measure_accuracy, candidate)))
+            self.pool.keep(attempt(candidate, partial(self._measure_accuracy, candidate)))
         self._time()
-        candidate = self._latest(candidate.name)
+        candidate = self.pool.latest(candidate.name)
         if recipe.shrink is not None:
             plain = next((c for c in self.outcome.candidates if c.name == recipe.scheme), None)
             candidate = with_shrink_gain(candidate, recipe.shrink, plain)
         elif recipe.recovers:
             candidate = with_gain(candidate, self.outcome.candidates)
-        self._keep(candidate)
+        self.pool.keep(candidate)
         self.journal.put(candidate)
         self.update()
-
-    def _attempt(self, candidate: Candidate, action: Callable[[], Candidate]) -> Candidate:
-        """Return its next stage; whatever breaks one candidate, the search goes on."""
-        try:
-            return action()
-        except ExecutorLostError:
-            raise
-        except TightfitError as error:
-            refuse_changed()  # all others would fail too
-            return replace(candidate, failure=str(error))
-        except Exception as error:  # noqa: BLE001 - see above
-            said = f"It broke on {type(error).__name__}: {error}. Please report this."
-            return replace(candidate, failure=said)
 
     # -- measurements --------------------------------------------------------------------------
 
@@ -251,14 +217,14 @@ class _Search:
         if not untimed:
             return
         timed = self.executor.latency(untimed)
-        self._keep(*timed)
-        self._put_known(timed)
+        self.pool.keep(*timed)
+        self.pool.record_known(timed)
         self.update()
 
     def _compare(self) -> None:
         """Measures the accuracy of plain candidates, first of those that would be chosen if it is good."""
         for name in [c.name for c in by_cost([c for c in self.outcome.candidates if _is_unscored(c)])]:
-            candidate = self._latest(name)
+            candidate = self.pool.latest(name)
             if self._out_of_time():
                 self.outcome.notes.append(
                     f"The time was used up before the accuracy of {candidate.name} was measured."
@@ -267,11 +233,11 @@ class _Search:
             better = self._beaten_by(candidate)
             candidate = replace(candidate, beaten_by=None if better is None else better.name)
             if better is None:
-                candidate = self._attempt(candidate, partial(self._measure_accuracy, candidate))
+                candidate = attempt(candidate, partial(self._measure_accuracy, candidate))
                 self.journal.put(candidate)
             else:
                 self.executor.forget(candidate.name)
-            self._keep(candidate)
+            self.pool.keep(candidate)
             if better is None:
                 self.update()
 
@@ -280,12 +246,6 @@ class _Search:
         if not self._may_leave_out():
             return None
         return beaten_by(candidate, self.outcome.candidates, self.job.budget)
-
-    def _put_known(self, candidates: Sequence[Candidate]) -> None:
-        """Writes later stages of candidates that the journal has."""
-        for candidate in candidates:
-            if candidate.name in self.journal.found:
-                self.journal.put(candidate)
 
     def _may_leave_out(self) -> bool:
         """True where the accuracy of what cannot be chosen need not be known."""
@@ -303,7 +263,7 @@ class _Search:
         if any(recipe.name == chosen.name and recipe.shrink is not None for recipe in self.recipes):
             return  # its layers have other channels
         chosen = self.executor.layers(chosen, self.job.output / chosen.path)
-        self._keep(chosen)
+        self.pool.keep(chosen)
         self.journal.put(chosen)
 
     def _processor_notes(self) -> list[str]:
@@ -322,7 +282,7 @@ class _Search:
         found = measure_on_devices(job, outcome.candidates, self.effort.latency_seconds, self.listener)
         outcome.candidates, outcome.devices = found.candidates, found.devices
         outcome.notes += found.notes
-        self._put_known(found.candidates)
+        self.pool.record_known(found.candidates)
         for name, chosen in found.best.items():
             path = next((c.path for c in found.candidates if c.name == chosen), None)
             if path is not None:

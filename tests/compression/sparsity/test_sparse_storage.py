@@ -10,7 +10,7 @@ from tightfit.compression.sparsity.sparse_storage import store_sparse
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.pipeline.sparse_files import write_sparse
 from tightfit.runtime.session import Session
 from tightfit.weights.patterns import keep

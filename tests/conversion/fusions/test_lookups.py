@@ -10,7 +10,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize, write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.runtime.session import Session
 
 ROWS, WIDTH = 400, 32

@@ -10,7 +10,7 @@ import pytest
 
 from tightfit.conversion.load_model import load
 from tightfit.graph.reader import read_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.targets.tools.micro import run_micro
 
 keras = pytest.importorskip("keras", reason="needs keras: the extra 'keras'")

@@ -8,7 +8,7 @@ from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.metric import SHARE
 from tightfit.evaluation.metrics.metric_table import METRICS
 from tightfit.evaluation.metrics.tally import tally_of
-from tightfit.evaluation.task import choose_tasks
+from tightfit.evaluation.task_choice import choose_tasks
 
 
 def value(metric, probes):

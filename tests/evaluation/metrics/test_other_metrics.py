@@ -11,7 +11,7 @@ from tightfit.evaluation.labels.label_kinds import Probe
 from tightfit.evaluation.metrics.boxes import Boxes, Truth, corners_of, suppressed
 from tightfit.evaluation.metrics.detection import average_precision, matched
 from tightfit.evaluation.metrics.sequences import edit_distance
-from tightfit.evaluation.task import choose_tasks
+from tightfit.evaluation.task_choice import choose_tasks
 
 
 def test_regressions_follow_their_formulas():

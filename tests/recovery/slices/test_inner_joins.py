@@ -7,7 +7,7 @@ import numpy as np
 from support.head_models import PLAIN, images
 from support.models import NONE, RELU, Builder
 from tightfit import quantize
-from tightfit.evaluation.slices.quality import GOOD_DB
+from tightfit.evaluation.slices.output_quality import GOOD_DB
 from tightfit.graph.ir import Model
 from tightfit.graph.writer import write_model
 from tightfit.runtime.session import Session

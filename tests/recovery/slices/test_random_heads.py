@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.head_models import HeadPart, head_model, images
-from tightfit.evaluation.slices.quality import GOOD_DB, lost_sentences
+from tightfit.evaluation.slices.output_quality import GOOD_DB, lost_sentences
 from tightfit.graph.reader import read_model
 from tightfit.graph.split_outputs import KEY
 from tightfit.graph.writer import write_model

@@ -17,7 +17,7 @@ from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import serialize
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.targets.placement import check
 from tightfit.targets.profile import find_target
 from tightfit.targets.tools import ethos_u

@@ -13,7 +13,7 @@ from tightfit.api.parameters.signature_data import data_by_signature, data_of_on
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.slices.model_slices import refuse_unanswered, slices_of
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.graph.ir import Model
 from tightfit.graph.signature_models import entry_points, signature_model
 from tightfit.pipeline.signature_files import has_entry_points, named

@@ -11,7 +11,7 @@ from tightfit.compression.channels.channel_pruning import GroupChange
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint
 from tightfit.evaluation.latency import Latency
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.result import Row
 
 

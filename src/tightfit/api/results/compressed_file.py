@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tightfit.api.results.ruin import is_ruined
 from tightfit.evaluation.accuracy import Accuracy
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.result import Result
 
 

@@ -14,7 +14,7 @@ from tightfit.compression.sparsity.sparse_storage import StoredLayer
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.footprint import Footprint
 from tightfit.evaluation.latency import Latency
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.result import Row
 from tightfit.units import format_percent
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.metrics.metric_table import find_metric
-from tightfit.evaluation.slices.quality import OutputQuality, lost_sentences
+from tightfit.evaluation.slices.output_quality import OutputQuality, lost_sentences
 from tightfit.search.verdict.metric_words import metric_words
 
 _MUCH: Final = 0.1

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tightfit.evaluation.slices.quality import headline, lost_sentences, weak_sentences
+from tightfit.evaluation.slices.output_quality import headline, lost_sentences, weak_sentences
 from tightfit.units import format_decibels
 
 if TYPE_CHECKING:
-    from tightfit.evaluation.slices.quality import OutputQuality
+    from tightfit.evaluation.slices.output_quality import OutputQuality
 
 
 class Measured(Protocol):

@@ -12,7 +12,8 @@ from tightfit.data.adapt import adapt_inputs, dequantize
 from tightfit.data.sample import Sample
 from tightfit.errors import ModelError
 from tightfit.evaluation.output_matching import match_outputs
-from tightfit.evaluation.slices.quality import OutputQuality, qualities
+from tightfit.evaluation.slices.output_quality import OutputQuality
+from tightfit.evaluation.slices.quality import qualities
 from tightfit.evaluation.slices.trace import find_slices
 from tightfit.graph.format.temporary_files import temporary_file
 from tightfit.graph.ir import Model

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tightfit.evaluation.slices.model_slices import Answered
-from tightfit.evaluation.slices.quality import OutputQuality
+from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.recovery.slices.input_remedies import InputRemedies
 from tightfit.recovery.slices.joins import even_joins
 from tightfit.recovery.slices.output_remedies import OutputRemedies

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tightfit.evaluation.slices.quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
+from tightfit.evaluation.slices.output_quality import GOOD_DB, MOST_DB, OutputQuality, worst_output
 from tightfit.graph.ir import Model
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges

@@ -13,7 +13,8 @@ from typing import Final
 
 from tightfit.errors import TightfitError
 from tightfit.evaluation.slices.model_slices import Answered, measure_file
-from tightfit.evaluation.slices.quality import GOOD_DB, OutputQuality, unsure_db
+from tightfit.evaluation.slices.output_quality import GOOD_DB, OutputQuality
+from tightfit.evaluation.slices.quality import unsure_db
 from tightfit.graph.ir import Model
 from tightfit.graph.signatures import keeps_state
 from tightfit.graph.writer import serialize

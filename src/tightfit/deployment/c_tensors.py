@@ -19,7 +19,7 @@ _INTEGERS: Final = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32
 
 
 @dataclass(frozen=True)
-class ModelEnd:
+class CTensor:
     """One input or output.
 
     Args:
@@ -48,7 +48,7 @@ class ModelEnd:
 
     @property
     def limits(self) -> tuple[int, int] | None:
-        """The least and the largest integer of a quantized end, None for others."""
+        """The least and the largest integer of a quantized tensor, None for others."""
         return _INTEGERS.get(self.dtype) if self.scale is not None else None
 
     @property
@@ -57,8 +57,8 @@ class ModelEnd:
         return c_float(np.float32(self.scale or 0.0))
 
     @classmethod
-    def of(cls, tensor: Tensor, index: int) -> ModelEnd:
-        """Return the end that a tensor is.
+    def of(cls, tensor: Tensor, index: int) -> CTensor:
+        """Return the input or output that a tensor is.
 
         Raises:
             ModelError: its type has no counterpart in C here, or a dimension is not known.

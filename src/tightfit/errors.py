@@ -84,8 +84,8 @@ def first_line(error: BaseException) -> str:
         'loc: error: no such op'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
-    return told[0]
+    errors = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
+    return errors[0]
 
 
 def _shown(character: str) -> str:

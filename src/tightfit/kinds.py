@@ -19,7 +19,7 @@ class KerasModel(Protocol):
 
 
 class TorchModule(Protocol):
-    """A ``torch.nn.Module``; its ``example_inputs``, or the argument of that name, tell the input's shape."""
+    """A ``torch.nn.Module``; its ``example_inputs``, or the argument of that name, give the input's shape."""
 
     def named_parameters(self) -> object:
         """Yield (name, parameter)."""

@@ -139,7 +139,7 @@ def _refuse_same(sources: Sequence[tuple[str, Path]], results: Mapping[str, Path
 
 
 def identity(path: Path) -> tuple[Any, ...]:
-    """Return what tells a place from others: device and inode, or those of the folder and the name."""
+    """Return what identifies a place: device and inode, or those of the folder and the name."""
     try:
         state = path.stat()
     except (OSError, ValueError):

@@ -125,7 +125,7 @@ def describe_data(  # noqa: PLR0913 - the options of one command
 
     Args:
         data: samples, as all functions take them.
-        model: whose inputs the data must fit; it runs on four samples to tell what labels mean.
+        model: whose inputs the data must fit; it runs on four samples to find what labels mean.
         output: a PNG with the first samples as they reach the model.
         image: how image files become arrays.
         metric: as in ``evaluate``.

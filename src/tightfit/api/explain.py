@@ -44,7 +44,7 @@ def explain(  # noqa: PLR0913 - the options of one command
         calibration: samples to calibrate remedies with.
         evaluation: most samples to measure on.
         metric: as in ``evaluate``; the main one is explained.
-        remedies: False only tells which op and why.
+        remedies: False only finds the op and the cause.
         seed: of the split.
         signature: the signature to look at, where the models have several.
         progress: see ``tightfit.Progress``.

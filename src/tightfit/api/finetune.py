@@ -130,7 +130,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
         test: data that measures; None: a quarter of ``data`` is held out.
         teacher: a float model of any source with the same outputs, or a list of several; None for the model
             itself. The better a teacher knows the labels, the more it counts.
-        teacher_outputs: output of the model → output of the teachers, where names and places do not tell.
+        teacher_outputs: output of the model → output of the teachers, where names and places do not decide.
         train: most training samples.
         layout: ``cpu``, ``npu`` or ``micro``.
         storage: ``dense``, or ``sparse`` to leave zeros out of the file.
@@ -166,9 +166,9 @@ def finetune(  # noqa: PLR0913 - the options of one command
         {"The output": place, "The checkpoint": _checkpoint(place)},
     )
     with tracked(progress if listener is None else False) as tracker:
-        heard = listener or (lambda stage, step, steps, _: tracker.stages(stage, step, steps))
+        report = listener or (lambda stage, step, steps, _: tracker.stages(stage, step, steps))
         given = GivenTraining(model, data, image_options(image), place)
-        return _finetune(given, chosen, request, heard)
+        return _finetune(given, chosen, request, report)
 
 
 def _checkpoint(output: Path) -> Path:
@@ -237,7 +237,7 @@ def _finetune(
 
 
 def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str, Any]:
-    """What the file says about its training: the data's fingerprint and the options that are not default."""
+    """Return the record of a training: the data's fingerprint and the options that are not default."""
     plain = FinetuneOptions()
     given = {f.name: getattr(options, f.name) for f in fields(options)}
     chosen = {k: as_plain(v) for k, v in given.items() if not is_equal(v, getattr(plain, k))}

@@ -86,7 +86,7 @@ def prune(  # noqa: PLR0913 - the options of one command
     with tracked(stage if progress is None else progress) as tracker:
         work = WeightCompression(model, output, chosen, tracker.stages)
         moments = work.samples.moments(work.source.model)
-        pruned = prune_weights(work.source.model, wanted, moments, work.told("pruning"))
+        pruned = prune_weights(work.source.model, wanted, moments, work.steps("pruning"))
         work.zeros = True
         work.adopt(
             pruned.model,

@@ -99,11 +99,11 @@ def simulate(  # noqa: PLR0913 - the options of one command
         twin, plan = as_float(read_model(file))
         opens, ran_on = _device(device)
         with tracked(progress) as tracker:
-            told = tracker.steps("simulating")
+            steps = tracker.steps("simulating")
             found = compare(
                 twin, plan, file, dataset.samples(chosen), opens=opens,
                 device=None if device == "gpu" else device,
-                progress=lambda done: told(done, len(chosen)),
+                progress=lambda done: steps(done, len(chosen)),
             )  # fmt: skip
     return replace(found, ran_on=ran_on)
 

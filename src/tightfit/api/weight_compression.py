@@ -63,7 +63,7 @@ class WeightCompression:
         self.notes: list[str] = list(self.source.notes)
         self.zeros = False
 
-    def told(self, what: str) -> Callable[[int, int], None]:
+    def steps(self, what: str) -> Callable[[int, int], None]:
         """Return what a step calls with (done, of)."""
         return lambda done, total: None if self.stage is None else self.stage(what, done, total)
 

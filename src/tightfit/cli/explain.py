@@ -132,8 +132,8 @@ def _ops(ops: list[OpReport]) -> Table:
 
 
 def _reasons(ops: list[OpReport]) -> list[Text]:
-    told = [op for op in ops if op.causes]
-    return [Text(f"{short(op.name)}: {'; '.join(c.words for c in op.causes)}.") for op in told]
+    caused = [op for op in ops if op.causes]
+    return [Text(f"{short(op.name)}: {'; '.join(c.words for c in op.causes)}.") for op in caused]
 
 
 def _remedies(remedies: list[Remedy]) -> Table:
@@ -167,7 +167,7 @@ def advice(found: Explanation, reading: str) -> list[Text]:
 
 
 def short(name: str) -> str:
-    """Return a name of at most 44 characters: fused ops are named after each of their parts, the first tells.
+    """Return a name of at most 44 characters: that of a fused op begins with its first part.
 
     Example:
         >>> short("block/relu;block/add;block/convolution"), len(short("x" * 99))

@@ -1,4 +1,4 @@
-"""What a conversion may be told. Nothing here imports a framework."""
+"""The options of a conversion. Nothing here imports a framework."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _held: dict[str, Path] = {}
 
 
 def _suffix(data: bytes) -> str:
-    """The kind of a model by its first bytes; a zip archive is told by what it lists."""
+    """The kind of a model by its first bytes; of a zip archive, by the names in it."""
     for start, magic, suffix in _MAGIC:
         if data[start : start + len(magic)] == magic:
             return suffix

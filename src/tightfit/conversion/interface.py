@@ -1,4 +1,4 @@
-"""What a caller of the file sees: names of inputs, outputs and ops, and inputs that take bytes."""
+"""The interface of a file: names of inputs, outputs and ops, and inputs that take bytes."""
 
 from __future__ import annotations
 

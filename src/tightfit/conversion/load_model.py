@@ -179,7 +179,7 @@ def _export(source: Any, options: ConversionOptions) -> Exported:
 
 
 def _through_keras(name: str, options: ConversionOptions, *, own_code: bool) -> Exported:
-    """Tries the backends in order; the first that takes the model wins, the notes tell what others said."""
+    """Try the backends in order, use the first that converts the model, and note the others' errors."""
     refusals: list[str] = []
     for backend in _backends(options, own_code=own_code):
         try:

@@ -244,7 +244,7 @@ def _random_inputs(module: Any, options: ConversionOptions) -> tuple[Any, ...]:
         return tuple(own)
     if not options.shapes:
         raise ModelError(
-            f"The torch module {type(module).__name__} does not tell the shape of its input; pass "
+            f"The torch module {type(module).__name__} has no shape of its input; pass "
             "--input-shape 1,3,224,224 (again for each input), give it an attribute example_inputs, or pass "
             "(module, example inputs)."
         )

@@ -40,7 +40,7 @@ class FunctionData:
     Args:
         spec: ``module:function``, for messages.
         function: takes nothing, returns an iterable.
-        inputs: the model's inputs, which tell a batch from a sample.
+        inputs: the model's inputs, which separate a batch from a sample.
         image: how pictures among the samples become arrays.
     """
 

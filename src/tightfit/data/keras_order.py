@@ -68,7 +68,7 @@ def only_order(fits: Sequence[Sequence[bool]], names: Sequence[str]) -> list[int
     """Return the place of each array where only one order fits.
 
     A converted file sorts its inputs and outputs by name, so the order of the Keras model is lost: where
-    several orders fit, only numbered names tell it.
+    several orders fit, only numbered names decide.
 
     Args:
         fits: one row an array, one column a place: whether the array fits there.

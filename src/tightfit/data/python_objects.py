@@ -87,7 +87,7 @@ def restartable(
 
     Args:
         data: see the module.
-        inputs: names of the model's inputs, which tell inputs from labels in a dict.
+        inputs: names of the model's inputs, which separate inputs from labels in a dict.
         outputs: names of the model's outputs, which labels may have.
 
     Returns:

@@ -63,7 +63,7 @@ class InputSpec:
     def of(cls, spec: TensorLike) -> InputSpec:
         """The same facts about an input, taken from whatever describes it.
 
-        A ``shape_signature``, where there is one, tells which dimensions are free.
+        A ``shape_signature``, where there is one, has −1 for free dimensions.
         """
         shape = tuple(int(d) for d in getattr(spec, "shape_signature", ()) or spec.shape)
         return cls(spec.name, shape, str(spec.dtype), spec.scale, spec.zero_point)

@@ -26,7 +26,7 @@ class Context:
     """One search, as its workers get it.
 
     Args:
-        key: tells one search from another.
+        key: identifies the search.
         job: with the data as workers open it; without a model.
         model: the float ``.tflite``.
         evaluating: numbers of the samples.
@@ -50,7 +50,7 @@ class Context:
 
 @dataclass(frozen=True)
 class SharedFunction:
-    """A user's function that the driver was told to trust; it has the name that the user gave.
+    """A user's function that the user told the driver to trust; it has the name that the user gave.
 
     Args:
         name: ``module:function``.
@@ -69,7 +69,7 @@ def portable(job: Job, *, trust_code: bool) -> Job:
     """Return a job whose data and metric a worker can open.
 
     Paths become absolute: they must lie on storage that every node has. Functions are taken along only where
-    the driver was told to trust them; this package's own need no trust.
+    the user told the driver to trust them; this package's own need no trust.
 
     Raises:
         OptionError: there is a function, and nobody said that it is trusted.

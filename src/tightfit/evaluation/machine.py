@@ -44,7 +44,7 @@ def available_memory_bytes() -> float:
 
 
 def _cores() -> int:
-    with contextlib.suppress(AttributeError):  # only Linux tells the affinity
+    with contextlib.suppress(AttributeError):  # only Linux has the affinity
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

@@ -53,7 +53,7 @@ class Score:
     sign: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a report says: value, change (negative is worse), its interval, samples."""
+        """Return the entries of a report: value, change (negative is worse), its interval, samples."""
         known = self.change_low is not None and self.change_high is not None
         plain: dict[str, Any] = {
             "value": self.value,

@@ -92,7 +92,7 @@ def loss(snr_db: float, count: int) -> str:
 
 
 def _keep_off(device: Target, model: Model, plan: Plan) -> None:
-    """Puts ops that the target refuses back on float, where it has a fallback; the plan says why."""
+    """Puts ops that the target refuses back on float, where it has a fallback; the plan has the reason."""
     for _ in range(_ROUNDS if device.family.fallback else 0):
         verdict = targets.check(apply_plan(model, plan), device)
         refused = {

@@ -161,7 +161,7 @@ class _Application:
             ) from error
 
     def form(self, tensor: Tensor, storage: Storage | None, reader: Op) -> Tensor:
-        """Return the tensor as an op wants it: itself, or a converted copy (one for all readers)."""
+        """Return the tensor in the type that an op reads: itself or a converted copy, one for all readers."""
         held = self.held.get(tensor)
         if storage == held:
             return tensor

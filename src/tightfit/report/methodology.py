@@ -29,7 +29,7 @@ METHODS: Final[dict[str, str]] = {
     ),
     "Agreement": (
         "The share of samples on which a candidate decides as the original does, right or wrong. It needs no "
-        "labels, and tells changes that accuracy hides."
+        "labels, and shows changes that accuracy hides."
     ),
     "Latency": (
         "The median time of a call in LiteRT on this machine. A candidate and the original take turns in "

@@ -87,7 +87,7 @@ class Session:
         self.memory_before_load_bytes = int(facts["memory_before_bytes"])
 
     def _load(self, model: str | Path | bytes, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What the child tells of the model after it loaded it."""
+        """Facts of the model, sent by the child after it loaded the file."""
         try:
             if not isinstance(model, bytes):
                 return cast(

@@ -60,7 +60,7 @@ class Worker:
             outputs = _by_name(interpreter.get_output_details())
         else:
             inputs, outputs = runner.get_input_details(), runner.get_output_details()
-        if runner is not None and runner._subgraph_index != 0:  # noqa: SLF001 - nothing public tells the graph
+        if runner is not None and runner._subgraph_index != 0:  # noqa: SLF001 - nothing public names the graph
             self._graph = SignatureGraph(runner)
         else:
             del runner  # it refers to the interpreter's memory, which then refuses to run
@@ -192,7 +192,7 @@ def _by_name(details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _spec(name: str, details: dict[str, Any]) -> dict[str, Any]:
-    """What a session tells of an input or output, as plain values."""
+    """Return an input or output of a session as plain values."""
     parameters = details["quantization_parameters"]
     single = len(parameters["scales"]) == 1
     dtype = np.dtype(details["dtype"])

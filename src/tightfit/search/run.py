@@ -106,7 +106,7 @@ class _Search:
     def run(self) -> None:
         first = [recipe for recipe in self.recipes if recipe.is_plain]
         if any(self.journal.get(recipe.name, self.job.output) is None for recipe in first):
-            self.executor.calibrate()  # bad samples are told of before anything is written
+            self.executor.calibrate()  # bad samples are refused before anything is written
         self.outcome.notes += self.executor.examine()
         self.outcome.candidates.append(self._original())
         self.update()
@@ -133,7 +133,7 @@ class _Search:
             self.outcome.ending = OUT_OF_TIME
 
     def update(self) -> None:
-        """Judges all, keeps the best file up to date and tells the listener."""
+        """Judge all, keep the best file up to date and call the listener."""
         self.pool.judge()
         self.outcome.seconds = time.monotonic() - self.started
         self.outcome.not_tried = self.selection.not_tried()

@@ -1,4 +1,4 @@
-"""The samples of a search: which calibrate, which evaluate, and what a report says of them."""
+"""The samples of a search: which calibrate, which evaluate, and their description in a report."""
 
 from __future__ import annotations
 

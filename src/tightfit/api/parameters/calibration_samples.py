@@ -1,4 +1,4 @@
-"""The samples that ranges are seen on, and what a file says about them."""
+"""The samples that ranges are seen on, and what a file records about them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CalibrationSamples:
 
 
 def data_facts(dataset: Dataset, calibration: int, seed: int) -> dict[str, Any]:
-    """Return what a file says about the data that it was calibrated with: what tells it apart, no sample."""
+    """Return what a file records about its calibration data: a fingerprint, no sample."""
     known = dataset.describe()
     return {
         "name": known["name"],

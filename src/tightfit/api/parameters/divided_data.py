@@ -92,7 +92,7 @@ def divide_data(
     total = len(dataset)
     if total < 2:
         raise DataError(
-            f"The data has {total} sample; what a layer sees takes many. Give at least 20, better 100."
+            f"The data has {total} sample; the statistics of a layer need many. Give at least 20, better 100."
         )
     shaping = np.arange(total)
     if count < total:

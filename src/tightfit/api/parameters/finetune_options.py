@@ -1,4 +1,4 @@
-"""The options of ``finetune`` as one object: read, checked, and as a file tells them."""
+"""The options of ``finetune`` as one object: read, checked, and as a file records them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class QuantizeOptions:
     base: Scheme | None = None
 
     def facts(self) -> dict[str, Any] | None:
-        """What the file says about the options that it was made with."""
+        """Return the options that the file was made with, for its provenance."""
         if not self.provenance:
             return None
         rules = [list(o) if isinstance(o, tuple) else [o.pattern, o.scheme] for o in self.overrides]

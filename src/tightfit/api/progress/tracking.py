@@ -55,9 +55,9 @@ class Tracker:
 
     def found(self, outcome: object) -> None:
         """Pass a result of a search on."""
-        heard = getattr(self.inner, "found", None)
-        if heard is not None:
-            heard(outcome)
+        listener = getattr(self.inner, "found", None)
+        if listener is not None:
+            listener(outcome)
 
     def stages(self, stage: str, done: int, total: int) -> None:
         """Move on in a stage, which begins where its name is new."""

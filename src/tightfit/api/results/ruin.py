@@ -53,7 +53,7 @@ def sound_notes(start: Accuracy | None) -> list[str]:
 
 
 def known_notes(validation: Accuracy, test: Accuracy) -> list[str]:
-    """Return a note where a model knows the validation samples, because it was trained on them.
+    """Return a note where a model was trained on the validation samples.
 
     Args:
         validation: of the original model on the samples that choose.

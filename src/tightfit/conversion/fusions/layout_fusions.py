@@ -1,6 +1,6 @@
 """Rewrites of what converters leave around convolutions, reductions and normalization. One function each.
 
-Each tells its condition in its docstring and edits in place; none changes more than the order of roundings.
+The docstring of each has its condition; each edits in place and changes at most the order of roundings.
 """
 
 from __future__ import annotations

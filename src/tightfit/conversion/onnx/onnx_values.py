@@ -91,7 +91,7 @@ class OnnxOp:
 
 
 class OnnxNode:
-    """What a row's function sees of its node.
+    """The node as a row's function reads it.
 
     Attributes:
         kind, name, opset: of the node. attributes: name → plain value. outputs: how many are wanted.

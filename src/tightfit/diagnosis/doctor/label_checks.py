@@ -35,7 +35,7 @@ def shifted_labels(evidence: Evidence) -> Finding | None:
 
 
 def permuted_labels(evidence: Evidence) -> Finding | None:
-    """Labels that tell the decision, but not the same class: the classes stand in another order."""
+    """Labels that predict the decision, but not the same class: the classes stand in another order."""
     pairs = evidence.labelled()
     decided: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for label, answer in pairs:

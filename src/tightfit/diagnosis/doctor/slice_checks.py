@@ -9,7 +9,7 @@ from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding
 from tightfit.units import format_count, format_percent
 
 BUDGET: Final = 0.01
-"""The accuracy that ``optimize`` lets a file lose when it is not told."""
+"""The accuracy that ``optimize`` lets a file lose by default."""
 
 _NAMED: Final = 4
 _MISSED: Final = 0.05

@@ -139,7 +139,7 @@ class ExplainRequest:
         file: what was made of it. data, image: as all commands take them.
         calibration: samples to calibrate remedies with.
         evaluation: samples to measure on at most.
-        remedies: False only tells which op and why.
+        remedies: False only finds the op and the cause.
         output: where the best remedy's file goes, or None.
     """
 

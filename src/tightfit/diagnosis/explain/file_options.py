@@ -1,4 +1,4 @@
-"""What a quantized file tells about the options of ``tightfit quantize`` that it was made with."""
+"""The options of ``tightfit quantize`` that a quantized file was made with, as far as it shows them."""
 
 from __future__ import annotations
 

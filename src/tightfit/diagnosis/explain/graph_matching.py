@@ -1,6 +1,6 @@
 """Which tensors and ops of a quantized file stand for which of the float model it was made from.
 
-Names tell, which quantization keeps; a conversion stands for the value that it converts.
+Tensors are matched by name, which quantization keeps; a conversion stands for the value that it converts.
 """
 
 from __future__ import annotations

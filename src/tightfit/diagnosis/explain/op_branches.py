@@ -23,7 +23,7 @@ class NoBranchError(Exception):
 
 @dataclass(frozen=True)
 class Branch:
-    """The tensors that tell about one op, all float.
+    """The tensors that show the error of one op, all float.
 
     Args:
         value: what the float model computes.

@@ -98,7 +98,7 @@ class DeviceSession:
 
     @property
     def peak_memory_bytes(self) -> int | None:
-        """None: the device does not tell it."""
+        """None: the device does not report it."""
         return None
 
     def close(self) -> None:

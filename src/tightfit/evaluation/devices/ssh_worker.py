@@ -1,4 +1,4 @@
-"""What runs on a remote device: the same interleaved latency, told as one line of JSON.
+"""What runs on a remote device: the same interleaved latency, written as one line of JSON.
 
 Called as ``python -m tightfit.evaluation.devices.ssh_worker JSON`` with paths, threads, rounds and seconds.
 Needs nothing but what ``ssh_device.bundle`` sends, Python and ai-edge-litert.

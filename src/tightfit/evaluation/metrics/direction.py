@@ -47,14 +47,14 @@ def lower_is_better(
     """
     own = getattr(function, "higher_is_better", None)
     said = {LOWER: True, HIGHER: False}
-    told = {said[key] for key in said if key in options} | (set() if own is None else {not own})
-    if len(told) > 1:
+    stated = {said[key] for key in said if key in options} | (set() if own is None else {not own})
+    if len(stated) > 1:
         raise OptionError(
             f"The metric '{printable(name, 60)}' is said to be an error and no error: by its options "
             f"{sorted(said.keys() & options)} and by higher_is_better = {own}. Write one of them."
         )
-    if told:
-        return told.pop()
+    if stated:
+        return stated.pop()
     keras = _said_by_keras(function)
     return _by_words(name) if keras is None else keras
 

@@ -209,7 +209,7 @@ def directed(
     """Return the options of a user's metric with ``lower`` where it is an error, also by its name.
 
     Raises:
-        OptionError: its direction cannot be told, see ``lower_is_better``.
+        OptionError: its direction is unknown, see ``lower_is_better``.
     """
     lower = lower_is_better(name, options, function)
     return {**options, LOWER: True} if lower else dict(options)

@@ -247,7 +247,7 @@ def counts_of(index: int, rows: int) -> Array:
 
 
 def _mark(*arrays: Array) -> int:
-    """Eight bytes that tell a sample's answer from another."""
+    """Eight bytes that identify a sample's answer."""
     digest = hashlib.blake2b(digest_size=8)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

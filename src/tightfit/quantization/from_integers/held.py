@@ -1,4 +1,4 @@
-"""What a quantized tensor of a file says: how it is stored, and which reals its constants stand for."""
+"""What a quantized tensor of a file holds: how it is stored, and which reals its constants stand for."""
 
 from __future__ import annotations
 

@@ -171,13 +171,13 @@ def _observe(
     tap(twin, wanted)
     observers = {key: ChannelStatistics() for key in wanted}
 
-    def told() -> Iterable[Mapping[str, Array]]:
+    def with_progress() -> Iterable[Mapping[str, Array]]:
         for sample in samples:
             yield sample
             if progress is not None:
                 progress()
 
-    found = observe_model(twin, told(), observers)
+    found = observe_model(twin, with_progress(), observers)
     return {p.activation: found[keys[p.activation]] for p in pairs}
 
 
@@ -238,14 +238,14 @@ def predicted_noise(pair: Pair, low: Vector, high: Vector, square: Vector, scale
     """
     step = (max(float((high / scales).max()), 0.0) - min(float((low / scales).min()), 0.0)) / 255.0
     rows = _columns(pair.second) * scales[None, :, None]
-    heard = float(step**2) / 12.0 * float((rows**2).sum())
+    step_noise = float(step**2) / 12.0 * float((rows**2).sum())
     top = LIMITS[pair.second.plan.constants[1].dtype][1]
     reach = np.abs(rows).max(axis=0).max(axis=-1) if pair.second.window.depthwise else None
     if reach is not None:
-        return heard + float(((reach / top) ** 2 / 12.0 * square / scales**2).sum() * rows.shape[-1])
+        return step_noise + float(((reach / top) ** 2 / 12.0 * square / scales**2).sum() * rows.shape[-1])
     largest = np.abs(rows).max(axis=(1, 2))
     energy = float((square / scales**2).sum() * rows.shape[-1])
-    return heard + float(((largest / top) ** 2 / 12.0).sum()) * energy
+    return step_noise + float(((largest / top) ** 2 / 12.0).sum()) * energy
 
 
 def _columns(layer: Layer) -> Vector:

@@ -67,11 +67,11 @@ def choose_wider(
         >>> choose_wider([loud, quiet], {"norm": 0.1, "dense": 0.8, "gelu": 0.1}, 0.01).ops
         ('norm', 'dense')
     """
-    heard = [e for e in edges if e.noise > 0]
-    before = sum(e.noise for e in heard)
+    noisy = [e for e in edges if e.noise > 0]
+    before = sum(e.noise for e in noisy)
     if before <= allowed:
         return Widened((), before, before, 0.0)
-    shared = [SharedNoise(e.edge.source or None, e.edge.reader or None, e.noise) for e in heard]
+    shared = [SharedNoise(e.edge.source or None, e.edge.reader or None, e.noise) for e in noisy]
     ops = dict.fromkeys(end for s in shared for end in (s.source, s.reader) if end is not None)
     narrow = Option("int8")
     table = GainTable(

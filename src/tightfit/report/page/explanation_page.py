@@ -62,10 +62,10 @@ def _headline(found: Explanation) -> str:
     if not found.ops:
         return f"{values}: no op adds an error"
     best = next((r for r in found.remedies if r.helps), None)
-    told = f"{values}, and {printable(found.ops[0].name, 60)} adds the most error"
+    cause = f"{values}, and {printable(found.ops[0].name, 60)} adds the most error"
     if best is None or best.value is None:
-        return told
-    return f"{told}; {printable(best.title, 120)} brings {_number(best.value, 4)}"
+        return cause
+    return f"{cause}; {printable(best.title, 120)} brings {_number(best.value, 4)}"
 
 
 def _ops(ops: list[OpReport]) -> Table:

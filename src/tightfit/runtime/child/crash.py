@@ -33,7 +33,7 @@ def locate_crash(
     delegate: bool = True,
     limit_s: float = 30.0,
 ) -> str | None:
-    """Return a sentence naming the op that kills LiteRT, or None when that cannot be told in time.
+    """Return a sentence naming the op that kills LiteRT, or None when that is not found in time.
 
     Args:
         model: the model that died.

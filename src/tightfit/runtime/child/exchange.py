@@ -126,7 +126,7 @@ class Exchange:
         self._replies[self._awaited.popleft().number] = reply
 
     def _fail(self, fault: Exception) -> NoReturn:
-        """Ends the exchange with the sentence that tells how the child ended, and on which op."""
+        """Ends the exchange with a sentence: how the child ended, and on which op."""
         crashed = self._child.crashed(fault)
         with contextlib.suppress(*self._child.faults):
             while crashed:  # the first request without a reply is the one that killed it

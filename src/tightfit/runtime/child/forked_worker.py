@@ -77,7 +77,7 @@ class Forked:
         self._finalizer()
 
     def _read(self, timeout_s: float | None) -> bool:
-        """Take in what the template told meanwhile; False when that is nothing."""
+        """Read the messages of the template; False when there are none."""
         poll = select.poll()  # select takes no descriptor over 1,023
         poll.register(self._status_fd, select.POLLIN)
         if not poll.poll(None if timeout_s is None else timeout_s * 1e3):

@@ -1,4 +1,4 @@
-"""How every child process of this package starts, and in which words its end is told.
+"""How every child process of this package starts, and in which words its end is described.
 
 A child finds this package first, then the standard library, then the folders of the parent's ``sys.path``.
 The folder that the command was typed in and the folder of the user's script belong to these only for a child
@@ -194,8 +194,8 @@ def last_line(text: str, skipped: tuple[str, ...] = ()) -> str:
         'first'
     """
     lines = [line.strip() for line in text.splitlines()]
-    told = [line for line in lines if line and not line.startswith(skipped)]
-    return told[-1][:_LONGEST_WORDS] if told else ""
+    kept = [line for line in lines if line and not line.startswith(skipped)]
+    return kept[-1][:_LONGEST_WORDS] if kept else ""
 
 
 def cores() -> int:

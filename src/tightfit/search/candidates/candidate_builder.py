@@ -102,7 +102,7 @@ class CandidateBuilder:
         )
 
     def _provenance(self, candidate: Candidate, state: RecoveryState) -> dict[str, Any] | None:
-        """What the candidate's file says about how it was made."""
+        """Return how the candidate's file was made, for its provenance."""
         if not self.job.provenance:
             return None
         target = self.job.budget.target

@@ -97,7 +97,7 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> Candidate | None:
 
 
 def tie_notes(candidates: Sequence[Candidate], budget: Budget) -> list[str]:
-    """Return a sentence on the candidates whose cost cannot be told from that of the chosen one, if any.
+    """Return a sentence on the candidates whose cost equals the chosen one's within the noise, if any.
 
     Example:
         >>> one = Candidate("a", "int8", ["int8"], size_bytes=100, latency_ratio=0.90, drop=0.001)

@@ -20,7 +20,7 @@ def join_reshapes(graph: Graph, taken: Callable[[Op], bool]) -> list[str]:
 
     Args:
         graph: changed in place.
-        taken: tells whether the device takes an op.
+        taken: True for an op that the device runs.
 
     Returns:
         Names of the ops that were joined into another.

@@ -89,8 +89,9 @@ class Float16Simulation(Result):
     def headline(self) -> str:
         """Return the worst op."""
         worst = min((op.snr_db for op in self.ops if op.snr_db is not None), default=None)
-        told = "equal" if worst is None else f"at least {format_decibels(worst)}"
-        return f"Float16Simulation('{self.path}', {told}, {'overflow' if self.overflows else 'no overflow'})"
+        difference = "equal" if worst is None else f"at least {format_decibels(worst)}"
+        overflow = "overflow" if self.overflows else "no overflow"
+        return f"Float16Simulation('{self.path}', {difference}, {overflow})"
 
     def table(self) -> tuple[tuple[str, ...], Iterable[Row]]:
         """Return the loss of each op, the largest first."""

@@ -194,7 +194,7 @@ def _read(model: Model, left: list[list[Op]], said: str, folder: Path, accelerat
 
 
 def _place(op: Op) -> str:
-    """What tells an op from others of its kind: its output's name, or its inputs' where it writes none."""
+    """What identifies an op among its kind: its output's name, or its inputs' where it writes none."""
     return op.name if op.outputs else "; ".join(t.name for t in op.inputs if t is not None)
 
 

@@ -14,7 +14,7 @@ from tightfit.targets.verdict import Placement, Verdict
 
 @dataclass(frozen=True)
 class Proof:
-    """What the target's own tool says.
+    """The result of the target's own tool.
 
     Args:
         tool: its name in ``tools.table.TOOLS``, or "" when the target has none.
@@ -40,7 +40,7 @@ class Proof:
         }
 
     def lines(self) -> list[str]:
-        """Return what the tool says, in sentences; nothing when there is no tool."""
+        """Return the tool's result in sentences; nothing when there is no tool."""
         if self.result is None:
             return [self.problem] if self.problem else []
         said = list(self.result.sentences) or [self.result.refused]
@@ -56,7 +56,7 @@ class Proof:
 
 
 def prove(model: Model, verdict: Verdict, *, in_search: bool = False) -> Proof:
-    """Return what the tool of the verdict's target says, if it has one and it can run.
+    """Return the result of the tool of the verdict's target, if it has one and it can run.
 
     Args:
         model: the model.

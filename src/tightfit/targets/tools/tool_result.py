@@ -1,4 +1,4 @@
-"""What a tool says of a file: the same fields for a compiler, an interpreter and an accelerator."""
+"""The result of a tool on a file: the same fields for a compiler, an interpreter and an accelerator."""
 
 from __future__ import annotations
 

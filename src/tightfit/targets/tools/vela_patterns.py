@@ -54,13 +54,13 @@ def variable_handles(graph: Graph, accelerated: Callable[[Op], bool]) -> list[Op
 
 
 def needless_ops(graph: Graph, accelerated: Callable[[Op], bool]) -> list[Op]:
-    """Return the ops whose results only tell shapes to RESHAPEs on the NPU."""
+    """Return the ops whose results are only the shapes of RESHAPEs on the NPU."""
     needless: set[int] = set()
     kept = set(graph.outputs)
     for op in reversed(graph.ops):
         readers = [reader for t in op.outputs for reader in t.consumers]
-        told = all(id(r) in needless or _is_shape(r, p, accelerated) for r, p in readers)
-        if readers and told and not kept & set(op.outputs):
+        are_shapes = all(id(r) in needless or _is_shape(r, p, accelerated) for r, p in readers)
+        if readers and are_shapes and not kept & set(op.outputs):
             needless.add(id(op))
     return [op for op in graph.ops if id(op) in needless]
 

@@ -38,7 +38,7 @@ class Progress:
         stage: index of the running stage.
         epoch: number of finished epochs of that stage.
         history: one row for each epoch: ``stage``, ``epoch``, ``loss`` and the metrics.
-        best: ``epoch`` and ``value`` of the best epoch of the running stage, where validation data tells.
+        best: ``epoch`` and ``value`` of the best epoch of the running stage, where there is validation data.
         gained: fraction of the loss on validation data that the last stage won over the model before it.
         counts: group of arrays in the checkpoint → number of its arrays.
     """

@@ -43,7 +43,7 @@ class Distillation(keras.Model):  # type: ignore[misc]  # Keras has no types
         labels_share: weight of the label loss, 0–1; 0 needs no labels. The loss is ``label_loss`` where that
             is set, called with (labels, outputs), else the one given to ``compile``.
         measured: whether the share follows the losses; it needs ``label_loss``.
-        outputs: the student's output → the teachers', where names and places do not tell.
+        outputs: the student's output → the teachers', where names and places do not decide.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network". Departure: the
     share is measured.

@@ -39,7 +39,7 @@ class TrainingOptions:
         seed: seed of the shuffling.
         augment: names of image augmentations (``augmentation.AUGMENTATIONS``), or functions like them.
         teacher: a float model with the same outputs, or several; None for the model itself.
-        teacher_outputs: (output of the model, output of the teacher), where names and places do not tell.
+        teacher_outputs: (output of the model, output of the teacher), where names and places do not decide.
     """
 
     sparsity: float | None = None

@@ -76,10 +76,10 @@ def counts(files: dict[str, str]) -> dict[str, str]:
 
 
 def late_imports(tree: ast.Module) -> int:
-    """Return how many imports of the package are inside functions.
+    r"""Return how many imports of the package are inside functions.
 
     Example:
-        >>> late_imports(ast.parse("from tightfit import a\\ndef f():\\n from tightfit.b import c"))
+        >>> late_imports(ast.parse("from tightfit import a\ndef f():\n from tightfit.b import c"))
         1
     """
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]

@@ -9,7 +9,7 @@ import pytest
 
 from support.head_models import HeadPart, head_model, images
 from support.models import Builder
-from tightfit.conversion.exporting import Probe
+from tightfit.conversion.exporting import ExportProbe
 from tightfit.conversion.source_comparison import broken_notes, compare
 from tightfit.demo import MODEL, evaluation
 from tightfit.graph.signatures import input_names, output_names
@@ -77,7 +77,7 @@ def test_a_conversion_of_a_model_of_nan_says_that_nothing_was_compared(tmp_path)
     model = b.model(b.op("LOG", [x], x.shape))
     write_model(model, tmp_path / "m.tflite")
     (name,), (end,) = input_names(model), output_names(model)
-    probe = Probe({name: np.full((1, 8), -1, np.float32)}, {end: np.full((1, 8), np.nan, np.float32)})
+    probe = ExportProbe({name: np.full((1, 8), -1, np.float32)}, {end: np.full((1, 8), np.nan, np.float32)})
     (row,) = compare(tmp_path / "m.tflite", model, [probe])
     assert row.finite == 0
     assert "not compared" in str(row)

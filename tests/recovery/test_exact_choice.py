@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightfit.recovery.exact_choice import GainTable, Option, SharedNoise, choose_options
+from tightfit.recovery.exact_choice import GainTable, PrecisionOption, SharedNoise, choose_options
 
 NUMBERS = st.integers(0, 20).map(float)
 OPS = ("a", "b", "c")
 TABLES = st.builds(
     lambda rows, shared: GainTable(
         {
-            op: [Option("int8", 8.0, 0.0, n), Option("int16", w, c, 0.0, wide=True)]
+            op: [PrecisionOption("int8", 8.0, 0.0, n), PrecisionOption("int16", w, c, 0.0, wide=True)]
             for op, (n, w, c) in zip(OPS, rows, strict=True)
         },
         [SharedNoise(a, b, n) for (a, b), n in shared.items()],
@@ -48,7 +48,10 @@ def test_no_other_choice_within_the_limit_is_better(table, quantities, limit):
 
 def test_noise_between_two_ops_goes_only_where_both_are_wide():
     pair = GainTable(
-        {op: [Option("int8"), Option("float", cost=1.0, wide=True)] for op in ("writer", "reader")},
+        {
+            op: [PrecisionOption("int8"), PrecisionOption("float", cost=1.0, wide=True)]
+            for op in ("writer", "reader")
+        },
         [SharedNoise("writer", "reader", 1.0)],
     )
     one = {"writer": pair.options["writer"][1], "reader": pair.options["reader"][0]}
@@ -59,12 +62,15 @@ def test_noise_between_two_ops_goes_only_where_both_are_wide():
 
 
 def test_nothing_is_printed_past_python(capfd):
-    many = {f"op{i}": [Option("x", noise=1 / (i + 1)), Option("y", bytes=i % 7 + 1.0)] for i in range(60)}
+    many = {
+        f"op{i}": [PrecisionOption("x", noise=1 / (i + 1)), PrecisionOption("y", bytes=i % 7 + 1.0)]
+        for i in range(60)
+    }
     choose_options(GainTable(many), "noise", {"bytes": 50.0})
     sys.stdout.write("kept\n")
     assert capfd.readouterr().out == "kept\n"
 
 
 def test_a_limit_without_an_end_is_none():
-    table = GainTable({"a": [Option("x", bytes=5, noise=1), Option("y", bytes=9)]})
+    table = GainTable({"a": [PrecisionOption("x", bytes=5, noise=1), PrecisionOption("y", bytes=9)]})
     assert choose_options(table, "noise", {"bytes": math.inf})["a"].name == "y"

@@ -9,7 +9,7 @@ from tightfit.data.sample import Sample
 from tightfit.evaluation.parallel_runs import RunRound
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.report.page.details import Decisions, details_of, storage_of
+from tightfit.report.page.details import DecisionCounts, details_of, storage_of
 from tightfit.report.page.html import render_html
 from tightfit.report.page.snippets import snippets
 
@@ -39,7 +39,7 @@ def round_of(label, before, after):
 
 
 def test_classes_confusions_and_flipped_samples_are_counted():
-    decisions = Decisions(until=np.inf)
+    decisions = DecisionCounts(until=np.inf)
     decisions.take([round_of(0, 0, 0), round_of(0, 0, 1), round_of(1, 1, 1), round_of(2, 1, 2)])
     facts = decisions.facts()
     assert (facts["decided"], facts["changed"]) == (4, 2)
@@ -50,7 +50,7 @@ def test_classes_confusions_and_flipped_samples_are_counted():
 
 
 def test_time_ends_the_decisions():
-    decisions = Decisions(until=0.0)
+    decisions = DecisionCounts(until=0.0)
     decisions.take([round_of(0, 0, 0)] * 5)
     assert decisions.count == 1
 

@@ -24,7 +24,7 @@ from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.results.finetune_result import FinetuneResult, layer_facts
 from tightfit.api.results.ruin import known_notes, ruin_notes, sound_notes
-from tightfit.api.results.trained_or_start import KEPT_TRAINED, Judged, write_better
+from tightfit.api.results.trained_or_start import KEPT_TRAINED, JudgedFile, write_better
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
@@ -205,7 +205,7 @@ def _finetune(
     notes: list[str] = []
     if request.labels != "no":
         notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
-    judged = Judged(sets.validation, sets.validating, chosen.metric, request.words().kinds())
+    judged = JudgedFile(sets.validation, sets.validating, chosen.metric, request.words().kinds())
     original = open_model(others[0]) if others else source.path
     kept, more, chosen_by = write_better(source, trained, output, chosen.layout, original, judged)
     notes += [*frozen_notes, *trained.notes, *more]

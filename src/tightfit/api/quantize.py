@@ -32,7 +32,7 @@ from tightfit.pipeline.write import write_plan
 from tightfit.provenance.record import KEY
 from tightfit.quantization.calibration.ranges import Ranges
 from tightfit.quantization.checking import random_probes
-from tightfit.quantization.exchange.read_recipe import Recipe, read_recipe, recipe_of
+from tightfit.quantization.exchange.read_recipe import QuantizerRecipe, read_recipe, recipe_of
 from tightfit.quantization.planning import Overrides, make_plan
 from tightfit.runtime.child.child_process import prepare_shared
 from tightfit.runtime.child.process import worker_count
@@ -133,14 +133,14 @@ def quantize(  # noqa: PLR0913 - the options of one command
     return replace(written, notes=[*recipe.notes, *written.notes])
 
 
-def _recipe(scheme: str | Path | Sequence[Mapping[str, object]]) -> Recipe | None:
+def _recipe(scheme: str | Path | Sequence[Mapping[str, object]]) -> QuantizerRecipe | None:
     """Return the recipe of a file or of entries; None for the name of a scheme."""
     if isinstance(scheme, str | Path):
         return read_recipe(Path(scheme)) if Path(scheme).suffix == ".json" else None
     return recipe_of(list(scheme))
 
 
-def _by_recipe(chosen: QuantizeOptions, recipe: Recipe) -> QuantizeOptions:
+def _by_recipe(chosen: QuantizeOptions, recipe: QuantizerRecipe) -> QuantizeOptions:
     """Return the options with a recipe's scheme and overrides; those of the caller come first."""
     return replace(
         chosen,

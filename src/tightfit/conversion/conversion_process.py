@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
+from tightfit.conversion.exporting import Exported, ExportProbe, Lowered, RouteError, UnreadableError
 from tightfit.conversion.formats import is_spec
 from tightfit.conversion.qdq.qdq_parameters import Rounding
 from tightfit.conversion.stablehlo.converter_process import command as converter
@@ -136,9 +136,9 @@ def _state(rows: list[list[str]], folder: Path) -> list[StateValue]:
         return [StateValue(n, given, after, arrays[f"a{i}"]) for i, (n, given, after) in enumerate(rows)]
 
 
-def _probe(row: dict[str, Any], position: int, folder: Path) -> Probe:
+def _probe(row: dict[str, Any], position: int, folder: Path) -> ExportProbe:
     sides = []
     for side in ("inputs", "outputs"):
         with np.load(folder / f"{side}{position}.npz", allow_pickle=False) as arrays:
             sides.append({n: arrays[f"a{j}"] for j, n in enumerate(row[side])})
-    return Probe(sides[0], sides[1], row["signature"])
+    return ExportProbe(sides[0], sides[1], row["signature"])

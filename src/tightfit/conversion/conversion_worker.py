@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Lowered, Probe
+from tightfit.conversion.exporting import Exported, ExportProbe, Lowered
 from tightfit.conversion.formats import KERAS, ONNX, TORCH, Format, find_format, is_spec
 from tightfit.conversion.stablehlo.converter_process import become_converter, leave
 from tightfit.data.user_code import load_function
@@ -111,7 +111,7 @@ def _exported(row: Format, source: Any, options: ConversionOptions) -> Exported:
     return exported
 
 
-def _save(probes: list[Probe], folder: Path) -> list[dict[str, Any]]:
+def _save(probes: list[ExportProbe], folder: Path) -> list[dict[str, Any]]:
     """Writes the arrays of the probes; the answer names them."""
     listed = []
     for i, probe in enumerate(probes):

@@ -22,7 +22,14 @@ Specs = Mapping[str, tuple[Shape, str]]
 
 
 __all__ = [
-    "Exported", "Lowered", "Probe", "RouteError", "Specs", "UnreadableError", "first_line", "random_arrays",
+    "ExportProbe",
+    "Exported",
+    "Lowered",
+    "RouteError",
+    "Specs",
+    "UnreadableError",
+    "first_line",
+    "random_arrays",
     "reason",
 ]  # fmt: skip
 
@@ -47,7 +54,7 @@ class RouteError(ModelError):
 
 
 @dataclass
-class Probe:
+class ExportProbe:
     """Random inputs, and what the source framework made of them.
 
     Args:
@@ -96,7 +103,7 @@ class Exported:
     """
 
     data: bytes | mmap | Lowered
-    probes: list[Probe]
+    probes: list[ExportProbe]
     route: str
     notes: list[str] = field(default_factory=list)
     rounding: Rounding | None = None

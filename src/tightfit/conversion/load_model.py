@@ -17,7 +17,7 @@ from typing import Any, Final
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.conversion_process import convert_apart, export_apart
 from tightfit.conversion.conversion_result import ConversionResult
-from tightfit.conversion.exporting import Exported, Lowered, Probe, RouteError, UnreadableError
+from tightfit.conversion.exporting import Exported, ExportProbe, Lowered, RouteError, UnreadableError
 from tightfit.conversion.formats import KERAS, check_installed, find_format, is_spec, is_tflite
 from tightfit.conversion.free_batch import free_batch
 from tightfit.conversion.fusions.fuse import fuse
@@ -25,7 +25,7 @@ from tightfit.conversion.held_models import file_of, held_file, label_of, tempor
 from tightfit.conversion.hub import fetch, is_hub_reference
 from tightfit.conversion.interface import make_names_unique, name_tensors, take_bytes
 from tightfit.conversion.keras.safe_files import check_file
-from tightfit.conversion.qdq.restore import restore, restore_ends
+from tightfit.conversion.qdq.restore import restore, restore_interface
 from tightfit.conversion.source_comparison import OutputDifference, broken_notes, compare
 from tightfit.conversion.stablehlo.left_ops import left_notes, without_kernel
 from tightfit.conversion.state_variables import keep_state
@@ -112,7 +112,7 @@ def _convert(
     restored = [] if rounding is None else restore(model, rounding.constants)
     notes = [*exported.notes, *restored, *_tidy(model)]
     if rounding is not None:
-        restore_ends(model, rounding.inputs, rounding.outputs)
+        restore_interface(model, rounding.inputs, rounding.outputs)
     if options.batch is None:
         _free(model, exported.probes)
     keep_state(model, exported.state)
@@ -134,7 +134,7 @@ def _convert(
     return exported, notes, differences
 
 
-def _free(model: Model, probes: Sequence[Probe]) -> None:
+def _free(model: Model, probes: Sequence[ExportProbe]) -> None:
     """Free the batch of a file for one sample, of the inputs that the probes give several samples to.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Probe, Shape, Specs, first_line, random_arrays
+from tightfit.conversion.exporting import Exported, ExportProbe, Shape, Specs, first_line, random_arrays
 from tightfit.errors import ModelError, unknown_name
 from tightfit.scratch import scratch_folder
 
@@ -129,12 +129,12 @@ def _unchanged(variables: Sequence[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def _probes(key: str, function: Any, specs: Specs, count: int = 2) -> list[Probe]:
+def _probes(key: str, function: Any, specs: Specs, count: int = 2) -> list[ExportProbe]:
     probes = []
     for seed in range(count):
         arrays = random_arrays(specs, seed)
         results = function(**{n: tf.constant(a) for n, a in arrays.items()})
-        probes.append(Probe(arrays, {n: np.asarray(r) for n, r in results.items()}, key))
+        probes.append(ExportProbe(arrays, {n: np.asarray(r) for n, r in results.items()}, key))
     return probes
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.exporting import Probe
+from tightfit.conversion.exporting import ExportProbe
 from tightfit.errors import ModelError
 from tightfit.graph.ir import Model
 from tightfit.runtime.session import Session
@@ -50,7 +50,7 @@ class OutputDifference:
 def compare(
     path: Path,
     model: Model,
-    probes: Sequence[Probe],
+    probes: Sequence[ExportProbe],
     *,
     bytes_read: tuple[float, float] | None = None,
     rounded: bool = False,

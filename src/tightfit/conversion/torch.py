@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Probe, first_line
+from tightfit.conversion.exporting import Exported, ExportProbe, first_line
 from tightfit.conversion.stablehlo.converter_process import refusal
 from tightfit.conversion.torch_rewrites import without_crops
 from tightfit.errors import ModelError
@@ -173,7 +173,7 @@ def _convert(
         results, own_names = _leaves(answer), _names(answer)
         given = list(outputs) or own_names or [f"output_{i}" for i in range(len(results))]
         probes.append(
-            Probe(
+            ExportProbe(
                 {n: a.numpy() for n, a in zip(names, arrays, strict=True)},
                 {n: r.detach().numpy() for n, r in zip(given, results, strict=True)},
             )

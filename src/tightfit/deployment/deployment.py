@@ -13,7 +13,7 @@ from tightfit.units import format_ratio
 
 
 @dataclass(frozen=True)
-class Measured:
+class MicroMemory:
     """A file in tflite-micro.
 
     Args:
@@ -65,8 +65,8 @@ class Deployment(Result):
     files: tuple[str, ...]
     target: str
     given_bytes: int
-    plain: Measured
-    deployed: Measured
+    plain: MicroMemory
+    deployed: MicroMemory
     stored: tuple[StoredWeight, ...]
     samples: int
     layers: tuple[LayerMemory, ...]

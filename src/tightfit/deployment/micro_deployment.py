@@ -14,7 +14,7 @@ import numpy as np
 from tightfit.compression.decoding.decode_ops import FORMS, StoredWeight, store_encoded
 from tightfit.deployment.c_project import Project, check_name, write_project
 from tightfit.deployment.deployed_files import REPORT, digest_of, publish, refuse_other_files
-from tightfit.deployment.deployment import Deployment, LayerMemory, Measured
+from tightfit.deployment.deployment import Deployment, LayerMemory, MicroMemory
 from tightfit.deployment.host_build import build
 from tightfit.deployment.strip import PLANNED, strip_model
 from tightfit.errors import ModelError, OptionError, RuntimeFailureError, unknown_name
@@ -118,7 +118,7 @@ def deploy_micro(
     return found
 
 
-def _stripped(model: Model, samples: Sequence[Sequence[Array]], given: MicroRun) -> tuple[Model, Measured]:
+def _stripped(model: Model, samples: Sequence[Sequence[Array]], given: MicroRun) -> tuple[Model, MicroMemory]:
     """The model without what is not read, and its memory; checked to give the outputs of the given one."""
     stripped = strip_model(model)
     file, outputs = serialize(stripped), len(stripped.main.outputs)
@@ -134,7 +134,7 @@ def _stripped(model: Model, samples: Sequence[Sequence[Array]], given: MicroRun)
             "deploy it without --compress, and report this model."
         )
     arena = _least_arena(file, outputs, samples[:1], run.arena_bytes)
-    return stripped, Measured(len(file), arena, run.persistent_bytes)
+    return stripped, MicroMemory(len(file), arena, run.persistent_bytes)
 
 
 def _run(
@@ -171,7 +171,7 @@ def _layers(model: Model) -> tuple[LayerMemory, ...]:
     return tuple(LayerMemory(name, *cost) for name, cost in zip(names, costs, strict=True))
 
 
-def _problems(target: Target, measured: Measured) -> tuple[str, ...]:
+def _problems(target: Target, measured: MicroMemory) -> tuple[str, ...]:
     limits = (
         ("RAM", target.memory_bytes, measured.arena_bytes, "arena"),
         ("flash", target.flash_bytes, measured.flash_bytes, "model"),

@@ -36,7 +36,7 @@ _NODES: Final = 2000
 
 
 @dataclass(frozen=True)
-class Option:
+class PrecisionOption:
     """One way to store and compute an op.
 
     Args:
@@ -72,10 +72,10 @@ class GainTable:
         activations: those that two ops decide together.
     """
 
-    options: Mapping[str, Sequence[Option]]
+    options: Mapping[str, Sequence[PrecisionOption]]
     activations: Sequence[SharedNoise] = ()
 
-    def total(self, choice: Mapping[str, Option], quantity: Quantity) -> float:
+    def total(self, choice: Mapping[str, PrecisionOption], quantity: Quantity) -> float:
         """Return the predicted bytes, cost or noise of a choice."""
         own = math.fsum(getattr(option, quantity) for option in choice.values())
         if quantity != "noise":
@@ -83,7 +83,7 @@ class GainTable:
         kept = (a.noise for a in self.activations if not all(self._is_wide(e, choice) for e in _ends(a)))
         return own + math.fsum(kept)
 
-    def _is_wide(self, op: str, choice: Mapping[str, Option]) -> bool:
+    def _is_wide(self, op: str, choice: Mapping[str, PrecisionOption]) -> bool:
         return op in choice and choice[op].wide
 
 
@@ -111,7 +111,7 @@ class _Program:
 
 def choose_options(
     table: GainTable, minimize: Quantity, limits: Mapping[Quantity, float]
-) -> dict[str, Option] | None:
+) -> dict[str, PrecisionOption] | None:
     """Return the option of each op with the least total of one quantity; None where no choice is within.
 
     Args:
@@ -123,8 +123,8 @@ def choose_options(
         QuantizationError: the solver ended without an answer.
 
     Example:
-        >>> loud, quiet = (Option("int4", bytes=5, noise=noise) for noise in (0.02, 0.001))
-        >>> large = Option("int8", bytes=10)
+        >>> loud, quiet = (PrecisionOption("int4", bytes=5, noise=noise) for noise in (0.02, 0.001))
+        >>> large = PrecisionOption("int8", bytes=10)
         >>> table = GainTable({"loud": (loud, large), "quiet": (quiet, large)})
         >>> found = choose_options(table, "noise", {"bytes": 15})
         >>> found["loud"].name, found["quiet"].name
@@ -184,7 +184,7 @@ def _ends(activation: SharedNoise) -> list[str]:
     return [end for end in (activation.source, activation.reader) if end is not None]
 
 
-def _one_each(program: _Program, places: Sequence[tuple[str, Option]]) -> None:
+def _one_each(program: _Program, places: Sequence[tuple[str, PrecisionOption]]) -> None:
     """Each op has one of its options."""
     rows: dict[str, dict[int, float]] = {}
     for j, (op, _) in enumerate(places):
@@ -194,7 +194,7 @@ def _one_each(program: _Program, places: Sequence[tuple[str, Option]]) -> None:
 
 
 def _both_ends(
-    program: _Program, places: Sequence[tuple[str, Option]], shared: Sequence[SharedNoise]
+    program: _Program, places: Sequence[tuple[str, PrecisionOption]], shared: Sequence[SharedNoise]
 ) -> None:
     """An activation's noise is gone only where both its ends are wide."""
     wide: dict[str, list[int]] = {}
@@ -207,7 +207,7 @@ def _both_ends(
 
 
 def _weights(
-    quantity: Quantity, places: Sequence[tuple[str, Option]], shared: Sequence[SharedNoise]
+    quantity: Quantity, places: Sequence[tuple[str, PrecisionOption]], shared: Sequence[SharedNoise]
 ) -> npt.NDArray[np.float64]:
     own = [float(getattr(option, quantity)) for _, option in places]
     return np.array(own + [a.noise if quantity == "noise" else 0.0 for a in shared], np.float64)

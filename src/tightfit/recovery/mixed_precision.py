@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tightfit.quantization.modes import Override
-from tightfit.recovery.exact_choice import GainTable, Option, choose_options
+from tightfit.recovery.exact_choice import GainTable, PrecisionOption, choose_options
 from tightfit.recovery.sensitivity import Sensitivity
 
 _BITS: Final = {"int8": 8, "int4": 4, "int2": 2}
@@ -118,15 +118,15 @@ def mix(
     before = sum(s.noise for s in base)
     options = {
         s.name: [
-            Option(s.dtype, noise=s.noise),
-            Option(wider, s.elements * (_BITS[wider] - _BITS[s.dtype]) // 8),
+            PrecisionOption(s.dtype, noise=s.noise),
+            PrecisionOption(wider, s.elements * (_BITS[wider] - _BITS[s.dtype]) // 8),
         ]
         for s in base
     }
     own = {s.name: s.dtype for s in base}
     for s in narrower:
         fewer = s.elements * (_BITS[own[s.name]] - _BITS[s.dtype]) // 8
-        options[s.name].append(Option(s.dtype, -fewer, noise=s.noise))
+        options[s.name].append(PrecisionOption(s.dtype, -fewer, noise=s.noise))
     table = GainTable(options)
     found = choose_options(table, "noise", {"bytes": spare_bytes})
     if found is None:

@@ -15,7 +15,7 @@ from tightfit.graph.passes.constant_folding import CONSTANT_OPS
 from tightfit.graph.passes.constant_ops import NotComputableError
 from tightfit.quantization.ops.rule_lookup import find_rule
 from tightfit.training.fake_quant.fused_activation import ends_in_sum, rounded_sum
-from tightfit.training.fake_quant.quantization_points import Point, Points
+from tightfit.training.fake_quant.quantization_points import Point, QuantizationPoints
 from tightfit.training.fake_quant.quantizers import ActivationQuantizer
 from tightfit.training.graph_weights import GraphWeights
 from tightfit.training.integer.integer_kernels import INTEGER_KERNELS
@@ -44,7 +44,7 @@ class GraphProgram:
         self,
         graph: Graph,
         weights: GraphWeights,
-        points: Points,
+        points: QuantizationPoints,
         quantizers: Mapping[Point, ActivationQuantizer],
     ) -> None:
         check_lowerings(graph)
@@ -89,7 +89,7 @@ class Call:
     ) -> None:  # fmt: skip
         self.program, self.dtype, self.training = program, dtype, training
         self.weights = program.weights
-        self.points = program.points if rounded else Points()
+        self.points = program.points if rounded else QuantizationPoints()
         self.rounded, self.kernels = rounded, kernels
         self.integers: dict[tuple[Tensor, Point], Array] = {}
         self.values: dict[Tensor, Any] = {}

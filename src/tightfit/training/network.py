@@ -21,7 +21,7 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import GraphPlan, Plan, plan_from_json
 from tightfit.training.equality import check_equality
 from tightfit.training.fake_quant.learned_scales import LearnedScales
-from tightfit.training.fake_quant.quantization_points import Points, find_points
+from tightfit.training.fake_quant.quantization_points import QuantizationPoints, find_points
 from tightfit.training.fake_quant.quantizers import ActivationQuantizer
 from tightfit.training.graph_program import GraphProgram
 from tightfit.training.graph_weights import GraphWeights
@@ -71,7 +71,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.frozen = frozenset(frozen)
         main, decisions = self.source.main, None if plan is None else plan.graphs[0]
         self._refuse_other_plan(decisions)
-        points = Points() if decisions is None else find_points(main, decisions)
+        points = QuantizationPoints() if decisions is None else find_points(main, decisions)
         learned = LearnedScales()
         scales = self.ranges, learned
         self.graph_weights = GraphWeights(self, main, decisions, self.transforms, scales)

@@ -27,7 +27,13 @@ from tightfit.conversion.qdq.normal_form import (
     normal_form,
     reals_of_inputs,
 )
-from tightfit.conversion.qdq.qdq_parameters import Parameters, digest, marker_name, parse_marker, symmetric16
+from tightfit.conversion.qdq.qdq_parameters import (
+    QdqParameters,
+    digest,
+    marker_name,
+    parse_marker,
+    symmetric16,
+)
 from tightfit.errors import ModelError
 
 STYLES = {
@@ -146,12 +152,12 @@ def test_sixteen_bits_with_a_zero_point_become_symmetric_and_it_is_said():
     model = b.model(b.quantized("x", 1e-4, 20000), IMAGE, IMAGE, opset=21)
     form = normal_form(model)
     assert "16 bits with a zero point" in form.notes[0]
-    given = symmetric16(Parameters("uint16", np.asarray([1e-4], np.float32), np.asarray([20000])))
+    given = symmetric16(QdqParameters("uint16", np.asarray([1e-4], np.float32), np.asarray([20000])))
     assert given.scale[0] * 32767 == pytest.approx(45535 * 1e-4, rel=1e-6)
 
 
 def test_a_marker_says_what_was_written_into_it():
-    given = Parameters("int8", np.asarray([0.25, 0.5], np.float32), np.asarray([-3, 7]), 3)
+    given = QdqParameters("int8", np.asarray([0.25, 0.5], np.float32), np.asarray([-3, 7]), 3)
     back = parse_marker(marker_name(given, 3))
     assert back.same(given)
     assert back.axis == 3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tightfit.conversion.windows.window_axis import Axis
+from tightfit.conversion.windows.window_axis import WindowAxis
 from tightfit.conversion.windows.windows import Window, lower_windows, window_values
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Signature, Tensor
@@ -79,9 +79,9 @@ def axes(draw, *, plain=False):
     dilation = 1 if plain or window == 1 else draw(st.sampled_from([1, 1, 1, 2]))
     reach = (window - 1) * dilation + 1
     low, high = (draw(st.integers(0, min(reach - 1, size))) for _ in range(2))
-    same = Axis(size, window, draw(st.integers(1, 3)), dilation, 1, (low, high))
+    same = WindowAxis(size, window, draw(st.integers(1, 3)), dilation, 1, (low, high))
     if draw(st.booleans()):
-        same = Axis(size, window, same.stride, dilation, 1, same.same_pads())
+        same = WindowAxis(size, window, same.stride, dilation, 1, same.same_pads())
     return same
 
 
@@ -89,7 +89,7 @@ def axes(draw, *, plain=False):
 def windows(draw):
     rank = draw(st.integers(2, 5))
     active = draw(st.sets(st.integers(1, rank - 1), min_size=1, max_size=3))
-    rows = tuple(draw(axes()) if i in active else Axis(draw(st.integers(1, 3)), 1) for i in range(rank))
+    rows = tuple(draw(axes()) if i in active else WindowAxis(draw(st.integers(1, 3)), 1) for i in range(rank))
     assume(all(a.count > 0 for a in rows))
     # A window of padding alone gives the neutral value, which no exporter writes.
     assume(all((a.inside() > 0).all() for a in rows))
@@ -117,25 +117,25 @@ def test_a_constant_window_is_computed_as_litert_computes_it(window, seed):
     ("kind", "by", "first"), [("MUL", 0.5, False), ("MUL", 0.5, True), ("DIV", 2.0, False)]
 )
 def test_a_sum_and_its_division_are_one_average(kind, by, first):
-    window = Window("ADD", 0.0, (Axis(1, 1), Axis(8, 2, 2), Axis(3, 1)))
+    window = Window("ADD", 0.0, (WindowAxis(1, 1), WindowAxis(8, 2, 2), WindowAxis(3, 1)))
     model = window_model(window, scale=(kind, by, first))
     assert_lowered(model)
     assert kinds(model) == ["RESHAPE", "AVERAGE_POOL_2D", "RESHAPE"]
 
 
 def test_an_average_with_same_padding_divides_by_what_lies_inside():
-    axis = Axis(7, 3, 1, pads=(1, 1))
+    axis = WindowAxis(7, 3, 1, pads=(1, 1))
     counts = np.outer(axis.inside(), axis.inside())[None, ..., None]
-    window = Window("ADD", 0.0, (Axis(1, 1), axis, axis, Axis(3, 1)))
+    window = Window("ADD", 0.0, (WindowAxis(1, 1), axis, axis, WindowAxis(3, 1)))
     model = window_model(window, scale=("DIV", counts, False))
     assert_lowered(model)
     assert kinds(model) == ["AVERAGE_POOL_2D"]
 
 
 def test_an_average_that_counts_the_padding_keeps_a_factor():
-    axis = Axis(7, 3, 1, pads=(1, 1))
+    axis = WindowAxis(7, 3, 1, pads=(1, 1))
     model = window_model(
-        Window("ADD", 0.0, (Axis(1, 1), axis, axis, Axis(3, 1))), scale=("MUL", 1 / 9, False)
+        Window("ADD", 0.0, (WindowAxis(1, 1), axis, axis, WindowAxis(3, 1))), scale=("MUL", 1 / 9, False)
     )
     assert_lowered(model)
     assert kinds(model) == ["AVERAGE_POOL_2D", "MUL"]
@@ -143,7 +143,14 @@ def test_an_average_that_counts_the_padding_keeps_a_factor():
 
 def test_the_maximum_of_values_that_are_never_negative_is_padded_with_zeros():
     window = Window(
-        "MAXIMUM", -np.inf, (Axis(1, 1), Axis(8, 3, 2, pads=(1, 1)), Axis(8, 3, 2, pads=(1, 1)), Axis(2, 1))
+        "MAXIMUM",
+        -np.inf,
+        (
+            WindowAxis(1, 1),
+            WindowAxis(8, 3, 2, pads=(1, 1)),
+            WindowAxis(8, 3, 2, pads=(1, 1)),
+            WindowAxis(2, 1),
+        ),
     )
     model = window_model(window, before="RELU")
     assert_lowered(model)
@@ -151,7 +158,9 @@ def test_the_maximum_of_values_that_are_never_negative_is_padded_with_zeros():
 
 
 def test_the_maximum_of_any_values_is_padded_with_their_mirror():
-    window = Window("MAXIMUM", -np.inf, (Axis(1, 1), Axis(8, 3, 2, pads=(1, 1)), Axis(2, 1)))
+    window = Window(
+        "MAXIMUM", -np.inf, (WindowAxis(1, 1), WindowAxis(8, 3, 2, pads=(1, 1)), WindowAxis(2, 1))
+    )
     model = window_model(window)
     assert_lowered(model)
     assert kinds(model) == ["RESHAPE", "MIRROR_PAD", "MAX_POOL_2D", "RESHAPE"]
@@ -159,20 +168,20 @@ def test_the_maximum_of_any_values_is_padded_with_their_mirror():
 
 def test_a_running_sum_is_a_cumsum():
     for pads in ((7, 0), (0, 7)):
-        model = window_model(Window("ADD", 0.0, (Axis(1, 1), Axis(8, 8, 1, pads=pads))))
+        model = window_model(Window("ADD", 0.0, (WindowAxis(1, 1), WindowAxis(8, 8, 1, pads=pads))))
         assert_lowered(model)
         assert "CUMSUM" in kinds(model)
 
 
 def test_padding_with_another_value_than_the_neutral_one_stays():
-    window = Window("MAXIMUM", 0.0, (Axis(1, 1), Axis(8, 3, 2, pads=(1, 1)), Axis(2, 1)))
+    window = Window("MAXIMUM", 0.0, (WindowAxis(1, 1), WindowAxis(8, 3, 2, pads=(1, 1)), WindowAxis(2, 1)))
     model = window_model(window, start=0.0)
     assert lower_windows(model) == []
     assert len(model.graphs) == 2
 
 
 def test_a_free_batch_stays_free():
-    window = Window("MAXIMUM", -np.inf, (Axis(1, 1), Axis(8, 2, 2), Axis(3, 1)))
+    window = Window("MAXIMUM", -np.inf, (WindowAxis(1, 1), WindowAxis(8, 2, 2), WindowAxis(3, 1)))
     model = window_model(window)
     for tensor in (model.main.inputs[0], model.main.outputs[0]):
         tensor.shape_signature = (-1, *tensor.shape[1:])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.sample_reports import change_candidates
-from tightfit.report.chart.axis_scales import Axis, spaced
+from tightfit.report.chart.axis_scales import ChartAxis, spaced
 from tightfit.report.chart.chart import make_chart
 from tightfit.report.chart.label_placement import Box, dodge, place_label
 from tightfit.search.candidates.candidate import Candidate
@@ -40,7 +40,7 @@ def test_marks_that_stand_apart_do_not_move(places, gap):
 
 @given(st.floats(1, 1e9), st.floats(1.1, 1e4), st.booleans(), st.integers(3, 7))
 def test_ticks_are_on_the_axis_and_ascend(low, factor, logarithmic, about):
-    axis = Axis(low, low * factor, 0.0, 500.0, logarithmic=logarithmic)
+    axis = ChartAxis(low, low * factor, 0.0, 500.0, logarithmic=logarithmic)
     ticks = axis.ticks(about)
     assert all(axis.inside(t) or math.isclose(t, low) or math.isclose(t, low * factor) for t in ticks)
     assert ticks == sorted(set(ticks))
@@ -48,7 +48,7 @@ def test_ticks_are_on_the_axis_and_ascend(low, factor, logarithmic, about):
 
 
 def test_ticks_keep_their_distance():
-    axis = Axis(1.0, 100.0, 0.0, 300.0, logarithmic=True)
+    axis = ChartAxis(1.0, 100.0, 0.0, 300.0, logarithmic=True)
     kept = spaced(axis, axis.ticks(9), 40.0)
     assert all(axis(b) - axis(a) >= 40.0 for a, b in itertools.pairwise(kept))
 

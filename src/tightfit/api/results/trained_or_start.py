@@ -44,7 +44,7 @@ _CLEARLY_LESS: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedFile:
     """What decides between two files.
 
     Args:
@@ -61,7 +61,7 @@ class Judged:
 
 
 def write_better(
-    source: Source, trained: Trained, output: Path, layout: str, original: Path, judged: Judged
+    source: Source, trained: Trained, output: Path, layout: str, original: Path, judged: JudgedFile
 ) -> tuple[str, list[str], list[Accuracy]]:
     """Write the better one of the trained file and the file before the training, checked on LiteRT.
 

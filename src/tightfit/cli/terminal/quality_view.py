@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tightfit.evaluation.slices.output_quality import OutputQuality
 
 
-class Measured(Protocol):
+class MeasuredOutput(Protocol):
     """What a verb gives of a file that it wrote and measured."""
 
     snr_db: float
@@ -21,7 +21,7 @@ class Measured(Protocol):
     samples: int
 
 
-def signal_words(written: Measured) -> str:
+def signal_words(written: MeasuredOutput) -> str:
     """Return the worst slice and the ratio of all outputs, with the number of samples they rest on."""
     return quality_words(written.outputs, written.snr_db, written.samples)
 

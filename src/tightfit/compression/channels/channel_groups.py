@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tightfit.compression.channels.channel_rules import follow
-from tightfit.compression.channels.channel_trace import MADE, SUMMED, ChannelLabel, Place, Trace
+from tightfit.compression.channels.channel_trace import MADE, SUMMED, ChannelLabel, Trace, TracePlace
 from tightfit.compression.channels.channel_union import Channels
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.ops.macs import WEIGHTS, macs
@@ -70,7 +70,7 @@ class Dependencies:
     """
 
     labels: dict[Tensor, ChannelLabel]
-    places: list[Place]
+    places: list[TracePlace]
     groups: list[Group]
     size: int
 
@@ -101,13 +101,13 @@ def find_dependencies(model: Model) -> Dependencies:
     roots = trace.sets.roots()
     reasons = trace.sets.reasons(roots)
     labels = {t: ChannelLabel(la.axis, roots[la.channels]) for t, la in trace.labels.items()}
-    places = [Place(p.op, p.position, p.tensor, p.axis, roots[p.channels], p.role) for p in trace.places]
+    places = [TracePlace(p.op, p.position, p.tensor, p.axis, roots[p.channels], p.role) for p in trace.places]
     return Dependencies(labels, places, _groups(labels, places, reasons), int(roots.size))
 
 
 def _unite_shared(trace: Trace) -> None:
     """Unite the channels of all uses of a shared constant, which can be cut only once."""
-    uses: dict[tuple[Tensor, int], list[Place]] = defaultdict(list)
+    uses: dict[tuple[Tensor, int], list[TracePlace]] = defaultdict(list)
     for place in trace.places:
         uses[place.tensor, place.axis].append(place)
     for several in uses.values():
@@ -128,7 +128,9 @@ def _freeze_partial_uses(trace: Trace) -> None:
                 )
 
 
-def _groups(labels: dict[Tensor, ChannelLabel], places: list[Place], reasons: dict[int, str]) -> list[Group]:
+def _groups(
+    labels: dict[Tensor, ChannelLabel], places: list[TracePlace], reasons: dict[int, str]
+) -> list[Group]:
     """Group the channels that occur in the same tensors and constants and have the same reason to be kept."""
     spots: dict[int, list[Any]] = defaultdict(list)
     for key, channels in _spots(labels, places):
@@ -140,7 +142,7 @@ def _groups(labels: dict[Tensor, ChannelLabel], places: list[Place], reasons: di
     return [_group(channels, key, labels, places) for key, channels in members.items()]
 
 
-def _spots(labels: dict[Tensor, ChannelLabel], places: list[Place]) -> Iterable[tuple[Any, Channels]]:
+def _spots(labels: dict[Tensor, ChannelLabel], places: list[TracePlace]) -> Iterable[tuple[Any, Channels]]:
     for tensor, label in labels.items():
         yield tensor, label.channels
     for index, place in enumerate(places):
@@ -148,7 +150,7 @@ def _spots(labels: dict[Tensor, ChannelLabel], places: list[Place]) -> Iterable[
 
 
 def _group(
-    channels: list[int], key: tuple[Any, ...], labels: dict[Tensor, ChannelLabel], places: list[Place]
+    channels: list[int], key: tuple[Any, ...], labels: dict[Tensor, ChannelLabel], places: list[TracePlace]
 ) -> Group:
     *spots, reason = key
     own = [places[i] for i in spots if isinstance(i, int)]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tightfit.compression.channels.channel_groups import Dependencies
-from tightfit.compression.channels.channel_trace import SUMMED, Place, is_cuttable
+from tightfit.compression.channels.channel_trace import SUMMED, TracePlace, is_cuttable
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model, Op, Tensor
 from tightfit.graph.signatures import input_names, tap
@@ -99,7 +99,7 @@ def readers_of(found: Dependencies) -> list[Reader]:
     return [Reader(p.op, _columns(p)) for p in found.places if p.role == SUMMED and is_fittable(p.op)]
 
 
-def _columns(place: Place) -> npt.NDArray[np.int64]:
+def _columns(place: TracePlace) -> npt.NDArray[np.int64]:
     shape = place.tensor.shape
     return np.tile(place.channels, int(np.prod(shape[1:])) // place.channels.size)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tightfit.compression.channels.channel_groups import Dependencies, find_dependencies
 from tightfit.compression.channels.channel_rules import CHANNEL_RULES
-from tightfit.compression.channels.channel_trace import SUMMED, Kept, Place
+from tightfit.compression.channels.channel_trace import SUMMED, Kept, TracePlace
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.types import Array, Mask
@@ -52,7 +52,7 @@ def silence_channels(model: Model, stays: Mask) -> Model:
     return twin
 
 
-def _masked(place: Place, stays: Mask) -> Array:
+def _masked(place: TracePlace, stays: Mask) -> Array:
     data = np.array(place.tensor.data)
     np.moveaxis(data, place.axis, 0)[~stays[place.channels]] = 0
     return data

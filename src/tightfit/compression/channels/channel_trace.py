@@ -34,7 +34,7 @@ class ChannelLabel:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class TracePlace:
     """An axis of a constant that is cut when channels are removed.
 
     Args:
@@ -66,7 +66,7 @@ class Trace:
     def __init__(self) -> None:
         self.sets = ChannelSets()
         self.labels: dict[Tensor, ChannelLabel] = {}
-        self.places: list[Place] = []
+        self.places: list[TracePlace] = []
 
     # -- queries -------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Trace:
         if not is_cuttable(tensor) or tensor.shape[place] != channels.size:
             self.sets.freeze(channels, f"{op.kind} '{op.name}' needs all of its operand '{tensor.name}'")
             return
-        self.places.append(Place(op, position, tensor, place, channels, role))
+        self.places.append(TracePlace(op, position, tensor, place, channels, role))
 
     def freeze(self, op: Op, reason: str) -> None:
         """Freeze the channels of every input, with a reason."""

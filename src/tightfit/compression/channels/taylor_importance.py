@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.compression.channels.channel_groups import Dependencies, Group
-from tightfit.compression.channels.channel_trace import SUMMED, Place
+from tightfit.compression.channels.channel_trace import SUMMED, TracePlace
 from tightfit.compression.channels.magnitude_importance import Ranking, ranking_of
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Model, Tensor
@@ -55,7 +55,7 @@ def rank_by_taylor(
     return {g: ranking_of(g.channels, sums[g.channels]) for g in groups}
 
 
-def _effects(model: Model, places: Sequence[Place], samples: Samples, size: int) -> Iterator[Array]:
+def _effects(model: Model, places: Sequence[TracePlace], samples: Samples, size: int) -> Iterator[Array]:
     """Yield the first-order change of the loss by channel number, for each sample."""
     slopes = _Slopes(model, list(dict.fromkeys(p.tensor for p in places)))
     random = np.random.default_rng(0)

@@ -27,7 +27,7 @@ CUSTOM_CODE: Final = "TFLM_DECODE"
 
 
 @dataclass(frozen=True)
-class Form:
+class DecodeForm:
     """One form of storage.
 
     Args:
@@ -41,10 +41,10 @@ class Form:
     encode: Callable[[Tensor], EncodedWeight | None]
 
 
-FORMS: Final[dict[str, Form]] = {
-    "lookup": Form("look-up tables", LOOKUP_TYPES, encode_lookup),
-    "pruned": Form("a mask and the other values", PRUNED_TYPES, encode_pruned),
-    "huffman": Form("Huffman codes", HUFFMAN_TYPES, encode_huffman),
+FORMS: Final[dict[str, DecodeForm]] = {
+    "lookup": DecodeForm("look-up tables", LOOKUP_TYPES, encode_lookup),
+    "pruned": DecodeForm("a mask and the other values", PRUNED_TYPES, encode_pruned),
+    "huffman": DecodeForm("Huffman codes", HUFFMAN_TYPES, encode_huffman),
 }
 """Name → form."""
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from tightfit.compression.decoding.encoded_weight import EncodedWeight, channel_axis, header, pack_bits
-from tightfit.compression.decoding.huffman_tables import Leaf, Node, Tree, decoder_tables, first_bits
+from tightfit.compression.decoding.huffman_tables import HuffmanNode, Leaf, Tree, decoder_tables, first_bits
 from tightfit.graph.ir import Tensor
 
 DTYPES: Final = frozenset({"int8", "int16"})
@@ -114,7 +114,7 @@ def huffman_tree(counts: Mapping[int, int]) -> Tree:
     while len(heap) > 1:
         first, depth, _, low = heapq.heappop(heap)
         second, other, _, high = heapq.heappop(heap)
-        heapq.heappush(heap, (first + second, max(depth, other) + 1, next(order), Node(low, high)))
+        heapq.heappush(heap, (first + second, max(depth, other) + 1, next(order), HuffmanNode(low, high)))
     return heap[0][3]
 
 

@@ -31,14 +31,14 @@ class Leaf:
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class HuffmanNode:
     """A fork: the tree behind a bit 0 and the one behind a bit 1."""
 
     left: Tree
     right: Tree
 
 
-Tree = Leaf | Node
+Tree = Leaf | HuffmanNode
 
 
 def first_bits(tree: Tree) -> int:
@@ -90,7 +90,7 @@ def _fewest(node: Tree) -> tuple[int, int]:
     best = None
     level: list[Tree] = [node]
     for width in range(1, _WIDEST + 1):
-        level = [child for n in level if isinstance(n, Node) for child in (n.left, n.right)]
+        level = [child for n in level if isinstance(n, HuffmanNode) for child in (n.left, n.right)]
         if not level:
             break
         total = (1 << width) + sum(_fewest(n)[0] for n in level)

@@ -26,7 +26,7 @@ _TABLE_BYTES: Final = 160
 
 
 @dataclass(frozen=True)
-class Form:
+class SparseForm:
     """One way to store a sparse constant.
 
     Args:
@@ -47,18 +47,18 @@ class Form:
         return len(shape) > 1 and math.prod(shape) > 0 and shape[self.block_axis] % self.block == 0
 
 
-UNSTRUCTURED: Final = Form("unstructured")
-FORMS: Final[tuple[Form, ...]] = (
+UNSTRUCTURED: Final = SparseForm("unstructured")
+FORMS: Final[tuple[SparseForm, ...]] = (
     UNSTRUCTURED,
-    Form("unstructured by output channel", axis=0),
-    Form("1x4 blocks", block=4),
-    Form("1x16 blocks", block=16),
-    Form("blocks of 4 output channels", block=4, block_axis=0),
+    SparseForm("unstructured by output channel", axis=0),
+    SparseForm("1x4 blocks", block=4),
+    SparseForm("1x16 blocks", block=16),
+    SparseForm("blocks of 4 output channels", block=4, block_axis=0),
 )
 """All forms that are tried; the unstructured ones store any pattern of zeros."""
 
 
-def find_form(name: str) -> Form:
+def find_form(name: str) -> SparseForm:
     """Return the form with a name.
 
     Raises:
@@ -74,7 +74,7 @@ def find_form(name: str) -> Form:
     raise ModelError(f"There is no sparse form '{name}'; known: {', '.join(f.name for f in FORMS)}.")
 
 
-def encode(values: Array, form: Form) -> tuple[Array, Sparsity]:
+def encode(values: Array, form: SparseForm) -> tuple[Array, Sparsity]:
     """Return the stored values of a dense array and the description of their places.
 
     The encoding is exact: ``dense_values`` returns the same array (−0.0 becomes 0.0).
@@ -109,7 +109,7 @@ def encode(values: Array, form: Form) -> tuple[Array, Sparsity]:
     return leaves[used].reshape(-1), Sparsity((*order, rank), block_map, levels)
 
 
-def _leaves(values: Array, form: Form) -> tuple[tuple[int, ...], Array]:
+def _leaves(values: Array, form: SparseForm) -> tuple[tuple[int, ...], Array]:
     """The traversal order of the tensor's dimensions, and its values in that order with blocks last."""
     rank, along = values.ndim, form.block_axis % values.ndim
     split = (*values.shape[:along], -1, form.block, *values.shape[along + 1 :])
@@ -119,7 +119,7 @@ def _leaves(values: Array, form: Form) -> tuple[tuple[int, ...], Array]:
     return order, blocks.transpose(*order, rank)
 
 
-def encoded_bytes(values: Array, form: Form) -> int:
+def encoded_bytes(values: Array, form: SparseForm) -> int:
     """Return the size in bytes of a sparse constant in a file, indices and tables included."""
     leaves = _leaves(values, form)[1]
     used = (leaves != 0).any(axis=-1)
@@ -134,7 +134,7 @@ def _width(largest: int) -> int:
     return 1 if largest < 2**8 else 2 if largest < 2**16 else 4
 
 
-def smallest_form(values: Array) -> Form | None:
+def smallest_form(values: Array) -> SparseForm | None:
     """Return the form that takes the fewest bytes, or None when the dense array is smaller.
 
     Example:
@@ -148,7 +148,7 @@ def smallest_form(values: Array) -> Form | None:
     return None if best is None or sizes[best] >= values.nbytes else best
 
 
-def block_share(values: npt.NDArray[np.generic], form: Form) -> float:
+def block_share(values: npt.NDArray[np.generic], form: SparseForm) -> float:
     """Return the fraction of a form's blocks that hold a value, 0–1.
 
     A kernel that skips empty blocks computes this fraction of the products.

@@ -9,7 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tightfit.compression.sparsity.sparse_encoding import Form, block_share, encode, encoded_bytes, find_form
+from tightfit.compression.sparsity.sparse_encoding import (
+    SparseForm,
+    block_share,
+    encode,
+    encoded_bytes,
+    find_form,
+)
 from tightfit.compression.sparsity.sparse_encoding import smallest_form as smallest
 from tightfit.graph.ir import Graph, Model, Op, Sparsity, Tensor
 from tightfit.types import Array
@@ -103,7 +109,7 @@ class _Storing:
             tensor.name, chosen.name, zeros, values.nbytes, size, fed is not None, tensor.dtype == "int8"
         )
 
-    def fed_form(self, tensor: Tensor, values: Array) -> Form | None:
+    def fed_form(self, tensor: Tensor, values: Array) -> SparseForm | None:
         """Return the form that every reader's kernel reads directly, skipping empty blocks, or None."""
         if not self.feed or tensor.dtype not in _FED_FORMS or values.ndim != 2:
             return None
@@ -124,7 +130,7 @@ class _Storing:
                 return f"LiteRT does not run {op.kind} with {tensor.dtype} weights behind DENSIFY"
         return ""
 
-    def replace(self, tensor: Tensor, values: Array, form: Form, *, densify: bool) -> None:
+    def replace(self, tensor: Tensor, values: Array, form: SparseForm, *, densify: bool) -> None:
         key = (values.__array_interface__["data"][0], values.shape, form.name)
         if key not in self.made:
             self.made[key] = encode(values, form)

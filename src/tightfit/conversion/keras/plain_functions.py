@@ -1,8 +1,8 @@
 """Functions of Keras on JAX in the form that litert-converter takes, while a model is traced.
 
 Keras writes some functions for the CPU of the training machine: an arg max that separates −0 from 0 by its
-bits, a Fourier transform of complex numbers, a sort with a comparator. The converter has no form for them, or a
-long one. Written as products with constant matrices, top-k and comparisons they become FULLY_CONNECTED,
+bits, a Fourier transform of complex numbers, a sort with a comparator. The converter has no form for them, or
+a long one. Written as products with constant matrices, top-k and comparisons they become FULLY_CONNECTED,
 CONV_2D, TOPK_V2 and ARG_MAX, which run everywhere, quantize and train.
 """
 

@@ -17,7 +17,7 @@ from onnx import helper
 from onnx.inliner import inline_local_functions
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Probe, Specs, first_line, random_arrays
+from tightfit.conversion.exporting import Exported, ExportProbe, Specs, first_line, random_arrays
 from tightfit.conversion.onnx.constant_nodes import untranslated
 from tightfit.conversion.onnx.external_weights import check_external
 from tightfit.conversion.onnx.graph_walk import OnnxProgram
@@ -75,7 +75,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     data = lower_function(function, stored, names, options)
     probes = _probes(source_model, specs, names, images, held, form)
     probes = [
-        Probe(p.inputs, {n: channel_last(a) if n in moved else a for n, a in p.outputs.items()})
+        ExportProbe(p.inputs, {n: channel_last(a) if n in moved else a for n, a in p.outputs.items()})
         for p in probes
     ]
     if moved:
@@ -221,7 +221,7 @@ def _probes(
     images: list[str],
     held: dict[str, Any],
     form: NormalForm | None,
-) -> list[Probe]:
+) -> list[ExportProbe]:
     """Runs the model in onnxruntime; nothing where that is not installed."""
     if form is not None and not is_known_to_onnxruntime(model):
         model = as_qdq(form)
@@ -245,7 +245,7 @@ def _probes(
         except Exception as error:
             raise ModelError(f"The ONNX model itself does not run: {first_line(error)}") from error
         given = {n: channel_last(a) if n in images else a for n, a in arrays.items()}
-        probes.append(Probe(given, {n: np.asarray(r) for n, r in zip(names, results, strict=True)}))
+        probes.append(ExportProbe(given, {n: np.asarray(r) for n, r in zip(names, results, strict=True)}))
     return probes
 
 

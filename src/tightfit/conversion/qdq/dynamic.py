@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from tightfit.conversion.qdq.node_order import MICROSOFT
-from tightfit.conversion.qdq.qdq_parameters import Array, Parameters
+from tightfit.conversion.qdq.qdq_parameters import Array, QdqParameters
 from tightfit.conversion.qdq.walker import Form, Walker
 
 _NOTE: Final = (
@@ -24,7 +24,7 @@ _NOTE: Final = (
 
 def _dynamic_quantize(walker: Walker, node: onnx.NodeProto) -> None:
     """The integers stand for the reals themselves, so their scale is 1 and their zero point 0."""
-    one = Parameters("uint8", np.ones(1, np.float32), np.zeros(1, np.int64))
+    one = QdqParameters("uint8", np.ones(1, np.float32), np.zeros(1, np.int64))
     walker.ints[node.output[0]] = walker.real(node.input[0]), one
     walker.store(node.output[1], np.asarray(1, np.float32))
     walker.store(node.output[2], np.asarray(0, np.uint8))
@@ -44,7 +44,7 @@ def _product(op: str, axis: int) -> Form:
         zero = walker.constant(point) if point else None
         zeros = np.zeros(1, np.int64) if zero is None else zero.astype(np.int64).reshape(-1)
         size = max(scale.size, zeros.size)
-        parameters = Parameters(
+        parameters = QdqParameters(
             walker.dtype_of(weights), np.broadcast_to(scale, (size,)).astype(np.float32).copy(),
             np.broadcast_to(zeros, (size,)).copy(), axis if size > 1 else None,
         )  # fmt: skip

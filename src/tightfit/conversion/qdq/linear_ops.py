@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from tightfit.conversion.qdq.node_order import MICROSOFT
-from tightfit.conversion.qdq.qdq_parameters import Parameters
+from tightfit.conversion.qdq.qdq_parameters import QdqParameters
 from tightfit.conversion.qdq.walker import Form, Walker
 
 _ONLY_INTEGER: Final = frozenset({"channels_last", "opset"})
@@ -70,7 +70,7 @@ def _kept(op: str, attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _operand(
     walker: Walker, node: onnx.NodeProto, value: int, scale: int, zero: int, axis: int
-) -> tuple[str, Parameters]:
+) -> tuple[str, QdqParameters]:
     name = node.input[value]
     own = walker.dtype_of(name) or (walker.ints[name][1].dtype if name in walker.ints else "uint8")
     point = node.input[zero] if zero < len(node.input) else ""
@@ -79,11 +79,11 @@ def _operand(
 
 
 def _bias(
-    walker: Walker, node: onnx.NodeProto, position: int, source: Parameters, weights: Parameters
+    walker: Walker, node: onnx.NodeProto, position: int, source: QdqParameters, weights: QdqParameters
 ) -> str:
     """An int32 bias has no scale of its own: it is that of the product."""
     scale = (source.scale.astype(np.float64)[:1] * weights.scale.astype(np.float64)).astype(np.float32)
-    own = Parameters("int32", scale, np.zeros(scale.size, np.int64), 0 if scale.size > 1 else None)
+    own = QdqParameters("int32", scale, np.zeros(scale.size, np.int64), 0 if scale.size > 1 else None)
     return walker.dequantized(node, node.input[position], own)
 
 

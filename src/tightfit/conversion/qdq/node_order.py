@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnx
 
-from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, QdqParameters
 from tightfit.types import Array
 
 STANDARD: Final = ("", "ai.onnx")
@@ -58,7 +58,7 @@ def plain_array(values: Array) -> Array:
     return values.astype(np.int64 if "int" in values.dtype.name else np.float32)
 
 
-def typed_array(parameters: Parameters) -> Array:
+def typed_array(parameters: QdqParameters) -> Array:
     """Return the zero point in the type of its integers."""
     return parameters.zero_point.astype(parameters.dtype)
 

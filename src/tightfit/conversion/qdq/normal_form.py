@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from tightfit.conversion.qdq import block_scales, dynamic, linear_ops, qonnx, rounding_ops
 from tightfit.conversion.qdq.node_order import MICROSOFT, domain_of
-from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, QdqParameters
 from tightfit.conversion.qdq.walker import Form, NormalForm, Walker
 from tightfit.types import Array
 
@@ -110,7 +110,7 @@ def in_range(form: NormalForm, arrays: dict[str, Array]) -> dict[str, Array]:
         if node.op_type != "QuantizeLinear" or name not in arrays:
             continue
         scale, zero = (numpy_helper.to_array(known[n]) for n in node.input[1:3])
-        own = Parameters(zero.dtype.name, scale.reshape(-1)[:1], zero.astype(np.int64).reshape(-1)[:1])
+        own = QdqParameters(zero.dtype.name, scale.reshape(-1)[:1], zero.astype(np.int64).reshape(-1)[:1])
         low, high = (float(own.dequantize(np.asarray(v))) for v in LIMITS[own.dtype])
         # Dense in the middle like most data: uniform noise saturates the values behind it.
         folded = np.arcsin(np.clip(arrays[name], -1, 1)) / np.pi * np.abs(arrays[name])

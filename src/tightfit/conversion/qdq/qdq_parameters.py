@@ -23,7 +23,7 @@ MARKER: Final = "tightfit.round"
 
 
 @dataclass(frozen=True, eq=False)
-class Parameters:
+class QdqParameters:
     """``real = scale · (q − zero_point)``.
 
     Args:
@@ -38,7 +38,7 @@ class Parameters:
     zero_point: npt.NDArray[np.int64]
     axis: int | None = None
 
-    def same(self, other: Parameters) -> bool:
+    def same(self, other: QdqParameters) -> bool:
         """Return True for equal scales, zero points and types."""
         numbers = np.array_equal(self.scale, other.scale) and np.array_equal(
             self.zero_point, other.zero_point
@@ -74,9 +74,9 @@ class Rounding:
             time. inputs, outputs: those that are integers in the source → parameters.
     """
 
-    constants: Mapping[str, tuple[Parameters, bool]] = field(default_factory=dict)
-    inputs: Mapping[str, Parameters] = field(default_factory=dict)
-    outputs: Mapping[str, Parameters] = field(default_factory=dict)
+    constants: Mapping[str, tuple[QdqParameters, bool]] = field(default_factory=dict)
+    inputs: Mapping[str, QdqParameters] = field(default_factory=dict)
+    outputs: Mapping[str, QdqParameters] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return the same as JSON can hold it; ``Rounding.of`` reads it."""
@@ -96,7 +96,7 @@ class Rounding:
         return cls(constants, inputs, outputs)
 
 
-def marker_name(parameters: Parameters, axis: int | None) -> str:
+def marker_name(parameters: QdqParameters, axis: int | None) -> str:
     """Return the name of the composite that stands for a rounding.
 
     Args:
@@ -108,18 +108,18 @@ def marker_name(parameters: Parameters, axis: int | None) -> str:
     return ".".join((MARKER, parameters.dtype, place, *numbers))
 
 
-def parse_marker(name: str) -> Parameters:
+def parse_marker(name: str) -> QdqParameters:
     """Return what ``marker_name`` wrote.
 
     Example:
-        >>> given = Parameters("int8", np.asarray([0.5], np.float32), np.asarray([3]))
+        >>> given = QdqParameters("int8", np.asarray([0.5], np.float32), np.asarray([3]))
         >>> parse_marker(marker_name(given, None)).zero_point.tolist()
         [3]
     """
     dtype, axis, scale, zero_point = name.split(".")[-4:]
     scales = np.frombuffer(bytes.fromhex(scale), "<f4")
     points = np.frombuffer(bytes.fromhex(zero_point), "<i4").astype(np.int64)
-    return Parameters(dtype, scales.astype(np.float32), points, None if axis == "none" else int(axis))
+    return QdqParameters(dtype, scales.astype(np.float32), points, None if axis == "none" else int(axis))
 
 
 def digest(values: Array) -> str:
@@ -138,7 +138,7 @@ def digest(values: Array) -> str:
     return "-".join([str(bits.size), *(f"{int(s):x}" for s in sums)])
 
 
-def symmetric16(parameters: Parameters) -> Parameters:
+def symmetric16(parameters: QdqParameters) -> QdqParameters:
     """Return the int16 parameters with zero point 0 that hold the range of 16-bit ones.
 
     Args:

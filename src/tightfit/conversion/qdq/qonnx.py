@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from tightfit.conversion.qdq.qdq_parameters import Parameters
+from tightfit.conversion.qdq.qdq_parameters import QdqParameters
 from tightfit.conversion.qdq.walker import Form, Walker
 
 _LARGEST: Final = 8
@@ -48,14 +48,14 @@ def _quant(walker: Walker, node: onnx.NodeProto) -> None:
 
 def _parameters(
     walker: Walker, node: onnx.NodeProto, scale: np.ndarray, zero: np.ndarray, *, signed: bool
-) -> Parameters:
+) -> QdqParameters:
     """The scale's shape says along which axis it goes."""
     wide = scale.astype(np.float32).reshape(-1)
     axes = [i for i, n in enumerate(scale.shape) if n > 1]
     if len(axes) > 1:
         raise walker.refuse(node, "has a scale for each of several axes")
     zeros = np.broadcast_to(zero.reshape(-1).astype(np.int64), wide.shape).copy()
-    return Parameters("int8" if signed else "uint8", wide, zeros, axes[0] if axes else None)
+    return QdqParameters("int8" if signed else "uint8", wide, zeros, axes[0] if axes else None)
 
 
 FORMS: Final[dict[tuple[str, str], Form]] = {

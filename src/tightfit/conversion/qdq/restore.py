@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.conversion.qdq.qdq_parameters import LIMITS, MARKER, Array, Parameters, digest, parse_marker
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, MARKER, Array, QdqParameters, digest, parse_marker
 from tightfit.graph.ir import Graph, Model, Op, Quantization, Signature, Tensor
 from tightfit.units import format_count
 
@@ -16,7 +16,7 @@ _HYBRID: Final = frozenset({"FULLY_CONNECTED", "CONV_2D"})
 _WIDE: Final = {"uint4": "uint8", "uint2": "uint8"}
 
 
-def restore(model: Model, constants: Mapping[str, tuple[Parameters, bool]]) -> list[str]:
+def restore(model: Model, constants: Mapping[str, tuple[QdqParameters, bool]]) -> list[str]:
     """Write the quantization of a source into its converted graph, in place.
 
     Args:
@@ -60,7 +60,7 @@ def _restore_rounding(graph: Graph, op: Op) -> int:
     return 1
 
 
-def _pair(graph: Graph, place: int, source: Tensor, result: Tensor, parameters: Parameters) -> int:
+def _pair(graph: Graph, place: int, source: Tensor, result: Tensor, parameters: QdqParameters) -> int:
     """QUANTIZE and DEQUANTIZE between two tensors; gives the place behind them."""
     signature = source.shape_signature
     held = Tensor(
@@ -72,7 +72,7 @@ def _pair(graph: Graph, place: int, source: Tensor, result: Tensor, parameters: 
     return place + 2
 
 
-def _per_channel(graph: Graph, place: int, source: Tensor, result: Tensor, parameters: Parameters) -> None:
+def _per_channel(graph: Graph, place: int, source: Tensor, result: Tensor, parameters: QdqParameters) -> None:
     """No activation has a scale for each channel: the channels are multiplied to one scale and back.
 
     With one zero point for all, ``round(x / s_c)`` is ``round(x · S/s_c / S)``; with several the values are
@@ -97,7 +97,7 @@ def _per_channel(graph: Graph, place: int, source: Tensor, result: Tensor, param
     if not one:
         elementwise("ADD", points)
     held = Tensor(f"{result.name}/held", source.shape, shape_signature=source.shape_signature)
-    flat = Parameters(parameters.dtype, np.asarray([common], np.float32), np.asarray([point], np.int64))
+    flat = QdqParameters(parameters.dtype, np.asarray([common], np.float32), np.asarray([point], np.int64))
     place = _pair(graph, place, value, held, flat)
     value = held
     if not one:
@@ -109,7 +109,7 @@ def _per_channel(graph: Graph, place: int, source: Tensor, result: Tensor, param
 # -- constants -------------------------------------------------------------------------------------
 
 
-def _restore_constants(graph: Graph, constants: Mapping[str, tuple[Parameters, bool]]) -> int:
+def _restore_constants(graph: Graph, constants: Mapping[str, tuple[QdqParameters, bool]]) -> int:
     count = 0
     for tensor in graph.tensors():
         if (
@@ -128,13 +128,13 @@ def _restore_constants(graph: Graph, constants: Mapping[str, tuple[Parameters, b
     return count
 
 
-def _stored(tensor: Tensor, parameters: Parameters) -> Tensor | None:
+def _stored(tensor: Tensor, parameters: QdqParameters) -> Tensor | None:
     """The integers of a constant along the axis where they give its very reals, None where there is none."""
     dtype = _WIDE.get(parameters.dtype, parameters.dtype)
     several = parameters.scale.size > 1
     axes = [i for i, n in enumerate(tensor.shape) if n == parameters.scale.size] if several else [None]
     for axis in axes:
-        given = Parameters(parameters.dtype, parameters.scale, parameters.zero_point, axis)
+        given = QdqParameters(parameters.dtype, parameters.scale, parameters.zero_point, axis)
         scale, zero = (
             given.spread(tensor.values.ndim)
             if tensor.values.ndim
@@ -175,7 +175,9 @@ def _points(tensor: Tensor) -> Array:
 # -- ends and subgraphs ----------------------------------------------------------------------------
 
 
-def restore_ends(model: Model, inputs: Mapping[str, Parameters], outputs: Mapping[str, Parameters]) -> None:
+def restore_interface(
+    model: Model, inputs: Mapping[str, QdqParameters], outputs: Mapping[str, QdqParameters]
+) -> None:
     """Give integer inputs and outputs of the source their types back, in place.
 
     Args:
@@ -191,7 +193,7 @@ def restore_ends(model: Model, inputs: Mapping[str, Parameters], outputs: Mappin
             _integer_output(graph, signature, name, parameters)
 
 
-def _integer_input(graph: Graph, signature: Signature, name: str, parameters: Parameters) -> None:
+def _integer_input(graph: Graph, signature: Signature, name: str, parameters: QdqParameters) -> None:
     tensor = signature.inputs[name]
     given = Tensor(tensor.name, tensor.shape, parameters.dtype, shape_signature=tensor.shape_signature)
     given.quantization = Quantization(parameters.scale, parameters.zero_point)
@@ -201,7 +203,7 @@ def _integer_input(graph: Graph, signature: Signature, name: str, parameters: Pa
     graph.insert(0, Op("DEQUANTIZE", [given], [tensor], {}, "DequantizeOptions"))
 
 
-def _integer_output(graph: Graph, signature: Signature, name: str, parameters: Parameters) -> None:
+def _integer_output(graph: Graph, signature: Signature, name: str, parameters: QdqParameters) -> None:
     tensor = signature.outputs[name]
     given = Tensor(tensor.name, tensor.shape, parameters.dtype, shape_signature=tensor.shape_signature)
     given.quantization = Quantization(parameters.scale, parameters.zero_point)

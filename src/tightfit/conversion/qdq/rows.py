@@ -8,15 +8,15 @@ import numpy as np
 from jax import lax
 
 from tightfit.conversion.onnx.onnx_values import Layout, OnnxNode, OnnxOp
-from tightfit.conversion.qdq.qdq_parameters import Parameters, marker_name
+from tightfit.conversion.qdq.qdq_parameters import QdqParameters, marker_name
 
 
-def _parameters(n: OnnxNode, scale: Any, zero_point: Any) -> Parameters:
+def _parameters(n: OnnxNode, scale: Any, zero_point: Any) -> QdqParameters:
     scales = n.constant(scale, "scale").astype(np.float32).reshape(-1)
     points = np.zeros(scales.size, np.int64) if zero_point is None else n.constant(zero_point, "zero point")
     dtype = "uint8" if zero_point is None else points.dtype.name
     wide = np.broadcast_to(points.astype(np.int64).reshape(-1), scales.shape)
-    return Parameters(dtype, scales, wide, n.get("axis", 1) if scales.size > 1 else None)
+    return QdqParameters(dtype, scales, wide, n.get("axis", 1) if scales.size > 1 else None)
 
 
 def _round(n: OnnxNode, x: Any, scale: Any, zero_point: Any = None) -> Any:

@@ -20,7 +20,7 @@ from tightfit.conversion.qdq.node_order import (
     plain_array,
     typed_array,
 )
-from tightfit.conversion.qdq.qdq_parameters import LIMITS, Parameters, digest, symmetric16
+from tightfit.conversion.qdq.qdq_parameters import LIMITS, QdqParameters, digest, symmetric16
 from tightfit.errors import ModelError
 from tightfit.types import Array
 
@@ -42,9 +42,9 @@ class NormalForm:
     """
 
     model: onnx.ModelProto
-    constants: dict[str, tuple[Parameters, bool]] = field(default_factory=dict)
-    inputs: dict[str, Parameters] = field(default_factory=dict)
-    outputs: dict[str, Parameters] = field(default_factory=dict)
+    constants: dict[str, tuple[QdqParameters, bool]] = field(default_factory=dict)
+    inputs: dict[str, QdqParameters] = field(default_factory=dict)
+    outputs: dict[str, QdqParameters] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -64,7 +64,7 @@ class Walker:
         self.source = model
         self.known: dict[str, Array] = {}
         self.kept: dict[str, onnx.TensorProto] = {t.name: t for t in model.graph.initializer}
-        self.ints: dict[str, tuple[str, Parameters]] = {}
+        self.ints: dict[str, tuple[str, QdqParameters]] = {}
         self.alias: dict[str, str] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.made: dict[str, onnx.TensorProto] = {}
@@ -122,7 +122,7 @@ class Walker:
 
     def parameters(
         self, node: onnx.NodeProto, scale: str, zero_point: str, dtype: str, axis: int | None
-    ) -> Parameters:
+    ) -> QdqParameters:
         """What constants say about a value.
 
         Raises:
@@ -140,7 +140,7 @@ class Walker:
                 node, "quantizes to a type that is no integer (float8, float4), which LiteRT has not"
             )
         zeros = np.broadcast_to(zeros, wide.shape) if zeros.size == 1 else zeros
-        return Parameters(stored, wide, zeros, axis if wide.size > 1 else None)
+        return QdqParameters(stored, wide, zeros, axis if wide.size > 1 else None)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Walker:
         """The name here of a value that a node of the source reads as a real."""
         return self.ints[name][0] if name in self.ints else self.alias.get(name, name)
 
-    def round(self, node: onnx.NodeProto, value: str, output: str, parameters: Parameters) -> None:
+    def round(self, node: onnx.NodeProto, value: str, output: str, parameters: QdqParameters) -> None:
         """Rounds a real to integers; ``output`` is the source's name of these."""
         wanted = self._writable(node, parameters)
         reals = self.fresh(output)
@@ -183,9 +183,9 @@ class Walker:
     def _opset(self) -> int:
         return next((o.version for o in self.source.opset_import if o.domain in STANDARD), 1)
 
-    def _writable(self, node: onnx.NodeProto, parameters: Parameters) -> Parameters:
+    def _writable(self, node: onnx.NodeProto, parameters: QdqParameters) -> QdqParameters:
         if parameters.dtype in ("int4", "uint4", "int2", "uint2"):
-            return Parameters("int8", parameters.scale, parameters.zero_point, parameters.axis)
+            return QdqParameters("int8", parameters.scale, parameters.zero_point, parameters.axis)
         if parameters.dtype == "uint16" or (parameters.dtype == "int16" and parameters.zero_point.any()):
             self.result.notes.append(
                 f"{node.op_type} '{node.name or node.output[0]}': 16 bits with a zero point became int16 "
@@ -194,7 +194,7 @@ class Walker:
             return symmetric16(parameters)
         return parameters
 
-    def _clipped(self, node: onnx.NodeProto, value: str, parameters: Parameters) -> str:
+    def _clipped(self, node: onnx.NodeProto, value: str, parameters: QdqParameters) -> str:
         """Fewer bits than eight: the reals end where those integers end."""
         ends = [float(parameters.dequantize(np.asarray(v)).reshape(-1)[0]) for v in LIMITS[parameters.dtype]]
         names = [self.store(self.fresh("end"), np.asarray(end, np.float32)) for end in ends]
@@ -203,7 +203,7 @@ class Walker:
         return output
 
     def dequantized(
-        self, node: onnx.NodeProto, name: str, parameters: Parameters, *, dynamic: bool = False
+        self, node: onnx.NodeProto, name: str, parameters: QdqParameters, *, dynamic: bool = False
     ) -> str:
         """The name of a constant's reals, or of an integer value's."""
         integers = self.constant(name)
@@ -215,7 +215,7 @@ class Walker:
             self.result.constants[digest(reals)] = parameters, dynamic
         return output
 
-    def _dequantized_value(self, node: onnx.NodeProto, name: str, parameters: Parameters) -> str:
+    def _dequantized_value(self, node: onnx.NodeProto, name: str, parameters: QdqParameters) -> str:
         if name in self.ints:
             reals, own = self.ints[name]
             if not own.same(parameters):

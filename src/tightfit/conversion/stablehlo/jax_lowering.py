@@ -18,7 +18,7 @@ import numpy as np
 from jax import export
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Lowered, Probe, Specs, random_arrays
+from tightfit.conversion.exporting import ExportProbe, Lowered, Specs, random_arrays
 from tightfit.conversion.state_variables import StateValue
 
 
@@ -69,7 +69,7 @@ def probe_function(
     outputs: Sequence[str],
     count: int = 2,
     state: Sequence[StateValue] = (),
-) -> list[Probe]:
+) -> list[ExportProbe]:
     """Return what the function makes of random inputs.
 
     Args:
@@ -84,5 +84,5 @@ def probe_function(
         arrays = random_arrays(inputs, seed, batch=1 if state else 1 + 2 * seed)
         results = list(function(*arrays.values(), *carried))
         results, carried = results[: len(outputs)], results[len(outputs) :]
-        probes.append(Probe(arrays, {n: np.asarray(r) for n, r in zip(outputs, results, strict=True)}))
+        probes.append(ExportProbe(arrays, {n: np.asarray(r) for n, r in zip(outputs, results, strict=True)}))
     return probes

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.windows.window_axis import Axis
+from tightfit.conversion.windows.window_axis import WindowAxis
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.passes.edits import constant, each_op, is_free_inside, reshape_before
 from tightfit.types import Array
@@ -40,7 +40,7 @@ def _fold(graph: Graph, op: Op, kept: set[Tensor]) -> bool:
     stride = op.options["strideH"]
     window = weight.shape[1]
     valid = op.options.get("padding", _SAME) == _VALID
-    low, high = (0, 0) if valid else Axis(length, window, stride).same_pads()
+    low, high = (0, 0) if valid else WindowAxis(length, window, stride).same_pads()
     positions = -(-window // stride)
     wanted = stride * ((length + low + high - window) // stride + positions)
     after = wanted - length - low

@@ -10,7 +10,7 @@ from tightfit.types import Array
 
 
 @dataclass(frozen=True)
-class Axis:
+class WindowAxis:
     """One dimension of a window.
 
     Args:
@@ -55,7 +55,7 @@ class Axis:
         """Return the padding that SAME adds.
 
         Example:
-            >>> Axis(32, 3, 2).same_pads()
+            >>> WindowAxis(32, 3, 2).same_pads()
             (0, 1)
         """
         total = max(0, (-(-self.size // self.stride) - 1) * self.stride + self.reach - self.size)
@@ -65,7 +65,7 @@ class Axis:
         """Return how many values of each window are no padding, shape (count,).
 
         Example:
-            >>> Axis(4, 3, 1, pads=(1, 1)).inside()
+            >>> WindowAxis(4, 3, 1, pads=(1, 1)).inside()
             array([2, 3, 3, 2])
         """
         starts = np.arange(self.count)[:, None] * self.stride - self.pads[0]

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.conversion.windows.window_axis import Axis
+from tightfit.conversion.windows.window_axis import WindowAxis
 from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.passes.edits import constant
 
@@ -30,8 +30,8 @@ _RELU, _RELU6 = 1, 3
 
 
 def pad_window(
-    op: Op, x: Tensor, axes: tuple[Axis, Axis], combine: str, *, explicit: bool = False
-) -> tuple[Tensor, tuple[Axis, Axis], int]:
+    op: Op, x: Tensor, axes: tuple[WindowAxis, WindowAxis], combine: str, *, explicit: bool = False
+) -> tuple[Tensor, tuple[WindowAxis, WindowAxis], int]:
     """Return what a pooling op reads, its height and width, and its ``padding`` option.
 
     Args:
@@ -65,12 +65,12 @@ def is_never_negative(tensor: Tensor | None) -> bool:
     return False
 
 
-def _without_cuts(axis: Axis) -> Axis:
+def _without_cuts(axis: WindowAxis) -> WindowAxis:
     low, high = axis.pads
     return replace(axis, size=axis.size + min(0, low) + min(0, high), pads=(max(0, low), max(0, high)))
 
 
-def _cut(op: Op, x: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
+def _cut(op: Op, x: Tensor, axes: tuple[WindowAxis, WindowAxis]) -> Tensor:
     """Take off what negative padding takes off."""
     begin = [0, *(max(0, -a.pads[0]) for a in axes), 0]
     sizes = [_without_cuts(a).size for a in axes]
@@ -82,7 +82,7 @@ def _cut(op: Op, x: Tensor, axes: tuple[Axis, Axis]) -> Tensor:
     return result
 
 
-def _widen(op: Op, x: Tensor, axes: tuple[Axis, Axis], combine: str) -> Tensor:
+def _widen(op: Op, x: Tensor, axes: tuple[WindowAxis, WindowAxis], combine: str) -> Tensor:
     widths = [(0, 0), *(a.pads for a in axes), (0, 0)]
     table = constant(f"{op.name}/widths", widths)
     shape = [size + sum(pair) for size, pair in zip(x.shape, widths, strict=True)]

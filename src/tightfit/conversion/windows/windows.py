@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tightfit.conversion.windows.window_axis import Axis
+from tightfit.conversion.windows.window_axis import WindowAxis
 from tightfit.conversion.windows.window_padding import pad_window
 from tightfit.conversion.windows.window_scaling import scale_sum
 from tightfit.graph.ir import Graph, Model, Op, Tensor
@@ -46,7 +46,7 @@ class Window:
 
     combine: str
     start: float
-    axes: tuple[Axis, ...]
+    axes: tuple[WindowAxis, ...]
 
     def active(self) -> list[int]:
         """Return the dimensions along which a window does anything."""
@@ -88,13 +88,13 @@ def read_window(model: Model, op: Op) -> Window | None:
     return Window(combine, value, axes)
 
 
-def _axes(op: Op, shape: Sequence[int]) -> tuple[Axis, ...]:
+def _axes(op: Op, shape: Sequence[int]) -> tuple[WindowAxis, ...]:
     rank = len(shape)
     listed = [_numbers(op, name, rank) for name in
               ("windowDimensions", "windowStrides", "windowDilations", "baseDilations")]  # fmt: skip
     pads = _numbers(op, "padding", 2 * rank, default=0)
     rows = zip(shape, *listed, zip(pads[::2], pads[1::2], strict=True), strict=True)
-    return tuple(Axis(*row) for row in rows)
+    return tuple(WindowAxis(*row) for row in rows)
 
 
 def _numbers(op: Op, name: str, count: int, default: int = 1) -> list[int]:
@@ -202,7 +202,7 @@ def _apply(op: Op, value: Tensor, window: Window, stage: tuple[int, ...]) -> tup
 def _pool(op: Op, value: Tensor, window: Window, stage: tuple[int, ...]) -> tuple[Tensor, Array]:
     """A pooling op over one or two neighbouring dimensions."""
     first, last = stage[0], stage[-1]
-    height, width = window.axes[first], window.axes[last] if last > first else Axis(1, 1)
+    height, width = window.axes[first], window.axes[last] if last > first else WindowAxis(1, 1)
     shape = value.shape
     image = (math.prod(shape[:first]), height.size, width.size, math.prod(shape[last + 1 :]))
     x = reshape_before(op, value, image, f"{op.name}/image")
@@ -223,7 +223,7 @@ def _pool(op: Op, value: Tensor, window: Window, stage: tuple[int, ...]) -> tupl
     return reshape_before(op, result, back, f"{op.name}/shaped"), grid.astype(np.float64)
 
 
-def _running_sum(op: Op, value: Tensor, place: int, axis: Axis) -> Tensor:
+def _running_sum(op: Op, value: Tensor, place: int, axis: WindowAxis) -> Tensor:
     result = Tensor(f"{op.name}/sum", value.shape, shape_signature=value.shape_signature)
     options = {"exclusive": False, "reverse": axis.pads[0] == 0}
     inputs = [value, constant(f"{op.name}/axis", place)]
@@ -249,17 +249,19 @@ def _by_slices(op: Op, value: Tensor, window: Window, place: int) -> Tensor:
     return total
 
 
-def _pad_one(op: Op, value: Tensor, axis: Axis, place: int, window: Window) -> tuple[Tensor, Axis]:
+def _pad_one(
+    op: Op, value: Tensor, axis: WindowAxis, place: int, window: Window
+) -> tuple[Tensor, WindowAxis]:
     if not any(axis.pads):
         return value, axis
     image = (math.prod(value.shape[:place]), axis.size, 1, math.prod(value.shape[place + 1 :]))
     x = reshape_before(op, value, image, f"{op.name}/image")
-    wide, (axis, _), _ = pad_window(op, x, (axis, Axis(1, 1)), window.combine, explicit=True)
+    wide, (axis, _), _ = pad_window(op, x, (axis, WindowAxis(1, 1)), window.combine, explicit=True)
     shape = (*value.shape[:place], axis.size, *value.shape[place + 1 :])
     return reshape_before(op, wide, shape, f"{op.name}/padded"), axis
 
 
-def _slice(op: Op, value: Tensor, place: int, start: int, axis: Axis) -> Tensor:
+def _slice(op: Op, value: Tensor, place: int, start: int, axis: WindowAxis) -> Tensor:
     rank = len(value.shape)
     stop = start + (axis.count - 1) * axis.stride + 1
     shape = [*value.shape[:place], axis.count, *value.shape[place + 1 :]]

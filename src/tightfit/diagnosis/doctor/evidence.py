@@ -125,7 +125,7 @@ class OutputFacts:
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputReading:
     """How the float model answers the same samples as they are and read in another way.
 
     Args:
@@ -208,7 +208,7 @@ class Evidence:
     answers: list[ModelAnswer] = field(default_factory=list)
     tensors: list[TensorFacts] = field(default_factory=list)
     outputs: list[OutputFacts] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[InputReading] = field(default_factory=list)
     data_classes: frozenset[int] | None = None
     shift: Shift | None = None
     held_out: HeldOut | None = None

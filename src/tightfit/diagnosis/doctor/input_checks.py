@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding, Reading
+from tightfit.diagnosis.doctor.evidence import ERROR, WARNING, Evidence, Finding, InputReading
 from tightfit.diagnosis.doctor.input_variants import ORDER, POLARITY, RANGE, READINGS
 from tightfit.units import format_percent
 
@@ -37,7 +37,7 @@ _LIVELY: Final = 0.3
 _SURER: Final = 0.03
 
 
-def better_labelled(reading: Reading) -> bool:
+def better_labelled(reading: InputReading) -> bool:
     """True when more labels are right, by at least 0.15 of them and with p < 0.01 in a sign test.
 
     Or when no fewer are, and their classes get 0.05 more probability, which chance gives once in 740: a model
@@ -69,7 +69,7 @@ def sign_test(wins: int, losses: int) -> float:
     return float(sum(math.comb(n, k) for k in range(wins, n + 1)) / 2**n)
 
 
-def _revived(reading: Reading) -> bool:
+def _revived(reading: InputReading) -> bool:
     """True when answers become more various and more certain at once, or no longer all the same."""
     if _awakened(reading):
         return True
@@ -85,7 +85,7 @@ def _revived(reading: Reading) -> bool:
     return wider and (clearer or (same and reading.spread_after >= _LIVELY))
 
 
-def _awakened(reading: Reading) -> bool:
+def _awakened(reading: InputReading) -> bool:
     """True when answers get more various and more certain though the values get smaller.
 
     Smaller values alone do the contrary, so that a few samples are proof: p < 0.01 by Student's t.
@@ -98,7 +98,7 @@ def _awakened(reading: Reading) -> bool:
     return wider and clearer and sure and reading.share_after <= reading.share_before
 
 
-def _surer(reading: Reading) -> bool:
+def _surer(reading: InputReading) -> bool:
     """True when the same values in another order make the answers clearly more certain, sample by sample."""
     gain = reading.confidence_after - reading.confidence_before
     if reading.wins < reading.losses:
@@ -134,7 +134,7 @@ def inverted(evidence: Evidence) -> Finding | None:
 
 
 def _finding(
-    evidence: Evidence, kind: str, unlabelled: Callable[[Reading], bool] | None, now: str, why: str
+    evidence: Evidence, kind: str, unlabelled: Callable[[InputReading], bool] | None, now: str, why: str
 ) -> Finding | None:
     """The finding of the best reading of a kind that is proven, None when none is."""
     of_kind = [r for r in evidence.readings if READINGS[r.name].kind == kind]
@@ -147,7 +147,7 @@ def _finding(
     return _by_answers(kind, max(guided, key=lambda r: r.spread_after + r.confidence_after), now, why)
 
 
-def _by_labels(kind: str, best: Reading, now: str, why: str) -> Finding:
+def _by_labels(kind: str, best: InputReading, now: str, why: str) -> Finding:
     row = READINGS[best.name]
     before, after = best.hits_before / best.labelled, best.hits_after / best.labelled
     what = (
@@ -160,7 +160,7 @@ def _by_labels(kind: str, best: Reading, now: str, why: str) -> Finding:
     return Finding(kind, what, why, row.fix, numbers, ERROR)
 
 
-def _by_answers(kind: str, best: Reading, now: str, why: str) -> Finding:
+def _by_answers(kind: str, best: InputReading, now: str, why: str) -> Finding:
     row = READINGS[best.name]
     before, after = f"{best.confidence_before:.2f}", f"{best.confidence_after:.2f}"
     if kind == RANGE:

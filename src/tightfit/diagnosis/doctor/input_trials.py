@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tightfit.data.adapt import adapt_inputs
 from tightfit.data.sample import Sample
-from tightfit.diagnosis.doctor.evidence import Reading
+from tightfit.diagnosis.doctor.evidence import InputReading
 from tightfit.diagnosis.doctor.input_variants import KINDS, READINGS, OtherReading, Seen
 from tightfit.runtime.session import Session
 from tightfit.streaming.extremes import probabilities
@@ -60,7 +60,7 @@ class Trials:
         output: str,
         kinds: Collection[str] = KINDS,
         answers: Sequence[Array] | None = None,
-    ) -> list[Reading]:
+    ) -> list[InputReading]:
         """How the model answers under each reading of some kinds; none without exactly one real input.
 
         Args:
@@ -115,7 +115,7 @@ class Trials:
         whole: npt.NDArray[np.float64],
         after: npt.NDArray[np.float64],
         chosen: Sequence[int],
-    ) -> Reading:
+    ) -> InputReading:
         labels = [label if isinstance(label := self.samples[i].label, int) else None for i in chosen]
         before = whole[list(chosen)]
         pairs = list(zip(labels, before.argmax(axis=1), after.argmax(axis=1), strict=True))
@@ -123,7 +123,7 @@ class Trials:
         _, confidence_z = _mean_and_z(after.max(axis=1) - before.max(axis=1))
         known = [(i, k) for i, k in enumerate(labels) if k is not None and 0 <= k < before.shape[1]]
         truth_gain, truth_z = _mean_and_z(np.array([after[i, k] - before[i, k] for i, k in known]))
-        return Reading(
+        return InputReading(
             row.name,
             samples=len(pairs),
             labelled=len(labelled),
@@ -143,7 +143,7 @@ class Trials:
         )
 
 
-def is_promising(reading: Reading) -> bool:
+def is_promising(reading: InputReading) -> bool:
     """Return False where a few samples show that a reading makes answers no better in any way that is judged.
 
     The checks need more right labels, more probability of them, or surer or more various answers.

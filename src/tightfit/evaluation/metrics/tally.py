@@ -52,7 +52,7 @@ class Change:
     gained: int | None = None
 
 
-class Means:
+class MeanTally:
     """A mean of one score a sample; memory grows by eight bytes a sample."""
 
     def __init__(self, metric: Metric) -> None:
@@ -66,7 +66,7 @@ class Means:
         self.latest = self.metric.score(answer)
         self._scores.append(self.latest)
 
-    def merge(self, following: Means) -> None:
+    def merge(self, following: MeanTally) -> None:
         """Takes in the samples that follow."""
         self._scores += following._scores
         self.latest = following.latest
@@ -80,7 +80,7 @@ class Means:
         """Return the mean; Wilson's interval of shares, else the bootstrap's."""
         return mean_score(self.scores)
 
-    def change(self, reference: Means) -> Change:
+    def change(self, reference: MeanTally) -> Change:
         """Return the mean of paired differences; Tango's interval of shares, else the bootstrap's."""
         return paired_change(reference.scores, self.scores, self.metric.sign)
 
@@ -273,7 +273,7 @@ def _changed(value: float, differences: Array, marks: tuple[list[int], list[int]
     return Change(value + 0.0, low, high)
 
 
-def tally_of(metric: Metric, first: int = 0) -> Means | Sums | Records:
+def tally_of(metric: Metric, first: int = 0) -> MeanTally | Sums | Records:
     """Return an empty tally of the metric's kind.
 
     Args:
@@ -281,5 +281,5 @@ def tally_of(metric: Metric, first: int = 0) -> Means | Sums | Records:
         first: number of the first sample, for a shard.
     """
     if metric.score is not None:
-        return Means(metric)
+        return MeanTally(metric)
     return Sums(metric, first) if metric.sums is not None else Records(metric)

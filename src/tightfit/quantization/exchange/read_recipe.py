@@ -29,7 +29,7 @@ _LARGEST_FILE: Final = 10_000_000
 
 
 @dataclass(frozen=True)
-class Recipe:
+class QuantizerRecipe:
     """A recipe as this package applies it.
 
     Args:
@@ -45,7 +45,7 @@ class Recipe:
     notes: tuple[str, ...]
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> QuantizerRecipe:
     """Return the recipe of a JSON file of litert-quantizer; ``{"default": NAME}`` refers to one beside it.
 
     Raises:
@@ -74,7 +74,7 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def recipe_of(entries: Sequence[object]) -> Recipe:
+def recipe_of(entries: Sequence[object]) -> QuantizerRecipe:
     """Return the recipe of a list of entries; of entries that match an op the last one counts.
 
     Raises:
@@ -104,7 +104,7 @@ def recipe_of(entries: Sequence[object]) -> Recipe:
     elif rules[-1].scheme == base:
         rules.pop()
     scheme = replace({**SCHEMES, **OP_SCHEMES}[base], least_narrow=0, smallest=1)
-    return Recipe(scheme, tuple(rules), _interface(rules, scheme), tuple(_notes(kept)))
+    return QuantizerRecipe(scheme, tuple(rules), _interface(rules, scheme), tuple(_notes(kept)))
 
 
 def _object(entry: object) -> Mapping[str, object]:

@@ -28,7 +28,7 @@ class Refusal(Exception):  # noqa: N818 - a reason, no error
 
 
 @dataclass
-class Weights:
+class StoredWeights:
     """The constants of a product, as its kernel takes them.
 
     Args:
@@ -44,7 +44,7 @@ class Weights:
 
 def decide_weights(
     op: Op, plan: OpPlan, rule: OpRule, dtype: str, inputs: dict[int, Storage], *, zero_point: bool
-) -> Weights:
+) -> StoredWeights:
     """Return how weights and bias are stored for an integer kernel.
 
     Args:
@@ -58,7 +58,7 @@ def decide_weights(
     Raises:
         Refusal: the weights stand on no grid, or the kernel does not take it.
     """
-    made = Weights()
+    made = StoredWeights()
     position = weight_of(op, rule)
     if rule.weight is None or (position is None and rule.runtime_weight):
         return made
@@ -93,7 +93,7 @@ def _on_grid(op: Op, tensor: Tensor, storage: Storage | None, rule: OpRule) -> S
 
 
 def _symmetric(
-    op: Op, tensor: Tensor, storage: Storage, rule: OpRule, *, zero_point: bool, made: Weights
+    op: Op, tensor: Tensor, storage: Storage, rule: OpRule, *, zero_point: bool, made: StoredWeights
 ) -> Storage:
     """Weights with zero point 0; the note says what that costs."""
     if not any(storage.zero_point):
@@ -140,7 +140,7 @@ def _kernel_type(storage: Storage, rule: OpRule, dtype: str) -> Storage:
 
 
 def _bias(  # noqa: PLR0913, PLR0917 - the facts about one product
-    op: Op, weights: Tensor, storage: Storage, rule: OpRule, dtype: str, source: Storage, made: Weights
+    op: Op, weights: Tensor, storage: Storage, rule: OpRule, dtype: str, source: Storage, made: StoredWeights
 ) -> Storage:
     """Stores the bias at input · weight scale; a channel of zeros gets the scale that its bias needs."""
     bias = op.input(rule.bias or 0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tightfit.graph.ir import Graph
 from tightfit.graph.ops.macs import macs
 from tightfit.recovery.activations.activation_noise import EdgeNoise
-from tightfit.recovery.exact_choice import GainTable, Option, SharedNoise, choose_options
+from tightfit.recovery.exact_choice import GainTable, PrecisionOption, SharedNoise, choose_options
 
 _OVERHEAD = 0.1
 """Cost of all ops beside their multiply–accumulates, as a fraction of these, in equal parts."""
@@ -73,9 +73,9 @@ def choose_wider(
         return Widened((), before, before, 0.0)
     shared = [SharedNoise(e.edge.source or None, e.edge.reader or None, e.noise) for e in noisy]
     ops = dict.fromkeys(end for s in shared for end in (s.source, s.reader) if end is not None)
-    narrow = Option("int8")
+    narrow = PrecisionOption("int8")
     table = GainTable(
-        {op: (narrow, Option("wider", cost=costs.get(op, 0.0), wide=True)) for op in ops}, shared
+        {op: (narrow, PrecisionOption("wider", cost=costs.get(op, 0.0), wide=True)) for op in ops}, shared
     )
     found = choose_options(table, "cost", {"noise": allowed, "cost": most})
     if found is None:

@@ -21,7 +21,7 @@ Run = Iterator[list[Array]]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedBlock:
     """The recorded tensors of a block.
 
     Args:
@@ -52,7 +52,7 @@ class BlockRuns:
         self.keys = original.main.keys()
         self.held = range(_HELD_OUT - 1, len(samples), _HELD_OUT)
 
-    def record(self, block: Block, model: Model, plan: Plan) -> Recorded:
+    def record(self, block: Block, model: Model, plan: Plan) -> RecordedBlock:
         """Return the recorded tensors of a block.
 
         Args:
@@ -67,7 +67,7 @@ class BlockRuns:
         device, found = self._kept(both, self.on_device(model, plan, both))
         wanted = [values[count:] for values in judged]
         before = tensor_noise(wanted, (values[count:] for values in found))
-        return Recorded(device[:count], exact[:count], exact[count:], wanted, before)
+        return RecordedBlock(device[:count], exact[:count], exact[count:], wanted, before)
 
     def _kept(self, tensors: Sequence[Tensor], run: Run) -> tuple[list[Spool], list[list[Array]]]:
         """Tensors of the training samples on disk, without the batch axis of one; held-out ones in memory."""

@@ -21,7 +21,7 @@ from tightfit.quantization.plan import Plan
 from tightfit.recovery.bias_correction import stored_weights
 from tightfit.recovery.output_noise import tensor_noise
 from tightfit.recovery.rounding.block_checkpoints import Arrays, FinishedBlocks
-from tightfit.recovery.rounding.block_recordings import BlockRuns, Recorded
+from tightfit.recovery.rounding.block_recordings import BlockRuns, RecordedBlock
 from tightfit.recovery.rounding.blocks import Block, blocks_of, cut
 from tightfit.recovery.rounding.disk_arrays import MOST_SAMPLES, SampleSpool
 from tightfit.recovery.rounding.layerwise import replanned
@@ -126,7 +126,7 @@ class _Learning:
         after = tensor_noise(recorded.judged, self.runs.on_device(changed, plan, outputs, self.runs.held))
         return arrays if after < _GAIN * recorded.noise else {}
 
-    def rounded(self, number: int, block: Block, recorded: Recorded) -> Arrays:
+    def rounded(self, number: int, block: Block, recorded: RecordedBlock) -> Arrays:
         """Return the learned constants and scales of one block, starting from its real weights."""
         from tightfit.recovery.rounding.block_batches import Examples  # noqa: PLC0415 - needs Keras
         from tightfit.recovery.rounding.block_reconstruction import round_block  # noqa: PLC0415 - needs Keras

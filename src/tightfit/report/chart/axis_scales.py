@@ -15,7 +15,7 @@ _LOG_STEPS = (
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """A map from a range of numbers to a range of pixels.
 
     Args:
@@ -36,9 +36,9 @@ class Axis:
         """Return the pixel of a number; numbers outside of the range have pixels outside of it.
 
         Example:
-            >>> Axis(0.0, 10.0, 100.0, 300.0)(5.0)
+            >>> ChartAxis(0.0, 10.0, 100.0, 300.0)(5.0)
             200.0
-            >>> round(Axis(1.0, 100.0, 0.0, 200.0, logarithmic=True)(10.0))
+            >>> round(ChartAxis(1.0, 100.0, 0.0, 200.0, logarithmic=True)(10.0))
             100
         """
         scale: Callable[[float], float] = math.log if self.logarithmic else float
@@ -53,9 +53,9 @@ class Axis:
         """Return about ``about`` round numbers on the axis.
 
         Example:
-            >>> Axis(0.843, 0.871, 0, 1).ticks(4)
+            >>> ChartAxis(0.843, 0.871, 0, 1).ticks(4)
             [0.85, 0.86, 0.87]
-            >>> Axis(3.5e6, 21e6, 0, 1, logarithmic=True).ticks(3)
+            >>> ChartAxis(3.5e6, 21e6, 0, 1, logarithmic=True).ticks(3)
             [5000000.0, 10000000.0, 20000000.0]
         """
         low, high = sorted((self.low, self.high))
@@ -101,7 +101,7 @@ def padded(values: Sequence[float], share: float, least: float) -> tuple[float, 
     return low - room, high + room
 
 
-def spaced(axis: Axis, ticks: Sequence[float], room: float) -> list[float]:
+def spaced(axis: ChartAxis, ticks: Sequence[float], room: float) -> list[float]:
     """Return the ticks that are at least ``room`` pixels apart, from the first on.
 
     Args:
@@ -110,7 +110,7 @@ def spaced(axis: Axis, ticks: Sequence[float], room: float) -> list[float]:
         room: the least distance in pixels.
 
     Example:
-        >>> spaced(Axis(0.0, 100.0, 0.0, 100.0), [0.0, 10.0, 50.0, 70.0], 30.0)
+        >>> spaced(ChartAxis(0.0, 100.0, 0.0, 100.0), [0.0, 10.0, 50.0, 70.0], 30.0)
         [0.0, 50.0]
     """
     kept: list[float] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tightfit.report.chart.axis_scales import Axis, padded
+from tightfit.report.chart.axis_scales import ChartAxis, padded
 from tightfit.report.report import Report
 from tightfit.search.candidates.candidate import Candidate, Interval
 from tightfit.search.verdict.metric_words import MetricWords, metric_words
@@ -15,7 +15,7 @@ _REACH_POINTS = 0.04
 _REACH_SHARE = 0.35
 
 
-def size_axis(shown: Sequence[Candidate], report: Report, pixels: tuple[float, float]) -> Axis:
+def size_axis(shown: Sequence[Candidate], report: Report, pixels: tuple[float, float]) -> ChartAxis:
     """Return the axis of sizes and a limit near them; logarithmic when they differ by a factor above 2.5."""
     sizes = [float(c.size_bytes or 1) for c in shown]
     limit = report.budget.max_size
@@ -23,12 +23,12 @@ def size_axis(shown: Sequence[Candidate], report: Report, pixels: tuple[float, f
         sizes.append(limit)
     if max(sizes) > _LOGARITHMIC_FROM * min(sizes):
         low, high = padded([math.log(s) for s in sizes], 0.07, 0.2)
-        return Axis(math.exp(low), math.exp(high), *pixels, logarithmic=True)
+        return ChartAxis(math.exp(low), math.exp(high), *pixels, logarithmic=True)
     low, high = padded(sizes, 0.1, 0.2 * max(sizes))
-    return Axis(max(0.0, low), high, *pixels)
+    return ChartAxis(max(0.0, low), high, *pixels)
 
 
-def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, pixels: Interval) -> Axis:
+def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, pixels: Interval) -> ChartAxis:
     """Return the axis of scores, the better one up.
 
     What lost far more than the rest (over 4 points, or three times what may be lost) does not stretch it.
@@ -43,7 +43,7 @@ def score_axis(shown: Sequence[Candidate], report: Report, words: MetricWords, p
     near = [v for v in values if sign * v >= best - reach]
     low, high = padded(near, 0.06, 0.01 if words.share else 0.02 * abs(best) or 1.0)
     high = min(high, 1.0) if words.share else high
-    return Axis(low, high, *pixels) if words.higher_is_better else Axis(high, low, *pixels)
+    return ChartAxis(low, high, *pixels) if words.higher_is_better else ChartAxis(high, low, *pixels)
 
 
 def score_limit(report: Report, words: MetricWords) -> float | None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tightfit.report.chart.axis_scales import Axis, spaced
+from tightfit.report.chart.axis_scales import ChartAxis, spaced
 from tightfit.report.chart.axis_spans import interval_ends, score_axis, score_limit, size_axis
 from tightfit.report.chart.label_placement import Box, dodge, place_label
 from tightfit.report.printable import printable
@@ -116,7 +116,7 @@ def make_chart(report: Report, width: float, height: float) -> Chart | None:
     return chart
 
 
-def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[Axis, Axis]) -> None:
+def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[ChartAxis, ChartAxis]) -> None:
     """The budget's lines, where they cross the chart."""
     x, y = axes
     size, score = report.budget.max_size, score_limit(report, words)
@@ -127,7 +127,7 @@ def _add_limits(chart: Chart, report: Report, words: MetricWords, axes: tuple[Ax
         chart.drop_limit = (y(score), f"{words.amount(report.allowed_drop)} {direction}")
 
 
-def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[Axis, Axis]) -> Mark:
+def _mark(index: int, candidate: Candidate, report: Report, axes: tuple[ChartAxis, ChartAxis]) -> Mark:
     """A candidate's circle and error bar; below the axis it stands at the end, without a bar."""
     x, y = axes
     score = float(candidate.accuracy or 0.0)

@@ -54,7 +54,7 @@ def details_of(original: Path, chosen: Path, samples: Iterable[Sample], *, secon
         "memory": {"weights": verdict.weight_bytes, "activations": verdict.activation_bytes},
         "op_times": _op_times(chosen),
     }
-    decisions = Decisions(time.monotonic() + max(_FEWEST_SECONDS, 0.1 * seconds))
+    decisions = DecisionCounts(time.monotonic() + max(_FEWEST_SECONDS, 0.1 * seconds))
     runs = [ModelRun(original, _THREADS), ModelRun(chosen, _THREADS)]
     try:
         with closing(run_side_by_side(iter(samples), runs)) as rounds:
@@ -96,7 +96,7 @@ def _op_times(path: Path) -> list[dict[str, Any]]:
     return [{"name": o.name, "kind": o.kind, "ms": o.mean_ms, "share": o.mean_ms / total} for o in slowest]
 
 
-class Decisions:
+class DecisionCounts:
     """What both models decide on the same samples.
 
     Args:

@@ -16,7 +16,7 @@ _ENDS: Final = ("5", "25", "50", "75", "95")
 
 
 @dataclass(frozen=True)
-class Spread:
+class LatencySpread:
     """The times of one candidate.
 
     Args:
@@ -32,7 +32,7 @@ class Spread:
     ends: tuple[float, ...]
 
 
-def spreads_of(report: Report) -> list[Spread]:
+def spreads_of(report: Report) -> list[LatencySpread]:
     """Return the spread of each candidate that was timed: the chosen one, the original, then the fastest."""
     timed = [c for c in report.candidates if all(_is_time(c.latency_percentiles.get(k)) for k in SHOWN)]
     timed.sort(key=lambda c: (c.name != report.best, not c.is_original, c.latency_percentiles["50"]))
@@ -44,9 +44,9 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and value >= 0
 
 
-def _spread(candidate: Candidate, longest: float, *, is_chosen: bool) -> Spread:
+def _spread(candidate: Candidate, longest: float, *, is_chosen: bool) -> LatencySpread:
     times = candidate.latency_percentiles
     ends = tuple(min(1.0, times[key] / longest) for key in _ENDS)
-    return Spread(
+    return LatencySpread(
         printable(candidate.name, 60), is_chosen, [format_milliseconds(times[k]) for k in SHOWN], ends
     )

@@ -9,7 +9,7 @@ from tightfit.report.page.candidate_detail import Inside, look_inside
 from tightfit.report.page.candidate_table import Row, make_columns, make_rows
 from tightfit.report.page.cards import Card, make_cards
 from tightfit.report.page.chosen_view import ChosenView, view_of
-from tightfit.report.page.latency_view import SHOWN, Spread, spreads_of
+from tightfit.report.page.latency_view import SHOWN, LatencySpread, spreads_of
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
 from tightfit.report.report_facts import Fact, budget_facts, facts_of, search_facts
@@ -69,7 +69,7 @@ class View:
     file: ChosenView
     facts: list[tuple[str, list[Fact]]]
     notes: list[str]
-    spreads: list[Spread]
+    spreads: list[LatencySpread]
     percentiles: list[str]
     not_tried: list[tuple[str, str]]
     methods: dict[str, str]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.files import atomic_file
-from tightfit.report.chart.axis_scales import Axis, padded, spaced
+from tightfit.report.chart.axis_scales import ChartAxis, padded, spaced
 from tightfit.report.page.html import environment
 from tightfit.report.printable import printable
 from tightfit.search.verdict.metric_words import metric_words
@@ -104,8 +104,8 @@ def make_curve(name: str, history: Sequence[Mapping[str, Any]]) -> Curve | None:
         return None
     curve = Curve(name)
     low, high = padded(values, 0.08, 1e-6 * max(abs(v) for v in values) or 1e-6)
-    y = Axis(low, high, curve.bottom, curve.top)
-    x = Axis(1, len(values), curve.left + 8, curve.right - 8)
+    y = ChartAxis(low, high, curve.bottom, curve.top)
+    x = ChartAxis(1, len(values), curve.left + 8, curve.right - 8)
     stages = [row.get("stage") for row in history]
     curve.shown = [
         (x(i), y(v), f"epoch {i}, {_stage(history[i - 1])}: {name} {format_number(v)}")

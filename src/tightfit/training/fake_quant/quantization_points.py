@@ -48,7 +48,7 @@ class Point:
 
 
 @dataclass
-class Points:
+class QuantizationPoints:
     """The points of one graph.
 
     Args:
@@ -71,7 +71,7 @@ class Points:
         return list(dict.fromkeys(point for group in groups for point in group.values()))
 
 
-def find_points(graph: Graph, plan: GraphPlan) -> Points:
+def find_points(graph: Graph, plan: GraphPlan) -> QuantizationPoints:
     """Return the points of a graph under its plan."""
     return _PointSearch(graph, plan).run()
 
@@ -88,13 +88,13 @@ class _PointSearch:
         self.reads: dict[Use, Node] = {}
         self.writes: dict[Use, Node] = {}
 
-    def run(self) -> Points:
+    def run(self) -> QuantizationPoints:
         pairs = list(enumerate(zip(self.graph.ops, self.plan.ops, strict=True)))
         for index, (op, decision) in pairs:
             if decision.mode == INTEGER and decision.dtype is not None:
                 self.add(index, op, decision)
         made: dict[Node, Point] = {}
-        points = Points(
+        points = QuantizationPoints(
             {use: self.point(n, made) for use, n in self.reads.items()},
             {use: self.point(n, made) for use, n in self.writes.items()},
         )
@@ -182,7 +182,7 @@ class _PointSearch:
                 found[tensor] = self.point(node, made)
         return found
 
-    def is_moved(self, index: int, op: Op, points: Points) -> bool:
+    def is_moved(self, index: int, op: Op, points: QuantizationPoints) -> bool:
         """Return True when an op only moves values that are on its output's grid already."""
         if op.kind in _COMPUTES or not only_moves(op):
             return False

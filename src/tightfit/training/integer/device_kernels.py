@@ -21,7 +21,7 @@ from tightfit.quantization.plan import INTEGER
 from tightfit.training.fake_quant.quantization_points import Point
 from tightfit.training.integer.integer_elementwise import ELEMENTWISE
 from tightfit.training.integer.integer_movements import CHOICES, moved
-from tightfit.training.integer.integer_operands import IntegerOperands, Weights, stored_weights
+from tightfit.training.integer.integer_operands import IntegerOperands, IntegerWeights, stored_weights
 from tightfit.training.integer.integer_products import PRODUCTS
 from tightfit.training.integer.integer_reductions import REDUCTIONS
 from tightfit.training.integer.integer_tables import TABLES
@@ -54,7 +54,7 @@ class DeviceKernels:
         self.device = device or this_device()
         self.program = network.program
         self.decisions = network.plan.graphs[0].ops if network.plan is not None else []
-        self.weights: dict[int, Weights | None] = {}
+        self.weights: dict[int, IntegerWeights | None] = {}
         self.grids: dict[Point, Grid] = {}
 
     def run(self, call: Any, index: int, op: Op) -> list[Array] | None:
@@ -132,7 +132,7 @@ class DeviceKernels:
             self.grids[point] = Grid.of(self.program.quantizers[point].trained())
         return self.grids[point]
 
-    def stored(self, index: int, op: Op) -> Weights | None:
+    def stored(self, index: int, op: Op) -> IntegerWeights | None:
         """Return the weights of an op as ``apply_plan`` writes them."""
         if index not in self.weights:
             constants = {

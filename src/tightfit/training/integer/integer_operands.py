@@ -21,7 +21,7 @@ _NO_SCALES: Final = np.zeros(0, np.float32)
 
 
 @dataclass
-class Weights:
+class IntegerWeights:
     """The weights and the bias of an op.
 
     Args:
@@ -65,7 +65,7 @@ class IntegerOperands:
     grids: list[Grid | None]
     output: Grid
     statics: dict[int, Array]
-    weights: Weights | None = None
+    weights: IntegerWeights | None = None
     activation: int = 0
     device: str = "x86"
 
@@ -81,7 +81,7 @@ class IntegerOperands:
         return found
 
     @property
-    def products(self) -> Weights:
+    def products(self) -> IntegerWeights:
         """The weights of an op that has some.
 
         Raises:
@@ -120,7 +120,7 @@ class IntegerOperands:
         return fused_activation(self.op)
 
 
-def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weights | None:
+def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> IntegerWeights | None:
     """Return the weights of an op as ``apply_plan`` writes them, or None where they are computed.
 
     Args:
@@ -137,7 +137,9 @@ def stored_weights(op: Op, decision: OpPlan, constants: dict[int, Any]) -> Weigh
         constants[position], storage.scale, storage.zero_point, storage.dtype, storage.axis,
         narrow=storage.narrow,
     )  # fmt: skip
-    made = Weights(values, np.asarray(storage.scale, np.float32), storage.axis or rule.weight_axis or 0)
+    made = IntegerWeights(
+        values, np.asarray(storage.scale, np.float32), storage.axis or rule.weight_axis or 0
+    )
     made.dtype = storage.dtype
     bias = None if rule.bias is None else decision.constants.get(rule.bias)
     if bias is not None and rule.bias in constants:

@@ -30,7 +30,7 @@ BEST: Final = "best"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """The progress of a training.
 
     Args:
@@ -58,7 +58,7 @@ class Progress:
         self.counts.pop(BEST, None)
 
 
-def save_progress(path: Path, progress: Progress, groups: dict[str, Arrays]) -> None:
+def save_progress(path: Path, progress: TrainingProgress, groups: dict[str, Arrays]) -> None:
     """Write a checkpoint; arrays and JSON only, so that reading one executes nothing.
 
     Args:
@@ -83,7 +83,7 @@ def save_progress(path: Path, progress: Progress, groups: dict[str, Arrays]) -> 
             np.lib.format.write_array(member, np.frombuffer(json.dumps(facts).encode(), np.uint8))
 
 
-def load_progress(path: Path, settings: str) -> Progress | None:
+def load_progress(path: Path, settings: str) -> TrainingProgress | None:
     """Return the checkpoint of a training with the same settings, or None.
 
     Args:
@@ -96,11 +96,11 @@ def load_progress(path: Path, settings: str) -> Progress | None:
     if not path.exists():
         return None
     with _damage(path), np.load(path, allow_pickle=False) as stored:
-        found = Progress(**json.loads(stored["facts"].tobytes()))
+        found = TrainingProgress(**json.loads(stored["facts"].tobytes()))
     return found if found.settings == settings else None
 
 
-def stored_arrays(path: Path, progress: Progress, group: str) -> Iterator[npt.NDArray[Any]]:
+def stored_arrays(path: Path, progress: TrainingProgress, group: str) -> Iterator[npt.NDArray[Any]]:
     """Yield the arrays of a group of a checkpoint, one at a time.
 
     Raises:
@@ -130,7 +130,9 @@ class SaveEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
             Masks that still change rule it out.
     """
 
-    def __init__(self, path: Path, progress: Progress, settled: Callable[[int], bool] | None = None) -> None:
+    def __init__(
+        self, path: Path, progress: TrainingProgress, settled: Callable[[int], bool] | None = None
+    ) -> None:
         super().__init__()
         self.path, self.progress = path, progress
         self.settled = settled or (lambda _epoch: True)

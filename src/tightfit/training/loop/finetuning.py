@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tightfit.graph.ir import Model
-from tightfit.training.loop.checkpoints import Progress, load_progress
+from tightfit.training.loop.checkpoints import TrainingProgress, load_progress
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_clusters, check_request
 from tightfit.training.loop.stage_training import StageTraining
 from tightfit.training.loop.training_data import Trained, TrainingData, checkpoint_settings
@@ -50,7 +50,7 @@ def finetune(
     labelled = check_request(request, data.dataset)
     check_clusters(request, model)
     settings = checkpoint_settings(request, data, model)
-    progress = load_progress(checkpoint, settings) or Progress(settings)
+    progress = load_progress(checkpoint, settings) or TrainingProgress(settings)
     training = StageTraining(model, data, request, progress, labelled=labelled)
     for index, stage in enumerate(request.stages()):
         training.run(index, stage, checkpoint, listener)

@@ -22,8 +22,8 @@ from tightfit.training.loop.callbacks import Steps, StopAtNaN, UpdateMasks
 from tightfit.training.loop.checkpoints import (
     BEST,
     NOW,
-    Progress,
     SaveEachEpoch,
+    TrainingProgress,
     arrays_of,
     restore,
     save_progress,
@@ -60,7 +60,13 @@ class StageTraining:
     """The stages of one request; ``current`` is the float model so far."""
 
     def __init__(
-        self, model: Model, data: TrainingData, request: FinetuneSpec, progress: Progress, *, labelled: bool
+        self,
+        model: Model,
+        data: TrainingData,
+        request: FinetuneSpec,
+        progress: TrainingProgress,
+        *,
+        labelled: bool,
     ) -> None:
         self.current = model
         self.teachers, self.prepare = data.teachers(), data.prepare

@@ -12,7 +12,9 @@ from tightfit.api.cluster import cluster
 from tightfit.api.doctor import doctor
 from tightfit.api.evaluate import evaluate
 from tightfit.api.explain import explain
+from tightfit.api.finetune import finetune
 from tightfit.api.inspect import inspect
+from tightfit.api.optimize import optimize
 from tightfit.api.parameters.signature_data import keyed_data
 from tightfit.api.prune import prune
 from tightfit.api.quantize import quantize
@@ -149,3 +151,28 @@ def test_a_graph_that_two_signatures_run_is_joined_once():
     joined.validate()
     assert [g.name for g in joined.graphs] == ["enc", "init", "dec"]
     assert [g.ops[0].options["initSubgraphIndex"] for g in (joined.graphs[0], joined.graphs[2])] == [1, 1]
+
+
+def test_search_of_one_signature_writes_it_alone(files, tmp_path):
+    report = optimize(
+        files / "apart.tflite", files / "decode.npz", tmp_path / "out", signature="decode", only="dynamic"
+    )
+    assert report.path is not None
+    assert [s.key for s in read_model(report.path).signatures] == ["decode"]
+    assert {o["name"] for c in report.candidates[1:] for o in c.outputs} == {"out"}
+    assert 'signature = "decode"' in (tmp_path / "out" / "tightfit.toml").read_text()
+
+
+@pytest.mark.parametrize(("verb", "options"), [(optimize, {}), (finetune, {"scheme": "int8"})])
+def test_what_measures_one_signature_refuses_several_without_a_name(files, tmp_path, verb, options):
+    with pytest.raises(OptionError, match="signatures encode, decode; expected one"):
+        verb(files / "apart.tflite", files / "encode.npz", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_of_one_signature_writes_it_alone(files, tmp_path):
+    output = tmp_path / "trained.tflite"
+    finetune(
+        files / "shared.tflite", files / "decode.npz", output, scheme="int8", epochs=1, signature="decode"
+    )
+    assert [s.key for s in read_model(output).signatures] == ["decode"]

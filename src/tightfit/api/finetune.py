@@ -19,6 +19,7 @@ from tightfit.api.parameters.finetune_options import (
     teachers_of,
 )
 from tightfit.api.parameters.frozen import frozen_in
+from tightfit.api.parameters.signature_data import single_signature
 from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
 from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.progress.tracking import ProgressLike, tracked
@@ -86,6 +87,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
     provenance: bool = True,
     seed: int = 0,
     image: Image = None,
+    signature: str | None = None,
     listener: Listener | None = None,
     progress: ProgressLike = None,
 ) -> FinetuneResult:
@@ -137,6 +139,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
         provenance: store the options, the data's fingerprint and expected outputs in the file.
         seed: of the split and of the shuffling.
         image: how image files become arrays.
+        signature: the entry point that is trained, where the model has several; the file has it alone.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
         progress: see ``tightfit.Progress``.
 
@@ -182,7 +185,7 @@ def _finetune(
     model, output = given.model, given.output
     backend = choose_backend()
     check_data(given.data, chosen.validation, chosen.test)
-    source = open_source(model)
+    source = open_source(single_signature(open_model(model), chosen.signature))
     refuse_input_as_output(output, source.path)
     sets = open_sets(source, given, chosen)
     others = teachers_of(chosen.teacher)

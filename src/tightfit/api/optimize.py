@@ -17,6 +17,7 @@ from tightfit.api.parameters.arguments import (
     parse_latency,
     parse_size,
 )
+from tightfit.api.parameters.signature_data import single_signature
 from tightfit.api.progress.tracking import ProgressLike, Tracker, tracked
 from tightfit.conversion.open_model import open_model
 from tightfit.data.sources import check_data
@@ -75,6 +76,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
     trust_code: bool = False,
     cluster: RayCluster | str | None = None,
     devices: str | Path | None = None,
+    signature: str | None = None,
     progress: ProgressLike = None,
 ) -> Report:
     """Return the report of a search for the smallest, fastest file of a model within a budget.
@@ -117,6 +119,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         cluster: where the work is done: None for this process, ``"ray"``, ``"ray://HOST:10001"`` or a
             ``tightfit.RayCluster``.
         devices: a ``devices.toml`` with boards; the report has the latency and the choice for each of them.
+        signature: the entry point that is optimized, where the model has several; the files have it alone.
         progress: see ``tightfit.Progress``; ``found(outcome)`` is called after each candidate.
 
     Returns:
@@ -179,6 +182,7 @@ def optimize(  # noqa: PLR0913 - the options of one command
         slices=named_slices(slices),
         devices=() if devices is None else read_devices(devices),
         read={} if devices is None else {"file of devices": Path(devices)},
+        signature=signature,
     )
     return _run(job, progress, cluster)
 
@@ -201,7 +205,7 @@ def _run(job: Job, progress: ProgressLike, cluster: RayCluster | str | None) -> 
     check_job(job)
     check_data(job.data, job.calibration_data)
     run = run_facts(job)
-    job = replace(job, model=open_model(job.model))
+    job = replace(job, model=single_signature(open_model(job.model), job.signature))
     with tracked(progress) as tracker:
         found = _search_on(cluster, job, _Reporting(tracker, run))
         report = replace(report_of(found, run), folder=str(job.output))

@@ -173,7 +173,8 @@ def _quantize(
     source.facts = chosen.facts()
     ask = _Asked(spec, chosen, given.image, stage)
     if source.start is not None or not has_entry_points(source.model):
-        return _quantize_source(source, data_of_one(source.model, given.data), output, ask)
+        made = _quantize_source(source, data_of_one(source.model, given.data), output, ask)
+        return replace(made, notes=[*made.notes, *growth_note(source.path, output)])
     keyed = data_by_signature(source.model, given.data)
     parts = {key: signature_model(source.model, key)[0] for key in entry_points(source.model)}
     if shared_weights(parts) and (spec.is_automatic or spec.mends):
@@ -189,7 +190,7 @@ def _quantize(
         return _without_data(key, part, file, spec)
 
     written = build_by_signature(source, make, output)
-    return replace(written, notes=[*source.notes, *written.notes])
+    return replace(written, notes=[*source.notes, *written.notes, *growth_note(source.path, output)])
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,6 @@ def _quantize_source(source: Source, data: DataLike | None, output: Path, ask: _
     written = builder.build(spec, output)
     if source.sparse:
         written.notes.extend(leave_zeros_out(output))
-    written.notes.extend(growth_note(source.path, output))
     if source.start is not None:
         first = [source.start.summary(), "Ranges of activations come from the data given."]
         written = replace(written, notes=[*first, *written.notes])
@@ -240,14 +240,10 @@ def growth_note(source: Path, output: Path) -> list[str]:
         source: the float file.
         output: the file made of it.
     """
-    if not source.is_file():
-        return []  # one signature of several
     before, after = source.stat().st_size, output.stat().st_size
     if after <= before:
         return []
     record = len(read_model(output).metadata.get(KEY, b""))
-    way = "--no-provenance leaves it out" if record else "keep the float file where size decides"
-    return [
-        f"the file is {after - before:,} bytes larger than its source, which has few weights to shrink; "
-        f"{record:,} bytes are its provenance ({way})"
-    ]
+    way = f"{record:,} bytes are its provenance (--no-provenance leaves it out)"
+    why = f"the file is {after - before:,} bytes larger than its source, which has few weights to shrink"
+    return [f"{why}; {way if record else 'keep the float file where size decides'}"]

@@ -28,6 +28,7 @@ from tightfit.cli.options.shared_options import (
     metric_option,
     provenance_option,
     seed_option,
+    signature_option,
 )
 from tightfit.cli.options.weight_options import (
     centroid_options,
@@ -164,6 +165,7 @@ _WORTH_A_TABLE: Final = 0.1
     help="Storage of zeros: dense, or sparse where that is smaller.",
 )
 @metric_option
+@signature_option
 @provenance_option
 @seed_option
 @json_option

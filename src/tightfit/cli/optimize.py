@@ -20,6 +20,7 @@ from tightfit.cli.options.shared_options import (
     parse_slices,
     provenance_option,
     seed_option,
+    signature_option,
     slices_option,
     target_options,
     threads_option,
@@ -143,6 +144,7 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     help="Extent of the search: quick, normal or thorough.",
 )
 @slices_option
+@signature_option
 @click.option(
     "--only",
     multiple=True,
@@ -241,6 +243,7 @@ def job_of(model: Path, options: dict[str, Any]) -> Job:
         "layout",
         "observer",
         "effort",
+        "signature",
     )
     chosen = {n: options[n] for n in (*names, "fresh", "threads", "seed", "provenance")}
     slices = parse_slices(options["slices"])

@@ -72,6 +72,7 @@ class Job:
         slices: slices of outputs that the user named.
         devices: boards that the files are measured on.
         read: other files that the command reads, by what messages call them.
+        signature: the entry point that is optimized, where the model has several.
     """
 
     model: Path
@@ -94,6 +95,7 @@ class Job:
     slices: tuple[NamedSlices, ...] = ()
     devices: tuple[NamedDevice, ...] = ()
     read: Mapping[str, Path] = field(default_factory=dict)
+    signature: str | None = None
 
     def __post_init__(self) -> None:
         """Take a path as text too."""

@@ -27,6 +27,7 @@ from tightfit.streaming.slice_axes import NamedSlices
 NAME: Final = "tightfit.toml"
 _SIMPLE: Final = (
     "calibration", "evaluation", "seed", "threads", "layout", "observer", "effort", "provenance",
+    "signature",
 )  # fmt: skip
 _LIMITS: Final = ("minutes", "judge", "confident", "target", "min_accelerated")
 _PATHS: Final = ("model", "data", "calibration_data")

@@ -35,6 +35,7 @@ class FinetuneOptions(TrainingOptions):
             holds a fifth of the training samples out.
         test: data that measures; None holds a quarter of the training data out.
         provenance: False leaves it out of the file.
+        signature: the entry point that is trained, where the model has several.
     """
 
     scheme: str | None = None
@@ -46,6 +47,7 @@ class FinetuneOptions(TrainingOptions):
     validation: DataLike | None = None
     test: DataLike | None = None
     provenance: bool = True
+    signature: str | None = None
 
 
 def chosen_options(options: FinetuneOptions, keywords: Mapping[str, Any]) -> FinetuneOptions:

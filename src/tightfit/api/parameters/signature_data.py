@@ -116,6 +116,25 @@ def signature_file(model: Path, key: str | None) -> Path:
     return path
 
 
+def single_signature(model: Path, key: str | None) -> Path:
+    """Return a file with one entry point, for what measures one: a search or a training.
+
+    Args:
+        model: a file.
+        key: of the wanted signature; None where the model has one entry point.
+
+    Raises:
+        OptionError: the model has several entry points and none is named, or it has no such signature.
+    """
+    points = [] if key is not None else list(entry_points(read_model(model)))
+    if len(points) > 1:
+        raise OptionError(
+            f"Received a model with the signatures {', '.join(points)}; expected one, because only one would "
+            "be measured. Name it with --signature KEY, or quantize all with --data KEY=DATA for each."
+        )
+    return signature_file(model, key)
+
+
 def model_of_signature(model: Given, key: str | None) -> Given | Path:
     """Return a model with one signature alone; the model itself where none is wanted.
 

@@ -6,11 +6,13 @@ The two are never measured in one run: looking at memory takes time from the pro
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,10 @@ def run_watched(command: list[str], request: dict[str, Any]) -> Memory:
 
 
 def peak_of(command: list[str], text: str = "") -> int:
-    """Gives the most bytes that a command's processes hold together, by proportional set size (Linux only).
+    """Gives the most bytes that a command's processes hold together (Linux only).
+
+    Pages of their own count by proportional set size. Pages of a mapped file count once, as the most that one
+    of them holds: their proportional share depends on the other programs of the machine.
 
     Args:
         text: what it reads from stdin.
@@ -100,19 +105,36 @@ def peak_of(command: list[str], text: str = "") -> int:
         process = subprocess.Popen(command, stdin=given, stdout=subprocess.DEVNULL, stderr=said)
         most = 0
         while process.poll() is None:
-            most = max(most, sum(_proportional_bytes(pid) for pid in _family(process.pid)))
+            most = max(most, _held_bytes(_family(process.pid)))
             time.sleep(0.05)
         said.seek(0)
         _refuse_failure(command, process.returncode, said.read())
     return most
 
 
-def _proportional_bytes(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it ended
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+def _held_bytes(pids: list[int]) -> int:
+    """The bytes that processes hold together."""
+    own, files = 0, dict[str, int]()
+    for pid in pids:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            maps = Path(f"/proc/{pid}/smaps").read_text(errors="replace")
+        except OSError:  # it ended
+            continue
+        own += 1024 * sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+)", rollup, re.MULTILINE)))
+        for file, held in _file_bytes(maps).items():
+            files[file] = max(files.get(file, 0), held)
+    return own + sum(files.values())
+
+
+def _file_bytes(maps: str) -> Counter[str]:
+    """The bytes of each mapped file's pages, by its device and inode, from the text of ``smaps``."""
+    found = Counter[str]()
+    for file, text in re.findall(r"^[0-9a-f]+-\S+ \S+ \S+ (\S+ \d+).*\n((?:[A-Z].*\n)+)", maps, re.MULTILINE):
+        sizes = dict(re.findall(r"^(Rss|Anonymous): +(\d+)", text, re.MULTILINE))
+        if not file.endswith(" 0"):
+            found[file] += 1024 * (int(sizes["Rss"]) - int(sizes["Anonymous"]))
+    return found
 
 
 def _refuse_failure(command: list[str], code: int, stderr: str) -> None:

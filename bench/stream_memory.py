@@ -3,7 +3,7 @@
     python bench/stream_memory.py [--few 1000] [--many 10000] [--verbs evaluate,quantize]
 
 The model is the demo classifier; samples follow from their number. Each run is a process of its own; memory
-is the sum over its processes of their proportional set size, read every 50 ms (Linux only). ``quantize``
+is what its processes hold together, read every 50 ms (Linux only). ``quantize``
 calibrates on 100 of the samples, its default, ``calibrate`` on all of them; ``finetune`` trains one epoch on
 three quarters of them.
 """

@@ -124,7 +124,7 @@ def test_calibration_in_lanes_is_equal_to_the_last_bit():
     (name,) = input_names(source.model)
     samples = [{name: random.normal(size=shape).astype(np.float32)} for _ in range(9)]
     alone = calibrate(source.model, samples, workers=3)
-    lanes = [observe_lane(source.model, samples[i::3]) for i in range(3)]
+    lanes = [observe_lane(source.model, samples[i::3], i, 3) for i in range(3)]
     merged = merge_lanes(count_samples(source.model, samples), lanes)
     assert alone.statistics.keys() == merged.statistics.keys()
     for key, one in alone.statistics.items():

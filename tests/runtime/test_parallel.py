@@ -32,8 +32,19 @@ def test_more_workers_see_what_one_sees(model, workers):
     many = observe_together(model, samples(7), {"y": Watch(keep=2)}, workers=workers)["y"]
     assert (one.statistics.low, one.statistics.high) == (many.statistics.low, many.statistics.high)
     np.testing.assert_array_equal(one.statistics.histogram()[0], many.statistics.histogram()[0])
-    for a, b in zip(one.kept, many.kept, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert list(one.kept) == list(many.kept) == [0, 1]
+    for number, array in one.kept.items():
+        np.testing.assert_array_equal(array, many.kept[number])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(("in_order", "kept"), [(False, [0, 1, 8, 16, 24]), (True, [0, 1, 2, 3, 4])])
+def test_kept_arrays_are_spread_over_all_samples_with_any_number_of_workers(model, workers, in_order, kept):
+    watch, given = Watch(keep=2, more_bytes=1 << 20, most=5, in_order=in_order), samples(32)
+    seen = observe_together(model, given, {"y": watch}, workers=workers)["y"]
+    assert (list(seen.kept), seen.answered) == (kept, 32)
+    for number, array in seen.kept.items():
+        np.testing.assert_array_equal(array, np.abs(given[number]["x"]))
 
 
 def test_fewer_samples_than_workers_are_enough(model):

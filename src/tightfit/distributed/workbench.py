@@ -80,7 +80,7 @@ class Workbench:
         """Return what every n-th calibration sample shows."""
         chosen = sorted(int(i) for i in self.samples.calibrating)[number::lanes]
         inputs = (s.inputs for s in self.samples.calibration_set.samples(chosen))
-        return observe_lane(self.source.model, inputs)
+        return observe_lane(self.source.model, inputs, number, lanes)
 
     # -- files ---------------------------------------------------------------------------------
 

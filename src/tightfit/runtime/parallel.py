@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, runtime_checkable
 
 from tightfit.runtime.session import Observer, Sample, Session
 
@@ -23,6 +23,15 @@ class Mergeable(Observer, Protocol):
 
     def merge(self, others: Sequence[Self]) -> None:
         """Takes in what the others saw; sample i of n observers was seen by observer i mod n."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """An observer that needs the numbers of the samples that it sees."""
+
+    def place(self, lane: int, lanes: int) -> None:
+        """Set them: ``lane``, ``lane + lanes``, ``lane + 2 * lanes`` and so on."""
         ...
 
 
@@ -49,7 +58,7 @@ def observe_together(
         DataError: a sample does not fit. RuntimeFailureError: LiteRT refuses or dies.
     """
     options = {"threads": threads, "shared": shared}
-    lanes = [_Lane(model, copy.deepcopy(dict(observers)), options) for _ in range(workers)]
+    lanes = [_Lane(model, _placed(observers, i, workers), options) for i in range(workers)]
     for lane in lanes:
         lane.start()
     try:
@@ -68,6 +77,15 @@ def observe_together(
     for key, observer in first.items():
         observer.merge([other[key] for other in others])
     return first
+
+
+def _placed(observers: Mapping[str, Mergeable], lane: int, lanes: int) -> dict[str, Mergeable]:
+    """Copies of observers for one lane; one lane of a cluster has its place already."""
+    copies = copy.deepcopy(dict(observers))
+    for observer in copies.values():
+        if lanes > 1 and isinstance(observer, Placed):
+            observer.place(lane, lanes)
+    return copies
 
 
 class _Lane(threading.Thread):

@@ -6,7 +6,6 @@ afterwards without running the model again. Imported by the runtime's child proc
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -153,36 +152,66 @@ def _stride(size: int) -> int:
 
 
 class Watch:
-    """Watches one output in the runtime's child: its statistics, and copies of its first arrays.
+    """Watches one output in the runtime's child: its statistics, and copies of some arrays.
 
     Args:
         statistics: whether ranges are wanted.
         keep: how many of the first arrays to keep.
-        more_bytes: further arrays are kept while all of them have no more bytes.
+        more_bytes: further arrays are kept while all that passed have no more bytes.
+        most: how many of these are kept: every second one goes when there are more, so that those left
+            are spread over all samples.
+        in_order: the first ones stay instead, as a call of a model with state depends on those before.
         detailed: whether histograms are wanted.
+
+    Attributes:
+        kept: sample number → array. answered: all samples below this number passed while arrays were kept.
     """
 
     def __init__(
-        self, *, statistics: bool = True, keep: int = 0, more_bytes: int = 0, detailed: bool = True
+        self,
+        *,
+        statistics: bool = True,
+        keep: int = 0,
+        more_bytes: int = 0,
+        most: int = 128,
+        in_order: bool = False,
+        detailed: bool = True,
     ) -> None:
         self.statistics = Statistics(detailed=detailed) if statistics else None
-        self.keep, self.more_bytes = keep, more_bytes
-        self.held = 0
-        self.kept: list[npt.NDArray[Any]] = []
+        self.keep, self.more_bytes, self.most, self.in_order = keep, more_bytes, most, in_order
+        self.held, self.answered, self.step = 0, 0, 1
+        self.lane, self.lanes = 0, 1
+        self.kept: dict[int, npt.NDArray[Any]] = {}
+
+    def place(self, lane: int, lanes: int) -> None:
+        """Set which samples it sees: ``lane``, ``lane + lanes``, ``lane + 2 * lanes`` and so on."""
+        self.lane, self.lanes = lane, lanes
 
     def update(self, values: npt.NDArray[Any]) -> None:
         """Takes in one sample's tensor."""
         if self.statistics is not None:
             self.statistics.update(values)
         self.held += values.nbytes
-        if len(self.kept) < self.keep or self.held <= self.more_bytes:
-            self.kept.append(values.copy())
+        if self.answered < self.keep or self.held <= self.more_bytes:
+            self._keep(self.lane + self.lanes * self.answered, values)
+            self.answered += 1
+
+    def _keep(self, number: int, values: npt.NDArray[Any]) -> None:
+        if number >= self.keep and self.in_order and number >= self.most:
+            return
+        while number >= self.most * self.step and not self.in_order:
+            self.step *= 2
+            self.kept = {i: a for i, a in self.kept.items() if i < self.keep or not i % self.step}
+        if number < self.keep or not number % self.step:
+            self.kept[number] = values.copy()
 
     def merge(self, others: Sequence[Watch]) -> None:
         """Puts the findings of watches together that saw every n-th sample each."""
         if self.statistics is not None:
             self.statistics.merge([o.statistics for o in others if o.statistics is not None])
-        turns = itertools.zip_longest(self.kept, *(o.kept for o in others))
+        lanes = (self, *others)
+        step, kept = max(o.step for o in lanes), {i: a for o in lanes for i, a in o.kept.items()}
         # Where one of them stopped to keep, what follows is not in the order of the samples.
-        kept = itertools.takewhile(lambda v: v is not None, itertools.chain.from_iterable(turns))
-        self.kept = list(kept) if self.more_bytes else list(itertools.islice(kept, self.keep))
+        self.answered = min(o.lane + o.lanes * o.answered for o in lanes)
+        end = self.answered if self.more_bytes else self.keep
+        self.kept = {i: kept[i] for i in sorted(kept) if i < end and (i < self.keep or not i % step)}

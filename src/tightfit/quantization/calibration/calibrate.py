@@ -54,12 +54,14 @@ def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[
     measured = [t for t in watched_tensors(graph) if t.producer is not None]
     # A model whose outputs are its inputs still has to be run: to see that it can be.
     tap(twin, {keys[t]: t for t in dict.fromkeys([*measured, *ends])})
-    known = set(measured)
+    known, state = set(measured), keeps_state(model)
     watches = {
         keys[t]: Watch(
             statistics=t in known,
             keep=PROBES if t in ends else 0,
             more_bytes=_OUTPUT_BYTES if t in ends else 0,
+            most=_MOST_KEPT,
+            in_order=state,
             detailed=detailed,
         )
         for t in graph.outputs
@@ -113,14 +115,19 @@ def calibrate(
     return _collected(counter, _observe(model, counter, workers, detailed=detailed))
 
 
-def observe_lane(model: Model, samples: SampleStream) -> dict[str, Watch]:
+def observe_lane(model: Model, samples: SampleStream, lane: int, lanes: int) -> dict[str, Watch]:
     """Return what one lane's samples show; the lanes may run on several machines.
 
     Args:
         model: the float model.
-        samples: every n-th sample, in order.
+        samples: those of the numbers ``lane``, ``lane + lanes``, ``lane + 2 * lanes``, …
+        lane: number of this lane.
+        lanes: number of all of them.
     """
-    return _observe(model, samples, 1, detailed=True)
+    twin, watches = watching_model(model)
+    for watch in watches.values():
+        watch.place(lane, lanes)
+    return observe_model(twin, samples, watches, workers=1)
 
 
 def count_samples(model: Model, samples: SampleStream) -> SampleCounter:
@@ -157,7 +164,7 @@ def _collected(counter: SampleCounter, seen: Mapping[str, Watch]) -> Calibration
     statistics = {k: w.statistics for k, w in seen.items() if w.statistics is not None}
     statistics.update(counter.inputs)
     ends = {k: w.kept for k, w in seen.items() if w.kept}
-    answered = min((len(kept) for kept in ends.values()), default=0) if ends else counter.count
+    answered = min((w.answered for w in seen.values() if w.kept), default=counter.count)
     places = [i for i in counter.kept if i < answered]
     kept = [(counter.kept[i], {k: outputs[i] for k, outputs in ends.items()}) for i in places]
     probes = [(x, {k: outputs[i] for k, outputs in ends.items()}) for i, x in enumerate(counter.first)]

@@ -77,6 +77,25 @@ def _check(label: str, name: str, value: object, hint: Any) -> None:
         *others, last = _words(hint)
         expected = f"{', '.join(others)} or {last}" if others else last
         raise OptionError(f"{received}; expected {expected}.")
+    _check_range(received, name, value)
+
+
+def check_ranges(options: Mapping[str, object]) -> None:
+    """Refuse a number out of the range of its name; the options are those of the command line.
+
+    Raises:
+        OptionError: names the option, the value and the range.
+
+    Example:
+        >>> check_ranges({"seed": -1})
+        Traceback (most recent call last):
+        tightfit.errors.OptionError: Received --seed -1; expected 0 or more.
+    """
+    for name, value in options.items():
+        _check_range(f"Received --{name.replace('_', '-')} {value}", name, value)
+
+
+def _check_range(received: str, name: str, value: object) -> None:
     if name in _RANGES and isinstance(value, Real) and not isinstance(value, bool):
         least, most = _RANGES[name]
         if not least <= float(value) <= most:

@@ -62,6 +62,7 @@ def check_paths(
         refuse_irregular(path, what)
         _refuse_source_kind(path, what)
     if folder is not None:
+        require_folder(Path(folder))
         results |= {f"The result {name},": path for name, path in _in_folder(Path(folder)).items()}
     _refuse_same(sources, results)
     for what, path in sources:
@@ -84,6 +85,20 @@ def refuse_irregular(path: Path, what: str = "The output") -> None:
                 f"{what} '{printable(path, 80)}' is {kind}, which is not replaced; name a file that may be "
                 "written."
             )
+
+
+def require_folder(path: Path) -> None:
+    """Checks that a path is a folder, or can become one.
+
+    Raises:
+        OptionError: it, or a part of it, is a file.
+    """
+    nearest = next((place for place in (path, *path.parents) if place.exists()), path)
+    if nearest.exists() and not nearest.is_dir():
+        raise OptionError(
+            f"Received the output '{printable(path, 80)}'; '{printable(nearest, 80)}' is a file, expected a "
+            "folder. Choose another one with -o."
+        )
 
 
 def refuse_endless(path: Path, what: str = "The file") -> None:

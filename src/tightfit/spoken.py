@@ -39,6 +39,10 @@ _READ: Final = ("model", "models", "data", "first", "second", "original", "quant
 """Parameters that name files which a verb reads."""
 
 
+EARLY_CHECKS: Final[list[Callable[[Mapping[str, object]], None]]] = []
+"""What refuses arguments before a verb works; ``api`` adds it."""
+
+
 def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator of a public function.
 
@@ -58,6 +62,8 @@ def verb(**older: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 given = dict(zip(signature(function).parameters, args, strict=False)) | kwargs
                 _check_output(given.get("output"))
                 check_arguments(function, given, in_command=_in_command())
+                for check in EARLY_CHECKS:
+                    check(given)
                 with watching(_files(function, args, kwargs)):
                     return function(*args, **kwargs)
             except TightfitError as error:

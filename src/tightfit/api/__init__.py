@@ -5,3 +5,5 @@ Example:
     >>> {"benchmark", "evaluate", "inspect", "optimize", "quantize"} <= set(tightfit.__all__)
     True
 """
+
+from tightfit.api.parameters import early_checks as early_checks  # every verb refuses by it

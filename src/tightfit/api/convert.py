@@ -14,6 +14,7 @@ from tightfit.conversion.conversion_result import ConversionResult
 from tightfit.conversion.formats import is_spec, is_tflite
 from tightfit.conversion.held_models import held_file, label_of, temporary_place
 from tightfit.conversion.load_model import load
+from tightfit.conversion.unread_options import refuse_unread
 from tightfit.errors import OptionError, unknown_name
 from tightfit.files import atomic_file
 from tightfit.graph.reader import read_model
@@ -92,11 +93,15 @@ def convert(  # noqa: PLR0913 - the options of one command
         held=hold or {},
         uint8=uint8,
     )
+    refuse_unread(source, chosen)
     converted = _loaded(source, chosen)
     if not is_quantized(read_model(converted.path)):
         with atomic_file(place) as file:
             file.write(converted.path.read_bytes())
-        return replace(converted, path=place)
+        unread = (
+            [f"--layout {layout} arranges quantized models; this one is float."] if layout != "cpu" else []
+        )
+        return replace(converted, path=place, notes=[*converted.notes, *unread])
     opened = open_source(converted.path)
     assert opened.start is not None  # noqa: S101 - the file is quantized
     opened.facts = {"converted": {"source": converted.source, "route": converted.route}}
@@ -124,6 +129,11 @@ def _loaded(source: ModelLike, options: ConversionOptions) -> ConversionResult:
     if isinstance(source, str | os.PathLike) and not is_spec(str(source)) and is_tflite(str(source)):
         path = Path(source)
         if is_quantized(read_model(path)):
+            if options.uint8 is not None:
+                raise OptionError(
+                    f"Received --uint8 for '{path.name}', which is quantized; it is for float models. "
+                    "Leave it out."
+                )
             return ConversionResult(path, str(source), "an integer .tflite", [], 0.0)
     return load(source, temporary_place(label_of(source)), options)
 

@@ -9,7 +9,7 @@ from typing import Final
 from tightfit.compression.decoding.decode_ops import FORMS
 from tightfit.conversion.open_model import open_model
 from tightfit.deployment.c_project import source_names
-from tightfit.deployment.deployed_files import REPORT
+from tightfit.deployment.deployed_files import REPORT, refuse_other_files
 from tightfit.deployment.deployment import Deployment
 from tightfit.deployment.host_build import named_sources
 from tightfit.deployment.micro_deployment import TOOL, DeployOptions, deploy_micro
@@ -70,5 +70,6 @@ def deploy(
     options = DeployOptions(forms, name, folder)
     names = (*source_names(name), f"{name}.tflite", REPORT)
     check_paths({"model": model}, {f"The result {each},": Path(output) / each for each in names})
+    refuse_other_files(Path(output), name)
     path = open_model(model)
     return deploy_micro(read_model(path), path.stat().st_size, device, Path(output), options)

@@ -32,7 +32,7 @@ from tightfit.result import Result, ResultList, Row
 from tightfit.runtime.native.op_profile import OpTime, profile_ops
 from tightfit.spoken import verb
 from tightfit.streaming.slice_axes import NamedSlices, named_slices
-from tightfit.targets.places.place import find_place, latencies_on
+from tightfit.targets.places.place import check_timed, find_place, latencies_on
 from tightfit.targets.places.place_difference import place_difference
 
 
@@ -254,6 +254,7 @@ def benchmark(  # noqa: PLR0913 - the options of one verb
     Example:
         ``tightfit.benchmark(["float.tflite", "int8.tflite"])``
     """
+    check_timed(on)
     several = _several(models)
     files = [open_model(m) for m in several]
     paths = [signature_file(path, signature) for path in files]

@@ -25,6 +25,7 @@ from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
 from tightfit.kinds import DataLike, ModelLike, Pathlike
+from tightfit.paths import require_folder
 from tightfit.pipeline.source import open_source
 from tightfit.report.collecting import report_of, write_report
 from tightfit.report.page.details import details_of
@@ -204,6 +205,7 @@ def _run(job: Job, progress: ProgressLike, cluster: RayCluster | str | None) -> 
     """Return the report of a job."""
     check_job(job)
     check_data(job.data, job.calibration_data)
+    require_folder(Path(job.output))
     run = run_facts(job)
     job = replace(job, model=single_signature(open_model(job.model), job.signature))
     with tracked(progress) as tracker:

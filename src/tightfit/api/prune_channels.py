@@ -19,10 +19,11 @@ from tightfit.compression.channels.channel_pruning import (
     describe,
 )
 from tightfit.compression.channels.channel_pruning import prune_channels as prune
+from tightfit.compression.channels.importance import find_importance
 from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.data.cached_samples import remembered
 from tightfit.data.sources import check_data
-from tightfit.errors import RuntimeFailureError
+from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.evaluation.accuracy import wanted_metrics
 from tightfit.evaluation.footprint import footprint
 from tightfit.evaluation.latency import Latency, compare_latency
@@ -118,6 +119,10 @@ def prune_channels(  # noqa: PLR0913 - a budget of three kinds, and data
     budget = ChannelBudget(macs, parse_size(max_size), max_latency)
     options = ChannelOptions(importance, refit, multiple)
     check_data(data)
+    if data is None and importance is not None and find_importance(importance).needs_samples:
+        raise OptionError(
+            f"The importance '{importance}' needs samples; pass --data (100 or more), or take magnitude."
+        )
     source = open_source(model)
     divided = None
     if data is not None:

@@ -14,6 +14,7 @@ from tightfit.api.parameters.signature_data import data_by_signature, data_of_on
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.conversion.formats import is_model_name, swapped_scheme
 from tightfit.conversion.held_models import label_of, temporary_place
+from tightfit.conversion.scale_hints import may_be_quantized
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.diagnosis import doctor as calibration_doctor
 from tightfit.errors import OptionError
@@ -168,6 +169,8 @@ def _quantize(
     spec = chosen.spec(wanted, output)
     if given.data is not None:
         samples.check_data(given.data)
+    elif chosen.recovery or not may_be_quantized(given.model):
+        spec.check_samples(given=False)
     prepare_shared(worker_count())
     source = open_source(given.model)
     source.facts = chosen.facts()

@@ -14,7 +14,9 @@ from tightfit.api.parameters.model_inputs import inputs_of
 from tightfit.api.parameters.signature_data import signature_file
 from tightfit.api.progress.tracking import ProgressLike, tracked
 from tightfit.api.quantize import quantize
+from tightfit.conversion.held_models import label_of
 from tightfit.conversion.open_model import open_model
+from tightfit.conversion.scale_hints import may_be_quantized
 from tightfit.data.sources import check_data, open_data
 from tightfit.data.split import split
 from tightfit.errors import OptionError
@@ -75,6 +77,10 @@ def simulate(  # noqa: PLR0913 - the options of one command
         raise OptionError(f"Received '{device}' as the device; expected one of {', '.join(DEVICES)}.")
     if scheme is not None:
         find_scheme(scheme)
+    if scheme is None and not may_be_quantized(model):
+        raise OptionError(
+            f"'{label_of(model)}' is float; name a scheme to simulate: int8, int16x8 or int8x4."
+        )
     choose_backend()
     check_data(data)
     path = signature_file(open_model(model), signature)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from tightfit.api.parameters.arguments import Image, image_options
 from tightfit.api.parameters.model_inputs import model_inputs
+from tightfit.conversion.formats import require_tflite
+from tightfit.conversion.open_model import open_model
 from tightfit.data.sources import open_data
 from tightfit.data.split import split
 from tightfit.diagnosis.difference import difference
 from tightfit.diagnosis.file_difference import FileDifference
 from tightfit.errors import OptionError
-from tightfit.kinds import DataLike, Pathlike
+from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.provenance.replay import Replay, replay
 from tightfit.provenance.signature import is_signed_by
@@ -50,12 +52,15 @@ def verify(
     Example:
         ``tightfit.verify("model.tflite", data="samples.npz")``
     """
+    require_tflite(model, "verify")
     _refuse_lone_image(data, image)
     emulator = None if on is None else emulator_of(on)
     signed = None if key is None else is_signed_by(model, key)
     fingerprint = None
     if data is not None:
-        fingerprint = open_data(data, image=image_options(image), inputs=model_inputs(model)).fingerprint()
+        dataset = open_data(data, image=image_options(image), inputs=model_inputs(model))
+        next(iter(dataset.samples([0])))  # it fits the model
+        fingerprint = dataset.fingerprint()
     return replace(replay(model, fingerprint=fingerprint, on=emulator), signature_matches=signed)
 
 
@@ -78,14 +83,15 @@ def sign(model: Pathlike, output: Pathlike, key: Pathlike) -> Path:
     Example:
         ``tightfit.sign("model.tflite", "signed.tflite", "private.pem")``
     """
+    require_tflite(model, "sign")
     check_paths({"model": model, "key": key}, {"The output": output})
     return sign_file(model, output, key)
 
 
 @verb()
 def diff(
-    first: Pathlike,
-    second: Pathlike,
+    first: ModelLike,
+    second: ModelLike,
     data: DataLike | None = None,
     *,
     image: Image = None,
@@ -94,8 +100,8 @@ def diff(
     """Compare two files: inputs and outputs, ops, storage, weights, sizes, and results.
 
     Args:
-        first: a ``.tflite``.
-        second: another ``.tflite``.
+        first: a path, ``module:attribute``, bytes, or a Keras, torch or ONNX model.
+        second: another one.
         data: samples to compare the results on; None for seeded noise.
         image: preprocessing of images.
         limit: most samples.
@@ -111,13 +117,14 @@ def diff(
         ``tightfit.diff("old.tflite", "new.tflite")``
     """
     _refuse_lone_image(data, image)
+    one, other = open_model(first), open_model(second)
     if data is None:
-        return difference(Path(first), Path(second))
-    dataset = open_data(data, image=image_options(image), inputs=model_inputs(first))
+        return difference(one, other)
+    dataset = open_data(data, image=image_options(image), inputs=model_inputs(one))
     indices = None
     if limit < len(dataset):
         indices, _ = split(dataset.labels(), len(dataset), limit, overlap=True)
-    return difference(Path(first), Path(second), dataset.samples(indices))
+    return difference(one, other, dataset.samples(indices))
 
 
 def _refuse_lone_image(data: DataLike | None, image: Image) -> None:

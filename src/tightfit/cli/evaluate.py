@@ -26,7 +26,7 @@ from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console, name_room
 from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
-from tightfit.errors import printable
+from tightfit.errors import OptionError, printable
 from tightfit.evaluation.devices.ssh_device import Device
 from tightfit.plain_values import json_text
 from tightfit.runtime.native.op_profile import OpTime
@@ -35,11 +35,12 @@ from tightfit.units import format_bytes, format_percent
 _MOST_OPS = 20
 _NAME: Final = 20
 """Columns of a model's name where numbers need the other 60."""
+_PYTHON: Final = "python3"
 _config_option = click.option(
     "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
 )
 _python_option = click.option(
-    "--remote-python", default="python3", show_default=True, help="Python command on the device."
+    "--remote-python", default=_PYTHON, show_default=True, help="Python command on the device."
 )
 
 
@@ -95,7 +96,14 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
 def _place(on: str | None, config: Path | None, python: str) -> Device | str | None:
     """The place of --on; only an address of ssh has a configuration."""
     if on is None or not on.startswith("ssh:"):
+        given = "--remote-python" if python != _PYTHON else "--ssh-config"
+        if config is not None or python != _PYTHON:
+            raise OptionError(
+                f"Received {given} without --on ssh://user@host, which it belongs to. Give both."
+            )
         return on
+    if config is not None and not config.is_file():
+        raise OptionError(f"Received --ssh-config {config}, which is no file; expected one as ssh -F reads.")
     return Device.parse(on, config=config, python=python)
 
 

@@ -19,6 +19,7 @@ from tightfit.cli.terminal.channels_view import pruned_table
 from tightfit.cli.terminal.compression_view import show_compression
 from tightfit.cli.terminal.console import console
 from tightfit.compression.sparsity.pruning import Pruning
+from tightfit.conversion.open_model import open_model
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.latency import compare_latency
@@ -64,9 +65,8 @@ def prune(model: Path, output: Path, as_json: bool, **options: Any) -> int:
     if options["pattern"] == _CHANNEL:
         return _prune_channels(model, output, options, as_json=as_json)
 
-    misplaced = [
-        f"--{n.replace('_', '-')}" for n in ("macs", "max_size", "max_latency", "importance") if options[n]
-    ]
+    own = ("macs", "max_size", "max_latency", "importance")
+    misplaced = [f"--{n.replace('_', '-')}" for n in own if options[n] is not None]
     if misplaced:
         raise OptionError(f"{', '.join(misplaced)} belong to --pattern channel; give --sparsity here.")
     if options["sparsity"] is None:
@@ -132,7 +132,7 @@ def _fraction(model: Path, text: str | None) -> float | None:
     wanted, ratio = parse_latency(text)
     if wanted is None:
         return ratio
-    own = compare_latency([model])[0].median_ms
+    own = compare_latency([open_model(model)])[0].median_ms
     if own is None or wanted >= own:
         raise OptionError(
             f"Received the latency '{text}', but the model itself takes {own or 0:.2f} ms here; give less."

@@ -22,6 +22,7 @@ class Format:
         needs: importable packages.
         extra: the extra of tightfit that installs them.
         fits: whether a path is of this kind.
+        reads: options of a conversion that only some formats read.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Format:
     needs: tuple[str, ...]
     extra: str
     fits: Callable[[Path], bool]
+    reads: frozenset[str] = frozenset()
 
     def check_installed(self) -> None:
         """Refuses when a package is missing.
@@ -60,12 +62,22 @@ def _is_saved_model(path: Path) -> bool:
 
 _JAX: Final = ("jax", "litert_converter")
 
+_ANY: Final = frozenset({"batch", "shapes"})
+
 KERAS: Final = Format(
-    "a Keras model", "keras.keras_export", ("keras", *_JAX), "keras", _ends(".keras", ".h5", ".hdf5")
+    "a Keras model", "keras.keras_export", ("keras", *_JAX), "keras", _ends(".keras", ".h5", ".hdf5"),
+    _ANY | {"backend"},
+)  # fmt: skip
+SAVED_MODEL: Final = Format(
+    "a SavedModel", "saved_model", ("tensorflow",), "tensorflow", _is_saved_model, _ANY | {"signature"}
 )
-SAVED_MODEL: Final = Format("a SavedModel", "saved_model", ("tensorflow",), "tensorflow", _is_saved_model)
-ONNX: Final = Format("an ONNX model", "onnx.onnx_export", ("onnx", *_JAX), "onnx", _ends(".onnx"))
-TORCH: Final = Format("a torch program", "torch", ("torch", "litert_torch"), "torch", _ends(".pt2"))
+ONNX: Final = Format(
+    "an ONNX model", "onnx.onnx_export", ("onnx", *_JAX), "onnx", _ends(".onnx"),
+    _ANY | {"channel_last", "held"},
+)  # fmt: skip
+TORCH: Final = Format(
+    "a torch program", "torch", ("torch", "litert_torch"), "torch", _ends(".pt2"), _ANY | {"channel_last"}
+)
 
 FORMATS: Final = (KERAS, SAVED_MODEL, ONNX, TORCH)
 
@@ -88,6 +100,18 @@ _SAMPLES: Final = frozenset({".npz", ".npy", ".csv", ".jsonl", ".parquet", ".tar
 """Files of samples, which a caller gave in the place of the model."""
 
 
+_OTHER: Final = {
+    ".json": "a JSON file, such as a report or a recipe: repeat the search of a report with --run, read it "
+    "with 'tightfit compare', or give the model that it names",
+    ".toml": "a TOML file, such as the run file of a search: repeat that with 'tightfit optimize --run FILE'",
+    **dict.fromkeys((".html", ".htm", ".md", ".txt", ".log"), "a page of text"),
+    ".py": "a Python file: give module:attribute for a model that its code makes",
+    **dict.fromkeys((".png", ".jpg", ".jpeg"), "a picture"),
+    ".pem": "a key",
+}
+"""Files that are no model, and what to do with them."""
+
+
 def find_format(path: Path) -> Format:
     """Return the format of a path that is no ``.tflite``.
 
@@ -105,6 +129,8 @@ def find_format(path: Path) -> Format:
         )
     if suffix in _REFUSED:
         raise ModelError(f"'{path}' is {_REFUSED[suffix]}. {_CURE}.")
+    if suffix in _OTHER and path.is_file():
+        raise ModelError(f"Expected a model, such as 'net.tflite'; '{path}' is {_OTHER[suffix]}.")
     known = ".tflite, .keras, .h5, .onnx, .pt2, a SavedModel folder or module:attribute"
     if not path.exists():
         raise ModelError(f"There is no model '{path}'; check the path. Expected {known}.")
@@ -116,8 +142,28 @@ def find_format(path: Path) -> Format:
 def is_tflite(source: str | Path) -> bool:
     """True for what is read as ``.tflite``: the suffix, or any file of another, unknown suffix."""
     path = Path(source)
-    known = any(row.fits(path) for row in FORMATS) or path.suffix.lower() in {*_REFUSED, *_SAMPLES}
+    known = any(row.fits(path) for row in FORMATS) or path.suffix.lower() in {*_REFUSED, *_SAMPLES, *_OTHER}
     return path.suffix.lower() == ".tflite" or (path.is_file() and not known)
+
+
+def require_tflite(source: str | os.PathLike[str], what: str) -> None:
+    """Refuse a file that is there and of another kind than ``.tflite``.
+
+    Args:
+        source: the path.
+        what: what it is for, such as ``diff``.
+
+    Raises:
+        ModelError: says what it is, and how a model becomes a ``.tflite``.
+    """
+    path = Path(source)
+    if not path.exists() or is_tflite(path):
+        return
+    title = find_format(path).title
+    raise ModelError(
+        f"{what} takes a .tflite; '{path}' is {title}. Convert it first: tightfit convert {path} -o "
+        f"{path.stem}.tflite."
+    )
 
 
 def is_model_name(text: str | Path) -> bool:

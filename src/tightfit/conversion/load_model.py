@@ -29,6 +29,7 @@ from tightfit.conversion.qdq.restore import restore, restore_interface
 from tightfit.conversion.source_comparison import OutputDifference, broken_notes, compare
 from tightfit.conversion.stablehlo.left_ops import left_notes, without_kernel
 from tightfit.conversion.state_variables import keep_state
+from tightfit.conversion.unread_options import refuse_unread
 from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
 from tightfit.graph.format.mapped_files import map_file
@@ -83,6 +84,7 @@ def load(
         source = held_file(bytes(source))
     path = temporary_place(label) if output is None else Path(output)
     check_paths({"model": source}, {"The output": output})
+    refuse_unread(source, chosen)
     try:
         exported, notes, differences = _convert(source, chosen, path)
     except (ModelError, RuntimeFailureError):

@@ -105,7 +105,10 @@ def restartable(
         return "(x, y)" if len(data) == 2 else "(x, y, sample_weight)", lambda: _rows(*data)
     if isinstance(data, Mapping):
         return "a dict of arrays", lambda: _columns(data, inputs, outputs)
-    if isinstance(data, tuple) or not (callable(data) or hasattr(data, "__iter__") or _is_by_index(data)):
+    if isinstance(data, set | frozenset):
+        raise DataError(f"A {name} has no order, so samples would differ from run to run; pass a list.")
+    odd = isinstance(data, tuple | bytes | bytearray | memoryview)
+    if odd or not (callable(data) or hasattr(data, "__iter__") or _is_by_index(data)):
         raise DataError(f"Data of type {name} cannot be read. {_EXPECTED}.")
     wanted = set(inputs)
     return name, lambda: (_split(item, wanted, outputs) for item in _items(data))

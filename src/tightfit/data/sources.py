@@ -51,6 +51,7 @@ _EXPECTED = (
     "Expected an .npz file, an .npy file, a folder of images, a .csv or .jsonl manifest, .parquet files, "
     "tars of samples, or module:function"
 )
+_SINGLE: Final = frozenset({".npz", ".npy", ".csv", ".jsonl"})
 _TABLES: Final[dict[str, Callable[[str, list[Path]], RowBlocks]]] = {
     parquet_blocks.SUFFIX: parquet_blocks.ParquetBlocks,
     tar_blocks.SUFFIX: tar_blocks.TarBlocks,
@@ -91,8 +92,23 @@ def check_data(*specs: object) -> None:
     """
     for spec in specs:
         text = os.fspath(spec) if isinstance(spec, str | os.PathLike) else None
+        if text == "":
+            raise DataError(f"Received '' as the data. {_EXPECTED}.")
         if isinstance(text, str) and not _FUNCTION.fullmatch(text) and _is_nothing(text):
             raise DataError(f"The data '{text}' does not exist. {_EXPECTED}.")
+        if isinstance(text, str) and Path(text).is_file():
+            _check_kind(Path(text))
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file of no kind that holds samples.
+
+    Raises:
+        DataError: says which kinds there are.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _SINGLE and suffix not in _TABLES and suffix[1:] not in entries("data"):
+        raise DataError(f"The data '{path.name}' is a {suffix or 'nameless'} file. {_EXPECTED}.")
 
 
 def _is_nothing(spec: str) -> bool:
@@ -202,8 +218,7 @@ def _file(
     if suffix[1:] in entries("data"):
         reader = load_entry("data", suffix[1:])
         return FunctionData(path.name, lambda: reader(path), inputs)
-    if suffix not in (".csv", ".jsonl"):
-        raise DataError(f"The data '{path.name}' is a {suffix or 'nameless'} file. {_EXPECTED}.")
+    _check_kind(path)
     files = manifest_images(path, outputs)
     names = [name for name in outputs if name not in {s.name for s in inputs}]
     return JsonArrays(path, names) if files is None else _images(path.name, files, image, inputs)

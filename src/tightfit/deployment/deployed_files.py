@@ -11,14 +11,22 @@ from typing import Final
 from tightfit.deployment.c_project import source_names
 from tightfit.errors import ModelError, OptionError
 from tightfit.files import atomic_file
+from tightfit.paths import require_folder
 
 REPORT: Final = "deployment.json"
 
 
 def refuse_other_files(output: Path, name: str) -> None:
-    """Checks that a folder has no files but those of an earlier deployment, as that wrote them."""
-    if output.exists() and not output.is_dir():
-        raise OptionError(f"Received the output '{output}', which is a file; expected a folder.")
+    """Checks that a folder has no files but those of an earlier deployment, as that wrote them.
+
+    Args:
+        output: the folder, there or not.
+        name: prefix of the files.
+
+    Raises:
+        OptionError: it is a file, or has other files.
+    """
+    require_folder(output)
     if not output.is_dir() or not any(output.iterdir()):
         return
     if not (output / REPORT).is_file():

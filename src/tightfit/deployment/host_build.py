@@ -70,16 +70,11 @@ def build(folder: Path, name: str, sources: Path | None) -> HostBuild:
         folder: with the sources of ``c_project``.
         name: their prefix.
         sources: tflite-micro's sources, with their third-party headers; None for syntax only.
-
-    Raises:
-        OptionError: the folder of sources holds no tflite-micro.
     """
     if shutil.which("cc") is None:
         return HostBuild(said=("No C compiler was found on this computer, so nothing was compiled.",))
     if sources is None:
         return _syntax(folder, name)
-    if not (sources / _HEADER).is_file():
-        raise OptionError(f"Received '{sources}' as tflite-micro's sources; expected '{_HEADER}' in it.")
     with scratch_folder() as objects:
         try:
             return _run(folder, name, sources, objects)
@@ -88,9 +83,16 @@ def build(folder: Path, name: str, sources: Path | None) -> HostBuild:
 
 
 def named_sources(given: Path | None) -> Path | None:
-    """Return the folder of tflite-micro's sources: the one given, else the one of the variable, else None."""
+    """Return the folder of tflite-micro's sources: the one given, else the one of the variable, else None.
+
+    Raises:
+        OptionError: the folder holds no tflite-micro.
+    """
     named = os.environ.get(VARIABLE, "")
-    return given if given is not None else Path(named) if named else None
+    sources = given if given is not None else Path(named) if named else None
+    if sources is not None and not (sources / _HEADER).is_file():
+        raise OptionError(f"Received '{sources}' as tflite-micro's sources; expected '{_HEADER}' in it.")
+    return sources
 
 
 def _syntax(folder: Path, name: str) -> HostBuild:

@@ -47,6 +47,7 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
 
     Raises:
         ModelError: a file cannot be read. RuntimeFailureError: LiteRT does not run the first.
+        DataError: a sample does not fit the first.
     """
     models = read_model(first), read_model(second)
     found = FileDifference(_sizes((first, second), models), path=second)
@@ -59,7 +60,12 @@ def difference(first: Path, second: Path, samples: Iterable[Sample] | None = Non
     record = read_record(models[0]) if samples is None else None
     limits = {} if record is None else record.limits
     slices = slices_of(models[0])
-    _compare_outputs(found, (first, second), samples or list(_noise(first, limits)), SliceSums(slices))
+    try:
+        _compare_outputs(found, (first, second), samples or list(_noise(first, limits)), SliceSums(slices))
+    except (DataError, ModelError) as error:
+        if samples is not None and isinstance(error, DataError):
+            raise
+        found.unanswered = str(error)
     return found
 
 
@@ -146,16 +152,12 @@ def _compare_outputs(
 ) -> None:
     runs = [ModelRun(path, _THREADS) for path in paths]
     totals: dict[str, _Total] = {}
-    try:
-        with closing(run_side_by_side(iter(samples), runs)) as rounds:
-            for row in rounds:
-                found.samples += 1
-                if row.answers[1] is not None:
-                    _add(totals, row.reference, row.answers[1])
-                    slices.add(row.answers[1], row.reference)
-    except (DataError, ModelError) as error:
-        found.unanswered = str(error)
-        return
+    with closing(run_side_by_side(iter(samples), runs)) as rounds:
+        for row in rounds:
+            found.samples += 1
+            if row.answers[1] is not None:
+                _add(totals, row.reference, row.answers[1])
+                slices.add(row.answers[1], row.reference)
     found.unanswered = runs[1].failure or ""
     known = {output.name: output for output in qualities(slices)}
     found.outputs = [_with_worst(total.output(name), known.get(name)) for name, total in totals.items()]

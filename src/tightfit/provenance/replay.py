@@ -74,8 +74,10 @@ class Replay(Result):
         return self.as_json()
 
     def headline(self) -> str:
-        """Return the verdict."""
-        return f"Replay('{self.path}', {self.verdict()})"
+        """Return the verdict on outputs, data and signature."""
+        other = "" if self.data_matches is not False else ", made with other data"
+        unsigned = "" if self.signature_matches is not False else ", not signed by the key"
+        return f"Replay('{self.path}', {self.verdict()}{other}{unsigned})"
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return the difference of each output of each probe."""

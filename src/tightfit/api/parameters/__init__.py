@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING
 from tightfit.late import late
 
 if TYPE_CHECKING:
+    from tightfit.api.parameters.arguments import image_options as image_options
+    from tightfit.api.parameters.arguments import parse_size as parse_size
     from tightfit.api.parameters.calibration_samples import CalibrationSamples as CalibrationSamples
 else:
-    __getattr__ = late(__name__, {"CalibrationSamples": "calibration_samples"})
+    __getattr__ = late(
+        __name__,
+        {
+            "CalibrationSamples": "calibration_samples",
+            "image_options": "arguments",
+            "parse_size": "arguments",
+        },
+    )

@@ -98,6 +98,10 @@ def spec_of(options: FinetuneOptions) -> FinetuneSpec:
     Raises:
         OptionError: an option or a combination cannot be used.
     """
+    if options.scheme is None and options.interface != "float32":
+        raise OptionError(
+            f"Received --io {options.interface} without --scheme, which it is for. Give both or neither."
+        )
     scheme = None if options.scheme is None else find_scheme(options.scheme, options.interface)
     shared = {f.name: getattr(options, f.name) for f in fields(TrainingOptions)}
     spec = FinetuneSpec(**shared, scheme=scheme)

@@ -46,6 +46,11 @@ class ShrinkOptions:
             raise OptionError(unknown_name("scheme", self.scheme, (FLOAT, *SCHEMES)))
         if self.layout not in LAYOUTS:
             raise OptionError(unknown_name("layout", self.layout, LAYOUTS))
+        if self.data is None and self.scheme != FLOAT and SCHEMES[self.scheme].needs_data:
+            raise OptionError(
+                f"The scheme '{self.scheme}' needs sample inputs to calibrate with; pass --data (about 100 "
+                "samples)."
+            )
 
 
 def shrink_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -9,6 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from tightfit.errors import OptionError, printable
 
@@ -152,6 +154,7 @@ class CommandGroup(click.Group):
         command: click.Command = getattr(import_module(f"tightfit.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
         command.context_class = FileContext
         if not any(p.name == "quiet" for p in command.params):
+            command.callback = _checked(command.callback)
             command.params += [_option(("-q", "--quiet"), _be_quiet, "Show no progress.")]
             command.params += [_option(("-v", "--verbose"), _be_verbose, "Log each stage with its time.")]
         return command
@@ -173,6 +176,22 @@ class CommandGroup(click.Group):
         """Write the list of commands from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _checked(function: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Return a command's function that refuses what its options alone tell, before it works."""
+    assert function is not None  # noqa: S101 - every command has one
+
+    @functools.wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        from tightfit.api.parameters.early_checks import check_early  # noqa: PLC0415 - keeps --help light
+
+        context = click.get_current_context()
+        own = {n: context.get_parameter_source(n) for n in context.params}
+        check_early({n: v for n, v in context.params.items() if own[n] is not ParameterSource.DEFAULT})
+        return function(*args, **options)
+
+    return called
 
 
 def _refuse_swallowed(command: click.Command, words: list[str]) -> None:

@@ -70,6 +70,23 @@ def find_place(on: Device | str) -> Place:
     raise OptionError(f"Received '{on}' as the place; {EXPECTED}")
 
 
+def check_timed(on: Device | str | None) -> None:
+    """Refuse a place that is none, or that has no latency, before a model is converted for it.
+
+    Raises:
+        OptionError: says which places there are.
+    """
+    if not isinstance(on, str) or on == "gpu":
+        return
+    name = on.partition(":")[0]
+    if name in ("arm", "phone"):
+        raise OptionError(NO_TIME)
+    if name == "adb":
+        AdbDevice.parse(on)
+    else:
+        Device.parse(on)
+
+
 def latencies_on(
     on: Device | str | None, paths: Sequence[Path], *, threads: int, rounds: int, seconds: float
 ) -> tuple[dict[str, Any], list[Latency]]:
@@ -86,10 +103,9 @@ def latencies_on(
         OptionError: there is no such place, or an emulator is named, whose times mean nothing.
         RuntimeFailureError: a device cannot be reached.
     """
+    check_timed(on)
     if on is None:
         return machine(), compare_latency(paths, threads=threads, rounds=rounds, budget_s=seconds)
-    if isinstance(on, str) and on.partition(":")[0] in ("arm", "phone"):
-        raise OptionError(NO_TIME)
     if on == "gpu":
         with GpuSession(paths[0]) as first:
             where = {**machine(), "on": f"the GPU '{first.adapter}'"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from tightfit.data.dataset import Dataset
 from tightfit.errors import DataError, OptionError
@@ -19,6 +20,14 @@ from tightfit.training.loop.loss_words import (
 from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.training.option_checks import check_ranges, check_schedule, check_sparsity
 from tightfit.weights.zeros import check_zeros
+
+MOST_CLUSTERS: Final = 256
+_BELONGING: Final = {
+    "sparsity": ("pattern", "scope", "schedule"),
+    "clusters": ("per", "initial"),
+    "scheme": ("ranges",),
+}
+"""Option → those that say how it is reached."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,9 @@ def check_spec(request: FinetuneSpec) -> None:
     if request.sparsity is not None:
         check_sparsity(request.sparsity)
         check_zeros(request.sparsity, request.pattern, request.scope)
+    if request.clusters is not None and not 2 <= request.clusters <= MOST_CLUSTERS:
+        raise OptionError(f"Received {request.clusters} clusters; expected 2 to {MOST_CLUSTERS}, such as 16.")
+    _refuse_idle(request)
     check_schedule(request.schedule)
     check_ranges(request.ranges)
     if request.epochs < len(request.stages()):
@@ -99,6 +111,18 @@ def check_spec(request: FinetuneSpec) -> None:
         raise OptionError(f"Labels are auto, yes, no or input; received '{request.labels}'.")
     request.words()
     check_augmentations(request.augment, labelled=False)
+
+
+def _refuse_idle(request: FinetuneSpec) -> None:
+    """Refuse an option of pruning or clustering where nothing is pruned or clustered."""
+    plain = TrainingOptions()
+    for wish, names in _BELONGING.items():
+        changed = [n for n in names if getattr(request, n) != getattr(plain, n)]
+        if getattr(request, wish) is None and changed:
+            value = getattr(request, changed[0])
+            raise OptionError(
+                f"Received --{changed[0]} {value} without --{wish}, which it is for. Give both or neither."
+            )
 
 
 def check_request(request: FinetuneSpec, dataset: Dataset) -> bool:

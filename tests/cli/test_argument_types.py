@@ -26,6 +26,8 @@ OPEN = {
     "stage",
     "wanted",
     "model",
+    "first",
+    "second",
     "models",
     "data",
     "reports",

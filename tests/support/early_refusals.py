@@ -145,9 +145,10 @@ def main() -> None:
     for words in uses:
         end = outcome(words)
         if not (end.startswith("2 ") and "tightfit: " in end):
-            print(" ".join(words), "->", end)
+            sys.stdout.write(f"{' '.join(words)} -> {end}\n")
     slow = ("keras", "jax", "torch", "tensorflow", "onnx", "litert_converter", "ai_edge_litert.interpreter")
-    print(f"{len(uses)} wrong uses, loaded:", [name for name in slow if name in sys.modules])
+    loaded = [name for name in slow if name in sys.modules]
+    sys.stdout.write(f"{len(uses)} wrong uses, loaded: {loaded}\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,16 +26,19 @@ def check_early(given: Mapping[str, object]) -> None:
         TightfitError: a path names nothing, or a value is out of range or not understood.
 
     Example:
-        >>> check_early({"model": "absent.tflite"})
+        >>> check_early({"models": ["absent.tflite"]})
         Traceback (most recent call last):
         tightfit.errors.ModelError: There is no model 'absent.tflite'; check the path.
     """
     check_ranges(given)
     _belonging(given)
+    for path in (p for name in _MODELS for p in _paths(given.get(name))):
+        if _is_there(path) and not is_tflite(path):
+            find_format(path)  # says what it is, such as data
     _quantized_of(given.get("model"), given.get("quantized"))
-    for name, value in given.items():
-        if value is not None and name in _CHECKS:
-            _CHECKS[name](value)
+    for name, check in _CHECKS.items():
+        if given.get(name) is not None:
+            check(given[name])
 
 
 def _belonging(given: Mapping[str, object]) -> None:
@@ -69,29 +72,25 @@ def _data(given: Any) -> None:
     data.check_data(*(given.values() if isinstance(given, Mapping) else (given,)))
 
 
-def _models(given: Any) -> None:
-    """Paths of models, one or several, that are not there."""
+def _paths(given: Any) -> Iterator[Path]:
+    """The paths of files among one or several models."""
     for each in given if isinstance(given, list | tuple) else (given,):
         if isinstance(each, str | os.PathLike):
-            _model(os.fspath(each))
+            name = os.fsdecode(each)
+            if not (is_hub_reference(name) or is_spec(name) or "\0" in name):
+                yield Path(name)
 
 
-def _model(given: str | bytes) -> None:
-    path = Path(os.fsdecode(given))
-    if is_hub_reference(given) or is_spec(path) or _is_other(path):
-        return
-    if not is_tflite(path):
-        find_format(path)  # says what it is, and what kinds there are
-    elif not path.exists():
-        raise ModelError(f"There is no model '{path}'; check the path.")
+def _models(given: Any) -> None:
+    """Paths of further models that are not there: the only model of a verb is opened first."""
+    for path in _paths(given):
+        if not path.exists():
+            raise ModelError(f"There is no model '{path}'; check the path.")
 
 
-def _is_other(path: Path) -> bool:
-    """True for a pipe, a device, and no name that a disk may have: opening it says so."""
-    try:
-        return path.exists() and not (path.is_file() or path.is_dir())
-    except (OSError, ValueError):
-        return True
+def _is_there(path: Path) -> bool:
+    """True for a file and a folder; of a pipe or a device, opening it says so."""
+    return path.is_file() or path.is_dir()
 
 
 def _image(given: Any) -> None:
@@ -110,12 +109,14 @@ def _metric(given: Any) -> None:
 
 _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     **dict.fromkeys(("data", "calibration_data", "validation", "test"), _data),
-    **dict.fromkeys(("model", "models", "first", "second", "quantized", "teacher"), _models),
     **dict.fromkeys(("memory", "max_size", "max_zip"), _size),
     "image": _image,
     "metric": _metric,
+    **dict.fromkeys(("first", "second", "quantized", "teacher", "models"), _models),
 }
 """Argument → what refuses a wrong value of it."""
+
+_MODELS: Final = ("model", "models", "first", "second", "quantized", "teacher")
 
 _NEEDS: Final = {"image": "data", "memory": "target", "min_accelerated": "target"}
 """Argument → the one that it is for."""

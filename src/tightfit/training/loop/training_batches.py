@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,18 +13,17 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
 from tightfit.errors import DataError
 from tightfit.training.loop.augmentation import augment, check_augmentations
+from tightfit.training.loop.kept_samples import KeptSamples
 from tightfit.training.loop.label_targets import stack_targets, weight_of
 from tightfit.types import Array
 
 Targets = Callable[[Sample], dict[str, Any]]
 
-_KEPT_BYTES: Final = 1_500_000_000
-
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """The training batches: inputs by name (or one array), and optionally labels.
 
-    Samples are decoded once and kept in memory up to 1.5 GB; others are decoded in each epoch.
+    Samples are decoded once and kept in a temporary file up to 1.5 GB; others are decoded in each epoch.
 
     Args:
         dataset: the samples.
@@ -58,8 +57,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
                 f"There are {len(self.indices)} samples to train with and a batch takes {size}. "
                 "Give more data or a smaller batch."
             )
-        self.kept: dict[int, Any] = {}
-        self.bytes = 0
+        self.kept = KeptSamples()
+        self._complete = dataset.source.kind != "function"
         self._shuffle()
 
     def __len__(self) -> int:
@@ -81,24 +80,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         return x, y, np.array([weight for _, _, weight in samples], np.float32)
 
     def _samples(self, wanted: list[int]) -> list[Any]:
-        if not self.kept and self.dataset.source.kind == "function":
+        if not self._complete:
             self._keep_all()
         missing = sorted({i for i in wanted if i not in self.kept})
         found = dict(zip(missing, map(self._entry, self.dataset.samples(missing)), strict=True))
-        if self.bytes + sum(map(_size, found.values())) <= _KEPT_BYTES:
-            self._keep(found)
-        return [found.get(i) or self.kept[i] for i in wanted]
+        for number, entry in found.items():
+            self.kept.add(number, entry)
+        return [found[i] if i in found else self.kept.get(i) for i in wanted]
 
     def _keep_all(self) -> None:
         """Read the samples in one pass: a function has to start anew for each batch that is not kept."""
         for sample in self.dataset.samples(sorted(set(self.indices))):
-            self._keep({sample.index: self._entry(sample)})
-            if self.bytes > _KEPT_BYTES:
-                return
-
-    def _keep(self, found: dict[int, Any]) -> None:
-        self.kept.update(found)
-        self.bytes += sum(map(_size, found.values()))
+            if not self.kept.add(sample.index, self._entry(sample)):
+                break
+        self._complete = True
 
     def _entry(self, sample: Sample) -> tuple[dict[str, Array], dict[str, Any], float]:
         return {n: np.asarray(a) for n, a in sample.inputs.items()}, self._wanted(sample), weight_of(sample)
@@ -115,7 +110,3 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         count = len(self.indices)
         random = np.random.default_rng([self.seed, self.epoch])
         self.order = np.arange(count) if self.measures else random.permutation(count)
-
-
-def _size(entry: tuple[dict[str, Array], dict[str, Any], float]) -> int:
-    return sum(a.nbytes for a in entry[0].values())

@@ -78,7 +78,7 @@ class Stopping(NullProgress):
     """Presses Ctrl-C when the second file is begun."""
 
     def stage(self, name, total):  # noqa: ARG002 - the listener's signature
-        if name.startswith("int8: file"):
+        if name.startswith("int8+gptq: file"):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(5)
 

@@ -6,8 +6,12 @@ import hashlib
 
 import pytest
 
+from tightfit.api.evaluate import evaluate
 from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
+from tightfit.distributed.options import RayCluster
+from tightfit.errors import OptionError
+from tightfit.pipeline.builder import quantize_file
 from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
 
@@ -15,9 +19,10 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def job(folder, **changes):
+    """A search of which one file is small enough: the choice does not depend on latency."""
     settings = {
         "model": MODEL, "data": "tightfit.demo:evaluation", "output": folder, "evaluation": 60,
-        "calibration": 20, "recipes": ("float16", "int8", "int8+gptq"), "budget": Budget(max_size=250_000),
+        "calibration": 20, "recipes": ("float16", "int8+gptq"), "budget": Budget(max_size=250_000),
     }  # fmt: skip
     return Job(**{**settings, **changes})
 
@@ -49,3 +54,13 @@ def test_a_search_on_raylets_has_the_choice_and_the_files_of_one_machine(raylets
     assert alone.best == there.best
     assert all(c.latency_ratio for c in there.candidates)
     assert any("latency:here" in note for note in there.notes)
+
+
+def test_an_evaluation_in_shards_is_that_of_one_process(raylets, tmp_path):
+    quantize_file(MODEL, "weight8", tmp_path / "small.tflite")
+    models, data = [MODEL, tmp_path / "small.tflite"], "tightfit.demo:evaluation"
+    options = {"metric": "top1,cosine", "limit": 600}
+    there = evaluate(models, data, on=raylets.address, **options)
+    assert there.to_dict() == evaluate(models, data, **options).to_dict()
+    with pytest.raises(OptionError, match="trust_code"):
+        evaluate(MODEL, data, metric=len, on=RayCluster(raylets.address))

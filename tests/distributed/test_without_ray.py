@@ -22,12 +22,15 @@ from tightfit.distributed.context import portable
 from tightfit.distributed.needs import NEEDS
 from tightfit.distributed.options import RayCluster
 from tightfit.distributed.sharded_accuracy import shard_bounds
+from tightfit.distributed.training import worker_group
+from tightfit.distributed.training_run import WorkerGroup
 from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.signatures import input_names
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.calibration.calibrate import calibrate, count_samples, merge_lanes, observe_lane
 from tightfit.search.job import Job
 from tightfit.streaming.pairwise_sums import BLOCK
+from tightfit.training.loop.batch_share import Share
 
 
 @pytest.mark.parametrize("address", ["ray", "ray://head:10001", "10.0.0.7:6379"])
@@ -92,6 +95,21 @@ def test_shards_cover_the_samples_in_whole_blocks(count, shards):
     assert bounds[-1][1] == count
     assert len(bounds) <= shards
     assert all(a[1] == b[0] and b[0] % BLOCK == 0 for a, b in itertools.pairwise(bounds))
+
+
+def test_workers_of_a_training_share_a_batch_evenly():
+    nodes = [Node(name, name, 2, 8e9) for name in "abc"]
+    assert worker_group(nodes, None, 32) == WorkerGroup(2, 2)
+    assert worker_group(nodes, 3, 33) == WorkerGroup(3, 2)
+    assert worker_group(nodes, 6, 36) == WorkerGroup(6, 1)
+    with pytest.raises(OptionError, match=r"32 samples cannot be shared by 3 workers; .* --batch 30"):
+        worker_group(nodes, 3, 32)
+    with pytest.raises(OptionError, match="the cluster has 6 processors"):
+        worker_group(nodes, 8, 32)
+
+
+def test_the_shares_of_a_batch_are_the_batch():
+    assert [row for i in range(3) for row in Share(i, 3).of(list(range(12)))] == list(range(12))
 
 
 def of(data, **changes):

@@ -16,6 +16,7 @@ from tightfit.conversion.held_models import label_of
 from tightfit.conversion.open_model import open_model
 from tightfit.data.sources import check_data, open_data
 from tightfit.data.split import split
+from tightfit.distributed.options import RayCluster, is_cluster
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Accuracy, Asked, wanted_metrics
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
@@ -46,7 +47,7 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     limit: int | None = None,
     slices: str | Sequence[NamedSlices | str] = (),
     signature: str | None = None,
-    on: Device | str | None = None,
+    on: Device | RayCluster | str | None = None,
     progress: ProgressLike = None,
 ) -> Evaluation:
     """Return the accuracy of each model on the data, with the paired change from the first.
@@ -62,7 +63,9 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
         signature: the signature to run, where the models have several.
         on: where the models run instead of on this computer: ``arm`` or ``arm:CORE`` (emulated), ``gpu``
             (LiteRT's GPU accelerator), ``phone`` (float16 arithmetic, simulated), ``ssh://user@host`` or
-            ``adb://SERIAL``. The result then also has how far the outputs are from this computer's.
+            ``adb://SERIAL``. The result then also has how far the outputs are from this computer's. Or the
+            workers of a Ray cluster, each on a part of the samples: ``ray``, ``ray://HOST:10001`` or a
+            ``tightfit.RayCluster``; the result is that of this computer.
         progress: see ``tightfit.Progress``.
 
     Returns:
@@ -74,24 +77,30 @@ def evaluate(  # noqa: PLR0913 - the options of one verb
     Example:
         ``tightfit.evaluate(["float.tflite", "int8.tflite"], "samples.npz:x_test,y_test")``
     """
-    wanted, place = wanted_metrics(metric), None if on is None else find_place(on)
+    wanted = wanted_metrics(metric)
+    cluster = RayCluster.of(on) if isinstance(on, RayCluster) or is_cluster(on) else None
+    place = None if on is None or isinstance(on, RayCluster) or cluster else find_place(on)
     several = _several(models)
     check_data(data)
     paths = [signature_file(open_model(m), signature) for m in several]
     read = [read_model(path) for path in paths]
-    dataset = open_data(
-        data, image=image_options(image), inputs=inputs_of(read[0], paths[0]), outputs=outputs_of(read[0])
-    )
+    images, ends = image_options(image), (inputs_of(read[0], paths[0]), outputs_of(read[0]))
+    dataset = open_data(data, image=images, inputs=ends[0], outputs=ends[1])
     indices = None
     if limit is not None and limit < len(dataset):
         indices, _ = split(dataset.classes(), len(dataset), limit, overlap=True)
     named = named_slices(slices)
     with tracked(progress) as tracker:
-        runs = paths if place is None else [partial(place.open, path) for path in paths]
-        results = evaluate_models(
-            runs, dataset, indices, metric=wanted, progress=tracker.steps("evaluating"),
-            slices=slices_of(read[0], named),
-        )  # fmt: skip
+        steps, sliced = tracker.steps("evaluating"), slices_of(read[0], named)
+        if cluster is not None:
+            from tightfit.distributed.evaluation import Evaluated, evaluate_on  # noqa: PLC0415 - a cluster's
+
+            chosen = sorted(range(len(dataset)) if indices is None else {int(i) for i in indices})
+            asked = Evaluated(data, images, *ends, wanted, chosen, sliced)
+            results = evaluate_on(cluster, paths, asked, dataset.notes, steps)
+        else:
+            runs = paths if place is None else [partial(place.open, path) for path in paths]
+            results = evaluate_models(runs, dataset, indices, metric=wanted, progress=steps, slices=sliced)
         apart: list[PlaceDifference] = []
         if place is not None:
             few = sorted(range(len(dataset)) if indices is None else (int(i) for i in indices))[:_COMPARED]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tightfit.api.parameters.finetune_options import (
 )
 from tightfit.api.parameters.frozen import frozen_in
 from tightfit.api.parameters.signature_data import single_signature
+from tightfit.api.parameters.training_job import portable_training, training_material
 from tightfit.api.parameters.training_sets import GivenTraining, open_sets, understood_labels
 from tightfit.api.parameters.user_model import UserModel
 from tightfit.api.progress.tracking import ProgressLike, tracked
@@ -30,6 +30,8 @@ from tightfit.conversion.held_models import label_of, temporary_place
 from tightfit.conversion.open_model import open_model
 from tightfit.data.dataset import Dataset
 from tightfit.data.sources import check_data
+from tightfit.distributed.options import RayCluster
+from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import Asked
 from tightfit.evaluation.accuracy import evaluate as evaluate_models
 from tightfit.evaluation.footprint import footprint
@@ -40,9 +42,8 @@ from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
-from tightfit.pipeline.training_start import training_start
 from tightfit.spoken import verb
-from tightfit.training.backend import choose_backend
+from tightfit.training.backend import ON_CLUSTERS, choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec
 from tightfit.training.loop.loss_words import LossLike, LossWords, Weights
 from tightfit.weights.statistics import weight_facts
@@ -88,6 +89,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
     seed: int = 0,
     image: Image = None,
     signature: str | None = None,
+    cluster: RayCluster | str | None = None,
     listener: Listener | None = None,
     progress: ProgressLike = None,
 ) -> FinetuneResult:
@@ -140,6 +142,8 @@ def finetune(  # noqa: PLR0913 - the options of one command
         seed: of the split and of the shuffling.
         image: how image files become arrays.
         signature: the entry point that is trained, where the model has several; the file has it alone.
+        cluster: workers of Ray that share each batch: None for this process, ``"ray"``,
+            ``"ray://HOST:10001"`` or a ``tightfit.RayCluster`` with ``workers``.
         listener: called with (stage, step, steps, metrics) after each training step and each measured sample.
         progress: see ``tightfit.Progress``.
 
@@ -171,7 +175,7 @@ def finetune(  # noqa: PLR0913 - the options of one command
     with tracked(progress if listener is None else False) as tracker:
         report = listener or (lambda stage, step, steps, _: tracker.stages(stage, step, steps))
         given = GivenTraining(model, data, image_options(image), place)
-        return _finetune(given, chosen, request, report)
+        return _finetune(given, chosen, request, report, None if cluster is None else RayCluster.of(cluster))
 
 
 def _checkpoint(output: Path) -> Path:
@@ -179,32 +183,42 @@ def _checkpoint(output: Path) -> Path:
 
 
 def _finetune(
-    given: GivenTraining, chosen: FinetuneOptions, request: FinetuneSpec, listener: Listener
+    given: GivenTraining,
+    chosen: FinetuneOptions,
+    request: FinetuneSpec,
+    listener: Listener,
+    cluster: RayCluster | None,
 ) -> FinetuneResult:
     """Open what was given, train, write, measure."""
     model, output = given.model, given.output
-    backend = choose_backend()
+    backend = choose_backend() if cluster is None else ON_CLUSTERS
     check_data(given.data, chosen.validation, chosen.test)
     source = open_source(single_signature(open_model(model), chosen.signature))
     refuse_input_as_output(output, source.path)
     sets = open_sets(source, given, chosen)
     others = teachers_of(chosen.teacher)
     teachers = [open_source(each).model for each in others] or [source.model]
-    from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
-    from tightfit.training.loop.training_data import TrainingData  # noqa: PLC0415 - loads Keras
-
     reading = understood_labels(source, sets, request, chosen)
     source.facts = _facts(sets.dataset, len(sets.training), chosen) if chosen.provenance else None
     checkpoint = _checkpoint(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     going_on = UserModel.of(given.model, given.data, chosen)
     frozen, frozen_notes = frozen_in(given.model, source.model)
-    user = None if going_on is None else going_on.training(sets, chosen)
-    material = TrainingData(
-        sets.dataset, sets.training, teachers, partial(training_start, layout=chosen.layout), reading.heads,
-        sets.validation, sets.validating, user, frozen,
-    )  # fmt: skip
-    trained = train(source.model, material, request, checkpoint, listener)
+    if cluster is None:
+        from tightfit.training.loop.finetuning import finetune as train  # noqa: PLC0415 - loads Keras
+
+        user = None if going_on is None else going_on.training(sets, chosen)
+        material = training_material(sets, teachers, chosen.layout, reading.heads, user=user, frozen=frozen)
+        trained = train(source.model, material, request, checkpoint, listener)
+    else:
+        from tightfit.distributed.training import train_on  # noqa: PLC0415 - loads what only a cluster needs
+
+        _refuse_compiled(going_on)
+        batch = request.batch_of(len(sets.training))
+        job = portable_training(
+            given, chosen, batch, teachers if others else [], frozen, trust_code=cluster.trust_code
+        )
+        trained = train_on(cluster, job, source.path, checkpoint, listener).unpacked()
     notes: list[str] = []
     if request.labels != "no":
         notes = [*sets.dataset.notes, *reading.notes, *_taught_alone(reading.heads, request.words())]
@@ -237,6 +251,19 @@ def _finetune(
         output, before, after, footprint(output), footprint(original), zeros, values,
         trained.history, backend, notes, layer_facts(output), kept, chosen.teacher is None, keras_model,
     )  # fmt: skip
+
+
+def _refuse_compiled(model: UserModel | None) -> None:
+    """Check that the training is one of ours: a compiled model's own batches and loss live in this process.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if model is not None:
+        raise OptionError(
+            "Received a compiled Keras model with its data for a cluster; expected a model file "
+            "and data on shared storage, or no cluster."
+        )
 
 
 def _facts(dataset: Dataset, trained: int, options: FinetuneOptions) -> dict[str, Any]:

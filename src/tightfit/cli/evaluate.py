@@ -13,6 +13,7 @@ from rich.table import Table
 from tightfit.api.evaluate import benchmark as run_benchmark
 from tightfit.api.evaluate import evaluate as run_evaluate
 from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options.ray_options import trust_option
 from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
@@ -26,6 +27,7 @@ from tightfit.cli.terminal.accuracy_view import metric_tables
 from tightfit.cli.terminal.console import console, name_room
 from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
+from tightfit.distributed.options import RayCluster, is_cluster
 from tightfit.errors import OptionError, printable
 from tightfit.evaluation.devices.ssh_device import Device
 from tightfit.plain_values import json_text
@@ -54,9 +56,10 @@ _python_option = click.option(
 @click.option(
     "--on",
     metavar="PLACE",
-    help="Where MODELS run: arm or arm:CORE (emulated), gpu, phone (float16, simulated), ssh://USER@HOST or "
-    "adb://SERIAL.",
+    help="Where MODELS run: arm or arm:CORE (emulated), gpu, phone (float16, simulated), ssh://USER@HOST, "
+    "adb://SERIAL, or on workers of Ray: ray (this machine), ray://HOST:10001 or HOST:6379.",
 )
+@trust_option("--data and --metric")
 @_config_option
 @_python_option
 @json_option
@@ -78,7 +81,7 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
             progress=bars,
             slices=parse_slices(options["slices"]),
             signature=options["signature"],
-            on=_place(options["on"], options["ssh_config"], options["remote_python"]),
+            on=_cluster(options) or _place(options["on"], options["ssh_config"], options["remote_python"]),
         )
     if as_json:
         named = zip(models, results.rows(), strict=True)
@@ -91,6 +94,15 @@ def evaluate(models: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     for note in results.notes:
         click.echo(f"note: {note}")
     return 0 if results.usable else 1
+
+
+def _cluster(options: dict[str, Any]) -> RayCluster | None:
+    """The cluster of --on, where it names one."""
+    if is_cluster(options["on"]):
+        return RayCluster(options["on"], trust_code=options["trust_code"])
+    if options["trust_code"]:
+        raise OptionError("Received --trust-code without a cluster; add --on ray://HOST:10001.")
+    return None
 
 
 def _place(on: str | None, config: Path | None, python: str) -> Device | str | None:

@@ -22,6 +22,7 @@ from tightfit.cli.options.choices import (
     TRAINED,
     Names,
 )
+from tightfit.cli.options.ray_options import training_cluster, training_cluster_options
 from tightfit.cli.options.shared_options import (
     data_options,
     json_option,
@@ -168,6 +169,7 @@ _WORTH_A_TABLE: Final = 0.1
 @signature_option
 @provenance_option
 @seed_option
+@training_cluster_options
 @json_option
 def finetune(model: Path, as_json: bool, **options: Any) -> int:
     """Train the float MODEL for quantization, sparsity or clustering, with labels or by distillation.
@@ -177,6 +179,7 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     """
     data, output, image = (options.pop(n) for n in ("data", "output", "image"))
     parsed = ImageOptions.parse(image) if image else None
+    cluster = training_cluster(options)
     options["loss"] = options["loss"] or "auto"
     options["teacher"] = list(options["teacher"]) or None
     options["teacher_outputs"] = tuple(_pair(text) for text in options["teacher_outputs"])
@@ -189,8 +192,9 @@ def finetune(model: Path, as_json: bool, **options: Any) -> int:
     )
     with Bars(quiet=as_json) as bars:
         result = run_finetune(
-            model, data, output, FinetuneOptions(**options), image=parsed, listener=ProgressAdapter(bars)
-        )
+            model, data, output, FinetuneOptions(**options), image=parsed, cluster=cluster,
+            listener=ProgressAdapter(bars),
+        )  # fmt: skip
     facts = result.facts() | {"options": options}
     write_training(facts, output)
     if as_json:

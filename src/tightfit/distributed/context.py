@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tightfit.data.dataset import Dataset
+from tightfit.data.function_source import FunctionData
 from tightfit.data.python_objects import is_python_object
 from tightfit.data.tables.ray_blocks import RayBlocks, is_ray_dataset
 from tightfit.data.user_code import load_function
@@ -74,11 +76,11 @@ def portable(job: Job, *, trust_code: bool) -> Job:
     Raises:
         OptionError: there is a function, and nobody said that it is trusted.
     """
-    data = _portable_data(job.data, trust_code=trust_code)
+    data = portable_data(job.data, trust_code=trust_code)
     calibration = job.calibration_data
     if calibration is not None:
-        calibration = _portable_data(calibration, trust_code=trust_code)
-    metric = _portable_metrics(job, trust_code=trust_code)
+        calibration = portable_data(calibration, trust_code=trust_code)
+    metric = portable_metrics(job.metrics(), trust_code=trust_code)
     return replace(job, model=Path(), data=data, calibration_data=calibration, metric=metric)
 
 
@@ -88,12 +90,17 @@ def portable_samples(samples: SearchSamples, job: Job) -> dict[str, Any]:
     return {"evaluating": samples.evaluating, "calibrating": samples.calibrating, "facts": facts}
 
 
-def _portable_data(data: Any, *, trust_code: bool) -> Any:
+def portable_data(data: Any, *, trust_code: bool) -> Any:
+    """Return data as a worker opens it; see ``portable``.
+
+    Raises:
+        OptionError: it is code, and nobody said that it is trusted.
+    """
     if is_ray_dataset(data):
         return RayBlocks(data)
     if is_python_object(data):
         if not _is_plain(data):
-            _refuse_untrusted(f"data of type {type(data).__name__}", trust_code=trust_code)
+            refuse_untrusted(f"data of type {type(data).__name__}", trust_code=trust_code)
         return data
     spec = os.fspath(data)
     file, colon, names = spec.rpartition(":")
@@ -103,21 +110,38 @@ def _portable_data(data: Any, *, trust_code: bool) -> Any:
         return f"{Path(file).resolve()}:{names}"
     if spec.startswith(OWN_CODE):
         return spec
-    _refuse_untrusted(f"'{spec}'", trust_code=trust_code)
+    refuse_untrusted(f"'{spec}'", trust_code=trust_code)
     return SharedFunction(spec, by_value(load_function(spec, "a function that returns samples")))
 
 
-def _portable_metrics(job: Job, *, trust_code: bool) -> list[Wanted]:
+def portable_metrics(metrics: Sequence[Wanted], *, trust_code: bool) -> list[Wanted]:
+    """Return metrics as a worker uses them; see ``portable``.
+
+    Raises:
+        OptionError: one is a function, and nobody said that it is trusted.
+    """
     found = []
-    for wanted in job.metrics():
+    for wanted in metrics:
         own = wanted.row is None and wanted.name != "auto"
         if own and not wanted.name.startswith(OWN_CODE):
-            _refuse_untrusted(f"the metric '{wanted.name}'", trust_code=trust_code)
+            refuse_untrusted(f"the metric '{wanted.name}'", trust_code=trust_code)
             function = wanted.function or load_function(wanted.name, "a function of outputs and labels")
             found.append(replace(wanted, function=by_value(function)))
         else:
             found.append(wanted)
     return found
+
+
+def plain_data(data: Any) -> Any:
+    """Return data as ``open_data`` takes it: a shared function as the function."""
+    return data.function if isinstance(data, SharedFunction) else data
+
+
+def named_data(dataset: Dataset, given: Any) -> Dataset:
+    """Return the dataset with the name that the user gave to its function."""
+    if isinstance(given, SharedFunction) and isinstance(dataset.source, FunctionData):
+        dataset.source.name = given.name
+    return dataset
 
 
 def by_value(function: Any) -> Any:
@@ -141,7 +165,12 @@ def _is_plain(data: Any) -> bool:
     return data is None or (type(data).__module__ == "numpy" and data.dtype.kind != "O")
 
 
-def _refuse_untrusted(what: str, *, trust_code: bool) -> None:
+def refuse_untrusted(what: str, *, trust_code: bool) -> None:
+    """Check that code of the user may run on the workers.
+
+    Raises:
+        OptionError: nobody said that it is trusted.
+    """
     if not trust_code:
         raise OptionError(
             f"Received {what}: its code would run on every node of the cluster. Pass --trust-code "

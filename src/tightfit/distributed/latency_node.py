@@ -7,8 +7,8 @@ from typing import Any
 
 from tightfit.distributed.artifacts import Artifact
 from tightfit.distributed.connection import Connection, Node
-from tightfit.distributed.options import LATENCY
-from tightfit.distributed.task_queue import RETRIES, TaskQueue
+from tightfit.distributed.options import LATENCY, RETRIES
+from tightfit.distributed.task_queue import TaskQueue
 from tightfit.distributed.tasks import perform
 from tightfit.errors import OptionError
 from tightfit.evaluation.latency import Latency

@@ -14,12 +14,26 @@ LATENCY: Final = "latency:"
 OWN: Final = "ray"
 """The address of a cluster that is started on this machine for one search."""
 
+RETRIES: Final = 8
+"""How often Ray starts a task or a training again whose worker or node died."""
+
 _ADDRESS: Final = re.compile(r"(ray://)?[\w.-]+:\d{1,5}")
+_MOST_WORKERS: Final = 4096
 _NAME: Final = re.compile(r"[\w.-]+")
 _EXPECTED: Final = (
     "expected ray (this machine), ray://HOST:10001 (the client's port of a cluster's head) or HOST:6379 "
     "(from a machine of the cluster)"
 )
+
+
+def is_cluster(place: object) -> bool:
+    """Return whether an option's text names a cluster of Ray.
+
+    Example:
+        >>> [is_cluster(each) for each in ("ray", "head:6379", "ssh://pi@board:22", "arm:cortex-a53")]
+        [True, True, False, False]
+    """
+    return isinstance(place, str) and (place == OWN or _ADDRESS.fullmatch(place) is not None)
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class RayCluster:
         latency: name of the resource ``latency:NAME`` whose nodes measure latency; None for the only one.
         trust_code: whether functions of the user, for data and metrics, run on the workers.
         store_bytes: object store of a cluster that is started here.
+        workers: that share the batches of a training; None for one a node.
 
     Raises:
         OptionError: the address or the name is not understood.
@@ -44,6 +59,7 @@ class RayCluster:
     latency: str | None = None
     trust_code: bool = False
     store_bytes: int = 200 << 20
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Check the address and the name."""
@@ -54,6 +70,9 @@ class RayCluster:
                 f"Received '{self.latency}' as the node for latency; expected NAME of a Ray resource "
                 f"{LATENCY}NAME, such as pi5."
             )
+
+        if self.workers is not None and not 1 <= self.workers <= _MOST_WORKERS:
+            raise OptionError(f"Received {self.workers} workers; expected 1 to {_MOST_WORKERS:,}.")
 
     @classmethod
     def of(cls, given: object) -> RayCluster:

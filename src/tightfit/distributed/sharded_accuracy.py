@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tightfit.distributed.connection import Node
 from tightfit.distributed.submitter import Submitter
-from tightfit.distributed.task_queue import Task
+from tightfit.distributed.task_queue import Task, TaskQueue
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.early_stopping import Limit
+from tightfit.evaluation.scoring import Scored
 from tightfit.streaming.pairwise_sums import BLOCK
 from tightfit.types import Steps
 
@@ -28,9 +30,7 @@ class ShardedAccuracy:
     def __init__(self, submitter: Submitter, count: int, notes: Sequence[str]) -> None:
         self.submitter, self.count = submitter, count
         self.notes = tuple(notes)
-        nodes = submitter.connection.nodes()
-        shards = max(1, min(MOST_SHARDS, int(sum(node.cpus for node in nodes))))
-        self.bounds = list(shard_bounds(count, shards))
+        self.bounds = list(shard_bounds(count, shards_for(submitter.connection.nodes())))
         self._answers: dict[int, Any] = {}
         self._tasks: Any = None
 
@@ -80,16 +80,7 @@ class ShardedAccuracy:
 
     def merged(self, parts: Sequence[Task], progress: Steps) -> Accuracy:
         """Return the accuracy of the last model of shards, merged in their order."""
-        total = None
-        for part, (_, end) in zip(parts, self.bounds, strict=True):
-            scored = self.submitter.queue.result(part)
-            if total is None:
-                total = scored
-            else:
-                total.merge(scored)
-            progress(end, self.count)
-        assert total is not None  # noqa: S101 - an evaluation has a sample
-        total.check.verify()
+        total = merged_shards(self.submitter.queue, parts, self.bounds, progress)
         found: Accuracy = total.accuracies(self.notes)[-1]
         return found
 
@@ -100,6 +91,38 @@ class ShardedAccuracy:
             self._answers[number] = answers
 
         return self.submitter.add_recording(("record", "", str(number)), keep, self._tasks, first, end)
+
+
+def merged_shards(
+    queue: TaskQueue, parts: Sequence[Task], bounds: Sequence[tuple[int, int]], progress: Steps
+) -> Scored:
+    """Return the scores of shards as those of one process: merged in their order, their labels checked.
+
+    Args:
+        queue: that has the tasks.
+        parts: the tasks.
+        bounds: first sample and end of each.
+        progress: called with the samples done and the samples in all.
+
+    Raises:
+        DataError: the labels do not fit.
+    """
+    total: Scored | None = None
+    for part, (_, end) in zip(parts, bounds, strict=True):
+        scored = queue.result(part)
+        if total is None:
+            total = scored
+        else:
+            total.merge(scored)
+        progress(end, bounds[-1][1])
+    assert total is not None  # noqa: S101 - an evaluation has a sample
+    total.check.verify()
+    return total
+
+
+def shards_for(nodes: Sequence[Node]) -> int:
+    """Return how many shards keep the processors of a cluster busy."""
+    return max(1, min(MOST_SHARDS, int(sum(node.cpus for node in nodes))))
 
 
 def shard_bounds(count: int, shards: int) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,8 @@ from tightfit.distributed.artifacts import Artifact, digest
 from tightfit.distributed.connection import Connection, versions
 from tightfit.distributed.context import Context, portable, portable_samples
 from tightfit.distributed.needs import NEEDS
-from tightfit.distributed.task_queue import RETRIES, Key, Task, TaskQueue
+from tightfit.distributed.options import RETRIES
+from tightfit.distributed.task_queue import Key, Task, TaskQueue
 from tightfit.distributed.tasks import perform, perform_recording
 from tightfit.pipeline.source import Source
 from tightfit.runtime.child.process import worker_count

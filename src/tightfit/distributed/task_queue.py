@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tightfit.distributed.connection import STORE_FULL, Connection
+from tightfit.distributed.options import RETRIES
 from tightfit.distributed.tasks import Answer
 from tightfit.errors import RuntimeFailureError, first_line
 from tightfit.search.executor import ExecutorLostError
-
-RETRIES: Final = 8
-"""How often Ray starts a task again whose worker or node died."""
 
 LOST_S: Final = 300.0
 """How long a search waits for a node when none is left."""

@@ -1,4 +1,4 @@
-"""What runs in a Ray task: one method of the worker's ``Workbench``, its result or its error as a value."""
+"""What runs in a Ray task: one method of the worker's bench, its result or its error as a value."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 from tightfit import errors
 from tightfit.distributed.connection import refuse_skew, versions
 from tightfit.distributed.context import Context
+from tightfit.distributed.evaluation_bench import EvaluationBench, EvaluationContext
 from tightfit.distributed.workbench import Workbench
 from tightfit.errors import RuntimeFailureError, TightfitError
 
@@ -50,12 +51,12 @@ class Answer:
         return pickle.loads(self.packed)  # noqa: S301 - a worker of this search has made it
 
 
-def perform(context: Context, method: str, *arguments: Any) -> Answer:
-    """Return what a method of the workbench returns.
+def perform(context: Context | EvaluationContext, method: str, *arguments: Any) -> Answer:
+    """Return what a method of a bench returns.
 
     Args:
-        context: the search.
-        method: a public method of ``Workbench``.
+        context: the search or the evaluation.
+        method: a public method of its bench.
         arguments: of the method; Ray has replaced references by what they stand for.
     """
     return _timed(lambda: getattr(_bench(context), method)(*arguments))
@@ -66,7 +67,9 @@ def perform_recording(context: Context, *arguments: Any) -> tuple[Answer, Any]:
     kept: list[Any] = []
 
     def record() -> Any:
-        scored, recorded = _bench(context).record(*arguments)
+        bench = _bench(context)
+        assert isinstance(bench, Workbench)  # noqa: S101 - a search records
+        scored, recorded = bench.record(*arguments)
         kept.append(recorded)
         return scored
 
@@ -74,8 +77,8 @@ def perform_recording(context: Context, *arguments: Any) -> tuple[Answer, Any]:
     return answer, next(iter(kept), None)
 
 
-def _bench(context: Context) -> Workbench:
-    """The workbench of a search, made once in a process."""
+def _bench(context: Context | EvaluationContext) -> Workbench | EvaluationBench:
+    """The bench of a search or of an evaluation, made once in a process."""
     refuse_skew(context.versions, versions(), os.uname().nodename)
     return _made(_Keyed(context))
 
@@ -83,7 +86,7 @@ def _bench(context: Context) -> Workbench:
 class _Keyed:
     """A context that equals others of the same search."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context | EvaluationContext) -> None:
         self.context = context
 
     def __eq__(self, other: object) -> bool:
@@ -94,8 +97,9 @@ class _Keyed:
 
 
 @lru_cache(maxsize=_BENCHES)
-def _made(keyed: _Keyed) -> Workbench:
-    return Workbench(keyed.context)
+def _made(keyed: _Keyed) -> Workbench | EvaluationBench:
+    context = keyed.context
+    return EvaluationBench(context) if isinstance(context, EvaluationContext) else Workbench(context)
 
 
 def pack(value: Any) -> bytes:

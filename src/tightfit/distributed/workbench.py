@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.data.dataset import Dataset
-from tightfit.data.function_source import FunctionData
 from tightfit.distributed.artifacts import Artifact, local_file
-from tightfit.distributed.context import Context, SharedFunction
+from tightfit.distributed.context import Context, named_data, plain_data
 from tightfit.evaluation.accuracy import PROBES, THREADS, Accuracy, evaluate, understand
 from tightfit.evaluation.early_stopping import Limit
 from tightfit.evaluation.latency import Latency, compare_latency
@@ -49,9 +47,9 @@ class Workbench:
         opened = replace(context.job, model=self.source.path, output=self.folder)
         data, calibration = open_sets(_without_functions(opened), self.source)
         self.samples = SearchSamples(
-            _named(data, opened.data),
+            named_data(data, opened.data),
             context.evaluating,
-            _named(calibration, opened.calibration_data),
+            named_data(calibration, opened.calibration_data),
             context.calibrating,
             facts=context.facts,
         )
@@ -163,15 +161,4 @@ _MOST_RECORDINGS: Final = 4
 
 def _without_functions(job: Job) -> Job:
     """The job with plain functions, which ``open_data`` takes."""
-    return replace(job, data=_plain(job.data), calibration_data=_plain(job.calibration_data))
-
-
-def _plain(data: Any) -> Any:
-    return data.function if isinstance(data, SharedFunction) else data
-
-
-def _named(dataset: Dataset, given: Any) -> Dataset:
-    """The dataset with the name that the user gave to its function."""
-    if isinstance(given, SharedFunction) and isinstance(dataset.source, FunctionData):
-        dataset.source.name = given.name
-    return dataset
+    return replace(job, data=plain_data(job.data), calibration_data=plain_data(job.calibration_data))

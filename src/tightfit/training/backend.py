@@ -12,6 +12,9 @@ from tightfit.errors import OptionError, unknown_name
 _BACKENDS: Final = ("tensorflow", "torch", "jax")
 """Backends by the measured speed of a quantization-aware training step on a CPU (docs/finetune.md)."""
 
+ON_CLUSTERS: Final = "jax"
+"""The backend of workers that share batches: JAX joins their processes to one program."""
+
 
 def choose_backend() -> str:
     """Return the Keras backend: ``KERAS_BACKEND`` when it is set, else the fastest that is installed.

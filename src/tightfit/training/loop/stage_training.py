@@ -18,6 +18,7 @@ from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.export import export
 from tightfit.training.fake_quant.learned_scales import short_scales
+from tightfit.training.loop.batch_share import WHOLE
 from tightfit.training.loop.callbacks import Steps, StopAtNaN, UpdateMasks
 from tightfit.training.loop.checkpoints import (
     BEST,
@@ -73,7 +74,7 @@ class StageTraining:
         self.dataset, self.indices, self.request = data.dataset, data.indices, request
         self.progress = progress
         self.words, self.validation, self.validating = request.words(), data.validation, data.validating
-        self.user, self.frozen = data.user, data.frozen
+        self.user, self.frozen, self.share = data.user, data.frozen, data.share
         self.heads = self._trained(data.heads) if labelled and self.user is None else []
         self.labelled = bool(self.heads)
         self.loss: LabelLoss | None = None
@@ -81,6 +82,7 @@ class StageTraining:
         self.start: tuple[Model, Plan | None] | None = None
         self.starts: dict[str, Plan] = {}
         self.batch = request.batch_of(len(data.indices))
+        self.share.check(self.batch)
         self.notes: list[str] = []
         if self.batch < request.batch and self.user is None:
             self.notes.append(
@@ -302,7 +304,7 @@ class StageTraining:
         weighted = WEIGHT in self._first(1)[0].labels
         batches = Batches(
             self.dataset, self.indices, self.batch, targets=targets, weighted=weighted,
-            seed=request.seed, epoch=epoch, augment=request.augment,
+            seed=request.seed, epoch=epoch, augment=request.augment, share=self.share,
         )  # fmt: skip
         return batches, len(batches)
 
@@ -313,4 +315,8 @@ class StageTraining:
             return None
         targets = None if self.loss is None else self.loss.targets
         chosen = range(len(self.validation)) if self.validating is None else self.validating
-        return Batches(self.validation, chosen, self.request.batch, targets=targets, measures=True)
+        size = self.request.batch
+        # A rest that cannot be shared evenly would count for more: then each process reads all.
+        even = self.share.divides(len(chosen)) and self.share.divides(size)
+        share = self.share if even else WHOLE
+        return Batches(self.validation, chosen, size, targets=targets, measures=True, share=share)

@@ -14,6 +14,7 @@ from tightfit.data.sample import Sample
 from tightfit.errors import DataError
 from tightfit.training.loop.augmentation import augment, check_augmentations
 from tightfit.training.loop.kept_samples import KeptSamples
+from tightfit.training.loop.batch_share import WHOLE, Share
 from tightfit.training.loop.label_targets import stack_targets, weight_of
 from tightfit.types import Array
 
@@ -35,6 +36,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         epoch: the first epoch.
         augment: names of image augmentations (``augmentation``), or functions like them.
         measures: for data that measures: every sample once, in order.
+        share: the rows of each batch that this process gives; ``size`` is that of the whole batch.
 
     Raises:
         DataError: there are fewer samples than one batch.
@@ -44,7 +46,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
     def __init__(  # noqa: PLR0913 - the options of one feed
         self, dataset: Dataset, indices: Sequence[int] | Array, size: int, *,
         targets: Targets | None, weighted: bool = False, seed: int = 0, epoch: int = 0,
-        augment: Sequence[Any] = (), measures: bool = False,
+        augment: Sequence[Any] = (), measures: bool = False, share: Share = WHOLE,
     ) -> None:  # fmt: skip
         super().__init__()
         size = min(size, len(indices)) if measures else size
@@ -52,6 +54,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
         self.targets, self.seed, self.epoch = targets, seed, epoch
         self.weighted, self.measures = weighted and targets is not None, measures
         self.augment = check_augmentations(augment, labelled=targets is not None)
+        self.share = share
         if len(self.indices) < size:
             raise DataError(
                 f"There are {len(self.indices)} samples to train with and a batch takes {size}. "
@@ -67,6 +70,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
     def __getitem__(self, batch: int) -> Any:
         chosen = self.order[batch * self.size : (batch + 1) * self.size]
+        if not self.augment:
+            return self._stacked(self.share.of(chosen), batch)
+        # Augmentations draw for, and mix, the samples of a whole batch.
+        whole = self._stacked(chosen, batch)
+        return keras.tree.map_structure(self.share.of, whole) if self.share.count > 1 else whole
+
+    def _stacked(self, chosen: Any, batch: int) -> Any:
+        """The samples as arrays, augmented."""
         samples = self._samples([self.indices[i] for i in chosen])
         names = list(samples[0][0])
         arrays = {n: np.concatenate([inputs[n] for inputs, _, _ in samples]) for n in names}

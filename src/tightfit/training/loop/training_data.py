@@ -17,6 +17,7 @@ from tightfit.graph.ir import Model
 from tightfit.graph.writer import serialize
 from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
+from tightfit.training.loop.batch_share import WHOLE, Share
 from tightfit.training.loop.finetune_spec import FinetuneSpec
 from tightfit.training.loop.loss_words import spelled
 from tightfit.training.loop.user_training import UserTraining
@@ -67,6 +68,7 @@ class TrainingData:
         validating: the samples of it that do; None for all.
         user: optimizer, loss, metrics and batches of a compiled Keras model that trains on; None for ours.
         frozen: keys of constants that are not trained.
+        share: of each batch, where several processes train together.
     """
 
     dataset: Dataset
@@ -78,6 +80,7 @@ class TrainingData:
     validating: Sequence[int] | Array | None = None
     user: UserTraining | None = None
     frozen: frozenset[str] = frozenset()
+    share: Share = WHOLE
 
     def teachers(self) -> list[Model]:
         """Return the teachers."""

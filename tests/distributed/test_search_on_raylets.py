@@ -11,7 +11,7 @@ from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
 

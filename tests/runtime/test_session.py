@@ -30,6 +30,7 @@ from support.small_models import (
 from tightfit.errors import DataError, ModelError, RuntimeFailureError
 from tightfit.runtime.child import child_process as child
 from tightfit.runtime.child.crash import first_failing, locate_crash
+from tightfit.runtime.child.sample_groups import SampleGroups
 from tightfit.runtime.session import Session
 
 
@@ -66,9 +67,36 @@ def test_a_path_and_its_bytes_run_alike(tmp_path, session):
 
 
 def test_run_many_keeps_the_order(session):
-    firsts = [float(outputs["half"][0, 0]) for outputs in session.run_many(map(sample, range(20)))]
-    assert firsts == [value + 1.0 for value in range(20)]
+    firsts = [float(outputs["half"][0, 0]) for outputs in session.run_many(map(sample, range(300)))]
+    assert firsts == [value + 1.0 for value in range(300)]
     assert list(session.run_many([])) == []
+
+
+def test_small_samples_share_a_message_and_large_or_slow_ones_do_not():
+    def sizes(count, answer_bytes, seconds):
+        groups, found = SampleGroups(map(sample, range(count)), answer_bytes), []
+        for group in groups:
+            found.append(len(group))
+            groups.took(seconds)
+        return found
+
+    assert sizes(200, 16, 1e-4) == [1, 2, 4, 8, 16, 32, 64, 64, 9]
+    assert sizes(20, 100_000, 1e-4) == [1, *[2] * 9, 1]
+    assert sizes(5, 1_000_000, 1e-4) == sizes(5, 16, 1.0) == [1] * 5
+
+
+def test_every_sample_of_a_message_is_tried_for_the_op_that_a_child_died_on(monkeypatch):
+    tried = []
+
+    def locate(_model, given, **_options):
+        tried.append(float(given["left"][0, 0]))
+        return "It died on op 3." if tried[-1] == 5.0 else None
+
+    monkeypatch.setattr("tightfit.runtime.session.locate_crash", locate)
+    victim = Session(adder())
+    with pytest.raises(RuntimeFailureError, match=r"SIGFPE while running .* It died on op 3\."):
+        victim.observe(map(sample, range(20)), {"half": Ender(signal.SIGFPE, after=5)})
+    assert tried[-1] == 5.0
 
 
 def test_other_calls_may_come_between_the_results_of_run_many(session):

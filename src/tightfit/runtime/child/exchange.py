@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ class Pending:
 
     number: int
     doing: str
-    sample: Sample | None
+    samples: Sequence[Sample]
     timeout_s: float | None
 
 
@@ -48,19 +48,19 @@ class Exchange:
         self._replies: dict[int, tuple[str, Any]] = {}
         self._end: str | None = None
 
-    def ask(self, verb: str, doing: str, sample: Sample | None = None, **arguments: Any) -> Any:
+    def ask(self, verb: str, doing: str, **arguments: Any) -> Any:
         """Sends a request and gives the reply's value; see ``send`` and ``wait``."""
-        return self.wait(self.send(verb, doing, sample, **arguments))
+        return self.wait(self.send(verb, doing, **arguments))
 
     def send(
-        self, verb: str, doing: str, sample: Sample | None = None, *, calls: int = 1, **arguments: Any
+        self, verb: str, doing: str, samples: Sequence[Sample] = (), *, calls: int = 1, **arguments: Any
     ) -> Pending:
         """Sends a request.
 
         Args:
             verb: a method of the child's handler.
             doing: what messages call it (``running``).
-            sample: the sample that it runs, to find an op that dies on it.
+            samples: those that it runs, to find an op that dies on one.
             calls: how many times as long the reply may take.
             arguments: of the method.
 
@@ -70,7 +70,7 @@ class Exchange:
         if self._end is not None:
             raise RuntimeFailureError(self._end)
         limit = None if self._timeout_s is None else self._timeout_s * max(1, calls)
-        pending = Pending(self._sent, doing, sample, limit)
+        pending = Pending(self._sent, doing, samples, limit)
         self._sent += 1
         self._awaited.append(pending)
         try:
@@ -136,7 +136,9 @@ class Exchange:
         self._end = how
         self._child.kill()
         if crashed:
-            self._end = how = (
-                f"{how} {self._locate(culprit.sample) or 'The op it died on could not be found.'}"
-            )
+            self._end = how = f"{how} {self._place_of(culprit) or 'The op it died on could not be found.'}"
         raise RuntimeFailureError(how) from None
+
+    def _place_of(self, culprit: Pending) -> str | None:
+        """The sentence about the op that one of the samples kills the child with, or None."""
+        return next((found for s in (culprit.samples or (None,)) if (found := self._locate(s))), None)

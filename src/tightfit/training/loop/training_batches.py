@@ -13,8 +13,8 @@ from tightfit.data.dataset import Dataset
 from tightfit.data.sample import Sample
 from tightfit.errors import DataError
 from tightfit.training.loop.augmentation import augment, check_augmentations
-from tightfit.training.loop.kept_samples import KeptSamples
 from tightfit.training.loop.batch_share import WHOLE, Share
+from tightfit.training.loop.kept_samples import KeptSamples
 from tightfit.training.loop.label_targets import stack_targets, weight_of
 from tightfit.types import Array
 

@@ -22,6 +22,8 @@ TABLES = {
     "INITIAL": "weights.centroids",
     "RANGES": "training.option_checks",
     "SCHEMES": "quantization.scheme",
+    "BACKENDS": "conversion.conversion_options",
+    "METRICS": "evaluation.metrics.metric_table",
 }
 
 
@@ -57,6 +59,8 @@ def test_the_shell_completes_values():
     command = app.get_command(click.Context(app), "optimize")
     effort = next(p for p in command.params if p.name == "effort")
     assert [c.value for c in effort.type.shell_complete(None, effort, "q")] == ["quick"]
+    metric = next(p for p in command.params if p.name == "metric")
+    assert [c.value for c in metric.type.shell_complete(None, metric, "top1,rm")] == ["top1,rmse"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

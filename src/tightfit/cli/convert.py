@@ -9,7 +9,7 @@ import click
 
 from tightfit.api.convert import convert as run_convert
 from tightfit.api.evaluate import evaluate
-from tightfit.cli.options.choices import LAYOUTS, Names
+from tightfit.cli.options.choices import BACKENDS, LAYOUTS, Names
 from tightfit.cli.options.shared_options import (
     json_option,
     metric_option,
@@ -32,16 +32,26 @@ from tightfit.units import format_bytes
 @click.option(
     "--trust", is_flag=True, help="Allow code in the model file to run (Lambda layers, custom classes)."
 )
-@click.option("--batch", default="1", show_default=True, help="Batch size of the model, or 'dynamic'.")
+@click.option(
+    "--batch",
+    metavar="NUMBER|dynamic",
+    default="1",
+    show_default=True,
+    help="Batch size of the model, or 'dynamic'.",
+)
 @click.option(
     "--input-shape",
     multiple=True,
     metavar="[NAME=]SHAPE",
     help="Full shape of an input with its batch, such as 1,224,224,3; may be repeated.",
 )
-@click.option("--signature", help="Signature to convert, for a SavedModel with several.")
+@click.option("--signature", metavar="KEY", help="Signature to convert, for a SavedModel with several.")
 @click.option(
-    "--backend", default="auto", show_default=True, help="Keras backend: auto, jax, tensorflow or torch."
+    "--backend",
+    type=Names("Keras backend", BACKENDS),
+    default="auto",
+    show_default=True,
+    help="Keras backend: auto, jax, tensorflow or torch.",
 )
 @click.option(
     "--channel-last", is_flag=True, help="Change image inputs of torch and ONNX models from NCHW to NHWC."

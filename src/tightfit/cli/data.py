@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tightfit.api.describe_data import DataDescription, describe_data
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.cli.options.shared_options import json_option
+from tightfit.cli.options.shared_options import METRIC_NAMES, json_option
 from tightfit.cli.terminal.console import console
 from tightfit.plain_values import json_text
 
@@ -27,7 +27,11 @@ from tightfit.plain_values import json_text
     "-o", "--output", type=click.Path(path_type=Path), help="PNG to write: a sheet of the first samples."
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="Metrics, as in evaluate (docs/metrics.md)."
+    "--metric",
+    type=METRIC_NAMES,
+    default="auto",
+    show_default=True,
+    help="Metrics, as in evaluate (docs/metrics.md).",
 )
 @click.option(
     "--limit", default=1000, show_default=True, type=click.IntRange(1), help="Samples that are read."

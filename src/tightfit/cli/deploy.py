@@ -30,7 +30,9 @@ _SHOWN = 10
     type=click.Choice([ALL, *FORMS]),
     help="Form of constants that the interpreter expands at run time; smallest tries all. It takes RAM.",
 )
-@click.option("--name", default="model", show_default=True, help="Prefix of files and identifiers.")
+@click.option(
+    "--name", metavar="NAME", default="model", show_default=True, help="Prefix of files and identifiers."
+)
 @click.option(
     "--sources",
     type=click.Path(path_type=Path),

@@ -42,7 +42,11 @@ _config_option = click.option(
     "--ssh-config", type=click.Path(path_type=Path), help="ssh configuration file instead of the default one."
 )
 _python_option = click.option(
-    "--remote-python", default=_PYTHON, show_default=True, help="Python command on the device."
+    "--remote-python",
+    metavar="COMMAND",
+    default=_PYTHON,
+    show_default=True,
+    help="Python command on the device.",
 )
 
 

@@ -15,7 +15,13 @@ from rich.text import Text
 
 from tightfit.api.parameters.signature_data import model_of_signature
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.cli.options.shared_options import data_options, json_option, seed_option, signature_option
+from tightfit.cli.options.shared_options import (
+    METRIC_NAMES,
+    data_options,
+    json_option,
+    seed_option,
+    signature_option,
+)
 from tightfit.cli.terminal.console import console
 from tightfit.cli.terminal.quality_view import quality_lines
 from tightfit.data.images.image_options import ImageOptions
@@ -57,7 +63,11 @@ _LONGEST = 44
     "--evaluation", default=64, show_default=True, type=click.IntRange(1), help="Evaluation samples."
 )
 @click.option(
-    "--metric", default="auto", show_default=True, help="Metric: top1, top5, agreement … or module:function."
+    "--metric",
+    type=METRIC_NAMES,
+    default="auto",
+    show_default=True,
+    help="Metric: top1, top5, agreement … or module:function.",
 )
 @click.option(
     "--remedies/--no-remedies",

@@ -105,7 +105,9 @@ class SchemeOrRecipe(Names):
     help="Maximum output noise of mixed-activations, as noise power / signal power; by default 0.01.",
 )
 @click.option(
-    "--max-size", help="Size limit of mixed-precision, such as 3.3MB; by default 0.179 of the float file."
+    "--max-size",
+    metavar="SIZE",
+    help="Size limit of mixed-precision, such as 3.3MB; by default 0.179 of the float file.",
 )
 @click.option(
     "--plan", "plan_file", type=click.Path(path_type=Path), help="Write the plan to this JSON file."

@@ -20,7 +20,7 @@ from tightfit.plain_values import json_text
     help="MLflow's server, database or folder, as sqlite:///mlflow.db; by default what MLflow is set to.",
 )
 @click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for event files of TensorBoard.")
-@click.option("--name", help="Name of the run; by default the model's name and the date.")
+@click.option("--name", metavar="NAME", help="Name of the run; by default the model's name and the date.")
 @json_option
 def track(
     report: Path,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from tightfit.api.parameters.shrink_options import ShrinkOptions
-from tightfit.cli.options.choices import INITIAL, LAYOUTS, PER, SCHEMES, SCOPES, TYPES, Names
+from tightfit.cli.options.choices import INITIAL, LAYOUTS, PATTERNS, PER, SCHEMES, SCOPES, TYPES, Names
 from tightfit.cli.options.shared_options import json_option, metric_option, provenance_option, seed_option
 from tightfit.data.images.image_options import ImageOptions
 
@@ -43,7 +43,11 @@ def sparsity_options(patterns: str) -> Callable[[F], F]:
     options = (
         click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %."),
         click.option(
-            "--pattern", default="unstructured", show_default=True, help=f"Pattern of the zeros: {patterns}."
+            "--pattern",
+            type=Names("pattern", PATTERNS, more=True, shown="PATTERN"),
+            default="unstructured",
+            show_default=True,
+            help=f"Pattern of the zeros: {patterns}.",
         ),
         click.option(
             "--scope",

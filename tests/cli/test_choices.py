@@ -55,11 +55,23 @@ def test_a_question_ends_a_message_without_a_full_stop(monkeypatch, capsys):
     assert "Did you mean 'int8'? See --help." in capsys.readouterr().err
 
 
+def command_option(command, name):
+    found = app.get_command(click.Context(app), command)
+    return next(p for p in found.params if p.name == name)
+
+
 def test_the_shell_completes_values():
     command = app.get_command(click.Context(app), "optimize")
     effort = next(p for p in command.params if p.name == "effort")
     assert [c.value for c in effort.type.shell_complete(None, effort, "q")] == ["quick"]
     metric = next(p for p in command.params if p.name == "metric")
+    assert [c.value for c in command_option("check", "target").shell_complete(None, "ethos-u85-2")] == [
+        "ethos-u85-256", "ethos-u85-2048",
+    ]  # fmt: skip
+    found = command_option("quantize", "recover").shell_complete(None, "gptq,smo")
+    assert [c.value for c in found] == ["gptq,smoothing"]
+    found = command_option("optimize", "only").shell_complete(None, "int8+gp")
+    assert "int8+gptq" in [c.value for c in found]
     assert [c.value for c in metric.type.shell_complete(None, metric, "top1,rm")] == ["top1,rmse"]
 
 

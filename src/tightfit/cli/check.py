@@ -17,6 +17,7 @@ from tightfit.api.check import advise as run_advise
 from tightfit.api.check import check as run_check
 from tightfit.api.check import models as run_models
 from tightfit.api.parameters.arguments import parse_size
+from tightfit.cli.options import completions
 from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
 from tightfit.errors import OptionError
@@ -36,6 +37,7 @@ _LISTED = 20
     "--target",
     required=True,
     metavar="NAME",
+    shell_complete=completions.targets,
     help="Device to check for, such as ethos-u55-128; 'list' lists all.",
 )
 @click.option(
@@ -183,7 +185,12 @@ def _ask(question: Any) -> str:
 @click.option("--max-size", metavar="SIZE", help="Largest file, such as 5MB; a number of bytes from 1000 on.")
 @click.option("--max-macs", metavar="COUNT", help="Most multiply–accumulates, such as 300M.")
 @click.option("--min-accuracy", type=float, help="Least published accuracy, as a fraction: 0.7 is 70 %.")
-@click.option("--target", metavar="NAME", help="Only models in a form that this device runs.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    shell_complete=completions.targets,
+    help="Only models in a form that this device runs.",
+)
 @click.option("--task", metavar="WORD", help="Only models whose task has this word, such as detection.")
 @json_option
 def models(max_size: str | None, max_macs: str | None, as_json: bool, **options: Any) -> int:

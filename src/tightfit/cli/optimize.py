@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from tightfit.api.optimize import optimize as run_optimize
 from tightfit.api.parameters.arguments import parse_drops, parse_latency, parse_size
 from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options import completions
 from tightfit.cli.options.choices import EFFORTS, LAYOUTS, OBSERVERS, Names
 from tightfit.cli.options.ray_options import RUN_FILE, chosen_cluster, cluster_options
 from tightfit.cli.options.shared_options import (
@@ -149,6 +150,7 @@ def _take_run(context: click.Context, parameter: click.Parameter, value: Path | 
     "--only",
     multiple=True,
     metavar="NAME",
+    shell_complete=completions.candidates,
     help="Candidates to try, such as int8,int8+gptq; may be repeated.",
 )
 @click.option(

@@ -12,6 +12,7 @@ from tightfit import targets
 from tightfit.api.parameters.arguments import parse_size
 from tightfit.api.progress.terminal_bars import Bars, Stages
 from tightfit.api.quantize import quantize as run_quantize
+from tightfit.cli.options import completions
 from tightfit.cli.options.choices import LAYOUTS, OBSERVERS, SCHEMES, TYPES, Names
 from tightfit.cli.options.shared_options import (
     data_options,
@@ -87,6 +88,7 @@ class SchemeOrRecipe(Names):
     "--recover",
     "--recovery",
     metavar="STEPS",
+    shell_complete=completions.recoveries,
     default="",
     help="Recoveries, comma-separated: gptq, bias-correction, cross-layer-equalization, smoothing, "
     "mixed-precision, … (docs/recoveries.md lists all).",

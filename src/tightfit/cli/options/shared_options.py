@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from tightfit.cli.options import completions
 from tightfit.cli.options.choices import METRICS, Names
 from tightfit.errors import OptionError
 
@@ -75,6 +76,7 @@ def target_options(function: F) -> F:
     target = click.option(
         "--target",
         metavar="NAME",
+        shell_complete=completions.targets,
         help="Device that the file must fit; 'tightfit check --target list' lists all.",
     )
     memory = click.option(

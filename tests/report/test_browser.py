@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import tightfit
 from support.sample_reports import build
 from tightfit.report.comparison.page import write_comparison
 from tightfit.report.page.html import write_html
+from tightfit.report.page.sample_sheet import tile_of
 from tightfit.search.verdict.budget import Budget
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra 'browser'")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+
+HIDDEN = (
+    "[...document.querySelectorAll('.listing td')].filter(cell => {"
+    "const room = cell.closest('.scroll').getBoundingClientRect(), own = cell.getBoundingClientRect();"
+    "return own.right > room.right + 1 || cell.scrollWidth > cell.clientWidth + 1;}).length"
+)
+"""Cells of the listings that are cut, or lie outside of what is seen."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +77,27 @@ def test_the_page_fits_each_width_and_has_no_error(browser, request, kind, width
     assert (dark == "rgb(15, 18, 19)") == (scheme == "dark")
     assert len(page.screenshot(full_page=True)) > 10_000
     assert errors == []
+    page.close()
+
+
+def test_pictures_of_changed_samples_are_shown(browser, report, tmp_path):
+    packed = io.BytesIO()
+    tile_of(np.arange(192, dtype=np.uint8).reshape(1, 8, 8, 3)).save(packed, "PNG")
+    picture = "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
+    row = {"index": 3, "label": 1, "original": 1, "chosen": 2, "picture": picture}
+    long = "Fully Connected (NC, QDU8, F32, QC4W) GEMM"
+    details = {
+        **report.details, "flipped": [row], "changed": 1, "decided": 9,
+        "op_times": [{"kind": long, "name": long, "ms": 0.5, "share": 0.9}],
+        "storage": [{"kind": "FULLY_CONNECTED", "name": "net/" + "layer/" * 20, "bytes": 5000}],
+        "memory": {"weights": 83_000, "activations": 69_000},
+    }  # fmt: skip
+    write_html(replace(report, details=details), tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    widths = page.evaluate("[...document.querySelectorAll('.flips img')].map(i => i.naturalWidth)")
+    assert widths == [112], "the policy of the page permits its own pictures"
+    assert page.evaluate(HIDDEN) == 0, "every number of the listings is seen without scrolling"
     page.close()
 
 

@@ -81,7 +81,7 @@ def look_inside(candidate: Candidate, chosen: bool) -> Inside:
     most_db = max(
         [_BEST_DB, *(e.snr_db for _, e in measured if e.snr_db is not None and e.snr_db < EXACT_DB)]
     )
-    prefix = _shared_folder([e.name for _, e in measured])
+    prefix = shared_folder([e.name for _, e in measured])
     marked = {i for i, _ in worst[:MARKED_OPS]}
     columns = [(n, _share(e.snr_db or 0.0, most_db), i in marked) for n, (i, e) in enumerate(measured)]
     return Inside(
@@ -116,26 +116,26 @@ def _layer(position: int, error: LayerError, prefix: str, most_db: float) -> Lay
     snr_db = error.snr_db or 0.0
     words = "exact" if snr_db >= EXACT_DB else format_decibels(snr_db)
     kind, name = printable(error.kind, 40), printable(error.name, 120)
-    short = printable(_short_name(error.name, prefix), 60)
+    short = printable(short_name(error.name, prefix), 60)
     return LayerRow(position, name, short, kind, words, round(_share(snr_db, most_db), 3), round(snr_db, 3))
 
 
-def _short_name(name: str, prefix: str) -> str:
+def short_name(name: str, prefix: str) -> str:
     """The first name of a fused op, without the names of source modules.
 
     Example:
-        >>> _short_name("net/zoo.MBConv_2/torch.nn.ReLU__act;;net/zoo.MBConv_2/torch.nn.Conv2d;1", "net/")
+        >>> short_name("net/zoo.MBConv_2/torch.nn.ReLU__act;;net/zoo.MBConv_2/torch.nn.Conv2d;1", "net/")
         'MBConv_2/ReLU__act'
     """
     first = next((part for part in name.split(";") if part), name)
     return "/".join(part.rpartition(".")[2] or part for part in first.removeprefix(prefix).split("/"))
 
 
-def _shared_folder(names: Sequence[str]) -> str:
+def shared_folder(names: Sequence[str]) -> str:
     """The prefix, up to a slash, that most names have in common.
 
     Example:
-        >>> _shared_folder(["net/a/conv", "net/a/add", "net/b/conv", "Softmax"])
+        >>> shared_folder(["net/a/conv", "net/a/add", "net/b/conv", "Softmax"])
         'net/'
     """
     folders = Counter(
@@ -152,7 +152,9 @@ def _output_fact(output: Mapping[str, Any]) -> Fact:
     """An output with its worst slice."""
     words, worst = format_decibels(output["snr_db"]), output.get("worst_slice")
     if worst:
-        span = f"{worst['begin']}–{worst['end'] - 1} of axis {worst['axis']}"
+        first, last = worst["begin"], worst["end"] - 1
+        span = f"entry {first}" if first == last else f"entries {first}–{last}"
+        span = f"{span} of axis {worst['axis']}"
         samples = format_count(output["samples"], "sample")
         words += f"; worst slice '{worst['name']}' ({span}) {format_decibels(worst['snr_db'])} on {samples}"
     for flaw in ("lost", "weak"):

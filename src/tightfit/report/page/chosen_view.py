@@ -8,6 +8,7 @@ from typing import Any
 
 from tightfit.errors import TightfitError
 from tightfit.graph.reader import read_model
+from tightfit.report.page.candidate_detail import shared_folder, short_name
 from tightfit.report.page.snippets import Snippet, snippets
 from tightfit.report.printable import printable
 from tightfit.report.report import Report
@@ -117,8 +118,9 @@ def _op_times(details: dict[str, Any]) -> Listing:
 def _storage(details: dict[str, Any]) -> Listing:
     rows = details.get("storage", [])
     total, most = sum(r["bytes"] for r in rows) or 1, max((r["bytes"] for r in rows), default=1) or 1
+    prefix = shared_folder([r["name"] for r in rows if r["kind"]])
     shown = [
-        ([_name(r), format_bytes(r["bytes"]), format_percent(r["bytes"] / total)], r["bytes"] / most)
+        ([_name(r, prefix), format_bytes(r["bytes"]), format_percent(r["bytes"] / total)], r["bytes"] / most)
         for r in rows
     ]
     intro = "The constants of each op as they are stored, and what is no constant."
@@ -138,9 +140,9 @@ def _memory(details: dict[str, Any]) -> Listing:
     return Listing("Memory plan", intro, ("part", "bytes"), rows)
 
 
-def _name(row: dict[str, Any]) -> str:
-    kind, name = printable(row["kind"], 40), printable(row["name"], 60)
-    return name if not kind or kind == name else f"{kind} {name}"
+def _name(row: dict[str, Any], prefix: str = "") -> str:
+    name = printable(short_name(row["name"], prefix), 60)
+    return name if row["kind"] in ("", row["name"]) else f"{printable(row['kind'], 40)} {name}"
 
 
 def _flip(row: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from tightfit.units import format_milliseconds
 
 SHOWN: Final = ("5", "25", "50", "75", "90", "95", "99")
 """Percentiles that are columns."""
+_TAIL: Final = 2.0
+"""Longest bar, in 75th percentiles: one call that waited does not press all others into a dot."""
 _ENDS: Final = ("5", "25", "50", "75", "95")
 
 
@@ -23,7 +25,7 @@ class LatencySpread:
         name: of the candidate.
         is_chosen: whether it is the file that ships.
         cells: the percentiles ``SHOWN`` in words.
-        ends: the 5th, 25th, 50th, 75th and 95th percentile as shares of the longest bar.
+        ends: the 5th, 25th, 50th, 75th and 95th percentile as shares of the longest bar, at most 1.
     """
 
     name: str
@@ -37,6 +39,8 @@ def spreads_of(report: Report) -> list[LatencySpread]:
     timed = [c for c in report.candidates if all(_is_time(c.latency_percentiles.get(k)) for k in SHOWN)]
     timed.sort(key=lambda c: (c.name != report.best, not c.is_original, c.latency_percentiles["50"]))
     longest = max((c.latency_percentiles["95"] for c in timed), default=0.0) or 1.0
+    middle = max((c.latency_percentiles["75"] for c in timed), default=0.0)
+    longest = min(longest, _TAIL * middle) if middle else longest
     return [_spread(c, longest, is_chosen=c.name == report.best) for c in timed]
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("litert_converter", reason="needs litert-converter: the extr
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the skip
 
 from support.onnx_cases import FAMILIES  # noqa: E402 - after the skip
+from support.quantized_onnx import qonnx_net  # noqa: E402 - after the skip
 from tightfit.conversion.conversion_options import ConversionOptions  # noqa: E402 - after the skip
 from tightfit.conversion.load_model import load  # noqa: E402 - after the skip
 from tightfit.conversion.onnx.onnx_ops import ONNX_OPS  # noqa: E402 - after the skip
@@ -329,3 +330,27 @@ def test_a_top_k_whose_positions_nobody_reads_is_still_a_top_k():
     result = load(model_of([node], [("x", [1, 8])], ["y"], [("k", np.array([3]))]))
     assert [op.kind for op in result.model.main.ops] == ["TOPK_V2"]
     assert len(result.model.graphs) == 1
+
+
+@pytest.mark.parametrize("ir_version", [3, 10])
+def test_weights_that_are_also_inputs_are_constants(tmp_path, ir_version):
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    model = model_of(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [("x", [1, 4]), ("w", [4, 3])],
+        ["y"],
+        [("w", weight)],
+        9,
+    )
+    model.ir_version = ir_version
+    result = load(model, tmp_path / "m.tflite")
+    assert [t.name for t in result.model.main.inputs] == ["x"]
+    assert len(model.graph.input) == 2  # the caller's model stays as it was
+
+
+def test_quantized_weights_that_are_also_inputs_are_constants(tmp_path):
+    model = qonnx_net()
+    inputs = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
+    model.graph.input.extend(inputs)
+    result = load(model, tmp_path / "q.tflite")
+    assert [t.name for t in result.model.main.inputs] == ["x"]

@@ -1,8 +1,8 @@
-"""Nodes whose inputs are all constants: ONNX's own reference computes those that no row translates."""
+"""Constants of an ONNX graph: nodes whose inputs are all constants, and inputs with a default value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,8 @@ from tightfit.errors import ModelError
 _RANDOM: Final = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
                             "RandomUniformLike"})  # fmt: skip
 _DOMAINS: Final = ("", "ai.onnx")
+_SEPARATE_SINCE: Final = 4
+"""The version of the IR from which weights need not be inputs."""
 
 
 def untranslated(graph: onnx.GraphProto, known: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -65,3 +67,26 @@ def evaluate(node: onnx.NodeProto, opset: int, inputs: Sequence[Any]) -> list[An
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     return [np.asarray(v) for v in ReferenceEvaluator(model).run(None, given)]
+
+
+def fix_default_inputs(model: onnx.ModelProto, held: Container[str] = ()) -> onnx.ModelProto:
+    """Return the model without the inputs that have a default value: weights that a caller may replace.
+
+    Source: ONNX IR specification, "Graph": an initializer of an input's name is its default value.
+
+    Args:
+        model: is not changed.
+        held: inputs that stay, because the user gives their value.
+    """
+    stored = {t.name for t in model.graph.initializer} | {
+        t.values.name for t in model.graph.sparse_initializer
+    }
+    kept = [value for value in model.graph.input if value.name in held or value.name not in stored]
+    if len(kept) == len(model.graph.input):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = max(model.ir_version, _SEPARATE_SINCE)
+    del copy.graph.input[:]
+    copy.graph.input.extend(kept)
+    return copy

@@ -18,7 +18,7 @@ from onnx.inliner import inline_local_functions
 
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, ExportProbe, Specs, first_line, random_arrays
-from tightfit.conversion.onnx.constant_nodes import untranslated
+from tightfit.conversion.onnx.constant_nodes import fix_default_inputs, untranslated
 from tightfit.conversion.onnx.external_weights import check_external
 from tightfit.conversion.onnx.graph_walk import OnnxProgram
 from tightfit.conversion.onnx.onnx_ops import NEWEST_OPSET, OLDEST_OPSET, ONNX_OPS
@@ -53,6 +53,7 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     model = load_file(source) if isinstance(source, Path) else source
     if model.functions:
         model = inline_local_functions(model)
+    model = fix_default_inputs(model, options.held)
     form = normal_form(model) if is_quantized(model) else None
     source_model, model = model, model if form is None else form.model
     check_ops(model)
@@ -152,14 +153,13 @@ def input_specs(model: onnx.ModelProto, options: ConversionOptions) -> Specs:
     Raises:
         ModelError: a dimension other than the batch is free and no shape was given.
     """
-    constants = {t.name for t in model.graph.initializer}
-    known_names = {value.name for value in model.graph.input} - constants
+    known_names = {value.name for value in model.graph.input}
     for name in options.shapes:
         if name and name not in known_names:
             raise ModelError(unknown_name("input for --input-shape", name, known_names))
     specs: dict[str, tuple[tuple[int | None, ...], str]] = {}
     for value in model.graph.input:
-        if value.name in constants or value.name in options.held:
+        if value.name in options.held:
             continue
         tensor = value.type.tensor_type
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name

@@ -1,15 +1,18 @@
-"""Prints the processor time of the same search in one process and on raylets, interleaved.
+"""Prints the processor time of the same search in one process and on raylets, interleaved, and what differs.
 
     bench/cluster_overhead.py --rounds 3
+    bench/cluster_overhead.py --rounds 1 --model demo --model images --model text --recipe int8+gptq
 
-Processor time is that of all processes of a run, read every 0.2 s from /proc. Ray's own is that of its
-daemons (GCS, raylets, agents), of starting workers and of moving files. The bar of 10 % is for tasks of a
-second and more: their share of the tasks' time stands beside it.
+The choice, the files and all measurements but latency are compared. Processor time is that of all processes
+of a run, read every 0.2 s from /proc. Ray's own is that of its daemons (GCS, raylets, agents), of starting
+workers and of moving files. The bar of 10 % is for tasks of a second and more: their share of the tasks' time
+stands beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -18,13 +21,15 @@ import sys
 import tempfile
 import threading
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cluster_models import NAMES, case
 from machine import describe_machine
 from raylets import MARK, Raylets
 
-NAMES = ("float16", "int8", "int8+gptq", "int16x8", "int16x8+gptq", "int8+equalization", "int8+ranges")
+RECIPES = ("float16", "int8", "int8+gptq", "int16x8", "int16x8+gptq", "int8+equalization", "int8+ranges")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -68,25 +73,61 @@ class Meter:
             self.seen[int(entry.name)] = int(fields[11]) + int(fields[12])
 
 
-def searched(mark: str, cluster: str | None, samples: int) -> tuple[float, dict[str, Any]]:
-    """Return the processor time of a search in a process of its own, and its tasks."""
+@dataclass(frozen=True)
+class Searched:
+    """A search in a process of its own: its processor time, its tasks, and what must be equal."""
+
+    cpu_seconds: float
+    tasks: list[dict[str, Any]]
+    found: dict[str, Any]
+
+
+def searched(mark: str, cluster: str | None, asked: dict[str, Any]) -> Searched:
+    """Run a search in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, __file__, "--search", folder, "--samples", str(samples)]
+        words = [sys.executable, __file__, "--search", json.dumps(asked | {"folder": folder})]
         words += ["--address", cluster] if cluster else []
         with Meter(mark) as meter:
             subprocess.run(words, check=True, env={**os.environ, MARK: mark}, stderr=subprocess.DEVNULL)
         tasks = Path(folder) / "tasks.json"
-        return meter.seconds(), json.loads(tasks.read_text()) if tasks.is_file() else {"tasks": []}
+        known = json.loads(tasks.read_text())["tasks"] if tasks.is_file() else []
+        return Searched(meter.seconds(), known, json.loads((Path(folder) / "found.json").read_text()))
 
 
-def search(folder: str, address: str | None, samples: int) -> None:
-    """Run the search in this process."""
+def search(asked: dict[str, Any], address: str | None) -> None:
+    """Run the search in this process and write what must be equal."""
     from tightfit.api.optimize import optimize  # noqa: PLC0415 - in the process that is measured only
-    from tightfit.demo import MODEL  # noqa: PLC0415 - as above
-    from tightfit.search.job import Job  # noqa: PLC0415 - as above
 
-    job = Job(MODEL, "tightfit.demo:evaluation", Path(folder), recipes=NAMES, evaluation=samples)
-    optimize(job, cluster=address)
+    folder = Path(asked["folder"])
+    report = optimize(
+        asked["model"], asked["data"], folder, only=asked["recipes"], evaluation=asked["samples"],
+        max_size=asked["max_size"], cluster=address,
+    )  # fmt: skip
+    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (folder / "candidates").iterdir()}
+    measured = {
+        c.name: repr((c.accuracy, c.drop, c.agreement, c.snr_db, c.failure)) for c in report.candidates
+    }
+    found = {"best": report.best, "files": files, "measured": measured}
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+def compared(name: str, raylets: Raylets, asked: dict[str, Any]) -> tuple[float, bool]:
+    """Return the overhead of a search on raylets, and whether it found the same."""
+    alone = searched(uuid.uuid4().hex, None, asked)
+    there = searched(raylets.mark, raylets.address, asked)
+    seconds = [task["seconds"] for task in there.tasks]
+    long = sum(s for s in seconds if s >= 1) / max(sum(seconds), 1e-9)
+    ratio, equal = there.cpu_seconds / alone.cpu_seconds, there.found == alone.found
+    print(
+        f"{name}: one process {alone.cpu_seconds:.1f} s, raylets {there.cpu_seconds:.1f} s, "
+        f"{ratio - 1:+.0%}; "
+        f"{len(seconds)} tasks, {long:.0%} of their time in tasks of 1 s and more; choice "
+        f"{alone.found['best']}, choice and {len(alone.found['files'])} files equal: {equal}",
+        flush=True,
+    )
+    if not equal:
+        print({k: (alone.found[k], there.found[k]) for k in alone.found if alone.found[k] != there.found[k]})
+    return ratio, equal
 
 
 def main() -> None:
@@ -97,31 +138,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--model", action="append", choices=NAMES)
+    parser.add_argument("--recipe", action="append")
     parser.add_argument("--search", help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.search is not None:
-        search(options.search, options.address, options.samples)
+        search(json.loads(options.search), options.address)
         return
     print(describe_machine(), flush=True)
-    raylets = Raylets(options.workers - 1)
-    ratios = []
-    try:
-        for number in range(options.rounds):
-            alone, _ = searched(uuid.uuid4().hex, None, options.samples)
-            there, script = searched(raylets.mark, raylets.address, options.samples)
-            ratios.append(there / alone)
-            seconds = [task["seconds"] for task in script["tasks"]]
-            long = sum(s for s in seconds if s >= 1) / max(sum(seconds), 1e-9)
-            print(
-                f"round {number + 1}: one process {alone:.1f} s, {options.workers} raylets {there:.1f} s, "
-                f"{there / alone - 1:+.0%}; {len(seconds)} tasks, "
-                f"{long:.0%} of their time in tasks of 1 s and more",
-                flush=True,
-            )
-    finally:
-        raylets.close()
-    print(f"median overhead {statistics.median(ratios) - 1:+.0%}")
+    with tempfile.TemporaryDirectory() as folder:
+        cases = {name: case(name, Path(folder)) for name in options.model or ["demo"]}
+        raylets, found = Raylets(options.workers - 1), []
+        try:
+            for number in range(options.rounds):
+                for name, each in cases.items():
+                    asked = {k: str(v) if isinstance(v, Path) else v for k, v in vars(each).items()}
+                    asked |= {"recipes": options.recipe or RECIPES, "samples": options.samples}
+                    found.append(compared(f"round {number + 1}, {name}", raylets, asked))
+        finally:
+            raylets.close()
+    print(f"median overhead {statistics.median(ratio for ratio, _ in found) - 1:+.0%}; ", end="")
+    print(f"{sum(equal for _, equal in found)} of {len(found)} searches equal to one process")
+    raise SystemExit(not all(equal for _, equal in found))
 
 
 if __name__ == "__main__":

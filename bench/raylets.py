@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ class Raylets:
     Args:
         workers: number of nodes beside the head.
         head_cpus: processors of the head.
+        client: serve drivers outside of the cluster, at ``client_address``.
     """
 
-    def __init__(self, workers: int, head_cpus: int = 1) -> None:
+    def __init__(self, workers: int, head_cpus: int = 1, *, client: bool = False) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.update({"RAY_raylet_start_wait_time_s": "120"})  # on a busy machine
         os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
@@ -30,6 +32,11 @@ class Raylets:
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - after the environment is set
 
         head = {"num_cpus": head_cpus, "resources": {"latency:here": 1}, "include_dashboard": False}
+        if client:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                head["ray_client_server_port"] = free.getsockname()[1]
+            self.client_address = f"ray://127.0.0.1:{head['ray_client_server_port']}"
         self.cluster = Cluster()
         self.dead: list[Any] = []
         self.head = self._start(head)

@@ -15,6 +15,6 @@ def raylets():
     pytest.importorskip("ray", reason="needs the extra 'ray': pip install 'tightfit[ray]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cluster = Raylets(3)
+        cluster = Raylets(3, client=True)
     yield cluster
     cluster.close()

@@ -56,11 +56,12 @@ def test_a_search_on_raylets_has_the_choice_and_the_files_of_one_machine(raylets
     assert any("latency:here" in note for note in there.notes)
 
 
-def test_an_evaluation_in_shards_is_that_of_one_process(raylets, tmp_path):
+def test_an_evaluation_in_shards_is_that_of_one_process_also_through_rays_client(raylets, tmp_path):
     quantize_file(MODEL, "weight8", tmp_path / "small.tflite")
     models, data = [MODEL, tmp_path / "small.tflite"], "tightfit.demo:evaluation"
     options = {"metric": "top1,cosine", "limit": 600}
     there = evaluate(models, data, on=raylets.address, **options)
     assert there.to_dict() == evaluate(models, data, **options).to_dict()
+    assert there.to_dict() == evaluate(models, data, on=raylets.client_address, **options).to_dict()
     with pytest.raises(OptionError, match="trust_code"):
         evaluate(MODEL, data, metric=len, on=RayCluster(raylets.address))

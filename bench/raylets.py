@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -61,12 +62,18 @@ class Raylets:
                     raise
         return None
 
-    def kill(self, number: int) -> None:
-        """Kill a node's raylet with SIGKILL; any thread may do it."""
+    def kill(self, number: int, sent: signal.Signals = signal.SIGKILL) -> None:
+        """Kill a node's raylet, or stop it with SIGSTOP; any thread may do it."""
         node = self.nodes.pop(number)
         self.dead.append(node)
         for each in node.all_processes["raylet"]:
-            os.kill(each.process.pid, signal.SIGKILL)
+            os.kill(each.process.pid, sent)
+
+    def kill_head(self) -> None:
+        """Kill all daemons of the head with SIGKILL."""
+        for each in (each for several in self.head.all_processes.values() for each in several):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each.process.pid, signal.SIGKILL)
 
     def replace(self) -> None:
         """Start a node for each that was killed; Ray starts nodes in the main thread only."""

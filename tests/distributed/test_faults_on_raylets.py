@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from test_search_on_raylets import differences, files, job
 
+from raylets import STORE_BYTES, Raylets
+from support.places import ROOT
 from tightfit.api.optimize import optimize
 from tightfit.data.sample import InputSpec
 from tightfit.data.sources import open_data
 from tightfit.data.tables.ray_blocks import RayBlocks
-from tightfit.distributed import connection
+from tightfit.distributed import connection, task_queue
 from tightfit.distributed.connection import Connection
 from tightfit.distributed.latency_node import LatencyNode
 from tightfit.distributed.options import RayCluster
 from tightfit.errors import OptionError, RuntimeFailureError
+from tightfit.search.executor import ExecutorLostError
 from tightfit.search.job import INTERRUPTED, NullProgress
 from tightfit.search.verdict.budget import Budget
 
@@ -74,6 +80,30 @@ def test_a_cluster_that_is_not_there_is_told():
         Connection(RayCluster("127.0.0.1:1"))
 
 
+def test_what_the_object_store_cannot_hold_goes_to_disk_and_a_full_disk_is_told(connected, monkeypatch):
+    ray = connected.ray
+    large = np.zeros(2 * STORE_BYTES, np.uint8)
+    task = ray.remote(num_cpus=1)(lambda array: array.size)
+    assert ray.get(task.remote(connected.put(large))) == large.size
+
+    def full(_value):
+        raise ray.exceptions.OutOfDiskError
+
+    monkeypatch.setattr(ray, "put", full)
+    with pytest.raises(RuntimeFailureError, match=r"object store .* is full, on disk too"):
+        connected.put(large)
+
+
+def test_a_search_without_a_node_for_its_task_waits_and_then_ends(connected, monkeypatch):
+    monkeypatch.setattr(task_queue, "LOST_S", 1.0)
+    queue = task_queue.TaskQueue(connected)
+    remote = connected.ray.remote(num_cpus=0, resources={"nowhere": 1})(len)
+    task = queue.add_now(("nowhere",), lambda: remote.remote(b""))
+    with pytest.raises(ExecutorLostError, match="no node for a task for 1 s"):
+        queue.result(task, lambda: False)
+    queue.close()
+
+
 class Stopping(NullProgress):
     """Presses Ctrl-C when the second file is begun."""
 
@@ -97,13 +127,38 @@ def test_an_interrupted_search_ends_whole_and_goes_on(raylets, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_raylet_does_not_change_the_result(raylets, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
+def test_a_raylet_that_is_killed_or_hangs_does_not_change_the_result(raylets, tmp_path, sent):
     class Killing(NullProgress):
         def stage(self, name, total):  # noqa: ARG002 - the listener's signature
             if name.startswith("int8+gptq: file"):
-                raylets.kill(0)
+                raylets.kill(0, sent)
 
     there = optimize(job(tmp_path / "there"), Killing(), cluster=raylets.address)
+    alone = optimize(job(tmp_path / "alone"))
+    raylets.replace()
+    assert files(tmp_path / "alone") == files(tmp_path / "there")
+    assert not differences(alone, there)
+
+
+@pytest.mark.slow
+def test_a_search_whose_head_is_killed_goes_on_with_another_head(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs the extra 'ray': pip install 'tightfit[ray]'")
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+    first = Raylets(1)
+    words = [sys.executable, str(ROOT / "bench" / "cluster_kills.py"), "--search", str(tmp_path / "there")]
+    driver = subprocess.Popen([*words, "--address", first.address], stderr=subprocess.DEVNULL)
+    made = tmp_path / "there" / "candidates" / "float16.tflite"
+    while not made.exists() and driver.poll() is None:
+        time.sleep(0.1)
+    first.kill_head()
+    assert driver.wait(120) != 0
+    assert not list((tmp_path / "there").rglob(".tightfit-*.tflite"))
+    with contextlib.suppress(Exception):  # its head is gone already
+        first.close()
+    second = Raylets(1)
+    there = optimize(job(tmp_path / "there"), cluster=second.address)
+    second.close()
     alone = optimize(job(tmp_path / "alone"))
     assert files(tmp_path / "alone") == files(tmp_path / "there")
     assert not differences(alone, there)

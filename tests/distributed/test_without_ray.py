@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -110,6 +111,26 @@ def test_workers_of_a_training_share_a_batch_evenly():
 
 def test_the_shares_of_a_batch_are_the_batch():
     assert [row for i in range(3) for row in Share(i, 3).of(list(range(12)))] == list(range(12))
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="process descriptors are Linux's")
+def test_a_worker_ends_with_its_raylet():
+    raylet = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    code = (
+        "import time; from tightfit.distributed.raylet_watch import end_with_raylet; end_with_raylet(); "
+        "print('works', flush=True); time.sleep(60)"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"RAY_RAYLET_PID": str(raylet.pid)},
+        stdout=subprocess.PIPE,
+    )
+    assert worker.stdout.readline() == b"works\n"
+    assert worker.poll() is None
+    raylet.kill()
+    assert worker.wait(20) == 1
+    raylet.communicate()
+    worker.stdout.close()
 
 
 def of(data, **changes):

@@ -14,6 +14,7 @@ from tightfit import errors
 from tightfit.distributed.connection import refuse_skew, versions
 from tightfit.distributed.context import Context
 from tightfit.distributed.evaluation_bench import EvaluationBench, EvaluationContext
+from tightfit.distributed.raylet_watch import end_with_raylet
 from tightfit.distributed.workbench import Workbench
 from tightfit.errors import RuntimeFailureError, TightfitError
 
@@ -79,6 +80,7 @@ def perform_recording(context: Context, *arguments: Any) -> tuple[Answer, Any]:
 
 def _bench(context: Context | EvaluationContext) -> Workbench | EvaluationBench:
     """The bench of a search or of an evaluation, made once in a process."""
+    end_with_raylet()
     refuse_skew(context.versions, versions(), os.uname().nodename)
     return _made(_Keyed(context))
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from tightfit.distributed.artifacts import Artifact, local_file
 from tightfit.distributed.connection import refuse_skew, versions
 from tightfit.distributed.options import RETRIES
+from tightfit.distributed.raylet_watch import end_with_raylet
 from tightfit.distributed.tasks import pack
 from tightfit.errors import TightfitError
 from tightfit.scratch import scratch_folder
@@ -155,6 +156,7 @@ def train_part(context: dict[str, Any]) -> None:
     """Train in one worker of Ray Train; the first one tells the run what came of it."""
     from ray.train import get_context  # noqa: PLC0415 - runs in Ray's workers
 
+    end_with_raylet()
     mine, run, fetch = get_context(), context["run"], context["fetch"]
     if fetch(run.refused.remote()):
         return

@@ -97,7 +97,7 @@ def test_what_the_object_store_cannot_hold_goes_to_disk_and_a_full_disk_is_told(
 def test_a_search_without_a_node_for_its_task_waits_and_then_ends(connected, monkeypatch):
     monkeypatch.setattr(task_queue, "LOST_S", 1.0)
     queue = task_queue.TaskQueue(connected)
-    remote = connected.ray.remote(num_cpus=0, resources={"nowhere": 1})(len)
+    remote = connected.ray.remote(num_cpus=0, resources={"nowhere": 1})(lambda given: given)
     task = queue.add_now(("nowhere",), lambda: remote.remote(b""))
     with pytest.raises(ExecutorLostError, match="no node for a task for 1 s"):
         queue.result(task, lambda: False)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tightfit.errors import OptionError, unknown_name
 
 BACKENDS: Final = ("auto", "jax", "tensorflow", "torch")
+RECURRENT: Final = ("fused", "unrolled")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ConversionOptions:
             that is done only where the file for one sample cannot be freed.
         uint8: ``(mean, std)``: inputs of three or four dimensions take bytes, the file computes
             ``(x - mean) / std`` itself.
+        recurrent: ``fused``: an LSTM is one op where the op computes the same; ``unrolled``: every step of it
+            is written out, for devices that refuse variables.
         as_text: hand StableHLO over as text, where the converter does not read its bytecode.
 
     Raises:
@@ -44,11 +47,14 @@ class ConversionOptions:
     held: Mapping[str, float] = field(default_factory=dict)
     uint8: tuple[float, float] | None = None
     trace_batch: bool = False
+    recurrent: str = "fused"
     as_text: bool = False
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise OptionError(unknown_name("Keras backend", self.backend, BACKENDS))
+        if self.recurrent not in RECURRENT:
+            raise OptionError(unknown_name("form of recurrent layers", self.recurrent, RECURRENT))
         if self.batch is not None and self.batch < 1:
             raise OptionError(f"Received the batch {self.batch}; expected 1 or more, or 'dynamic'.")
         if self.uint8 is not None and self.uint8[1] == 0:

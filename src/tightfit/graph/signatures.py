@@ -55,8 +55,11 @@ def _by_name(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
 
 
 def keeps_state(model: Model) -> bool:
-    """Return whether a model keeps state between calls, so that the order of samples matters."""
-    tensors = any(t.is_variable for graph in model.graphs for t in graph.tensors())
+    """Return whether a model keeps state between calls, so that the order of samples matters.
+
+    A variable that an op writes at every call, before it is read, keeps nothing.
+    """
+    tensors = any(t.is_variable and t.producer is None for graph in model.graphs for t in graph.tensors())
     return tensors or any(op.kind == "READ_VARIABLE" for graph in model.graphs for op in graph.ops)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from tightfit.errors import ModelError
+from tightfit.graph.signatures import keeps_state
 from tightfit.graph.writer import serialize
 from tightfit.runtime.input_samples import random_sample
 from tightfit.runtime.session import Session
@@ -32,7 +33,7 @@ def check_equality(network: Any, samples: int = _SAMPLES) -> float:
         RuntimeFailureError: LiteRT cannot run the graph.
     """
     # A model with state starts from zero only in a new process.
-    stateful = any(t.is_variable for t in network.source.main.tensors())
+    stateful = keeps_state(network.source)
     with Session(serialize(network.source)) as session:
         drawn = [random_sample(session.inputs, seed) for seed in range(1 if stateful else samples)]
         given = [session.run(sample) for sample in drawn]

@@ -58,11 +58,11 @@ def _unite(graph: Graph, first: Op, second: Op, kept: set[Tensor]) -> bool:
 
 
 def _is_pure(op: Op) -> bool:
-    reads_state = any(t is not None and t.is_variable for t in op.inputs)
+    has_state = any(t is not None and t.is_variable for t in (*op.inputs, *op.outputs))
     plain = len(op.outputs) == 1 and op.kind not in _RANDOM and not op.intermediates and not called_graphs(op)
     return (
         plain
-        and not reads_state
+        and not has_state
         and not op.kind.startswith(("VAR_", "READ_VAR", "HASHTABLE", "STABLEHLO_RNG"))
     )
 

@@ -25,7 +25,7 @@ from tightfit.conversion.keras.float_policies import full_precision, in_float32,
 from tightfit.conversion.keras.kept_state import StatefulCall, kept_state
 from tightfit.conversion.keras.old_configs import migrated, writer_version
 from tightfit.conversion.keras.quantized_layers import dequantize_layers
-from tightfit.conversion.keras.recurrent_layers import LONGEST, unrolled
+from tightfit.conversion.keras.recurrent_layers import Forms, written_forms
 from tightfit.conversion.keras.safe_files import DAMAGE, check_file, modules_in, read_config
 from tightfit.conversion.keras.safe_weights import check_archive, check_h5
 from tightfit.errors import ModelError
@@ -43,14 +43,12 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     model = load_file(source, options) if isinstance(source, Path) else source
     quantized = dequantize_layers(model)
     model = model if isinstance(source, Path) else rebuilt(model)
-    with unrolled(model) as layers, in_float32(model) as half, written_out(model):
+    fuses = options.recurrent == "fused" and keras.backend.backend() == "jax" and not options.trace_batch
+    with written_forms(model, fuses=fuses) as forms, in_float32(model) as half, written_out(model):
         call = ExportCall(model, options)
-        _check_steps(call, layers)
         route = _ROUTES[keras.backend.backend()]
-        exported = route(call, options)
-    exported.notes += quantized
-    if layers:
-        exported.notes.append(f"Unrolled step by step: {', '.join(layers)}.")
+        exported = route(call, options, forms)
+    exported.notes += [*quantized, *forms.notes()]
     if half:
         exported.notes.append(f"Converted to float32: {len(half)} layers computed in half precision.")
     return exported
@@ -157,7 +155,7 @@ class ExportCall:
         return list(keras.tree.flatten(self.on(arrays)))
 
 
-def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
+def _by_jax(call: ExportCall, options: ConversionOptions, forms: Forms) -> Exported:
     import jax  # noqa: PLC0415 - only on this backend
 
     from tightfit.conversion.keras.plain_functions import plain_functions  # noqa: PLC0415 - the same
@@ -173,9 +171,10 @@ def _by_jax(call: ExportCall, options: ConversionOptions) -> Exported:
                 traced = StatefulCall(call, kept_state(traced.assigned.values()))
                 lowered = _lowered(traced, options)
         compiled = jax.jit(traced)
-        probes = probe_function(
-            lambda *x: compiled(*x, weights=traced.weights), call.inputs, call.outputs, state=traced.values
-        )
+        with forms.paused():
+            probes = probe_function(
+                lambda *x: compiled(*x, weights=traced.weights), call.inputs, call.outputs, state=traced.values
+            )
     except ModelError as error:
         raise RouteError(str(error)) from error
     except Exception as error:
@@ -198,13 +197,15 @@ def _untraceable(model: Any, error: Exception) -> str:
     )
 
 
-def _by_tensorflow(call: ExportCall, options: ConversionOptions) -> Exported:
+def _by_tensorflow(call: ExportCall, options: ConversionOptions, forms: Forms) -> Exported:
+    del forms
     from tightfit.conversion.saved_model import export_keras  # noqa: PLC0415 - loads TensorFlow
 
     return export_keras(call, options)
 
 
-def _by_torch(call: ExportCall, options: ConversionOptions) -> Exported:
+def _by_torch(call: ExportCall, options: ConversionOptions, forms: Forms) -> Exported:
+    del forms
     from tightfit.conversion.torch import export_keras  # noqa: PLC0415 - loads torch
 
     return export_keras(call, options)
@@ -257,15 +258,6 @@ def _whole_shape(options: ConversionOptions, name: str, known: Any) -> tuple[int
             f"{name}={sizes}."
         )
     return shape
-
-
-def _check_steps(call: ExportCall, layers: Sequence[str]) -> None:
-    longest = max((s[1] or 0 for s, _ in call.inputs.values() if len(s) > 1), default=0)
-    if layers and longest > LONGEST:
-        raise ModelError(
-            f"The layer '{layers[0]}' would be unrolled over {longest} steps, more than {LONGEST}; convert "
-            "it for a shorter sequence with --input-shape, and carry its state in the application."
-        )
 
 
 def _output_names(model: Any, result: Any) -> list[str]:

@@ -26,11 +26,14 @@ class OnnxProgram:
     Args:
         graph: the graph.
         opset: of the default domain. constants: initializers by name.
+        fuses: whether an LSTM becomes one op where the op computes the same.
     """
 
-    def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
+    def __init__(self, graph: onnx.GraphProto, opset: int, *, fuses: bool = False) -> None:
         self.graph = graph
         self.opset = opset
+        self.fuses = fuses
+        self.read = _names_read(graph)
         self.constants: Values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
 
     def __call__(self, inputs: Mapping[str, Any], outer: Mapping[str, Any] | None = None) -> list[Any]:
@@ -52,6 +55,8 @@ class OnnxProgram:
         name = proto.name or (proto.output[0] if proto.output else proto.op_type)
         wanted = sum(bool(o) for o in proto.output)
         node = OnnxNode(proto.op_type, name, self.opset, attributes, wanted)
+        node.read = tuple(o in self.read for o in proto.output)
+        node.fuses = self.fuses
         try:
             if proto.op_type in CONTROL:
                 graphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
@@ -69,6 +74,17 @@ class OnnxProgram:
             raise node.refuse(
                 f"cannot be translated ({type(error).__name__}: {first_line(error)})"
             ) from error
+
+
+def _names_read(graph: onnx.GraphProto) -> set[str]:
+    """The values that a node, a graph inside of one or a caller reads."""
+    found = {o.name for o in graph.output}
+    for node in graph.node:
+        found.update(node.input)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found |= _names_read(attribute.g)
+    return found - {""}
 
 
 def _apply(row: OnnxOp, node: OnnxNode, inputs: list[Any]) -> Sequence[Any]:

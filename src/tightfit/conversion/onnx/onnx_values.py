@@ -97,6 +97,8 @@ class OnnxNode:
         kind, name, opset: of the node. attributes: name → plain value. outputs: how many are wanted.
         xp: ``numpy`` when every input is a constant, else ``jax.numpy``.
         image: the channel-last value that ``axis`` speaks of, or None.
+        read: for each output, whether something reads it.
+        fuses: whether a recurrent layer may become one op.
     """
 
     def __init__(self, kind: str, name: str, opset: int, attributes: dict[str, Any], outputs: int) -> None:
@@ -105,6 +107,8 @@ class OnnxNode:
         self.outputs = outputs
         self.xp: Any = np
         self.image: ChannelLast | None = None
+        self.read: tuple[bool, ...] = (True,) * outputs
+        self.fuses = False
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, or the default."""

@@ -1,4 +1,7 @@
-"""ONNX LSTM, GRU and RNN, written out step by step: ``.tflite`` has no loop that every runtime takes."""
+"""ONNX LSTM, GRU and RNN: an LSTM from zero is one op, others are written out step by step.
+
+``.tflite`` has no loop that every runtime takes.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from jax import nn
 
 from tightfit.conversion.keras.recurrent_layers import LONGEST
 from tightfit.conversion.onnx.onnx_values import OnnxNode, OnnxOp
+from tightfit.conversion.stablehlo.sequence_lstm import sequence_lstm
 
 State = tuple[Any, ...]
 Step = Callable[[Any, State], State]
@@ -75,6 +79,8 @@ def _recurrent(n: OnnxNode, x: Any, w: Any, r: Any, *rest: Any) -> Any:
     _check(n, lengths, peepholes)
     if n.get("layout", 0):
         x = jnp.swapaxes(x, 0, 1)
+    if _is_one_op(n, (w, r, bias), first, cell):
+        return _as_ops(n, x, (w, r, bias))
     if x.shape[0] > LONGEST:
         raise n.refuse(f"would be written out over {x.shape[0]} steps, more than {LONGEST}")
     direction = _text(n.get("direction", "forward"))
@@ -88,6 +94,36 @@ def _recurrent(n: OnnxNode, x: Any, w: Any, r: Any, *rest: Any) -> Any:
     if n.get("layout", 0):
         outputs = [jnp.transpose(outputs[0], (2, 0, 1, 3)), *(jnp.swapaxes(o, 0, 1) for o in outputs[1:])]
     return tuple(outputs)
+
+
+def _is_one_op(n: OnnxNode, weights: State, *states: Any) -> bool:
+    """Whether UNIDIRECTIONAL_SEQUENCE_LSTM computes what is read: from zero, without the last cell state."""
+    known = all(isinstance(m, np.ndarray) for m in weights if m is not None)
+    zero = all(s is None or (isinstance(s, np.ndarray) and not s.any()) for s in states)
+    return n.kind == "LSTM" and n.fuses and known and zero and not any(n.read[2:])
+
+
+def _as_ops(n: OnnxNode, x: Any, weights: State) -> Any:
+    """One op for each direction; the last cell state, which nothing reads, is zero."""
+    batch_first = jnp.swapaxes(x, 0, 1)
+    direction, outputs, lasts = _text(n.get("direction", "forward")), [], []
+    for d in range(weights[0].shape[0]):
+        backward = direction == "reverse" or d == 1
+        given = jnp.flip(batch_first, 1) if backward else batch_first
+        y = sequence_lstm(given, *_gates(*(None if m is None else m[d] for m in weights)))
+        lasts.append(y[:, -1])
+        outputs.append(jnp.flip(y, 1) if backward else y)
+    whole, last = jnp.stack(outputs, axis=2), jnp.stack(lasts, axis=1)
+    if not n.get("layout", 0):
+        whole, last = jnp.transpose(whole, (1, 2, 0, 3)), jnp.swapaxes(last, 0, 1)
+    return whole, last, jnp.zeros_like(last)
+
+
+def _gates(w: Any, r: Any, bias: Any) -> list[Any]:
+    """Weights, recurrent weights and bias with the gates in the order input, forget, cell, output."""
+    both = np.zeros(w.shape[0], np.float32) if bias is None else bias[: w.shape[0]] + bias[w.shape[0] :]
+    parts = (np.split(np.asarray(m, np.float32), 4) for m in (w, r, both))
+    return [jnp.asarray(np.concatenate([i, f, c, o])) for i, o, f, c in parts]
 
 
 def _direction(n: OnnxNode, x: Any, weights: State, states: list[Any], backward: bool) -> tuple[Any, State]:
@@ -125,6 +161,8 @@ def _text(value: Any) -> str:
 
 
 _NOTE: Final = f"default activations (RNN: Relu and Sigmoid too), at most {LONGEST} steps, written out"
+_LSTM_NOTE: Final = f"one op from zero states; else written out, at most {LONGEST} steps, default activations"
 RECURRENT: Final[dict[str, OnnxOp]] = {
-    kind: OnnxOp(_recurrent, note=_NOTE) for kind in ("GRU", "LSTM", "RNN")
+    "LSTM": OnnxOp(_recurrent, note=_LSTM_NOTE),
+    **{kind: OnnxOp(_recurrent, note=_NOTE) for kind in ("GRU", "RNN")},
 }

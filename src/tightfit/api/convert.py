@@ -44,6 +44,7 @@ def convert(  # noqa: PLR0913 - the options of one command
     hold: Mapping[str, float] | None = None,
     signature: str | None = None,
     backend: str = "auto",
+    recurrent: str = "fused",
     uint8: tuple[float, float] | None = None,
     trust: bool = False,
 ) -> ConversionResult:
@@ -65,6 +66,7 @@ def convert(  # noqa: PLR0913 - the options of one command
         hold: input name → the number that an ONNX input always has.
         signature: of a SavedModel with several: only this one.
         backend: of Keras: ``jax``, ``tensorflow``, ``torch`` or ``auto``.
+        recurrent: ``fused``: an LSTM is one op where the op computes the same; ``unrolled``: step by step.
         uint8: ``(mean, std)``: image inputs take bytes, and the file computes ``(x - mean) / std``.
         trust: run code that the file names or holds.
 
@@ -89,6 +91,7 @@ def convert(  # noqa: PLR0913 - the options of one command
         shapes=_shapes(input_shape),
         signature=signature,
         backend=backend,
+        recurrent=recurrent,
         channel_last=channel_last,
         held=hold or {},
         uint8=uint8,

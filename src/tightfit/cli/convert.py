@@ -18,7 +18,7 @@ from tightfit.cli.options.shared_options import (
     parse_shapes,
 )
 from tightfit.cli.terminal.accuracy_view import value_lines
-from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.conversion_options import RECURRENT, ConversionOptions
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import wanted_metrics
@@ -52,6 +52,13 @@ from tightfit.units import format_bytes
     default="auto",
     show_default=True,
     help="Keras backend: auto, jax, tensorflow or torch.",
+)
+@click.option(
+    "--recurrent",
+    type=Names("form", RECURRENT),
+    default="fused",
+    show_default=True,
+    help="An LSTM as one op (fused), or step by step for devices that refuse variables (unrolled).",
 )
 @click.option(
     "--channel-last", is_flag=True, help="Change image inputs of torch and ONNX models from NCHW to NHWC."
@@ -111,7 +118,7 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     if options["uint8"] is not None:
         numbers = parse_assignments(options["uint8"], ("mean", "std"))
         uint8 = numbers["mean"], numbers["std"]
-    same = {name: options[name] for name in ("trust", "signature", "backend", "channel_last")}
+    same = {name: options[name] for name in ("trust", "signature", "backend", "channel_last", "recurrent")}
     return same | {
         "batch": _batch(options["batch"]),
         "shapes": parse_shapes(options["input_shape"]),

@@ -50,8 +50,8 @@ def _has_lstm(module: Any) -> bool:
 
 def _is_plain(node: Any) -> bool:
     """From zero, without projection, and the last cell states are read by nothing."""
-    states, parameters, has_biases, layers, directions = node.args[1], node.args[2], *node.args[3:5], node.args[7]
-    count = (4 if has_biases else 2) * layers * (2 if directions else 1)
+    _, states, parameters, has_biases, layers, _, _, both_ways, _ = node.args
+    count = (4 if has_biases else 2) * layers * (2 if both_ways else 1)
     taken = [user.args[1] for user in node.users if user.users]
     zero = all(getattr(state, "target", None) in _ZEROS for state in states)
     return zero and len(parameters) == count and _CELLS not in taken

@@ -17,9 +17,13 @@ from tightfit.errors import RuntimeFailureError
 from tightfit.evaluation.slices.model_slices import by_name, refuse_unanswered, slices_of
 from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.evaluation.slices.quality import lower
+from tightfit.graph.copying import copy_model
+from tightfit.graph.ir import Model
+from tightfit.graph.passes.unrolled_lstm import unroll_lstms
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
 from tightfit.pipeline.quantization_result import UNFIT, QuantizationResult
+from tightfit.pipeline.recurrent_form import reason_to_unroll
 from tightfit.pipeline.source import Source
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.apply import apply_plan
@@ -79,6 +83,7 @@ class Builder:
     seen: Calibration | None = None
     moments: dict[str, Moments] = field(default_factory=dict)
     _repaired: dict[tuple[Any, ...], RecoveryState] = field(default_factory=dict, repr=False)
+    _unrolled: tuple[Model, Calibration | None, list[str]] | None = field(default=None, repr=False)
 
     def calibration(self, *, detailed: bool = True) -> Calibration | None:
         """Return what the samples showed, collected once; None without samples.
@@ -104,13 +109,12 @@ class Builder:
             TightfitError: the model cannot be calibrated or planned.
         """
         spec.check_samples(given=self.samples is not None or self.seen is not None)
-        model = self.source.model
+        model, seen, notes = self._form(spec)
         rules = check_overrides(model, spec.overrides)
-        seen = self.calibration(detailed=spec.detailed)
         ranges = Ranges([seen.statistics] if seen else [], spec.observers)
         if spec.target is not None and seen is not None:
             rules = targets.overrides_for(spec.target, model, spec.scheme, ranges, rules)
-        return RecoveryState(
+        state = RecoveryState(
             model,
             make_plan(model, spec.scheme, ranges, overrides=rules),
             ranges,
@@ -123,6 +127,22 @@ class Builder:
             progress=self.stage,
             folder=spec.folder,
         )
+        state.notes += notes
+        return state
+
+    def _form(self, spec: BuildSpec) -> tuple[Model, Calibration | None, list[str]]:
+        """The model as the file has it, what its samples showed, and what was changed in it."""
+        model, seen = self.source.model, self.calibration(detailed=spec.detailed)
+        why = reason_to_unroll(model, spec)
+        if why is None:
+            return model, seen, []
+        if self._unrolled is None:
+            twin = copy_model(model)
+            done = unroll_lstms(twin)
+            again = None if self.samples is None else calibrate(twin, self.samples(), detailed=True)
+            self._unrolled = twin, again, done
+        twin, again, done = self._unrolled
+        return twin, again, [f"{sentence.rstrip('.')}: {why}." for sentence in done]
 
     def write(
         self, state: RecoveryState, spec: BuildSpec, output: Path, facts: dict[str, Any] | None

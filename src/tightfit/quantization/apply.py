@@ -13,6 +13,8 @@ import numpy as np
 from tightfit.errors import QuantizationError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.ops import sequence_lstm
+from tightfit.quantization.integer_lstm import finish_integer
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_outputs, weight_of
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, GraphPlan, OpPlan, Plan, Storage
 from tightfit.quantization.storing import conversion, hold, quantization_of, shifted, store
@@ -70,6 +72,8 @@ class _Application:
             self.convert_inputs(op, decision, readers[op])
             self.convert_outputs(op, decision)
             _set_options(op, decision)
+            if op.kind == sequence_lstm.KIND and decision.mode == INTEGER:
+                finish_integer(op)
         for tensor in originals:
             self.give_output(tensor)
 
@@ -214,7 +218,7 @@ class _Application:
 def _real_positions(op: Op, inputs: list[tuple[int, Tensor]]) -> set[int]:
     """The positions that carried reals before the op's tensors were converted."""
     rule = find_rule(op.kind)
-    skipped = {weight_of(op, rule), rule.bias, *rule.keep_inputs} if rule else set()
+    skipped = {weight_of(op, rule), *rule.unlike_activations()} - {rule.cell} if rule else set()
     return {i for i, t in inputs if i not in skipped and (t.dtype == "float32" or t.is_quantized)}
 
 

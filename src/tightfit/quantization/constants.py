@@ -16,7 +16,7 @@ from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op
 from tightfit.quantization.arithmetic import LIMITS, weight_scales
 from tightfit.quantization.grid import KEPT, grid_scales
-from tightfit.quantization.modes import SMALLEST_HALF, hybrid_positions, weight_positions
+from tightfit.quantization.modes import SMALLEST_HALF, has_rows, hybrid_positions, weight_positions
 from tightfit.quantization.ops.op_rule import OpRule
 from tightfit.quantization.ops.rule_lookup import TABLES, find_rule, weight_of
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, OpPlan, Storage
@@ -51,6 +51,8 @@ def decide_constants(op: Op, plan: OpPlan, scheme: Scheme, activation: Storage |
         )
         axis = _axis(op, rule, hybrid=hybrid)
         plan.constants = {i: _weight(op, i, axis, scheme.weights) for i in positions}
+    elif plan.mode == INTEGER and rule is not None and rule.gates:
+        return _gate_constants(op, plan, rule, scheme, activation)
     elif plan.mode == INTEGER and rule is not None and rule.weight is not None:
         return _integer_constants(op, plan, rule, scheme, activation)
     return 0
@@ -60,6 +62,8 @@ def _axis(op: Op, rule: OpRule | None, *, hybrid: bool) -> int | None:
     """The channel axis of weights under float activations: any for unpacking, the kernel's for hybrid."""
     if rule is None or op.kind in TABLES:
         return TABLES.get(op.kind)
+    if not hybrid and has_rows(op, rule):
+        return 0
     return rule.dynamic_axis() if hybrid or rule.weight is None else rule.weight_axis
 
 
@@ -105,6 +109,20 @@ def _integer_constants(op: Op, plan: OpPlan, rule: OpRule, scheme: Scheme, activ
         scales, widened = _fit_bias(_finite(bias, op), scales, activation.scale[0], activations)
         plan.constants[rule.bias] = _bias(scales, activation.scale[0], activations)
     plan.constants[position] = replace(storage, scale=tuple(scales.tolist()))
+    return widened
+
+
+def _gate_constants(op: Op, plan: OpPlan, rule: OpRule, scheme: Scheme, activation: Storage | None) -> int:
+    """The weights and biases of an op with several products, of one scale each."""
+    widened, dtype = 0, plan.dtype or "int8"
+    for position, place in rule.gates:
+        scales, storage = _stored(op.operand(position).values, None, scheme.weights, op)
+        bias = None if place is None else op.input(place)
+        if place is not None and bias is not None and activation is not None:
+            step = activation.scale[0]
+            scales, more = _fit_bias(_finite(bias.values, op), scales, step, dtype)
+            plan.constants[place], widened = _bias(scales, step, dtype), widened + more
+        plan.constants[position] = replace(storage, scale=tuple(scales.tolist()))
     return widened
 
 

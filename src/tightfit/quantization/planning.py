@@ -16,6 +16,7 @@ from tightfit.quantization.modes import NARROW, Context, Override, decide_modes,
 from tightfit.quantization.ops.rule_lookup import find_rule, real_inputs
 from tightfit.quantization.parameters import Parameters
 from tightfit.quantization.plan import INTEGER, GraphPlan, OpPlan, Plan, Storage
+from tightfit.quantization.refusals import cell_storage
 from tightfit.quantization.scheme import Scheme, find_op_scheme, find_scheme
 
 Overrides = Iterable[Override | tuple[str, str]]
@@ -110,6 +111,9 @@ def _plan_graph(graph: Graph, context: Context, widened: list[int]) -> GraphPlan
     for op, plan in zip(graph.ops, plans, strict=True):
         _operands(op, plan, parameters, requantized)
         rule = find_rule(op.kind)
+        if rule is not None and rule.cell is not None and plan.mode == INTEGER:
+            limits = context.range_of(op.operand(rule.cell), "int16") or (-1.0, 1.0)
+            plan.inputs[rule.cell] = cell_storage(limits)
         activation = None if rule is None else parameters.storage_of(op, rule.activation)
         channels = decide_constants(op, plan, scheme_of(op, context)[0] or context.scheme, activation)
         widened += [channels] if channels else []

@@ -5,6 +5,7 @@ Each function returns the reason as the end of a sentence, or None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op, Tensor
+from tightfit.graph.ops.sequence_lstm import is_written_state, unlike_plain
 from tightfit.quantization.arithmetic import activation_parameters, quantize
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.ops.op_rule import OpRule
@@ -23,11 +25,15 @@ from tightfit.quantization.ops.rule_lookup import (
     real_outputs,
     refusal_reason,
 )
+from tightfit.quantization.plan import Storage
 
 RangeOf = Callable[[Tensor, str], Range | None]
 
 # A divisor within this many steps of zero may be stored as zero for another input.
 _DIVISOR_STEPS: Final = 16
+
+MOST_CELL: Final = 64.0
+"""The largest cell state: TANH reads up to six integer bits (``tensor_utils.cc``)."""
 
 _ROOTS: Final = frozenset({"SQRT", "RSQRT"})
 
@@ -52,7 +58,8 @@ def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str 
         types = sorted({t.dtype for t in (*op.inputs, *op.outputs) if t is not None and "float" in t.dtype})
         return f"it works on {' and '.join(types)}, not float32"
     return (
-        _not_constant(op, rule)
+        _unlike_plain(op, rule, range_of)
+        or _not_constant(op, rule)
         or _not_finite(op, rule)
         or _no_range(op, rule, dtype, range_of)
         or _zero_divisor(op, rule, dtype, range_of)
@@ -62,9 +69,25 @@ def integer_refusal(op: Op, dtype: str, weights: str, range_of: RangeOf) -> str 
     )
 
 
+def _unlike_plain(op: Op, rule: OpRule, range_of: RangeOf) -> str | None:
+    """Refuse cells that the integer kernels do not compute, or whose state they cannot hold."""
+    if rule.cell is None:
+        return None
+    reason = unlike_plain(op)
+    if reason is not None:
+        return reason
+    limits = range_of(op.operand(rule.cell), "int16")
+    if limits is None:
+        return "the range of its cell state was not calibrated"
+    reach = max(-limits[0], limits[1])
+    return (
+        None if reach <= MOST_CELL else f"its cell state reaches {reach:.3g}; the kernel holds ±{MOST_CELL:g}"
+    )
+
+
 def _not_constant(op: Op, rule: OpRule) -> str | None:
     """Refuse weights or bias that are computed or sparse."""
-    for position in (rule.weight, rule.bias):
+    for position in (rule.weight, rule.bias, *(place for pair in rule.gates for place in pair)):
         tensor = None if position is None else op.input(position)
         if tensor is None or (position == rule.weight and rule.runtime_weight):
             continue
@@ -85,7 +108,7 @@ def _not_finite(op: Op, rule: OpRule) -> str | None:
 
 def _no_range(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
     for tensor in (t for _, t in (*real_inputs(op, rule), *real_outputs(op, rule))):
-        if tensor.is_variable:
+        if tensor.is_variable and not is_written_state(tensor):
             return f"its tensor '{tensor.name}' is a variable that keeps its value between calls"
         try:
             known = range_of(tensor, dtype)
@@ -163,6 +186,26 @@ def constant_range(tensor: Tensor) -> Range | None:
     if tensor.data is None:
         return None
     return float(tensor.data.min(initial=0.0)), float(tensor.data.max(initial=0.0))
+
+
+def written_range(tensor: Tensor) -> Range | None:
+    """Return the range of a variable that is set to zero at each call, None for other tensors."""
+    return (0.0, 0.0) if is_written_state(tensor) else None
+
+
+def cell_storage(limits: Range) -> Storage:
+    """Return how integer kernels hold the cell state of an LSTM: int16, its scale a power of two.
+
+    Args:
+        limits: the least and the largest value; 2¹⁵ steps hold their power of two.
+
+    Example:
+        >>> cell_storage((-1.5, 0.5)).scale
+        (6.103515625e-05,)
+    """
+    reach = max(-limits[0], limits[1], 1.0)
+    scale = 2.0 ** (math.ceil(math.log2(reach * (1 + 2**-15))) - 15)
+    return Storage("int16", (scale,), (0,), reason="the power of two of the cell state", range=limits)
 
 
 def kernel_range(tensor: Tensor, dtype: str) -> Range | None:

@@ -11,6 +11,7 @@ from tightfit.late import late
 
 if TYPE_CHECKING:
     from tightfit.targets.placement import check as check
+    from tightfit.targets.placement import takes as takes
     from tightfit.targets.profile import find_target as find_target
     from tightfit.targets.target_planning import allowed_on as allowed_on
     from tightfit.targets.target_planning import overrides_for as overrides_for
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tightfit.targets.tools.tool_table import require_tool as require_tool
 else:
     _PLACES = {
-        "check": "placement",
+        **dict.fromkeys(("check", "takes"), "placement"),
         "find_target": "profile",
         **dict.fromkeys(("allowed_on", "overrides_for", "rewrites_for", "scheme_for"), "target_planning"),
         "require_tool": "tools.tool_table",

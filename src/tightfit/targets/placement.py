@@ -84,6 +84,11 @@ def judge(op: Op, target: Target) -> Broken | None:
     return broken
 
 
+def takes(op: Op, target: Target) -> bool:
+    """Return True where a target accelerates an op as it is, by ``judge``."""
+    return judge(op, target) is None
+
+
 def listed_name(op: Op) -> str:
     """Return an op's name in the lists of ``profiles.toml``.
 

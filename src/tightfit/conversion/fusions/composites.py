@@ -73,13 +73,13 @@ def _scatter(inputs: list[Tensor], result: Tensor, numbers: Numbers) -> list[Op]
 
 
 def _sequence_lstm(inputs: list[Tensor], result: Tensor, numbers: Numbers) -> list[Op]:
-    """Inputs: values, then weights, recurrent weights and biases, each of the four gates below one another."""
+    """Inputs: values, then weights, recurrent weights, biases, each of the four gates below one another."""
     del numbers
     x, *matrices = inputs
     if any(m.data is None for m in matrices):
         raise ModelError(
-            f"The weights of the LSTM '{result.name}' are computed at run time; the fused op takes constants. "
-            "Convert with --recurrent unrolled."
+            f"The weights of the LSTM '{result.name}' are computed at run time; the fused op takes constants: "
+            "convert with --recurrent unrolled."
         )
     return layer_ops(x, Gates.of_rows(*(m.values for m in matrices)), result)
 

@@ -61,9 +61,7 @@ def _is_pure(op: Op) -> bool:
     has_state = any(t is not None and t.is_variable for t in (*op.inputs, *op.outputs))
     plain = len(op.outputs) == 1 and op.kind not in _RANDOM and not op.intermediates and not called_graphs(op)
     return (
-        plain
-        and not has_state
-        and not op.kind.startswith(("VAR_", "READ_VAR", "HASHTABLE", "STABLEHLO_RNG"))
+        plain and not has_state and not op.kind.startswith(("VAR_", "READ_VAR", "HASHTABLE", "STABLEHLO_RNG"))
     )
 
 

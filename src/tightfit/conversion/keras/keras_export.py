@@ -173,7 +173,10 @@ def _by_jax(call: ExportCall, options: ConversionOptions, forms: Forms) -> Expor
         compiled = jax.jit(traced)
         with forms.paused():
             probes = probe_function(
-                lambda *x: compiled(*x, weights=traced.weights), call.inputs, call.outputs, state=traced.values
+                lambda *x: compiled(*x, weights=traced.weights),
+                call.inputs,
+                call.outputs,
+                state=traced.values,
             )
     except ModelError as error:
         raise RouteError(str(error)) from error

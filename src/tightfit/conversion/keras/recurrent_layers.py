@@ -1,8 +1,8 @@
 """LSTM, GRU and other recurrent Keras layers while a model is traced: one op, or written out step by step.
 
-An LSTM that begins from zero and has the usual activations is UNIDIRECTIONAL_SEQUENCE_LSTM. ``.tflite`` has no
-loop that every runtime and tool takes, so any other recurrent layer is unrolled: a cell is FULLY_CONNECTED,
-LOGISTIC and TANH, which quantize and train like any other layer.
+An LSTM that begins from zero and has the usual activations is UNIDIRECTIONAL_SEQUENCE_LSTM. ``.tflite`` has
+no loop that every runtime and tool takes, so any other recurrent layer is unrolled: a cell is
+FULLY_CONNECTED, LOGISTIC and TANH, which quantize and train like any other layer.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from tightfit.errors import ModelError
-
-LONGEST: Final = 512
-"""Steps beyond this make a graph of tens of thousands of ops."""
+from tightfit.graph.passes.unrolled_lstm import LONGEST
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Forms:
 
 @contextmanager
 def written_forms(model: Any, *, fuses: bool) -> Iterator[Forms]:
-    """Let the recurrent layers of a model become one op or unroll within the block; it is as before afterwards.
+    """Let recurrent layers become one op or unroll within the block; the model is as before afterwards.
 
     Args:
         model: a Keras model.

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import onnx
 
-from tightfit.conversion.keras.recurrent_layers import LONGEST
 from tightfit.conversion.onnx.onnx_values import OnnxNode, logical
 from tightfit.errors import ModelError
+from tightfit.graph.passes.unrolled_lstm import LONGEST
 
 Run = Callable[[onnx.GraphProto, dict[str, Any]], list[Any]]
 """Computes a graph in a node: (graph, its inputs by name) → its outputs."""

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import nn
 
-from tightfit.conversion.keras.recurrent_layers import LONGEST
 from tightfit.conversion.onnx.onnx_values import OnnxNode, OnnxOp
 from tightfit.conversion.stablehlo.sequence_lstm import sequence_lstm
+from tightfit.graph.passes.unrolled_lstm import LONGEST
 
 State = tuple[Any, ...]
 Step = Callable[[Any, State], State]

@@ -89,7 +89,9 @@ def layer_ops(x: Tensor, gates: Gates, result: Tensor) -> list[Op]:
         (RECURRENT_WEIGHTS, gates.recurrent, "recurrent"),
         (BIASES, gates.biases, "bias"),
     ):
-        for position, array, gate in zip(positions, arrays, ("input", "forget", "cell", "output"), strict=True):
+        for position, array, gate in zip(
+            positions, arrays, ("input", "forget", "cell", "output"), strict=True
+        ):
             inputs[position] = _constant(f"{name}/{gate}_{word}", array)
     options = {
         "fusedActivationFunction": _TANH, "cellClip": 0.0, "projClip": 0.0, "timeMajor": False,

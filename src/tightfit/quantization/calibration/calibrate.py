@@ -17,6 +17,7 @@ from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Tensor
 from tightfit.graph.signatures import input_names, keeps_state, tap
 from tightfit.graph.split_inputs import split_values
+from tightfit.quantization.calibration.cell_taps import tap_cells
 from tightfit.quantization.calibration.observing import observe_model
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_inputs, real_outputs
 from tightfit.streaming.tensor_statistics import Statistics, Watch
@@ -52,8 +53,10 @@ def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[
     keys = graph.keys()
     ends = [t for t in graph.outputs if t.producer is not None]
     measured = [t for t in watched_tensors(graph) if t.producer is not None]
+    cells = tap_cells(graph, detailed=detailed)
+    tapped = {keys[t]: t for t in dict.fromkeys([*measured, *ends])}
     # A model whose outputs are its inputs still has to be run: to see that it can be.
-    tap(twin, {keys[t]: t for t in dict.fromkeys([*measured, *ends])})
+    tap(twin, tapped | {keys[cell]: joined for cell, joined, _ in cells})
     known, state = set(measured), keeps_state(model)
     watches = {
         keys[t]: Watch(
@@ -64,9 +67,9 @@ def watching_model(model: Model, *, detailed: bool = True) -> tuple[Model, dict[
             in_order=state,
             detailed=detailed,
         )
-        for t in graph.outputs
+        for t in tapped.values() or graph.outputs
     }
-    return twin, watches
+    return twin, watches | {keys[cell]: watch for cell, _, watch in cells}
 
 
 @dataclass

@@ -64,6 +64,9 @@ class OpRule:
         gain: dtype → largest ratio of the accumulator's scale to the output's scale.
         int16_options: options that int16 requires (without them ADD reads scales of 1 / 32767 as powers of
             two and refuses the model).
+        gates: (weights, bias or None) of each product of an op with several, of one scale each; a bias has
+            that of the input * that of its weights.
+        cell: the input position of a state that int8 kernels hold as int16, with a power of two as scale.
         hybrid: the op version for float activations, quantized on the fly, and int8 weights of one scale.
         hybrid_per_channel: the op version for the same with a scale for each channel, or None.
         hybrid_int4: the op version for the same with int4 weights, or None.
@@ -98,6 +101,8 @@ class OpRule:
     accumulator: str = ""
     gain: Mapping[str, float] = field(default_factory=lambda: GAIN)
     int16_options: Mapping[str, Any] = field(default_factory=dict)
+    gates: tuple[tuple[int, int | None], ...] = ()
+    cell: int | None = None
     hybrid: int | None = None
     hybrid_per_channel: int | None = None
     hybrid_int4: int | None = None
@@ -120,6 +125,11 @@ class OpRule:
         if dtype == "int16":
             return self.int16_int4 if int4 else self.int16
         return self.int4 if int4 else self.int8
+
+    def unlike_activations(self) -> set[int | None]:
+        """Return the positions of inputs that have a storage of their own, beside constant weights."""
+        gates = {position for pair in self.gates for position in pair}
+        return {self.bias, self.cell, *self.keep_inputs, *gates}
 
     def dynamic_weights(self) -> tuple[int, ...]:
         """Return the positions of the weights under float activations."""
@@ -151,8 +161,7 @@ def activation_inputs(rule: OpRule, op: Op) -> tuple[int, ...]:
         i
         for i, tensor in enumerate(op.inputs)
         if tensor is not None
-        and i != rule.bias
-        and i not in rule.keep_inputs
+        and i not in rule.unlike_activations()
         and not is_weight(rule, op, i)
         and tensor.dtype == "float32"
     )

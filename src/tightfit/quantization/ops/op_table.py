@@ -59,9 +59,10 @@ _RECURRENT: Final = (
     OpRule("UNIDIRECTIONAL_SEQUENCE_RNN", "unidirectional_sequence_rnn.cc", hybrid=2, hybrid_weights=(1, 2)),
     OpRule("LSTM", "lstm.cc", hybrid=3, hybrid_weights=_LSTM_WEIGHTS),
     OpRule(
-        "UNIDIRECTIONAL_SEQUENCE_LSTM", "unidirectional_sequence_lstm.cc", hybrid=2,
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", "unidirectional_sequence_lstm.cc", int8=1, same_scale=(18,), cell=19,
+        gates=((1, 12), (2, 13), (3, 14), (4, 15), (5, None), (6, None), (7, None), (8, None)), hybrid=2,
         hybrid_weights=_LSTM_WEIGHTS,
-        why_not={"int8": "its integer kernel needs ranges of values inside a cell, which no model gives out"},
+        unless="in int8 its cell state is int16, up to ±64; peepholes, projections, kept states stay float",
     ),
     OpRule(
         "BIDIRECTIONAL_SEQUENCE_LSTM", "bidirectional_sequence_lstm.cc", hybrid=2,

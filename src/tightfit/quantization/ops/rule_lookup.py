@@ -47,7 +47,7 @@ def refusal_reason(op: Op, dtype: str, weights: str = "int8") -> str | None:
 
 def real_inputs(op: Op, rule: OpRule | None) -> list[tuple[int, Tensor]]:
     """Return the inputs of an op that represent reals as (position, tensor), without weights and bias."""
-    skipped = set() if rule is None else {weight_of(op, rule), rule.bias, *rule.keep_inputs}
+    skipped = set() if rule is None else {weight_of(op, rule), *rule.unlike_activations()}
     pairs = [(i, t) for i, t in enumerate(op.inputs) if t is not None and i not in skipped]
     return [(i, t) for i, t in pairs if t.dtype == "float32"]
 
@@ -84,7 +84,7 @@ def is_float_constant(tensor: Tensor | None, smallest: int = 0) -> bool:
 def only_moves(op: Op) -> bool:
     """Return True for ops that move or select values and compute nothing."""
     rule = find_rule(op.kind)
-    return rule is not None and bool(rule.same_scale) and rule.weight is None
+    return rule is not None and bool(rule.same_scale) and rule.weight is None and not rule.gates
 
 
 def fixed_output(op: Op, dtype: str) -> tuple[float, int] | None:

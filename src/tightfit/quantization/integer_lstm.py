@@ -1,0 +1,39 @@
+"""What the integer kernels of UNIDIRECTIONAL_SEQUENCE_LSTM need beside weights: typed states, intermediates.
+
+Source: ``unidirectional_sequence_lstm.cc`` of LiteRT and of tflite-micro, "8x8 → 16".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tightfit.graph.ir import Op, Quantization, Tensor
+from tightfit.graph.ops.sequence_lstm import CELL, HIDDEN
+
+_GATE_SCALE: Final = 2.0**-12
+"""What the kernels' sigmoid and tanh read: int16 with three integer bits."""
+
+
+def finish_integer(op: Op) -> None:
+    """Make the converted states the op's variables and add its five intermediates.
+
+    Args:
+        op: an LSTM whose inputs and output are integers already.
+    """
+    for position in (HIDDEN, CELL):
+        state = op.operand(position)
+        source = None if state.producer is None else state.producer.input(0)
+        if not state.is_variable and source is not None:
+            source.is_variable, state.is_variable = False, True
+    names = ("input", "forget", "cell", "output")
+    op.intermediates = [_intermediate(f"{op.name}/{n}_gate", "int16", _GATE_SCALE, 0) for n in names]
+    held = op.operand(HIDDEN).grid
+    scale, zero = float(held.scale[0]), int(held.zero_point[0])
+    op.intermediates.append(_intermediate(f"{op.name}/hidden_step", "int8", scale, zero))
+
+
+def _intermediate(name: str, dtype: str, scale: float, zero_point: int) -> Tensor:
+    grid = Quantization(np.array([scale], np.float32), np.array([zero_point], np.int64))
+    return Tensor(name, (0,), dtype, quantization=grid)  # tflite-micro refuses any other size

@@ -116,7 +116,8 @@ def _trained_tensors(
 def _trained_op(network: Network, index: int, decision: OpPlan, scales: _Scales) -> OpPlan:
     """The plan of one op with the trained storages of its constants and of its own inputs."""
     places = network.program.points
-    inputs = {p: scales.points[places.inputs[index, p]] for p in decision.inputs}
+    own = decision.inputs.items()
+    inputs = {p: scales.points[places.inputs[index, p]] if (index, p) in places.inputs else s for p, s in own}
     constants = dict(decision.constants)
     for position in decision.constants:
         if (index, position) in places.inputs:
@@ -126,9 +127,10 @@ def _trained_op(network: Network, index: int, decision: OpPlan, scales: _Scales)
             shared = network.graph_weights.quantizers[index, position].storage
             constants[position] = replace(shared, scale=tuple(found.reshape(-1).tolist()))
     rule = find_rule(decision.kind)
-    stored = None if rule is None or rule.bias is None else constants.get(rule.bias)
-    if rule is not None and rule.bias is not None and rule.weight is not None and stored is not None:
-        constants[rule.bias] = _bias_storage(stored, constants.get(rule.weight), scales.input_scale(index))
+    for weight, bias in () if rule is None else rule.products():
+        if bias in constants:
+            scale = scales.input_scale(index)
+            constants[bias] = _bias_storage(constants[bias], constants.get(weight), scale)
     return replace(decision, inputs=inputs, constants=constants)
 
 

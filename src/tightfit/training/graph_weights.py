@@ -163,13 +163,14 @@ class GraphWeights:
         for (index, position), quantizer in self.quantizers.items():
             op, decision = self.graph.ops[index], self.decisions[index]
             rule = find_rule(op.kind)
-            if rule is None or rule.bias is None or position != rule.weight or decision is None:
+            place = None if rule is None else rule.bias_of(position)
+            if place is None or decision is None:
                 continue
-            bias, stored = op.input(rule.bias), decision.constants.get(rule.bias)
+            bias, stored = op.input(place), decision.constants.get(place)
             if decision.mode == INTEGER and bias is not None and stored is not None:
                 weights = self.variables[op.inputs[position]]  # type: ignore[index]  # a constant, as it is quantized
                 yield Accumulator(
-                    (index, position), (index, rule.bias), quantizer, weights, self.value(bias), stored.dtype
+                    (index, position), (index, place), quantizer, weights, self.value(bias), stored.dtype
                 )
 
     def use(self, index: int, position: int, cache: dict[Any, Any]) -> Any:

@@ -78,8 +78,8 @@ def _sequence_lstm(inputs: list[Tensor], result: Tensor, numbers: Numbers) -> li
     x, *matrices = inputs
     if any(m.data is None for m in matrices):
         raise ModelError(
-            f"The weights of the LSTM '{result.name}' are computed at run time; the fused op takes constants: "
-            "convert with --recurrent unrolled."
+            f"The weights of the LSTM '{result.name}' are computed at run time; the fused op takes "
+            "constants: convert with --recurrent unrolled."
         )
     return layer_ops(x, Gates.of_rows(*(m.values for m in matrices)), result)
 

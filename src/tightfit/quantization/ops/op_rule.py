@@ -131,6 +131,20 @@ class OpRule:
         gates = {position for pair in self.gates for position in pair}
         return {self.bias, self.cell, *self.keep_inputs, *gates}
 
+    def bias_of(self, weight: int) -> int | None:
+        """Return the input position of the bias that is added to the products of some weights, or None."""
+        return self.bias if weight == self.weight else dict(self.gates).get(weight)
+
+    def products(self) -> tuple[tuple[int, int], ...]:
+        """Return (weights, bias) of each product with a bias.
+
+        Example:
+            >>> OpRule("CONV_2D", "conv.cc", weight=1, bias=2).products()
+            ((1, 2),)
+        """
+        pairs = ((self.weight, self.bias), *self.gates)
+        return tuple((w, b) for w, b in pairs if w is not None and b is not None)
+
     def dynamic_weights(self) -> tuple[int, ...]:
         """Return the positions of the weights under float activations."""
         return self.hybrid_weights or (() if self.weight is None else (self.weight,))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.load_model import load
+from tightfit.errors import ModelError
+from tightfit.runtime.session import Session
+
+keras = pytest.importorskip("keras")
+layers = keras.layers
+KIND = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+
+
+def network(make, shape=(6, 3)):
+    x = keras.Input(shape, name="steps")
+    return keras.Model(x, make(x))
+
+
+def fused(result):
+    return [op.kind for op in result.model.main.ops].count(KIND)
+
+
+ONE_OP = {
+    "last": layers.LSTM(4, dropout=0.5, recurrent_dropout=0.2),
+    "stacked": lambda x: layers.LSTM(3, unroll=True)(layers.LSTM(4, return_sequences=True)(x)),
+    "backwards": layers.LSTM(4, go_backwards=True, use_bias=False, return_sequences=True),
+    "both ways": layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
+    "summed": layers.Bidirectional(layers.LSTM(3), merge_mode="sum"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_OP)
+def test_an_lstm_is_one_op_that_gives_the_source_s_answers_at_every_call(name):
+    model = network(ONE_OP[name])
+    result = load(model)
+    count = 2 if name in ("stacked", "both ways", "summed") else 1
+    assert fused(result) == count
+    assert result.largest_difference < 1e-6
+    with Session(result.path) as session:
+        for seed in range(3):
+            x = np.random.default_rng(seed).normal(size=(1, 6, 3)).astype(np.float32)
+            (found,) = session.run({"steps": x}).values()
+            np.testing.assert_allclose(found, np.asarray(model(x)), atol=1e-5)
+
+
+def test_a_free_batch_stays_free():
+    result = load(network(ONE_OP["both ways"]), options=ConversionOptions(batch=None))
+    assert fused(result) == 2
+    assert result.largest_difference < 1e-6
+    with Session(result.path) as session:
+        (found,) = session.run({"steps": np.ones((5, 6, 3), np.float32)}).values()
+    assert found.shape == (5, 6, 6)
+
+
+UNLIKE = {
+    "state": (lambda x: layers.LSTM(3, return_state=True)(x)[0], "returns its state"),
+    "given": (lambda x: layers.LSTM(3)(x, initial_state=[x[:, 0], x[:, 1]]), "begins from a state"),
+    "activation": (layers.LSTM(3, activation="relu"), "activations are relu"),
+    "mask": (lambda x: layers.LSTM(3)(layers.Masking()(x)), "are masked"),
+    "gru": (layers.GRU(3), "gru"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_the_op_does_not_compute_is_written_out_with_the_reason(name):
+    make, why = UNLIKE[name]
+    result = load(network(make))
+    assert fused(result) == 0
+    assert result.largest_difference < 1e-6
+    assert any("Unrolled" in note and why in note for note in result.notes)
+
+
+def test_unrolled_can_be_asked_for():
+    result = load(network(ONE_OP["last"]), options=ConversionOptions(recurrent="unrolled"))
+    assert fused(result) == 0
+    assert result.largest_difference < 1e-6
+
+
+def test_long_sequences_convert_where_the_layer_is_one_op():
+    assert fused(load(network(ONE_OP["last"], (2000, 3)))) == 1
+    with pytest.raises(ModelError, match="over 2000 steps, more than 512"):
+        load(network(UNLIKE["gru"][0], (2000, 3)))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from support.recurrent_models import lstm_layer, sequences, states_of
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import write_model
+from tightfit.pipeline.builder import quantize_file
+from tightfit.quantization.calibration.calibrate import calibrate
+from tightfit.quantization.plan import FLOAT, INTEGER, UNPACKED
+from tightfit.quantization.planning import make_plan
+from tightfit.runtime.session import Session
+from tightfit.targets.tools import micro
+
+KIND = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return lstm_layer(16, 8, 16)
+
+
+@pytest.fixture(scope="module")
+def written(layer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lstm")
+    write_model(layer, folder / "float.tflite")
+
+    def quantized(scheme):
+        place = folder / f"{scheme}.tflite"
+        if not place.exists():
+            quantize_file(folder / "float.tflite", scheme, place, sequences(layer, 20), mend=False)
+        return place
+
+    return quantized
+
+
+def snr_db(layer, place):
+    """Over samples that calibration has not seen; twice each, as the state must not stay."""
+    samples = [s for s in sequences(layer, 4, seed=7) for _ in range(2)]
+    with Session(place) as session:
+        found = np.stack([session.run(s)["y"] for s in samples])
+    exact = np.stack([states_of(layer, s["x"])[0] for s in samples])
+    return 10 * np.log10(np.square(exact).sum() / np.square(exact - found).sum())
+
+
+def test_calibration_finds_the_cell_state_that_no_tensor_holds(layer):
+    samples = sequences(layer, 5)
+    seen = calibrate(layer, samples, workers=2).statistics["y/cell"]
+    cells = np.stack([states_of(layer, s["x"])[1] for s in samples])
+    assert (seen.low, seen.high) == pytest.approx((cells.min(), cells.max()), rel=1e-4)
+
+
+def test_int8_holds_the_cell_in_int16_with_a_power_of_two(layer, written):
+    op = next(op for op in read_model(written("int8")).main.ops if op.kind == KIND)
+    cell = op.operand(19)
+    assert (cell.dtype, op.operand(18).dtype, op.operand(12).dtype) == ("int16", "int8", "int32")
+    reach = max(np.abs(states_of(layer, s["x"])[1]).max() for s in sequences(layer, 20))
+    assert reach <= cell.grid.scale[0] * 2**15 <= 2 * max(reach, 1.0)
+    assert [t.dtype for t in op.intermediates] == ["int16"] * 4 + ["int8"]
+    assert all(op.operand(i).is_variable and op.operand(i).producer is not None for i in (18, 19))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "least"), [("int8", 30), ("dynamic", 38), ("weight8", 38), ("float16", 65)]
+)
+def test_one_op_is_as_accurate_as_its_steps_written_out(layer, written, scheme, least):
+    kinds = [op.kind for op in read_model(written(scheme)).main.ops]
+    assert kinds.count(KIND) == 1
+    assert snr_db(layer, written(scheme)) > least
+
+
+def test_int16x8_has_no_kernel_of_the_layer_and_is_written_out(tmp_path):
+    write_model(small := lstm_layer(4, 3, 4), tmp_path / "float.tflite")
+    made = quantize_file(tmp_path / "float.tflite", "int16x8", tmp_path / "o.tflite", sequences(small, 40))
+    assert KIND not in [op.kind for op in read_model(tmp_path / "o.tflite").main.ops]
+    assert any("LiteRT has no int16x8 kernel" in note for note in made.notes)
+    assert snr_db(small, tmp_path / "o.tflite") > 30
+
+
+def test_a_kept_state_a_wide_cell_and_an_uncalibrated_one_stay_float(layer):
+    kept = lstm_layer()
+    for op in kept.main.ops[:-1]:
+        kept.main.remove(op)
+    ends = {"x": (-3.0, 3.0), "y": (-1.0, 1.0)}
+    for model, ranges, why in (
+        (kept, ends, "keeps its state between calls"),
+        (layer, ends | {"y/cell": (-70.0, 3.0)}, "reaches 70"),
+    ):
+        row = make_plan(model, "int8", ranges).ops()[-1]
+        assert row.mode in (FLOAT, UNPACKED)
+        assert why in row.reason
+    assert make_plan(layer, "int8", ends | {"y/cell": (-63.0, 3.0)}).ops()[-1].mode == INTEGER
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tflite_micro") is None, reason="needs tflite-micro")
+def test_tflite_micro_gives_what_litert_gives(layer, written):
+    samples = sequences(layer, 2, seed=9)
+    with Session(written("int8")) as session:
+        wanted = [session.run(s)["y"] for s in samples]
+    model = read_model(written("int8"))
+    found = micro.run_micro(model, samples=[[s["x"]] for s in samples])
+    assert found.runs, found.reason
+    step = next(t for op in model.main.ops if op.kind == KIND for t in op.outputs).grid.scale[0]
+    for (one,), other in zip(found.outputs, wanted, strict=True):
+        assert np.abs(one - other).max() <= 2.01 * step

@@ -8,7 +8,7 @@ import pytest
 from support.recurrent_models import lstm_layer, sequences, states_of
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
-from tightfit.pipeline.builder import quantize_file
+from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.quantization.calibration.calibrate import calibrate
 from tightfit.quantization.plan import FLOAT, INTEGER, UNPACKED
 from tightfit.quantization.planning import make_plan

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -17,8 +18,30 @@ _CELLS: Final = 2
 """The place of the last cell states among the results."""
 
 
+@torch.library.custom_op("tightfit::sequence_lstm", mutates_args=())
+def _whole(
+    x: torch.Tensor, parameters: list[torch.Tensor], biases: bool, layers: int, both: bool, first: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Stand for a module while it is traced: torch itself would trace every step."""
+    raise NotImplementedError
+
+
+@_whole.register_fake
+def _(
+    x: torch.Tensor, parameters: list[torch.Tensor], biases: bool, layers: int, both: bool, first: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    del biases
+    ways, units = 2 if both else 1, parameters[1].shape[1]
+    batch = x.shape[0 if first else 1]
+    states = [x.new_empty(layers * ways, batch, units) for _ in range(2)]
+    return x.new_empty(*x.shape[:2], ways * units), states[0], states[1]
+
+
+_WHOLE: Final = torch.ops.tightfit.sequence_lstm.default
+
+
 def with_fused_lstms(module: Any, samples: tuple[Any, ...]) -> Any:
-    """Return a module whose LSTMs are composites that become one op; None where none can be.
+    """Return a module whose LSTMs are composites that become one op; None where they cannot be.
 
     Condition: zero states at the start, no projection, and nothing reads the last cell states.
 
@@ -28,14 +51,15 @@ def with_fused_lstms(module: Any, samples: tuple[Any, ...]) -> Any:
     """
     if not _has_lstm(module):
         return None
-    traced = torch.export.export(module, samples).module()
-    found = [node for node in traced.graph.nodes if node.target == _LSTM and _is_plain(node)]
+    with _as_one_op(module):
+        traced = torch.export.export(module, samples).module()
+    found = [node for node in traced.graph.nodes if node.target in (_LSTM, _WHOLE)]
     for node in found:
-        x, _, parameters, has_biases, layers, _, _, bidirectional, batch_first = node.args
-        options = (bool(has_biases), int(layers), 2 if bidirectional else 1, bool(batch_first))
+        given = _plain_arguments(node)
+        if given is None:
+            return None
         with traced.graph.inserting_before(node):
-            new = traced.graph.call_function(_stacked, (x, *options, *parameters))
-        node.replace_all_uses_with(new)
+            node.replace_all_uses_with(traced.graph.call_function(_stacked, given))
         traced.graph.erase_node(node)
     traced.graph.eliminate_dead_code()
     traced.recompile()
@@ -44,17 +68,52 @@ def with_fused_lstms(module: Any, samples: tuple[Any, ...]) -> Any:
 
 def _has_lstm(module: Any) -> bool:
     nodes = module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ()
-    modules = any(isinstance(part, torch.nn.LSTM) for part in module.modules())
-    return modules or any(node.target == _LSTM for node in nodes)
+    return bool(_plain_modules(module)) or any(node.target == _LSTM for node in nodes)
 
 
-def _is_plain(node: Any) -> bool:
-    """From zero, without projection, and the last cell states are read by nothing."""
-    _, states, parameters, has_biases, layers, _, _, both_ways, _ = node.args
-    count = (4 if has_biases else 2) * layers * (2 if both_ways else 1)
+def _plain_modules(module: Any) -> list[Any]:
+    return [m for m in module.modules() if type(m) is torch.nn.LSTM and not m.proj_size]
+
+
+@contextmanager
+def _as_one_op(module: Any) -> Iterator[None]:
+    """Let LSTMs that begin from zero call one operator within the block."""
+    parts = _plain_modules(module)
+    for part in parts:
+        part.forward = _one_call(part, part.forward)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward
+
+
+def _one_call(part: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any, hx: Any = None) -> Any:
+        if hx is not None or not isinstance(x, torch.Tensor) or x.ndim != 3:
+            return forward(x, hx)
+        weights = list(part._flat_weights)  # noqa: SLF001 - the order that torch.lstm takes
+        options = (part.bias, part.num_layers, part.bidirectional, part.batch_first)
+        y, hidden, cell = _whole(x, weights, *options)
+        return y, (hidden, cell)
+
+    return call
+
+
+def _plain_arguments(node: Any) -> tuple[Any, ...] | None:
+    """The arguments of ``_stacked``; None where the op does not compute what is read."""
     taken = [user.args[1] for user in node.users if user.users]
+    if _CELLS in taken:
+        return None
+    if node.target == _WHOLE:
+        x, parameters, has_biases, layers, both, first = node.args
+        return (x, has_biases, layers, 2 if both else 1, first, *parameters)
+    x, states, parameters, has_biases, layers, _, _, both, first = node.args
+    count = (4 if has_biases else 2) * layers * (2 if both else 1)
     zero = all(getattr(state, "target", None) in _ZEROS for state in states)
-    return zero and len(parameters) == count and _CELLS not in taken
+    if not zero or len(parameters) != count:
+        return None
+    return (x, bool(has_biases), int(layers), 2 if both else 1, bool(first), *parameters)
 
 
 def _stacked(

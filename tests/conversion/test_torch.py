@@ -121,3 +121,30 @@ def test_damaged_programs_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"'damaged.pt2' is not a torch.export archive"):
         load(path)
+
+
+class Recurrent(torch.nn.Module):
+    def __init__(self, returned: int, **options: object) -> None:
+        super().__init__()
+        self.layer = torch.nn.LSTM(3, 4, **options)
+        self.returned = returned
+
+    def forward(self, x):
+        y, states = self.layer(x)
+        return (y, *states)[self.returned]
+
+
+@pytest.mark.parametrize(
+    ("returned", "options", "count"),
+    [
+        (0, {"batch_first": True}, 1),
+        (1, {"num_layers": 2, "bidirectional": True, "bias": False}, 4),
+        (2, {}, 0),
+        (0, {"proj_size": 2}, 0),
+    ],
+)
+def test_an_lstm_is_one_op_for_each_layer_and_direction_where_it_computes_the_same(returned, options, count):
+    result = load((Recurrent(returned, **options), (torch.zeros(1, 5, 3),)))
+    kinds = [op.kind for op in result.model.main.ops]
+    assert kinds.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == count
+    assert result.largest_difference < 1e-5

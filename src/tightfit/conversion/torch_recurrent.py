@@ -18,7 +18,7 @@ _CELLS: Final = 2
 """The place of the last cell states among the results."""
 
 
-@torch.library.custom_op("tightfit::sequence_lstm", mutates_args=())
+@torch.library.custom_op("tightfit::sequence_lstm", mutates_args=())  # type: ignore[untyped-decorator]  # torch has no types here
 def _whole(
     x: torch.Tensor, parameters: list[torch.Tensor], biases: bool, layers: int, both: bool, first: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -26,7 +26,7 @@ def _whole(
     raise NotImplementedError
 
 
-@_whole.register_fake
+@_whole.register_fake  # type: ignore[untyped-decorator]  # the same
 def _(
     x: torch.Tensor, parameters: list[torch.Tensor], biases: bool, layers: int, both: bool, first: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -106,3 +106,14 @@ def test_tflite_micro_gives_what_litert_gives(layer, written):
     step = next(t for op in model.main.ops if op.kind == KIND for t in op.outputs).grid.scale[0]
     for (one,), other in zip(found.outputs, wanted, strict=True):
         assert np.abs(one - other).max() <= 2.01 * step
+
+
+def test_states_stay_variables_where_the_ops_that_reset_them_have_another_type(layer, tmp_path):
+    write_model(layer, tmp_path / "float.tflite")
+    rules = [("MUL", "int16x8"), (KIND, "float")]
+    made = quantize_file(
+        tmp_path / "float.tflite", "int8", tmp_path / "o.tflite", sequences(layer, 10), overrides=rules
+    )
+    assert made.snr_db > 20
+    op = next(op for op in read_model(tmp_path / "o.tflite").main.ops if op.kind == KIND)
+    assert [op.operand(i).dtype for i in (18, 19)] == ["float32"] * 2

@@ -14,7 +14,7 @@ from tightfit.errors import QuantizationError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.ops import sequence_lstm
-from tightfit.quantization.integer_lstm import finish_integer
+from tightfit.quantization.integer_lstm import add_intermediates, finish_states
 from tightfit.quantization.ops.rule_lookup import READS_ANY_TYPE, find_rule, real_outputs, weight_of
 from tightfit.quantization.plan import HYBRID, INTEGER, UNPACKED, GraphPlan, OpPlan, Plan, Storage
 from tightfit.quantization.storing import conversion, hold, quantization_of, shifted, store
@@ -72,8 +72,10 @@ class _Application:
             self.convert_inputs(op, decision, readers[op])
             self.convert_outputs(op, decision)
             _set_options(op, decision)
-            if op.kind == sequence_lstm.KIND and decision.mode == INTEGER:
-                finish_integer(op)
+            if op.kind == sequence_lstm.KIND:
+                finish_states(op)
+                if decision.mode == INTEGER:
+                    add_intermediates(op)
         for tensor in originals:
             self.give_output(tensor)
 

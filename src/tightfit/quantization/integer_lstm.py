@@ -16,17 +16,17 @@ _GATE_SCALE: Final = 2.0**-12
 """What the kernels' sigmoid and tanh read: int16 with three integer bits."""
 
 
-def finish_integer(op: Op) -> None:
-    """Make the converted states the op's variables and add its five intermediates.
-
-    Args:
-        op: an LSTM whose inputs and output are integers already.
-    """
+def finish_states(op: Op) -> None:
+    """Make the states that an LSTM reads its variables, where they are converted copies of those it had."""
     for position in (HIDDEN, CELL):
         state = op.operand(position)
         source = None if state.producer is None else state.producer.input(0)
         if not state.is_variable and source is not None:
             source.is_variable, state.is_variable = False, True
+
+
+def add_intermediates(op: Op) -> None:
+    """Add the five intermediates that the kernels of an LSTM of integers read scales from."""
     names = ("input", "forget", "cell", "output")
     op.intermediates = [_intermediate(f"{op.name}/{n}_gate", "int16", _GATE_SCALE, 0) for n in names]
     held = op.operand(HIDDEN).grid

@@ -127,7 +127,7 @@ def _as_op(layer: Any, sequences: Any) -> Any:
     """The layer's result through one op."""
     from keras import ops  # noqa: PLC0415 - loaded by the caller
 
-    from tightfit.conversion.stablehlo.sequence_lstm import sequence_lstm  # noqa: PLC0415 - loads JAX
+    from tightfit.conversion.stablehlo.lstm_layer import sequence_lstm  # noqa: PLC0415 - loads JAX
 
     cell = layer.cell
     bias = cell.bias if cell.use_bias else ops.zeros((4 * cell.units,))

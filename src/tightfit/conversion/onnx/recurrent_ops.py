@@ -13,7 +13,7 @@ import numpy as np
 from jax import nn
 
 from tightfit.conversion.onnx.onnx_values import OnnxNode, OnnxOp
-from tightfit.conversion.stablehlo.sequence_lstm import sequence_lstm
+from tightfit.conversion.stablehlo.lstm_layer import sequence_lstm
 from tightfit.graph.passes.unrolled_lstm import LONGEST
 
 State = tuple[Any, ...]

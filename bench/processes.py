@@ -106,16 +106,20 @@ def peak_of(command: list[str], text: str = "") -> int:
         most = 0
         while process.poll() is None:
             most = max(most, _held_bytes(_family(process.pid)))
-            time.sleep(0.05)
+            time.sleep(_LOOK_EVERY_S)
         said.seek(0)
         _refuse_failure(command, process.returncode, said.read())
     return most
 
 
 def _held_bytes(pids: list[int]) -> int:
-    """The bytes that processes hold together."""
+    """The bytes that a process, the first, and its descendants hold together.
+
+    A child that has not begun its own program yet shares the memory of the process that starts it.
+    """
     own, files = 0, dict[str, int]()
-    for pid in pids:
+    first = _words(pids[0])
+    for pid in (p for p in pids if p == pids[0] or _words(p) != first):
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             maps = Path(f"/proc/{pid}/smaps").read_text(errors="replace")
@@ -125,6 +129,13 @@ def _held_bytes(pids: list[int]) -> int:
         for file, held in _file_bytes(maps).items():
             files[file] = max(files.get(file, 0), held)
     return own + sum(files.values())
+
+
+def _words(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it ended
+        return b""
 
 
 def _file_bytes(maps: str) -> Counter[str]:

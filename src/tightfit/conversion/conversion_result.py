@@ -45,6 +45,11 @@ class ConversionResult(Result):
         """The largest absolute difference over all outputs, 0 when there was nothing to compare."""
         return max((d.largest for d in self.differences), default=0.0)
 
+    def headline(self) -> str:
+        """Return the file, the route and the difference."""
+        apart = f", off by {self.largest_difference:.2g} at most" if self.differences else ""
+        return f"ConversionResult('{self.path}', {self.route}{apart})"
+
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return the largest difference of each output from the source."""
         return ("output", "largest difference"), [(d.output, d.largest) for d in self.differences]

@@ -66,8 +66,9 @@ class CompressionResult(CompressedFile):
     def headline(self) -> str:
         """Return the size against the model's."""
         before, after = self.original_size.size_bytes, self.size.size_bytes
-        zeros = format_percent(self.zeros, 0)
-        return f"CompressionResult('{self.path}', {after:,} bytes of {before:,}, {zeros} zeros)"
+        clustered = any(isinstance(layer, ClusteredLayer) for layer in self.layers)
+        done = f"{self.values} values a tensor" if clustered else f"{format_percent(self.zeros, 0)} zeros"
+        return f"CompressionResult('{self.path}', {after:,} bytes of {before:,}, {done})"
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return sizes and latency of the model and of the file."""

@@ -12,6 +12,7 @@ from tightfit.diagnosis.explain.op_facts import Cause
 from tightfit.evaluation.accuracy import Accuracy, Asked
 from tightfit.kinds import DataLike
 from tightfit.result import Result, Row, plain
+from tightfit.units import short_name
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ class Explanation(Result):
 
     def headline(self) -> str:
         """Return the op that costs most."""
-        worst = f", most by {self.ops[0].kind} '{self.ops[0].name}'" if self.ops else ""
-        return f"Explanation({self.scheme}, {self.metric} {self.accuracy.value}{worst})"
+        worst = f", most by {self.ops[0].kind} '{short_name(self.ops[0].name)}'" if self.ops else ""
+        value = "failed" if self.accuracy.value is None else f"{self.accuracy.value:.4g}"
+        return f"Explanation({self.scheme}, {self.metric} {value}{worst})"
 
     def table(self) -> tuple[Sequence[str], Iterable[Row]]:
         """Return the ops, ranked, each with its first cause."""

@@ -118,7 +118,7 @@ def peak_of(command: list[str], text: str = "") -> int:
 
 
 def _own_family(pid: int) -> list[int]:
-    """A process and its descendants; a child that has not begun its own program shares its parent's memory."""
+    """A process and its descendants; one that has not begun its own program shares its parent's."""
     first, *others = _family(pid)
     words = _words(first)
     return [first, *(p for p in others if _words(p) != words)]

@@ -4,8 +4,8 @@
 
 The model is the demo classifier; samples follow from their number. Each run is a process of its own; memory
 is what its processes hold together, read every few ms (Linux only), the most of two runs, since a child that
-lives for a moment may be missed. ``quantize`` calibrates on 100 of the samples, its default, ``calibrate`` on all of them; ``finetune`` trains one epoch on
-three quarters of them.
+lives for a moment may be missed. ``quantize`` calibrates on 100 of the samples, its default, ``calibrate`` on
+all of them; ``finetune`` trains one epoch on three quarters of them.
 """
 
 from __future__ import annotations

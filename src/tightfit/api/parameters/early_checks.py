@@ -44,11 +44,11 @@ def check_early(given: Mapping[str, object]) -> None:
 def _belonging(given: Mapping[str, object]) -> None:
     """An option without the one that it is for; an object of options may hold that one."""
     held = [value for value in given.values() if type(value).__module__.startswith("tightfit.")]
-    for name, other in _NEEDS.items():
+    for name, (other, advice) in _NEEDS.items():
         if given.get(name) is None or any(getattr(each, other, None) is not None for each in held):
             continue
         if given.get(other) is None:
-            raise OptionError(f"Received --{_option(name)} without --{other}, which it is for. Give both.")
+            raise OptionError(f"Received --{_option(name)} without --{other}; {advice}.")
 
 
 def _quantized_of(model: object, quantized: object) -> None:
@@ -118,7 +118,11 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
 
 _MODELS: Final = ("model", "models", "first", "second", "quantized", "teacher")
 
-_NEEDS: Final = {"image": "data", "memory": "target", "min_accelerated": "target"}
-"""Argument → the one that it is for."""
+_NEEDS: Final = {
+    "image": ("data", "give the pictures that it prepares"),
+    "memory": ("target", "name the device that has the memory"),
+    "min_accelerated": ("target", "name the device that accelerates"),
+}
+"""Argument → the one that it is for, and what to do."""
 
 EARLY_CHECKS.append(check_early)

@@ -35,7 +35,8 @@ def check_early(given: Mapping[str, object]) -> None:
     for path in (p for name in _MODELS for p in _paths(given.get(name))):
         if _is_there(path) and not is_tflite(path):
             find_format(path)  # says what it is, such as data
-    _quantized_of(given.get("model"), given.get("quantized"))
+    for path in _paths(given.get("quantized")):
+        require_tflite(path, "The quantized model")
     for name, check in _CHECKS.items():
         if given.get(name) is not None:
             check(given[name])
@@ -49,18 +50,6 @@ def _belonging(given: Mapping[str, object]) -> None:
             continue
         if given.get(other) is None:
             raise OptionError(f"Received --{_option(name)} without --{other}; {advice}.")
-
-
-def _quantized_of(model: object, quantized: object) -> None:
-    """A file beside the model that it was made of: a ``.tflite``, and another one than the model."""
-    if not isinstance(quantized, str | os.PathLike):
-        return
-    require_tflite(Path(quantized), "The quantized model")
-    if isinstance(model, str | os.PathLike) and Path(model).resolve() == Path(quantized).resolve():
-        raise OptionError(
-            f"Received '{os.fspath(model)}' as the float model and as the quantized one; expected the float "
-            "model first, then the file that was made of it."
-        )
 
 
 def _option(name: str) -> str:
@@ -108,10 +97,10 @@ def _metric(given: Any) -> None:
 
 
 _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
-    **dict.fromkeys(("data", "calibration_data", "validation", "test"), _data),
     **dict.fromkeys(("memory", "max_size", "max_zip"), _size),
     "image": _image,
     "metric": _metric,
+    **dict.fromkeys(("data", "calibration_data", "validation", "test"), _data),
     **dict.fromkeys(("first", "second", "quantized", "teacher", "models"), _models),
 }
 """Argument → what refuses a wrong value of it."""

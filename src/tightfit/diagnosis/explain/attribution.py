@@ -30,7 +30,7 @@ from tightfit.diagnosis.explain.remedy_trials import (
     parts,
     try_remedies,
 )
-from tightfit.errors import ModelError, RuntimeFailureError
+from tightfit.errors import ModelError, OptionError, RuntimeFailureError
 from tightfit.evaluation.accuracy import Accuracy, evaluate
 from tightfit.evaluation.metrics import MOST_DB
 from tightfit.evaluation.slices.model_slices import slices_of
@@ -92,6 +92,7 @@ class _Explaining:
     def __init__(self, request: ExplainRequest, stage: Stage, advance: Steps) -> None:
         self.request, self.stage, self.advance = request, stage, advance
         self.source = open_source(request.model)
+        self.notes = _same_file(request, quantized=self.source.start is not None)
         candidate = _candidate(request, quantized_first=self.source.start is not None)
         self.made_with = options_of(candidate)
         self.pairing = Pairing(self.source.model, candidate)
@@ -124,7 +125,7 @@ class _Explaining:
         result = Explanation(
             str(request.model), str(request.file), scheme.name if scheme else "unknown", reference.metric,
             reference.value, found, Path(request.file).stat().st_size, ops=self._ranked(own),
-            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}), made_with=self.made_with.words(),
+            notes=self.notes, overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}), made_with=self.made_with.words(),
         )  # fmt: skip
         if result.ops:
             seen = self._calibrate()
@@ -241,6 +242,25 @@ class _Explaining:
         with files[first.title].open("rb") as data, atomic_file(output) as file:
             shutil.copyfileobj(data, file)
         result.notes.append(f"'{output}' was written: {first.title}.")
+
+
+def _same_file(request: ExplainRequest, *, quantized: bool) -> list[str]:
+    """A note where a quantized file is compared with itself; a float file beside itself explains nothing.
+
+    Raises:
+        OptionError: both are the same float file.
+    """
+    if Path(request.model).resolve() != Path(request.file).resolve():
+        return []
+    if not quantized:
+        raise OptionError(
+            f"Received '{request.file}' as the float model and as the quantized one; expected the float "
+            "model first, then the file that was made of it."
+        )
+    return [
+        "Both are one file: its ops are compared with the reals that its integers stand for. What was lost "
+        "when it was made is not seen; give the float model first."
+    ]
 
 
 def _candidate(request: ExplainRequest, *, quantized_first: bool) -> Model:

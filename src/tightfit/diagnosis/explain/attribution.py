@@ -125,7 +125,8 @@ class _Explaining:
         result = Explanation(
             str(request.model), str(request.file), scheme.name if scheme else "unknown", reference.metric,
             reference.value, found, Path(request.file).stat().st_size, ops=self._ranked(own),
-            notes=self.notes, overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}), made_with=self.made_with.words(),
+            notes=self.notes, made_with=self.made_with.words(),
+            overlay=overlay(self.pairing, {e.name: -e.snr_db for e in own}),
         )  # fmt: skip
         if result.ops:
             seen = self._calibrate()

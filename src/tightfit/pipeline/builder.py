@@ -232,6 +232,8 @@ class Builder:
             written = self.write(state, spec, output, self._facts(state))
             written = replace(written, outputs=lower(written.outputs, state.judged))
         unfit = [f"{UNFIT}{sentence}" for sentence in written.unfit]
+        if self.seen is not None and spec.scheme.activations is not None:
+            unfit += recovery.comparison_notes(self.source.model, written.outputs)
         return replace(written, notes=[*state.notes, *written.notes, *unfit])
 
     def recover(self, state: RecoveryState, spec: BuildSpec) -> None:

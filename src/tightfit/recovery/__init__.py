@@ -12,11 +12,13 @@ from tightfit.late import late
 if TYPE_CHECKING:
     from tightfit.recovery.automatic.held_out_noise import HeldOutNoise as HeldOutNoise
     from tightfit.recovery.automatic.improve import improve as improve
+    from tightfit.recovery.slices.comparisons import comparison_notes as comparison_notes
     from tightfit.recovery.slices.remedy import mend as mend
     from tightfit.recovery.slices.remedy import mend_inputs as mend_inputs
 else:
     _PLACES = {
         "HeldOutNoise": "automatic.held_out_noise",
+        "comparison_notes": "slices.comparisons",
         "improve": "automatic.improve",
         "mend": "slices.remedy",
         "mend_inputs": "slices.remedy",

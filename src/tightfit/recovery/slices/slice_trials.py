@@ -47,11 +47,13 @@ class SliceTrials:
             and overrides change where a remedy helps.
         answered: samples with the answers of the float model.
         slices: of its outputs.
+        together: True lets all samples fit and judge, where those that would judge show no poor slice.
     """
 
     work: RecoveryState
     answered: Sequence[Answered]
     slices: Slices
+    together: bool = False
 
     @property
     def can_judge(self) -> bool:
@@ -61,7 +63,8 @@ class SliceTrials:
     @property
     def holds_out(self) -> bool:
         """Whether other samples judge than fit; of a model with state each sample follows the one before."""
-        return len(self.answered) >= FEWEST_TO_HOLD_OUT and not keeps_state(self.work.original)
+        enough = len(self.answered) >= FEWEST_TO_HOLD_OUT
+        return enough and not self.together and not keeps_state(self.work.original)
 
     def fitting(self) -> list[dict[str, Array]]:
         """Return the samples that ranges, factors and biases come from."""
@@ -98,6 +101,9 @@ class SliceTrials:
         self.work.samples = lambda: iter(self.fitting())
         try:
             before = self.judged(start)
+            if start.is_poor and not before.is_poor and self.holds_out:
+                self.together = True
+                before = self.judged(start)
             after = remedy(before)
         finally:
             self.work.samples = whole

@@ -17,9 +17,17 @@ from tightfit.graph.ops.elementwise_ops import BINARY, UNARY
 from tightfit.graph.signatures import tap
 from tightfit.quantization.modes import Override
 
+COMPARISONS: Final = frozenset(["EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"])
+"""An operand that is rounded across the threshold chooses another value."""
+
+_TRUTHS: Final = frozenset(["CAST", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR"])
+"""What combines comparisons, and makes numbers of them."""
+
 _TAIL: Final = (
     UNARY
     | BINARY
+    | COMPARISONS
+    | _TRUTHS
     | frozenset(
         [
             "BROADCAST_TO",
@@ -55,6 +63,7 @@ _TAIL: Final = (
 )
 REASON: Final = "one integer scale cannot hold the parts of its output, which have different units"
 _MOST_OPS: Final = 400
+_FOLLOWED: Final = ("float32", "bool")
 
 
 @dataclass(frozen=True)
@@ -79,13 +88,13 @@ def find_tail(graph: Graph, outputs: Iterable[Tensor]) -> Tail:
         tensor = todo.pop()
         op = tensor.producer
         if op is None or op.kind not in _TAIL or len(found) >= _MOST_OPS:
-            if op is not None:
+            if op is not None and tensor.dtype == "float32":
                 heads[tensor] = None
             continue
         if op in found:
             continue
         found[op] = None
-        todo += [t for t in op.inputs if t is not None and not t.is_constant and t.dtype == "float32"]
+        todo += [t for t in op.inputs if t is not None and not t.is_constant and t.dtype in _FOLLOWED]
     order = {op: i for i, op in enumerate(graph.ops)}
     return Tail(tuple(sorted(found, key=order.__getitem__)), tuple(heads))
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.models import Builder
+from support.recurrent_models import lstm_layer
 from tightfit.compression.clustering import PER, Clusters, cluster_weights, shared_values
 from tightfit.compression.lookup_tables import saved_bytes, table_bytes
+from tightfit.compression.sparsity.pruning import Pruning, prune_weights
 from tightfit.errors import OptionError
 from tightfit.graph.ir import Tensor
 from tightfit.quantization.arithmetic import quantize
@@ -109,3 +111,13 @@ def test_what_tables_save_counts_shared_memory_once():
     weights = np.random.default_rng(0).choice(np.float32([1, 2]), (32, 40))
     model = dense(weights)
     assert saved_bytes(model) == weights.nbytes - (32 * 40 // 8 + 2 * 4)
+
+
+def test_the_weights_of_an_lstm_are_pruned_and_clustered_gate_by_gate():
+    model = lstm_layer(4, 20, 24)
+    pruned = prune_weights(model, Pruning(0.5))
+    assert [round(layer.zeros, 2) for layer in pruned.layers] == [0.5] * 8
+    assert len({layer.name for layer in pruned.layers}) == 8
+    clustered = cluster_weights(pruned.model, Clusters(16))
+    assert all(layer.values <= 16 for layer in clustered.layers)
+    assert len(clustered.layers) == 8

@@ -14,14 +14,18 @@ import numpy as np
 
 from tightfit.errors import OptionError, unknown_name
 from tightfit.graph.copying import copy_model
-from tightfit.graph.ir import Model, Op
+from tightfit.graph.ir import Model, Op, Tensor
+from tightfit.graph.ops import sequence_lstm
 from tightfit.quantization.arithmetic import LIMITS, spread
 from tightfit.quantization.plan import OpPlan, Plan, Storage
 from tightfit.types import Array
 from tightfit.weights.centroids import INITIAL
 
 PER: Final = ("tensor", "channel")
-KINDS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_CLUSTERED: Final[dict[str, tuple[int, ...]]] = {
+    "CONV_2D": (1,), "DEPTHWISE_CONV_2D": (1,), "FULLY_CONNECTED": (1,), "TRANSPOSE_CONV": (1,),
+    sequence_lstm.KIND: (*sequence_lstm.INPUT_WEIGHTS, *sequence_lstm.RECURRENT_WEIGHTS),
+}  # fmt: skip
 _SMALLEST: Final = 256
 
 
@@ -93,41 +97,44 @@ def cluster_weights(model: Model, wanted: Clusters, plan: Plan | None = None) ->
     twin = copy_model(model)
     plans = plan.ops() if plan is not None else [None for graph in twin.graphs for _ in graph.ops]
     pairs = zip([op for graph in twin.graphs for op in graph.ops], plans, strict=True)
-    chosen = [(op, row) for op, row in pairs if _is_large(op, wanted.count)]
+    places = ((op, i, row) for op, row in pairs for i in _CLUSTERED.get(op.kind, ()))
+    chosen = [(op, i, row) for op, i, row in places if _is_large(op.input(i), wanted.count)]
     if not chosen:
         raise OptionError(
             f"Nothing to cluster: no weight has more than {max(wanted.count, _SMALLEST)} values. "
             "Ask for fewer clusters."
         )
     done: dict[int, Array] = {}
-    return Clustered(twin, [_cluster(op, row, wanted, done) for op, row in chosen])
+    return Clustered(twin, [_cluster(op, i, row, wanted, done) for op, i, row in chosen])
 
 
-def _is_large(op: Op, count: int) -> bool:
-    weight = op.input(1)
-    if op.kind not in KINDS or weight is None or weight.data is None or weight.dtype != "float32":
+def _is_large(weight: Tensor | None, count: int) -> bool:
+    if weight is None or weight.data is None or weight.dtype != "float32":
         return False
     return weight.sparsity is None and weight.size > max(count, _SMALLEST)
 
 
-def _cluster(op: Op, plan: OpPlan | None, wanted: Clusters, done: dict[int, Array]) -> ClusteredLayer:
+def _cluster(
+    op: Op, position: int, plan: OpPlan | None, wanted: Clusters, done: dict[int, Array]
+) -> ClusteredLayer:
     """Cluster one weight; a weight of several ops is clustered once."""
-    weight = op.operand(1)
+    weight = op.operand(position)
     values, place = weight.values, weight.values.__array_interface__["data"][0]
     if place not in done:
-        done[place] = shared_values(values, wanted, _output_axis(op), _storage(plan))
+        done[place] = shared_values(values, wanted, _output_axis(op), _storage(plan, position))
     weight.data = done[place].reshape(values.shape)
     power = max(float(np.square(values, dtype=np.float64).sum()), 1e-30)
     change = float(np.square(weight.values - values, dtype=np.float64).sum())
-    return ClusteredLayer(op.name, op.kind, np.unique(weight.values).size, change / power)
+    name = op.name if len(_CLUSTERED[op.kind]) == 1 else weight.name
+    return ClusteredLayer(name, op.kind, np.unique(weight.values).size, change / power)
 
 
 def _output_axis(op: Op) -> int:
     return 3 if op.kind == "DEPTHWISE_CONV_2D" else 0
 
 
-def _storage(plan: OpPlan | None) -> Storage | None:
-    storage = None if plan is None else plan.constants.get(1)
+def _storage(plan: OpPlan | None, position: int) -> Storage | None:
+    storage = None if plan is None else plan.constants.get(position)
     return storage if storage is not None and storage.scale else None
 
 

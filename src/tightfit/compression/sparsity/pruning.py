@@ -9,7 +9,7 @@ Source: Wanda (Sun et al. 2023, "A Simple and Effective Pruning Approach"). Depa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,6 +20,7 @@ from tightfit.compression.sparsity.weight_refit import refit, variances
 from tightfit.errors import OptionError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.ops import sequence_lstm
 from tightfit.streaming.moments import Moments
 from tightfit.types import Array, Mask
 from tightfit.weights.patterns import UNSTRUCTURED, keep, keep_globally
@@ -28,7 +29,13 @@ from tightfit.weights.zeros import COUNTED, check_zeros, layer_sparsity, smalles
 
 Matrix = npt.NDArray[np.float64]
 
-_PRUNED: Final = ("CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+Use = tuple[Op, int]
+"""An op and the position of one of its weights."""
+
+_PRUNED: Final[dict[str, tuple[int, ...]]] = {
+    "CONV_2D": (1,), "FULLY_CONNECTED": (1,), "TRANSPOSE_CONV": (1,),
+    sequence_lstm.KIND: (*sequence_lstm.INPUT_WEIGHTS, *sequence_lstm.RECURRENT_WEIGHTS),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,8 @@ class PrunedWeights:
     layers: list[PrunedLayer]
 
 
-def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
-    """Return the ops whose weights are pruned: large constants of convolutions and dense layers.
+def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Use]:
+    """Return the weights that are pruned: large constants of convolutions, dense layers and LSTMs.
 
     Depthwise weights are not pruned: they are few, and each is a large part of its channel. Of several ops
     that share a weight only the first is returned.
@@ -97,17 +104,23 @@ def prunable(graph: Graph, skip: tuple[str, ...] = ()) -> list[Op]:
         graph: the float graph.
         skip: names or kinds of ops that are not pruned.
     """
-    found: dict[int, Op] = {}
-    for op in graph.ops:
-        weight = op.input(1)
-        if op.kind not in _PRUNED or weight is None or weight.data is None or weight.dtype != "float32":
-            continue
-        named = op.name in skip or op.kind in skip
-        if weight.sparsity is None and not named:
-            found.setdefault(weight.data.__array_interface__["data"][0], op)
-    sizes = {key: op.operand(1).size for key, op in found.items()}
+    found: dict[int, Use] = {}
+    for op, position in _weights_of(graph):
+        weight, named = op.operand(position), op.name in skip or op.kind in skip
+        if weight.dtype == "float32" and weight.sparsity is None and not named:
+            found.setdefault(_place((op, position)), (op, position))
+    sizes = {key: op.operand(position).size for key, (op, position) in found.items()}
     smallest = smallest_pruned(sizes.values())
-    return [op for key, op in found.items() if sizes[key] >= smallest]
+    return [use for key, use in found.items() if sizes[key] >= smallest]
+
+
+def _weights_of(graph: Graph) -> Iterator[Use]:
+    """The constant weights of the kinds of ops that are pruned."""
+    for op in graph.ops:
+        for position in _PRUNED.get(op.kind, ()):
+            weight = op.input(position)
+            if weight is not None and weight.data is not None:
+                yield op, position
 
 
 def prune_weights(
@@ -139,30 +152,30 @@ def prune_weights(
             f"Nothing to prune: no {', '.join(_PRUNED)} with at least {COUNTED} constant float weights."
         )
     by_graph = [moments] if isinstance(moments, Mapping) else list(moments or ())
-    seen = [_merged(ops, twin, by_graph) for ops in sharing]
+    seen = [_merged([op for op, _ in uses], twin, by_graph) for uses in sharing]
     if wanted.scope == "file":
         wanted = replace(wanted, sparsity=_raised(twin, sharing, wanted))
-    masks = _masks([ops[0] for ops in sharing], wanted, seen)
+    masks = _masks([uses[0] for uses in sharing], wanted, seen)
     layers = []
-    for i, (ops, mask) in enumerate(zip(sharing, masks, strict=True)):
-        layers.append(_prune(twin, ops, mask, wanted, seen[i]))
+    for i, (uses, mask) in enumerate(zip(sharing, masks, strict=True)):
+        layers.append(_prune(twin, uses, mask, wanted, seen[i]))
         if progress is not None:
             progress(i + 1, len(sharing))
     return PrunedWeights(twin, layers)
 
 
-def _sharing(model: Model, skip: tuple[str, ...]) -> list[list[Op]]:
-    """The ops whose weights are pruned, those of one weight together, over all graphs."""
-    chosen = [op for graph in model.graphs for op in prunable(graph, skip)]
-    places = {_place(op): list[Op]() for op in chosen}
-    for op in (op for graph in model.graphs for op in graph.ops if op.kind in _PRUNED):
-        if op.input(1) is not None and op.operand(1).data is not None and _place(op) in places:
-            places[_place(op)].append(op)
+def _sharing(model: Model, skip: tuple[str, ...]) -> list[list[Use]]:
+    """The weights that are pruned, the uses of one weight together, over all graphs."""
+    chosen = [use for graph in model.graphs for use in prunable(graph, skip)]
+    places = {_place(use): list[Use]() for use in chosen}
+    for use in (use for graph in model.graphs for use in _weights_of(graph)):
+        if _place(use) in places:
+            places[_place(use)].append(use)
     return list(places.values())
 
 
-def _place(op: Op) -> int:
-    return int(op.operand(1).values.__array_interface__["data"][0])
+def _place(use: Use) -> int:
+    return int(_values(use).__array_interface__["data"][0])
 
 
 def _merged(ops: list[Op], model: Model, by_graph: Sequence[Mapping[str, Moments]]) -> Matrix | None:
@@ -185,41 +198,42 @@ def _merged(ops: list[Op], model: Model, by_graph: Sequence[Mapping[str, Moments
     return np.asarray(sum(m * s for m, s in zip(means, shares, strict=True)) / sum(shares))
 
 
-def _raised(model: Model, sharing: list[list[Op]], wanted: Pruning) -> float:
+def _raised(model: Model, sharing: list[list[Use]], wanted: Pruning) -> float:
     """The sparsity of the pruned layers that gives the file its own."""
     counted = sum(t.size for t in weight_values(model).tensors if t.size >= COUNTED)
     return layer_sparsity(
-        wanted.sparsity, sum(ops[0].operand(1).size for ops in sharing), counted, wanted.pattern
+        wanted.sparsity, sum(_values(uses[0]).size for uses in sharing), counted, wanted.pattern
     )
 
 
-def _masks(ops: list[Op], wanted: Pruning, seen: Sequence[Matrix | None]) -> list[Mask]:
-    scores = [_scores(op, moments) for op, moments in zip(ops, seen, strict=True)]
+def _masks(uses: list[Use], wanted: Pruning, seen: Sequence[Matrix | None]) -> list[Mask]:
+    scores = [_scores(use, moments) for use, moments in zip(uses, seen, strict=True)]
     if wanted.scope == "global":
         return keep_globally(scores, wanted.sparsity)
     return [keep(s, wanted.sparsity, wanted.pattern, 0) for s in scores]
 
 
-def _scores(op: Op, moments: Matrix | None) -> Array:
+def _scores(use: Use, moments: Matrix | None) -> Array:
     """The importance score of each weight, in the weights' shape."""
-    values = _values(op)
+    values = _values(use)
     if moments is None:
         return np.abs(values)
     spread = np.sqrt(variances(moments))
     return np.abs(values) * spread.reshape((1, *values.shape[1:])).astype(np.float32)
 
 
-def _values(op: Op) -> Array:
-    weight = op.operand(1)
-    return weight.values
+def _values(use: Use) -> Array:
+    op, position = use
+    return op.operand(position).values
 
 
-def _prune(model: Model, ops: list[Op], mask: Mask, wanted: Pruning, moments: Matrix | None) -> PrunedLayer:
-    op = ops[0]
-    values = _values(op)
+def _prune(model: Model, uses: list[Use], mask: Mask, wanted: Pruning, moments: Matrix | None) -> PrunedLayer:
+    op, position = uses[0]
+    values = _values(uses[0])
     if moments is None:
         _store(model, values, (values * mask).astype(np.float32))
-        return PrunedLayer(op.name, op.kind, 1.0 - float(mask.mean()))
+        name = op.name if len(_PRUNED[op.kind]) == 1 else op.operand(position).name
+        return PrunedLayer(name, op.kind, 1.0 - float(mask.mean()))
     rows, kept = values.reshape(len(values), -1), mask.reshape(len(values), -1)
     fitted, shift = refit(rows, kept, moments)
     plain = rows * keep(values, wanted.sparsity, wanted.pattern, 0).reshape(rows.shape)
@@ -228,7 +242,7 @@ def _prune(model: Model, ops: list[Op], mask: Mask, wanted: Pruning, moments: Ma
         for changed, moved in ((fitted, shift), (plain, np.zeros(len(rows))))
     )
     _store(model, values, fitted.reshape(values.shape).astype(np.float32))
-    for reader in ops:
+    for reader, _ in uses:
         _move_bias(model, reader, shift)
     return PrunedLayer(op.name, op.kind, 1.0 - float(mask.mean()), error, magnitude)
 

@@ -83,7 +83,8 @@ class Builder:
     seen: Calibration | None = None
     moments: dict[str, Moments] = field(default_factory=dict)
     _repaired: dict[tuple[Any, ...], RecoveryState] = field(default_factory=dict, repr=False)
-    _unrolled: tuple[Model, Calibration | None, list[str]] | None = field(default=None, repr=False)
+    _unrolled: tuple[Model, list[str]] | None = field(default=None, repr=False)
+    _seen_unrolled: Calibration | None = field(default=None, repr=False)
 
     def calibration(self, *, detailed: bool = True) -> Calibration | None:
         """Return what the samples showed, collected once; None without samples.
@@ -109,8 +110,9 @@ class Builder:
             TightfitError: the model cannot be calibrated or planned.
         """
         spec.check_samples(given=self.samples is not None or self.seen is not None)
-        model, seen, notes = self._form(spec)
+        model, notes = self._form(spec)
         rules = check_overrides(model, spec.overrides)
+        seen = self._seen_of(model, spec)
         ranges = Ranges([seen.statistics] if seen else [], spec.observers)
         if spec.target is not None and seen is not None:
             rules = targets.overrides_for(spec.target, model, spec.scheme, ranges, rules)
@@ -130,19 +132,25 @@ class Builder:
         state.notes += notes
         return state
 
-    def _form(self, spec: BuildSpec) -> tuple[Model, Calibration | None, list[str]]:
-        """The model as the file has it, what its samples showed, and what was changed in it."""
-        model, seen = self.source.model, self.calibration(detailed=spec.detailed)
-        why = reason_to_unroll(model, spec)
+    def _form(self, spec: BuildSpec) -> tuple[Model, list[str]]:
+        """The model as the file has it, and what was changed in it."""
+        why = reason_to_unroll(self.source.model, spec)
         if why is None:
-            return model, seen, []
+            return self.source.model, []
         if self._unrolled is None:
-            twin = copy_model(model)
-            done = unroll_lstms(twin)
-            again = None if self.samples is None else calibrate(twin, self.samples(), detailed=True)
-            self._unrolled = twin, again, done
-        twin, again, done = self._unrolled
-        return twin, again, [f"{sentence.rstrip('.')}: {why}." for sentence in done]
+            twin = copy_model(self.source.model)
+            self._unrolled = twin, unroll_lstms(twin)
+        twin, done = self._unrolled
+        return twin, [f"{sentence.rstrip('.')}: {why}." for sentence in done]
+
+    def _seen_of(self, model: Model, spec: BuildSpec) -> Calibration | None:
+        """What the samples showed of the model or of its written-out twin, each collected once."""
+        seen = self.calibration(detailed=spec.detailed)
+        if model is self.source.model or self.samples is None:
+            return seen
+        if self._seen_unrolled is None:
+            self._seen_unrolled = calibrate(model, self.samples(), detailed=True)
+        return self._seen_unrolled
 
     def write(
         self, state: RecoveryState, spec: BuildSpec, output: Path, facts: dict[str, Any] | None

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tightfit import __version__
 from tightfit.distributed.options import LATENCY, OWN, RayCluster
+from tightfit.distributed.raylet_watch import end_with_raylet
 from tightfit.errors import OptionError, RuntimeFailureError, TightfitError, first_line
 from tightfit.runtime.child.process import cores
 from tightfit.scratch import scratch_folder
@@ -153,7 +154,7 @@ class Connection:
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On  # noqa: PLC0415 - Ray
 
-        probe = self.ray.remote(num_cpus=0, max_retries=0)(versions)
+        probe = self.ray.remote(num_cpus=0, max_retries=0)(node_versions)
         found = {
             node: probe.options(scheduling_strategy=On(node.key, soft=False)).remote()
             for node in self.nodes()
@@ -195,6 +196,12 @@ class Connection:
         """Leave the cluster, and end one that was started here."""
         with contextlib.suppress(Exception):
             self.ray.shutdown()
+
+
+def node_versions() -> dict[str, str]:
+    """Return ``versions`` of a worker, which ends with its raylet from then on."""
+    end_with_raylet()
+    return versions()
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A worker ends with its raylet: Ray lets a busy one go on with a task that another node has begun again."""
+"""A worker ends with its raylet: Ray lets one that is busy go on with its task, on a node that is lost."""
 
 from __future__ import annotations
 

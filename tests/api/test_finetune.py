@@ -169,7 +169,7 @@ def test_validation_chooses_the_epoch_and_test_data_measures(work, tmp_path):
             "bare.npz",
             {"clusters": 5000},
             OptionError,
-            "Received 5000 clusters; the model's largest tensor has",
+            "Received 5000 clusters; expected 2 to 256, such as 16",
         ),
         ("bare.npz", {"batch": 64}, DataError, "There are 30 samples to train with and a batch takes 64"),
         ("bare.npz", {"scheme": None}, OptionError, "There is nothing to train for"),

@@ -1,6 +1,6 @@
-"""Three small models with data for benchmarks of a cluster: the demo, Keras networks of images and of text.
+"""Models with data for benchmarks of a cluster: the demo, Keras networks of images and text, a larger one.
 
-The last two are trained for some seconds on data made from random numbers: a search has a choice to make.
+The networks are trained for some seconds on data made from random numbers: a search has a choice to make.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-NAMES = ("demo", "images", "text")
+NAMES = ("demo", "images", "text", "large")
 _CLASSES, _WORDS, _LENGTH = 8, 400, 32
 
 
@@ -60,12 +60,18 @@ def _make(name: str, model: Path, data: Path) -> None:
     keras.utils.set_random_seed(0)
     layers = keras.layers
     if name == "images":
-        x, y = _pictures(1400)
+        x, y = _pictures(1400, 24)
         inner = [
             layers.Input((24, 24, 3)), layers.Conv2D(24, 3, padding="same"), layers.BatchNormalization(),
             layers.ReLU(), layers.MaxPooling2D(), layers.Conv2D(48, 3, activation="relu"),
             layers.MaxPooling2D(), layers.Flatten(), layers.Dense(96, activation="relu"),
         ]  # fmt: skip
+    elif name == "large":
+        x, y = _pictures(1100, 96)
+        inner = [layers.Input((96, 96, 3))]
+        for channels in (32, 64, 128, 256):
+            inner += [layers.Conv2D(channels, 3, padding="same", activation="relu"), layers.MaxPooling2D()]
+        inner += [layers.Conv2D(256, 3, activation="relu"), layers.GlobalAveragePooling2D()]
     else:
         x, y = _sentences(1400)
         inner = [
@@ -75,21 +81,22 @@ def _make(name: str, model: Path, data: Path) -> None:
         ]  # fmt: skip
     network = keras.Sequential([*inner, layers.Dense(_CLASSES, activation="softmax")])
     network.compile("adam", "sparse_categorical_crossentropy")
-    network.fit(x[:800], y[:800], epochs=3, verbose=0)
-    np.savez(data, x=x[800:], y=y[800:])
+    trained = len(x) - 600
+    network.fit(x[:trained], y[:trained], epochs=3, verbose=0)
+    np.savez(data, x=x[trained:], y=y[trained:])
     network.save(model)
 
 
-def _pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _pictures(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Stripes of eight directions in noise."""
     random = np.random.default_rng(0)
     y = random.integers(0, _CLASSES, count)
-    rows, columns = np.mgrid[0:24, 0:24]
+    rows, columns = np.mgrid[0:size, 0:size]
     angle = (np.pi * y / _CLASSES)[:, None, None]
     waves = np.sin(
         0.9 * (rows * np.cos(angle) + columns * np.sin(angle)) + random.uniform(0, 6, (count, 1, 1))
     )
-    noisy = waves[..., None] + random.normal(0, 0.8, (count, 24, 24, 3))
+    noisy = waves[..., None] + random.normal(0, 0.8, (count, size, size, 3))
     return noisy.astype(np.float32), y
 
 

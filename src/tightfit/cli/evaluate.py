@@ -118,7 +118,7 @@ def _place(on: str | None, config: Path | None, python: str) -> Device | str | N
                 f"Received {given} without --on ssh://user@host, which it belongs to. Give both."
             )
         return on
-    if config is not None and not config.is_file():
+    if config is not None and (config.is_dir() or not config.exists()):
         raise OptionError(f"Received --ssh-config {config}, which is no file; expected one as ssh -F reads.")
     return Device.parse(on, config=config, python=python)
 

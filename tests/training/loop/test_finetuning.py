@@ -138,10 +138,10 @@ PRUNE = FinetuneSpec(sparsity=0.5)
         (replace(PRUNE, labels="maybe"), "received 'maybe'"),
         (replace(PRUNE, augment=("flop",)), "flip"),
         (replace(PRUNE, schedule="linear"), "polynomial"),
-        (replace(PRUNE, ranges="moving"), "average"),
+        (FinetuneSpec(scheme=INT8, ranges="moving"), "average"),
         (FinetuneSpec(clusters=8, initial="random"), "density"),
         (replace(PRUNE, augment=("mix",)), "leave 'mix' out"),
-        (FinetuneSpec(clusters=5000), "Received 5000 clusters; the model's largest tensor has 1152"),
+        (FinetuneSpec(clusters=5000), "Received 5000 clusters; expected 2 to 256"),
     ],
 )
 def test_wrong_requests_are_refused(data, tmp_path, request_, message):

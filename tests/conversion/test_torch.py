@@ -11,8 +11,8 @@ pytest.importorskip("litert_torch", reason="needs litert-torch: the extra 'torch
 
 from tightfit.conversion.conversion_options import ConversionOptions  # noqa: E402 - after the skip
 from tightfit.conversion.load_model import load  # noqa: E402 - after the skip
-from tightfit.conversion.torch import check_program, doubtful_text  # noqa: E402 - after the skip
-from tightfit.conversion.torch_rewrites import without_crops  # noqa: E402 - after the skip
+from tightfit.conversion.torch_programs.torch_export import check_program, doubtful_text  # noqa: E402 - after the skip
+from tightfit.conversion.torch_programs.torch_rewrites import without_crops  # noqa: E402 - after the skip
 from tightfit.errors import ModelError  # noqa: E402 - after the skip
 
 

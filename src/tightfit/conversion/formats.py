@@ -76,7 +76,12 @@ ONNX: Final = Format(
     _ANY | {"channel_last", "held"},
 )  # fmt: skip
 TORCH: Final = Format(
-    "a torch program", "torch", ("torch", "litert_torch"), "torch", _ends(".pt2"), _ANY | {"channel_last"}
+    "a torch program",
+    "torch_programs.torch_export",
+    ("torch", "litert_torch"),
+    "torch",
+    _ends(".pt2"),
+    _ANY | {"channel_last"},
 )
 
 FORMATS: Final = (KERAS, SAVED_MODEL, ONNX, TORCH)

@@ -209,7 +209,7 @@ def _by_tensorflow(call: ExportCall, options: ConversionOptions, forms: Forms) -
 
 def _by_torch(call: ExportCall, options: ConversionOptions, forms: Forms) -> Exported:
     del forms
-    from tightfit.conversion.torch import export_keras  # noqa: PLC0415 - loads torch
+    from tightfit.conversion.torch_programs.torch_export import export_keras  # noqa: PLC0415 - loads torch
 
     return export_keras(call, options)
 

@@ -22,8 +22,8 @@ import torch
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, ExportProbe, first_line
 from tightfit.conversion.stablehlo.converter_process import refusal
-from tightfit.conversion.torch_recurrent import with_fused_lstms
-from tightfit.conversion.torch_rewrites import without_crops
+from tightfit.conversion.torch_programs.torch_recurrent import with_fused_lstms
+from tightfit.conversion.torch_programs.torch_rewrites import without_crops
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import serialize

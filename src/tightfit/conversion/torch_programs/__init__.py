@@ -1,0 +1,1 @@
+"""PyTorch modules and exported programs become StableHLO through litert-torch."""

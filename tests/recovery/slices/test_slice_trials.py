@@ -71,3 +71,13 @@ def test_an_output_of_low_ratio_that_a_comparison_chooses_is_named():
     (note,) = comparison_notes(model, [OutputQuality(name, 25.0, poor, own_db=21.0)])
     assert "chosen by a comparison ('greater_0')" in note
     assert not list(comparison_notes(model, [OutputQuality(name, 45.0, poor, own_db=40.0)]))
+
+
+def test_a_test_for_nan_chooses_nothing():
+    b = Builder()
+    x = b.input("x", [1, 8])
+    is_nan = b.op("NOT_EQUAL", [x, x], x.shape, dtype="bool")
+    model = b.model(b.op("SELECT_V2", [is_nan, x, b.op("EXP", [x], x.shape)], x.shape))
+    (name,) = output_names(model)
+    poor = SliceQuality("y", 1, 0, 8, 21.0, None)
+    assert not list(comparison_notes(model, [OutputQuality(name, 25.0, poor, own_db=21.0)]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tightfit.evaluation.slices.output_quality import GOOD_DB, OutputQuality
-from tightfit.graph.ir import Model
+from tightfit.graph.ir import Model, Op
 from tightfit.graph.signatures import output_names
 from tightfit.recovery.slices.tails import COMPARISONS, find_tail
 
@@ -26,10 +26,15 @@ def comparison_notes(model: Model, found: Sequence[OutputQuality]) -> Iterator[s
         tensor = ends.get(output.name)
         if tensor is None or output.own_db >= GOOD_DB + _SCATTER_DB:
             continue
-        chosen = [op for op in find_tail(model.main, [tensor]).ops if op.kind in COMPARISONS]
+        chosen = [op for op in find_tail(model.main, [tensor]).ops if _has_threshold(op)]
         if chosen:
             yield (
                 f"output '{output.name}' is chosen by a comparison ('{chosen[0].name}'): an entry whose "
                 "operand is rounded across the threshold changes as a whole; other samples may show a lower "
                 "ratio"
             )
+
+
+def _has_threshold(op: Op) -> bool:
+    """True for a comparison of two values; a value beside itself is a test for NaN."""
+    return op.kind in COMPARISONS and op.operand(0) is not op.operand(1)

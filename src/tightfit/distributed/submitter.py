@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tightfit.distributed.artifacts import Artifact, digest
 from tightfit.distributed.connection import Connection, versions
@@ -15,7 +16,7 @@ from tightfit.distributed.options import RETRIES
 from tightfit.distributed.task_queue import Key, Task, TaskQueue
 from tightfit.distributed.tasks import perform, perform_recording
 from tightfit.pipeline.source import Source
-from tightfit.runtime.child.process import worker_count
+from tightfit.runtime.child.process import cores, worker_count
 from tightfit.search.job import Job
 from tightfit.search.search_samples import SearchSamples
 
@@ -93,4 +94,15 @@ class Submitter:
 
     def _remote(self, function: Callable[..., Any], kind: str, **options: Any) -> Any:
         needs = NEEDS[kind].options(self.connection.nodes(), self.model_bytes)
-        return self.ray.remote(max_retries=RETRIES, **needs, **options)(function)
+        return self.ray.remote(max_retries=RETRIES, runtime_env=_ENVIRONMENT, **needs, **options)(function)
+
+
+def _blas_threads() -> str:
+    """Return how many threads OpenBLAS has in this process, as its variables say."""
+    named = (os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
+    return next(filter(None, named), str(cores()))
+
+
+_ENVIRONMENT: Final = {"env_vars": {"OMP_NUM_THREADS": _blas_threads(), "OPENBLAS_THREAD_TIMEOUT": "10"}}
+"""Ray gives each worker one thread. With another number of threads than the driver's, products of large
+matrices have other last bits, and a recovery such as GPTQ writes another file."""

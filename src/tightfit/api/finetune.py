@@ -45,7 +45,7 @@ from tightfit.pipeline.sparse_files import leave_zeros_out
 from tightfit.spoken import verb
 from tightfit.training.backend import ON_CLUSTERS, choose_backend
 from tightfit.training.loop.finetune_spec import FinetuneSpec
-from tightfit.training.loop.loss_words import LossLike, LossWords, Weights
+from tightfit.training.losses.loss_words import LossLike, LossWords, Weights
 from tightfit.weights.statistics import weight_facts
 
 Listener = Callable[[str, int, int, dict[str, object]], None]

@@ -9,7 +9,7 @@ import click
 
 from tightfit.api.convert import convert as run_convert
 from tightfit.api.evaluate import evaluate
-from tightfit.cli.options.choices import BACKENDS, LAYOUTS, Names
+from tightfit.cli.options.choices import LAYOUTS, Names
 from tightfit.cli.options.shared_options import (
     json_option,
     metric_option,
@@ -18,7 +18,7 @@ from tightfit.cli.options.shared_options import (
     parse_shapes,
 )
 from tightfit.cli.terminal.accuracy_view import value_lines
-from tightfit.conversion.conversion_options import RECURRENT, ConversionOptions
+from tightfit.conversion.conversion_options import BACKENDS, RECURRENT, ConversionOptions
 from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.evaluation.accuracy import wanted_metrics

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from tightfit.api.describe_data import DataDescription, describe_data
 from tightfit.api.progress.terminal_bars import Bars
-from tightfit.cli.options.shared_options import METRIC_NAMES, json_option
+from tightfit.cli.options import completions
+from tightfit.cli.options.shared_options import json_option
 from tightfit.cli.terminal.console import console
 from tightfit.plain_values import json_text
 
@@ -28,7 +29,8 @@ from tightfit.plain_values import json_text
 )
 @click.option(
     "--metric",
-    type=METRIC_NAMES,
+    metavar="METRICS",
+    shell_complete=completions.metrics,
     default="auto",
     show_default=True,
     help="Metrics, as in evaluate (docs/metrics.md).",

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from tightfit.api.parameters.signature_data import model_of_signature
 from tightfit.api.progress.terminal_bars import Bars
+from tightfit.cli.options import completions
 from tightfit.cli.options.shared_options import (
-    METRIC_NAMES,
     data_options,
     json_option,
     seed_option,
@@ -64,7 +64,8 @@ _LONGEST = 44
 )
 @click.option(
     "--metric",
-    type=METRIC_NAMES,
+    metavar="METRICS",
+    shell_complete=completions.metrics,
     default="auto",
     show_default=True,
     help="Metric: top1, top5, agreement … or module:function.",

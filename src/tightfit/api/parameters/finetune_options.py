@@ -14,8 +14,8 @@ from tightfit.kinds import DataLike
 from tightfit.quantization.layouts import LAYOUTS
 from tightfit.quantization.scheme import find_scheme
 from tightfit.training.loop.finetune_spec import FinetuneSpec, check_spec
-from tightfit.training.loop.loss_words import spelled
 from tightfit.training.loop.training_options import TrainingOptions
+from tightfit.training.losses.loss_words import spelled
 
 _STORAGES: Final = ("dense", "sparse")
 

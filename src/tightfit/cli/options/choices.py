@@ -29,13 +29,7 @@ STORAGES: Final = ("dense", "sparse")
 AUGMENTATIONS: Final = ("flip", "shift", "zoom", "mix")
 IMPORTANCES: Final = ("magnitude", "reconstruction", "taylor")
 
-BACKENDS: Final = ("auto", "jax", "tensorflow", "torch")
 PATTERNS: Final = ("unstructured", "2:4", "1x4", "4x1")
-METRICS: Final = (
-    "top1", "top5", "agreement", "f1", "precision", "recall", "auc", "miou", "dice", "map50", "map", "mae",
-    "mse", "rmse", "r2", "perplexity", "cosine", "snr", "psnr", "ssim", "pck", "oks", "nme", "wer", "cer",
-    "span_f1", "em", "retrieval",
-)  # fmt: skip
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # generic in newer stubs only
@@ -45,15 +39,12 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic in newer stubs
         what: the noun in messages.
         names: that are completed.
         more: True where others exist, such as a name with a parameter, that the library checks.
-        shown: what the help shows in place of the names; None for the names.
     """
 
     name = "name"
 
-    def __init__(
-        self, what: str, names: Sequence[str], *, more: bool = False, shown: str | None = None
-    ) -> None:
-        self.what, self.names, self.more, self.shown = what, tuple(names), more, shown
+    def __init__(self, what: str, names: Sequence[str], *, more: bool = False) -> None:
+        self.what, self.names, self.more = what, tuple(names), more
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the name."""
@@ -64,12 +55,11 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic in newer stubs
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """Return the names as the help shows them."""
         del param, ctx
-        return self.shown or f"[{'|'.join(self.names)}{'|…' if self.more else ''}]"
+        return f"[{'|'.join(self.names)}{'|…' if self.more else ''}]"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the names that begin so; of several with commas, the last one is completed."""
+        """Return the names that begin so."""
         del ctx, param
-        before, comma, last = incomplete.rpartition(",") if self.shown else ("", "", incomplete)
-        return [CompletionItem(before + comma + name) for name in self.names if name.startswith(last)]
+        return [CompletionItem(name) for name in self.names if name.startswith(incomplete)]

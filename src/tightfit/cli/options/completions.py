@@ -34,6 +34,7 @@ def _completes(module: str, names: Callable[[Any], Iterable[str]]) -> Complete:
 
 targets = _completes("tightfit.targets.profile", lambda module: module.targets())
 recoveries = _completes("tightfit.recovery.steps", lambda module: module.RECOVERIES)
+metrics = _completes("tightfit.evaluation.metrics.metric_table", lambda module: module.METRICS)
 candidates = _completes(
     "tightfit.search.candidates.recipes", lambda module: (recipe.name for recipe in module.recipes())
 )

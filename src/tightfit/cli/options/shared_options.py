@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from tightfit.cli.options import completions
-from tightfit.cli.options.choices import METRICS, Names
 from tightfit.errors import OptionError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,10 +48,10 @@ slices_option = click.option(
 )
 
 
-METRIC_NAMES: Final = Names("metric", METRICS, more=True, shown="METRICS")
 metric_option = click.option(
     "--metric",
-    type=METRIC_NAMES,
+    metavar="METRICS",
+    shell_complete=completions.metrics,
     default="auto",
     show_default=True,
     help="Metrics, comma-separated: top1, f1, map50, miou, rmse … (docs/metrics.md) or module:function; "

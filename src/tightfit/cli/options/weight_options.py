@@ -44,7 +44,7 @@ def sparsity_options(patterns: str) -> Callable[[F], F]:
         click.option("--sparsity", type=float, help="Fraction of zeros in the pruned weights: 0.8 is 80 %."),
         click.option(
             "--pattern",
-            type=Names("pattern", PATTERNS, more=True, shown="PATTERN"),
+            type=Names("pattern", PATTERNS, more=True),
             default="unstructured",
             show_default=True,
             help=f"Pattern of the zeros: {patterns}.",

@@ -10,14 +10,14 @@ from tightfit.errors import DataError, OptionError
 from tightfit.graph.ir import Model
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.loop.augmentation import check_augmentations
-from tightfit.training.loop.loss_words import (
+from tightfit.training.loop.training_options import TrainingOptions
+from tightfit.training.losses.loss_words import (
     AUTO,
     LossWords,
     parse_class_weights,
     parse_losses,
     parse_weights,
 )
-from tightfit.training.loop.training_options import TrainingOptions
 from tightfit.training.option_checks import check_ranges, check_schedule, check_sparsity
 from tightfit.weights.zeros import check_zeros
 

@@ -33,10 +33,10 @@ from tightfit.training.loop.checkpoints import (
 )
 from tightfit.training.loop.distillation import Distillation
 from tightfit.training.loop.finetune_spec import FinetuneSpec
-from tightfit.training.loop.label_loss import LabelLoss, heads_of, loss_for, own_heads, trains
 from tightfit.training.loop.optimizer import RelativeAdam, sizes_of
 from tightfit.training.loop.training_batches import Batches
 from tightfit.training.loop.training_data import TrainingData
+from tightfit.training.losses.label_loss import LabelLoss, heads_of, loss_for, own_heads, trains
 from tightfit.training.network import Network
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES
 from tightfit.training.transforms.weight_transforms import Cluster, Mask, check_sites

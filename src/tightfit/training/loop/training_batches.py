@@ -15,7 +15,7 @@ from tightfit.errors import DataError
 from tightfit.training.loop.augmentation import augment, check_augmentations
 from tightfit.training.loop.batch_share import WHOLE, Share
 from tightfit.training.loop.kept_samples import KeptSamples
-from tightfit.training.loop.label_targets import stack_targets, weight_of
+from tightfit.training.losses.label_targets import stack_targets, weight_of
 from tightfit.types import Array
 
 Targets = Callable[[Sample], dict[str, Any]]

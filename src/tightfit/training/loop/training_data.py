@@ -19,8 +19,8 @@ from tightfit.quantization.plan import Plan
 from tightfit.quantization.scheme import Scheme
 from tightfit.training.loop.batch_share import WHOLE, Share
 from tightfit.training.loop.finetune_spec import FinetuneSpec
-from tightfit.training.loop.loss_words import spelled
 from tightfit.training.loop.user_training import UserTraining
+from tightfit.training.losses.loss_words import spelled
 from tightfit.types import Array, Samples
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tightfit.training.loop.loss_words import LossLike, Weights
+from tightfit.training.losses.loss_words import LossLike, Weights
 
 BATCH: Final = 32
 """Samples in a step where nothing is said of it."""

@@ -10,10 +10,10 @@ keras = pytest.importorskip("keras", reason="training needs Keras: pip install t
 from tightfit.data.sample import Sample  # noqa: E402 - after the check for Keras
 from tightfit.errors import DataError  # noqa: E402 - likewise
 from tightfit.evaluation.labels.label_kinds import BOXES, CLASS, PLACES, RANK, SEVERAL, VALUES, Head  # noqa: E402
-from tightfit.training.loop.label_loss import LabelLoss  # noqa: E402 - likewise
-from tightfit.training.loop.label_targets import stack_targets  # noqa: E402 - likewise
-from tightfit.training.loop.loss_words import LOSSES, LossWords  # noqa: E402 - likewise
-from tightfit.training.loop.surprises import BY_KIND, SURPRISES  # noqa: E402 - likewise
+from tightfit.training.losses.label_loss import LabelLoss  # noqa: E402 - likewise
+from tightfit.training.losses.label_targets import stack_targets  # noqa: E402 - likewise
+from tightfit.training.losses.loss_words import LOSSES, LossWords  # noqa: E402 - likewise
+from tightfit.training.losses.place_losses import BY_KIND, PLACE_LOSSES  # noqa: E402 - likewise
 from tightfit.training.option_checks import SCHEDULE_NAMES  # noqa: E402 - likewise
 from tightfit.training.transforms.sparsity_schedules import SCHEDULES  # noqa: E402 - likewise
 
@@ -72,16 +72,16 @@ def test_outputs_of_different_units_count_alike():
 
 SCORES = np.float32([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
 PAIR = [sample(1), sample(2)]
-SURPRISE = -np.log([0.25, 0.8])
+LOSSES_OF_PLACES = -np.log([0.25, 0.8])
 
 
 def test_weights_of_samples_classes_and_outputs_multiply():
     head = Head("y", CLASS)
     shapes = {"y": (1, 3)}
     found = loss_of([head], shapes, PAIR, np.log(SCORES), weights=np.float32([3, 0]))
-    assert found == pytest.approx(3 * SURPRISE[0] / 2, rel=1e-5)
+    assert found == pytest.approx(3 * LOSSES_OF_PLACES[0] / 2, rel=1e-5)
     found = loss_of([head], shapes, PAIR, np.log(SCORES), classes={2: 5.0})
-    assert found == pytest.approx((SURPRISE[0] + 5 * SURPRISE[1]) / 2, rel=1e-5)
+    assert found == pytest.approx((LOSSES_OF_PLACES[0] + 5 * LOSSES_OF_PLACES[1]) / 2, rel=1e-5)
     rare = [sample(0)] * 3 + [sample(1)]
     even = loss_of([head], shapes, rare, np.zeros((4, 3), np.float32), classes="balanced")
     assert even == pytest.approx(np.log(3), rel=1e-5)  # 3 · 4/6 + 1 · 4/2 over 4 samples
@@ -89,7 +89,7 @@ def test_weights_of_samples_classes_and_outputs_multiply():
     both = [sample(a=1, b=2)]
     outputs = {"a": np.log(SCORES[:1]), "b": np.log(SCORES[1:])}
     found = _two_outputs(heads, both, outputs)
-    assert found == pytest.approx((SURPRISE[0] + 3 * SURPRISE[1]) / 4, rel=1e-5)
+    assert found == pytest.approx((LOSSES_OF_PLACES[0] + 3 * LOSSES_OF_PLACES[1]) / 4, rel=1e-5)
 
 
 def _two_outputs(heads, samples, outputs):
@@ -111,7 +111,7 @@ def test_a_function_of_the_user_gets_labels_and_outputs_as_they_are():
     assert found == pytest.approx((0.5 + 3 * 1.9) / 2)
     keras_loss = keras.losses.SparseCategoricalCrossentropy()
     found = loss_of([Head("y", CLASS)], {"y": (1, 3)}, PAIR, SCORES, losses={"": keras_loss})
-    assert found == pytest.approx(SURPRISE.mean(), rel=1e-5)
+    assert found == pytest.approx(LOSSES_OF_PLACES.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_a_class_beyond_the_outputs_is_refused_when_it_is_read():
 
 
 def test_every_loss_has_a_function_and_a_meaning():
-    assert set(SURPRISES) == set(LOSSES) - {"auto", "none"}
-    assert set(BY_KIND.values()) <= set(SURPRISES)
+    assert set(PLACE_LOSSES) == set(LOSSES) - {"auto", "none"}
+    assert set(BY_KIND.values()) <= set(PLACE_LOSSES)
 
 
 def test_boxes_measure_and_do_not_train():

@@ -14,9 +14,9 @@ from tightfit.data.sample import Sample
 from tightfit.errors import OptionError
 from tightfit.evaluation.labels.label_kinds import CLASS, INPUT, OWN, PLACES, TRAINED, VALUES, Head, Probe
 from tightfit.evaluation.labels.read_labels import read_labels
-from tightfit.training.loop.label_targets import own_target, target_of
-from tightfit.training.loop.loss_words import AUTO, LossWords
-from tightfit.training.loop.surprises import BY_KIND, OF_ONE_UNIT, SURPRISES
+from tightfit.training.losses.label_targets import own_target, target_of
+from tightfit.training.losses.loss_words import AUTO, LossWords
+from tightfit.training.losses.place_losses import BY_KIND, OF_ONE_UNIT, PLACE_LOSSES
 from tightfit.training.network import Network
 from tightfit.types import Array
 
@@ -136,10 +136,10 @@ class LabelLoss:
             counted = factors = ops.ones_like(rows[:, :, 0])
         if name.startswith("binary") and head.kind in (CLASS, PLACES):
             target = ops.expand_dims(ops.cast(target, "float32"), -1)
-        surprise = SURPRISES[name](rows, target, self._are_logits(head, name))
+        losses = PLACE_LOSSES[name](rows, target, self._are_logits(head, name))
         if weights is not None:
             factors = factors * ops.reshape(ops.cast(weights, "float32"), (-1, 1))
-        total = ops.sum(surprise * factors) / ops.maximum(ops.sum(counted), 1.0)
+        total = ops.sum(losses * factors) / ops.maximum(ops.sum(counted), 1.0)
         return total / self.variances[head.output] ** (_POWER.get(name, 0.0) / 2)
 
     def _name(self, head: Head, said: str) -> str:

@@ -1,4 +1,4 @@
-"""``SURPRISES``: the loss of each place, one function a loss.
+"""``PLACE_LOSSES``: the loss of each place, one function a loss.
 
 A function takes the outputs of a batch, (batch, places, units), what they should be (class indices,
 (batch, places), or reals as the outputs), and whether the outputs are logits. It returns the loss of each
@@ -18,7 +18,7 @@ _LEAST: Final = 1e-7
 _FOCUS: Final = 2.0
 _HUBER: Final = 1.0
 
-Surprise = Callable[[Any, Any, bool], Any]
+PlaceLoss = Callable[[Any, Any, bool], Any]
 
 
 def crossentropy(rows: Any, classes: Any, logits: bool) -> Any:
@@ -39,8 +39,8 @@ def binary_crossentropy(rows: Any, wanted: Any, logits: bool) -> Any:
 
 def binary_focal(rows: Any, wanted: Any, logits: bool) -> Any:
     """Return the mean over the units that count of ``-(1 - p)² log p`` of zero or one."""
-    surprise = _binary(rows, ops.maximum(wanted, 0.0), logits)
-    return _mean(((1.0 - ops.exp(-surprise)) ** _FOCUS) * surprise, wanted)
+    loss = _binary(rows, ops.maximum(wanted, 0.0), logits)
+    return _mean(((1.0 - ops.exp(-loss)) ** _FOCUS) * loss, wanted)
 
 
 def squared(rows: Any, wanted: Any, _logits: bool) -> Any:
@@ -66,7 +66,7 @@ def log_cosh(rows: Any, wanted: Any, _logits: bool) -> Any:
     return ops.mean(error + ops.softplus(-2.0 * error) - ops.log(2.0), axis=-1)
 
 
-SURPRISES: Final[dict[str, Surprise]] = {
+PLACE_LOSSES: Final[dict[str, PlaceLoss]] = {
     "crossentropy": crossentropy, "focal": focal, "binary_crossentropy": binary_crossentropy,
     "binary_focal": binary_focal, "mse": squared, "mae": absolute, "huber": huber, "log_cosh": log_cosh,
     "ordinal": binary_crossentropy, "input": squared,
@@ -98,6 +98,6 @@ def _binary(rows: Any, wanted: Any, logits: bool) -> Any:
     return -(wanted * ops.log(inside) + (1.0 - wanted) * ops.log(1.0 - inside))
 
 
-def _mean(surprise: Any, wanted: Any) -> Any:
+def _mean(losses: Any, wanted: Any) -> Any:
     counted = ops.cast(wanted >= 0, "float32")
-    return ops.sum(surprise * counted, axis=-1) / ops.maximum(ops.sum(counted, axis=-1), 1.0)
+    return ops.sum(losses * counted, axis=-1) / ops.maximum(ops.sum(counted, axis=-1), 1.0)

@@ -1,4 +1,4 @@
-"""Whether a model of another framework may be quantized, told from its file without its framework."""
+"""Whether a model of another framework may be quantized, by the words in its file."""
 
 from __future__ import annotations
 

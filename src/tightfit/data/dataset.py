@@ -56,7 +56,8 @@ class Dataset:
     """Samples that fit a model's inputs.
 
     Attributes:
-        source: where they come from. inputs: what the model takes; pieces of one input are made from the
+        source: where they come from.
+        inputs: what the model takes; pieces of one input are made from the
             whole.
     """
 

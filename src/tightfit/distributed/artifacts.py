@@ -37,6 +37,17 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def stored_file(content: bytes, name: str, put: Callable[[bytes], Any]) -> Artifact:
+    """Return the artifact of a file whose bytes go to the object store.
+
+    Args:
+        content: of the file.
+        name: of the file.
+        put: stores bytes and returns their reference.
+    """
+    return Artifact(digest(content), put(content), name)
+
+
 def local_file(artifact: Artifact, fetch: Callable[[Any], bytes], folder: Path | None = None) -> Path:
     """Return the path of an artifact on this node; its bytes are fetched where the node has none.
 

@@ -82,6 +82,7 @@ class Connection:
 
     def _join(self) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        options["runtime_env"] = {"env_vars": worker_variables()}
         if self.own:
             options |= {
                 "address": "local",
@@ -196,6 +197,17 @@ class Connection:
         """Leave the cluster, and end one that was started here."""
         with contextlib.suppress(Exception):
             self.ray.shutdown()
+
+
+def worker_variables() -> dict[str, str]:
+    """Return the environment variables of workers: as many BLAS threads as this process has.
+
+    Ray gives each worker one thread. With another number of threads than the driver's, products of large
+    matrices have other last bits, and a recovery such as GPTQ writes another file.
+    """
+    named = (os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
+    threads = next(filter(None, named), str(cores()))
+    return {"OMP_NUM_THREADS": threads, "OPENBLAS_THREAD_TIMEOUT": "10"}
 
 
 def node_versions() -> dict[str, str]:

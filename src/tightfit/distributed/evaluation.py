@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.distributed.artifacts import Artifact, digest
+from tightfit.distributed.artifacts import stored_file
 from tightfit.distributed.connection import Connection, versions
 from tightfit.distributed.context import portable_data, portable_metrics
 from tightfit.distributed.evaluation_bench import Evaluated, EvaluationContext
-from tightfit.distributed.needs import NEEDS
-from tightfit.distributed.options import RETRIES, RayCluster
+from tightfit.distributed.options import RayCluster
 from tightfit.distributed.sharded_accuracy import merged_shards, shard_bounds, shards_for
+from tightfit.distributed.submitter import remote_task
 from tightfit.distributed.task_queue import Key, Task, TaskQueue
 from tightfit.distributed.tasks import perform
 from tightfit.evaluation.accuracy import Accuracy
@@ -61,12 +61,8 @@ class _Evaluation:
         self, connection: Connection, queue: TaskQueue, models: Sequence[Path], asked: Evaluated
     ) -> None:
         self.connection, self.queue, self.asked = connection, queue, asked
-        contents = [path.read_bytes() for path in models]
-        self.bytes = sum(map(len, contents))
-        stored = [
-            Artifact(digest(content), connection.put(content), path.name)
-            for content, path in zip(contents, models, strict=True)
-        ]
+        self.bytes = sum(path.stat().st_size for path in models)
+        stored = [stored_file(path.read_bytes(), path.name, connection.put) for path in models]
         context = EvaluationContext(uuid.uuid4().hex, stored, asked, versions(), connection.ray.get)
         self.context = connection.put(context)
 
@@ -81,8 +77,7 @@ class _Evaluation:
 
     def _add(self, key: Key, kind: str, *arguments: Any) -> Task:
         def start() -> Any:
-            needs = NEEDS[kind].options(self.connection.nodes(), self.bytes)
-            remote = self.connection.ray.remote(max_retries=RETRIES, **needs)(perform)
+            remote = remote_task(self.connection, perform, kind, self.bytes)
             return remote.remote(self.context, kind, *arguments)
 
         return self.queue.add(key, start, wanted=True)

@@ -24,9 +24,13 @@ class Evaluated:
     """What is evaluated.
 
     Args:
-        data: as the user gave it. image: how images become arrays.
-        inputs, outputs: of the first model. metrics: what is measured.
-        indices: the samples, ascending. slices: of the outputs.
+        data: as the user gave it.
+        image: how images become arrays.
+        inputs: of the first model.
+        outputs: of the first model.
+        metrics: what is measured.
+        indices: the samples, ascending.
+        slices: of the outputs.
     """
 
     data: Any
@@ -43,9 +47,11 @@ class EvaluationContext:
     """One evaluation, as its workers get it.
 
     Args:
-        key: tells one from another. models: the first is the reference.
+        key: identifies the evaluation.
+        models: the first is the reference.
         evaluated: with data and metrics as a worker opens them.
-        versions: of the driver. fetch: returns the content of a reference.
+        versions: of the driver.
+        fetch: returns the content of a reference.
     """
 
     key: str

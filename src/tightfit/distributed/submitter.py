@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from tightfit.distributed.artifacts import Artifact, digest
+from tightfit.distributed.artifacts import Artifact, digest, stored_file
 from tightfit.distributed.connection import Connection, versions
 from tightfit.distributed.context import Context, portable, portable_samples
 from tightfit.distributed.needs import NEEDS
@@ -16,7 +15,7 @@ from tightfit.distributed.options import RETRIES
 from tightfit.distributed.task_queue import Key, Task, TaskQueue
 from tightfit.distributed.tasks import perform, perform_recording
 from tightfit.pipeline.source import Source
-from tightfit.runtime.child.process import cores, worker_count
+from tightfit.runtime.child.process import worker_count
 from tightfit.search.job import Job
 from tightfit.search.search_samples import SearchSamples
 
@@ -89,20 +88,24 @@ class Submitter:
         content = path.read_bytes()
         key = digest(content), path.name
         if key not in self.artifacts:
-            self.artifacts[key] = Artifact(key[0], self.connection.put(content), path.name)
+            self.artifacts[key] = stored_file(content, path.name, self.connection.put)
         return self.artifacts[key]
 
     def _remote(self, function: Callable[..., Any], kind: str, **options: Any) -> Any:
-        needs = NEEDS[kind].options(self.connection.nodes(), self.model_bytes)
-        return self.ray.remote(max_retries=RETRIES, runtime_env=_ENVIRONMENT, **needs, **options)(function)
+        return remote_task(self.connection, function, kind, self.model_bytes, **options)
 
 
-def _blas_threads() -> str:
-    """Return how many threads OpenBLAS has in this process, as its variables say."""
-    named = (os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
-    return next(filter(None, named), str(cores()))
+def remote_task(
+    connection: Connection, function: Callable[..., Any], kind: str, model_bytes: int, **options: Any
+) -> Any:
+    """Return a function as Ray starts it, with its needs declared.
 
-
-_ENVIRONMENT: Final = {"env_vars": {"OMP_NUM_THREADS": _blas_threads(), "OPENBLAS_THREAD_TIMEOUT": "10"}}
-"""Ray gives each worker one thread. With another number of threads than the driver's, products of large
-matrices have other last bits, and a recovery such as GPTQ writes another file."""
+    Args:
+        connection: to the cluster.
+        function: of this package.
+        kind: a row of ``NEEDS``.
+        model_bytes: of the models that it runs.
+        options: of ``ray.remote``.
+    """
+    needs = NEEDS[kind].options(connection.nodes(), model_bytes)
+    return connection.ray.remote(max_retries=RETRIES, **needs, **options)(function)

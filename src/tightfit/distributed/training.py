@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tightfit import errors
-from tightfit.distributed.artifacts import Artifact, digest
+from tightfit.distributed.artifacts import stored_file
 from tightfit.distributed.connection import Connection, Node, versions
 from tightfit.distributed.options import RETRIES, RayCluster
 from tightfit.distributed.training_run import News, TrainingRun, TrainingWork, WorkerGroup
@@ -89,10 +89,9 @@ class _Training:
     ) -> None:
         self.connection, self.ray = connection, connection.ray
         self.checkpoint, self.listener, self.batch = checkpoint, listener, work.batch
-        content = model.read_bytes()
         self.context = {
             "work": connection.put(work),
-            "model": Artifact(digest(content), connection.put(content), model.name),
+            "model": stored_file(model.read_bytes(), model.name, connection.put),
             "versions": versions(),
             "fetch": self.ray.get,
         }
@@ -127,7 +126,7 @@ class _Training:
             done, _ = self.connection.reached(self.ray.wait, [ended], timeout=_POLL_S)
             news: News = self.connection.reached(self.ray.get, run.news.remote(version))
             version = news.version
-            self._heard(news)
+            self._receive(news)
             if news.refusal is not None:
                 name, sentence = news.refusal
                 raise getattr(errors, name, RuntimeFailureError)(sentence)
@@ -136,8 +135,8 @@ class _Training:
             if done:
                 self._failed(ended)
 
-    def _heard(self, news: News) -> None:
-        """Write the checkpoint and tell the steps."""
+    def _receive(self, news: News) -> None:
+        """Write the checkpoint and pass the steps on."""
         if news.checkpoint is not None:
             with atomic_file(self.checkpoint) as file:
                 file.write(news.checkpoint)

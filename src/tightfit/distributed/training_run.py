@@ -25,7 +25,7 @@ from tightfit.errors import TightfitError
 from tightfit.scratch import scratch_folder
 from tightfit.training.loop.batch_share import Share
 
-_TOLD_EVERY_S: Final = 0.2
+_SEND_EVERY_S: Final = 0.2
 _JOINING_S: Final = 300
 """How long a worker waits for the others to join."""
 
@@ -56,12 +56,14 @@ class WorkerGroup:
 
 @dataclass
 class News:
-    """What a driver has not heard yet.
+    """What the driver has not received yet.
 
     Args:
         steps: (stage, step, steps, metrics) of the training.
-        checkpoint: the newest one, where there is a newer one. version: its number.
-        result: packed, at the end. refusal: name and sentence of an error of this package.
+        checkpoint: the newest one, where there is a newer one.
+        version: number of the checkpoint.
+        result: packed, at the end.
+        refusal: name and sentence of an error of this package.
     """
 
     steps: list[tuple[str, int, int, dict[str, Any]]] = field(default_factory=list)
@@ -112,7 +114,7 @@ class TrainingRun:
             )
             trainer.fit()
 
-    def tell(self, step: tuple[str, int, int, dict[str, Any]]) -> None:
+    def add_step(self, step: tuple[str, int, int, dict[str, Any]]) -> None:
         """Take in a step."""
         with self.lock:
             self.news_now.steps.append(step)
@@ -153,7 +155,7 @@ class TrainingRun:
 
 
 def train_part(context: dict[str, Any]) -> None:
-    """Train in one worker of Ray Train; the first one tells the run what came of it."""
+    """Train in one worker of Ray Train; the first one sends the result to the run."""
     from ray.train import get_context  # noqa: PLC0415 - runs in Ray's workers
 
     end_with_raylet()
@@ -167,7 +169,7 @@ def train_part(context: dict[str, Any]) -> None:
             place = folder / "training.checkpoint"
             _join(share)
             _take_checkpoint(run, fetch, share, place)
-            listener = Listening(run, fetch, share, place)
+            listener = StepSender(run, fetch, share, place)
             model: Artifact = context["model"]
             found = fetch(context["work"]).train(local_file(model, fetch), place, listener, share)
             if share.number == 0:
@@ -214,21 +216,23 @@ def _take_checkpoint(run: Any, fetch: Any, share: Share, place: Path) -> None:
         place.write_bytes(content)
 
 
-class Listening:
-    """Tells the run of steps and new checkpoints; called as a listener of the training.
+class StepSender:
+    """Sends steps and new checkpoints to the run; called as a listener of the training.
 
     Args:
-        run: the actor. fetch: gets what a reference stands for. share: the first worker tells.
+        run: the actor.
+        fetch: returns what a reference stands for.
+        share: only the first worker sends.
         place: of the checkpoint.
     """
 
     def __init__(self, run: Any, fetch: Any, share: Share, place: Path) -> None:
         self.run, self.fetch, self.place = run, fetch, place
         self.silent = share.number != 0
-        self.told, self.saved = 0.0, self._state()
+        self.sent, self.saved = 0.0, self._state()
 
     def __call__(self, stage: str, step: int, steps: int, metrics: Mapping[str, Any]) -> None:
-        """Tell a step; most of those that follow at once are left out."""
+        """Send a step; most of those that follow at once are left out."""
         if self.silent:
             return
         state = self._state()
@@ -236,10 +240,10 @@ class Listening:
             self.saved = state
             self.fetch(self.run.save.remote(self.place.read_bytes()))
         now = time.monotonic()
-        if now - self.told >= _TOLD_EVERY_S or step == steps:
-            self.told = now
+        if now - self.sent >= _SEND_EVERY_S or step == steps:
+            self.sent = now
             plain = {name: float(value) for name, value in metrics.items()}
-            self.run.tell.remote((stage, step, steps, plain))
+            self.run.add_step.remote((stage, step, steps, plain))
 
     def _state(self) -> int:
         return self.place.stat().st_mtime_ns if self.place.exists() else 0

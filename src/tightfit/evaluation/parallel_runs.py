@@ -58,7 +58,8 @@ class ModelRun:
     """One model: a file, the bytes of one, or a function that opens a session.
 
     Attributes:
-        outputs: the specs of its outputs, once it runs. failure: why it fell silent, or None.
+        outputs: the specs of its outputs, once it runs.
+        failure: why it fell silent, or None.
     """
 
     def __init__(self, model: Runnable, threads: int) -> None:

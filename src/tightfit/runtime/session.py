@@ -52,7 +52,9 @@ class Session:
         on: the emulated core that runs it; None for this computer.
 
     Attributes:
-        inputs: what the model takes. outputs: what it gives. signatures: the keys of all its signatures.
+        inputs: what the model takes.
+        outputs: what it gives.
+        signatures: the keys of all its signatures.
         memory_before_load_bytes: the most the child held before the model, Python and LiteRT's code.
 
     Raises:

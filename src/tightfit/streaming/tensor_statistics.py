@@ -32,7 +32,8 @@ class Statistics:
             ``histogram``: values wait in ``pending`` until there are enough to count them at once.
         waiting: how many values are pending.
         detailed: whether the histogram is taken; without it an update takes a third less time.
-        samples: number of updates. bad: number of samples with NaN or infinity (left out).
+        samples: number of updates.
+        bad: number of samples with NaN or infinity (left out).
     """
 
     __slots__ = (
@@ -164,7 +165,8 @@ class Watch:
         detailed: whether histograms are wanted.
 
     Attributes:
-        kept: sample number → array. answered: all samples below this number passed while arrays were kept.
+        kept: sample number → array.
+        answered: all samples below this number passed while arrays were kept.
     """
 
     def __init__(

@@ -30,7 +30,9 @@ class Match:
     """A constant and the variable of a layer.
 
     Args:
-        tensor: the constant. variable: of the layer. factors: for each row of the output channels.
+        tensor: the constant.
+        variable: of the layer.
+        factors: for each row of the output channels.
         split: number of last axes of the variable that are output channels.
     """
 

@@ -1,4 +1,4 @@
-"""What arguments alone tell: refused before a model is converted, for every verb and command alike."""
+"""Checks that need only the arguments: before a model is converted, for every verb and command alike."""
 
 from __future__ import annotations
 

@@ -129,13 +129,12 @@ def portable_training(
     def opened(data: Any) -> Any:
         return None if data is None else portable_data(data, trust_code=trust_code)
 
-    def function(name: Any) -> Any:
-        if callable(name) or (isinstance(name, str) and ":" in name):
-            refuse_untrusted(f"the function '{name}'", trust_code=trust_code)
-        if callable(name):
-            return by_value(name)
-        is_named = isinstance(name, str) and ":" in name
-        return by_value(load_function(name, "a function of the training")) if is_named else name
+    def function(given: Any) -> Any:
+        is_named = isinstance(given, str) and ":" in given
+        if not callable(given) and not is_named:
+            return given
+        refuse_untrusted(f"the function '{given}'", trust_code=trust_code)
+        return by_value(load_function(given, "a function of the training") if is_named else given)
 
     losses = spec_of(chosen).words().losses if chosen.loss != "auto" else {}
     portable = replace(

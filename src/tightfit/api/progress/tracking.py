@@ -36,7 +36,8 @@ class Tracker:
     """Passes what happens on to the caller's progress, and logs each stage.
 
     Args:
-        inner: the caller's. expected: stages in all, for the overall bar; 0 where that is not known.
+        inner: the caller's.
+        expected: stages in all, for the overall bar; 0 where that is not known.
     """
 
     def __init__(self, inner: Progress) -> None:

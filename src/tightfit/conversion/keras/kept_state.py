@@ -58,7 +58,8 @@ class StatefulCall:
 
     Attributes:
         assigned: the variables that the traced call changed.
-        inputs: name → (shape, dtype), the state behind the model's own. outputs: likewise.
+        inputs: name → (shape, dtype), the state behind the model's own.
+        outputs: likewise.
         weights: values of all variables.
     """
 

@@ -25,7 +25,8 @@ class OnnxProgram:
 
     Args:
         graph: the graph.
-        opset: of the default domain. constants: initializers by name.
+        opset: of the default domain.
+        constants: initializers by name.
         fuses: whether an LSTM becomes one op where the op computes the same.
     """
 

@@ -21,7 +21,8 @@ class ChannelLast:
     """An image or sequence (N, C, …) whose array is stored as (N, …, C).
 
     Attributes:
-        array: the stored array. shape: the shape that ONNX knows.
+        array: the stored array.
+        shape: the shape that ONNX knows.
     """
 
     def __init__(self, array: Any) -> None:

@@ -56,8 +56,11 @@ class Walker:
     """Goes through a graph in order and writes the nodes of the normal form.
 
     Attributes:
-        known: name → constant array. ints: name of an integer value → (name of its reals, parameters).
-        alias: name in the source → name here. nodes: written so far. uses: name → nodes that read it.
+        known: name → constant array.
+        ints: name of an integer value → (name of its reals, parameters).
+        alias: name in the source → name here.
+        nodes: written so far.
+        uses: name → nodes that read it.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:

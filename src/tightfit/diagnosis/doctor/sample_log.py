@@ -23,7 +23,8 @@ class SampleLog:
     """What was seen of the samples that went by: some numbers each, never their arrays.
 
     Attributes:
-        samples: in the order that they came. bad: names of those with NaN or infinity, which were left out.
+        samples: in the order that they came.
+        bad: names of those with NaN or infinity, which were left out.
 
     Example:
         >>> log = SampleLog()

@@ -43,7 +43,8 @@ class DeviceSession:
         start: prepares a folder there, see ``Start``.
 
     Attributes:
-        inputs: what the model takes. outputs: what it gives.
+        inputs: what the model takes.
+        outputs: what it gives.
 
     Raises:
         RuntimeFailureError: the device cannot be reached, or its LiteRT refuses the file.

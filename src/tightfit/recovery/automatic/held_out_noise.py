@@ -46,7 +46,8 @@ class HeldOutNoise:
         probes: samples with its outputs, by tensor key.
 
     Attributes:
-        inputs: the samples. wanted: output name → the float model's outputs, one a sample.
+        inputs: the samples.
+        wanted: output name → the float model's outputs, one a sample.
         scales: output name → what its errors are divided by.
     """
 

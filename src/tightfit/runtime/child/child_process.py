@@ -142,7 +142,8 @@ class Child:
         interpreter: the Python that runs it; None for this one.
 
     Attributes:
-        limit_bytes: what the process may allocate, None for no limit. sharers: the sessions that use it.
+        limit_bytes: what the process may allocate, None for no limit.
+        sharers: the sessions that use it.
     """
 
     faults = (ChannelClosedError, ChannelTimeoutError)

@@ -22,7 +22,9 @@ class GpuSession:
     """The main graph of a file on the GPU, what it does not take on the CPU; a context manager.
 
     Attributes:
-        inputs: what the model takes. outputs: what it gives. adapter: the driver's name of the GPU.
+        inputs: what the model takes.
+        outputs: what it gives.
+        adapter: the driver's name of the GPU.
 
     Raises:
         OptionError: no Vulkan driver is found. RuntimeFailureError: the accelerator refuses the file.

@@ -171,7 +171,8 @@ class _Pass:
     """The last forward pass of a student; two passes would be differentiated twice.
 
     Args:
-        outputs: what the call returned. tensors: the values that the lessons compare.
+        outputs: what the call returned.
+        tensors: the values that the lessons compare.
     """
 
     def __init__(self, outputs: Any = None, tensors: Mapping[Tensor, Any] | None = None) -> None:

@@ -98,12 +98,26 @@ class Raylets:
         return found
 
     def orphans(self) -> list[str]:
-        """Return what is left of a search that has ended: LiteRT's children, and workers without a raylet."""
+        """Return what is left of a search that has ended: LiteRT's children, and workers without a raylet.
+
+        The children of this process are not left over: it lives, and starts its next session with them.
+        """
         alive = self.processes()
-        children = [words for _, words in alive.values() if "tightfit" in words and "ray::" not in words]
+        left = [found for pid, found in alive.items() if not _is_own(pid)]
+        children = [words for _, words in left if "tightfit" in words and "ray::" not in words]
         # A worker's parent is the init process also while its raylet lives: Ray starts it so.
-        return children + [words for raylet, words in alive.values() if raylet and raylet not in alive]
+        return children + [words for raylet, words in left if raylet and raylet not in alive]
 
     def close(self) -> None:
         """End the cluster."""
         self.cluster.shutdown()
+
+
+def _is_own(pid: int) -> bool:
+    """Whether a process outside of the raylets descends from this one."""
+    while pid > 1 and pid != os.getpid():
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return False
+    return pid == os.getpid()

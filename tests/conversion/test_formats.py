@@ -100,3 +100,10 @@ def test_the_boundary_loads_no_framework():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_an_archive_in_the_place_of_the_model_is_named(tmp_path):
+    path = tmp_path / "model.zip"
+    path.write_bytes(b"PK")
+    with pytest.raises(ModelError, match="is an archive: unpack it"):
+        find_format(path)

@@ -113,6 +113,9 @@ _OTHER: Final = {
     ".py": "a Python file: give module:attribute for a model that its code makes",
     **dict.fromkeys((".png", ".jpg", ".jpeg"), "a picture"),
     ".pem": "a key",
+    **dict.fromkeys(
+        (".zip", ".gz", ".bz2", ".xz", ".7z", ".rar"), "an archive: unpack it and give the model in it"
+    ),
 }
 """Files that are no model, and what to do with them."""
 

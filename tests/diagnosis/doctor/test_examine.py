@@ -392,3 +392,10 @@ def test_the_command_prints_json_and_words(tmp_path):
     assert document["checks"] == len(CHECKS)
     words = CliRunner().invoke(command, arguments, standalone_mode=False).output
     assert "Fix: Subtract one from every label." in words
+
+
+def test_few_samples_are_no_fault_of_counted_decisions_where_labels_are_amounts(tmp_path):
+    case = clean()
+    ten_left(case)
+    case.y = np.random.default_rng(0).random((len(case.x), 3)).astype(np.float32)
+    assert "few_for_budget" not in {f.kind for f in findings_of(case, tmp_path)}

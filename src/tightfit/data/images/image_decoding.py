@@ -44,11 +44,14 @@ def decode(source: Path | bytes, options: ImageOptions, where: str = "") -> Arra
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
             return decode_open(image, options, name)
     except UnidentifiedImageError:
-        raise DataError(f"{name} is not an image that Pillow can read.") from None
+        raise DataError(
+            f"{name} is not an image that Pillow can read; expected such as a JPEG or PNG. Remove it."
+        ) from None
     except DataError:
         raise
     except Exception as error:  # damaged files make Pillow's decoders raise errors of any class
-        raise DataError(f"Image {name} cannot be decoded: {error or type(error).__name__}.") from error
+        said = str(error).rstrip(".") or type(error).__name__
+        raise DataError(f"Image {name} cannot be decoded: {said}. Save it again or remove it.") from error
 
 
 def decode_open(image: Image.Image, options: ImageOptions, where: str) -> Array:

@@ -88,7 +88,9 @@ def labels_ignored(evidence: Evidence) -> Finding | None:
 
 
 def few_for_budget(evidence: Evidence) -> Finding | None:
-    """Fewer evaluation samples than show that at most one point is lost."""
+    """Fewer evaluation samples than show that at most one point is lost, where decisions are counted."""
+    if evidence.has_labels and evidence.data_classes is None:
+        return None  # the labels are no classes: a loss is an amount, not a share
     count = evidence.evaluation_samples
     needed = math.ceil(math.log(_MISSED) / math.log(1 - BUDGET))
     if count is None or not 0 < count < needed or evidence.classes is None:

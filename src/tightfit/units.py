@@ -6,6 +6,7 @@ A missing or non-finite number is ``—``; a number that rounds to zero has no s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeGuard
 
 MISSING = "—"
@@ -108,6 +109,16 @@ def format_number(value: float | None, digits: int = 3, *, plus: bool = False) -
         return MISSING
     leading = math.floor(math.log10(abs(value))) if value else 0
     return _signed(value, min(9, max(0, digits - 1 - leading)), plus=plus)
+
+
+def format_choice(words: Sequence[str]) -> str:
+    """Return words with commas, and "or" before the last.
+
+    Example:
+        >>> format_choice(["int8", "int16", "float32"]), format_choice(["int8"])
+        ('int8, int16 or float32', 'int8')
+    """
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def format_count(count: int, noun: str) -> str:

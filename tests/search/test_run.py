@@ -14,7 +14,9 @@ import pytest
 
 from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
-from tightfit.errors import DataError, TightfitError
+from tightfit.errors import DataError, OptionError, TightfitError
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import write_model
 from tightfit.recovery.steps import RECOVERIES
 from tightfit.report.text import render_text
 from tightfit.search.candidates.candidate import Candidate, TargetVerdict
@@ -356,3 +358,13 @@ def test_the_percentiles_of_the_latency_are_in_order(result):
         times = list(candidate.latency_percentiles.values())
         assert len(times) == 7
         assert times == sorted(times)
+
+
+def test_a_folder_of_another_models_search_is_refused_also_where_nothing_was_tried(tmp_path):
+    folder = tmp_path / "out"
+    assert optimize(job(folder, budget=Budget(minutes=1e-9))).tried == 0
+    model, other = read_model(MODEL), tmp_path / "other.tflite"
+    model.description = "retrained"
+    write_model(model, other)
+    with pytest.raises(OptionError, match="holds the search of another model"):
+        optimize(job(folder, model=other))

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.formats import FORMATS, is_spec, is_tflite
 from tightfit.errors import OptionError
+from tightfit.units import format_choice
 
 _SPELLED: Final = {
     "batch": "batch", "shapes": "input-shape", "signature": "signature", "backend": "backend",
@@ -45,6 +46,6 @@ is for a SavedModel. Leave it out.
             kinds = [each.title for each in FORMATS if field in each.reads]
             what = "a .tflite already" if row is None else row.title
             raise OptionError(
-                f"Received --{option} for '{path.name}', which is {what}; it is for {' or '.join(kinds)}. "
+                f"Received --{option} for '{path.name}', which is {what}; it is for {format_choice(kinds)}. "
                 "Leave it out."
             )

@@ -50,6 +50,10 @@ class Journal:
     def put(self, candidate: Candidate) -> None:
         """Adds a candidate and writes the journal."""
         self.found[candidate.name] = candidate
+        self.write()
+
+    def write(self) -> None:
+        """Write the journal: also an empty one says whose search a folder holds."""
         plain = {
             "key": self.key,
             "model": self.model,

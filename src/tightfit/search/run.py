@@ -85,7 +85,6 @@ class _Search:
         self.source = open_source(job.model)
         self.samples = open_samples(job, self.source)
         tasks = understand(self.source.path, self.samples.dataset, self.samples.evaluating, job.metrics())
-        self.executor = executor(job, self.source, self.samples, self.policy, listener)
         self.journal = Journal(job.output, measurement_facts(job, self.samples))
         if self.journal.is_of_another_model and not job.fresh:
             raise OptionError(
@@ -94,6 +93,7 @@ class _Search:
             )
         if job.fresh:
             self.journal.found.clear()
+        self.executor = executor(job, self.source, self.samples, self.policy, listener)
         facts = summary(self.source.model)
         kept = {k: facts[k] for k in ("parameters", "macs", "scheme")}
         self.outcome = Outcome(job, [], model=kept, data=self.samples.describe(job))
@@ -109,6 +109,7 @@ class _Search:
             self.executor.calibrate()  # bad samples are refused before anything is written
         self.outcome.notes += self.executor.examine()
         self.outcome.candidates.append(self._original())
+        self.journal.write()
         self.update()
         self._expect(first)
         for recipe in first:

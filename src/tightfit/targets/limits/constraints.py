@@ -26,6 +26,7 @@ from tightfit.targets.limits import (
     weight_limits,
     window_limits,
 )
+from tightfit.units import format_choice
 
 Limit = Callable[..., str | None]
 
@@ -132,5 +133,5 @@ def _words(value: Any) -> str:
         numbers = all(isinstance(v, int) for v in value)
         if numbers:
             return f"[{', '.join(words)}]"
-        return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+        return format_choice(words)
     return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)

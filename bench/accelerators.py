@@ -186,12 +186,15 @@ class _Cache:
 
 def _judged(tool: Any, file: File, target: Any) -> dict[str, Any]:
     result = tool.run(file.model, target, file.inputs)
+    wrong = result.wrong_outputs
     return {
         "refused": result.refused,
         "no_cpu": bool(result.details.get("cpu_refuses")),
         "accelerated": sorted(result.accelerated or ()),
         "reasons": [[*place, reason] for place, reason in result.reasons.items()],
-        "outputs": [[o.right, o.snr_db, o.steps, o.usual_db] for o in result.outputs],
+        "outputs": [[o.name not in wrong, o.snr_db, o.steps, o.usual_db] for o in result.outputs],
+        "wrong": [[*place, words] for place, words in result.wrong.items()],
+        "said": list(result.sentences),
     }
 
 

@@ -18,8 +18,9 @@ from tightfit.api.check import check as run_check
 from tightfit.api.check import models as run_models
 from tightfit.api.parameters.arguments import parse_size
 from tightfit.cli.options import completions
-from tightfit.cli.options.shared_options import json_option
+from tightfit.cli.options.shared_options import data_options, json_option
 from tightfit.cli.terminal.console import console
+from tightfit.data.images.image_options import ImageOptions
 from tightfit.errors import OptionError
 from tightfit.plain_values import json_text
 from tightfit.result import plain
@@ -55,12 +56,14 @@ _LISTED = 20
     is_flag=True,
     help="Do not run the target's compiler, interpreter or accelerator; check by tables only.",
 )
+@data_options(required=False)
 @click.option("--prove", is_flag=True, help="Fail unless the target's own tool can check the model.")
 @json_option
 def check(model: Path | None, as_json: bool, **options: Any) -> int:
     """Check op by op whether a device accelerates MODEL, with the reason and the change to make.
 
-    Exit code 1: the target cannot run the model, computes wrong values, or its memory is too small.
+    Exit code 1: the target cannot run the model, computes wrong values, its memory is too small, or values
+    of the data overflow its float16.
     """
     if options["target"] == "list":
         _list_targets(as_json=as_json)
@@ -76,6 +79,8 @@ def check(model: Path | None, as_json: bool, **options: Any) -> int:
         options["target"],
         memory=options["memory"],
         output=options["output"],
+        data=options["data"],
+        image=ImageOptions.parse(options["image"]) if options["image"] else None,
         compile=not options["no_compile"],
     )
     if as_json:
@@ -113,7 +118,8 @@ def _show(found: Any) -> None:
         out.print(_places(places))
     document = verdict.target.family.document
     by = [f"By document, not by the device: {document}."] if document else []
-    for line in [*(proof.lines() if proof is not None else ()), *by, *verdict.target.family.notes]:
+    said = [*(proof.lines() if proof is not None else ()), *filter(None, [found.rounding()])]
+    for line in [*said, *by, *verdict.target.family.notes]:
         out.print(Text(line), soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from tightfit.diagnosis.doctor.notes import full_check
 from tightfit.pipeline.source import Source
@@ -15,6 +16,9 @@ from tightfit.search.job import Job, Listener
 from tightfit.search.measurement import Measurer
 from tightfit.search.search_samples import SearchSamples
 from tightfit.units import format_count
+
+_ROUNDED: Final = 8
+"""Samples on which the float16 of a target is simulated."""
 
 
 class LocalExecutor:
@@ -57,7 +61,8 @@ class LocalExecutor:
     def sizes(self, candidate: Candidate, path: Path) -> Candidate:
         """Return it with sizes, the error per layer where the effort asks for it, the target's verdict."""
         layers = candidate.name not in self.builder.mirrored and not self.measurer.effort.stops_early
-        return self.policy.judge(self.measurer.sizes(candidate, path, layers=layers), path)
+        some = self.samples.dataset.samples(self.samples.evaluating[:_ROUNDED])
+        return self.policy.judge(self.measurer.sizes(candidate, path, layers=layers), path, some)
 
     def accuracy(self, candidate: Candidate, path: Path) -> Candidate:
         """Run a file on all samples."""

@@ -37,6 +37,7 @@ class Family:
         source: the documents that the rules come from.
         document: the document and its revision, where nothing here can prove the rules; "" elsewhere.
         needs_tool: no rules are known: only the tool judges.
+        float16: its devices compute floats in float16; see ``places.float16``.
         notes: what the rules do not say.
         exceptions: limit → why the tool does not show it on a model of one op.
     """
@@ -54,6 +55,7 @@ class Family:
     tool: str = ""
     document: str = ""
     needs_tool: bool = False
+    float16: bool = False
     interface: str = "float32"
     one_scale: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -140,7 +142,7 @@ def find_target(name: str) -> Target:
 def _family(name: str, table: Mapping[str, Any]) -> Family:
     simple = (
         "title", "fallback", "layout", "source", "pieces", "strict", "tool", "document", "needs_tool",
-        "interface",
+        "interface", "float16",
     )  # fmt: skip
     return Family(
         name=name,

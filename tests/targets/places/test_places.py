@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from support.emulator import needs_emulator
-from support.integer_models import conv, with_float_ends
+from support.integer_models import conv, scales, with_float_ends
 from support.models import conv_net
 from support.vulkan import needs_vulkan
+from tightfit.api.check import check
 from tightfit.api.evaluate import benchmark, evaluate
 from tightfit.data.sample import Sample
 from tightfit.errors import OptionError, RuntimeFailureError
@@ -22,6 +23,9 @@ from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import write_model
 from tightfit.runtime.emulator import CORES, VARIABLE, emulator_of, find_emulator
 from tightfit.runtime.session import Session
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.candidates.target_policy import TargetPolicy
+from tightfit.search.verdict.budget import Budget
 from tightfit.targets.places.float16 import float16_simulation, rounded_to_float16
 from tightfit.targets.places.place import find_place
 from tightfit.targets.places.place_difference import place_difference
@@ -161,6 +165,44 @@ def test_float16_rounds_constants_and_outputs_and_leaves_integers():
     assert [op.kind for op in rounded.main.ops].count("CAST") == 4
     integers = conv()
     assert len(rounded_to_float16(integers).main.ops) == len(integers.main.ops)
+
+
+def loud_integers(scale):
+    """One int8 RELU whose integers stand for reals up to 127 · scale."""
+    x = Tensor("x", (1, 8), "int8", quantization=scales(scale))
+    y = Tensor("y", (1, 8), "int8", quantization=scales(scale))
+    graph = Graph()
+    graph.inputs, graph.outputs = [x], [y]
+    graph.append(Op("RELU", [x], [y]))
+    return Model([graph])
+
+
+@pytest.mark.parametrize(("scale", "overflows"), [(100.0, False), (1000.0, True)])
+def test_an_integer_op_overflows_where_its_reals_do(tmp_path, scale, overflows):
+    write_model(loud_integers(scale), tmp_path / "m.tflite")
+    sample = Sample({"x": np.arange(0, 120, 15, dtype=np.int8)[None]})
+    found = float16_simulation(tmp_path / "m.tflite", [sample])
+    assert [(op.overflow > 0, op.snr_db) for op in found.ops] == [(overflows, None)]
+
+
+@pytest.mark.parametrize("factor", [16.0, 1e6])
+def test_check_and_optimize_for_the_gpu_see_what_overflows_float16(tmp_path, factor):
+    write_model(scaled(factor), tmp_path / "m.tflite")
+    values = np.linspace(0.5, 1.5, 80, dtype=np.float32).reshape(10, 8)
+    fits = factor < 1e6
+    verdict = check(tmp_path / "m.tflite", "gpu", data={"x": values})
+    assert (verdict.runs, verdict.on_data, verdict.float16.overflows) == (fits, True, not fits)
+    assert "on 8 samples of the data" in verdict.notes[-1]
+    policy = TargetPolicy(Budget(target="gpu"))
+    samples = [Sample({"x": row[None]}) for row in values]
+    judged = policy.judge(Candidate("float32", "float32"), tmp_path / "m.tflite", samples).targets["gpu"]
+    assert judged.fits == fits
+    assert fits or "overflows float16" in judged.reasons[0]
+
+
+def test_check_names_data_that_no_judge_reads(net):
+    with pytest.raises(OptionError, match="no judge of 'edge-tpu' runs the model here"):
+        check(net, "edge-tpu", data={"x": np.zeros((1, 16, 16, 3), np.float32)})
 
 
 # -- a device -------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tightfit.errors import OptionError
+from tightfit.data.sample import Sample
+from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.reader import read_model
 from tightfit.quantization.scheme import Scheme, find_scheme
 from tightfit.recovery.steps import RECOVERIES
@@ -15,6 +16,7 @@ from tightfit.search.candidates.candidate import Candidate, TargetVerdict
 from tightfit.search.candidates.recipes import Recipe
 from tightfit.search.verdict.budget import Budget
 from tightfit.targets.placement import check
+from tightfit.targets.places.float16 import float16_simulation
 from tightfit.targets.profile import Target, find_target
 from tightfit.targets.target_planning import interface_for, scheme_for
 from tightfit.targets.tools.proof import Proof, judged, prove
@@ -87,14 +89,22 @@ class TargetPolicy:
             layout=self.layout(layout),
         )
 
-    def judge(self, candidate: Candidate, path: Path) -> Candidate:
-        """Return a candidate with the target's verdict on its file."""
+    def judge(self, candidate: Candidate, path: Path, samples: Iterable[Sample] = ()) -> Candidate:
+        """Return a candidate with the target's verdict on its file.
+
+        Args:
+            candidate: the candidate.
+            path: its file.
+            samples: some that fit it, for a target that computes floats in float16.
+        """
         if self.target is None:
             return candidate
         model = read_model(path)
         rules = check(model, self.target, memory_bytes=self.budget.target_memory)
         proof = prove(model, rules, in_search=True)
         verdict = self._verdict(judged(rules, proof), proof)
+        if self.target.family.float16:
+            verdict = _in_float16(verdict, path, samples)
         return replace(candidate, targets={**candidate.targets, self.target.name: verdict})
 
     def _verdict(self, verdict: Verdict, proof: Proof) -> TargetVerdict:
@@ -127,6 +137,20 @@ class TargetPolicy:
         if limit is not None and needed > limit:
             found.append(f"it needs {needed:,} bytes for {verdict.target.memory_holds}, there are {limit:,}")
         return found
+
+
+def _in_float16(verdict: TargetVerdict, path: Path, samples: Iterable[Sample]) -> TargetVerdict:
+    """Return a verdict with what float16 does to samples; a file that overflows does not fit."""
+    try:
+        found = float16_simulation(path, samples)
+    except RuntimeFailureError:  # its accuracy fails as well, with this reason
+        return verdict
+    if not found.samples:
+        return verdict
+    said = found.sentence("samples of the data")
+    if not found.overflows:
+        return replace(verdict, tool=[*verdict.tool, said])
+    return replace(verdict, fits=False, reasons=[said, *verdict.reasons][:_MOST_REASONS])
 
 
 def _judged_by(verdict: Verdict, proof: Proof | None = None) -> list[str]:

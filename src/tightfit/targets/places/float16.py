@@ -2,7 +2,9 @@
 
 SwiftShader and most desktop drivers compute in float32, so neither overflow (above 65,504) nor the loss of 11
 bits shows there. Here each float op that the GPU takes computes in float32 and its output passes through
-CAST to float16 and back; a phone also accumulates in float16 or float32 by its driver, which is not known.
+CAST to float16 and back. Integer ops run there as floats whose values are rounded to the integers' grid, so
+of these only overflow is counted. A phone also accumulates in float16 or float32, by its driver, which is not
+known.
 
 Source: LiteRT's GPU delegate computes in float16 unless ``enforce_f32`` is set; IEEE 754 binary16.
 """
@@ -21,11 +23,13 @@ from tightfit.data.sample import Sample
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.reader import read_model
-from tightfit.graph.signatures import tap
+from tightfit.graph.signatures import input_names, tap
 from tightfit.graph.writer import serialize
+from tightfit.quantization.arithmetic import dequantize
 from tightfit.result import Result, Row
 from tightfit.runtime.session import Session
 from tightfit.targets.placement import check
+from tightfit.targets.tools.agreement import noise_inputs
 from tightfit.types import Array
 from tightfit.units import format_decibels, format_percent
 
@@ -61,7 +65,7 @@ class Float16Simulation(Result):
 
     Args:
         path: the file.
-        ops: the loss of each float op on the GPU, in the order of the graph.
+        ops: the loss of each op on the GPU, in the order of the graph; of an integer op its overflow alone.
         samples: samples that ran.
     """
 
@@ -85,6 +89,19 @@ class Float16Simulation(Result):
     def overflows(self) -> bool:
         """True when a value of an op overflows."""
         return any(op.overflow for op in self.ops)
+
+    def sentence(self, samples: str) -> str:
+        """Return the result on some samples in a sentence.
+
+        Args:
+            samples: what they are, such as "samples of the data".
+        """
+        losses = [op.snr_db for op in self.ops if op.snr_db is not None]
+        least = (
+            f"each op's output keeps at least {format_decibels(min(losses))}" if losses else "nothing is lost"
+        )
+        found = self.notes[0] if self.overflows else f"nothing overflows, and {least}."
+        return f"In the float16 of phones, on {self.samples} {samples}: {found}"
 
     def headline(self) -> str:
         """Return the worst op."""
@@ -124,6 +141,12 @@ def rounded_to_float16(model: Model) -> Model:
     return copied
 
 
+def noise_samples(model: Model, count: int = 2) -> list[Sample]:
+    """Return seeded noise for the main graph, between the limits that the file carries where it does."""
+    names = list(input_names(model))
+    return [Sample(dict(zip(names, noise_inputs(model, seed), strict=True))) for seed in range(count)]
+
+
 def float16_simulation(path: Path, samples: Iterable[Sample]) -> Float16Simulation:
     """Return what float16 arithmetic does to each op of a file.
 
@@ -134,20 +157,40 @@ def float16_simulation(path: Path, samples: Iterable[Sample]) -> Float16Simulati
     model = read_model(path)
     rounded = rounded_to_float16(model)
     pairs = list(_pairs(model, rounded))
-    sums = {op.outputs[0].name: _Loss() for op, _, _ in pairs}
+    integers = _integer_outputs(model)
+    sums = {op.outputs[0].name: _Loss() for op in (*(o for o, _, _ in pairs), *integers)}
     plain = copy_model(model)
     count = 0
     tap(rounded, {str(i): t for i, (_, _, t) in enumerate(pairs)})
     inner = {t.name: t for op in plain.main.ops for t in op.outputs}
-    tap(plain, {str(i): inner[op.outputs[0].name] for i, (op, _, _) in enumerate(pairs)})
+    taps = {str(i): inner[op.outputs[0].name] for i, (op, _, _) in enumerate(pairs)}
+    tap(plain, taps | {f"q{i}": inner[op.outputs[0].name] for i, op in enumerate(integers)})
     with Session(serialize(plain)) as wide, Session(serialize(rounded)) as narrow:
         for sample in samples:
             one = wide.run(adapt_inputs(sample, wide.inputs))
             other = narrow.run(adapt_inputs(sample, narrow.inputs))
             for i, (op, _, _) in enumerate(pairs):
                 sums[op.outputs[0].name].add(one[str(i)], other[str(i)])
+            for i, op in enumerate(integers):
+                real = _real(op.outputs[0], one[f"q{i}"])
+                sums[op.outputs[0].name].add(real, np.where(np.abs(real) > LARGEST, np.inf, real))
             count += 1
-    return Float16Simulation(path, [sums[op.outputs[0].name].of(op) for op, _, _ in pairs], count)
+    made = (op for op in model.main.ops if op.outputs and op.outputs[0].name in sums)
+    return Float16Simulation(path, [sums[op.outputs[0].name].of(op) for op in made], count)
+
+
+def _integer_outputs(model: Model) -> list[Op]:
+    """The integer ops on the GPU, which computes the reals of their integers: these may overflow too."""
+    places = [p.index for p in check(model, "gpu").placements if p.graph == 0 and p.accelerated]
+    ops = [model.main.ops[i] for i in places]
+    return [op for op in ops if op.outputs and op.outputs[0].is_quantized and op.outputs[0].dtype == "int8"]
+
+
+def _real(tensor: Tensor, stored: Array) -> Array:
+    q = tensor.quantization
+    if q is None:
+        raise ValueError(f"'{tensor.name}' has no scale.")
+    return dequantize(stored, q.scale, q.zero_point)
 
 
 def _pairs(model: Model, rounded: Model) -> Iterator[tuple[Op, Op, Tensor]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tightfit.graph.ir import Model, Tensor
 from tightfit.graph.signatures import main_signature
-from tightfit.provenance.probes import seeded_inputs
+from tightfit.provenance.probes import output_steps, seeded_inputs
 from tightfit.provenance.record import read_record
 from tightfit.runtime.input_samples import TensorSpec
 from tightfit.targets.tools.tool_result import OutputAgreement
@@ -55,13 +55,27 @@ def agreement(
     """
     if not references:
         return ()
-    found = []
-    for i, name in enumerate(main_inputs(model)[3]):
-        wanted = [r[i] for r in references]
-        near = min(wanted, key=lambda w: -_finite(snr_db(answers[i], w)))
-        usual = snr_db(wanted[0], wanted[-1]) if len(wanted) > 1 else None
-        found.append(OutputAgreement(name, snr_db(answers[i], near), _steps(answers[i], near), usual))
-    return tuple(found)
+    _, _, outputs, names = main_inputs(model)
+    return tuple(
+        compare(tensor, name, answer, [r[i] for r in references])
+        for i, (tensor, name, answer) in enumerate(zip(outputs, names, answers, strict=True))
+    )
+
+
+def compare(tensor: Tensor, name: str, answer: Array, wanted: Sequence[Array]) -> OutputAgreement:
+    """Return how far one answer is from the nearest of the CPU's.
+
+    Args:
+        tensor: whose values they are: an index or a truth value is equal or wrong, a quantized integer, or a
+            real that stands for one, may be a step apart.
+        name: for people.
+        answer: the accelerator's.
+        wanted: the CPU's, one or more.
+    """
+    near = min(wanted, key=lambda w: -_finite(snr_db(answer, w)))
+    usual = snr_db(wanted[0], wanted[-1]) if len(wanted) > 1 else None
+    counts = answer.dtype.kind in "iub" and not tensor.is_quantized
+    return OutputAgreement(name, snr_db(answer, near), _steps(tensor, answer, near), usual, counts)
 
 
 def snr_db(answer: Array, wanted: Array) -> float | None:
@@ -83,7 +97,14 @@ def _finite(value: float | None) -> float:
     return np.inf if value is None else value
 
 
-def _steps(answer: Array, wanted: Array) -> float | None:
-    if answer.dtype.kind not in "iu" or answer.shape != wanted.shape:
+def _steps(tensor: Tensor, answer: Array, wanted: Array) -> float | None:
+    """The largest difference of quantized integers, or of the reals of a DEQUANTIZE, in steps."""
+    if answer.shape != wanted.shape:
+        return None
+    step = output_steps({"": tensor}).get("")
+    if step is not None:
+        gap = np.abs(answer.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0)
+        return float(np.rint(gap / step)) if np.isfinite(gap) else None
+    if answer.dtype.kind not in "iu" or not tensor.is_quantized:
         return None
     return float(np.abs(answer.astype(np.int64) - wanted.astype(np.int64)).max(initial=0))

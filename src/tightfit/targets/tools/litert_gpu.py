@@ -23,12 +23,12 @@ from tightfit.scratch import scratch_folder
 from tightfit.targets.partition import is_unpacking, one_piece
 from tightfit.targets.profile import Target
 from tightfit.targets.tools.agreement import agreement, noise_inputs
-from tightfit.targets.tools.tool_result import OutputAgreement, Place, ToolResult
+from tightfit.targets.tools.op_agreement import PLAIN, op_agreement, op_sentences
+from tightfit.targets.tools.tool_result import Place, ToolResult
 from tightfit.targets.tools.vulkan import MISSING, find_driver
 from tightfit.types import Array
 
 TOOL: Final = "LiteRT GPU accelerator"
-_PLAIN: Final = {"xnnpack": 'kernel_mode = "builtin"\n'}
 _ADAPTER: Final = re.compile(r"Selected adapter: ([^,\n]+)")
 _COUNT: Final = re.compile(r"(\d+) operations will run on the GPU")
 _HEAD: Final = "Following operations are not supported by GPU delegate:"
@@ -75,14 +75,19 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
         arrays = list(inputs) if inputs is not None else noise_inputs(model)
         with open_process() as process:
             references = _references(process, path, arrays)
-            loaded, outputs = _load_and_compare(process, path, model, arrays, references)
-    if loaded.failure:
-        details = {"cpu_refuses": not references}
-        return ToolResult(TOOL, refused=loaded.failure, pieces=0, details=details)
-    accelerated, reasons, pieces = _placement(model, loaded)
-    sentences = (f"{TOOL} on {loaded.adapter}: {_words(model, accelerated)}.",)
+            loaded, answers = _load_and_run(process, path, arrays)
+            if loaded.failure:
+                details = {"cpu_refuses": not references}
+                return ToolResult(TOOL, refused=loaded.failure, pieces=0, details=details)
+            outputs = agreement(model, answers, references)
+            accelerated, reasons, pieces = _placement(model, loaded)
+            exact = all(output.exact for output in outputs)
+            ops = () if exact else op_agreement(process, folder, model, (arrays, answers), accelerated)
+    first = f"{TOOL} on {loaded.adapter}: {_words(model, accelerated)}."
     return ToolResult(
-        TOOL, accelerated=accelerated, reasons=reasons, pieces=pieces, outputs=outputs, sentences=sentences,
+        TOOL, accelerated=accelerated, reasons=reasons, pieces=pieces, outputs=outputs, ops=ops,
+        wrong={op.place: op.words() for op in ops if not op.right},
+        sentences=(first, *op_sentences(outputs, ops)),
         details={"adapter": loaded.adapter, "gpu_ops": len(accelerated)},
     )  # fmt: skip
 
@@ -131,28 +136,23 @@ def _references(process: AcceleratorProcess, path: Path, arrays: Sequence[Array]
     They come first: the accelerator may end the process.
     """
     found = []
-    for options in (_PLAIN, {}):
+    for options in (PLAIN, {}):
         with contextlib.suppress(RuntimeFailureError):  # the accelerator's own reason is the one that counts
             process.compile(path, ("cpu",), options=options)
             found.append(process.run(arrays))
     return found
 
 
-def _load_and_compare(
-    process: AcceleratorProcess,
-    path: Path,
-    model: Model,
-    arrays: Sequence[Array],
-    references: Sequence[Sequence[Array]],
-) -> tuple[Loaded, tuple[OutputAgreement, ...]]:
+def _load_and_run(
+    process: AcceleratorProcess, path: Path, arrays: Sequence[Array]
+) -> tuple[Loaded, list[Array]]:
     loaded = load(process, path)
     if loaded.failure:
-        return loaded, ()
+        return loaded, []
     try:
-        answers = process.run(arrays)
+        return loaded, process.run(arrays)
     except RuntimeFailureError as error:
-        return _read_log(process.log(), str(error)), ()
-    return loaded, agreement(model, answers, references)
+        return _read_log(process.log(), str(error)), []
 
 
 def _read_log(log: str, failure: str) -> Loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from tightfit.graph.ir import Model
 from tightfit.targets.tools.tool_result import Place, ToolResult
 from tightfit.targets.tools.tool_table import TOOLS
 from tightfit.targets.verdict import Placement, Verdict
+from tightfit.types import Array
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Proof:
             "problem": self.problem or ("" if result is None else result.refused),
             "differs": [list(d) for d in self.differs],
             "outputs": [] if result is None else [output.to_dict() for output in result.outputs],
+            "ops": [] if result is None else [op.to_dict() for op in result.ops],
             "result": None if result is None or not result.details else dict(result.details),
         }
 
@@ -55,12 +58,15 @@ class Proof:
         return [f"{result.tool} places {len(self.differs)} ops elsewhere than the rules: the tool is right."]
 
 
-def prove(model: Model, verdict: Verdict, *, in_search: bool = False) -> Proof:
+def prove(
+    model: Model, verdict: Verdict, inputs: Sequence[Array] | None = None, *, in_search: bool = False
+) -> Proof:
     """Return the result of the tool of the verdict's target, if it has one and it can run.
 
     Args:
         model: the model.
         verdict: of the rules.
+        inputs: a sample in the signature's order; None for seeded noise.
         in_search: True leaves out a tool that a search learns nothing of.
     """
     name = verdict.target.family.tool
@@ -70,7 +76,7 @@ def prove(model: Model, verdict: Verdict, *, in_search: bool = False) -> Proof:
     if missing := tool.available():
         return Proof(name, problem=missing)
     try:
-        result = tool.run(model, verdict.target, None)
+        result = tool.run(model, verdict.target, inputs)
     except (OptionError, RuntimeFailureError) as error:
         return Proof(name, problem=str(error))
     return Proof(name, result, differs=_differs(verdict, result))
@@ -93,7 +99,7 @@ def judged(verdict: Verdict, proof: Proof) -> Verdict:
         return replace(verdict, placements=placements, refused=result.refused, pieces=0, judge=result.tool)
     placements = tuple(_placed(p, result) for p in verdict.placements)
     pieces = verdict.pieces if result.pieces is None else result.pieces
-    wrong = tuple(o.name for o in result.outputs if not o.right)
+    wrong = result.wrong_outputs
     return replace(
         verdict, placements=placements, refused="", pieces=pieces, judge=result.tool, wrong_outputs=wrong
     )

@@ -24,6 +24,7 @@ class Tool:
         available: gives "" when it can run here, else what is missing and the command that installs it.
         run: judges a model for a target; the arrays are a sample in the signature's order, None for seeded
             noise. Raises OptionError when it cannot run after all, RuntimeFailureError when it does not end.
+        runs_samples: True where it runs the model on a sample.
         in_search: False where a search learns nothing of it, because it runs every file in the same way.
     """
 
@@ -31,14 +32,17 @@ class Tool:
     available: Callable[[], str]
     run: Callable[[Model, Target, Sequence[Array] | None], ToolResult]
     in_search: bool = True
+    runs_samples: bool = False
 
 
 TOOLS: Final[dict[str, Tool]] = {
     "vela": Tool("Arm's compiler vela", ethos_u.available, ethos_u.run),
-    "tflite-micro": Tool("the tflite-micro interpreter", micro.available, micro.run),
+    "tflite-micro": Tool("the tflite-micro interpreter", micro.available, micro.run, runs_samples=True),
     "intel-npu": Tool("the Intel OpenVINO plugin", intel_npu.available, intel_npu.run),
-    "litert-cpu": Tool("LiteRT on this computer", litert_cpu.available, litert_cpu.run, in_search=False),
-    "litert-gpu": Tool("LiteRT's GPU accelerator", litert_gpu.available, litert_gpu.run),
+    "litert-cpu": Tool(
+        "LiteRT on this computer", litert_cpu.available, litert_cpu.run, in_search=False, runs_samples=True
+    ),
+    "litert-gpu": Tool("LiteRT's GPU accelerator", litert_gpu.available, litert_gpu.run, runs_samples=True),
     **{name: Tool(f"{v.title}'s compiler", v.available, v.run) for name, v in VENDORS.items()},
 }
 """Name in ``profiles.toml`` → the judge."""

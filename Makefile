@@ -21,9 +21,12 @@ test: $(STAMP)  ## Every test but the slow ones; what needs TensorFlow, torch or
 test-all: $(STAMP)  ## The slow tests too: whole trainings, searches and sweeps.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-ray: $(STAMP)  ## The tests on Ray and parquet, in an environment of their own with the extras; four raylets on this machine.
+$(VENV)-ray/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/pip install --quiet --editable '.[dev,ray,parquet]'
+	touch $(VENV)-ray/.stamp
+
+test-ray: $(VENV)-ray/.stamp  ## The tests on Ray and parquet, in an environment of their own with the extras; four raylets on this machine.
 	$(VENV)-ray/bin/python -m pytest tests/distributed tests/data/test_tables.py tests/evaluation/test_shards.py -m "not slow"
 
 test-integrations: $(STAMP)  ## The tests with MLflow, TensorBoard, Model Explorer, datasets, grain and torch, in an environment of their own.

@@ -18,9 +18,9 @@ from tightfit.cli.optimize import optimize as command
 from tightfit.data.python_objects import IterableData
 from tightfit.demo import MODEL
 from tightfit.distributed.artifacts import Artifact, digest, local_file
-from tightfit.distributed.connection import Node, refuse_closed, refuse_skew, versions
+from tightfit.distributed.connection import refuse_closed, refuse_skew, versions
 from tightfit.distributed.context import portable
-from tightfit.distributed.needs import NEEDS
+from tightfit.distributed.needs import NEEDS, Node
 from tightfit.distributed.options import RayCluster
 from tightfit.distributed.sharded_accuracy import shard_bounds
 from tightfit.distributed.training import worker_group

@@ -9,12 +9,12 @@ import platform
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from tightfit import __version__
+from tightfit.distributed.needs import Machine, Node, node_of
 from tightfit.distributed.options import LATENCY, OWN, RayCluster
 from tightfit.distributed.raylet_watch import end_with_raylet
 from tightfit.errors import OptionError, RuntimeFailureError, TightfitError, first_line
@@ -35,24 +35,6 @@ STORE_FULL: Final = (
 
 _PROBE_S: Final = 120.0
 _CONNECT_S: Final = 15.0
-_RAM: Final = 1 << 30
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node that is alive.
-
-    Args:
-        key: Ray's id of it.
-        host: the machine that it runs on. cpus, memory: what it offers.
-        latency: names of its latency resources.
-    """
-
-    key: str
-    host: str
-    cpus: float
-    memory: float
-    latency: tuple[str, ...] = ()
 
 
 class Connection:
@@ -61,6 +43,7 @@ class Connection:
     Attributes:
         ray: the module.
         own: whether the cluster was started for it, and ends with it.
+        cores: machine → its processors, of machines that were asked.
     """
 
     def __init__(self, cluster: RayCluster) -> None:
@@ -71,6 +54,7 @@ class Connection:
             RuntimeFailureError: the cluster cannot be reached.
         """
         self.cluster, self.own = cluster, cluster.address == OWN
+        self.cores: dict[Machine, int] = {}
         self.ray = _import_ray()
         with _nothing_importable():
             self._join()
@@ -107,7 +91,7 @@ class Connection:
             ExecutorLostError: the cluster's head does not answer.
         """
         found = self.reached(self.ray.nodes)
-        return [_node(facts) for facts in found if facts["Alive"]]
+        return [node_of(facts) for facts in found if facts["Alive"]]
 
     def reached(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Return what a call of Ray returns.
@@ -147,7 +131,9 @@ class Connection:
         )
 
     def check_versions(self) -> None:
-        """Compare what each node runs with what runs here.
+        """Compare what each machine runs with what runs here, and ask for its processors.
+
+        One node of a machine answers; another one, or one that comes later, is compared by its first task.
 
         Raises:
             OptionError: a version differs.
@@ -155,16 +141,19 @@ class Connection:
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On  # noqa: PLC0415 - Ray
 
-        probe = self.ray.remote(num_cpus=0, max_retries=0)(node_versions)
+        probe = self.ray.remote(num_cpus=0, max_retries=0)(node_facts)
+        # The worker that answers works on; a node that measures latency surely needs one.
+        machines = {node.machine: node for node in sorted(self.nodes(), key=lambda node: bool(node.latency))}
         found = {
             node: probe.options(scheduling_strategy=On(node.key, soft=False)).remote()
-            for node in self.nodes()
+            for node in machines.values()
         }
         for node, answer in found.items():
             try:
-                refuse_skew(self.ray.get(answer, timeout=_PROBE_S), versions(), node.host)
+                theirs, self.cores[node.machine] = self.ray.get(answer, timeout=_PROBE_S)
+                refuse_skew(theirs, versions(), node.host)
             except (self.ray.exceptions.NodeDiedError, self.ray.exceptions.TaskUnschedulableError):
-                continue  # it left the cluster meanwhile; one that comes later is compared by its first task
+                continue  # it left the cluster meanwhile
             except self.ray.exceptions.RayError as error:
                 raise RuntimeFailureError(
                     f"The node '{node.host}' does not answer ({first_line(error)[:160]}). Check that "
@@ -210,10 +199,10 @@ def worker_variables() -> dict[str, str]:
     return {"OMP_NUM_THREADS": threads, "OPENBLAS_THREAD_TIMEOUT": "10"}
 
 
-def node_versions() -> dict[str, str]:
-    """Return ``versions`` of a worker, which ends with its raylet from then on."""
+def node_facts() -> tuple[dict[str, str], int]:
+    """Return ``versions`` and the processors of a worker, which ends with its raylet from then on."""
     end_with_raylet()
-    return versions()
+    return versions(), cores()
 
 
 def versions() -> dict[str, str]:
@@ -292,13 +281,6 @@ def _nothing_importable() -> Iterator[None]:
         finally:
             sys.argv[0] = script
             os.chdir(before)
-
-
-def _node(facts: Mapping[str, Any]) -> Node:
-    offered = facts["Resources"]
-    names = tuple(name.removeprefix(LATENCY) for name in offered if name.startswith(LATENCY))
-    host = facts.get("NodeManagerHostname") or facts["NodeManagerAddress"]
-    return Node(facts["NodeID"], host, offered.get("CPU", 0.0), offered.get("memory", _RAM), names)
 
 
 def _refusal(address: str, error: Exception) -> Exception:

@@ -12,6 +12,7 @@ from tightfit.distributed.artifacts import stored_file
 from tightfit.distributed.connection import Connection, versions
 from tightfit.distributed.context import portable_data, portable_metrics
 from tightfit.distributed.evaluation_bench import Evaluated, EvaluationContext
+from tightfit.distributed.needs import NEEDS
 from tightfit.distributed.options import RayCluster
 from tightfit.distributed.sharded_accuracy import merged_shards, shard_bounds, shards_for
 from tightfit.distributed.submitter import remote_task
@@ -80,4 +81,4 @@ class _Evaluation:
             remote = remote_task(self.connection, perform, kind, self.bytes)
             return remote.remote(self.context, kind, *arguments)
 
-        return self.queue.add(key, start, wanted=True)
+        return self.queue.add(key, start, wanted=True, cpus=NEEDS[kind].cpus)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tightfit.distributed.artifacts import Artifact
-from tightfit.distributed.connection import Connection, Node
+from tightfit.distributed.connection import Connection
+from tightfit.distributed.needs import Node
 from tightfit.distributed.options import LATENCY, RETRIES
 from tightfit.distributed.task_queue import TaskQueue
 from tightfit.distributed.tasks import perform

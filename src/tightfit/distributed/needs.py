@@ -1,14 +1,73 @@
-"""What each kind of task needs of a node."""
+"""What the nodes of a cluster offer, and what each kind of task needs of one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from tightfit.distributed.connection import Node
+from tightfit.distributed.options import LATENCY
 from tightfit.errors import RuntimeFailureError
 from tightfit.units import format_bytes
+
+_RAM: Final = 1 << 30
+
+Machine = tuple[str, str]
+"""Name and address."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive.
+
+    Args:
+        key: Ray's id of it.
+        host: name of the machine that it runs on. cpus, memory: what it offers.
+        latency: names of its latency resources.
+        address: of its machine; several machines may have one name.
+    """
+
+    key: str
+    host: str
+    cpus: float
+    memory: float
+    latency: tuple[str, ...] = ()
+    address: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """Name and address of its machine."""
+        return self.host, self.address
+
+
+def node_of(facts: Mapping[str, Any]) -> Node:
+    """Return a node from what ``ray.nodes`` returns of it."""
+    offered = facts["Resources"]
+    names = tuple(name.removeprefix(LATENCY) for name in offered if name.startswith(LATENCY))
+    address = facts["NodeManagerAddress"]
+    host = facts.get("NodeManagerHostname") or address
+    cpus, memory = offered.get("CPU", 0.0), offered.get("memory", _RAM)
+    return Node(facts["NodeID"], host, cpus, memory, names, address)
+
+
+def processors(nodes: Sequence[Node], cores_of: Mapping[Machine, int]) -> tuple[int, bool]:
+    """Return the processors of machines, and whether nodes offer more than their machine has.
+
+    Args:
+        nodes: of the cluster.
+        cores_of: machine → its processors; what nodes of another machine offer is believed.
+
+    Example:
+        >>> four = [Node(f"raylet{i}", "laptop", 1, 8e9) for i in range(4)]
+        >>> processors([*four, Node("big", "server", 64, 8e9)], {("laptop", ""): 2})
+        (66, True)
+    """
+    offered = Counter[Machine]()
+    for node in nodes:
+        offered[node.machine] += int(node.cpus)
+    found = sum(min(count, cores_of.get(machine, count)) for machine, count in offered.items())
+    return found, found < offered.total()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tightfit.distributed.connection import Node
+from tightfit.distributed.needs import Node
 from tightfit.distributed.submitter import Submitter
 from tightfit.distributed.task_queue import Task, TaskQueue
 from tightfit.evaluation.accuracy import Accuracy

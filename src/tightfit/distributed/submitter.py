@@ -64,7 +64,7 @@ class Submitter:
         def start() -> Any:
             return self._remote(perform, kind).remote(self.context, method or kind, *arguments)
 
-        return self.queue.add(key, start, wanted=wanted)
+        return self.queue.add(key, start, wanted=wanted, cpus=NEEDS[kind].cpus)
 
     def add_recording(self, key: Key, keep: Callable[[Any], None], *arguments: Any) -> Task:
         """Return a task of the float model on a shard; its answers stay in the object store.
@@ -81,7 +81,7 @@ class Submitter:
             keep(answers)
             return scores
 
-        return self.queue.add(key, start, wanted=True)
+        return self.queue.add(key, start, wanted=True, cpus=NEEDS["shard"].cpus)
 
     def artifact(self, path: Path) -> Artifact:
         """Return a file of this machine as workers get it; its content is stored once."""

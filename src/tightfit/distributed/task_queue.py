@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tightfit.distributed.connection import STORE_FULL, Connection
+from tightfit.distributed.needs import processors
 from tightfit.distributed.options import RETRIES
 from tightfit.distributed.tasks import Answer
 from tightfit.errors import RuntimeFailureError, first_line
@@ -30,11 +31,13 @@ class Task:
         key: kind, name of the candidate, number of the shard.
         start: submits it and returns Ray's reference to its answer.
         wanted: whether the search waits for it; the others are begun only where processors are idle.
+        cpus: processors that it keeps busy.
     """
 
     key: Key
     start: Callable[[], Any]
     wanted: bool = False
+    cpus: int = 1
     reference: Any = None
     answer: Answer | None = field(default=None, repr=False)
     failure: str | None = None
@@ -86,11 +89,11 @@ class TaskQueue:
         self.held = False
         self.script = Script()
 
-    def add(self, key: Key, start: Callable[[], Any], *, wanted: bool = False) -> Task:
+    def add(self, key: Key, start: Callable[[], Any], *, wanted: bool = False, cpus: int = 1) -> Task:
         """Return the task with a key, which is added where there is none."""
         if key not in self.tasks:
             self.script.note("add", key, wanted=wanted)
-        task = self.tasks.setdefault(key, Task(key, start))
+        task = self.tasks.setdefault(key, Task(key, start, cpus=cpus))
         task.wanted = task.wanted or wanted
         self._fill()
         return task
@@ -165,12 +168,18 @@ class TaskQueue:
         waiting = [t for t in self.tasks.values() if t.reference is None and t.failure is None]
         if not waiting:
             return
-        idle = sum(int(node.cpus) for node in self.connection.nodes()) - len(self._running())
+        running = self._running()
+        # Nodes that offer more processors than their machine has are not all used: tasks would slow down
+        # each other, and each worker process that is not needed starts for nothing.
+        most, is_shared = processors(self.connection.nodes(), self.connection.cores)
+        idle, free = most - len(running), most - sum(task.cpus for task in running)
         for task in sorted(waiting, key=lambda t: not t.wanted):
-            if task.wanted or idle > 0:
+            fits = not is_shared or not running or task.cpus <= free
+            if fits and (task.wanted or idle > 0):
                 task.reference = self.connection.reached(task.start)
                 task.submitted = time.monotonic()
-                idle -= 1
+                running.append(task)
+                idle, free = idle - 1, free - task.cpus
 
     def _collect(self, seconds: float) -> bool:
         """Take in the answers of tasks that have ended; False when there is none."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from tightfit import errors
 from tightfit.distributed.artifacts import stored_file
-from tightfit.distributed.connection import Connection, Node, versions
+from tightfit.distributed.connection import Connection, versions
+from tightfit.distributed.needs import Node
 from tightfit.distributed.options import RETRIES, RayCluster
 from tightfit.distributed.training_run import News, TrainingRun, TrainingWork, WorkerGroup
 from tightfit.errors import OptionError, RuntimeFailureError, first_line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from tightfit.distributed import connection, task_queue
 from tightfit.distributed.connection import Connection
 from tightfit.distributed.latency_node import LatencyNode
 from tightfit.distributed.options import RayCluster
+from tightfit.distributed.task_queue import Task
+from tightfit.distributed.tasks import Answer
 from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.search.executor import ExecutorLostError
 from tightfit.search.job import INTERRUPTED, NullProgress
@@ -102,6 +105,67 @@ def test_a_search_without_a_node_for_its_task_waits_and_then_ends(connected, mon
     with pytest.raises(ExecutorLostError, match="no node for a task for 1 s"):
         queue.result(task, lambda: False)
     queue.close()
+
+
+def answering(ray):
+    """A kind of task that answers with a value after some seconds; workers do not have this module."""
+
+    def answered(value, seconds=0.0):
+        time.sleep(seconds)
+        return Answer(pickle.dumps(value), seconds=seconds)
+
+    return ray.remote(num_cpus=1)(answered)
+
+
+@pytest.fixture
+def queue(connected):
+    found = task_queue.TaskQueue(connected)
+    yield found
+    found.close()
+
+
+def runs(raylets):
+    """Whether such a task runs on a worker."""
+    return any("ray::" in words and "answered" in words for _, words in raylets.processes().values())
+
+
+def test_a_cancelled_task_ends_and_counts_nowhere(queue, raylets):
+    remote = answering(queue.ray)
+    long = queue.add(Task(("shard", "int8", "0"), lambda: remote.remote("late", 300.0), wanted=True))
+    marks = [("shard", "float16", "0"), ("shard", "float16", "1")]
+    kept = [queue.add(Task(key, lambda: remote.remote("kept"), wanted=True)) for key in marks]
+    assert [queue.result(task) for task in kept] == ["kept", "kept"]
+    assert runs(raylets)
+    queue.forget("int8")
+    assert long.key not in queue.tasks
+    end = time.monotonic() + 20
+    while runs(raylets):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    script = queue.script.to_dict()
+    assert [task["task"] for task in script["tasks"]] == ["shard/float16/0", "shard/float16/1"]
+    assert ("cancel", "shard/int8/0") in [(e["event"], e["task"]) for e in script["events"]]
+
+
+@pytest.mark.parametrize("cause", ["times of others", "a lost node"])
+def test_a_task_on_a_slow_node_runs_a_second_time_and_counts_once(queue, monkeypatch, cause):
+    remote, tries, counted = answering(queue.ray), [], []
+
+    def start():
+        tries.append(remote.remote(len(tries), 0.0 if tries else 300.0))
+        return tries[-1]
+
+    limits = {"SLOW_S": 1.0} if cause == "times of others" else {"SUSPECT_S": 0.5}
+    for name, value in limits.items():
+        monkeypatch.setattr(task_queue, name, value)
+    task = queue.add(Task(("shard", "int8", "0"), start, wanted=True, cpus=2, taken=counted.append))
+    if cause == "a lost node":
+        queue._known |= {"one that is gone"}
+    begun = time.monotonic()
+    assert queue.result(task) == 1
+    assert time.monotonic() - begun < 60
+    assert counted == tries[1:]
+    assert len(queue.script.to_dict()["tasks"]) == 1
 
 
 class Stopping(NullProgress):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
 from tightfit.api.evaluate import evaluate
 from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
+from tightfit.distributed import submitter
 from tightfit.distributed.options import RayCluster
+from tightfit.distributed.task_queue import TaskQueue
 from tightfit.errors import OptionError
 from tightfit.pipeline.quantize_file import quantize_file
 from tightfit.search.job import Job
@@ -65,3 +68,27 @@ def test_an_evaluation_in_shards_is_that_of_one_process_also_through_rays_client
     assert there.to_dict() == evaluate(models, data, on=raylets.client_address, **options).to_dict()
     with pytest.raises(OptionError, match="trust_code"):
         evaluate(MODEL, data, metric=len, on=RayCluster(raylets.address))
+
+
+class LyingQueue(TaskQueue):
+    """A queue whose workers damage the file that they send, the first ``lies`` times."""
+
+    lies = 1
+
+    def result(self, task, possible=None):
+        found = super().result(task, possible)
+        if task.key[0] == "make" and self.lies:
+            self.lies -= 1
+            return found[0], found[1][:-1] + bytes([found[1][-1] ^ 1])
+        return found
+
+
+def test_a_search_through_rays_client_survives_a_node_that_sends_another_file(raylets, tmp_path, monkeypatch):
+    monkeypatch.setattr(submitter, "TaskQueue", LyingQueue)
+    few = {"recipes": ("float16", "weight8")}
+    there = optimize(job(tmp_path / "there", **few), cluster=raylets.client_address)
+    alone = optimize(job(tmp_path / "alone", **few))
+    assert files(tmp_path / "alone") == files(tmp_path / "there")
+    assert not differences(alone, there)
+    made = [t["task"] for t in json.loads((tmp_path / "there" / "tasks.json").read_text())["tasks"]]
+    assert made.count("make/float16") == 2  # the first one was another file than its worker measured

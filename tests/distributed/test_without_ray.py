@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from tightfit.demo import MODEL
 from tightfit.distributed.artifacts import Artifact, digest, local_file
 from tightfit.distributed.connection import refuse_closed, refuse_skew, versions
 from tightfit.distributed.context import portable
-from tightfit.distributed.needs import NEEDS, Node
+from tightfit.distributed.needs import NEEDS, Node, processors
 from tightfit.distributed.options import RayCluster
+from tightfit.distributed.ray_executor import RayExecutor
 from tightfit.distributed.sharded_accuracy import shard_bounds
 from tightfit.distributed.training import worker_group
 from tightfit.distributed.training_run import WorkerGroup
@@ -29,6 +31,8 @@ from tightfit.errors import OptionError, RuntimeFailureError
 from tightfit.graph.signatures import input_names
 from tightfit.pipeline.source import open_source
 from tightfit.quantization.calibration.calibrate import calibrate, count_samples, merge_lanes, observe_lane
+from tightfit.search.candidates.candidate import Candidate
+from tightfit.search.candidates.recipes import find_recipes
 from tightfit.search.job import Job
 from tightfit.streaming.pairwise_sums import BLOCK
 from tightfit.training.loop.batch_share import Share
@@ -64,6 +68,14 @@ def test_a_task_never_asks_for_more_than_the_largest_node_has():
         assert need.options(nodes, 10_000_000)["num_cpus"] <= 2
     with pytest.raises(RuntimeFailureError, match=r"largest node offers 8\.0 GB"):
         NEEDS["make"].options(nodes, 2_000_000_000)
+
+
+def test_nodes_of_one_machine_offer_no_more_than_its_processors():
+    raylets = [Node(f"raylet{i}", "laptop", 1, 4e9, address="10.0.0.1") for i in range(4)]
+    assert processors(raylets, {}) == (4, False)
+    assert processors(raylets, {("laptop", "10.0.0.1"): 2}) == (2, True)
+    others = [Node(f"b{i}", "laptop", 1, 4e9, address=f"10.0.0.{i + 2}") for i in range(4)]
+    assert processors(others, {node.machine: 2 for node in others}) == (4, False)
 
 
 def test_an_artifact_is_fetched_once_and_checked(tmp_path):
@@ -209,3 +221,16 @@ def test_nothing_of_ray_is_imported_without_a_cluster():
         "sys.exit('ray' in sys.modules or any(m.startswith('ray.') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_workers_that_send_another_file_twice_fail_the_candidate():
+    recipe, asked, forgotten = find_recipes(["float16"])[0], [], []
+    made = Candidate("float16", "float16", sha256=digest(b"measured"))
+    executor = RayExecutor.__new__(RayExecutor)
+    executor.seen = None
+    executor.submitter = SimpleNamespace(add=lambda key, *_, **__: asked.append(key))
+    executor.queue = SimpleNamespace(result=lambda _: (made, b"another"), forget=forgotten.append)
+    with pytest.raises(RuntimeFailureError, match="twice that is not the one they measured"):
+        executor._made(made, recipe)
+    assert len(asked) == 2
+    assert forgotten == ["float16", "float16"]

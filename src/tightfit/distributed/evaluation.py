@@ -14,9 +14,10 @@ from tightfit.distributed.context import portable_data, portable_metrics
 from tightfit.distributed.evaluation_bench import Evaluated, EvaluationContext
 from tightfit.distributed.needs import NEEDS
 from tightfit.distributed.options import RayCluster
+from tightfit.distributed.script import Key
 from tightfit.distributed.sharded_accuracy import merged_shards, shard_bounds, shards_for
 from tightfit.distributed.submitter import remote_task
-from tightfit.distributed.task_queue import Key, Task, TaskQueue
+from tightfit.distributed.task_queue import Task, TaskQueue
 from tightfit.distributed.tasks import perform
 from tightfit.evaluation.accuracy import Accuracy
 from tightfit.evaluation.task import Tasks
@@ -81,4 +82,4 @@ class _Evaluation:
             remote = remote_task(self.connection, perform, kind, self.bytes)
             return remote.remote(self.context, kind, *arguments)
 
-        return self.queue.add(key, start, wanted=True, cpus=NEEDS[kind].cpus)
+        return self.queue.add(Task(key, start, True, NEEDS[kind].cpus))

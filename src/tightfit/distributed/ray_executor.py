@@ -86,12 +86,7 @@ class RayExecutor:
         """Write a candidate's file, which a worker has made."""
         self.listener.stage(f"{recipe.name}: file", 1)
         self.calibrate()
-        made, content = self.queue.result(self._make(candidate, recipe, wanted=True))
-        made = _checked(candidate, made)
-        if digest(content) != made.sha256:
-            raise RuntimeFailureError(
-                f"The worker sent a file of {recipe.name} that is not the one it measured. Check its memory."
-            )
+        made, content = self._made(candidate, recipe)
         with atomic_file(path) as file:
             file.write(content)
         self.listener.advance(1, 1)
@@ -181,6 +176,19 @@ class RayExecutor:
         need = "recover" if recipe.recovery else "make"
         return self.submitter.add(
             ("make", recipe.name), need, candidate, recipe, self.seen, method="make", wanted=wanted
+        )
+
+    def _made(self, candidate: Candidate, recipe: Recipe) -> tuple[Candidate, bytes]:
+        """Return a worker's candidate and file; what is not the file that it measured is made once more."""
+        for _ in range(2):
+            made, content = self.queue.result(self._make(candidate, recipe, wanted=True))
+            made = _checked(candidate, made)
+            if digest(content) == made.sha256:
+                return made, content
+            self.queue.forget(recipe.name)
+        raise RuntimeFailureError(
+            f"Workers sent a file of {recipe.name} twice that is not the one they measured. Check the nodes' "
+            "memory."
         )
 
     def _counted(self, parts: Sequence[Task], number: int) -> Any:

@@ -12,7 +12,8 @@ from tightfit.distributed.connection import Connection, versions
 from tightfit.distributed.context import Context, portable, portable_samples
 from tightfit.distributed.needs import NEEDS
 from tightfit.distributed.options import RETRIES
-from tightfit.distributed.task_queue import Key, Task, TaskQueue
+from tightfit.distributed.script import Key
+from tightfit.distributed.task_queue import Task, TaskQueue
 from tightfit.distributed.tasks import perform, perform_recording
 from tightfit.pipeline.source import Source
 from tightfit.runtime.child.process import worker_count
@@ -64,7 +65,7 @@ class Submitter:
         def start() -> Any:
             return self._remote(perform, kind).remote(self.context, method or kind, *arguments)
 
-        return self.queue.add(key, start, wanted=wanted, cpus=NEEDS[kind].cpus)
+        return self.queue.add(Task(key, start, wanted, NEEDS[kind].cpus))
 
     def add_recording(self, key: Key, keep: Callable[[Any], None], *arguments: Any) -> Task:
         """Return a task of the float model on a shard; its answers stay in the object store.
@@ -74,14 +75,19 @@ class Submitter:
             keep: is called with the reference to the answers.
             arguments: of ``Workbench.record``.
         """
+        answers: dict[Any, Any] = {}
 
         def start() -> Any:
             remote = self._remote(perform_recording, "shard", num_returns=2)
-            scores, answers = remote.remote(self.context, *arguments)
-            keep(answers)
+            scores, answers_of = remote.remote(self.context, *arguments)
+            answers[scores] = answers_of
             return scores
 
-        return self.queue.add(key, start, wanted=True, cpus=NEEDS["shard"].cpus)
+        def taken(scores: Any) -> None:
+            keep(answers[scores])
+            answers.clear()
+
+        return self.queue.add(Task(key, start, True, NEEDS["shard"].cpus, taken))
 
     def artifact(self, path: Path) -> Artifact:
         """Return a file of this machine as workers get it; its content is stored once."""

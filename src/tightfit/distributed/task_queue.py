@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tightfit.distributed.connection import STORE_FULL, Connection
-from tightfit.distributed.needs import processors
+from tightfit.distributed.needs import Node, processors
 from tightfit.distributed.options import RETRIES
+from tightfit.distributed.script import Key, Script
 from tightfit.distributed.tasks import Answer
 from tightfit.errors import RuntimeFailureError, first_line
 from tightfit.search.executor import ExecutorLostError
@@ -18,9 +19,14 @@ from tightfit.search.executor import ExecutorLostError
 LOST_S: Final = 300.0
 """How long a search waits for a node when none is left."""
 
-_POLL_S: Final = 0.5
+SLOW_S: Final = 60.0
+SLOW_TIMES: Final = 4.0
+"""A task that runs longer than ``SLOW_S + SLOW_TIMES · (the longest of its kind)`` runs a second time."""
 
-Key = tuple[str, ...]
+SUSPECT_S: Final = 30.0
+"""The same for a task that does not end after a node was lost: its request may hang there for minutes."""
+
+_POLL_S: Final = 0.5
 
 
 @dataclass
@@ -32,48 +38,36 @@ class Task:
         start: submits it and returns Ray's reference to its answer.
         wanted: whether the search waits for it; the others are begun only where processors are idle.
         cpus: processors that it keeps busy.
+        taken: is called with the reference whose answer counts.
+        repeatable: whether it may run a second time where its node is slow.
     """
 
     key: Key
     start: Callable[[], Any]
     wanted: bool = False
     cpus: int = 1
-    reference: Any = None
+    taken: Callable[[Any], None] | None = None
+    repeatable: bool = True
+    references: list[Any] = field(default_factory=list)
     answer: Answer | None = field(default=None, repr=False)
     failure: str | None = None
     submitted: float = 0.0
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was submitted and has not ended."""
+        return bool(self.references) and self.answer is None and self.failure is None
 
-class Script:
-    """What a driver did, in order, and what its tasks took: a simulation replays it with other workers.
+    @property
+    def waits(self) -> bool:
+        """Whether it was not submitted yet."""
+        return not self.references and self.answer is None and self.failure is None
 
-    Attributes:
-        events: ``at`` seconds, ``event`` (add, wait, got, cancel, drain, release), ``task``, ``wanted``.
-        tasks: ``task``, ``seconds`` of its work, ``cpu_seconds``, ``elapsed`` seconds since it was submitted.
-    """
-
-    def __init__(self) -> None:
-        self.begun = time.monotonic()
-        self.events: list[dict[str, Any]] = []
-        self.tasks: list[dict[str, Any]] = []
-
-    def note(self, event: str, key: Key, *, wanted: bool = False) -> None:
-        """Record an event."""
-        at = time.monotonic() - self.begun
-        self.events.append({"at": at, "event": event, "task": "/".join(key), "wanted": wanted})
-
-    def ended(self, key: Key, answer: Answer, elapsed: float) -> None:
-        """Record what a task took."""
-        took = {"seconds": answer.seconds, "cpu_seconds": answer.cpu_seconds, "elapsed": elapsed}
-        self.tasks.append({"task": "/".join(key), "host": answer.host, "bytes": len(answer.packed), **took})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "seconds": time.monotonic() - self.begun,
-            "events": self.events,
-            "tasks": self.tasks,
-        }
+    def submit(self, start: Callable[[Callable[[], Any]], Any]) -> None:
+        """Start it, or a second try of it."""
+        self.references.append(start(self.start))
+        if len(self.references) == 1:
+            self.submitted = time.monotonic()
 
 
 class TaskQueue:
@@ -88,21 +82,23 @@ class TaskQueue:
         self.tasks: dict[Key, Task] = {}
         self.held = False
         self.script = Script()
+        self._known: frozenset[str] = frozenset()
+        self._node_lost = 0.0
 
-    def add(self, key: Key, start: Callable[[], Any], *, wanted: bool = False, cpus: int = 1) -> Task:
+    def add(self, task: Task) -> Task:
         """Return the task with a key, which is added where there is none."""
-        if key not in self.tasks:
-            self.script.note("add", key, wanted=wanted)
-        task = self.tasks.setdefault(key, Task(key, start, cpus=cpus))
-        task.wanted = task.wanted or wanted
+        if task.key not in self.tasks:
+            self.script.note("add", task.key, wanted=task.wanted)
+        known = self.tasks.setdefault(task.key, task)
+        known.wanted = known.wanted or task.wanted
         self._fill()
-        return task
+        return known
 
     def add_now(self, key: Key, start: Callable[[], Any]) -> Task:
-        """Return a task that is submitted at once, also after ``drain``."""
+        """Return a task that is submitted at once, also after ``drain``, and once."""
         self.script.note("add", key, wanted=True)
-        task = self.tasks[key] = Task(key, start, wanted=True)
-        task.reference, task.submitted = start(), time.monotonic()
+        task = self.tasks[key] = Task(key, start, wanted=True, repeatable=False)
+        task.submit(self.connection.reached)
         return task
 
     def result(self, task: Task, possible: Callable[[], bool] | None = None) -> Any:
@@ -117,11 +113,7 @@ class TaskQueue:
         """
         task.wanted = True
         self.script.note("wait", task.key)
-        lost_since = None
-        while task.answer is None and task.failure is None:
-            self._fill()
-            self._collect(_POLL_S)
-            lost_since = self._patience(lost_since, possible or self._has_processors)
+        self._wait(lambda: task.answer is None and task.failure is None, possible or self._has_processors)
         if task.failure is not None:
             raise RuntimeFailureError(task.failure)
         self.script.note("got", task.key)
@@ -135,11 +127,14 @@ class TaskQueue:
             self._cancel(self.tasks.pop(key))
 
     def drain(self) -> None:
-        """Wait until nothing runs; nothing is begun until ``release``."""
+        """Wait until nothing runs; nothing is begun until ``release``.
+
+        Raises:
+            ExecutorLostError: no node is left for what runs.
+        """
         self.script.note("drain", ())
         self.held = True
-        while self._running():
-            self._collect(_POLL_S)
+        self._wait(lambda: bool(self._running()), self._has_processors)
 
     def release(self) -> None:
         """Go on after ``drain``."""
@@ -154,36 +149,56 @@ class TaskQueue:
             self._cancel(task)
         self.tasks.clear()
 
+    def _wait(self, goes_on: Callable[[], bool], possible: Callable[[], bool]) -> None:
+        lost_since = None
+        while goes_on():
+            self._fill()
+            self._collect(_POLL_S)
+            lost_since = self._patience(lost_since, possible)
+
     def _running(self) -> list[Task]:
-        return [
-            t
-            for t in self.tasks.values()
-            if t.reference is not None and t.answer is None and t.failure is None
-        ]
+        return [task for task in self.tasks.values() if task.runs]
 
     def _fill(self) -> None:
-        """Submit what is wanted, and what is expected where processors are idle."""
-        if self.held:
-            return
-        waiting = [t for t in self.tasks.values() if t.reference is None and t.failure is None]
-        if not waiting:
-            return
-        running = self._running()
-        # Nodes that offer more processors than their machine has are not all used: tasks would slow down
-        # each other, and each worker process that is not needed starts for nothing.
-        most, is_shared = processors(self.connection.nodes(), self.connection.cores)
+        """Submit what is wanted, what is expected where processors are idle, and second tries of slow tasks.
+
+        Nodes that offer more processors than their machine has are not all used: tasks would slow down each
+        other, and each worker process that is not needed starts for nothing.
+        """
+        waiting = [] if self.held else [task for task in self.tasks.values() if task.waits]
+        nodes = self._nodes()
+        slow = [task for task in self._running() if self._is_slow(task)]
+        running = [task for task in self._running() if task not in slow]
+        most, is_shared = processors(nodes, self.connection.cores)
         idle, free = most - len(running), most - sum(task.cpus for task in running)
-        for task in sorted(waiting, key=lambda t: not t.wanted):
+        for task in [*sorted(waiting, key=lambda t: not t.wanted), *slow]:
             fits = not is_shared or not running or task.cpus <= free
-            if fits and (task.wanted or idle > 0):
-                task.reference = self.connection.reached(task.start)
-                task.submitted = time.monotonic()
+            if fits and (idle > 0 or (task.wanted and not task.references)):
+                task.submit(self.connection.reached)
                 running.append(task)
                 idle, free = idle - 1, free - task.cpus
 
+    def _nodes(self) -> list[Node]:
+        """The nodes that are alive; when one is missing is remembered."""
+        nodes = self.connection.nodes()
+        alive = frozenset(node.key for node in nodes)
+        if self._known - alive:
+            self._node_lost = time.monotonic()
+        self._known = alive
+        return nodes
+
+    def _is_slow(self, task: Task) -> bool:
+        """True where the node of a task hangs or is very slow, by lost nodes and by the times of others."""
+        if not task.repeatable or len(task.references) > 1:
+            return False
+        now = time.monotonic()
+        if task.submitted < self._node_lost < now - SUSPECT_S:
+            return True
+        return now - task.submitted > SLOW_S + SLOW_TIMES * self.script.longest(task.key[0])
+
     def _collect(self, seconds: float) -> bool:
         """Take in the answers of tasks that have ended; False when there is none."""
-        running = {t.reference: t for t in self._running()}
+        running = {reference: task for task in self._running() for reference in task.references}
         if not running:
             time.sleep(seconds if self.held else 0.0)
             return False
@@ -191,16 +206,23 @@ class TaskQueue:
             self.ray.wait, list(running), num_returns=1, timeout=seconds, fetch_local=True
         )
         for reference in ended:
-            self._take(running[reference])
+            self._take(running[reference], reference)
         return bool(ended)
 
-    def _take(self, task: Task) -> None:
+    def _take(self, task: Task, reference: Any) -> None:
+        """Take in an answer; the other try of the task ends, and is not counted."""
         try:
-            task.answer = self.connection.reached(self.ray.get, task.reference)
+            task.answer = self.connection.reached(self.ray.get, reference)
         except self.ray.exceptions.RayError as error:
-            task.failure = self._words(task, error)
+            task.references.remove(reference)
+            if not task.references:
+                task.failure = self._words(task, error)
             return
         assert task.answer is not None  # noqa: S101 - tasks return one
+        task.references.remove(reference)
+        self._cancel(task)
+        if task.taken is not None:
+            task.taken(reference)
         self.script.ended(task.key, task.answer, time.monotonic() - task.submitted)
 
     def _words(self, task: Task, error: Exception) -> str:
@@ -215,12 +237,13 @@ class TaskQueue:
         return f"{what} ended with {type(error).__name__}: {first_line(error)}."
 
     def _cancel(self, task: Task) -> None:
-        if task.reference is not None and task.answer is None:
+        """End the tries of a task that have not ended."""
+        for reference in task.references:
             with contextlib.suppress(Exception):  # it may have ended, or the cluster may be gone
-                self.ray.cancel(task.reference, force=True)
+                self.ray.cancel(reference, force=True)
 
     def _has_processors(self) -> bool:
-        return any(node.cpus for node in self.connection.nodes())
+        return any(node.cpus for node in self._nodes())
 
     def _patience(self, lost_since: float | None, possible: Callable[[], bool]) -> float | None:
         """When the last node was lost, None while there are nodes.

@@ -53,6 +53,19 @@ def test_calibration_finds_the_cell_state_that_no_tensor_holds(layer):
     assert (seen.low, seen.high) == pytest.approx((cells.min(), cells.max()), rel=1e-4)
 
 
+def test_calibration_follows_the_cell_state_of_a_stream():
+    stream = lstm_layer(steps=3, keeps=True, gain=3.0)
+    samples = sequences(stream, 30)
+    seen = calibrate(stream, samples, workers=2).statistics
+    (name,) = [t.name for t in stream.main.tensors() if t.is_variable and t.name.endswith("cell")]
+    last, cells = None, []
+    for sample in samples:
+        last = states_of(stream, sample["x"], last)
+        cells.append(last[1])
+    ends = np.stack(cells).min(), np.stack(cells).max()
+    assert (seen[name].low, seen[name].high) == pytest.approx(ends, rel=1e-3)
+
+
 def test_int8_holds_the_cell_in_int16_with_a_power_of_two(layer, written):
     op = next(op for op in read_model(written("int8")).main.ops if op.kind == KIND)
     cell = op.operand(19)
@@ -80,18 +93,30 @@ def test_int16x8_has_no_kernel_of_the_layer_and_is_written_out(tmp_path):
     assert snr_db(small, tmp_path / "o.tflite") > 30
 
 
-def test_a_kept_state_a_wide_cell_and_an_uncalibrated_one_stay_float(layer):
-    kept = lstm_layer()
-    for op in kept.main.ops[:-1]:
-        kept.main.remove(op)
+@pytest.mark.parametrize(("clip", "keeps"), [(0.4, False), (0.4, True), (0.0, True)])
+def test_int8_clips_the_cell_and_keeps_the_states_of_a_stream(tmp_path, clip, keeps):
+    """TensorFlow writes every LSTM with a clip of 10 and with states that stay from call to call."""
+    stream = lstm_layer(16, 8, 16, clip=clip, keeps=keeps, gain=2.0)
+    write_model(stream, tmp_path / "float.tflite")
+    made = quantize_file(tmp_path / "float.tflite", "int8", tmp_path / "o.tflite", sequences(stream, 20))
+    assert [row.mode for row in made.plan.ops() if row.kind == KIND] == [INTEGER]
+    last, exact, found = None, [], []
+    with Session(tmp_path / "o.tflite") as session:
+        for sample in sequences(stream, 8, seed=7):
+            both = states_of(stream, sample["x"], last)
+            last = both if keeps else None
+            exact.append(both[0])
+            found.append(session.run(sample)["y"])
+    error = np.square(np.stack(exact) - np.stack(found)).sum()
+    assert 10 * np.log10(np.square(np.stack(exact)).sum() / error) > 28
+
+
+def test_a_wide_cell_and_an_uncalibrated_one_stay_float(layer):
     ends = {"x": (-3.0, 3.0), "y": (-1.0, 1.0)}
-    for model, ranges, why in (
-        (kept, ends, "keeps its state between calls"),
-        (layer, ends | {"y/cell": (-70.0, 3.0)}, "reaches 70"),
-    ):
-        row = make_plan(model, "int8", ranges).ops()[-1]
-        assert row.mode in (FLOAT, UNPACKED)
-        assert why in row.reason
+    row = make_plan(layer, "int8", ends | {"y/cell": (-70.0, 3.0)}).ops()[-1]
+    assert row.mode in (FLOAT, UNPACKED)
+    assert "reaches 70" in row.reason
+    assert "was not calibrated" in make_plan(layer, "int8", ends).ops()[-1].reason
     assert make_plan(layer, "int8", ends | {"y/cell": (-63.0, 3.0)}).ops()[-1].mode == INTEGER
 
 

@@ -73,7 +73,7 @@ class _Application:
             self.convert_outputs(op, decision)
             _set_options(op, decision)
             if op.kind == sequence_lstm.KIND:
-                finish_states(op)
+                finish_states(self.graph, op)
                 if decision.mode == INTEGER:
                     add_intermediates(op)
         for tensor in originals:

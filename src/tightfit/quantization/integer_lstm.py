@@ -9,20 +9,28 @@ from typing import Final
 
 import numpy as np
 
-from tightfit.graph.ir import Op, Quantization, Tensor
+from tightfit.graph.ir import Graph, Op, Quantization, Tensor
 from tightfit.graph.ops.sequence_lstm import CELL, HIDDEN
 
 _GATE_SCALE: Final = 2.0**-12
 """What the kernels' sigmoid and tanh read: int16 with three integer bits."""
 
 
-def finish_states(op: Op) -> None:
-    """Make the states that an LSTM reads its variables, where they are converted copies of those it had."""
+def finish_states(graph: Graph, op: Op) -> None:
+    """Make the states that an LSTM reads its variables, where they are converted copies of those it had.
+
+    A state that no op sets is not converted at each call: the runtime sets it to zero once, int8 to its zero
+    point (``Subgraph::ResetVariableTensors``).
+    """
     for position in (HIDDEN, CELL):
         state = op.operand(position)
         source = None if state.producer is None else state.producer.input(0)
-        if not state.is_variable and source is not None:
-            source.is_variable, state.is_variable = False, True
+        if state.is_variable or source is None or state.producer is None:
+            continue
+        is_kept = source.is_variable and source.producer is None
+        source.is_variable, state.is_variable = False, True
+        if is_kept:
+            graph.remove(state.producer)
 
 
 def add_intermediates(op: Op) -> None:

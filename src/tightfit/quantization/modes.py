@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tightfit.graph.ir import Graph, Op, Tensor
-from tightfit.graph.ops.sequence_lstm import unlike_plain
+from tightfit.graph.ops.sequence_lstm import starts_from_zero, unlike_plain
 from tightfit.graph.passes.pointwise import is_pointwise
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.calibration.ranges import Ranges
@@ -119,7 +119,7 @@ def has_rows(op: Op, rule: OpRule) -> bool:
 
     Its dynamic-range kernel takes one scale a matrix, which costs 3 to 4 dB and saves no time on x86.
     """
-    return bool(rule.gates) and unlike_plain(op) is None
+    return bool(rule.gates) and unlike_plain(op) is None and starts_from_zero(op)
 
 
 def _shrinks(tensor: Tensor | None, axis: int | None, smallest: int | None) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tightfit.errors import QuantizationError
 from tightfit.graph.ir import Op, Tensor
-from tightfit.graph.ops.sequence_lstm import is_written_state, unlike_plain
+from tightfit.graph.ops.sequence_lstm import CELL, KIND, is_state, is_written_state, unlike_plain
 from tightfit.quantization.arithmetic import activation_parameters, quantize
 from tightfit.quantization.calibration.observers import Range
 from tightfit.quantization.ops.op_rule import OpRule
@@ -108,7 +108,7 @@ def _not_finite(op: Op, rule: OpRule) -> str | None:
 
 def _no_range(op: Op, rule: OpRule, dtype: str, range_of: RangeOf) -> str | None:
     for tensor in (t for _, t in (*real_inputs(op, rule), *real_outputs(op, rule))):
-        if tensor.is_variable and not is_written_state(tensor):
+        if tensor.is_variable and not (is_written_state(tensor) or is_state(tensor)):
             return f"its tensor '{tensor.name}' is a variable that keeps its value between calls"
         try:
             known = range_of(tensor, dtype)
@@ -189,8 +189,13 @@ def constant_range(tensor: Tensor) -> Range | None:
 
 
 def written_range(tensor: Tensor) -> Range | None:
-    """Return the range of a variable that is set to zero at each call, None for other tensors."""
-    return (0.0, 0.0) if is_written_state(tensor) else None
+    """Return the range in which the hidden state of an LSTM starts: zero; None for other tensors.
+
+    Each call sets it to zero, or the runtime does once; what the LSTM writes to it is its output. The cell
+    state is no output: calibration finds its range.
+    """
+    holds_cell = any(op.kind == KIND and place == CELL for op, place in tensor.consumers)
+    return (0.0, 0.0) if not holds_cell and (is_written_state(tensor) or is_state(tensor)) else None
 
 
 def cell_storage(limits: Range) -> Storage:

@@ -122,15 +122,24 @@ def is_written_state(tensor: Tensor) -> bool:
     return tensor.is_variable and tensor.producer is not None
 
 
+def starts_from_zero(op: Op) -> bool:
+    """Return True for an LSTM whose states are set at every call, so that nothing is kept."""
+    return all(is_written_state(op.operand(i)) for i in (HIDDEN, CELL))
+
+
+def is_state(tensor: Tensor) -> bool:
+    """Return True for a variable that only LSTMs use, as the state that they keep between calls."""
+    uses = tensor.consumers
+    return tensor.is_variable and all(op.kind == KIND and at in (HIDDEN, CELL) for op, at in uses)
+
+
 def unlike_plain(op: Op) -> str | None:
-    """Return why an LSTM is none with four gates, tanh and zero states at each call; None where it is."""
+    """Return why an LSTM is none with four gates and tanh; None where it is. Its cell may be clipped."""
     if any(op.input(i) is not None for i in _UNUSUAL):
         return "it has peepholes, a projection or normalization"
     if any(op.input(i) is None for i in (*INPUT_WEIGHTS, *RECURRENT_WEIGHTS, *BIASES)):
         return "it has coupled gates or lacks a bias"
     options = op.options
-    if options.get("cellClip") or options.get("projClip") or options.get("fusedActivationFunction") != _TANH:
-        return "it clips its state, or its activation is not tanh"
-    if not all(is_written_state(op.operand(i)) for i in (HIDDEN, CELL)):
-        return "it keeps its state between calls"
+    if options.get("projClip") or options.get("fusedActivationFunction") != _TANH:
+        return "it clips a projection, or its activation is not tanh"
     return None

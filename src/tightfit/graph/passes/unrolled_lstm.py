@@ -12,7 +12,14 @@ from typing import Any, Final
 import numpy as np
 
 from tightfit.graph.ir import Graph, Model, Op, Tensor
-from tightfit.graph.ops.sequence_lstm import BIASES, INPUT_WEIGHTS, KIND, RECURRENT_WEIGHTS, unlike_plain
+from tightfit.graph.ops.sequence_lstm import (
+    BIASES,
+    INPUT_WEIGHTS,
+    KIND,
+    RECURRENT_WEIGHTS,
+    starts_from_zero,
+    unlike_plain,
+)
 from tightfit.graph.passes.clean import remove_dead_ops
 
 LONGEST: Final = 512
@@ -20,8 +27,13 @@ LONGEST: Final = 512
 
 
 def can_unroll(op: Op) -> bool:
-    """Return True for a plain LSTM with constant weights, batch first, and at most ``LONGEST`` steps."""
-    if op.kind != KIND or unlike_plain(op) is not None or op.options.get("timeMajor"):
+    """Return True for a plain LSTM from zero with constant weights and at most ``LONGEST`` steps.
+
+    The batch is first, and the cell state is not clipped.
+    """
+    if op.kind != KIND or unlike_plain(op) is not None or not starts_from_zero(op):
+        return False
+    if op.options.get("timeMajor") or op.options.get("cellClip"):
         return False
     places = (*INPUT_WEIGHTS, *RECURRENT_WEIGHTS, *BIASES)
     dense = all(op.operand(i).data is not None and op.operand(i).dtype == "float32" for i in places)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tightfit.graph.ir import Graph, Op, Tensor
@@ -11,6 +13,7 @@ from tightfit.graph.ops.sequence_lstm import (
     INPUT_WEIGHTS,
     KIND,
     RECURRENT_WEIGHTS,
+    starts_from_zero,
     unlike_plain,
 )
 from tightfit.quantization.ops.rule_lookup import is_float_constant
@@ -46,4 +49,6 @@ def _tapped(graph: Graph, op: Op, *, detailed: bool) -> tuple[Tensor, Tensor, Ce
     pairs = list(zip(INPUT_WEIGHTS[:3], RECURRENT_WEIGHTS[:3], strict=True))
     weights = [np.concatenate([op.operand(i).values, op.operand(j).values], axis=1) for i, j in pairs]
     biases = [op.operand(i).values for i in BIASES[:3]]
-    return op.operand(CELL), joined, CellWatch(weights, biases, detailed=detailed)
+    clip = float(op.options.get("cellClip") or math.inf)
+    keeps = not starts_from_zero(op)
+    return op.operand(CELL), joined, CellWatch(weights, biases, clip, keeps=keeps, detailed=detailed)

@@ -62,7 +62,7 @@ _RECURRENT: Final = (
         "UNIDIRECTIONAL_SEQUENCE_LSTM", "unidirectional_sequence_lstm.cc", int8=1, same_scale=(18,), cell=19,
         gates=((1, 12), (2, 13), (3, 14), (4, 15), (5, None), (6, None), (7, None), (8, None)), hybrid=2,
         hybrid_weights=_LSTM_WEIGHTS,
-        unless="in int8 its cell state is int16, up to ±64; peepholes, projections, kept states stay float",
+        unless="in int8 its cell state is int16, up to ±64; peepholes and projections stay float",
     ),
     OpRule(
         "BIDIRECTIONAL_SEQUENCE_LSTM", "bidirectional_sequence_lstm.cc", hybrid=2,

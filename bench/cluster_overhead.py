@@ -4,9 +4,10 @@
     bench/cluster_overhead.py --rounds 1 --model demo --model images --model text --recipe int8+gptq
 
 The choice, the files and all measurements but latency are compared. Processor time is that of all processes
-of a run, read every 0.2 s from /proc. Ray's own is that of its daemons (GCS, raylets, agents), of starting
-workers and of moving files. The bar of 10 % is for tasks of a second and more: their share of the tasks' time
-stands beside it.
+of a run, read every 0.2 s from /proc, by what they are: the driver, workers, Ray's daemons (GCS, raylets,
+agents, log monitor) and LiteRT's processes. The bar of 10 % is for tasks of a second and more: their share of
+the tasks' time stands beside it. What the cluster takes to start, before any search, is printed first; it is
+no part of the overhead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +40,7 @@ class Meter:
 
     def __init__(self, mark: str) -> None:
         self.mark, self.seen, self.first = mark.encode(), dict[int, int](), dict[int, int]()
+        self.kinds = dict[int, str]()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -55,6 +58,13 @@ class Meter:
         """Return the seconds since the block began."""
         return sum(ticks - self.first.get(pid, 0) for pid, ticks in self.seen.items()) / TICK
 
+    def by_kind(self) -> dict[str, float]:
+        """Return kind of process → its seconds since the block began."""
+        found = Counter[str]()
+        for pid, ticks in self.seen.items():
+            found[self.kinds[pid]] += (ticks - self.first.get(pid, 0)) / TICK
+        return dict(found)
+
     def _watch(self) -> None:
         while not self.ended.wait(0.2):
             self._look()
@@ -68,9 +78,20 @@ class Meter:
                 if self.mark not in (entry / "environ").read_bytes():
                     continue
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
+            self.kinds[int(entry.name)] = kind_of(words)
             self.seen[int(entry.name)] = int(fields[11]) + int(fields[12])
+
+
+def kind_of(words: str) -> str:
+    """Return what a process is, by its command line."""
+    if "--search" in words:
+        return "driver"
+    if "ray::" in words or "default_worker" in words or "setup_worker" in words:
+        return "workers"
+    return "LiteRT" if "tightfit" in words else "daemons"
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,7 @@ class Searched:
     """A search in a process of its own: its processor time, its tasks, and what must be equal."""
 
     cpu_seconds: float
+    by_kind: dict[str, float]
     tasks: list[dict[str, Any]]
     found: dict[str, Any]
 
@@ -91,7 +113,9 @@ def searched(mark: str, cluster: str | None, asked: dict[str, Any]) -> Searched:
             subprocess.run(words, check=True, env={**os.environ, MARK: mark}, stderr=subprocess.DEVNULL)
         tasks = Path(folder) / "tasks.json"
         known = json.loads(tasks.read_text())["tasks"] if tasks.is_file() else []
-        return Searched(meter.seconds(), known, json.loads((Path(folder) / "found.json").read_text()))
+        return Searched(
+            meter.seconds(), meter.by_kind(), known, json.loads((Path(folder) / "found.json").read_text())
+        )
 
 
 def search(asked: dict[str, Any], address: str | None) -> None:
@@ -125,6 +149,9 @@ def compared(name: str, raylets: Raylets, asked: dict[str, Any]) -> tuple[float,
         f"{alone.found['best']}, choice and {len(alone.found['files'])} files equal: {equal}",
         flush=True,
     )
+    for what, found in (("one process", alone), ("raylets", there)):
+        parts = sorted(found.by_kind.items(), key=lambda part: -part[1])
+        print(f"  {what}: " + ", ".join(f"{kind} {took:.1f} s" for kind, took in parts), flush=True)
     if not equal:
         print({k: (alone.found[k], there.found[k]) for k in alone.found if alone.found[k] != there.found[k]})
     return ratio, equal
@@ -150,6 +177,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cases = {name: case(name, Path(folder)) for name in options.model or ["demo"]}
         raylets, found = Raylets(options.workers - 1), []
+        with Meter(raylets.mark) as started:
+            pass
+        print(
+            f"start of the cluster: {sum(started.seen.values()) / TICK:.1f} s of processor time", flush=True
+        )
         try:
             for number in range(options.rounds):
                 for name, each in cases.items():

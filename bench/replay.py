@@ -3,7 +3,9 @@
 ``tasks.json`` of a search on a cluster has what its driver did (add, wait, got, drain …) and what each
 task took. The replay keeps the order and the driver's own time between its events; tasks run on as many
 workers as are asked for, one at a time on each. They take longer or shorter by a factor drawn from the spread
-of equal tasks. Accuracy is divided into as many shards as the search would have with so many workers.
+of equal tasks. Workers of one machine share its processors: a task is recorded with what others took from it,
+which is taken out, and it is slowed down again by those beside which it runs in the replay. Accuracy is
+divided into as many shards as the search would have with so many workers.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ SHARDED = ("shard", "record")
 BLOCK = 256
 """Samples of the smallest shard."""
 
+_ALONE = 1.25
+"""Tasks that ran on average beside a task, itself included, where it counts as alone."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -31,6 +36,8 @@ class Machine:
         workers: processors. bandwidth: bytes a second of the driver's link to the object store.
         model_bytes: what each worker fetches before its first task. start_s: start of a worker process.
         dispatch_s: from submitting a task to its first instruction. shard_s: fixed time of a shard.
+        share: of the machine's processors that a task keeps busy, where all workers are on one machine; 0
+            where each worker has a machine of its own.
     """
 
     workers: int
@@ -39,6 +46,11 @@ class Machine:
     start_s: float
     dispatch_s: float
     shard_s: float = 0.0
+    share: float = 0.0
+
+    def slowdown(self, running: int) -> float:
+        """Return the factor by which tasks take longer beside each other."""
+        return max(1.0, running * self.share)
 
 
 @dataclass
@@ -69,6 +81,7 @@ class Replay:
         self.facts = total_work(script["tasks"])
         self.blocks = max(1, math.ceil(script["samples"] / BLOCK))
         self.now, self.link_free = 0.0, 0.0
+        self.work_done = 0.0  # seconds that a task has advanced since the beginning: slower than the clock
         self.held = False
         self.waiting: list[Work] = []
         self.running: list[tuple[float, int, Work]] = []
@@ -114,7 +127,7 @@ class Replay:
             self._fill()
             if not self.running:
                 raise RuntimeError(f"{key} never ends")
-            self._advance(self.running[0][0])
+            self._advance(self._next_end())
 
     def _cancel(self, key: str, event: dict[str, Any]) -> None:
         del event
@@ -124,7 +137,7 @@ class Replay:
         del key, event
         self.held = True
         while self.running:
-            self._advance(self.running[0][0])
+            self._advance(self._next_end())
 
     def _release(self, key: str, event: dict[str, Any]) -> None:
         del key, event
@@ -132,12 +145,22 @@ class Replay:
 
     def _advance(self, until: float) -> None:
         """Move the clock, and free the workers that end before."""
-        while self.running and self.running[0][0] <= until:
-            self.now, worker, work = heapq.heappop(self.running)
-            work.end = self.now
+        while self.running:
+            end = self._next_end()
+            if end > until:
+                break
+            self.work_done, worker, work = heapq.heappop(self.running)
+            self.now = work.end = max(self.now, end)
             self.idle.append(worker)
             self._fill()
+        if self.running and until > self.now:
+            self.work_done += (until - self.now) / self.machine.slowdown(len(self.running))
         self.now = max(self.now, until)
+
+    def _next_end(self) -> float:
+        """When the first of the running tasks ends."""
+        slow = self.machine.slowdown(len(self.running))
+        return self.now + slow * (self.running[0][0] - self.work_done)
 
     def _fill(self) -> None:
         """Begin what is wanted, then what is expected; latency begins although others are held."""
@@ -168,7 +191,8 @@ class Replay:
         took = work.seconds * self.dice.choice(self.spread)
         self.busy += took
         work.end = math.inf
-        heapq.heappush(self.running, (max(ready, self.link_free) + took, worker, work))
+        delay = max(ready, self.link_free) - self.now
+        heapq.heappush(self.running, (self.work_done + delay + took, worker, work))
 
 
 def group_of(key: str) -> str:
@@ -206,17 +230,56 @@ def total_work(tasks: Sequence[dict[str, Any]]) -> dict[str, tuple[float, int, i
     return found
 
 
-def measured_machine(script: dict[str, Any], workers: int, model_bytes: int, bandwidth: float) -> Machine:
-    """Return a machine whose fixed times are those of a recorded search."""
-    waits = sorted(task["elapsed"] - task["seconds"] for task in script["tasks"])
+def alone(script: dict[str, Any], cores: int) -> tuple[dict[str, Any], float]:
+    """Return a script with the times that tasks take without others beside them, and a task's share.
+
+    The share is the part of its machine's processors that a task keeps busy, from the tasks beside which no
+    other ran for most of their time. A task beside others is slowed down by the sum of their shares.
+
+    Args:
+        script: recorded on one machine.
+        cores: its processors.
+    """
+    tasks = [{**task, "begin": task["at"] - task["seconds"]} for task in script["tasks"]]
+    beside = [_mean_running(task, tasks) for task in tasks]
+    single = [t for t, n in zip(tasks, beside, strict=True) if n < _ALONE] or tasks
+    busy = sum(t["cpu_seconds"] for t in single) / max(sum(t["seconds"] for t in single), 1e-9)
+    share = min(1.0, busy / cores)
+    freed = [{**t, "seconds": t["seconds"] / max(1.0, n * share)} for t, n in zip(tasks, beside, strict=True)]
+    return {**script, "tasks": freed}, share
+
+
+def _mean_running(task: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> float:
+    """How many tasks ran during one, itself included, on average over its time."""
+    overlaps = (min(task["at"], other["at"]) - max(task["begin"], other["begin"]) for other in tasks)
+    return sum(max(0.0, overlap) for overlap in overlaps) / max(task["seconds"], 1e-9)
+
+
+def measured_machine(script: dict[str, Any], workers: int, bandwidth: float, share: float = 0.0) -> Machine:
+    """Return a machine whose fixed times are those of a recorded search.
+
+    Args:
+        script: recorded.
+        workers: of the machine.
+        bandwidth: of the link to the store, bytes a second.
+        share: see ``Machine``.
+    """
+    firsts, others, last = list[float](), list[float](), dict[str, float]()
+    for task in sorted(script["tasks"], key=lambda task: task["at"]):
+        begin, submitted = task["at"] - task["seconds"], task["at"] - task["elapsed"]
+        known = last.get(task["worker"])
+        (firsts if known is None else others).append(begin - max(submitted, known or 0.0))
+        last[task["worker"]] = task["at"]
+    dispatch = max(0.0, statistics.median(others)) if others else 0.0
     shards = [t["seconds"] for t in script["tasks"] if t["task"].partition("/")[0] in SHARDED]
     return Machine(
         workers,
         bandwidth,
-        model_bytes,
-        start_s=max(0.0, waits[-1] - statistics.median(waits)) if waits else 0.0,
-        dispatch_s=max(0.0, waits[len(waits) // 4]) if waits else 0.0,
+        script["model_bytes"],
+        start_s=max(0.0, min(firsts, default=0.0) - dispatch),
+        dispatch_s=dispatch,
         shard_s=min(shards, default=0.0) / 2,
+        share=share,
     )
 
 

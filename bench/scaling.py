@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import describe_machine
-from replay import Machine, Replay, measured_machine, measured_spread
+from replay import Machine, Replay, alone, measured_machine, measured_spread
 
 WORKERS = (1, 2, 8, 64, 512)
 DRAWS = 9
@@ -29,6 +29,7 @@ def recorded(workers: int, samples: int) -> dict[str, Any]:
     from raylets import Raylets  # noqa: PLC0415 - needs the extra 'ray'
     from tightfit.api.optimize import optimize  # noqa: PLC0415 - as above
     from tightfit.demo import MODEL  # noqa: PLC0415 - as above
+    from tightfit.runtime.child.process import cores  # noqa: PLC0415 - as above
     from tightfit.search.job import Job  # noqa: PLC0415 - as above
     from tightfit.search.verdict.budget import Budget  # noqa: PLC0415 - as above
 
@@ -39,7 +40,7 @@ def recorded(workers: int, samples: int) -> dict[str, Any]:
             job = Job(MODEL, data, Path(folder), budget=limits, recipes=NAMES, evaluation=samples)
             optimize(job, cluster=cluster.address)
             script: dict[str, Any] = json.loads((Path(folder) / "tasks.json").read_text())
-            return script | {"workers": workers}
+            return script | {"workers": workers, "cores": cores()}
     finally:
         cluster.close()
 
@@ -70,7 +71,7 @@ def table(script: dict[str, Any], bandwidth: float) -> None:
     base = None
     print(f"{'workers':>8} {'seconds':>9} {'speed-up':>9} {'busy':>6}")
     for workers in WORKERS:
-        machine = measured_machine(script, workers, script["model_bytes"], bandwidth)
+        machine = measured_machine(script, workers, bandwidth)
         took, busy = predicted(script, machine)
         base = base or took
         print(f"{workers:8} {took:9.1f} {base / took:9.2f} {100 * busy:5.0f}%")
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--record", type=int, help="record a search of the demo on so many raylets")
     parser.add_argument("--check", type=int, action="append", default=[], help="compare with a real run")
     parser.add_argument("--samples", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=1, help="real runs of a check; their median counts")
     parser.add_argument("--bandwidth", type=float, help="bytes a second of the driver's link")
     options = parser.parse_args()
     print(describe_machine())
@@ -102,11 +104,14 @@ def main() -> None:
         print(f"recorded: {script['seconds']:.1f} s with {script['workers']} workers")
     bandwidth = options.bandwidth or store_bandwidth()
     print(f"link to the object store: {bandwidth / 1e9:.2f} GB/s")
+    share = 0.0
+    if "cores" in script:  # recorded here: the workers shared this machine
+        script, share = alone(script, script["cores"])
+        print(f"a task keeps {share:.0%} of this machine's {script['cores']} processors busy")
     table(script, bandwidth)
     for workers in options.check:
-        machine = measured_machine(script, workers, script["model_bytes"], bandwidth)
-        guess = predicted(script, machine)[0]
-        real = statistics.median([recorded(workers, options.samples)["seconds"] for _ in range(1)])
+        guess = predicted(script, measured_machine(script, workers, bandwidth, share))[0]
+        real = statistics.median(recorded(workers, options.samples)["seconds"] for _ in range(options.runs))
         print(
             f"check: {workers} workers predicted {guess:.1f} s, real {real:.1f} s ({guess / real - 1:+.0%})"
         )

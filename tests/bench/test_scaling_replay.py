@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replay import Machine, Replay, measured_spread
+from replay import Machine, Replay, alone, measured_machine, measured_spread
 
 FAST = Machine(1, 1e12, 0, start_s=0.0, dispatch_s=0.0)
 
@@ -68,3 +68,26 @@ def test_what_is_cancelled_takes_no_time_and_latency_waits_for_the_rest():
 def test_the_spread_is_that_of_equal_shards():
     tasks = [{"task": f"shard/a/{i}", "seconds": s} for i, s in enumerate((1.0, 2.0, 4.0, 0.1))]
     assert measured_spread(tasks) == pytest.approx([1 / 1.5, 2 / 1.5, 4 / 1.5])
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(0.25, 4.0), (0.5, 4.0), (1.0, 8.0)])
+def test_workers_of_one_machine_slow_each_other_down(share, seconds):
+    assert Replay(two(), Machine(2, 1e12, 0, 0.0, 0.0, share=share)).seconds() == pytest.approx(seconds)
+
+
+def ran(name, worker, submitted, begin, end, cpu_seconds):
+    times = {"at": end, "seconds": end - begin, "elapsed": end - submitted, "cpu_seconds": cpu_seconds}
+    return {"task": name, "worker": worker, "bytes": 0, **times}
+
+
+def test_times_are_those_without_others_beside_a_task():
+    tasks = [
+        ran("count", "host/1", 0.0, 2.0, 4.0, 3.0),
+        ran("make/a", "host/1", 4.0, 4.5, 9.0, 4.5),
+        ran("make/b", "host/2", 4.0, 4.5, 9.0, 4.5),
+    ]
+    freed, share = alone({"tasks": tasks, "model_bytes": 7}, cores=2)
+    assert share == pytest.approx(0.75), "the first task kept 1.5 of 2 processors busy"
+    assert [task["seconds"] for task in freed["tasks"]] == pytest.approx([2.0, 3.0, 3.0])
+    machine = measured_machine({"tasks": tasks, "model_bytes": 7}, 2, 1e9, share)
+    assert (machine.dispatch_s, machine.start_s) == pytest.approx((0.5, 0.0)), "the second began at once"

@@ -206,6 +206,19 @@ def test_a_raylet_that_is_killed_or_hangs_does_not_change_the_result(raylets, tm
 
 
 @pytest.mark.slow
+def test_tasks_that_were_sent_to_a_hanging_node_end_soon_after_it_is_given_up(raylets, connected):
+    queue = task_queue.TaskQueue(connected)
+    raylets.kill(0, signal.SIGSTOP)
+    remote, begun = answering(connected.ray), time.monotonic()
+    keys = [("shard", "int8", str(number)) for number in range(4)]
+    tasks = [queue.add(Task(key, lambda: remote.remote("done", 1.0), wanted=True)) for key in keys]
+    assert [queue.result(task) for task in tasks] == ["done"] * 4
+    assert time.monotonic() - begun < 150, "Ray alone waited for 7 minutes"
+    queue.close()
+    raylets.replace()
+
+
+@pytest.mark.slow
 def test_a_search_whose_head_is_killed_goes_on_with_another_head(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="needs the extra 'ray': pip install 'tightfit[ray]'")
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "10")

@@ -15,7 +15,8 @@ class Script:
 
     Attributes:
         events: ``at`` seconds, ``event`` (add, wait, got, cancel, drain, release), ``task``, ``wanted``.
-        tasks: ``task``, ``seconds`` of its work, ``cpu_seconds``, ``elapsed`` seconds since it was submitted.
+        tasks: ``task``, ``worker``, ``seconds`` of its work, ``cpu_seconds``, ``elapsed`` seconds since it
+            was submitted, ``at`` its end.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,9 @@ class Script:
     def ended(self, key: Key, answer: Answer, elapsed: float) -> None:
         """Record what a task took."""
         took = {"seconds": answer.seconds, "cpu_seconds": answer.cpu_seconds, "elapsed": elapsed}
-        self.tasks.append({"task": "/".join(key), "host": answer.host, "bytes": len(answer.packed), **took})
+        where = {"host": answer.host, "worker": f"{answer.host}/{answer.worker}"}
+        at = {"at": time.monotonic() - self.begun, "bytes": len(answer.packed)}
+        self.tasks.append({"task": "/".join(key), **where, **at, **took})
 
     def longest(self, kind: str) -> float:
         """Return the seconds of the longest task of a kind; of any kind where none of it has ended."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from tightfit import errors
@@ -29,8 +31,9 @@ class Answer:
         packed: what the method returned, pickled: arrays that Ray unpacks itself are read-only.
         error: class and message of an error of this package, or None.
         seconds: that the method took.
-        cpu_seconds: of the process and its children that ended.
+        cpu_seconds: of the process and its descendants.
         host: where it ran.
+        worker: number of the process.
     """
 
     packed: bytes = b""
@@ -38,6 +41,7 @@ class Answer:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     host: str = ""
+    worker: int = 0
 
     def result(self) -> Any:
         """Return the value.
@@ -113,11 +117,29 @@ def pack(value: Any) -> bytes:
 
 
 def _timed(action: Callable[[], Any]) -> Answer:
-    start, cpu = time.monotonic(), sum(os.times()[:4])
+    start, cpu = time.monotonic(), family_cpu_seconds()
     packed, error = b"", None
     try:
         packed = pack(action())
     except TightfitError as found:
         error = type(found).__name__, str(found)
     took = time.monotonic() - start
-    return Answer(packed, error, took, sum(os.times()[:4]) - cpu, os.uname().nodename)
+    return Answer(packed, error, took, family_cpu_seconds() - cpu, os.uname().nodename, os.getpid())
+
+
+def family_cpu_seconds() -> float:
+    """Return the processor seconds of this process and its descendants, also of those that were waited for.
+
+    Without ``/proc`` only ended children count beside the process.
+    """
+    found, queue = 0.0, [os.getpid()]
+    if not Path("/proc/self/stat").exists():
+        return sum(os.times()[:4])
+    while queue:
+        folder = Path(f"/proc/{queue.pop()}")
+        with contextlib.suppress(OSError):  # it ended since it was listed
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            found += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            for children in folder.glob("task/*/children"):
+                queue += map(int, children.read_text().split())
+    return found

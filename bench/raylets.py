@@ -11,6 +11,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from tightfit.distributed.connection import DAEMON_VARIABLES
+
 STORE_BYTES = 100 << 20
 MARK = "TIGHTFIT_BENCH_MARK"
 _STARTS = 4
@@ -27,6 +29,7 @@ class Raylets:
 
     def __init__(self, workers: int, head_cpus: int = 1, *, client: bool = False) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.update(DAEMON_VARIABLES)
         os.environ.update({"RAY_raylet_start_wait_time_s": "120"})  # on a busy machine
         os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
         self.mark = os.environ[MARK] = uuid.uuid4().hex

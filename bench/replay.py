@@ -36,8 +36,8 @@ class Machine:
         workers: processors. bandwidth: bytes a second of the driver's link to the object store.
         model_bytes: what each worker fetches before its first task. start_s: start of a worker process.
         dispatch_s: from submitting a task to its first instruction. shard_s: fixed time of a shard.
-        share: of the machine's processors that a task keeps busy, where all workers are on one machine; 0
-            where each worker has a machine of its own.
+        contention: how much longer a task takes for each other one beside it, as a fraction, where all
+            workers are on one machine; 0 where each has a machine of its own.
     """
 
     workers: int
@@ -46,11 +46,11 @@ class Machine:
     start_s: float
     dispatch_s: float
     shard_s: float = 0.0
-    share: float = 0.0
+    contention: float = 0.0
 
     def slowdown(self, running: int) -> float:
         """Return the factor by which tasks take longer beside each other."""
-        return max(1.0, running * self.share)
+        return 1.0 + self.contention * max(0, running - 1)
 
 
 @dataclass
@@ -231,10 +231,11 @@ def total_work(tasks: Sequence[dict[str, Any]]) -> dict[str, tuple[float, int, i
 
 
 def alone(script: dict[str, Any], cores: int) -> tuple[dict[str, Any], float]:
-    """Return a script with the times that tasks take without others beside them, and a task's share.
+    """Return a script with the times that tasks take without others beside them, and their contention.
 
-    The share is the part of its machine's processors that a task keeps busy, from the tasks beside which no
-    other ran for most of their time. A task beside others is slowed down by the sum of their shares.
+    A task advances by the processor time that it gets. Its rate (processor seconds a second) beside n − 1
+    others is that of a task alone, divided by 1 + contention · (n − 1). Where no tasks ran beside each other,
+    the contention is what the processors lack for two.
 
     Args:
         script: recorded on one machine.
@@ -242,11 +243,21 @@ def alone(script: dict[str, Any], cores: int) -> tuple[dict[str, Any], float]:
     """
     tasks = [{**task, "begin": task["at"] - task["seconds"]} for task in script["tasks"]]
     beside = [_mean_running(task, tasks) for task in tasks]
-    single = [t for t, n in zip(tasks, beside, strict=True) if n < _ALONE] or tasks
-    busy = sum(t["cpu_seconds"] for t in single) / max(sum(t["seconds"] for t in single), 1e-9)
-    share = min(1.0, busy / cores)
-    freed = [{**t, "seconds": t["seconds"] / max(1.0, n * share)} for t, n in zip(tasks, beside, strict=True)]
-    return {**script, "tasks": freed}, share
+    pairs = list(zip(tasks, beside, strict=True))
+    single, together = [t for t, n in pairs if n < _ALONE], [(t, n) for t, n in pairs if n >= _ALONE]
+    rate = _rate(single or tasks)
+    contention = max(0.0, 2 * rate / cores - 1)
+    if single and together:
+        weights = sum(t["seconds"] for t, _ in together)
+        others = sum(t["seconds"] * (n - 1) for t, n in together) / weights
+        contention = max(0.0, (rate / _rate([t for t, _ in together]) - 1) / others)
+    freed = [{**t, "seconds": t["seconds"] / (1 + contention * (n - 1))} for t, n in pairs]
+    return {**script, "tasks": freed}, contention
+
+
+def _rate(tasks: Sequence[dict[str, Any]]) -> float:
+    """Processor seconds a second."""
+    return max(sum(t["cpu_seconds"] for t in tasks), 1e-9) / max(sum(t["seconds"] for t in tasks), 1e-9)
 
 
 def _mean_running(task: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> float:
@@ -255,14 +266,16 @@ def _mean_running(task: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> floa
     return sum(max(0.0, overlap) for overlap in overlaps) / max(task["seconds"], 1e-9)
 
 
-def measured_machine(script: dict[str, Any], workers: int, bandwidth: float, share: float = 0.0) -> Machine:
+def measured_machine(
+    script: dict[str, Any], workers: int, bandwidth: float, contention: float = 0.0
+) -> Machine:
     """Return a machine whose fixed times are those of a recorded search.
 
     Args:
         script: recorded.
         workers: of the machine.
         bandwidth: of the link to the store, bytes a second.
-        share: see ``Machine``.
+        contention: see ``Machine``.
     """
     firsts, others, last = list[float](), list[float](), dict[str, float]()
     for task in sorted(script["tasks"], key=lambda task: task["at"]):
@@ -279,7 +292,7 @@ def measured_machine(script: dict[str, Any], workers: int, bandwidth: float, sha
         start_s=max(0.0, min(firsts, default=0.0) - dispatch),
         dispatch_s=dispatch,
         shard_s=min(shards, default=0.0) / 2,
-        share=share,
+        contention=contention,
     )
 
 

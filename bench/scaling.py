@@ -91,6 +91,7 @@ def main() -> None:
     )
     parser.add_argument("--script", type=Path, help="tasks.json of a search on a cluster")
     parser.add_argument("--record", type=int, help="record a search of the demo on so many raylets")
+    parser.add_argument("--keep", type=Path, help="write what was recorded, for --script")
     parser.add_argument("--check", type=int, action="append", default=[], help="compare with a real run")
     parser.add_argument("--samples", type=int, default=60)
     parser.add_argument("--runs", type=int, default=1, help="real runs of a check; their median counts")
@@ -101,16 +102,20 @@ def main() -> None:
         script = json.loads(options.script.read_text())
     else:
         script = recorded(options.record or 2, options.samples)
+        if options.keep is not None:
+            options.keep.write_text(json.dumps(script))
         print(f"recorded: {script['seconds']:.1f} s with {script['workers']} workers")
     bandwidth = options.bandwidth or store_bandwidth()
     print(f"link to the object store: {bandwidth / 1e9:.2f} GB/s")
-    share = 0.0
+    contention = 0.0
     if "cores" in script:  # recorded here: the workers shared this machine
-        script, share = alone(script, script["cores"])
-        print(f"a task keeps {share:.0%} of this machine's {script['cores']} processors busy")
+        script, contention = alone(script, script["cores"])
+        print(
+            f"tasks beside each other on this machine's {script['cores']} processors: {contention:+.0%} each"
+        )
     table(script, bandwidth)
     for workers in options.check:
-        guess = predicted(script, measured_machine(script, workers, bandwidth, share))[0]
+        guess = predicted(script, measured_machine(script, workers, bandwidth, contention))[0]
         real = statistics.median(recorded(workers, options.samples)["seconds"] for _ in range(options.runs))
         print(
             f"check: {workers} workers predicted {guess:.1f} s, real {real:.1f} s ({guess / real - 1:+.0%})"

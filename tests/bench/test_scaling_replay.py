@@ -70,9 +70,10 @@ def test_the_spread_is_that_of_equal_shards():
     assert measured_spread(tasks) == pytest.approx([1 / 1.5, 2 / 1.5, 4 / 1.5])
 
 
-@pytest.mark.parametrize(("share", "seconds"), [(0.25, 4.0), (0.5, 4.0), (1.0, 8.0)])
-def test_workers_of_one_machine_slow_each_other_down(share, seconds):
-    assert Replay(two(), Machine(2, 1e12, 0, 0.0, 0.0, share=share)).seconds() == pytest.approx(seconds)
+@pytest.mark.parametrize(("contention", "seconds"), [(0.0, 4.0), (0.5, 6.0), (1.0, 8.0)])
+def test_workers_of_one_machine_slow_each_other_down(contention, seconds):
+    machine = Machine(2, 1e12, 0, 0.0, 0.0, contention=contention)
+    assert Replay(two(), machine).seconds() == pytest.approx(seconds)
 
 
 def ran(name, worker, submitted, begin, end, cpu_seconds):
@@ -86,8 +87,11 @@ def test_times_are_those_without_others_beside_a_task():
         ran("make/a", "host/1", 4.0, 4.5, 9.0, 4.5),
         ran("make/b", "host/2", 4.0, 4.5, 9.0, 4.5),
     ]
-    freed, share = alone({"tasks": tasks, "model_bytes": 7}, cores=2)
-    assert share == pytest.approx(0.75), "the first task kept 1.5 of 2 processors busy"
+    freed, contention = alone({"tasks": tasks, "model_bytes": 7}, cores=2)
+    assert contention == pytest.approx(0.5), "one task has 1.5 processors, each of two has one"
     assert [task["seconds"] for task in freed["tasks"]] == pytest.approx([2.0, 3.0, 3.0])
-    machine = measured_machine({"tasks": tasks, "model_bytes": 7}, 2, 1e9, share)
+    single, lacking = alone({"tasks": tasks[:2], "model_bytes": 7}, cores=2)
+    assert lacking == pytest.approx(2 * 7.5 / 6.5 / 2 - 1), "two would need more than both processors"
+    assert [task["seconds"] for task in single["tasks"]] == pytest.approx([2.0, 4.5])
+    machine = measured_machine({"tasks": tasks, "model_bytes": 7}, 2, 1e9)
     assert (machine.dispatch_s, machine.start_s) == pytest.approx((0.5, 0.0)), "the second began at once"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.places import ROOT
+from tightfit.distributed.connection import DAEMON_VARIABLES
 from tightfit.distributed.options import RayCluster
 
 FILES = ROOT / "examples" / "cluster"
@@ -65,6 +66,19 @@ def test_only_the_latency_group_measures_and_takes_no_other_task():
     assert groups["latency"]["num-cpus"] == "0"
     words = shlex.split(groups["latency"]["resources"])
     assert json.loads(words[0]) == {"latency:server": 1}
+
+
+def test_workers_of_the_files_start_when_needed_and_wait_for_the_next_task():
+    spec = read("kuberay.yaml")["spec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    for container in (c for group in groups for c in group["template"]["spec"]["containers"]):
+        assert {each["name"]: each["value"] for each in container["env"]} == DAEMON_VARIABLES
+    clusters = read("ray-cluster.yaml")
+    starts = [*clusters["head_start_ray_commands"], *clusters["worker_start_ray_commands"]]
+    for start in (each for each in starts if "ray start" in each):
+        assert (
+            dict(word.split("=", 1) for word in start.split() if word.startswith("RAY_")) == DAEMON_VARIABLES
+        )
 
 
 def test_every_address_of_the_page_is_one_that_the_command_takes():

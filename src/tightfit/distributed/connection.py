@@ -33,6 +33,12 @@ STORE_FULL: Final = (
     "a larger --object-store-memory."
 )
 
+DAEMON_VARIABLES: Final = {
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "300000",
+}
+"""Of ``ray start``: workers start when a task needs one, and wait 5 minutes for the next task."""
+
 _PROBE_S: Final = 120.0
 _CONNECT_S: Final = 15.0
 
@@ -68,6 +74,8 @@ class Connection:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         options["runtime_env"] = {"env_vars": worker_variables()}
         if self.own:
+            for name, value in DAEMON_VARIABLES.items():
+                os.environ.setdefault(name, value)
             options |= {
                 "address": "local",
                 "num_cpus": cores(),

@@ -1,11 +1,11 @@
 """Kills a training with SIGKILL in each of its phases, then goes on; prints how the files compare.
 
-    python -m fuzz.training_kills [--kills 30] [--seed 0]
+    python -m fuzz.training_kills [--kills 30] [--first 0] [--seed 0]
 
 The training prunes, clusters and quantizes a small model. It is killed while it prepares, in the pruning, in
 the training with clusters and integers, at a rename of a checkpoint or of the file, and while it measures.
 Every resumed training must give the file of one that was never killed, byte for byte; no checkpoint is left.
-The exit code is 1 when one does not.
+The exit code is 1 when one does not. ``--first 10 --kills 20`` runs the kills 11 to 20 of the same draw.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, help="kills of the draw that are left out")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     dice, kills, failures = Random(asked.seed), Counter[str](), 0
@@ -117,6 +118,8 @@ def main() -> int:
         for number in range(asked.kills):
             phase = PHASES[number % len(PHASES)]
             count = dice.randint(1, _MOST[phase])
+            if number < asked.first:
+                continue
             killed = run(folder, phase, count) == -9
             kills[phase] += killed
             run(folder)

@@ -56,14 +56,16 @@ def fake_quantize(x: Any, scale: Any, zero_point: Any, bottom: int, top: int) ->
               ops.convert_to_tensor(top - zero_point, "float32"))  # fmt: skip
     forward, backward = kernels()[:2]
 
+    # The bounds are arguments: those of a step of a scan exist only inside of it.
     @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
-    def quantized(x: Any, scale: Any) -> Any:
+    def quantized(x: Any, scale: Any, low: Any, high: Any) -> Any:
         def gradient(*args: Any, upstream: Any = None) -> Any:
-            return backward(x, scale, *bounds, args[0] if upstream is None else upstream)
+            found = backward(x, scale, low, high, args[0] if upstream is None else upstream)
+            return *found, ops.zeros_like(low), ops.zeros_like(high)
 
-        return forward(x, scale, *bounds), gradient
+        return forward(x, scale, low, high), gradient
 
-    return ops.cast(quantized(ops.cast(x, "float32"), scale), x.dtype)
+    return ops.cast(quantized(ops.cast(x, "float32"), scale, *bounds), x.dtype)
 
 
 def _forward(x: Any, scale: Any, low: Any, high: Any) -> Any:
@@ -101,14 +103,15 @@ def fake_quantize_sum(y: Any, bias: Any, ends: Ends, scale: Any, bounds: tuple[A
     forward, backward = (functools.partial(k, ends=ends) for k in kernels()[2:])
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras has no types
-    def quantized(y: Any, bias: Any, scale: Any) -> Any:
+    def quantized(y: Any, bias: Any, scale: Any, low: Any, high: Any) -> Any:
         def gradient(*args: Any, upstream: Any = None) -> Any:
-            return backward(y, bias, scale, *fixed, args[0] if upstream is None else upstream)
+            found = backward(y, bias, scale, low, high, args[0] if upstream is None else upstream)
+            return *found, ops.zeros_like(low), ops.zeros_like(high)
 
-        return forward(y, bias, scale, *fixed), gradient
+        return forward(y, bias, scale, low, high), gradient
 
     operands = (ops.cast(value, "float32") for value in (y, ops.reshape(bias, (-1,)), scale))
-    return ops.cast(quantized(*operands), y.dtype)
+    return ops.cast(quantized(*operands, *fixed), y.dtype)
 
 
 def _forward_sum(y: Any, bias: Any, scale: Any, low: Any, high: Any, *, ends: Ends) -> Any:

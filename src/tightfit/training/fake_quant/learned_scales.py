@@ -11,8 +11,7 @@ scale, one of each bias scale) compress well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +20,27 @@ from keras import ops
 from tightfit.quantization.plan import GraphPlan, OpPlan, Plan, Storage
 from tightfit.types import Array
 
-Part = Callable[[dict[Any, Any]], Any]
-"""A function of the cache of a call that returns one quantizer's present scales, (channels,)."""
-
 _ON_A_GRID_OF_THEIR_OWN: Final = ("int4", "int8", "uint8", "int16")
 """Types with scales of their own; the scales of biases are products."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The learned scales of one quantizer.
+
+    Args:
+        owner: all learned scales of the network.
+        index: the number of this part.
+        start: the position of its first scale among all.
+    """
+
+    owner: LearnedScales
+    index: int
+    start: int
+
+    def __call__(self, cache: dict[Any, Any]) -> Any:
+        """Return the present scales, (channels,); computed once for each cache of a call."""
+        return self.owner.all(cache)[self.index]
 
 
 class LearnedScales:
@@ -37,7 +52,7 @@ class LearnedScales:
         self.stretch: Any = None
 
     def add(self, initial: Array, least: Array | float = 0.0) -> Part:
-        """Add learned scales, and return the function that computes them.
+        """Add learned scales, and return where they are found.
 
         Args:
             initial: initial scales, (channels,) or ().
@@ -46,7 +61,7 @@ class LearnedScales:
         index = len(self.initial)
         self.initial.append(np.asarray(initial, np.float32).reshape(-1))
         self.least.append(np.full(self.initial[-1].shape, least, np.float32))
-        return lambda cache: self.all(cache)[index]
+        return Part(self, index, sum(part.size for part in self.initial[:index]))
 
     @property
     def are_short(self) -> bool:
@@ -62,13 +77,19 @@ class LearnedScales:
     def all(self, cache: dict[Any, Any]) -> list[Any]:
         """Return the scales of each part, computed once for each call."""
         if self not in cache:
-            initial, least = (ops.convert_to_tensor(np.concatenate(p)) for p in (self.initial, self.least))
             ends = np.cumsum([part.size for part in self.initial])[:-1].tolist()
-            scales = ops.exp(self.stretch) * initial
-            scales = short(scales) if self.are_short else scales
-            cache[self] = parts(ops.maximum(scales, least), ends)
+            cache[self] = parts(self.vector(cache), ends)
         found: list[Any] = cache[self]
         return found
+
+    def vector(self, cache: dict[Any, Any]) -> Any:
+        """Return the present scales of all parts as one vector, computed once for each call."""
+        key = self, "vector"
+        if key not in cache:
+            initial, least = (ops.convert_to_tensor(np.concatenate(p)) for p in (self.initial, self.least))
+            scales = ops.exp(self.stretch) * initial
+            cache[key] = ops.maximum(short(scales) if self.are_short else scales, least)
+        return cache[key]
 
 
 def parts(values: Any, ends: list[int]) -> list[Any]:

@@ -8,6 +8,7 @@ value. ``fixed``: the plan's scales are not changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ _MOMENTUM: Final = 0.99
 _SMALLEST: Final = 1e-9
 Grid = tuple[Any, Any]
 """(scale, zero point)."""
+GIVEN: Final = "given"
+"""Begin of the cache's keys of grids that are set from outside, one for each step of a scan."""
 
 
 class ActivationQuantizer:
@@ -86,7 +89,10 @@ class ActivationQuantizer:
             variable.assign(variable * _MOMENTUM + seen * (1.0 - _MOMENTUM))
 
     def parameters(self, cache: dict[Any, Any]) -> Grid:
-        """Return the present (scale, zero point)."""
+        """Return the present (scale, zero point), or those that this call was given for a step."""
+        if (GIVEN, self) in cache:
+            given: Grid = cache[GIVEN, self]
+            return given
         if self.learned is not None:
             return ops.reshape(self.learned(cache), ()), self.zero_point
         if self.low is None or self.high is None:
@@ -108,6 +114,16 @@ class ActivationQuantizer:
         reason = f"{self.ranges} in training"
         found = replace(self.storage, scale=(scale,), zero_point=(round(zero_point),), reason=reason)
         return replace(found, range=span)
+
+
+def stacked_scales(quantizers: Sequence[ActivationQuantizer], cache: dict[Any, Any]) -> Any:
+    """Return the present scales of several points, (points,)."""
+    learned = [q.learned for q in quantizers if q.learned is not None]
+    if not learned:
+        return ops.convert_to_tensor(np.asarray([q.initial for q in quantizers], np.float32))
+    if len(learned) < len(quantizers):
+        return ops.stack([ops.convert_to_tensor(q.parameters(cache)[0], "float32") for q in quantizers])
+    return ops.take(learned[0].owner.vector(cache), np.asarray([part.start for part in learned]))
 
 
 class WeightQuantizer:

@@ -24,7 +24,7 @@ from tightfit.graph.writer import serialize
 from tightfit.quantization.arithmetic import dequantize
 from tightfit.quantization.plan import INTEGER, Plan
 from tightfit.runtime.session import Session
-from tightfit.training.graph_program import Call
+from tightfit.training.graph_call import Call
 from tightfit.training.integer.device_kernels import DeviceKernels
 from tightfit.training.network import Network
 from tightfit.training.simulation.comparison import OpDifference, Simulation

@@ -5,8 +5,9 @@
     python bench/arm.py --sparse PRUNED.tflite …
 
 A row is a file: "=" where all outputs are equal to the bit, else the largest difference, in steps of integer
-outputs or as a fraction of a float output's range, and the share of values that differ. "verify" replays the
-file's record on the core: "!" where it fails. Times of an emulator mean nothing, so none is printed.
+outputs or as a fraction of a float output's range, and the share of values that differ. "?": integers differ
+by more than ``optimize`` and ``verify`` say before the file ships. "verify" replays the file's record on the
+core: "!" where it fails. Times of an emulator mean nothing, so none is printed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tightfit.errors import TightfitError
 from tightfit.graph.reader import read_model
 from tightfit.graph.signatures import input_names
 from tightfit.provenance.replay import replay
+from tightfit.provenance.tolerance import processor_tolerance
 from tightfit.quantization.scheme import find_scheme
 from tightfit.runtime.emulator import CORES, find_emulator
 from tightfit.runtime.native.op_profile import op_kinds
@@ -40,32 +42,33 @@ SCHEMES = "float32,float16,weight8,dynamic,weight4,int8,int8x4,int16x8"
 
 
 def main() -> int:
-    """Print a row for each file, and the counts; exit code 1 where an integer file differs unannounced."""
+    """Print a row for each file, and the counts; exit code 1 where integers differ untold or verify fails."""
     options = _options()
     print(f"{describe_machine()}\n")
     if options.sparse:
         return _sparse(options.sparse, options.cores.split(","))
-    cores, failures, rows = options.cores.split(","), 0, 0
+    cores, failures, untold, rows = options.cores.split(","), 0, 0, 0
     print(f"{'model':<32} {'scheme':<8} " + " ".join(f"{core:<22}" for core in cores))
     with tempfile.TemporaryDirectory() as folder:
         for path, scheme in itertools.product(options.models, options.schemes.split(",")):
             file = _written(path, scheme, options, Path(folder))
             if file is None:
                 continue
-            words = []
+            words, told = [], processor_tolerance(read_model(file)).steps
             for core in cores:
                 found = place_difference(
                     file, find_place(f"arm:{core}"), list(_samples(file, options.samples))
                 )
                 verified = scheme == "float32" or _verified(file, core)
-                failures += not verified
-                words.append(_cell(found) + ("" if verified else "!"))
+                more = bool(found.failure) or (found.steps is not None and found.steps > told)
+                failures, untold = failures + (not verified), untold + more
+                words.append(_cell(found) + ("?" if more else "") + ("" if verified else "!"))
             rows += 1
             print(
                 f"{path.stem[:32]:<32} {scheme:<8} " + " ".join(f"{word:<22}" for word in words), flush=True
             )
-    print(f"\n{rows} files on {len(cores)} cores: verify fails {failures} times")
-    return int(failures > 0)
+    print(f"\n{rows} files on {len(cores)} cores: verify fails {failures} times, {untold} differ untold")
+    return int(failures + untold > 0)
 
 
 def _options() -> argparse.Namespace:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from support.models import Builder
 from tightfit.api.optimize import optimize
 from tightfit.demo import MODEL
 from tightfit.errors import OptionError
+from tightfit.graph.reader import read_model
+from tightfit.graph.writer import write_model
 from tightfit.search.candidates.recipes import recipes
 from tightfit.search.candidates.target_policy import TargetPolicy
 from tightfit.search.job import Job
 from tightfit.search.verdict.budget import Budget
+from tightfit.targets.placement import check
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,35 @@ def test_a_candidate_that_does_not_fit_misses_the_budget_with_the_reason(report)
 def test_the_verdicts_survive_the_journal(report):
     again = type(report).from_json(report.to_json())
     assert again.candidates[1].targets == report.candidates[1].targets
+
+
+def cut_model(path):
+    """Four convolutions with ops between them that a GPU refuses, each with an exact rewrite."""
+    b = Builder()
+    y = b.conv(b.input("x", [1, 8, 8, 4]), 8)
+    y = b.op("EXPAND_DIMS", [y, b.constant("axis", [0], "int32")], (1, *y.shape), table="ExpandDimsOptions")
+    y = b.op("SQUEEZE", [y], y.shape[1:], table="SqueezeOptions", options={"squeezeDims": [0]})
+    y = b.op("RELU_0_TO_1", [b.conv(y, 8)], (1, 8, 8, 8))
+    y, axes = b.conv(y, 8), b.constant("axes", [1, 2], "int32")
+    z = b.op("MEAN", [y, axes], [1, 1, 1, 8], table="ReducerOptions", options={"keepDims": True})
+    z = b.op("BROADCAST_TO", [z, b.constant("shape", [1, 8, 8, 8], "int32")], [1, 8, 8, 8])
+    write_model(b.model(b.conv(b.op("ADD_N", [y, z, y], y.shape, table="AddNOptions"), 4)), path)
+
+
+def test_a_search_for_the_gpu_chooses_the_rewrite_that_leaves_one_piece(tmp_path):
+    cut_model(tmp_path / "cut.tflite")
+    values = np.random.default_rng(0).standard_normal((12, 8, 8, 4)).astype(np.float32)
+    assert check(read_model(tmp_path / "cut.tflite"), "gpu").accelerated_share < 0.5
+    found = optimize(
+        Job(
+            model=tmp_path / "cut.tflite", data={"x": values}, output=tmp_path / "out", evaluation=6,
+            calibration=6, budget=Budget(target="gpu"), effort="quick", recipes=("float16",),
+        )
+    )  # fmt: skip
+    chosen = found.candidates[1].targets["gpu"]
+    assert (chosen.fits, chosen.accelerated) == (True, 1.0)
+    verdict = check(read_model(tmp_path / "out" / "best.tflite"), "gpu")
+    assert (verdict.pieces, verdict.fallbacks) == (1, [])
 
 
 def test_recipes_that_are_named_stay():

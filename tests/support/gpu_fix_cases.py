@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.one_op_models import Case, Fixed, Value, Weights
+from support.one_op_models import Case, Fixed, Flags, Value, Weights
 
 STRIDE2 = {
     "padding": 0, "strideW": 2, "strideH": 2, "dilationWFactor": 1, "dilationHFactor": 1,
@@ -46,11 +46,34 @@ CASES = {
         "STRIDED_SLICE", [Value((3, 4, 5)), Fixed([1, 0, 0]), Fixed([2, 4, 5]), Fixed([1, 2, 1])], [(2, 5)],
         "StridedSliceOptions", {"shrinkAxisMask": 1},
     ),
+    "tile": Case("BROADCAST_TO", [Value((3, 1)), Fixed([2, 3, 4])], [(2, 3, 4)], None),
+    "tile-choices": Case(
+        "SELECT_V2", [Flags((2, 3, 4)), Value((2, 3, 1)), Weights((3, 4), 2, 3)], [(2, 3, 4)],
+        "SelectV2Options",
+    ),
+    "add-in-turn": Case("ADD_N", [Value((1, 3, 4))] * 3, [(1, 3, 4)], "AddNOptions"),
+    "clip": Case("RELU_0_TO_1", [Value((1, 3, 4), -2, 2)], [(1, 3, 4)]),
+    "negative-argmax": Case(
+        "ARG_MIN", [Value((1, 2, 3, 8)), Fixed(3)], [((1, 2, 3), "int32")], "ArgMinOptions",
+        {"outputType": 2},
+    ),
+    "top-of-padded": Case(
+        "TOPK_V2", [Value((2, 5)), Fixed(2)], [(2, 2), ((2, 2), "int32")], "TopKV2Options"
+    ),
     "repeat-slope": Case("PRELU", [X, Weights((1,), 0.2, 0.2)], [(1, 7, 7, 4)]),
 }  # fmt: skip
 INTEGER = {
     "slice-before-stride": Case(
         "CONV_2D", [X, Weights((6, 1, 1, 4), axis=0), Weights((6,))], [(1, 4, 4, 6)], "Conv2DOptions", STRIDE2
+    ),
+    "four-dimensions of computed operands": Case(
+        "ADD", [Value((2, 4, 6)), Value((4, 1))], [(2, 4, 6)], "AddOptions"
+    ),
+    "dense-rows of integers": Case(
+        "FULLY_CONNECTED",
+        [Value((2, 3, 8)), Weights((6, 8), axis=0), Weights((6,))],
+        [(6, 6)],
+        "FullyConnectedOptions",
     ),
     "split-groups": Case(
         "CONV_2D", [X, Weights((6, 3, 3, 2), axis=0), Weights((6,))], [(1, 7, 7, 6)], "Conv2DOptions", UNIT

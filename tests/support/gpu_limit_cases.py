@@ -19,7 +19,7 @@ from support.limit_models import (
     softmax,
     transposed,
 )
-from tightfit.graph.ir import Model, Tensor
+from tightfit.graph.ir import Model, Op, Tensor
 
 
 def real(name: str, shape: Sequence[int]) -> Tensor:
@@ -57,9 +57,31 @@ def chosen(second: Sequence[int]) -> Model:
     return model_of("SELECT_V2", [flags, real("a", (2, 3, 4)), real("b", second)], [real("y", (2, 3, 4))])
 
 
-def grouped(depth: int) -> Model:
+def grouped(depth: int, *, computed: bool = False) -> Model:
     model = conv((1, 8, 8, 2 * depth), (1, 8, 8, 8))
-    model.main.ops[0].inputs[1] = weights("w", 8, 3, 3, depth)
+    filters = feature("w", (8, 3, 3, depth)) if computed else weights("w", 8, 3, 3, depth)
+    model.main.ops[0].inputs[1] = filters
+    return model
+
+
+def integer_rows(source: Sequence[int]) -> Model:
+    inputs = [feature("x", source), weights("w", 5, 6)]
+    count = int(np.prod(source)) // 6
+    return model_of("FULLY_CONNECTED", inputs, [feature("y", (count, 5))], "FullyConnectedOptions")
+
+
+def sum_of(a: Sequence[int], b: Sequence[int]) -> Model:
+    y = feature("y", np.broadcast_shapes(tuple(a), tuple(b)))
+    inputs = [feature("a", a), feature("b", b)]
+    return model_of("ADD", inputs, [y], "AddOptions", fusedActivationFunction=0)
+
+
+def unpacked_product(count: int) -> Model:
+    """A product with matrices that a DEQUANTIZE unpacks."""
+    model = model_of("DEQUANTIZE", [weights("w", count, 4, 5)], [real("b", (count, 4, 5))])
+    b, a, y = model.main.outputs[0], real("a", (count, 3, 4)), real("y", (count, 3, 5))
+    model.main.append(Op("BATCH_MATMUL", [a, b], [y], {}, "BatchMatMulOptions"))
+    model.main.inputs, model.main.outputs = [a], [y]
     return model
 
 
@@ -181,6 +203,7 @@ GPU_CASES: dict[str, Limited] = {
         lambda: rows((2, 6), 6, computed=True), lambda: rows((2, 6), 6, computed=True, bias=True)
     ),
     "dense_depth": Limited(lambda: rows((2, 6), 6), lambda: rows((2, 2, 3), 6)),
+    "dense_rows": Limited(lambda: integer_rows((2, 6)), lambda: integer_rows((1, 2, 6))),
     "dense_rank": Limited(lambda: rows((1, 6), 6), lambda: rows((6,), 6)),
     "different_inputs": Limited(lambda: pair((4,), real("z", (4,))), twice),
     "every_rank": Limited(
@@ -189,6 +212,7 @@ GPU_CASES: dict[str, Limited] = {
     "fixed_sizes": Limited(
         lambda: padded([[0, 0]] * 4), lambda: padded([[0, 0]] * 4, constant=False), {"positions": (1,)}
     ),
+    "fixed_groups": Limited(lambda: grouped(4), lambda: grouped(4, computed=True)),
     "forward_steps": Limited(lambda: sliced([1, 2, 2, 1]), lambda: sliced([1, -1, 1, 1])),
     "gathered_list": Limited(lambda: gathered(1, 0), flat_gather),
     "group_depth": Limited(lambda: grouped(4), lambda: grouped(2)),
@@ -202,11 +226,14 @@ GPU_CASES: dict[str, Limited] = {
     "no_fused_tanh": Limited(lambda: tanh(1), lambda: tanh(4)),
     "no_int16": Limited(lambda: unary("ABS"), lambda: unary("ABS", dtype="int16")),
     "no_variables": Limited(lambda: lstm(8), with_state),
+    "same_ranks": Limited(lambda: sum_of((2, 3), (1, 3)), lambda: sum_of((2, 3), (3,))),
     "one_dequantization_scale": Limited(lambda: unpacked(1), lambda: unpacked(4)),
     "one_image": Limited(lambda: blocks(1), lambda: blocks(2)),
     "output_types": Limited(lambda: typed("bool", "float32"), lambda: typed("bool", "int64"), FLOATS),
     "padded_batch": Limited(lambda: padded_rows(1), lambda: padded_rows(2)),
     "plain_sum": Limited(summed, lambda: summed(reverse=True)),
+    "top_count": Limited(lambda: top(12), lambda: top(8), {"least": 10}),
+    "unpacked_matrix": Limited(lambda: unpacked_product(1), lambda: unpacked_product(2)),
     "top_of_channels": Limited(lambda: top(8), lambda: top(5)),
     "updated_rank": Limited(lambda: updated((1, 2, 4, 6)), lambda: updated((4, 6))),
     "reflecting": Limited(lambda: mirrored(0), lambda: mirrored(1)),

@@ -15,7 +15,7 @@ from tightfit.graph.format.temporary_files import STREAMED
 from tightfit.runtime.child.child_process import Child, take, take_shared
 from tightfit.runtime.child.crash import locate_crash
 from tightfit.runtime.child.exchange import Exchange, Pending, Sample
-from tightfit.runtime.child.memory import memory_limit, model_limit
+from tightfit.runtime.child.memory import EMULATOR_BYTES, memory_limit, model_limit
 from tightfit.runtime.child.sample_groups import SampleGroups
 from tightfit.runtime.emulator import Emulator
 from tightfit.runtime.input_samples import TensorSpec, fit_sample, random_sample
@@ -83,7 +83,8 @@ class Session:
         options = {"threads": threads, "delegate": delegate, "signature": signature}
         # The op is looked for on this computer, which may compute what an emulated one does not.
         locate = partial(locate_crash, model, **options) if on is None else _no_place  # type: ignore[arg-type]
-        child, limit = _child(on, shared=shared), model_limit(model, threads)
+        limit = model_limit(model, threads)
+        child = _child(on, limit, shared=shared)
         # Sessions of one process load one model each.
         limit = None if limit is None else limit * child.sharers
         child.limit_bytes = limit
@@ -199,9 +200,12 @@ class Session:
         return cast("list[Any]", answers)
 
 
-def _child(on: Emulator | None, *, shared: bool) -> Child:
+def _child(on: Emulator | None, limit: int | None, *, shared: bool) -> Child:
     if on is not None:
-        return Child(interpreter=on.interpreter())
+        # An emulator leaves out the limit that the program in it asks for, so its own process has it.
+        return Child(
+            interpreter=on.interpreter(), memory_bytes=None if limit is None else limit + EMULATOR_BYTES
+        )
     return take_shared() if shared else take()
 
 

@@ -19,6 +19,11 @@ from tightfit.targets.profile import Target, find_target
 from tightfit.targets.tools.vela_patterns import dilated_patterns, needless_ops, variable_handles
 from tightfit.targets.verdict import Placement, Verdict
 
+_REWRITTEN: Final = (
+    "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "DIV", "SQUEEZE", "EXPAND_DIMS", "BROADCAST_TO",
+    "RELU_0_TO_1", "ARG_MIN",
+)  # fmt: skip
+"""Ops that ``fixes`` writes with others."""
 _NOT_LISTED: Final = "The op is one that the target takes."
 _REFUSES: Final = "Or the whole file is refused: "
 
@@ -125,7 +130,7 @@ def _replace(op: Op) -> str:
         return (
             "--fix gives the model integer inputs and outputs; the application converts, or feeds integers."
         )
-    if op.kind in ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "DIV"):
+    if op.kind in _REWRITTEN:
         return "--fix writes it with ops that the target takes, where shapes and constants allow."
     return "Train with another op, or cut the model here and compute the rest in the application."
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from support.one_op_cases import CASES
 from tightfit.graph.format.table_fields import enum_names
+from tightfit.graph.ir import Op, Tensor
 from tightfit.graph.versions.runtime_releases import RUNTIME_VERSIONS
 from tightfit.quantization.ops.float_only import FLOAT_ONLY, reason
 from tightfit.quantization.ops.op_rule import ALL, SMALLEST_SCALE, OpRule, least_output_scale
 from tightfit.quantization.ops.op_table import OP_RULES
+from tightfit.quantization.ops.rule_lookup import refusal_reason
 
 BUILTINS = set(enum_names("BuiltinOperator").values())
 RULES = sorted(OP_RULES.values(), key=lambda rule: rule.kind)
@@ -114,3 +117,11 @@ def test_an_op_without_weights_has_one_version_whatever_the_weights():
     rule = OpRule("RELU", "activations.cc", int8=2)
     assert rule.version("int8", "int4") == 2
     assert rule.version("float32", "int8") is None
+
+
+def test_a_product_over_an_axis_of_length_1_has_no_integer_kernel_that_rescales():
+    for length, refused in ((1, True), (3, False)):
+        x, y = Tensor("x", (length, 4)), Tensor("y", (4,))
+        axis = Tensor("axis", (1,), "int32", np.zeros(1, np.int32))
+        found = refusal_reason(Op("REDUCE_PROD", [x, axis], [y]), "int8")
+        assert bool(found) == refused

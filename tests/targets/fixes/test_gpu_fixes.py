@@ -40,7 +40,7 @@ def test_a_fix_leaves_nothing_that_falls_back_or_is_wrong_and_equal_answers(name
     before = check(model, GPU)
     assert not before.right or before.fallbacks
     fixed, applied = fix(model, GPU, ends=False)
-    assert name in {a.name for a in applied}
+    assert name.split(" of ")[0] in {a.name for a in applied}
     after = check(fixed, GPU)
     assert after.right
     assert not after.fallbacks

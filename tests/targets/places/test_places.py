@@ -21,6 +21,7 @@ from tightfit.evaluation.devices.device_session import DeviceSession
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.signatures import input_names
 from tightfit.graph.writer import write_model
+from tightfit.runtime.child.memory import EMULATOR_BYTES, model_limit
 from tightfit.runtime.emulator import CORES, VARIABLE, emulator_of, find_emulator
 from tightfit.runtime.session import Session
 from tightfit.search.candidates.candidate import Candidate
@@ -103,6 +104,14 @@ def test_integers_are_equal_on_an_emulated_core_and_int4_convolutions_are_told(t
     found = place_difference(tmp_path / "int4.tflite", place, samples)
     assert not found.failure
     assert found.steps <= 1
+
+
+@needs_emulator
+def test_an_emulated_child_may_allocate_what_its_model_needs_and_no_more(net):
+    with Session(net, on=find_emulator("cortex-a53")) as session:
+        limits = Path(f"/proc/{session._exchange._child._process.pid}/limits").read_text()
+        said = next(line for line in limits.splitlines() if line.startswith("Max data size"))
+        assert int(said.split()[3]) == model_limit(net) + EMULATOR_BYTES
 
 
 # -- GPU ------------------------------------------------------------------------------------------

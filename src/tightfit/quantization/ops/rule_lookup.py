@@ -40,9 +40,18 @@ def refusal_reason(op: Op, dtype: str, weights: str = "int8") -> str | None:
     if rule is None:
         return FLOAT_ONLY.get(op.kind, f"{RUNTIME} has no integer kernel for {op.kind}")
     if rule.version(dtype, weights) is not None:
-        return None
+        return _COPIES if op.kind == "REDUCE_PROD" and _reduces_nothing(op) else None
     with_weights = f" with {weights} weights" if rule.weight is not None else ""
     return rule.why_not.get(dtype, f"no {dtype} kernel{with_weights} in {RUNTIME}")
+
+
+_COPIES: Final = "its kernel copies the integers where the axis has length 1, whatever their scales"
+
+
+def _reduces_nothing(op: Op) -> bool:
+    """True for a reduction over axes of length 1."""
+    source = op.input(0)
+    return source is not None and bool(op.outputs) and source.size == op.outputs[0].size
 
 
 def real_inputs(op: Op, rule: OpRule | None) -> list[tuple[int, Tensor]]:

@@ -69,6 +69,11 @@ def _start(count: int) -> list[Child]:
     return [Child(shared=shared, channel=channel) for channel in channels]
 
 
+def _least(*limits: int | None) -> int | None:
+    """The lowest of some limits; None is no limit."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 class _Process:
     """A running process, what it prints, and how many channels to it are open."""
 
@@ -78,6 +83,7 @@ class _Process:
         channels: Sequence[Channel],
         environment: Mapping[str, str] | None = None,
         interpreter: process.Interpreter | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         self.owner = os.getpid()
         self.open = len(channels)
@@ -85,7 +91,9 @@ class _Process:
         fcntl.fcntl(self.log, fcntl.F_SETFL, os.O_APPEND)  # the process may empty it and write on
         ends = list(zip(*(channel.child_fds for channel in channels), strict=True))
         confinement = process.Confinement(
-            memory_limit(), sandbox=is_wanted(), dies_with_parent=process.from_main_thread()
+            _least(memory_limit(), memory_bytes),
+            sandbox=is_wanted(),
+            dies_with_parent=process.from_main_thread(),
         )
         self.limit_bytes = confinement.memory_bytes
         # NumPy's idle threads disturb timings.
@@ -140,6 +148,7 @@ class Child:
         channel: this child's channel to it.
         environment: variables beside the parent's.
         interpreter: the Python that runs it; None for this one.
+        memory_bytes: what its process may allocate from its start on; None for what any process may.
 
     Attributes:
         limit_bytes: what the process may allocate, None for no limit.
@@ -156,10 +165,11 @@ class Child:
         shared: _Process | None = None,
         channel: Channel | None = None,
         interpreter: process.Interpreter | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         self.is_shared = shared is not None
         self._channel = channel or Channel()
-        self._shared = shared or _Process(program, [self._channel], environment, interpreter)
+        self._shared = shared or _Process(program, [self._channel], environment, interpreter, memory_bytes)
         self._process, self._log = self._shared.running, self._shared.log
         self.limit_bytes, self.sharers = self._shared.limit_bytes, self._shared.open
         self._finalizer = weakref.finalize(self, self._shared.release, self._channel)

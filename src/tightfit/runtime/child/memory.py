@@ -20,6 +20,8 @@ from tightfit.errors import ModelError, OptionError
 VARIABLE: Final = "TIGHTFIT_MEMORY"
 RUNTIME_BYTES: Final = 1 << 30
 """What Python, NumPy, LiteRT and its threads take besides the model."""
+EMULATOR_BYTES: Final = 1 << 29
+"""What an emulator takes for itself: translated code, and the stack of the program in it."""
 _PER_FILE_BYTE: Final = 12  # int4 weights that a kernel unpacks to float32 take 8, packing them once more 4
 _THREAD_BYTES: Final = 16 << 20  # a stack and a heap of its own
 _UNITS: Final = {

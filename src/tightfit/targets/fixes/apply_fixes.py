@@ -29,6 +29,14 @@ from tightfit.targets.fixes.fix_batches import (
     reversed_width,
     softmax_row,
 )
+from tightfit.targets.fixes.fix_broadcasts import (
+    added_in_turn,
+    clipped,
+    repeated,
+    repeated_choices,
+    smallest_as_largest,
+    top_of_padded,
+)
 from tightfit.targets.fixes.fix_chains import join_reshapes
 from tightfit.targets.fixes.fix_interface import integer_interface
 from tightfit.targets.fixes.fix_layout import depth_to_space, gather_slices, repeat_pixels, space_to_depth
@@ -114,6 +122,12 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("pad-in-four", "PAD PADV2 MIRROR_PAD", pad_in_four, "a padding of four dimensions"),
     _fix("argmax-of-width", "ARG_MAX", argmax_of_width, "the largest value is looked for along the width"),
     _fix("reverse-width", "REVERSE_V2", reversed_width, "the width is reversed instead of the channels"),
+    _fix("top-of-padded", "TOPK_V2", top_of_padded, "low values fill up what the largest are looked for in"),
+    _fix("tile", "BROADCAST_TO", repeated, "a BROADCAST_TO as TILE"),
+    _fix("tile-choices", "SELECT SELECT_V2", repeated_choices, "what is chosen from is repeated with TILE"),
+    _fix("add-in-turn", "ADD_N", added_in_turn, "a sum of several as one ADD after the other"),
+    _fix("clip", "RELU_0_TO_1", clipped, "RELU_0_TO_1 as RELU and MINIMUM"),
+    _fix("negative-argmax", "ARG_MIN", smallest_as_largest, "ARG_MIN as ARG_MAX of the negative values"),
     _fix("forward-sum", "CUMSUM", forward_sum, "a running sum from the start, turned and shifted"),
     _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),

@@ -23,10 +23,14 @@ def four_dimensions(op: Op) -> list[Op] | None:
     """Return an op of two operands with both reshaped to four dimensions, the constant in the file.
 
     [a, b] becomes [1, 1, a, b]. Of four dimensions, a computed operand of batch 1 is repeated to the
-    constant's batch.
+    constant's batch. Of two computed operands the one with fewer dimensions gets as many as the other.
     """
     a, b, target = op.input(0), op.input(1), op.outputs[0]
-    if a is None or b is None or len(target.shape) > 4 or (stored(a) is None) == (stored(b) is None):
+    if a is None or b is None or len(target.shape) > 4:
+        return None
+    if stored(a) is None and stored(b) is None:
+        return _same_ranks(op, a, b)
+    if stored(a) is not None and stored(b) is not None:
         return None
     made: list[Op] = []
     operands = [_four(t, op.name, i, made) for i, t in enumerate((a, b))]
@@ -36,6 +40,17 @@ def four_dimensions(op: Op) -> list[Op] | None:
     wide = Tensor(f"{op.name}/wide", shape, target.dtype, quantization=target.quantization)
     made.append(Op(op.kind, list(operands), [wide], dict(op.options), op.options_type))
     return [*made, reshape_to(wide, target)]
+
+
+def _same_ranks(op: Op, a: Tensor, b: Tensor) -> list[Op] | None:
+    """The op with the computed operand of fewer dimensions reshaped to as many as the other has."""
+    if len(a.shape) == len(b.shape):
+        return None
+    small, large = sorted((a, b), key=lambda t: len(t.shape))
+    shape = (1,) * (len(large.shape) - len(small.shape)) + small.shape
+    wide, before = reshape(small, shape, f"operand{op.inputs.index(small)}")
+    operands = [wide if t is small else t for t in op.inputs]
+    return [before, Op(op.kind, operands, list(op.outputs), dict(op.options), op.options_type)]
 
 
 def _four(tensor: Tensor, name: str, position: int, made: list[Op]) -> Tensor:

@@ -191,6 +191,32 @@ def one_dequantization_scale(op: Op) -> str | None:
     return f"it has {count}" if count > 1 else None
 
 
+def unpacked_matrix(op: Op) -> str | None:
+    """The operand of a matrix product that is unpacked from integers is no stack of matrices.
+
+    Fix: use the scheme float16 or int8 for the GPU.
+    """
+    for tensor in op.inputs:
+        source = None if tensor is None else tensor.producer
+        if tensor is None or source is None or source.kind != "DEQUANTIZE" or is_unpacking(source):
+            continue
+        packed = source.input(0)
+        if packed is not None and packed.is_constant and len(tensor.shape) == 3 and tensor.shape[0] > 1:
+            return listed([tensor])
+    return None
+
+
+def top_count(op: Op, *, least: int) -> str | None:
+    """The largest values are looked for among at least {least}.
+
+    Fix: --fix pads the values with low ones.
+    """
+    source = op.input(0)
+    if source is None or not source.shape:
+        return None
+    return listed([source]) if source.shape[-1] < least else None
+
+
 def kept_rank(op: Op) -> str | None:
     """A dense layer that keeps its dimensions has as many in as out.
 

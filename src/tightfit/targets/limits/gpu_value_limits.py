@@ -56,6 +56,17 @@ def dense_depth(op: Op) -> str | None:
     return f"it reads {kernel.shape[-1]} values of {list(source.shape)}"
 
 
+def dense_rows(op: Op) -> str | None:
+    """A dense layer of integers that drops dimensions reads two dimensions.
+
+    Fix: --fix reshapes its input to two dimensions.
+    """
+    source = op.input(0)
+    if source is None or not source.is_quantized or option(op, "keepNumDims", default=False):
+        return None
+    return listed([source]) if len(source.shape) > 2 else None
+
+
 def dense_rank(op: Op) -> str | None:
     """The input of a dense layer has two dimensions or more.
 
@@ -91,6 +102,17 @@ def _constant_pair(op: Op) -> tuple[Tensor | None, Tensor | None]:
     if a is None or b is None or is_fixed(a) == is_fixed(b):
         return None, None
     return (a, b) if is_fixed(a) else (b, a)
+
+
+def same_ranks(op: Op) -> str | None:
+    """Two computed integer operands have as many dimensions.
+
+    Fix: --fix reshapes the one with fewer.
+    """
+    a, b = op.input(0), op.input(1)
+    if a is None or b is None or is_fixed(a) or is_fixed(b) or not (a.is_quantized and b.is_quantized):
+        return None
+    return listed([a, b]) if len(a.shape) != len(b.shape) else None
 
 
 def matching_batches(op: Op) -> str | None:
@@ -173,6 +195,17 @@ def group_depth(op: Op) -> str | None:
     return f"it has {depth}" if depth < _SMALL_GROUP and not as_depthwise else None
 
 
+def fixed_groups(op: Op) -> str | None:
+    """The filters of a grouped convolution are constants of the file, or unpacked from float16.
+
+    Fix: use the scheme float16 or int8 for the GPU.
+    """
+    filters, source = op.input(1), op.input(0)
+    if filters is None or source is None or filters.shape[-1] == source.shape[-1] or is_fixed(filters):
+        return None
+    return f"'{filters.name}' is computed"
+
+
 def largest_of_channels(op: Op) -> str | None:
     """The largest value is not looked for along channels whose number is no multiple of 4, nor among bools.
 
@@ -202,7 +235,7 @@ def reversed_channels(op: Op) -> str | None:
 def top_of_channels(op: Op) -> str | None:
     """The largest values are looked for among a multiple of 4.
 
-    Fix: look for them in the application, or pad the scores to a multiple of 4 with low values.
+    Fix: --fix pads the values to a multiple of 4 with low ones.
     """
     source = op.input(0)
     if source is None or not source.shape:

@@ -35,6 +35,7 @@ from tightfit.units import format_decibels, format_percent
 
 LARGEST: Final = 65504.0
 """The largest float16."""
+_STANDS_FOR_INFINITY: Final = float(np.finfo(np.float32).max)
 _FLOAT32: Final = 0
 _FLOAT16: Final = 1
 _MOVES: Final = frozenset({"CAST", "DEQUANTIZE", "QUANTIZE"})
@@ -236,7 +237,7 @@ class _Loss:
     def add(self, wide: Array, narrow: Array) -> None:
         """Take in one sample."""
         w, n = wide.astype(np.float64), narrow.astype(np.float64)
-        lost = np.isfinite(w) & ~np.isfinite(n)
+        lost = (np.abs(w) < _STANDS_FOR_INFINITY) & ~np.isfinite(n)
         both = np.isfinite(w) & np.isfinite(n)
         self.over += int(lost.sum())
         self.size += w.size

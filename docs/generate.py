@@ -278,7 +278,11 @@ def _seen(family: Family) -> str:
             "**wrong**: it runs and the values are wrong (no such file is written). Empty: the file is the "
             "same as one before it."
         )
-        return f"{head}\n\n{_table(['op', *schemes], rows)}"
+        counts = made.get("schemes", {})
+        told = ", ".join(f"{name} {c['files']} ({c['ops']} ops)" for name, c in counts.items())
+        differ = sum(c["different"] for c in counts.values())
+        held = f"All its files by scheme, with limits, ranks, axes and broadcasts: {told}; {differ} differ."
+        return f"{head}\n\n{held if counts else ''}\n\n{_table(['op', *schemes], rows)}"
     return ""
 
 

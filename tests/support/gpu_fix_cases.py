@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.one_op_models import Case, Fixed, Flags, Value, Weights
+from support.one_op_models import Case, Fixed, Flags, Typed, Value, Weights
 
 STRIDE2 = {
     "padding": 0, "strideW": 2, "strideH": 2, "dilationWFactor": 1, "dilationHFactor": 1,
@@ -69,6 +69,14 @@ INTEGER = {
     "four-dimensions of computed operands": Case(
         "ADD", [Value((2, 4, 6)), Value((4, 1))], [(2, 4, 6)], "AddOptions"
     ),
+    "one-hot-of-reals": Case(
+        "ONE_HOT",
+        [Typed((3,)), Fixed(4), Weights((), 1, 1), Weights((), 0, 0)],
+        [(3, 4)],
+        "OneHotOptions",
+        {"axis": -1},
+    ),
+    "gather-rows": Case("EMBEDDING_LOOKUP", [Typed((3,), "int32", 0, 4), Weights((5, 8))], [(3, 8)], None),
     "dense-rows of integers": Case(
         "FULLY_CONNECTED",
         [Value((2, 3, 8)), Weights((6, 8), axis=0), Weights((6,))],

@@ -95,10 +95,11 @@ def top(channels: int) -> Model:
     return model_of("TOPK_V2", [real("x", (2, channels)), fixed("k", 3)], outputs, "TopKV2Options")
 
 
-def one_hot(shape: Sequence[int]) -> Model:
+def one_hot(shape: Sequence[int], dtype: str = "float32") -> Model:
     ends = [constant("on", ()), constant("off", ())]
     inputs = [Tensor("x", shape, "int32"), fixed("depth", 4), *ends]
-    return model_of("ONE_HOT", inputs, [real("y", (*shape, 4))], "OneHotOptions", axis=-1)
+    y = real("y", (*shape, 4)) if dtype == "float32" else feature("y", (*shape, 4), dtype)
+    return model_of("ONE_HOT", inputs, [y], "OneHotOptions", axis=-1)
 
 
 def largest(channels: int) -> Model:
@@ -125,9 +126,11 @@ def kept(target: Sequence[int]) -> Model:
     return model_of("FULLY_CONNECTED", inputs, [real("y", target)], "FullyConnectedOptions", keepNumDims=True)
 
 
-def looked_up(*, computed: bool) -> Model:
+def looked_up(*, computed: bool, dtype: str = "float32") -> Model:
     ids = Tensor("ids", (2,), "int32") if computed else fixed("ids", [0, 1])
-    return model_of("EMBEDDING_LOOKUP", [ids, constant("table", (4, 8))], [real("y", (2, 8))])
+    table = weights("table", 4, 8) if dtype == "int8" else constant("table", (4, 8))
+    y = feature("y", (2, 8), dtype, 0.01) if dtype == "int8" else real("y", (2, 8))
+    return model_of("EMBEDDING_LOOKUP", [ids, table], [y])
 
 
 def typed(source: str, target: str) -> Model:
@@ -219,6 +222,8 @@ GPU_CASES: dict[str, Limited] = {
     "input_types": Limited(lambda: typed("float32", "bool"), lambda: typed("int64", "bool"), FLOATS),
     "kept_rank": Limited(lambda: kept((2, 3, 5)), lambda: kept((6, 5))),
     "index_rank": Limited(lambda: one_hot((2, 3)), lambda: one_hot((1, 2, 3))),
+    "real_output": Limited(lambda: one_hot((2, 3)), lambda: one_hot((2, 3), "int8")),
+    "real_table": Limited(lambda: looked_up(computed=True), lambda: looked_up(computed=True, dtype="int8")),
     "reversed_channels": Limited(lambda: turned(8), lambda: turned(6)),
     "largest_of_channels": Limited(lambda: largest(8), lambda: largest(5)),
     "matching_batches": Limited(lambda: product((2, 3, 4), (2, 4, 5)), lambda: product((2, 3, 4), (1, 4, 5))),

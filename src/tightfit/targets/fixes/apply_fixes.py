@@ -32,6 +32,8 @@ from tightfit.targets.fixes.fix_batches import (
 from tightfit.targets.fixes.fix_broadcasts import (
     added_in_turn,
     clipped,
+    gathered_rows,
+    one_hot_of_reals,
     repeated,
     repeated_choices,
     smallest_as_largest,
@@ -125,6 +127,8 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("top-of-padded", "TOPK_V2", top_of_padded, "low values fill up what the largest are looked for in"),
     _fix("tile", "BROADCAST_TO", repeated, "a BROADCAST_TO as TILE"),
     _fix("tile-choices", "SELECT SELECT_V2", repeated_choices, "what is chosen from is repeated with TILE"),
+    _fix("gather-rows", "EMBEDDING_LOOKUP", gathered_rows, "an embedding of integers as GATHER"),
+    _fix("one-hot-of-reals", "ONE_HOT", one_hot_of_reals, "a ONE_HOT of reals, quantized after it"),
     _fix("add-in-turn", "ADD_N", added_in_turn, "a sum of several as one ADD after the other"),
     _fix("clip", "RELU_0_TO_1", clipped, "RELU_0_TO_1 as RELU and MINIMUM"),
     _fix("negative-argmax", "ARG_MIN", smallest_as_largest, "ARG_MIN as ARG_MAX of the negative values"),

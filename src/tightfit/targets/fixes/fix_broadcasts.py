@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tightfit.graph.ir import Op, Tensor
-from tightfit.quantization.arithmetic import LIMITS
+from tightfit.quantization.arithmetic import LIMITS, dequantize
 from tightfit.targets.fixes.fix_batches import tiled
 from tightfit.targets.fixes.fix_layout import constant
 from tightfit.targets.fixes.fix_reduction import reshape, reshape_to
@@ -63,6 +63,31 @@ def _stored_wide(tensor: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     """A constant as large as a shape that it broadcasts to."""
     stored = np.ascontiguousarray(np.broadcast_to(np.asarray(tensor.data), shape))
     return Tensor(name, shape, tensor.dtype, stored, tensor.quantization)
+
+
+def gathered_rows(op: Op) -> list[Op] | None:
+    """Return an EMBEDDING_LOOKUP of integers as GATHER of rows; its indices have one dimension."""
+    indices, table = op.input(0), op.input(1)
+    if indices is None or table is None or not table.is_quantized or len(indices.shape) != 1:
+        return None
+    options = {"axis": 0, "batchDims": 0}
+    return [Op("GATHER", [table, indices], list(op.outputs), options, "GatherOptions")]
+
+
+def one_hot_of_reals(op: Op) -> list[Op] | None:
+    """Return a ONE_HOT of integers as one of the reals that they stand for, quantized after it."""
+    target, q = op.outputs[0], op.outputs[0].quantization
+    ends = [op.input(2), op.input(3)]
+    if q is None or not target.is_quantized or any(t is None or t.data is None for t in ends):
+        return None
+    reals = [
+        Tensor(f"{op.name}/{word}", t.shape, "float32", dequantize(t.data, q.scale, q.zero_point))
+        for word, t in zip(("on", "off"), ends, strict=True)
+        if t is not None and t.data is not None
+    ]
+    made = Tensor(f"{op.name}/reals", target.shape)
+    first = Op(op.kind, [*op.inputs[:2], *reals], [made], dict(op.options), op.options_type)
+    return [first, Op("QUANTIZE", [made], [target])]
 
 
 def added_in_turn(op: Op) -> list[Op] | None:

@@ -243,6 +243,23 @@ def top_of_channels(op: Op) -> str | None:
     return listed([source]) if source.shape[-1] % 4 else None
 
 
+def real_table(op: Op) -> str | None:
+    """The table of an embedding is not quantized.
+
+    Fix: --fix writes it as GATHER.
+    """
+    table = op.input(1)
+    return listed([table]) if table is not None and table.is_quantized else None
+
+
+def real_output(op: Op) -> str | None:
+    """The output is not quantized.
+
+    Fix: --fix computes reals and quantizes them after the op.
+    """
+    return listed(t for t in op.outputs if t.is_quantized)
+
+
 def index_rank(op: Op) -> str | None:
     """The indices have at most two dimensions.
 

@@ -85,9 +85,9 @@ class OpAgreement:
 
     def words(self) -> str:
         """Return how far it is, for people."""
-        apart = "other values" if self.output.steps is None else f"{self.output.steps:g} steps"
+        apart = "other values than" if self.output.steps is None else f"{self.output.steps:g} steps from"
         level = "" if self.output.snr_db is None else f", {format_decibels(self.output.snr_db)}"
-        return f"{apart} than the CPU's for the same inputs in {format_percent(self.share)} of them{level}"
+        return f"{apart} the CPU's for the same inputs in {format_percent(self.share)} of them{level}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,21 @@ class Raylets:
         self.dead.append(node)
         for each in node.all_processes["raylet"]:
             os.kill(each.process.pid, sent)
+
+    def busy(self, within_s: float = 0.0) -> list[int]:
+        """Return the numbers of nodes, without the head, on which a task of a search runs.
+
+        Args:
+            within_s: how long one is waited for.
+        """
+        end = time.monotonic() + within_s
+        while True:
+            working = {raylet for raylet, words in self.processes().values() if "ray::perform" in words}
+            daemons = [[each.process.pid for each in node.all_processes["raylet"]] for node in self.nodes]
+            found = [number for number, pids in enumerate(daemons) if working & set(pids)]
+            if found or time.monotonic() > end:
+                return found
+            time.sleep(0.1)
 
     def kill_head(self) -> None:
         """Kill all daemons of the head with SIGKILL."""

@@ -11,10 +11,10 @@ from raylets import Raylets
 
 @pytest.fixture(scope="session")
 def raylets():
-    """Four raylets with one processor each; the head measures latency."""
+    """Four raylets, three with one processor each; the head measures latency."""
     pytest.importorskip("ray", reason="needs the extra 'ray': pip install 'tightfit[ray]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cluster = Raylets(3, client=True)
+        cluster = Raylets(3, head_cpus=0, client=True)
     yield cluster
     cluster.close()

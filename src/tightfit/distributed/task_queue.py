@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +18,9 @@ from tightfit.search.executor import ExecutorLostError
 
 LOST_S: Final = 300.0
 """How long a search waits for a node when none is left."""
+
+START_S: Final = 2.0
+"""Processor time of starting a worker process: shorter tasks wait for the worker that there is."""
 
 SLOW_S: Final = 60.0
 SLOW_TIMES: Final = 4.0
@@ -163,7 +166,7 @@ class TaskQueue:
         """Submit what is wanted, what is expected where processors are idle, and second tries of slow tasks.
 
         Nodes that offer more processors than their machine has are not all used: tasks would slow down each
-        other, and each worker process that is not needed starts for nothing.
+        other, and the start of another worker process takes more than it gains for tasks that are short.
         """
         waiting = [] if self.held else [task for task in self.tasks.values() if task.waits]
         nodes = self._nodes()
@@ -172,11 +175,17 @@ class TaskQueue:
         most, is_shared = processors(nodes, self.connection.cores)
         idle, free = most - len(running), most - sum(task.cpus for task in running)
         for task in [*sorted(waiting, key=lambda t: not t.wanted), *slow]:
-            fits = not is_shared or not running or task.cpus <= free
+            is_long = max(self.script.longest(task.key[0]), self._running_s(running)) >= START_S
+            fits = not is_shared or not running or (is_long and task.cpus <= free)
             if fits and (idle > 0 or (task.wanted and not task.references)):
                 task.submit(self.connection.reached)
                 running.append(task)
                 idle, free = idle - 1, free - task.cpus
+
+    @staticmethod
+    def _running_s(running: Sequence[Task]) -> float:
+        """For how long the first of the running tasks has run."""
+        return max((time.monotonic() - task.submitted for task in running), default=0.0)
 
     def _nodes(self) -> list[Node]:
         """The nodes that are alive; when one is missing is remembered."""

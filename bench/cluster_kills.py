@@ -2,13 +2,13 @@
 
     bench/cluster_kills.py --kills 20 --state kills.json --minutes 12
 
-Each search of the demo model runs in a process of its own, on four raylets beside a head without processors.
-At a random moment of it a raylet is killed with SIGKILL, one that runs a task where there is one; another node
-is started after the search. The files, the choice and all measurements but latency are compared with those of
-one process. What lives 60 s after the search process has ended, and is no daemon or waiting worker of a raylet
-that lives, is an orphan; workers that Ray started and that never had a task (``ray::IDLE``) are counted apart.
-The same command goes on where ``--minutes`` ended it. Only the set-up is tried again where Ray cannot start a
-node in time.
+Each search of the demo model runs in a process of its own, on four raylets beside a head without
+processors. At a random moment of it a raylet is killed with SIGKILL, one that runs a task where there is one;
+another node is started after the search. The files, the choice and all measurements but latency are compared
+with those of one process. What lives 60 s after the search process has ended, and is no daemon or waiting
+worker of a raylet that lives, is an orphan; workers that Ray started and that never had a task
+(``ray::IDLE``) are counted apart. The same command goes on where ``--minutes`` ended it. Only the set-up is
+tried again where Ray cannot start a node in time.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -94,32 +95,44 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="write what was recorded, for --script")
     parser.add_argument("--check", type=int, action="append", default=[], help="compare with a real run")
     parser.add_argument("--samples", type=int, default=60)
-    parser.add_argument("--runs", type=int, default=1, help="real runs of a check; their median counts")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="recordings and checks, in turn; their median counts"
+    )
     parser.add_argument("--bandwidth", type=float, help="bytes a second of the driver's link")
     options = parser.parse_args()
-    print(describe_machine())
+    print(describe_machine(), flush=True)
+    bandwidth = options.bandwidth or store_bandwidth()
+    print(f"link to the object store: {bandwidth / 1e9:.2f} GB/s")
+    ratios = defaultdict[int, list[float]](list)
+    for number in range(options.runs):
+        script, contention = given(options)
+        if not number:
+            table(script, bandwidth)
+        for workers in options.check:
+            guess = predicted(script, measured_machine(script, workers, bandwidth, contention))[0]
+            real = recorded(workers, options.samples)["seconds"]
+            ratios[workers].append(guess / real)
+            print(f"check: {workers} workers predicted {guess:.1f} s, real {real:.1f} s", end=" ")
+            print(f"({guess / real - 1:+.0%})", flush=True)
+    for workers, found in ratios.items():
+        middle = statistics.median(found) - 1
+        print(f"{workers} workers: median of {options.runs} predictions {middle:+.0%} from the real run")
+
+
+def given(options: argparse.Namespace) -> tuple[dict[str, Any], float]:
+    """Return the script to replay, and the contention of the machine where it was recorded."""
     if options.script is not None:
         script = json.loads(options.script.read_text())
     else:
         script = recorded(options.record or 2, options.samples)
         if options.keep is not None:
             options.keep.write_text(json.dumps(script))
-        print(f"recorded: {script['seconds']:.1f} s with {script['workers']} workers")
-    bandwidth = options.bandwidth or store_bandwidth()
-    print(f"link to the object store: {bandwidth / 1e9:.2f} GB/s")
-    contention = 0.0
-    if "cores" in script:  # recorded here: the workers shared this machine
-        script, contention = alone(script, script["cores"])
-        print(
-            f"tasks beside each other on this machine's {script['cores']} processors: {contention:+.0%} each"
-        )
-    table(script, bandwidth)
-    for workers in options.check:
-        guess = predicted(script, measured_machine(script, workers, bandwidth, contention))[0]
-        real = statistics.median(recorded(workers, options.samples)["seconds"] for _ in range(options.runs))
-        print(
-            f"check: {workers} workers predicted {guess:.1f} s, real {real:.1f} s ({guess / real - 1:+.0%})"
-        )
+        print(f"recorded: {script['seconds']:.1f} s with {script['workers']} workers", flush=True)
+    if "cores" not in script:  # of a cluster of several machines
+        return script, 0.0
+    script, contention = alone(script, script["cores"])
+    print(f"tasks beside each other on {script['cores']} processors take {contention:+.0%} for each")
+    return script, contention
 
 
 if __name__ == "__main__":

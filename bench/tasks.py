@@ -221,7 +221,7 @@ TASKS: dict[str, Callable[[np.random.Generator], Task]] = {
         lambda x: _bands((x + np.roll(x, 1, 1))[..., 0], 8), CLASSES
     ),
     "mask": images(
-        lambda: _per_pixel(1, "sigmoid"), lambda x: (np.sin(4 * (x - np.roll(x, 1, 2))) > 0).astype(int), BINARY
+        lambda: _per_pixel(1, "sigmoid"), lambda x: _bands((x - np.roll(x, 1, 2)), 8) % 2, BINARY
     ),
     "denoising": images(lambda: _per_pixel(1, None), lambda x: np.tanh(x - np.roll(x, 1, 1)), "mse"),
     "tagging": sequences("tagging"),

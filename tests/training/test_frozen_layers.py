@@ -10,8 +10,10 @@ keras = pytest.importorskip("keras", reason="training needs Keras: pip install t
 from keras import layers  # noqa: E402 - after the check for Keras
 
 import tightfit  # noqa: E402
+from tightfit.api.parameters.frozen import frozen_in  # noqa: E402
 from tightfit.graph.passes.clean import clean  # noqa: E402
 from tightfit.graph.reader import read_model  # noqa: E402
+from tightfit.pipeline.source import open_source  # noqa: E402
 from tightfit.training.frozen_layers import frozen_constants  # noqa: E402
 
 
@@ -62,9 +64,19 @@ def test_frozen_weights_stay_in_a_training(model, tmp_path):
             assert (moved < 0.01) == ("head" not in key)  # rounded to int8, all of them
 
 
-def test_a_file_says_that_its_frozen_layers_train(model, tmp_path):
-    from tightfit.api.parameters.frozen import frozen_in  # noqa: PLC0415 - after the check for Keras
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_the_frozen_layers_of_a_file_stay_too(model, tmp_path, ending):
+    path = tmp_path / f"m.{ending}"
+    model.save(path)
+    source = open_source(tightfit.convert(model, tmp_path / "m.tflite").path)
+    assert frozen_in(path, source.model) == frozen_in(model, source.model)
+    assert frozen_in(path, source.model)[0]
 
-    model.save(tmp_path / "m.keras")
-    _, notes = frozen_in(tmp_path / "m.keras", None)
-    assert "'m.keras' have trainable=False and are trained" in notes[0]
+
+def test_a_file_that_is_not_loaded_without_its_code_says_so(tmp_path):
+    start = keras.Input((4,))
+    h = layers.Lambda(lambda x: x + 1.0)(layers.Dense(4, trainable=False)(start))
+    keras.Model(start, h).save(tmp_path / "code.keras")
+    keys, notes = frozen_in(tmp_path / "code.keras", None)
+    assert not keys
+    assert "1 layers of 'code.keras' have trainable=False and are trained" in notes[0]

@@ -108,3 +108,33 @@ def test_the_accelerator_compares_with_int32_constants_as_the_rule_says():
     for shape, constant, right in (((2, 3, 4), (4,), False), ((2, 3, 4), (2, 3, 4), True)):
         model, inputs = less(shape, constant)
         assert run(model, GPU, list(inputs.values())).right == right
+
+
+def reshaped_by_its_shape() -> Model:
+    """x [-1, 4, 6] → RESHAPE to [batch, 24], whose batch the file computes from the shape of x."""
+    b = Builder()
+    x = b.input("x", [1, 4, 6], dynamic_batch=True)
+    shape = b.op("SHAPE", [x], [3], dtype="int32", table="ShapeOptions", options={"outType": 2})
+    begin, end, step = (b.constant(n, [v], "int32") for n, v in (("begin", 0), ("end", 1), ("step", 1)))
+    batch = b.op(
+        "STRIDED_SLICE", [shape, begin, end, step], [], dtype="int32", table="StridedSliceOptions",
+        options={"shrinkAxisMask": 1},
+    )  # fmt: skip
+    sizes = b.op(
+        "PACK", [batch, b.constant("rest", 24, "int32")], [2], dtype="int32", table="PackOptions",
+        options={"valuesCount": 2, "axis": 0},
+    )  # fmt: skip
+    return b.model(b.dense(b.op("RESHAPE", [x, sizes], [1, 24], table="ReshapeOptions"), 5))
+
+
+def test_a_file_that_computes_sizes_from_its_batch_gets_the_sizes_of_the_file():
+    model = reshaped_by_its_shape()
+    assert check(model, GPU).refused
+    fixed, applied = fix(model, GPU, ends=False)
+    assert [a.name for a in applied] == ["fixed-shapes"]
+    assert {"SHAPE", "PACK"}.isdisjoint(op.kind for op in fixed.main.ops)
+    after = check(fixed, GPU)
+    assert (after.refused, after.fallbacks) == ("", [])
+    inputs = {"x": np.random.default_rng(0).standard_normal((1, 4, 6)).astype(np.float32)}
+    np.testing.assert_array_equal(answers(fixed, inputs), answers(model, inputs))
+    assert model.main.inputs[0].shape_signature == (-1, 4, 6)

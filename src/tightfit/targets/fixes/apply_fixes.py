@@ -54,6 +54,7 @@ from tightfit.targets.fixes.fix_products import (
     whole_transposed,
 )
 from tightfit.targets.fixes.fix_reduction import reshape_mean
+from tightfit.targets.fixes.fix_shapes import fixed_shapes
 from tightfit.targets.placement import check, judge
 from tightfit.targets.profile import Target
 
@@ -136,7 +137,8 @@ FIXES: Final[tuple[Fix, ...]] = (
     _fix("whole-transposed", "TRANSPOSE_CONV", whole_transposed, "a slice of the whole transposed output"),
     _fix("multiply-reciprocal", "DIV", divide_by_constant, "DIV by a constant as MUL", exact=False),
 )  # fmt: skip
-"""The rewrites of single ops; ``integer-interface``, ``widen-int4``, ``join-reshapes`` are of models."""
+"""The rewrites of single ops; those of models are ``fixed-shapes``, ``integer-interface``, ``widen-int4`` and
+``join-reshapes``."""
 
 
 def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list[Applied]]:
@@ -152,6 +154,8 @@ def fix(model: Model, target: Target, *, ends: bool = True) -> tuple[Model, list
     """
     fixed = copy_model(model)
     done: list[Applied] = []
+    if check(fixed, target).refused and (folded := fixed_shapes(fixed)):
+        done.append(Applied("fixed-shapes", "free sizes are those of the file", tuple(folded)))
     if widened := widen_int4(fixed):
         done.append(Applied("widen-int4", "int4 weights are stored as int8", tuple(widened)))
     if ends and target.family.interface == "int8" and (changed := integer_interface(fixed)):

@@ -83,6 +83,9 @@ def run(model: Model, target: Target, inputs: Sequence[Array] | None = None) -> 
             accelerated, reasons, pieces = _placement(model, loaded)
             exact = all(output.exact for output in outputs)
             ops = () if exact else op_agreement(process, folder, model, (arrays, answers), accelerated)
+    if all(output.right for output in outputs):
+        # An inner tensor that the accelerator optimizes away is not written where it is made an output.
+        ops = tuple(op for op in ops if op.right)
     first = f"{TOOL} on {loaded.adapter}: {_words(model, accelerated)}."
     return ToolResult(
         TOOL, accelerated=accelerated, reasons=reasons, pieces=pieces, outputs=outputs, ops=ops,

@@ -92,10 +92,11 @@ def op_sentences(outputs: Sequence[OutputAgreement], ops: Sequence[OpAgreement])
         for op in (o for o in ops if o.output.steps or not o.output.exact):
             kinds[op.kind] = max(kinds.get(op.kind, 0.0), op.share)
         often = sorted(kinds.items(), key=lambda row: -row[1])[:_NAMED]
-        listed = ", ".join(f"{kind} in up to {format_percent(share, 2)}" for kind, share in often)
+        kinds_of = ", ".join(f"{kind} in up to {format_percent(share, 2)}" for kind, share in often)
+        listed = f" (values that differ: {kinds_of})" if often else ""
         found.append(
             "Every op is right: with the inputs that it has there, its output differs from the CPU's kernels "
-            f"by rounding alone (values that differ: {listed}), and the network adds that up."
+            f"by rounding alone{listed}, and the network adds that up."
         )
     return found
 

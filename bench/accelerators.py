@@ -34,7 +34,7 @@ from accelerator_cases import CASES, cases
 from machine import describe_machine
 from support.one_op_models import Case, build, draw, merge
 from support.one_op_twins import value_ranges
-from tightfit.errors import TightfitError
+from tightfit.errors import RuntimeFailureError, TightfitError
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
 from tightfit.graph.reader import read_model
@@ -239,7 +239,10 @@ class _Cache:
 
 
 def _judged(tool: Any, file: File, target: Any) -> dict[str, Any]:
-    result = tool.run(file.model, target, file.inputs)
+    try:
+        result = tool.run(file.model, target, file.inputs)
+    except RuntimeFailureError as error:
+        return {"failed": str(error), "refused": "", "no_cpu": False}
     wrong = result.wrong_outputs
     return {
         "refused": result.refused,
@@ -254,6 +257,9 @@ def _judged(tool: Any, file: File, target: Any) -> dict[str, Any]:
 
 def _differences(model: Model, said: Mapping[str, Any], target: str) -> Iterator[str]:
     """Yield what the verdict and the tool do not agree on."""
+    if said.get("failed"):
+        yield f"tool: {said['failed']}"
+        return
     verdict = check(model, target)
     own_refusal = "" if verdict.runs else verdict.refused or verdict.fallbacks[0].reason
     if bool(own_refusal) != bool(said["refused"]):

@@ -76,6 +76,11 @@ def sum_of(a: Sequence[int], b: Sequence[int]) -> Model:
     return model_of("ADD", inputs, [y], "AddOptions", fusedActivationFunction=0)
 
 
+def times(second: Tensor) -> Model:
+    inputs = [feature("x", (2, 3), second.dtype), second]
+    return model_of("MUL", inputs, [feature("y", (2, 3), second.dtype)], "MulOptions")
+
+
 def unpacked_product(count: int) -> Model:
     """A product with matrices that a DEQUANTIZE unpacks."""
     model = model_of("DEQUANTIZE", [weights("w", count, 4, 5)], [real("b", (count, 4, 5))])
@@ -237,6 +242,9 @@ GPU_CASES: dict[str, Limited] = {
     "output_types": Limited(lambda: typed("bool", "float32"), lambda: typed("bool", "int64"), FLOATS),
     "padded_batch": Limited(lambda: padded_rows(1), lambda: padded_rows(2)),
     "plain_sum": Limited(summed, lambda: summed(reverse=True)),
+    "int16_constant": Limited(
+        lambda: times(fixed("c", [3], "int8", 0.1)), lambda: times(fixed("c", [3], "int16", 0.1)), {"most": 0}
+    ),
     "top_count": Limited(lambda: top(12), lambda: top(8), {"least": 10}),
     "unpacked_matrix": Limited(lambda: unpacked_product(1), lambda: unpacked_product(2)),
     "top_of_channels": Limited(lambda: top(8), lambda: top(5)),

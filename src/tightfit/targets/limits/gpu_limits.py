@@ -206,6 +206,15 @@ def unpacked_matrix(op: Op) -> str | None:
     return None
 
 
+def int16_constant(op: Op, *, most: int) -> str | None:
+    """A quantized int16 constant has at most {most} values.
+
+    Fix: quantize with int8.
+    """
+    fixed = (t for t in op.inputs if is_fixed(t) and t is not None)
+    return listed(t for t in fixed if t.dtype == "int16" and t.is_quantized and t.size > most)
+
+
 def top_count(op: Op, *, least: int) -> str | None:
     """The largest values are looked for among at least {least}.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tightfit.graph.ir import Graph, Model, Tensor
+from tightfit.graph.ir import Graph, Model, Op, Tensor
+from tightfit.graph.ops.recurrent_loop import Cell, add_layer
 from tightfit.graph.ops.sequence_lstm import Gates, layer_ops
 
 
@@ -27,6 +30,49 @@ def lstm_layer(
     for op in graph.ops[:-1] if keeps else []:
         graph.remove(op)
     return Model([graph])
+
+
+def looped_layer(kind: str = "GRU", steps: int = 67, units: int = 4, *, batch: int = 1, **cell: Any) -> Model:
+    """A GRU or plain layer as loops: input ``x`` holds the products with the input, output ``y``."""
+    draw = np.random.default_rng(3)
+    rows = 3 * units if kind == "GRU" else units
+    weights = (draw.normal(size=(rows, units)) / (2 * np.sqrt(units))).astype(np.float32)
+    bias = draw.normal(size=rows).astype(np.float32) / 4
+    graph = Graph()
+    x, y, states = (
+        Tensor("x", (steps, batch, rows)),
+        Tensor("y", (steps, batch, units)),
+        Tensor("s", (steps, batch, units)),
+    )
+    graph.inputs, graph.outputs, model = [x], [y], Model([graph])
+    first = Tensor("first", (batch, units), data=draw.normal(size=(batch, units)).astype(np.float32))
+    last = graph.append(Op("LOGISTIC", [states], [y]))
+    add_layer(model, last, x, first, Cell(kind, weights, bias, **cell), states)
+    return model
+
+
+def looped_states(
+    model: Model, x: np.ndarray, *, kind: str, resets_after: bool, activation: Any
+) -> np.ndarray:
+    """What ``looped_layer`` gives, by the textbook's formula, in float64."""
+    constants = [
+        t for g in model.graphs for op in g.ops for t in op.inputs if t is not None and t.data is not None
+    ]
+    parts = {t.name.rsplit("/", 1)[-1]: t.data.astype(np.float64) for t in constants if t.dtype == "float32"}
+    r = np.concatenate([parts[n] for n in ("back_weights", "back_new_weights") if n in parts])
+    b = np.concatenate([parts[n] for n in ("back_bias", "back_new_bias") if n in parts])
+    h, units, found = parts["first"], r.shape[1], []
+    for a in x.astype(np.float64):
+        if kind == "RNN":
+            h = activation(a + h @ r.T + b)
+        else:
+            both = 1 / (1 + np.exp(-(a[:, : 2 * units] + h @ r[: 2 * units].T + b[: 2 * units])))
+            z, reset = both[:, :units], both[:, units:]
+            new, c = r[2 * units :], b[2 * units :]
+            back = reset * (h @ new.T + c) if resets_after else (reset * h) @ new.T + c
+            h = z * h + (1 - z) * np.tanh(a[:, 2 * units :] + back)
+        found.append(h)
+    return 1 / (1 + np.exp(-np.stack(found)))
 
 
 def sequences(model: Model, count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:

@@ -40,6 +40,7 @@ from tightfit.evaluation.slices.model_slices import slices_of
 from tightfit.files import refuse_input_as_output
 from tightfit.kinds import DataLike, ModelLike, Pathlike
 from tightfit.paths import check_paths
+from tightfit.pipeline.recurrent_form import without_loops
 from tightfit.pipeline.source import open_source
 from tightfit.pipeline.sparse_files import leave_zeros_out
 from tightfit.spoken import verb
@@ -193,7 +194,7 @@ def _finetune(
     model, output = given.model, given.output
     backend = choose_backend() if cluster is None else ON_CLUSTERS
     check_data(given.data, chosen.validation, chosen.test)
-    source = open_source(single_signature(open_model(model), chosen.signature))
+    source = without_loops(open_source(single_signature(open_model(model), chosen.signature)))
     refuse_input_as_output(output, source.path)
     sets = open_sets(source, given, chosen)
     others = teachers_of(chosen.teacher)

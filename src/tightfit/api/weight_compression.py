@@ -21,8 +21,8 @@ from tightfit.evaluation.footprint import Footprint, footprint
 from tightfit.evaluation.latency import Latency, compare_latency
 from tightfit.files import checked_write
 from tightfit.graph.ir import Model
-from tightfit.graph.ops.macs import macs
 from tightfit.graph.reader import read_model
+from tightfit.graph.summary import summary
 from tightfit.kinds import ModelLike, Pathlike
 from tightfit.paths import check_paths
 from tightfit.pipeline.source import open_source
@@ -131,7 +131,7 @@ class WeightCompression:
         before, after = compare_latency([self.original.path, self.output], rounds=_ROUNDS, budget_s=_SECONDS)
         size, original = footprint(self.output), footprint(self.original.path)
         zeros, values = weight_facts(self.output)
-        products = sum(macs(op) for graph in self.source.model.graphs for op in graph.ops)
+        products = summary(self.source.model)["macs"]
         tables = size.size_bytes - saved_bytes(read_model(self.output))
         notes = [*self.notes, *gains(size, original, after)]
         scores, outputs = self.samples.compare(self.output)

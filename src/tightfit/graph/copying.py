@@ -38,7 +38,7 @@ def copy_model(model: Model) -> Model:
 
 def copy_graph(graph: Graph) -> tuple[Graph, dict[Tensor, Tensor]]:
     """Return a copy of a graph, and the map from its tensors to those of the copy."""
-    mapping = {t: _copy_tensor(t) for t in graph.tensors()}
+    mapping = {t: copy_tensor(t) for t in graph.tensors()}
     twin = Graph(graph.name)
     twin.extra = dict(graph.extra)
     twin.inputs = [mapping[t] for t in graph.inputs]
@@ -62,7 +62,7 @@ def copy_part(
         outputs: tensors that become its outputs.
     """
     read = [t for op in ops for t in (*op.inputs, *op.outputs, *op.intermediates) if t is not None]
-    mapping = {t: _copy_tensor(t) for t in dict.fromkeys([*inputs, *read, *outputs])}
+    mapping = {t: copy_tensor(t) for t in dict.fromkeys([*inputs, *read, *outputs])}
     twin = Graph("part")
     twin.inputs, twin.outputs = [mapping[t] for t in inputs], [mapping[t] for t in outputs]
     for op in ops:
@@ -83,7 +83,8 @@ def copy_op(op: Op, mapping: dict[Tensor, Tensor]) -> Op:
     return twin
 
 
-def _copy_tensor(tensor: Tensor) -> Tensor:
+def copy_tensor(tensor: Tensor) -> Tensor:
+    """Return a copy that no op writes or reads yet; the data are shared."""
     twin = Tensor(
         tensor.name,
         tensor.shape,

@@ -98,6 +98,13 @@ class Graph:
                 source.consumers.append((op, i))
         return op
 
+    def move_in(self, anchor: Op, part: Graph) -> None:
+        """Move all ops of another graph to just before ``anchor``; their tensors keep their links."""
+        position = self.ops.index(anchor)
+        self.ops[position:position], part.ops = part.ops, []
+        for op in self.ops[position : self.ops.index(anchor, position)]:
+            op.graph = self
+
     def insert_before(self, anchor: Op, op: Op) -> Op:
         """Add an op just before ``anchor``."""
         return self.insert(self.ops.index(anchor), op)

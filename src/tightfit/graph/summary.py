@@ -11,6 +11,7 @@ import numpy as np
 from tightfit.graph.format.storage import ITEM_TYPES, PACKED_BITS
 from tightfit.graph.ir import Graph, Model, Op, Tensor
 from tightfit.graph.ops.macs import macs
+from tightfit.graph.passes.loop_turns import graph_runs
 from tightfit.graph.scheme_detection import describe_scheme
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.types import Array
@@ -48,7 +49,7 @@ def summary(model: Model) -> dict[str, Any]:
         "signatures": [_signature(model, i) for i in range(len(model.signatures))],
         "graphs": len(model.graphs),
         "op_counts": dict(Counter(_kind(op) for op in ops).most_common()),
-        "macs": sum(macs(op) for op in ops),
+        "macs": _macs(model),
         "parameters": count,
         "weight_bytes": _weight_bytes(parameters),
         "sparsity": sum(zeros(t) for t in parameters) / count if count else 0.0,
@@ -59,6 +60,11 @@ def summary(model: Model) -> dict[str, Any]:
         "largest_constants": [_constant(t) for t in _largest(parameters)],
         "largest_activations": [describe_tensor(t) for t in _largest(_activations(model.graphs))],
     }
+
+
+def _macs(model: Model) -> int:
+    runs = zip(model.graphs, graph_runs(model), strict=True)
+    return sum(times * macs(op) for graph, times in runs for op in graph.ops)
 
 
 def describe_tensor(tensor: Tensor) -> dict[str, Any]:

@@ -19,11 +19,10 @@ from tightfit.evaluation.slices.output_quality import OutputQuality
 from tightfit.evaluation.slices.quality import lower
 from tightfit.graph.copying import copy_model
 from tightfit.graph.ir import Model
-from tightfit.graph.passes.unrolled_lstm import unroll_lstms
 from tightfit.graph.signatures import keeps_state
 from tightfit.pipeline.build_spec import FEWEST_TO_HOLD_OUT, JUDGES, BuildSpec
 from tightfit.pipeline.quantization_result import UNFIT, QuantizationResult
-from tightfit.pipeline.recurrent_form import reason_to_unroll
+from tightfit.pipeline.recurrent_form import reason_to_unroll, write_out
 from tightfit.pipeline.source import Source
 from tightfit.pipeline.write import write_plan
 from tightfit.quantization.apply import apply_plan
@@ -139,7 +138,7 @@ class Builder:
             return self.source.model, []
         if self._unrolled is None:
             twin = copy_model(self.source.model)
-            self._unrolled = twin, unroll_lstms(twin)
+            self._unrolled = twin, write_out(twin)
         twin, done = self._unrolled
         return twin, [f"{sentence.rstrip('.')}: {why}." for sentence in done]
 

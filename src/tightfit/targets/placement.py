@@ -12,6 +12,7 @@ from typing import Final
 
 from tightfit.graph.ir import Graph, Model, Op
 from tightfit.graph.ops.macs import macs
+from tightfit.graph.passes.loop_turns import graph_runs
 from tightfit.targets.limits.constraints import LimitRule
 from tightfit.targets.needed_memory import peak_bytes, weight_bytes
 from tightfit.targets.partition import count_pieces, is_unpacking, one_piece
@@ -59,7 +60,8 @@ def check(model: Model, target: Target | str, *, memory_bytes: int | None = None
         OptionError: unknown target; the closest match is named. ModelError: an op lacks an operand.
     """
     device = find_target(target) if isinstance(target, str) else target
-    placements = [p for i, graph in enumerate(model.graphs) for p in _place(graph, i, device)]
+    graphs = enumerate(zip(model.graphs, graph_runs(model), strict=True))
+    placements = [p for i, (graph, runs) in graphs for p in _place(graph, i, device, runs)]
     refused = next((p.reason for p in placements if p.refuses), "")
     if refused:
         placements = [_refused(p) for p in placements]
@@ -135,7 +137,7 @@ def _replace(op: Op) -> str:
     return "Train with another op, or cut the model here and compute the rest in the application."
 
 
-def _place(graph: Graph, number: int, target: Target) -> list[Placement]:
+def _place(graph: Graph, number: int, target: Target, runs: int) -> list[Placement]:
     found: dict[int, Broken | None] = {id(op): judge(op, target) for op in graph.ops}
     if target.family.tool == "vela":
         found.update({id(op): None for op in dilated_patterns(graph, lambda op: judge(op, target) is None)})
@@ -145,7 +147,7 @@ def _place(graph: Graph, number: int, target: Target) -> list[Placement]:
         _cut_after_first(graph, found)
     if target.family.pieces == "longest":
         _keep_longest(graph, found)
-    return [_placement(op, number, i, found[id(op)]) for i, op in enumerate(graph.ops)]
+    return [_placement(op, number, i, found[id(op)], runs) for i, op in enumerate(graph.ops)]
 
 
 def _cut_after_first(graph: Graph, found: dict[int, Broken | None]) -> None:
@@ -196,9 +198,9 @@ def _pieces(model: Model, placements: Sequence[Placement], target: Target) -> in
     return count_pieces(model.main.ops, lambda op: id(op) in inside)
 
 
-def _placement(op: Op, graph: int, index: int, broken: Broken | None) -> Placement:
+def _placement(op: Op, graph: int, index: int, broken: Broken | None, runs: int) -> Placement:
     kind = op.kind if op.custom_code is None else f"CUSTOM {op.custom_code}"
-    place = (graph, index, kind, op.name, macs(op))
+    place = (graph, index, kind, op.name, runs * macs(op))
     if broken is None:
         return Placement(*place)
     wrong = broken.reason if broken.wrong else ""

@@ -35,6 +35,7 @@ from tightfit.files import checked_write
 from tightfit.graph.format.mapped_files import map_file
 from tightfit.graph.ir import Model
 from tightfit.graph.passes.clean import clean
+from tightfit.graph.passes.unrolled_loops import unroll_loops
 from tightfit.graph.passes.unrolled_lstm import unroll_lstms
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
@@ -115,7 +116,7 @@ def _convert(
     restored = [] if rounding is None else restore(model, rounding.constants)
     notes = [*exported.notes, *restored, *_tidy(model)]
     if options.recurrent == "unrolled":
-        notes += unroll_lstms(model)
+        notes += [*unroll_lstms(model), *unroll_loops(model)]
     if rounding is not None:
         restore_interface(model, rounding.inputs, rounding.outputs)
     if options.batch is None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tightfit.conversion.conversion_options import ConversionOptions
+from tightfit.conversion.keras import recurrent_layers
 from tightfit.conversion.load_model import load
 from tightfit.errors import ModelError
 from tightfit.runtime.session import Session
@@ -82,4 +83,54 @@ def test_unrolled_can_be_asked_for():
 def test_long_sequences_convert_where_the_layer_is_one_op():
     assert fused(load(network(ONE_OP["last"], (2000, 3)))) == 1
     with pytest.raises(ModelError, match="over 2000 steps, more than 512"):
-        load(network(UNLIKE["gru"][0], (2000, 3)))
+        load(network(lambda x: layers.GRU(3, activation="relu")(x), (2000, 3)))
+
+
+def long_layers():
+    """Layers of 6 steps that become loops, with all that such a layer may have."""
+    x = keras.Input((6, 3), name="steps")
+    states = layers.GRU(4, return_sequences=True)(x)
+    before, last = layers.GRU(3, reset_after=False, return_state=True)(states)
+    backwards = layers.GRU(4, go_backwards=True, use_bias=False)(
+        x, initial_state=[last @ np.ones((3, 4), "f")]
+    )
+    both = layers.Bidirectional(layers.SimpleRNN(2, activation="relu", return_sequences=True))(x)
+    return keras.Model(x, [states, before, backwards, both])
+
+
+@pytest.fixture
+def six_steps_are_long(monkeypatch):
+    monkeypatch.setattr(recurrent_layers, "LOOP_FROM", 4)
+
+
+@pytest.mark.usefixtures("six_steps_are_long")
+def test_long_layers_are_loops_that_give_the_source_s_answers_at_every_call():
+    keras.utils.set_random_seed(1)
+    model = long_layers()
+    result = load(model)
+    bodies = {op.options["bodySubgraphIndex"] for op in result.model.main.ops if op.kind == "WHILE"}
+    assert len(bodies) == 5
+    assert any(note.startswith("As loops (WHILE): ") for note in result.notes)
+    assert result.largest_difference < 1e-5
+    x = {"steps": np.random.default_rng(0).normal(size=(1, 6, 3)).astype(np.float32)}
+    with Session(result.path) as session:
+        first, second = session.run(x), session.run(x)
+    for name, found in first.items():
+        np.testing.assert_array_equal(found, second[name])
+
+
+LOOPLESS = {
+    "a free batch": (lambda x: layers.GRU(2)(x), {"batch": None}),
+    "the user's word": (lambda x: layers.GRU(2)(x), {"recurrent": "unrolled"}),
+    "a mask": (lambda x: layers.GRU(2)(layers.Masking()(x)), {}),
+    "another activation": (lambda x: layers.GRU(2, activation="relu")(x), {}),
+}
+
+
+@pytest.mark.usefixtures("six_steps_are_long")
+@pytest.mark.parametrize("why", LOOPLESS)
+def test_a_long_layer_is_unrolled_for(why):
+    make, options = LOOPLESS[why]
+    result = load(network(make, (6, 2)), options=ConversionOptions(**options))
+    assert not any(op.kind == "WHILE" for op in result.model.main.ops)
+    assert result.largest_difference < 1e-5

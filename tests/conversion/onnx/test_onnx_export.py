@@ -354,3 +354,32 @@ def test_quantized_weights_that_are_also_inputs_are_constants(tmp_path):
     model.graph.input.extend(inputs)
     result = load(model, tmp_path / "q.tflite")
     assert [t.name for t in result.model.main.inputs] == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["GRU", "RNN"])
+def test_a_long_recurrent_layer_is_loops(kind):
+    """Both directions, both forms of a GRU, given states: the source's answers are compared by load."""
+    draw, rows = np.random.default_rng(0), 12 if kind == "GRU" else 4
+    shapes = {"w": (2, rows, 3), "r": (2, rows, 4), "b": (2, 2 * rows), "h": (2, 1, 4)}
+    constants = [(n, (draw.normal(size=s) / 3).astype(np.float32)) for n, s in shapes.items()]
+    given = ["x", "w", "r", "b", "", "h"]
+    options = {"hidden_size": 4, "direction": "bidirectional"}
+    ways = (
+        [{"linear_before_reset": v} for v in (0, 1)] if kind == "GRU" else [{"activations": ["Relu", "Relu"]}]
+    )
+    nodes = [helper.make_node(kind, given, [f"y{i}", f"last{i}"], **options, **w) for i, w in enumerate(ways)]
+    outputs = [name for node in nodes for name in node.output]
+    result = load(model_of(nodes, [("x", [130, 1, 3])], outputs, constants))
+    assert (
+        len({op.options["bodySubgraphIndex"] for op in result.model.main.ops if op.kind == "WHILE"})
+        == 2 * len(ways) * 2
+    )
+    assert result.largest_difference < 1e-5
+
+
+def test_sequences_that_end_early_are_refused():
+    w = np.zeros((1, 4, 3), np.float32)
+    constants = [("w", w), ("r", np.zeros((1, 4, 4), np.float32)), ("n", np.array([2], np.int32))]
+    node = helper.make_node("RNN", ["x", "w", "r", "", "n"], ["y"], hidden_size=4)
+    with pytest.raises(ModelError, match="before the last of 3 steps"):
+        load(model_of([node], [("x", [3, 1, 3])], ["y"], constants))

@@ -16,6 +16,7 @@ from tightfit.conversion.fusions.layout_fusions import (
     reduce_before_transpose,
 )
 from tightfit.conversion.fusions.lookups import fuse_lookups, look_up_rows
+from tightfit.conversion.fusions.recurrent_loops import write_loops
 from tightfit.conversion.fusions.reshapes import keep_four_dimensions
 from tightfit.conversion.fusions.scatter_regions import name_scatter_regions
 from tightfit.conversion.fusions.slopes import fuse_slopes
@@ -29,6 +30,7 @@ from tightfit.graph.passes.clean import Pass, clean
 
 FUSIONS: Final[tuple[Pass, ...]] = (
     write_composites,
+    write_loops,
     name_scatter_regions,
     lower_windows,
     fuse_lookups,

@@ -44,7 +44,12 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     quantized = dequantize_layers(model)
     model = model if isinstance(source, Path) else rebuilt(model)
     fuses = options.recurrent == "fused" and keras.backend.backend() == "jax" and not options.trace_batch
-    with written_forms(model, fuses=fuses) as forms, in_float32(model) as half, written_out(model):
+    loops = fuses and options.batch is not None
+    with (
+        written_forms(model, fuses=fuses, loops=loops) as forms,
+        in_float32(model) as half,
+        written_out(model),
+    ):
         call = ExportCall(model, options)
         route = _ROUTES[keras.backend.backend()]
         exported = route(call, options, forms)

@@ -28,12 +28,15 @@ class OnnxProgram:
         opset: of the default domain.
         constants: initializers by name.
         fuses: whether an LSTM becomes one op where the op computes the same.
+        loops: whether a long GRU or RNN becomes loops where they compute the same.
     """
 
-    def __init__(self, graph: onnx.GraphProto, opset: int, *, fuses: bool = False) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, opset: int, *, fuses: bool = False, loops: bool = False
+    ) -> None:
         self.graph = graph
         self.opset = opset
-        self.fuses = fuses
+        self.fuses, self.loops = fuses, loops
         self.read = _names_read(graph)
         self.constants: Values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
 
@@ -57,7 +60,7 @@ class OnnxProgram:
         wanted = sum(bool(o) for o in proto.output)
         node = OnnxNode(proto.op_type, name, self.opset, attributes, wanted)
         node.read = tuple(o in self.read for o in proto.output)
-        node.fuses = self.fuses
+        node.fuses, node.loops = self.fuses, self.loops
         try:
             if proto.op_type in CONTROL:
                 graphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}

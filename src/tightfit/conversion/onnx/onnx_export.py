@@ -62,7 +62,8 @@ def export(source: Any, options: ConversionOptions) -> Exported:
     names = [o.name for o in model.graph.output]
     held = _held(model, options)
     fuses = options.recurrent == "fused" and not options.trace_batch and form is None
-    program = OnnxProgram(model.graph, _opset(model), fuses=fuses)
+    loops = fuses and options.batch is not None
+    program = OnnxProgram(model.graph, _opset(model), fuses=fuses, loops=loops)
     program.constants |= held
     images = [n for n, (shape, _) in specs.items() if len(shape) in (3, 4, 5)] if options.channel_last else []
     stored = {n: (_moved(s) if n in images else s, d) for n, (s, d) in specs.items()}

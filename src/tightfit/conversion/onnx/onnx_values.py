@@ -100,6 +100,7 @@ class OnnxNode:
         image: the channel-last value that ``axis`` speaks of, or None.
         read: for each output, whether something reads it.
         fuses: whether a recurrent layer may become one op.
+        loops: whether a long one may become loops.
     """
 
     def __init__(self, kind: str, name: str, opset: int, attributes: dict[str, Any], outputs: int) -> None:
@@ -109,7 +110,7 @@ class OnnxNode:
         self.xp: Any = np
         self.image: ChannelLast | None = None
         self.read: tuple[bool, ...] = (True,) * outputs
-        self.fuses = False
+        self.fuses = self.loops = False
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, or the default."""

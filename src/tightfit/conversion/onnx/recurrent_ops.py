@@ -1,6 +1,6 @@
-"""ONNX LSTM, GRU and RNN: an LSTM from zero is one op, others are written out step by step.
+"""ONNX LSTM, GRU and RNN: an LSTM from zero is one op, a long GRU or RNN is loops.
 
-``.tflite`` has no loop that every runtime takes.
+Others are written out step by step: ``.tflite`` has no loop that every runtime takes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy as np
 from jax import nn
 
 from tightfit.conversion.onnx.onnx_values import OnnxNode, OnnxOp
+from tightfit.conversion.stablehlo.loop_composites import looped_gru, looped_rnn
 from tightfit.conversion.stablehlo.lstm_layer import sequence_lstm
+from tightfit.graph.ops.recurrent_loop import LOOP_FROM
 from tightfit.graph.passes.unrolled_lstm import LONGEST
 
 State = tuple[Any, ...]
@@ -70,6 +72,8 @@ def _rnn_step(n: OnnxNode, recurrent: Any, bias: Any) -> Step:
     return lambda gates, state: (activation(gates + jnp.matmul(state[0], recurrent) + bias),)
 
 
+_LOOPED: Final = {"Relu": "RELU", "Sigmoid": "LOGISTIC", "Tanh": "TANH"}
+
 _STEPS: Final = {"LSTM": (_lstm_step, 2), "GRU": (_gru_step, 1), "RNN": (_rnn_step, 1)}
 
 
@@ -81,19 +85,29 @@ def _recurrent(n: OnnxNode, x: Any, w: Any, r: Any, *rest: Any) -> Any:
         x = jnp.swapaxes(x, 0, 1)
     if _is_one_op(n, (w, r, bias), first, cell):
         return _as_ops(n, x, (w, r, bias))
-    if x.shape[0] > LONGEST:
+    if lengths is not None and (lengths != x.shape[0]).any():
+        raise n.refuse(f"ends some of its sequences before the last of {x.shape[0]} steps")
+    looped = _is_looped(n, x, (w, r, bias))
+    if x.shape[0] > LONGEST and not looped:
         raise n.refuse(f"would be written out over {x.shape[0]} steps, more than {LONGEST}")
     direction = _text(n.get("direction", "forward"))
     results: list[tuple[Any, State]] = []
     for d in range(w.shape[0]):
         states = [None if s is None else (s[:, d] if n.get("layout", 0) else s[d]) for s in (first, cell)]
         backward = direction == "reverse" or d == 1
-        results.append(_direction(n, x, (w[d], r[d], None if bias is None else bias[d]), states, backward))
+        run = _looped_direction if looped else _direction
+        results.append(run(n, x, (w[d], r[d], None if bias is None else bias[d]), states, backward))
     outputs = [jnp.stack([y for y, _ in results], axis=1)]
     outputs += [jnp.stack(list(lasts), axis=0) for lasts in zip(*(s for _, s in results), strict=True)]
     if n.get("layout", 0):
         outputs = [jnp.transpose(outputs[0], (2, 0, 1, 3)), *(jnp.swapaxes(o, 0, 1) for o in outputs[1:])]
     return tuple(outputs)
+
+
+def _is_looped(n: OnnxNode, x: Any, weights: State) -> bool:
+    """Whether loops take the layer: a long GRU or RNN whose weights are known."""
+    known = all(isinstance(m, np.ndarray) for m in weights if m is not None)
+    return n.loops and n.kind in ("GRU", "RNN") and known and x.shape[0] > LOOP_FROM
 
 
 def _is_one_op(n: OnnxNode, weights: State, *states: Any) -> bool:
@@ -143,6 +157,24 @@ def _direction(n: OnnxNode, x: Any, weights: State, states: list[Any], backward:
     return jnp.stack(hidden[::-1] if backward else hidden, axis=0), state
 
 
+def _looped_direction(
+    n: OnnxNode, x: Any, weights: State, states: list[Any], backward: bool
+) -> tuple[Any, State]:
+    """The same as ``_direction`` by loops."""
+    w, r, bias = weights
+    bias = np.zeros(2 * w.shape[0], np.float32) if bias is None else bias
+    given, back = np.split(np.asarray(bias, np.float32), 2)
+    gates = jnp.matmul(jnp.flip(x, 0) if backward else x, w.T) + given
+    first = jnp.zeros((x.shape[1], r.shape[1]), jnp.float32) if states[0] is None else states[0]
+    if n.kind == "GRU":
+        after = bool(n.get("linear_before_reset", 0))
+        y = looped_gru(gates, first, jnp.asarray(r), jnp.asarray(back), resets_after=after)
+    else:
+        name = _names(n)[0] if _names(n) else "Tanh"
+        y = looped_rnn(gates, first, jnp.asarray(r), jnp.asarray(back), activation=_LOOPED[name])
+    return jnp.flip(y, 0) if backward else y, (y[-1],)
+
+
 def _check(n: OnnxNode, lengths: Any, peepholes: Any) -> None:
     if lengths is not None and not isinstance(lengths, np.ndarray):
         raise n.refuse("takes the lengths of its sequences at run time")
@@ -160,7 +192,10 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-_NOTE: Final = f"default activations (RNN: Relu and Sigmoid too), at most {LONGEST} steps, written out"
+_NOTE: Final = (
+    f"default activations (RNN: Relu and Sigmoid too), written out up to {LOOP_FROM} steps, loops beyond; "
+    f"with a free batch at most {LONGEST}"
+)
 _LSTM_NOTE: Final = f"one op from zero states; else written out, at most {LONGEST} steps, default activations"
 RECURRENT: Final[dict[str, OnnxOp]] = {
     "LSTM": OnnxOp(_recurrent, note=_LSTM_NOTE),

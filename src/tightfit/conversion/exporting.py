@@ -29,11 +29,15 @@ __all__ = [
     "Specs",
     "UnreadableError",
     "first_line",
+    "own_words",
     "random_arrays",
     "reason",
 ]  # fmt: skip
 
 _WRAPPED: Final = re.compile(r"^Exception encountered when calling ([\w.]+?)(?:\.call)?\(\)\.?$")
+_FRAMED: Final = re.compile(r"^Exception encountered when calling \S+ .\[1m(.*?).\[0m", re.DOTALL)
+"""As an error of ours holds it: in one line, without the control characters of the style."""
+
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -47,6 +51,17 @@ def reason(error: BaseException) -> str:
     lines = [line.strip() for line in _STYLE.sub("", str(error)).splitlines() if line.strip()]
     wrapped = _WRAPPED.match(lines[0]) if len(lines) > 1 else None
     return first_line(error) if wrapped is None else f"{wrapped[1]}: {lines[1]}"
+
+
+def own_words(error: ModelError) -> str:
+    r"""Return what was raised within a layer, without what Keras puts before and behind it.
+
+    Example:
+        >>> own_words(ModelError("Exception encountered when calling A.call().\n\n\x1b[1mNo axis.\x1b[0m\n"))
+        'No axis.'
+    """
+    framed = _FRAMED.match(str(error))
+    return str(error) if framed is None else framed[1]
 
 
 class RouteError(ModelError):

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from tightfit.conversion.conversion_options import ConversionOptions
-from tightfit.conversion.exporting import Exported, Lowered, RouteError, Specs, first_line, reason
+from tightfit.conversion.exporting import Exported, Lowered, RouteError, Specs, first_line, own_words, reason
 from tightfit.conversion.keras.attention_layers import written_out
 from tightfit.conversion.keras.float_policies import full_precision, in_float32, rebuilt
 from tightfit.conversion.keras.kept_state import StatefulCall, kept_state
@@ -184,7 +184,7 @@ def _by_jax(call: ExportCall, options: ConversionOptions, forms: Forms) -> Expor
                 state=traced.values,
             )
     except ModelError as error:
-        raise RouteError(str(error)) from error
+        raise RouteError(own_words(error)) from error
     except Exception as error:
         raise RouteError(_untraceable(call.model, error)) from error
     names = ", ".join(v.name for v in traced.values)

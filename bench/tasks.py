@@ -1,6 +1,6 @@
 """Prints float → post-training → trained accuracy of many kinds of tasks with 4-bit weights.
 
-    bench/tasks.py [--tasks classes,tagging] [--seeds 3] [--epochs 6] [--rows tasks.json]
+    bench/tasks.py [--tasks classes,tagging] [--seeds 3] [--epochs 20] [--rows tasks.json]
 
 Each task draws its data from a random smooth rule by the seed, trains a small Keras model on 1,600 samples,
 lets 400 others choose between the files, and measures on 2,000 more, which no training and no calibration
@@ -32,6 +32,7 @@ import numpy as np
 from keras import layers
 
 import tightfit
+from machine import describe_machine
 
 TRAIN, CHOOSE, TEST = 1600, 400, 2000
 COUNT = TRAIN + CHOOSE + TEST
@@ -302,7 +303,7 @@ def measured_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [rows[key] for key in sorted(wanted, key=lambda k: (list(TASKS).index(k[0]), k[1])) if key in rows]
 
 
-def told(rows: list[dict[str, Any]]) -> str:
+def table_of(rows: list[dict[str, Any]]) -> str:
     """Return the table, and what it says in all."""
     lines = [
         f"{'task':16} {'seed':>4} {'metric':9} {'float':>8} {'int8x4':>8} {'trained':>8} {'won back':>9}"
@@ -332,10 +333,11 @@ def main() -> None:
     )
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rows", type=Path, help="file that keeps the rows")
     parser.add_argument("--most", type=float, default=0.0, help="seconds after which no row is started")
-    print(told(measured_rows(parser.parse_args())))
+    print(describe_machine())
+    print(table_of(measured_rows(parser.parse_args())))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ pytest.importorskip("litert_torch", reason="needs litert-torch: the extra 'torch
 
 from tightfit.conversion.conversion_options import ConversionOptions  # noqa: E402 - after the skip
 from tightfit.conversion.load_model import load  # noqa: E402 - after the skip
+from tightfit.conversion.torch_programs import torch_loops  # noqa: E402 - after the skip
 from tightfit.conversion.torch_programs.torch_export import check_program, doubtful_text  # noqa: E402 - after the skip
 from tightfit.conversion.torch_programs.torch_rewrites import without_crops  # noqa: E402 - after the skip
 from tightfit.errors import ModelError  # noqa: E402 - after the skip
@@ -147,4 +148,32 @@ def test_an_lstm_is_one_op_for_each_layer_and_direction_where_it_computes_the_sa
     result = load((Recurrent(returned, **options), (torch.zeros(1, 5, 3),)))
     kinds = [op.kind for op in result.model.main.ops]
     assert kinds.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == count
+    assert result.largest_difference < 1e-5
+
+
+class Gated(torch.nn.Module):
+    def __init__(self, given: bool, **options: object) -> None:
+        super().__init__()
+        self.layer = torch.nn.GRU(3, 4, **options)
+        self.given = given
+
+    def forward(self, x):
+        y, last = self.layer(x, x[:2, :, :1].expand(-1, -1, 4) if self.given else None)
+        return y, last
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "count"),
+    [
+        (False, {"batch_first": True}, 1),
+        (False, {"num_layers": 2, "bidirectional": True, "bias": False}, 4),
+        (True, {"bidirectional": True}, 2),
+    ],
+)
+def test_a_long_gru_is_a_loop_for_each_layer_and_direction(given, options, count, monkeypatch):
+    monkeypatch.setattr(torch_loops, "LOOP_FROM", 4)
+    shape = (1, 6, 3) if options.get("batch_first") else (6, 1, 3)
+    torch.manual_seed(0)
+    result = load((Gated(given, **options), (torch.zeros(shape),)))
+    assert [op.kind for op in result.model.main.ops].count("WHILE") == count
     assert result.largest_difference < 1e-5

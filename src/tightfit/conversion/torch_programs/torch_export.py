@@ -22,7 +22,7 @@ import torch
 from tightfit.conversion.conversion_options import ConversionOptions
 from tightfit.conversion.exporting import Exported, ExportProbe, first_line
 from tightfit.conversion.stablehlo.converter_process import refusal
-from tightfit.conversion.torch_programs.torch_recurrent import with_fused_lstms
+from tightfit.conversion.torch_programs.torch_recurrent import with_whole_layers
 from tightfit.conversion.torch_programs.torch_rewrites import without_crops
 from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
@@ -65,7 +65,8 @@ def export(source: Any, options: ConversionOptions) -> Exported:
         images = [i for i, s in enumerate(samples) if s.ndim >= 3]
         samples = tuple(_channel_last(s) if i in images else s for i, s in enumerate(samples))
         module = litert_torch.to_channel_last_io(module, args=images)
-    return _convert(module, samples, fuses=options.recurrent == "fused")
+    fuses = options.recurrent == "fused"
+    return _convert(module, samples, fuses=fuses, loops=fuses and options.batch is not None)
 
 
 def export_keras(call: Any, options: ConversionOptions) -> Exported:
@@ -166,10 +167,11 @@ def _convert(
     outputs: Sequence[str] = (),
     *,
     fuses: bool = False,
+    loops: bool = False,
 ) -> Exported:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        data = (_fused(module, samples) if fuses else None) or _converted(module, samples)
+        data = (_fused(module, samples, loops=loops) if fuses else None) or _converted(module, samples)
     names = list(inputs) or [f"args_{i}" for i in range(len(samples))]
     probes = []
     for seed in range(2):
@@ -187,10 +189,10 @@ def _convert(
     return Exported(_renamed(data, inputs, outputs) if inputs else data, probes, _ROUTE)
 
 
-def _fused(module: Any, samples: tuple[Any, ...]) -> bytes | None:
-    """What litert-torch writes with each LSTM as one op; None without one, or where that is refused."""
+def _fused(module: Any, samples: tuple[Any, ...], *, loops: bool) -> bytes | None:
+    """What litert-torch writes with LSTMs as one op each and GRUs as loops; None where there are none."""
     try:
-        fused = with_fused_lstms(module, samples)
+        fused = with_whole_layers(module, samples, loops=loops)
         return None if fused is None else _content(fused, samples)
     except Exception:  # noqa: BLE001 - the LSTM is then written out, and a refusal names the user's module
         return None

@@ -1,15 +1,17 @@
-"""Torch LSTMs as one op of ``.tflite`` for each layer and direction, where the op computes the same."""
+"""Torch LSTMs as one op of ``.tflite`` for each layer and direction, and long GRUs as loops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from litert_torch.backend.composite.stablehlo_composite_builder import StableHLOCompositeBuilder
 
 from tightfit.conversion.fusions.composites import PREFIX
+from tightfit.conversion.torch_programs import torch_loops
 from tightfit.graph.ops.sequence_lstm import KIND
 
 _LSTM: Final = torch.ops.aten.lstm.input
@@ -40,47 +42,57 @@ def _(
 _WHOLE: Final = torch.ops.tightfit.sequence_lstm.default
 
 
-def with_fused_lstms(module: Any, samples: tuple[Any, ...]) -> Any:
-    """Return a module whose LSTMs are composites that become one op; None where they cannot be.
+def with_whole_layers(module: Any, samples: tuple[Any, ...], *, loops: bool) -> Any:
+    """Return a module whose LSTMs and long GRUs are composites; None where none of them can be.
 
-    Condition: zero states at the start, no projection, and nothing reads the last cell states.
+    Condition for an LSTM: zero states at the start, no projection, and nothing reads the last cell states.
 
     Args:
         module: in evaluation mode.
         samples: its example inputs.
+        loops: whether GRUs become loops.
     """
-    if not _has_lstm(module):
+    if not _has_layers(module):
         return None
-    with _as_one_op(module):
+    with _as_one_op(module, loops=loops):
         traced = torch.export.export(module, samples).module()
-    found = [node for node in traced.graph.nodes if node.target in (_LSTM, _WHOLE)]
-    for node in found:
-        given = _plain_arguments(node)
-        if given is None:
+    forms = _FORMS if loops else _FORMS[:1]
+    found = [(node, form) for node in traced.graph.nodes for form in forms if node.target in form.targets]
+    count = 0
+    for node, form in found:
+        given = form.arguments(node)
+        if given is None and form.must:
             return None
+        if given is None:
+            continue
         with traced.graph.inserting_before(node):
-            node.replace_all_uses_with(traced.graph.call_function(_stacked, given))
+            node.replace_all_uses_with(traced.graph.call_function(form.function, given))
         traced.graph.erase_node(node)
+        count += 1
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    return traced if found else None
+    return traced if count else None
 
 
-def _has_lstm(module: Any) -> bool:
+def _has_layers(module: Any) -> bool:
     nodes = module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ()
-    return bool(_plain_modules(module)) or any(node.target == _LSTM for node in nodes)
+    modules = [*_modules(module, torch.nn.LSTM), *_modules(module, torch.nn.GRU)]
+    return bool(modules) or any(node.target in (_LSTM, torch_loops.GRU) for node in nodes)
 
 
-def _plain_modules(module: Any) -> list[Any]:
-    return [m for m in module.modules() if type(m) is torch.nn.LSTM and not m.proj_size]
+def _modules(module: Any, kind: Any) -> list[Any]:
+    return [m for m in module.modules() if type(m) is kind and not getattr(m, "proj_size", 0)]
 
 
 @contextmanager
-def _as_one_op(module: Any) -> Iterator[None]:
-    """Let LSTMs that begin from zero call one operator within the block."""
-    parts = _plain_modules(module)
-    for part in parts:
+def _as_one_op(module: Any, *, loops: bool) -> Iterator[None]:
+    """Let LSTMs that begin from zero, and long GRUs, call one operator within the block."""
+    lstms, grus = _modules(module, torch.nn.LSTM), _modules(module, torch.nn.GRU) if loops else []
+    parts = [*lstms, *grus]
+    for part in lstms:
         part.forward = _one_call(part, part.forward)
+    for part in grus:
+        part.forward = torch_loops.one_call(part, part.forward)
     try:
         yield
     finally:
@@ -143,3 +155,26 @@ def _one_op(x: Any, parameters: Sequence[Any], has_biases: bool) -> Any:
     x, weights, recurrent, bias = builder.mark_inputs(x, weights, recurrent, bias)
     shape_of_result = x[:, :, :1].expand(-1, -1, units) + bias[:units] + recurrent[0] + weights[0, 0]
     return builder.mark_outputs(shape_of_result)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How nodes of a kind are replaced.
+
+    Args:
+        targets: of the nodes.
+        arguments: of a node, the arguments of ``function``; None where it does not compute the node.
+        function: what replaces the node.
+        must: whether a node that stays makes the whole module be converted as it is.
+    """
+
+    targets: tuple[Any, ...]
+    arguments: Callable[[Any], tuple[Any, ...] | None]
+    function: Callable[..., Any]
+    must: bool
+
+
+_FORMS: Final = (
+    _Form((_LSTM, _WHOLE), _plain_arguments, _stacked, must=True),
+    _Form((torch_loops.GRU, torch_loops.WHOLE), torch_loops.loop_arguments, torch_loops.stacked, must=False),
+)

@@ -137,6 +137,31 @@ def test_a_loop_whose_end_is_an_input_stays():
     assert graph_runs(model) == [1, 1, 1]
 
 
+DAMAGED = {
+    "a graph that is not there": lambda m: loop_of(m).options.update(bodySubgraphIndex=77),
+    "no index": lambda m: loop_of(m).options.clear(),
+    "itself": lambda m: loop_of(m).options.update(bodySubgraphIndex=0),
+    "an output too few": lambda m: m.graphs[2].outputs.pop(),
+    "no condition": lambda m: m.graphs[1].outputs.clear(),
+    "a condition of three values": lambda m: m.graphs[1].outputs.__setitem__(0, numbers("three", [1, 0, 1])),
+    "a condition of none": lambda m: m.graphs[1].outputs.__setitem__(0, numbers("none", [])),
+    "no end": lambda m: m.graphs[2].outputs.__setitem__(0, m.graphs[2].inputs[0]),
+    "an absent input": lambda m: m.main.set_input(loop_of(m), 0, None),
+}
+
+
+def loop_of(model):
+    return next(op for op in model.main.ops if op.kind == "WHILE")
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_loop_that_does_not_fit_its_graphs_counts_once_and_stays(name):
+    model = looped_layer("GRU", 5)
+    DAMAGED[name](model)
+    assert set(graph_runs(model)) == {1}
+    assert unroll_loops(model) == []
+
+
 def test_graphs_that_call_each_other_end():
     model = counted(3)
     options = {"condSubgraphIndex": 1, "bodySubgraphIndex": 0}

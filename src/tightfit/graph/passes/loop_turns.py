@@ -17,11 +17,23 @@ from tightfit.graph.passes.edits import constant
 from tightfit.graph.passes.loop_rows import RowWrite, row_write
 
 KIND: Final = "WHILE"
-MOST_TURNS: Final = 4096
-"""Beyond this a loop's turns are not counted."""
+MOST_TURNS: Final = 8192
+"""Beyond this the turns of a loop are not counted, nor those of the loops behind it in ``graph_runs``."""
 
 Rows = dict[int, int]
 """Place among what a loop carries → the row that a turn writes."""
+
+
+def find_loop(model: Model, op: Op) -> Loop | None:
+    """Return a WHILE with its graphs; None where they do not fit each other, as in a damaged file."""
+    places = [int(op.options.get(name, -1)) for name in ("condSubgraphIndex", "bodySubgraphIndex")]
+    if op.kind != KIND or not all(0 <= place < len(model.graphs) for place in places):
+        return None
+    condition, body = (model.graphs[place] for place in places)
+    count = len([t for t in op.inputs if t is not None])
+    sides = (op.inputs, op.outputs, condition.inputs, body.inputs, body.outputs)
+    fits = len(condition.outputs) == 1 and all(len(side) == count for side in sides)
+    return Loop(op, condition, body) if fits and op.graph not in (condition, body) else None
 
 
 def graph_runs(model: Model) -> list[int]:
@@ -30,7 +42,7 @@ def graph_runs(model: Model) -> list[int]:
     The condition of a loop counts as its body does.
     The body of a loop whose turns are not known beforehand, and each branch of an IF, counts once.
     """
-    order = _callers_first(model)
+    order, left = _callers_first(model), MOST_TURNS
     place = {index: at for at, index in enumerate(order)}
     runs = [0] * len(model.graphs)
     for index in {0, *(s.graph_index for s in model.signatures)} & set(order):
@@ -38,7 +50,10 @@ def graph_runs(model: Model) -> list[int]:
     for index in order:
         for op in model.graphs[index].ops:
             later = [i for i in called_graphs(op) if place.get(i, -1) > place[index]]
-            turns = len(Loop(model, op).turns() or [{}]) if later and op.kind == KIND else 1
+            turns = 1
+            if later and op.kind == KIND and (loop := find_loop(model, op)) is not None:
+                turns = len(loop.turns(left) or [{}])
+                left = max(0, left - turns)
             for i in later:
                 runs[i] += runs[index] * turns
     return [max(times, 1) for times in runs]
@@ -78,31 +93,29 @@ class Turn:
 class Loop:
     """One WHILE: its condition, its body, and the rows that the body writes."""
 
-    def __init__(self, model: Model, op: Op) -> None:
-        self.op = op
-        self.condition = model.graphs[int(op.options["condSubgraphIndex"])]
-        self.body = model.graphs[int(op.options["bodySubgraphIndex"])]
+    def __init__(self, op: Op, condition: Graph, body: Graph) -> None:
+        self.op, self.condition, self.body = op, condition, body
         found = {k: row_write(self.body, k) for k in range(len(self.body.outputs))}
         self.writes: dict[int, RowWrite] = {k: row for k, row in found.items() if row is not None}
         self.skipped = frozenset(op for row in self.writes.values() for op in row.ops)
         self.constants: dict[Tensor, Tensor] = {}
 
-    def turns(self) -> list[Rows] | None:
-        """Return the rows that each turn writes; None where the turns are not known, or are too many.
+    def turns(self, most: int = MOST_TURNS) -> list[Rows] | None:
+        """Return the rows that each turn writes; None where the turns are unknown, or are more than ``most``.
 
         A row that is not known beforehand is left out.
         """
         known = [copy_tensor(t) for t in self.op.inputs if t is not None]
         found: list[Rows] = []
-        while len(found) <= MOST_TURNS:
+        while len(found) <= most:
             goes_on = self.turn(self.condition, known, only_known=True).outputs[0].data
-            if goes_on is None:
+            if goes_on is None or goes_on.size != 1:
                 return None
             if not goes_on.reshape(-1)[0]:
                 return found
             turn = self.turn(self.body, known, only_known=True)
             places = {k: turn.copies.get(row.place) for k, row in self.writes.items()}
-            rows = {k: p.data for k, p in places.items() if p is not None and p.data is not None}
+            rows = {k: p.data for k, p in places.items() if p is not None and p.data is not None and p.size}
             found.append({k: int(data.reshape(-1)[0]) for k, data in rows.items()})
             known = turn.outputs
         return None

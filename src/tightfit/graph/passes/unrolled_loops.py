@@ -13,7 +13,7 @@ from tightfit.graph.passes.clean import remove_dead_ops
 from tightfit.graph.passes.constant_folding import kept_tensors
 from tightfit.graph.passes.edits import reshape_op
 from tightfit.graph.passes.loop_rows import gathered
-from tightfit.graph.passes.loop_turns import KIND, Loop, Rows
+from tightfit.graph.passes.loop_turns import KIND, Loop, Rows, find_loop
 from tightfit.graph.passes.unrolled_lstm import LONGEST
 from tightfit.graph.passes.unused_graphs import remove_unused_graphs
 
@@ -26,15 +26,16 @@ def countable_loops(model: Model) -> dict[Op, list[Rows]]:
     found: dict[Op, list[Rows]] = {}
     total: dict[int, int] = {}
     for op in [op for graph in model.graphs for op in graph.ops if op.kind == KIND]:
-        loop = Loop(model, op)
-        turns, body = loop.turns(), _body(op)
+        loop, body = find_loop(model, op), _body(op)
+        turns = None if loop is None or total.get(body, 0) > LONGEST else loop.turns(LONGEST)
         total[body] = total.get(body, 0) + (LONGEST + 1 if turns is None else len(turns))
-        found |= {op: turns} if turns is not None and loop.can_write_out(turns) else {}
+        if loop is not None and turns is not None and loop.can_write_out(turns):
+            found[op] = turns
     return {op: turns for op, turns in found.items() if total[_body(op)] <= LONGEST}
 
 
 def _body(op: Op) -> int:
-    return int(op.options["bodySubgraphIndex"])
+    return int(op.options.get("bodySubgraphIndex", -1))
 
 
 def unroll_loops(model: Model) -> list[str]:
@@ -47,8 +48,10 @@ def unroll_loops(model: Model) -> list[str]:
     for graph in model.graphs:
         kept = kept_tensors(model, graph)
         for op in [op for op in graph.ops if op in turns]:
-            _write_out(graph, op, Loop(model, op), turns[op], kept)
-            done.append(op.name)
+            loop = find_loop(model, op)
+            if loop is not None:
+                _write_out(graph, op, loop, turns[op], kept)
+                done.append(op.name)
     if done:
         remove_dead_ops(model)
         remove_unused_graphs(model)

@@ -27,7 +27,7 @@ def work(tmp_path_factory):
     write_model(conv_net(), folder / "net.tflite")
     np.savez(folder / "set.npz", x=X)
     words = ["optimize", str(folder / "net.tflite"), "--data", str(folder / "set.npz"), "--only", "float16"]
-    words += ["--judge", "estimate", "--max-size", "1MB", "--calibration", "8", "-o", str(folder / "first")]
+    words += ["--judge", "estimate", "--max-size", "7kB", "--calibration", "8", "-o", str(folder / "first")]
     assert CliRunner().invoke(app, words, standalone_mode=False).return_value == 0
     return folder
 
@@ -39,7 +39,7 @@ def run(*words):
 def test_a_report_contains_what_was_asked_for(work):
     report = json.loads((work / "first" / "report.json").read_text())
     assert report["run"]["only"] == ["float16"]
-    assert report["run"]["max_size"] == "1000000B"
+    assert report["run"]["max_size"] == "7000B"
     assert "effort" not in report["run"], "a default is left out"
     text = (work / "first" / "tightfit.toml").read_text()
     assert 'data = "../set.npz"' in text

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tightfit
-from support.recurrent_models import looped_layer
+from support.recurrent_models import looped_layer, lstm_layer
+from tightfit.errors import ModelError
 from tightfit.graph.reader import read_model
 from tightfit.graph.writer import write_model
 from tightfit.pipeline.quantize_file import quantize_file
@@ -51,3 +52,17 @@ def test_training_gets_the_steps(source):
     assert "WHILE" not in {op.kind for op in opened.model.main.ops}
     assert any("training takes no loops" in note for note in opened.notes)
     assert without_loops(opened) is opened
+
+
+def test_loops_are_not_simulated_and_the_sentence_says_what_to_do(source):
+    with pytest.raises(ModelError, match=r"has loops \(WHILE\).*convert recurrent= unrolled"):
+        tightfit.simulate(source, data=samples(2), scheme="int8")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"), [({"keeps": True}, "keeps its state"), ({"clip": 3.0}, "cell state at 3")]
+)
+def test_a_layer_that_cannot_be_written_out_is_named_with_the_reason(tmp_path, change, why):
+    write_model(lstm_layer(**change), tmp_path / "lstm.tflite")
+    made = tightfit.convert(tmp_path / "lstm.tflite", tmp_path / "o.tflite", recurrent="unrolled")
+    assert any(note.startswith("Not written out: ") and why in note for note in made.notes)

@@ -19,7 +19,7 @@ from tightfit.conversion.open_model import open_model
 from tightfit.conversion.scale_hints import may_be_quantized
 from tightfit.data.sources import check_data, open_data
 from tightfit.data.split import split
-from tightfit.errors import OptionError
+from tightfit.errors import ModelError, OptionError
 from tightfit.graph.reader import read_model
 from tightfit.kinds import DataLike, ModelLike
 from tightfit.quantization.from_integers.held import is_quantized
@@ -68,7 +68,7 @@ def simulate(  # noqa: PLR0913 - the options of one command
     Raises:
         OptionError: Keras is missing, or a float model is given without a scheme.
             The device is unknown.
-        ModelError: the file has no integer ops, or an op has no lowering.
+        ModelError: the file has loops or no integer ops, or an op has no lowering.
 
     Example:
         ``tightfit.simulate("int8.tflite", "samples.npz")``
@@ -85,6 +85,11 @@ def simulate(  # noqa: PLR0913 - the options of one command
     check_data(data)
     path = signature_file(open_model(model), signature)
     stored = read_model(path)
+    if any(op.kind == "WHILE" for op in stored.main.ops):
+        raise ModelError(
+            f"'{path.name}' has loops (WHILE), which are not simulated; write them out in its float model "
+            "(convert --recurrent unrolled), quantize that, and simulate the file."
+        )
     if scheme is None and not is_quantized(stored):
         raise OptionError(f"'{path.name}' is float; name a scheme to simulate: int8, int16x8 or int8x4.")
     options = image_options(image)

@@ -34,9 +34,11 @@ from tightfit.errors import ModelError, RuntimeFailureError
 from tightfit.files import checked_write
 from tightfit.graph.format.mapped_files import map_file
 from tightfit.graph.ir import Model
+from tightfit.graph.ops.sequence_lstm import KIND as LSTM
 from tightfit.graph.passes.clean import clean
+from tightfit.graph.passes.loop_turns import KIND as LOOP
 from tightfit.graph.passes.unrolled_loops import unroll_loops
-from tightfit.graph.passes.unrolled_lstm import unroll_lstms
+from tightfit.graph.passes.unrolled_lstm import LONGEST, unroll_lstms, why_whole
 from tightfit.graph.reader import read_model
 from tightfit.graph.versions.op_version import min_runtime_version
 from tightfit.graph.writer import write_model
@@ -116,7 +118,7 @@ def _convert(
     restored = [] if rounding is None else restore(model, rounding.constants)
     notes = [*exported.notes, *restored, *_tidy(model)]
     if options.recurrent == "unrolled":
-        notes += [*unroll_lstms(model), *unroll_loops(model)]
+        notes += [*unroll_lstms(model), *unroll_loops(model), *_whole_layers(model)]
     if rounding is not None:
         restore_interface(model, rounding.inputs, rounding.outputs)
     if options.batch is None:
@@ -138,6 +140,14 @@ def _convert(
             raise without_kernel(model, str(error)) or error from error
     notes += [*left_notes(model), *broken_notes(differences)]
     return exported, notes, differences
+
+
+def _whole_layers(model: Model) -> list[str]:
+    """The recurrent layers that were not written out, in sentences."""
+    ops = [op for graph in model.graphs for op in graph.ops]
+    words = [f"{op.name} ({why_whole(op)})" for op in ops if op.kind == LSTM]
+    words += [f"{op.name} (its turns are not known, or more than {LONGEST})" for op in ops if op.kind == LOOP]
+    return [f"Not written out: {', '.join(words)}."] if words else []
 
 
 def _free(model: Model, probes: Sequence[ExportProbe]) -> None:

@@ -27,18 +27,26 @@ LONGEST: Final = 512
 
 
 def can_unroll(op: Op) -> bool:
-    """Return True for a plain LSTM from zero with constant weights and at most ``LONGEST`` steps.
+    """Return True for an LSTM that ``why_whole`` names no reason for."""
+    return op.kind == KIND and why_whole(op) is None
 
-    The batch is first, and the cell state is not clipped.
-    """
-    if op.kind != KIND or unlike_plain(op) is not None or not starts_from_zero(op):
-        return False
-    if op.options.get("timeMajor") or op.options.get("cellClip"):
-        return False
+
+def why_whole(op: Op) -> str | None:
+    """Return why a UNIDIRECTIONAL_SEQUENCE_LSTM is not written out; None where it can be."""
+    reason = unlike_plain(op)
+    if reason is not None:
+        return reason
+    if not starts_from_zero(op):
+        return "it keeps its state between calls"
+    if op.options.get("cellClip"):
+        return f"it clips its cell state at {op.options['cellClip']:g}"
     places = (*INPUT_WEIGHTS, *RECURRENT_WEIGHTS, *BIASES)
-    dense = all(op.operand(i).data is not None and op.operand(i).dtype == "float32" for i in places)
-    free = -1 in (op.operand(0).shape_signature or ())[1:]
-    return dense and not free and 0 < op.operand(0).shape[1] <= LONGEST
+    if not all(op.operand(i).data is not None and op.operand(i).dtype == "float32" for i in places):
+        return "its weights are not float32 constants"
+    if op.options.get("timeMajor") or -1 in (op.operand(0).shape_signature or ())[1:]:
+        return "its steps come first, or their number is free"
+    steps = op.operand(0).shape[1]
+    return None if 0 < steps <= LONGEST else f"it has {steps:,} steps, more than {LONGEST}"
 
 
 def unroll_lstms(model: Model) -> list[str]:
